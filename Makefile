@@ -1,0 +1,47 @@
+# make demo   install masktools and run its demonstration      make lint    style and types
+# make test   install everything for development and test      make clean   remove what these made
+# PYTHON=python3.12 chooses the interpreter of a new environment; DEMO=folder where the demonstration goes.
+
+PYTHON ?= python3
+DEMO ?= demo-out
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+# timm imports torchvision: this fails at once where torch and torchvision are of different builds (CPU and CUDA).
+ONE_BUILD = $(BIN)/python -c "import timm" || \
+	{ echo "torch and torchvision in $(VENV) are of different builds: run 'make clean-venv' and try again" >&2; exit 1; }
+
+.PHONY: demo test lint clean clean-venv
+
+demo: $(VENV)/.installed-demo
+	$(BIN)/masktools demo -o $(DEMO)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "masktools needs Python 3.11 or newer: say make PYTHON=python3.11 (or newer)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) -e ".[plots]"
+	@$(ONE_BUILD)
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) -e ".[dev]"
+	@$(ONE_BUILD)
+	@touch $(VENV)/.installed-demo $@
+
+clean:
+	rm -rf $(DEMO) build dist .pytest_cache .ruff_cache .hypothesis
+	find masktools tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+clean-venv:
+	rm -rf $(VENV)
