@@ -1,0 +1,143 @@
+"""The small tokenizer whose tokens are local: mel <-> tokens without attention and without clip statistics.
+
+Each 16 x 16 patch of the mel spectrogram becomes one token. The encoder normalises over channels only, so a
+token depends on its neighbourhood alone: erasing a gap leaves the tokens a few columns away as they were, and
+any length of audio is legal.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from masktools.errors import ParameterError
+from masktools.shapes import Mel, Tokens
+from masktools.tokenizer.codebook import Codebook, Quantised
+
+__all__ = ["LocalTokenizer", "LocalTokenizerConfig"]
+
+_STEM = 4  # the pixel-unshuffle that spares the cost of the full resolution
+
+
+@dataclass(frozen=True)
+class LocalTokenizerConfig:
+    """Settings of the local tokenizer; the defaults are those of the bundled model."""
+
+    n_mels: int = 80
+    n_codes: int = 1024
+    code_dim: int = 256
+    widths: tuple[int, ...] = (48, 96, 192)  # channels at 1/4, 1/8 and 1/16 of the resolution
+    n_encoder_blocks: int = 1
+    n_decoder_blocks: int = 1
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        if len(self.widths) != 3 or min(self.widths) < 1:
+            raise ParameterError(f"widths must be three positive channel counts, got {self.widths}")
+        if self.n_mels % 16 or self.n_mels < 16:
+            raise ParameterError(f"n_mels must be a multiple of 16, got {self.n_mels}")
+        for name in ("n_codes", "code_dim", "n_encoder_blocks", "n_decoder_blocks"):
+            if getattr(self, name) < 1:
+                raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+class ChannelNorm(nn.Module):
+    """Layer norm over the channels of each cell. ``forward``: (b, c, h, w) -> the same."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """Return the cells with zero mean and unit variance over their channels, scaled and shifted."""
+        return self.norm(cells.movedim(1, -1)).movedim(-1, 1)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions beside a skip. ``forward``: (b, c, h, w) -> the same."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            ChannelNorm(channels),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            ChannelNorm(channels),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """Return the cells plus what the two convolutions add."""
+        return cells + self.body(cells)
+
+
+def _encoder(config: LocalTokenizerConfig) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.PixelUnshuffle(_STEM), nn.Conv2d(_STEM**2, config.widths[0], 3, padding=1)]
+    for width, deeper in zip(config.widths, (*config.widths[1:], None), strict=True):
+        layers += [ResidualBlock(width) for _ in range(config.n_encoder_blocks)]
+        if deeper is not None:
+            layers.append(nn.Conv2d(width, deeper, 2, stride=2))
+    return nn.Sequential(
+        *layers, ChannelNorm(config.widths[-1]), nn.SiLU(), nn.Conv2d(config.widths[-1], config.code_dim, 1)
+    )
+
+
+def _decoder(config: LocalTokenizerConfig) -> nn.Sequential:
+    widths = config.widths[::-1]
+    layers: list[nn.Module] = [nn.Conv2d(config.code_dim, widths[0], 3, padding=1)]
+    for width, shallower in zip(widths, (*widths[1:], None), strict=True):
+        layers += [ResidualBlock(width) for _ in range(config.n_decoder_blocks + 1)]
+        if shallower is not None:
+            layers += [nn.Conv2d(width, 4 * shallower, 3, padding=1), nn.PixelShuffle(2)]
+    head = nn.Conv2d(widths[-1], _STEM**2, 3, padding=1)
+    return nn.Sequential(*layers, ChannelNorm(widths[-1]), nn.SiLU(), head, nn.PixelShuffle(_STEM))
+
+
+class LocalTokenizer(nn.Module):
+    """Mel spectrogram <-> tokens. ``encode``: (b, f, m) -> (b, f // 16, m // 16); ``decode`` the other way."""
+
+    patch = 16
+
+    def __init__(self, config: LocalTokenizerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = _encoder(config)
+        self.decoder = _decoder(config)
+        self.codebook = Codebook(config.n_codes, config.code_dim)
+
+    @property
+    def n_codes(self) -> int:
+        """Size of the codebook."""
+        return self.config.n_codes
+
+    @property
+    def n_rows(self) -> int:
+        """Token rows of a column."""
+        return self.config.n_mels // self.patch
+
+    def to_latents(self, mel: Mel) -> Tensor:
+        """Return the vectors (b, d, r, w) before quantisation."""
+        _, n_mels, n_frames = mel.shape
+        if n_mels != self.config.n_mels or n_frames % self.patch or n_frames == 0:
+            raise ParameterError(
+                f"mel must have {self.config.n_mels} bins and a positive multiple of {self.patch} frames, "
+                f"got {n_mels} bins and {n_frames} frames"
+            )
+        return self.encoder(mel.unsqueeze(1))
+
+    def from_latents(self, vectors: Tensor) -> Mel:
+        """Return the mel spectrogram of vectors (b, d, r, w); it may leave [-1, 1] a little in training."""
+        return self.decoder(vectors).squeeze(1)
+
+    def encode(self, mel: Mel) -> Tokens:
+        """Return the token of each patch."""
+        return self.codebook.nearest(self.to_latents(mel))
+
+    def decode(self, tokens: Tokens) -> Mel:
+        """Return the mel spectrogram in [-1, 1] that the tokens stand for."""
+        return self.from_latents(self.codebook.lookup(tokens)).clamp(-1.0, 1.0)
+
+    def forward(self, mel: Mel) -> tuple[Tensor, Quantised]:
+        """Return the reconstruction and what the quantiser did, for training."""
+        quantised: Quantised = self.codebook(self.to_latents(mel))
+        return self.from_latents(quantised.vectors), quantised

@@ -1,0 +1,98 @@
+"""The light vocoder: mel -> wave by ConvNeXt blocks at frame rate and one inverse Fourier transform.
+
+Source: Vocos (arXiv:2306.00814), with the framing of HiFi-GAN: m frames give exactly m * hop_length samples.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from masktools.errors import ParameterError
+from masktools.mel import MelConfig
+from masktools.shapes import Mel, Wave
+
+__all__ = ["LightVocoder", "LightVocoderConfig"]
+
+_MAX_MAGNITUDE = 100.0
+
+
+@dataclass(frozen=True)
+class LightVocoderConfig:
+    """Settings of the light vocoder; the defaults are those of the bundled model."""
+
+    width: int = 256
+    depth: int = 8
+    mlp_ratio: float = 3.0
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        if self.width < 1 or self.depth < 1 or self.mlp_ratio <= 0:
+            raise ParameterError(
+                f"width, depth and mlp_ratio must be positive, got {self.width}, {self.depth}, {self.mlp_ratio}"
+            )
+
+
+class ConvNeXtBlock(nn.Module):
+    """A depth-wise convolution over time and a two-layer perceptron. ``forward``: (b, c, m) -> the same."""
+
+    def __init__(self, width: int, hidden: int, scale: float) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv1d(width, width, 7, padding=3, groups=width)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.expand = nn.Linear(width, hidden)
+        self.contract = nn.Linear(hidden, width)
+        self.scale = nn.Parameter(torch.full((width,), scale))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Return the frames plus what the block adds."""
+        inner = self.norm(self.depthwise(frames).transpose(1, 2))
+        inner = self.contract(F.gelu(self.expand(inner))) * self.scale
+        return frames + inner.transpose(1, 2)
+
+
+def overlap_add(frames: Tensor, window: Tensor, hop_length: int, margin: int) -> Wave:
+    """Return the wave (b, m * hop) of windowed frames (b, n_fft, m), least squares (weighted overlap-add).
+
+    ``margin`` samples are trimmed at each side: the reflection that the analysis added.
+    """
+    n_fft, n_frames = frames.shape[1:]
+    length = (n_frames - 1) * hop_length + n_fft
+    shape = {"output_size": (1, length), "kernel_size": (1, n_fft), "stride": (1, hop_length)}
+    summed = F.fold(frames * window[:, None], **shape)[:, 0, 0]
+    weight = F.fold(window.square()[None, :, None].expand(1, -1, n_frames), **shape)[0, 0, 0]
+    return (summed / weight.clamp_min(1e-8))[:, margin : length - margin]
+
+
+class LightVocoder(nn.Module):
+    """Wave of a mel spectrogram in [-1, 1]. ``forward``: (b, f, m) -> (b, m * hop_length)."""
+
+    window: Tensor
+
+    def __init__(self, config: LightVocoderConfig, mel_config: MelConfig) -> None:
+        super().__init__()
+        self.config, self.mel_config = config, mel_config
+        width = config.width
+        self.enter = nn.Conv1d(mel_config.n_mels, width, 7, padding=3)
+        self.enter_norm = nn.LayerNorm(width, eps=1e-6)
+        hidden = round(width * config.mlp_ratio)
+        self.blocks = nn.ModuleList(ConvNeXtBlock(width, hidden, 1.0 / config.depth) for _ in range(config.depth))
+        self.leave_norm = nn.LayerNorm(width, eps=1e-6)
+        self.head = nn.Linear(width, mel_config.n_fft + 2)
+        self.register_buffer("window", torch.hann_window(mel_config.n_fft), persistent=False)
+
+    def forward(self, mel: Mel) -> Wave:
+        """Return the wave, m * hop_length samples."""
+        frames = self.enter(mel)
+        frames = self.enter_norm(frames.transpose(1, 2)).transpose(1, 2)
+        for block in self.blocks:
+            frames = block(frames)
+        left = self.leave_norm(frames.transpose(1, 2))
+        with torch.autocast(mel.device.type, enabled=False):  # phases need the precision
+            log_magnitude, phase = self.head(left.float()).transpose(1, 2).chunk(2, dim=1)
+        magnitude = log_magnitude.exp().clamp_max(_MAX_MAGNITUDE)
+        spectrum = torch.complex(magnitude * phase.cos(), magnitude * phase.sin())
+        config = self.mel_config
+        pieces = torch.fft.irfft(spectrum, n=config.n_fft, dim=1)
+        return overlap_add(pieces, self.window, config.hop_length, config.margin)
