@@ -1,0 +1,169 @@
+"""Training of the masked transformer: predict the masked tokens of clips that are tokenised as they come.
+
+Random masks follow the paper. Gaps in time and missing top rows, where a recipe asks for them, are trained as
+they are met in use: their mel cells are erased before the tokenizer sees the clip, so that the known tokens
+are those of damaged audio, while the targets are those of the clean clip.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
+from masktools.configs import from_dict
+from masktools.errors import ParameterError
+from masktools.mel import MelConfig
+from masktools.shapes import flatten
+from masktools.tokenizer import LocalTokenizer, LocalTokenizerConfig
+from masktools.training.checkpoints import network_state
+from masktools.training.data import Batch
+from masktools.training.losses import masked_cross_entropy
+from masktools.training.masking import MaskingConfig, draw_ratios, gap_masks, random_masks, row_masks
+from masktools.training.part import PartTraining
+from masktools.training.schedules import warmup_cosine
+from masktools.transformer import MaskedTransformer, TransformerConfig
+
+__all__ = ["TransformerTraining", "draw_masks", "load_joint_encoder"]
+
+
+def load_joint_encoder(folder: str) -> JointEncoder:
+    """Return the text-audio encoder of a folder with conditioner.json and conditioner.safetensors."""
+    settings = Path(folder, "conditioner.json")
+    if not settings.is_file():
+        raise ParameterError(f"no conditioner.json in {folder}: train the text-audio encoder first")
+    encoder = JointEncoder(from_dict(JointEncoderConfig, json.loads(settings.read_text(encoding="utf-8"))))
+    encoder.load_state_dict(
+        {
+            k: v.float() if v.is_floating_point() else v
+            for k, v in load_file(Path(folder, "conditioner.safetensors")).items()
+        }
+    )
+    return encoder.eval().requires_grad_(False)
+
+
+def draw_masks(
+    n_clips: int, n_rows: int, n_cols: int, config: MaskingConfig, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return masks (b, r, w), and which clips (b,) are to be erased before they are tokenised."""
+    flat = random_masks(draw_ratios(n_clips, config, generator), n_rows * n_cols, generator)
+    masks = flat.unflatten(1, (n_cols, n_rows)).transpose(1, 2)
+    draw = torch.rand(n_clips, generator=generator)[:, None, None]
+    edges = torch.tensor([config.full_share, config.gap_share, config.row_share]).cumsum(0)
+    gaps, rows = gap_masks(n_clips, n_rows, n_cols, generator), row_masks(n_clips, n_rows, n_cols, generator)
+    masks = torch.where(draw < edges[2], rows, masks)
+    masks = torch.where(draw < edges[1], gaps, masks)
+    masks = masks | (draw < edges[0])
+    erased = (draw >= edges[0]) & (draw < edges[2])
+    return masks, erased.flatten()
+
+
+class TransformerTraining(PartTraining):
+    """Cross-entropy on masked tokens, condition dropped for some clips; AdamW, warm-up and cosine.
+
+    Source: SpecMaskGIT (arXiv:2406.17672), sections 3.2 and 4.1; MAGE (arXiv:2211.09117) for the optimiser.
+    """
+
+    part, kind = "transformer", "masked"
+
+    def __init__(
+        self,
+        tokenizer_checkpoint: str,
+        conditioner: str,
+        transformer: TransformerConfig = TransformerConfig(),
+        tokenizer: LocalTokenizerConfig = LocalTokenizerConfig(),
+        mel: MelConfig = MelConfig(),
+        masking: MaskingConfig = MaskingConfig(),
+        n_steps: int = 500_000,
+        n_warmup: int = 16_000,
+        learning_rate: float = 4.375e-4,
+        weight_decay: float = 0.05,
+        condition_drop: float = 0.1,
+        text_share: float = 0.0,
+        short_share: float = 0.0,
+    ) -> None:
+        super().__init__(mel)
+        self.save_hyperparameters(ignore=["transformer", "tokenizer", "mel", "masking"])
+        self.masking = masking
+        self.net = MaskedTransformer(transformer)
+        self.tokenizer = LocalTokenizer(tokenizer)
+        self.tokenizer.load_state_dict(network_state(tokenizer_checkpoint))
+        self.tokenizer.eval().requires_grad_(False)
+        self.conditioner = load_joint_encoder(conditioner)
+
+    def configure_optimizers(self) -> dict[str, object]:
+        """Return AdamW, without decay on vectors."""
+        own = self.hparams
+        parameters = list(self.net.parameters())
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": own["weight_decay"]},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, own["learning_rate"], (0.9, 0.95))
+        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"])
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        """Keep the frozen parts as they are in use."""
+        self.tokenizer.eval()
+        self.conditioner.eval()
+
+    @torch.no_grad()
+    def _conditions(self, batch: Batch) -> Tensor:
+        """Return the condition of each clip: of its sound, or for a share of the batch of its caption."""
+        wave = batch["wave"].float()
+        of_audio = self.conditioner.embed_audio(wave, self.front_end.config.sample_rate)
+        if not self.hparams["text_share"]:
+            return of_audio
+        of_text = self.conditioner.embed_text([text or "sound" for text in batch["caption"]]).to(of_audio)
+        by_text = torch.rand(len(wave), 1, device=wave.device) < self.hparams["text_share"]
+        return torch.where(by_text, of_text, of_audio)
+
+    @torch.no_grad()
+    def _tokens(self, mel: Tensor, masks: Tensor, erased: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the tokens (b, r, w) of the clean clips, and of the clips with what is to be erased erased."""
+        tokens = self.tokenizer.encode(mel)
+        given = tokens.clone()
+        if erased.any():
+            cells = masks[erased].repeat_interleave(16, 1).repeat_interleave(16, 2)
+            given[erased] = self.tokenizer.encode(mel[erased].masked_fill(cells, -1.0))
+        return tokens, given
+
+    def _loss(self, batch: Batch, masks: Tensor, erased: Tensor, condition: Tensor, use: Tensor) -> Tensor:
+        n_frames = 16 * masks.shape[2]
+        mel = self.front_end(batch["wave"].float())[:, :, :n_frames]
+        tokens, given = self._tokens(mel, masks, erased)
+        logits = self.net.logits(flatten(given), flatten(masks), condition, use)
+        return masked_cross_entropy(logits, flatten(tokens), flatten(masks))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        wave, config = batch["wave"], self.net.config
+        n_cols = config.n_cols
+        if torch.rand(()) < self.hparams["short_share"]:
+            n_cols = int(torch.randint(2, n_cols, ()))
+        masks, erased = draw_masks(len(wave), config.n_rows, n_cols, self.masking)
+        masks, erased = masks.to(wave.device), erased.to(wave.device)
+        use = torch.rand(len(wave), device=wave.device) >= self.hparams["condition_drop"]
+        loss = self._loss(batch, masks, erased, self._conditions(batch), use)
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the loss at fixed masks: by ratio, of a gap, of the top rows; and how much a condition helps."""
+        config, wave = self.net.config, batch["wave"]
+        generator = torch.Generator().manual_seed(batch_idx)
+        shape = (len(wave), config.n_rows, config.n_cols)
+        condition = self.conditioner.embed_audio(wave.float(), self.front_end.config.sample_rate)
+        nobody = torch.zeros(len(wave), dtype=torch.bool, device=wave.device)
+        for name, ratio in (("25", 0.25), ("50", 0.5), ("75", 0.75), ("full", 1.0)):
+            flat = random_masks(torch.full((len(wave),), ratio), config.n_tokens, generator)
+            masks = flat.unflatten(1, (config.n_cols, config.n_rows)).transpose(1, 2).to(wave.device)
+            self.log(f"valid_{name}", self._loss(batch, masks, nobody, condition, nobody), prog_bar=name != "75")
+        self.log("valid_full_conditioned", self._loss(batch, masks, nobody, condition, ~nobody), prog_bar=True)
+        for name, masks in (("gap", gap_masks(*shape, generator)), ("rows", row_masks(*shape, generator))):
+            self.log(
+                f"valid_{name}", self._loss(batch, masks.to(wave.device), ~nobody, condition, nobody), prog_bar=True
+            )

@@ -1,0 +1,100 @@
+"""Training of a vocoder: spectral losses first, then the hinge game of Vocos with period and resolution judges.
+
+Source: Vocos (arXiv:2306.00814), section 3.3; HiFi-GAN (arXiv:2010.05646) for the mel term and feature matching.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from masktools.mel import MelConfig
+from masktools.training.data import Batch
+from masktools.training.discriminators import WaveDiscriminator
+from masktools.training.losses import discriminator_hinge, feature_matching, generator_hinge, stft_loss
+from masktools.training.part import PartTraining
+from masktools.training.schedules import warmup_cosine
+from masktools.vocoder.light import LightVocoder, LightVocoderConfig
+
+__all__ = ["VocoderTraining"]
+
+
+class VocoderTraining(PartTraining):
+    """Spectral losses for ``n_spectral`` steps, then the judges join; all on random crops of real audio."""
+
+    part, kind = "vocoder", "light"
+
+    def __init__(
+        self,
+        vocoder: LightVocoderConfig = LightVocoderConfig(),
+        mel: MelConfig = MelConfig(),
+        n_steps: int = 100_000,
+        n_spectral: int = 4_000,
+        learning_rate: float = 5e-4,
+        n_warmup: int = 200,
+        mel_weight: float = 15.0,
+        stft_weight: float = 1.0,
+        adversarial_weight: float = 1.0,
+        feature_weight: float = 2.0,
+        period_widths: tuple[int, ...] = (8, 32, 128, 256),
+        resolution_width: int = 16,
+    ) -> None:
+        super().__init__(mel)
+        self.save_hyperparameters(ignore=["vocoder", "mel"])
+        self.automatic_optimization = False
+        self.net = LightVocoder(vocoder, mel)
+        self.judge = WaveDiscriminator(period_widths=period_widths, resolution_width=resolution_width)
+
+    def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[object]]:
+        """Return the optimisers of the vocoder and of the judges."""
+        own = self.hparams
+        optimizers = [
+            torch.optim.AdamW(p.parameters(), own["learning_rate"], (0.8, 0.9)) for p in (self.net, self.judge)
+        ]
+        return optimizers, [warmup_cosine(o, own["n_warmup"], own["n_steps"], final=0.04) for o in optimizers]
+
+    def _spectral(self, estimate: Tensor, wave: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
+        mel_error = F.l1_loss(self.front_end(estimate), mel)
+        return mel_error, self.hparams["mel_weight"] * mel_error + self.hparams["stft_weight"] * stft_loss(
+            estimate, wave
+        )
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Play one round on a batch of waves (b, t)."""
+        wave = batch["wave"].float()
+        vocoder_optimizer, judge_optimizer = self.optimizers()  # type: ignore[misc]
+        with torch.autocast(wave.device.type, enabled=False):
+            mel = self.front_end(wave)
+        estimate = self.net(mel)
+        playing = self.global_step // 2 >= self.hparams["n_spectral"]  # two optimisers step each round
+        if playing:
+            real, wanted = self.judge(wave)
+            judge_loss = discriminator_hinge(real, self.judge(estimate.detach())[0])
+            judge_optimizer.zero_grad()
+            self.manual_backward(judge_loss)
+            judge_optimizer.step()
+            self.log("judge", judge_loss, prog_bar=True)
+        with torch.autocast(wave.device.type, enabled=False):
+            mel_error, loss = self._spectral(estimate, wave, mel)
+        if playing:
+            verdict, features = self.judge(estimate)
+            loss = loss + self.hparams["adversarial_weight"] * generator_hinge(verdict)
+            loss = loss + self.hparams["feature_weight"] * feature_matching(wanted, features)
+        vocoder_optimizer.zero_grad()
+        self.manual_backward(loss)
+        self.clip_gradients(vocoder_optimizer, 1.0, "norm")
+        vocoder_optimizer.step()
+        if not playing:
+            judge_optimizer.step()  # without gradients: keeps the count of steps the same in both phases
+        for schedule in self.lr_schedulers():  # type: ignore[union-attr]
+            schedule.step()
+        self.log("mel", mel_error, prog_bar=True)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the mel and spectral errors of a batch."""
+        mel = self.front_end(batch["wave"].float())
+        estimate = self.net(mel)
+        errors = {
+            "valid_mel": F.l1_loss(self.front_end(estimate), mel),
+            "valid_stft": stft_loss(estimate, batch["wave"]),
+        }
+        self.log_dict(errors, prog_bar=True)
