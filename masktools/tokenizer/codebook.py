@@ -70,6 +70,8 @@ class Codebook(nn.Module):
     Source: SpecVQGAN (arXiv:2110.08791) for ``gradient``; VQ-VAE-2 (arXiv:1906.00446), appendix A.1, for ``ema``.
     """
 
+    hits: Tensor
+
     def __init__(
         self,
         n_codes: int,
@@ -87,13 +89,13 @@ class Codebook(nn.Module):
         initial = torch.empty(n_codes, dim).uniform_(-1.0 / n_codes, 1.0 / n_codes)
         self.weight = nn.Parameter(initial, requires_grad=kind == "gradient")
         if kind == "ema":
-            self.register_buffer("hits", torch.ones(n_codes), persistent=False)
-            self.register_buffer("sums", initial.clone(), persistent=False)
+            self.register_buffer("hits", torch.ones(n_codes))
 
     def nearest(self, z: Tensor) -> Tensor:
         """Return the tokens (b, r, w) of a map of vectors (b, d, r, w), in fp32."""
         flat = z.float().movedim(1, -1).reshape(-1, self.dim)
-        return _nearest(flat, self.weight.float()).view(z.shape[0], *z.shape[2:])
+        with torch.autocast(z.device.type, enabled=False):
+            return _nearest(flat, self.weight.float()).view(z.shape[0], *z.shape[2:])
 
     def lookup(self, tokens: Tensor) -> Tensor:
         """Return the vectors (b, d, r, w) of tokens (b, r, w)."""
@@ -119,17 +121,15 @@ class Codebook(nn.Module):
         centres = k_means(vectors.float(), self.n_codes, generator=generator)
         self.weight.copy_(centres)
         if self.kind == "ema":
-            hits = len(vectors) / self.n_codes
-            self.hits.fill_(hits)
-            self.sums.copy_(centres * hits)
+            self.hits.fill_(len(vectors) / self.n_codes)
 
     @torch.no_grad()
     def _follow(self, vectors: Tensor, nearest: Tensor) -> None:
         counts = torch.bincount(nearest, minlength=self.n_codes).to(vectors.dtype)
-        sums = torch.zeros_like(self.sums).index_add_(0, nearest, vectors)
+        batch_sums = torch.zeros_like(self.weight).index_add_(0, nearest, vectors)
+        sums = (self.weight * self.hits[:, None]).lerp(batch_sums, 1.0 - self.decay)
         self.hits.lerp_(counts, 1.0 - self.decay)
-        self.sums.lerp_(sums, 1.0 - self.decay)
-        self.weight.copy_(self.sums / self.hits.clamp_min(1e-5)[:, None])
+        self.weight.copy_(sums / self.hits.clamp_min(1e-5)[:, None])
 
     @torch.no_grad()
     def restart(self, z: Tensor, generator: torch.Generator | None = None) -> int:
@@ -147,5 +147,4 @@ class Codebook(nn.Module):
             chosen = torch.randint(len(vectors), (len(dead),), generator=generator, device=vectors.device)
             self.weight[dead] = vectors[chosen]
             self.hits[dead] = even_share
-            self.sums[dead] = vectors[chosen] * even_share
         return len(dead)

@@ -1,0 +1,44 @@
+"""Importers of foreign checkpoints: SpecVQGAN, HiFi-GAN and BigVGAN files -> built modules of ours.
+
+Files are read as tensors and nothing else: a pickle that wants to run code is refused. Weight normalisation
+is folded. Every name and every shape must fit, and what does not is listed.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+
+from masktools.convert.generators import bigvgan_from, hifigan_from
+from masktools.convert.specvqgan import SPECVQGAN_MEL, specvqgan_from
+from masktools.errors import unknown_name
+from masktools.mel import MelConfig
+
+__all__ = ["CONVERTERS", "SPECVQGAN_MEL", "convert_checkpoint"]
+
+CONVERTERS: dict[str, Callable[[Path, Path | None, MelConfig | None], nn.Module]] = {
+    "specvqgan": specvqgan_from,
+    "hifigan": hifigan_from,
+    "bigvgan": bigvgan_from,
+}
+
+
+def convert_checkpoint(
+    kind: str, path: str | Path, config_path: str | Path | None = None, mel_config: MelConfig | None = None
+) -> nn.Module:
+    """Return the module that a foreign checkpoint holds, in evaluation mode and single precision.
+
+    Args:
+        kind: ``specvqgan``, ``hifigan`` or ``bigvgan``.
+        path: a .safetensors file, or a file of torch with any other ending.
+        config_path: the config.json of a vocoder; without it, the one beside the checkpoint.
+        mel_config: the mel settings that the module must fit; without it, a vocoder keeps its own.
+
+    Raises:
+        CheckpointError: if a file is missing, unsafe, damaged, or does not fit.
+        MelMismatchError: if the mel settings are not those of ``mel_config`` or of the weights.
+        ParameterError: if ``kind`` is unknown, or ``specvqgan`` is given a config.json.
+    """
+    if kind not in CONVERTERS:
+        raise unknown_name("kind of checkpoint", kind, CONVERTERS)
+    return CONVERTERS[kind](Path(path), None if config_path is None else Path(config_path), mel_config).eval()

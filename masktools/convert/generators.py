@@ -1,0 +1,161 @@
+"""HiFi-GAN's and BigVGAN's checkpoints: a generator's weights and the config.json beside them."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from masktools.convert.weights import fill, fold_weight_norm, read_weights
+from masktools.errors import CheckpointError, MelMismatchError, ParameterError
+from masktools.mel import MelConfig, differing_fields
+from masktools.vocoder import Bigvgan, BigvganConfig, Hifigan, HifiganConfig
+
+__all__ = ["bigvgan_from", "hifigan_from"]
+
+_MEL_NAMES = {  # ours -> theirs
+    "sample_rate": "sampling_rate",
+    "n_fft": "n_fft",
+    "hop_length": "hop_size",
+    "win_length": "win_size",
+    "n_mels": "num_mels",
+}
+_FILTERS = (".upsample.filter", ".downsample.lowpass.filter")
+
+
+def hifigan_from(path: Path, config_path: Path | None, mel_config: MelConfig | None) -> Hifigan:
+    """Return the generator of a HiFi-GAN checkpoint and its config.json.
+
+    Raises:
+        CheckpointError: if a file is missing or damaged, or they do not belong together.
+        MelMismatchError: if the mel settings are not those of ``mel_config`` or of the weights.
+    """
+    settings = _Settings(config_path or path.parent / "config.json")
+    weights = fold_weight_norm(read_weights(path, "generator"))
+    mel = _mel_of(settings, weights, mel_config)
+    with settings.blamed():
+        module = Hifigan(HifiganConfig(**_skeleton(settings)), mel)
+    fill(module, weights, path)
+    return module
+
+
+def bigvgan_from(path: Path, config_path: Path | None, mel_config: MelConfig | None) -> Bigvgan:
+    """Return the generator of a BigVGAN checkpoint, of version 1 or 2, and its config.json.
+
+    Raises:
+        CheckpointError: if a file is missing or damaged, or they do not belong together.
+        MelMismatchError: if the mel settings are not those of ``mel_config`` or of the weights.
+    """
+    settings = _Settings(config_path or path.parent / "config.json")
+    weights = fold_weight_norm(read_weights(path, "generator"))
+    mel = _mel_of(settings, weights, mel_config)
+    with settings.blamed():
+        config = BigvganConfig(
+            **_skeleton(settings),
+            activation=settings.read("activation", str),
+            log_scale=settings.read("snake_logscale", bool),
+            end="tanh" if settings.read("use_tanh_at_final", bool, default=True) else "clamp",
+            last_bias=settings.read("use_bias_at_final", bool, default=True),
+        )
+        module = Bigvgan(config, mel)
+    fill(module, _without_filters(weights, module.activation_post.filter, path), path)
+    return module
+
+
+def _without_filters(weights: Mapping[str, Tensor], ours: Tensor, path: Path) -> dict[str, Tensor]:
+    """Return the weights without the filters around the activations, which must be ours."""
+    for name in (name for name in weights if name.endswith(_FILTERS)):
+        theirs = weights[name].flatten().float()
+        if theirs.shape != ours.shape or not torch.allclose(theirs, ours, atol=1e-3):
+            raise CheckpointError(
+                f"{path} must have BigVGAN's filter of {len(ours)} taps around its activations, "
+                f"got another one in {name}"
+            )
+    return {name: value for name, value in weights.items() if not name.endswith(_FILTERS)}
+
+
+class _Settings:
+    """The entries of a config.json, read one by one with their types checked."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise CheckpointError(f"the config.json of the checkpoint must be given, but there is no file {path}")
+        try:
+            entries = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise CheckpointError(f"{path} must be JSON: {error}") from error
+        if not isinstance(entries, dict):
+            raise CheckpointError(f"{path} must hold a JSON object, got {type(entries).__name__}")
+        self.entries: dict[str, Any] = entries
+
+    def read(self, name: str, kind: type, default: Any = None) -> Any:
+        """Return an entry of one type; a missing one is an error unless there is a default."""
+        value = self.entries.get(name, default)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            got = repr(value) if name in self.entries else "none"
+            raise CheckpointError(f"{self.path} must have {name!r} of type {kind.__name__}, got {got}")
+        return value
+
+    def numbers(self, name: str) -> tuple[int, ...]:
+        """Return an entry that is a list of whole numbers."""
+        return self._whole(name, self.read(name, list))
+
+    def lists(self, name: str) -> tuple[tuple[int, ...], ...]:
+        """Return an entry that is a list of lists of whole numbers."""
+        return tuple(self._whole(name, inner) for inner in self.read(name, list))
+
+    def _whole(self, name: str, values: object) -> tuple[int, ...]:
+        if not isinstance(values, list) or not all(type(value) is int for value in values):
+            raise CheckpointError(f"{self.path} must have whole numbers in {name!r}, got {values!r}")
+        return tuple(values)
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Turn a parameter out of its range into the fault of this file."""
+        try:
+            yield
+        except ParameterError as error:
+            raise CheckpointError(f"{self.path} describes what cannot be built: {error}") from error
+
+
+def _skeleton(settings: _Settings) -> dict[str, Any]:
+    """Return the arguments that both generators share."""
+    kind = str(settings.entries.get("resblock"))
+    if kind not in ("1", "2"):
+        raise CheckpointError(f"{settings.path} must have 'resblock' '1' or '2', got {kind!r}")
+    return {
+        "channels": settings.read("upsample_initial_channel", int),
+        "upsample_rates": settings.numbers("upsample_rates"),
+        "upsample_kernels": settings.numbers("upsample_kernel_sizes"),
+        "block_kind": int(kind),
+        "block_kernels": settings.numbers("resblock_kernel_sizes"),
+        "block_dilations": settings.lists("resblock_dilation_sizes"),
+    }
+
+
+def _mel_of(settings: _Settings, weights: Mapping[str, Tensor], wanted: MelConfig | None) -> MelConfig:
+    """Return the mel settings of a config.json; what it does not tell is ours: floor and decibel range."""
+    told = {ours: settings.read(theirs, int) for ours, theirs in _MEL_NAMES.items()}
+    told["f_min"] = settings.read("fmin", float)
+    nyquist = told["sample_rate"] / 2
+    told["f_max"] = nyquist if settings.entries.get("fmax") is None else settings.read("fmax", float)
+    with settings.blamed():
+        mel = replace(wanted or MelConfig(), **told)
+    first = weights.get("conv_pre.weight")
+    if first is not None and first.ndim == 3 and first.shape[1] != mel.n_mels:
+        raise MelMismatchError(
+            f"num_mels must be that of the weights, got {mel.n_mels} in {settings.path} "
+            f"and {first.shape[1]} in conv_pre.weight"
+        )
+    differing = differing_fields(wanted, mel) if wanted is not None else {}
+    if differing:
+        listed = ", ".join(f"{name} {ours:g} (not {theirs:g})" for name, (ours, theirs) in differing.items())
+        raise MelMismatchError(f"the vocoder of {settings.path} must be made for {listed}")
+    return mel

@@ -1,0 +1,136 @@
+"""SpecVQGAN at the paper's size: mel <-> tokens, with the parameter names of upstream's checkpoints.
+
+Its tokens are not local: attention and group normalisation look at the whole clip, so erasing a gap changes
+the tokens far from it.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+from torch import Tensor, nn
+
+from masktools.errors import ParameterError, unknown_name
+from masktools.shapes import Mel, Tokens
+from masktools.tokenizer.codebook import KINDS, Codebook, Quantised
+from masktools.tokenizer.vqgan_blocks import Decoder, Encoder
+
+__all__ = ["SpecVqgan", "SpecVqganConfig"]
+
+_N_LEVELS = 5  # four halvings: a token is 16 x 16 cells
+
+
+@dataclass(frozen=True)
+class SpecVqganConfig:
+    """Settings of SpecVQGAN; the defaults are its VGGSound model and the paper's: 72.14 M parameters.
+
+    ``attention_levels`` counts halvings: level 4 is the grid of tokens, whatever the length of the clip.
+
+    Differs: upstream names the levels by the time size they have in a clip of 848 frames.
+    """
+
+    n_mels: int = 80
+    n_codes: int = 1024
+    code_dim: int = 256
+    channels: int = 128
+    multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)  # channels of each level, in units of ``channels``
+    n_blocks: int = 2  # of each encoder level; the decoder has one more
+    latent_channels: int = 256
+    attention_levels: tuple[int, ...] = (4,)
+    n_groups: int = 32
+    codebook: str = "ema"
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        if len(self.multipliers) != _N_LEVELS or min(self.multipliers) < 1:
+            raise ParameterError(f"multipliers must be {_N_LEVELS} positive numbers, got {self.multipliers}")
+        if self.n_mels < 16 or self.n_mels % 16:
+            raise ParameterError(f"n_mels must be a positive multiple of 16, got {self.n_mels}")
+        for name in ("n_codes", "code_dim", "channels", "n_blocks", "latent_channels", "n_groups"):
+            if getattr(self, name) < 1:
+                raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if any(width % self.n_groups for width in self.widths):
+            raise ParameterError(f"n_groups must divide the widths {self.widths}, got {self.n_groups}")
+        if any(not 0 <= level < _N_LEVELS for level in self.attention_levels):
+            raise ParameterError(f"attention_levels must lie in [0, {_N_LEVELS - 1}], got {self.attention_levels}")
+        if self.codebook not in KINDS:
+            raise unknown_name("codebook kind", self.codebook, KINDS)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each level, from the full resolution down."""
+        return tuple(self.channels * multiplier for multiplier in self.multipliers)
+
+
+class SpecVqgan(nn.Module):
+    """Mel spectrogram <-> tokens. ``encode``: (b, f, m) -> (b, f // 16, m // 16); ``decode`` the other way.
+
+    Any positive multiple of 16 frames is legal.
+
+    Source: SpecVQGAN (arXiv:2110.08791), section 3.1, its VGGSound configuration; SpecMaskGIT
+    (arXiv:2406.17672), section 4.1.
+    """
+
+    patch = 2 ** (_N_LEVELS - 1)
+
+    def __init__(self, config: SpecVqganConfig) -> None:
+        super().__init__()
+        self.config = config
+        shape = (
+            config.widths,
+            config.n_blocks,
+            config.latent_channels,
+            config.attention_levels,
+            config.n_groups,
+        )
+        self.encoder = Encoder(*shape)
+        self.decoder = Decoder(*shape)
+        self.quant_conv = nn.Conv2d(config.latent_channels, config.code_dim, 1)
+        self.post_quant_conv = nn.Conv2d(config.code_dim, config.latent_channels, 1)
+        # Upstream's name of the codebook is quantize.embedding.weight.
+        self.quantize = nn.ModuleDict({"embedding": Codebook(config.n_codes, config.code_dim, config.codebook)})
+
+    @property
+    def codebook(self) -> Codebook:
+        """The quantiser."""
+        return cast(Codebook, self.quantize["embedding"])
+
+    @property
+    def n_codes(self) -> int:
+        """Size of the codebook."""
+        return self.config.n_codes
+
+    @property
+    def n_rows(self) -> int:
+        """Token rows of a column."""
+        return self.config.n_mels // self.patch
+
+    def to_latents(self, mel: Mel) -> Tensor:
+        """Return the vectors (b, d, r, w) before quantisation.
+
+        Raises:
+            ParameterError: if the bins are not ``n_mels`` or the frames not a positive multiple of 16.
+        """
+        _, n_mels, n_frames = mel.shape
+        if n_mels != self.config.n_mels or n_frames % self.patch or n_frames == 0:
+            raise ParameterError(
+                f"mel must have {self.config.n_mels} bins and a positive multiple of {self.patch} frames, "
+                f"got {n_mels} bins and {n_frames} frames"
+            )
+        return self.quant_conv(self.encoder(mel.unsqueeze(1)))
+
+    def from_latents(self, vectors: Tensor) -> Mel:
+        """Return the mel spectrogram of vectors (b, d, r, w); it may leave [-1, 1] a little."""
+        return self.decoder(self.post_quant_conv(vectors)).squeeze(1)
+
+    def encode(self, mel: Mel) -> Tokens:
+        """Return the token of each patch."""
+        return self.codebook.nearest(self.to_latents(mel))
+
+    def decode(self, tokens: Tokens) -> Mel:
+        """Return the mel spectrogram in [-1, 1] that the tokens stand for."""
+        return self.from_latents(self.codebook.lookup(tokens)).clamp(-1.0, 1.0)
+
+    def forward(self, mel: Mel) -> tuple[Tensor, Quantised]:
+        """Return the reconstruction and what the quantiser did, for training."""
+        quantised: Quantised = self.codebook(self.to_latents(mel))
+        return self.from_latents(quantised.vectors), quantised

@@ -1,0 +1,116 @@
+"""Griffin-Lim: mel -> wave without weights, by the fast iteration of phases.
+
+It sounds rougher than a trained vocoder, but it is always there, and it is the same everywhere: the phases it
+starts from are its own, drawn from a fixed seed.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from masktools.errors import ParameterError
+from masktools.mel import MelConfig, mel_filterbank, mel_to_log
+from masktools.shapes import Mel, Wave
+from masktools.vocoder.light import overlap_add
+from masktools.vocoder.upsampling import check_mel_bins
+
+__all__ = ["GriffinLim", "GriffinLimConfig"]
+
+_TINY = 1e-8
+
+
+@dataclass(frozen=True)
+class GriffinLimConfig:
+    """Settings of Griffin-Lim.
+
+    Source: Perraudin, Balazs and Sondergaard, A fast Griffin-Lim algorithm (WASPAA 2013), for the momentum.
+    """
+
+    n_iterations: int = 32
+    momentum: float = 0.99  # 0 is the plain algorithm of 1984
+    n_mel_iterations: int = 16  # of the mel inversion
+    seed: int = 0  # of the first phases
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        for name in ("n_iterations", "n_mel_iterations"):
+            if getattr(self, name) < 0:
+                raise ParameterError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not 0.0 <= self.momentum < 1.0:
+            raise ParameterError(f"momentum must lie in [0, 1), got {self.momentum:g}")
+
+
+class GriffinLim(nn.Module):
+    """Griffin-Lim with HiFi-GAN's framing. ``forward``: mel (b, f, m) in [-1, 1] -> wave (b, m * hop_length).
+
+    Each clip starts from the same phases, so that a batch sounds as its clips do alone. It works in single
+    precision whatever the precision of its input. The wave may leave [-1, 1] where the spectrogram asks
+    for it.
+    """
+
+    window: Tensor
+    filterbank: Tensor
+
+    def __init__(self, config: GriffinLimConfig, mel_config: MelConfig) -> None:
+        super().__init__()
+        self.config, self.mel_config = config, mel_config
+        window = torch.hann_window(mel_config.win_length, periodic=True, device="cpu")
+        before = (mel_config.n_fft - mel_config.win_length) // 2  # a shorter window sits in the middle
+        after = mel_config.n_fft - mel_config.win_length - before
+        self.register_buffer("window", F.pad(window, (before, after)), persistent=False)
+        self.register_buffer("filterbank", mel_filterbank(mel_config), persistent=False)
+
+    def forward(self, mel: Mel) -> Wave:
+        """Return the wave of each mel spectrogram.
+
+        Raises:
+            ParameterError: if the bins are not those of ``mel_config``.
+        """
+        check_mel_bins(mel.shape[1], self.mel_config)
+        with torch.autocast(mel.device.type, enabled=False):
+            magnitude = self.magnitude(mel_to_log(mel.float(), self.mel_config).exp())
+            return self._find_phases(magnitude)
+
+    def magnitude(self, mel_magnitude: Tensor) -> Tensor:
+        """Return a non-negative spectrum (b, 1 + n_fft // 2, m) of the given mel magnitude (b, f, m).
+
+        Each mel band is first spread evenly over its filter; multiplicative updates, which cannot become
+        negative, then bring the mel magnitude to the target.
+
+        Source: Lee and Seung, Algorithms for non-negative matrix factorization (NIPS 2000), equation 5.
+        """
+        back = self.filterbank.T / self.filterbank.sum(dim=0).clamp_min(_TINY)[:, None]
+        spectrum = back @ (mel_magnitude / self.filterbank.sum(dim=1).clamp_min(_TINY)[:, None])
+        for _ in range(self.config.n_mel_iterations):
+            ratio = mel_magnitude / (self.filterbank @ spectrum).clamp_min(_TINY)
+            spectrum = spectrum * (back @ ratio)
+        return spectrum
+
+    def _find_phases(self, magnitude: Tensor) -> Wave:
+        generator = torch.Generator("cpu").manual_seed(self.config.seed)
+        turns = torch.rand(magnitude.shape[1:], generator=generator, device="cpu").to(magnitude.device)
+        spectrum = torch.polar(magnitude, (2.0 * torch.pi * turns).expand_as(magnitude))
+        previous = torch.zeros_like(spectrum)
+        for _ in range(self.config.n_iterations):
+            consistent = self._analyse(self._synthesise(spectrum))
+            ahead = consistent + self.config.momentum * (consistent - previous)
+            spectrum = magnitude * ahead / ahead.abs().clamp_min(_TINY)
+            previous = consistent
+        return self._synthesise(spectrum)
+
+    def _analyse(self, wave: Wave) -> Tensor:
+        """Return the complex spectrum (b, 1 + n_fft // 2, m) in the framing of the mel front end."""
+        config = self.mel_config
+        # The shortest waves have too little to reflect.
+        mode = "reflect" if wave.shape[-1] > config.margin else "constant"
+        padded = F.pad(wave, (config.margin, config.margin), mode=mode)
+        return torch.stft(
+            padded, config.n_fft, config.hop_length, window=self.window, center=False, return_complex=True
+        )
+
+    def _synthesise(self, spectrum: Tensor) -> Wave:
+        """Return the wave (b, m * hop_length) whose frames are nearest to the spectrum in least squares."""
+        frames = torch.fft.irfft(spectrum, n=self.mel_config.n_fft, dim=1)
+        return overlap_add(frames, self.window, self.mel_config.hop_length, self.mel_config.margin)

@@ -1,0 +1,127 @@
+"""Griffin-Lim makes the wave of a mel spectrogram without weights, the same one every time."""
+
+import math
+
+import pytest
+import torch
+
+from masktools.errors import ParameterError
+from masktools.mel import MelConfig, MelFrontEnd, mel_to_log
+from masktools.vocoder import GriffinLim, GriffinLimConfig
+
+MEL = MelConfig()
+
+
+def vocoder(**changes):
+    return GriffinLim(GriffinLimConfig(**changes), MEL)
+
+
+def chord(seconds=1.0):
+    """Return a decaying chord over a little noise, (1, t)."""
+    time = torch.arange(round(seconds * MEL.sample_rate) // 256 * 256) / MEL.sample_rate
+    tones = sum(torch.sin(2.0 * torch.pi * hz * time) for hz in (220.0, 660.0, 1470.0, 3100.0))
+    noise = torch.randn(len(time), generator=torch.Generator().manual_seed(0))
+    return (0.15 * tones * torch.exp(-2.0 * time) + 0.003 * noise)[None]
+
+
+def mel_distance_db(wave, mel):
+    return 50.0 * (MelFrontEnd(MEL)(wave) - mel).abs().mean().item()
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 3, 20])
+def test_each_frame_becomes_one_hop_of_samples(n_frames):
+    wave = vocoder(n_iterations=2)(torch.zeros(2, 80, n_frames))
+    assert wave.shape == (2, n_frames * 256)
+    assert wave.isfinite().all()
+
+
+def test_the_wave_has_nearly_the_mel_spectrogram_it_was_made_from():
+    mel = MelFrontEnd(MEL)(chord())
+    distance = mel_distance_db(vocoder()(mel), mel)
+    assert distance < 1.5
+    assert distance < 0.7 * mel_distance_db(vocoder(n_iterations=0)(mel), mel)
+
+
+def test_momentum_gets_nearer_in_as_many_iterations():
+    mel = MelFrontEnd(MEL)(chord())
+    assert mel_distance_db(vocoder()(mel), mel) < mel_distance_db(vocoder(momentum=0.0)(mel), mel)
+
+
+def test_a_tone_keeps_its_frequency_and_its_level():
+    tone = 0.5 * torch.sin(2.0 * torch.pi * 1000.0 / MEL.sample_rate * torch.arange(86 * 256))[None]
+    wave = vocoder()(MelFrontEnd(MEL)(tone))
+    spectrum = torch.fft.rfft(wave[0] * torch.hann_window(wave.shape[1])).abs()
+    peak_hz = spectrum.argmax().item() * MEL.sample_rate / wave.shape[1]
+    assert peak_hz == pytest.approx(1000.0, abs=25.0)  # half the width of a bin of its spectrum
+    level_db = 20.0 * math.log10(wave.square().mean().sqrt() / tone.square().mean().sqrt())
+    assert abs(level_db) < 2.0
+
+
+def test_silence_stays_below_70_db_under_full_scale():
+    wave = vocoder()(torch.full((1, 80, 40), -1.0))
+    assert 20.0 * math.log10(wave.square().mean().sqrt()) < -70.0
+
+
+def test_it_is_the_same_every_time_and_leaves_the_global_generator_alone():
+    mel = MelFrontEnd(MEL)(chord(0.3))
+    state = torch.get_rng_state()
+    first = vocoder(n_iterations=4)(mel)
+    torch.manual_seed(7)
+    assert torch.equal(vocoder(n_iterations=4)(mel), first)
+    torch.set_rng_state(state)
+    vocoder(n_iterations=4)(mel)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.equal(vocoder(n_iterations=4, seed=1)(mel), first)
+
+
+def test_a_clip_in_a_batch_sounds_as_alone():
+    mel = torch.cat([MelFrontEnd(MEL)(chord(0.3)), torch.zeros(1, 80, 25), -torch.ones(1, 80, 25)])
+    module = vocoder(n_iterations=8)
+    together = module(mel)
+    for clip in range(3):
+        torch.testing.assert_close(together[clip : clip + 1], module(mel[clip : clip + 1]), rtol=1e-3, atol=1e-4)
+
+
+def test_the_spectrum_is_not_negative_and_has_the_mel_magnitude():
+    mel_magnitude = mel_to_log(MelFrontEnd(MEL)(chord(0.5)), MEL).exp()
+
+    def error(n_iterations):
+        module = vocoder(n_mel_iterations=n_iterations)
+        spectrum = module.magnitude(mel_magnitude)
+        assert spectrum.min() >= 0.0
+        return ((module.filterbank @ spectrum).log() - mel_magnitude.log()).abs().mean().item()
+
+    assert error(16) < 0.02
+    assert error(16) < 0.1 * error(0)
+
+
+def test_other_framings_work_too():
+    config = MelConfig(n_fft=512, hop_length=128, win_length=400, n_mels=32, f_max=11_025.0)
+    module = GriffinLim(GriffinLimConfig(), config)
+    front_end = MelFrontEnd(config)
+    wave = chord(0.5)[:, : 80 * 128]
+    mel = front_end(wave)
+    assert module(mel).shape == wave.shape
+    assert (front_end(module(mel)) - mel).abs().mean() < 0.05
+
+
+def test_it_has_no_weights_to_save():
+    assert vocoder().state_dict() == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_iterations": -1}, "n_iterations must be at least 0, got -1"),
+        ({"n_mel_iterations": -2}, "n_mel_iterations must be at least 0, got -2"),
+        ({"momentum": 1.0}, r"momentum must lie in \[0, 1\), got 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(change, message):
+    with pytest.raises(ParameterError, match=message):
+        GriffinLimConfig(**change)
+
+
+def test_other_numbers_of_bins_are_refused():
+    with pytest.raises(ParameterError, match="mel must have 80 bins, got 64"):
+        vocoder()(torch.zeros(1, 64, 4))
