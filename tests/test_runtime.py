@@ -1,0 +1,126 @@
+"""Devices, precisions and threads are chosen by name, and what is not there is said in one line."""
+
+import pytest
+import torch
+
+from masktools.errors import DeviceError, ParameterError
+from masktools.runtime import resolve_device, resolve_precision, threads
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+def test_auto_is_the_cpu_where_there_is_no_gpu(no_gpu):
+    assert resolve_device("auto") == resolve_device() == resolve_device("cpu") == CPU
+
+
+def test_auto_is_the_first_gpu_where_there_is_one(two_gpus):
+    assert resolve_device("auto") == resolve_device("cuda") == CUDA
+    assert resolve_device("cuda:1") == torch.device("cuda", 1)
+    assert resolve_device(torch.device("cuda", 1)) == torch.device("cuda", 1)
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0"])
+def test_a_missing_gpu_is_named_with_the_way_out(no_gpu, name):
+    with pytest.raises(DeviceError, match=r"no GPU found.*: use --device cpu"):
+        resolve_device(name)
+
+
+def test_a_torch_without_cuda_says_so(no_gpu, monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(torch.version, "hip", None)
+    with pytest.raises(DeviceError, match=r"no GPU found \(this build of torch knows none: install one with CUDA\)"):
+        resolve_device("cuda")
+
+
+def test_a_gpu_number_that_is_too_high_lists_those_there_are(two_gpus):
+    with pytest.raises(DeviceError, match=r"no GPU cuda:2 found, this machine has cuda:0, cuda:1"):
+        resolve_device("cuda:2")
+
+
+def test_mps_is_there_or_is_missed(no_gpu, monkeypatch):
+    with pytest.raises(DeviceError, match=r"no Apple GPU found \(mps\): use --device cpu"):
+        resolve_device("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert resolve_device("mps") == torch.device("mps")
+
+
+@pytest.mark.parametrize("name", ["", "gpu", "cuda:", "cuda:-1", "cuda:x", "auto:1", "cpu:1", "meta"])
+def test_an_unknown_device_lists_the_choices(name):
+    with pytest.raises(ParameterError, match="unknown device .*: choose from auto, cpu, cuda, cuda:N, mps"):
+        resolve_device(name)
+
+
+def test_precision_on_the_cpu():
+    assert resolve_precision("auto", CPU) is resolve_precision("fp32", CPU) is torch.float32
+    assert resolve_precision("bf16", CPU) is torch.bfloat16
+    with pytest.raises(DeviceError, match="fp16 needs a GPU, the device is cpu"):
+        resolve_precision("fp16", CPU)
+
+
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_precision_on_a_gpu_depends_on_what_it_computes_in(monkeypatch, has_bf16):
+    monkeypatch.setattr("masktools.runtime._has_bf16", lambda device: has_bf16)
+    assert resolve_precision("auto", CUDA) is (torch.bfloat16 if has_bf16 else torch.float32)
+    assert resolve_precision("fp16", CUDA) is torch.float16
+    if not has_bf16:
+        with pytest.raises(DeviceError, match="cuda:0 does not compute in bf16: use --precision fp16 or fp32"):
+            resolve_precision("bf16", CUDA)
+
+
+def test_precision_on_mps():
+    assert resolve_precision("auto", torch.device("mps")) is torch.float32
+    with pytest.raises(DeviceError, match="bf16 is not offered on mps"):
+        resolve_precision("bf16", torch.device("mps"))
+
+
+def test_an_unknown_precision_lists_the_choices():
+    with pytest.raises(ParameterError, match="unknown precision 'fp23': choose from auto, fp32, bf16, fp16"):
+        resolve_precision("fp23", CPU)
+
+
+@pytest.mark.gpu
+def test_a_gpu_that_is_there_is_found():
+    device = resolve_device("auto")
+    assert device.type == "cuda"
+    dtype = resolve_precision("auto", device)
+    assert dtype in (torch.bfloat16, torch.float32)
+    assert torch.ones(2, device=device, dtype=dtype).sum().item() == 2
+
+
+def test_threads_are_given_back():
+    before = torch.get_num_threads()
+    with threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+    with threads(None):
+        assert torch.get_num_threads() == before
+
+
+def test_threads_are_given_back_after_an_error():
+    before = torch.get_num_threads()
+
+    def stumble():
+        with threads(before + 1):
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        stumble()
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("n", [0, -1, True])
+def test_there_is_at_least_one_thread(n):
+    with pytest.raises(ParameterError, match=f"threads must be at least 1, got {n}"), threads(n):
+        pass
