@@ -152,7 +152,7 @@ class DecoderTraining(PartTraining):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Play one round of the game on a batch of waves (b, t)."""
-        own, step = self.hparams, batch_idx
+        own, step = self.hparams, self.global_step // 2  # two optimisers step each round
         mel = self.front_end(batch["wave"].float())
         with torch.no_grad():
             vectors = self.net.codebook.lookup(self.net.encode(mel))

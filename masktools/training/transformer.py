@@ -88,10 +88,25 @@ class TransformerTraining(PartTraining):
         self.save_hyperparameters(ignore=["transformer", "tokenizer", "mel", "masking"])
         self.masking = masking
         self.net = MaskedTransformer(transformer)
-        self.tokenizer = LocalTokenizer(tokenizer)
-        self.tokenizer.load_state_dict(network_state(tokenizer_checkpoint))
-        self.tokenizer.eval().requires_grad_(False)
-        self.conditioner = load_joint_encoder(conditioner)
+        # Frozen parts stay out of the module's state: a checkpoint holds what is trained, and nothing else.
+        frozen = LocalTokenizer(tokenizer)
+        frozen.load_state_dict(network_state(tokenizer_checkpoint))
+        self._frozen = (frozen.eval().requires_grad_(False), load_joint_encoder(conditioner))
+
+    @property
+    def tokenizer(self) -> LocalTokenizer:
+        """The frozen tokenizer."""
+        return self._frozen[0]
+
+    @property
+    def conditioner(self) -> JointEncoder:
+        """The frozen text-audio encoder."""
+        return self._frozen[1]
+
+    def on_fit_start(self) -> None:
+        """Bring the frozen parts to the device."""
+        for part in self._frozen:
+            part.to(self.device)
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW, without decay on vectors."""
@@ -104,11 +119,6 @@ class TransformerTraining(PartTraining):
         optimizer = torch.optim.AdamW(groups, own["learning_rate"], (0.9, 0.95))
         schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def on_train_epoch_start(self) -> None:
-        """Keep the frozen parts as they are in use."""
-        self.tokenizer.eval()
-        self.conditioner.eval()
 
     @torch.no_grad()
     def _conditions(self, batch: Batch) -> Tensor:
@@ -143,7 +153,7 @@ class TransformerTraining(PartTraining):
         wave, config = batch["wave"], self.net.config
         n_cols = config.n_cols
         if torch.rand(()) < self.hparams["short_share"]:
-            n_cols = int(torch.randint(2, n_cols, ()))
+            n_cols = int(torch.randint(1, n_cols + 1, ()))
         masks, erased = draw_masks(len(wave), config.n_rows, n_cols, self.masking)
         masks, erased = masks.to(wave.device), erased.to(wave.device)
         use = torch.rand(len(wave), device=wave.device) >= self.hparams["condition_drop"]

@@ -39,3 +39,17 @@ def cache_folder(manifest, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     build_cache([manifest], folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def stage_a(cache_folder, tmp_path_factory):
+    import lightning.pytorch as pl
+
+    from masktools.training.tokenizer import TokenizerTraining
+    from tests.training.small import TOKENIZER, fit
+
+    pl.seed_everything(0, verbose=False)
+    module = TokenizerTraining(TOKENIZER, n_steps=8, n_warmup=1, n_unquantised=3, n_placing_vectors=64)
+    path = tmp_path_factory.mktemp("stage-a") / "last.ckpt"
+    fit(module, cache_folder, 8).save_checkpoint(path)
+    return path

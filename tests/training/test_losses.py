@@ -23,7 +23,9 @@ def clip():
 
 def test_uniform_logits_cost_the_logarithm_of_the_codebook():
     tokens, mask = clip()
-    assert masked_cross_entropy(torch.zeros(2, 40, 1024), tokens, mask).item() == pytest.approx(math.log(1024), abs=1e-4)
+    assert masked_cross_entropy(torch.zeros(2, 40, 1024), tokens, mask).item() == pytest.approx(
+        math.log(1024), abs=1e-4
+    )
 
 
 def test_smoothing_keeps_perfect_logits_at_a_floor_of_1_017():

@@ -1,0 +1,85 @@
+"""The training modules: each learns, says what it is in its checkpoint, and repeats itself for a seed."""
+
+import lightning.pytorch as pl
+import pytest
+import torch
+
+from masktools.errors import CheckpointError
+from masktools.mel import MelConfig
+from masktools.tokenizer import LocalTokenizer
+from masktools.training.checkpoints import network_state, part_description
+from masktools.training.tokenizer import DecoderTraining, TokenizerTraining, slope_loss
+from masktools.training.vocoder import VocoderTraining
+from masktools.vocoder.light import LightVocoderConfig
+from tests.training.small import TOKENIZER, fit
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+
+
+def tokenizer_training():
+    pl.seed_everything(0, verbose=False)
+    return TokenizerTraining(TOKENIZER, n_steps=8, n_warmup=1, n_unquantised=3, n_placing_vectors=64)
+
+
+def test_a_tokenizer_places_its_codebook_after_the_warm_up_and_reports_its_use(cache_folder):
+    module = tokenizer_training()
+    before = module.net.codebook.weight.clone()
+    metrics = fit(module, cache_folder, 8).callback_metrics
+    assert not torch.allclose(module.net.codebook.weight, before)
+    assert 0 < metrics["valid_l1"] < 2
+    assert 1 <= metrics["valid_perplexity"] <= 16
+
+
+def test_the_same_seed_trains_the_same_tokenizer(cache_folder):
+    first, second = tokenizer_training(), tokenizer_training()
+    for module in (first, second):
+        fit(module, cache_folder, 5)
+    for a, b in zip(first.net.parameters(), second.net.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_checkpoint_says_which_part_it_holds_and_loads_into_it(stage_a):
+    description = part_description(stage_a)
+    assert (description["part"], description["kind"]) == ("tokenizer", "local")
+    assert description["config"]["n_codes"] == 16
+    assert description["mel"]["f_max"] == 8000
+    LocalTokenizer(TOKENIZER).load_state_dict(network_state(stage_a))
+
+
+def test_stage_b_moves_the_decoder_and_leaves_every_token_as_it_was(stage_a, cache_folder):
+    module = DecoderTraining(str(stage_a), TOKENIZER, n_steps=6, n_warmup=1, n_judge_only=2, judge_width=4)
+    fit(module, cache_folder, 12)
+    before = network_state(stage_a)
+    after = module.net.state_dict()
+    assert all(torch.equal(after[k], v) for k, v in before.items() if not k.startswith("decoder."))
+    assert not all(torch.equal(after[k], v) for k, v in before.items() if k.startswith("decoder."))
+
+
+def test_a_vocoder_plays_both_phases_of_its_training(cache_folder):
+    small = {"period_widths": (2, 4, 4, 4), "resolution_width": 2}
+    module = VocoderTraining(
+        LightVocoderConfig(width=16, depth=1), MelConfig(), n_steps=6, n_spectral=3, n_warmup=1, **small
+    )
+    judge = [p.clone() for p in module.judge.parameters()]
+    metrics = fit(module, cache_folder, 12).callback_metrics
+    assert {"mel", "judge"} <= set(metrics)
+    assert any(not torch.equal(a, b) for a, b in zip(judge, module.judge.parameters(), strict=True))
+
+
+def test_slopes_of_equal_mels_agree_and_a_level_shift_does_not_count():
+    mel = torch.rand(1, 80, 32)
+    assert slope_loss(mel, mel).item() == 0
+    assert slope_loss(mel + 0.3, mel).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_what_is_no_training_checkpoint_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r"no training checkpoint at .*nothing.ckpt"):
+        network_state(tmp_path / "nothing.ckpt")
+    (tmp_path / "text.ckpt").write_text("hello")
+    with pytest.raises(CheckpointError, match="is not a readable training checkpoint"):
+        part_description(tmp_path / "text.ckpt")
+    torch.save({"state_dict": {"other.weight": torch.zeros(1)}}, tmp_path / "other.ckpt")
+    with pytest.raises(CheckpointError, match="holds no weights under 'net.'"):
+        network_state(tmp_path / "other.ckpt")
+    with pytest.raises(CheckpointError, match="does not say which part it holds"):
+        part_description(tmp_path / "other.ckpt")
