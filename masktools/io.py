@@ -186,7 +186,8 @@ def write(
 def _as_codes(block: np.ndarray, bits: int) -> np.ndarray:
     """Return samples in [-1, 1] as integers of so many bits, in the upper bits of int32 for libsndfile."""
     full_scale = 2.0 ** (bits - 1)
-    codes = np.rint(block.astype(np.float64) * full_scale).clip(-full_scale, full_scale - 1)
+    exact = block if bits <= 24 else block.astype(np.float64)
+    codes = np.rint(exact * full_scale).clip(-full_scale, full_scale - 1)
     return codes.astype(np.int32) << (32 - bits)
 
 

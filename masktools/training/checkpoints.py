@@ -1,15 +1,19 @@
-"""The network inside a training checkpoint."""
+"""What training leaves on disk, and how the next stage reads it."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
-from masktools.errors import CheckpointError
+from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
+from masktools.configs import from_dict
+from masktools.errors import CheckpointError, ParameterError
 
-__all__ = ["network_state", "part_description"]
+__all__ = ["load_joint_encoder", "network_state", "part_description"]
 
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -45,3 +49,18 @@ def part_description(path: str | os.PathLike[str]) -> dict[str, Any]:
     if description is None:
         raise CheckpointError(f"{path} does not say which part it holds: was it written by `masktools train`?")
     return description
+
+
+def load_joint_encoder(folder: str) -> JointEncoder:
+    """Return the text-audio encoder of a folder with conditioner.json and conditioner.safetensors."""
+    settings = Path(folder, "conditioner.json")
+    if not settings.is_file():
+        raise ParameterError(f"no conditioner.json in {folder}: train the text-audio encoder first")
+    encoder = JointEncoder(from_dict(JointEncoderConfig, json.loads(settings.read_text(encoding="utf-8"))))
+    encoder.load_state_dict(
+        {
+            k: v.float() if v.is_floating_point() else v
+            for k, v in load_file(Path(folder, "conditioner.safetensors")).items()
+        }
+    )
+    return encoder.eval().requires_grad_(False)

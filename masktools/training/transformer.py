@@ -5,20 +5,14 @@ they are met in use: their mel cells are erased before the tokenizer sees the cl
 are those of damaged audio, while the targets are those of the clean clip.
 """
 
-import json
-from pathlib import Path
-
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
-from masktools.configs import from_dict
-from masktools.errors import ParameterError
+from masktools.conditioning.joint import JointEncoder
 from masktools.mel import MelConfig
 from masktools.shapes import flatten
 from masktools.tokenizer import LocalTokenizer, LocalTokenizerConfig
-from masktools.training.checkpoints import network_state
+from masktools.training.checkpoints import load_joint_encoder, network_state
 from masktools.training.data import Batch
 from masktools.training.losses import masked_cross_entropy
 from masktools.training.masking import MaskingConfig, draw_ratios, gap_masks, random_masks, row_masks
@@ -26,22 +20,7 @@ from masktools.training.part import PartTraining
 from masktools.training.schedules import warmup_cosine
 from masktools.transformer import MaskedTransformer, TransformerConfig
 
-__all__ = ["TransformerTraining", "draw_masks", "load_joint_encoder"]
-
-
-def load_joint_encoder(folder: str) -> JointEncoder:
-    """Return the text-audio encoder of a folder with conditioner.json and conditioner.safetensors."""
-    settings = Path(folder, "conditioner.json")
-    if not settings.is_file():
-        raise ParameterError(f"no conditioner.json in {folder}: train the text-audio encoder first")
-    encoder = JointEncoder(from_dict(JointEncoderConfig, json.loads(settings.read_text(encoding="utf-8"))))
-    encoder.load_state_dict(
-        {
-            k: v.float() if v.is_floating_point() else v
-            for k, v in load_file(Path(folder, "conditioner.safetensors")).items()
-        }
-    )
-    return encoder.eval().requires_grad_(False)
+__all__ = ["TransformerTraining", "draw_masks"]
 
 
 def draw_masks(
@@ -61,7 +40,7 @@ def draw_masks(
 
 
 class TransformerTraining(PartTraining):
-    """Cross-entropy on masked tokens, condition dropped for some clips; AdamW, warm-up and cosine.
+    """Cross-entropy on masked tokens of mel clips, condition dropped for some; AdamW, warm-up and cosine.
 
     Source: SpecMaskGIT (arXiv:2406.17672), sections 3.2 and 4.1; MAGE (arXiv:2211.09117) for the optimiser.
     """
@@ -123,12 +102,11 @@ class TransformerTraining(PartTraining):
     @torch.no_grad()
     def _conditions(self, batch: Batch) -> Tensor:
         """Return the condition of each clip: of its sound, or for a share of the batch of its caption."""
-        wave = batch["wave"].float()
-        of_audio = self.conditioner.embed_audio(wave, self.front_end.config.sample_rate)
+        of_audio = batch["condition"].float()
         if not self.hparams["text_share"]:
             return of_audio
-        of_text = self.conditioner.embed_text([text or "sound" for text in batch["caption"]]).to(of_audio)
-        by_text = torch.rand(len(wave), 1, device=wave.device) < self.hparams["text_share"]
+        of_text = self.conditioner.embed_text(list(batch["caption"])).to(of_audio)
+        by_text = torch.rand(len(of_audio), 1, device=of_audio.device) < self.hparams["text_share"]
         return torch.where(by_text, of_text, of_audio)
 
     @torch.no_grad()
@@ -142,38 +120,37 @@ class TransformerTraining(PartTraining):
         return tokens, given
 
     def _loss(self, batch: Batch, masks: Tensor, erased: Tensor, condition: Tensor, use: Tensor) -> Tensor:
-        n_frames = 16 * masks.shape[2]
-        mel = self.front_end(batch["wave"].float())[:, :, :n_frames]
+        mel = batch["mel"].float()[:, :, : 16 * masks.shape[2]]
         tokens, given = self._tokens(mel, masks, erased)
         logits = self.net.logits(flatten(given), flatten(masks), condition, use)
         return masked_cross_entropy(logits, flatten(tokens), flatten(masks))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        wave, config = batch["wave"], self.net.config
+        mel, config = batch["mel"], self.net.config
         n_cols = config.n_cols
         if torch.rand(()) < self.hparams["short_share"]:
             n_cols = int(torch.randint(1, n_cols + 1, ()))
-        masks, erased = draw_masks(len(wave), config.n_rows, n_cols, self.masking)
-        masks, erased = masks.to(wave.device), erased.to(wave.device)
-        use = torch.rand(len(wave), device=wave.device) >= self.hparams["condition_drop"]
+        masks, erased = draw_masks(len(mel), config.n_rows, n_cols, self.masking)
+        masks, erased = masks.to(mel.device), erased.to(mel.device)
+        use = torch.rand(len(mel), device=mel.device) >= self.hparams["condition_drop"]
         loss = self._loss(batch, masks, erased, self._conditions(batch), use)
         self.log("loss", loss, prog_bar=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the loss at fixed masks: by ratio, of a gap, of the top rows; and how much a condition helps."""
-        config, wave = self.net.config, batch["wave"]
+        config, mel = self.net.config, batch["mel"]
         generator = torch.Generator().manual_seed(batch_idx)
-        shape = (len(wave), config.n_rows, config.n_cols)
-        condition = self.conditioner.embed_audio(wave.float(), self.front_end.config.sample_rate)
-        nobody = torch.zeros(len(wave), dtype=torch.bool, device=wave.device)
+        shape = (len(mel), config.n_rows, config.n_cols)
+        condition = batch["condition"].float()
+        nobody = torch.zeros(len(mel), dtype=torch.bool, device=mel.device)
         for name, ratio in (("25", 0.25), ("50", 0.5), ("75", 0.75), ("full", 1.0)):
-            flat = random_masks(torch.full((len(wave),), ratio), config.n_tokens, generator)
-            masks = flat.unflatten(1, (config.n_cols, config.n_rows)).transpose(1, 2).to(wave.device)
+            flat = random_masks(torch.full((len(mel),), ratio), config.n_tokens, generator)
+            masks = flat.unflatten(1, (config.n_cols, config.n_rows)).transpose(1, 2).to(mel.device)
             self.log(f"valid_{name}", self._loss(batch, masks, nobody, condition, nobody), prog_bar=name != "75")
         self.log("valid_full_conditioned", self._loss(batch, masks, nobody, condition, ~nobody), prog_bar=True)
         for name, masks in (("gap", gap_masks(*shape, generator)), ("rows", row_masks(*shape, generator))):
             self.log(
-                f"valid_{name}", self._loss(batch, masks.to(wave.device), ~nobody, condition, nobody), prog_bar=True
+                f"valid_{name}", self._loss(batch, masks.to(mel.device), ~nobody, condition, nobody), prog_bar=True
             )

@@ -8,10 +8,10 @@ from masktools.training.data import AudioData
 TOKENIZER = LocalTokenizerConfig(n_codes=16, code_dim=8, widths=(4, 8, 8))
 
 
-def fit(module, cache_folder, n_steps):
-    """Train for ``n_steps`` optimiser steps on the small cache, and return the trainer."""
+def fit(module, cache_folder, n_steps, data=None):
+    """Train for ``n_steps`` optimiser steps on the small cache or the data given, and return the trainer."""
     pl.seed_everything(0, verbose=False)
-    data = AudioData(str(cache_folder), n_samples=8192, batch_size=4, n_valid_clips=2)
+    data = data or AudioData(str(cache_folder), n_samples=8192, batch_size=4, n_valid_clips=2)
     trainer = pl.Trainer(
         accelerator="cpu",
         max_steps=n_steps,

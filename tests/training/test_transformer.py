@@ -1,7 +1,10 @@
 """Training of the transformer: what it reads, what it drops, and that it trains on damaged audio as it is met."""
 
 import json
+from itertools import islice
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -10,8 +13,10 @@ from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
 from masktools.configs import to_dict
 from masktools.errors import ParameterError
 from masktools.tokenizer import LocalTokenizerConfig
+from masktools.training.checkpoints import load_joint_encoder
 from masktools.training.masking import MaskingConfig
-from masktools.training.transformer import TransformerTraining, draw_masks, load_joint_encoder
+from masktools.training.mel_clips import MelClipData, MelClipStream, sound_embeddings
+from masktools.training.transformer import TransformerTraining, draw_masks
 from masktools.transformer import TransformerConfig
 from tests.training.small import TOKENIZER, fit
 
@@ -40,14 +45,23 @@ def training(stage, conditioner, **settings):
 
 def batch():
     torch.manual_seed(1)
-    return {"wave": 0.1 * torch.randn(6, 8192), "caption": ["a hum."] * 6}
+    condition = torch.nn.functional.normalize(torch.randn(6, 6), dim=1)
+    return {"mel": torch.empty(6, 80, 32).uniform_(-1, 1), "condition": condition, "caption": ["a hum."] * 6}
 
 
-def test_it_trains_and_reports_its_loss_by_ratio_and_with_the_condition(stage_a, conditioner, cache_folder):
+@pytest.fixture(scope="module")
+def clips(cache_folder, manifest, conditioner, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mels")
+    return MelClipData(
+        str(cache_folder), [str(manifest)], str(conditioner), str(folder), n_frames=32, batch_size=4, n_valid_clips=2
+    )
+
+
+def test_it_trains_and_reports_its_loss_by_ratio_and_with_the_condition(stage_a, conditioner, clips):
     shares = MaskingConfig(full_share=0.2, gap_share=0.3, row_share=0.3)
     module = training(stage_a, conditioner, masking=shares, text_share=0.5, short_share=0.3)
     frozen = {k: v.clone() for k, v in module.tokenizer.state_dict().items()}
-    metrics = fit(module, cache_folder, 4).callback_metrics
+    metrics = fit(module, None, 4, clips).callback_metrics
     names = {"valid_25", "valid_50", "valid_75", "valid_full", "valid_full_conditioned", "valid_gap", "valid_rows"}
     assert names <= set(metrics)
     assert all(torch.equal(v, frozen[k]) for k, v in module.tokenizer.state_dict().items())
@@ -66,7 +80,7 @@ def test_masks_come_in_the_shares_asked_for_and_only_gaps_and_rows_are_erased():
 
 def test_known_tokens_of_an_erased_clip_are_those_of_damaged_audio_and_the_targets_are_clean(stage_a, conditioner):
     module = training(stage_a, conditioner)
-    mel = module.front_end(batch()["wave"])
+    mel = batch()["mel"]
     masks = torch.zeros(6, 5, 2, dtype=torch.bool)
     masks[:, :, 1] = True
     erased = torch.tensor([True] * 3 + [False] * 3)
@@ -82,7 +96,7 @@ def test_conditions_are_of_the_sound_or_of_the_caption(stage_a, conditioner):
     encoder = load_joint_encoder(str(conditioner))
     by_sound = training(stage_a, conditioner)._conditions(batch())
     by_text = training(stage_a, conditioner, text_share=1.0)._conditions(batch())
-    torch.testing.assert_close(by_sound, encoder.embed_audio(batch()["wave"], 22_050))
+    torch.testing.assert_close(by_sound, batch()["condition"])
     torch.testing.assert_close(by_text, encoder.embed_text(["a hum."] * 6))
 
 
@@ -94,3 +108,39 @@ def test_a_folder_without_an_encoder_is_refused(tmp_path):
 def test_the_tokenizer_of_the_wrong_size_does_not_load(stage_a, conditioner):
     with pytest.raises(RuntimeError, match="size mismatch"):
         TransformerTraining(str(stage_a), str(conditioner), tokenizer=LocalTokenizerConfig(n_codes=8))
+
+
+def test_clips_carry_the_embedding_of_the_stretch_they_come_from(clips):
+    clips.setup()
+    recordings, embeddings = zip(*clips.train, strict=True)
+    stream = MelClipStream(recordings, embeddings, 32, gain_share=0.0)
+    known = np.concatenate(embeddings)
+    for clip in islice(stream, 20):
+        assert clip["mel"].shape == (80, 32)
+        assert clip["mel"].min() >= -1
+        assert np.abs(known - clip["condition"].numpy()).sum(axis=1).min() < 1e-6
+
+
+def test_clips_are_the_same_for_a_seed(clips):
+    clips.setup()
+    recordings, embeddings = zip(*clips.train, strict=True)
+    streams = [MelClipStream(recordings, embeddings, 32, seed) for seed in (1, 1, 2)]
+    first, again, other = (torch.stack([c["mel"] for c in islice(s, 4)]) for s in streams)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_embeddings_are_computed_once_and_read_again(clips):
+    clips.setup()
+    stored = list(Path(clips.hparams["folder"]).glob("embeddings-*.npz"))
+    assert len(stored) == 1
+    before = stored[0].stat().st_mtime_ns
+    clips.setup()
+    assert stored[0].stat().st_mtime_ns == before
+
+
+def test_a_long_recording_has_an_embedding_each_half_stretch(conditioner):
+    encoder = load_joint_encoder(str(conditioner))
+    mel = np.random.default_rng(0).uniform(-1, 1, (100, 80)).astype(np.float32)
+    assert sound_embeddings(encoder, mel, 40).shape == (4, 6)
+    assert sound_embeddings(encoder, mel[:10], 40).shape == (1, 6)

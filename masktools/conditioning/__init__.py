@@ -1,0 +1,21 @@
+"""Conditions: texts and sounds -> unit vectors that tell the transformer what to generate."""
+
+from masktools.conditioning.clap import ClapEncoder, ClapEncoderConfig
+from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
+from masktools.conditioning.prompts import Conditioner, Prompts, as_condition
+
+__all__ = [
+    "CONDITIONERS",
+    "ClapEncoder",
+    "ClapEncoderConfig",
+    "Conditioner",
+    "JointEncoder",
+    "JointEncoderConfig",
+    "Prompts",
+    "as_condition",
+]
+
+CONDITIONERS = {
+    "joint": (JointEncoderConfig, JointEncoder),
+    "clap": (ClapEncoderConfig, ClapEncoder),
+}

@@ -1,0 +1,163 @@
+"""Clips for the transformer: mel spectrograms and the embedding of their sound, computed once for a cache.
+
+Training on mels instead of waves spares the front end and the text-audio encoder at every step, and keeps what
+matters as augmentation: any start, any gain, any erased cell.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from masktools.conditioning.joint import JointEncoder
+from masktools.errors import ParameterError
+from masktools.mel import MelConfig
+from masktools.training.captioned_mels import CaptionedMel, captioned_mels
+from masktools.training.checkpoints import load_joint_encoder
+from masktools.training.data import AudioCache, Batch
+
+__all__ = ["MelClipData", "MelClipStream", "sound_embeddings"]
+
+_SILENCE = -1.0
+
+
+def sound_embeddings(encoder: JointEncoder, mel: np.ndarray, n_frames: int) -> np.ndarray:
+    """Return the embeddings (s, d) of stretches of ``n_frames`` of a mel (m, f), one each half stretch."""
+    hop = n_frames // 2
+    starts = range(0, max(1, len(mel) - hop), hop)
+    parts = [torch.from_numpy(np.asarray(mel[s : s + n_frames], np.float32).T)[None] for s in starts]
+    with torch.inference_mode():
+        return np.concatenate([encoder.encode_mel(part).numpy() for part in parts])
+
+
+class MelClipStream(IterableDataset[Batch]):
+    """Endless random clips of ``n_frames``: ``mel`` (f, m), ``condition`` (d,) of its sound, and ``caption``.
+
+    A recording shorter than the clip is followed by others of the same tags, with short silences between.
+    """
+
+    def __init__(
+        self,
+        recordings: Sequence[CaptionedMel],
+        embeddings: Sequence[np.ndarray],
+        n_frames: int,
+        seed: int = 0,
+        gain_share: float = 0.12,
+        kind_weights: dict[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        if not recordings:
+            raise ParameterError("there are no recordings to draw clips from")
+        self.recordings, self.embeddings, self.n_frames = recordings, embeddings, n_frames
+        self.seed, self.gain_share = seed, gain_share
+        self.alike: dict[frozenset[str], list[int]] = defaultdict(list)
+        for index, recording in enumerate(recordings):
+            self.alike[recording.tags].append(index)
+        lengths = np.array([min(max(len(r.mel), 80), 3440) for r in recordings], float)
+        weights = lengths * [(kind_weights or {}).get(r.kind, 1.0) for r in recordings]
+        self.shares = weights / weights.sum()
+
+    def _assembled(self, first: int, rng: np.random.Generator) -> np.ndarray:
+        clip = np.full((self.n_frames, self.recordings[first].mel.shape[1]), _SILENCE, np.float32)
+        position, following = 0, first
+        while position < self.n_frames:
+            piece = self.recordings[following].mel[: self.n_frames - position]
+            clip[position : position + len(piece)] = piece
+            position += len(piece) + int(rng.integers(0, 32))
+            following = int(rng.choice(self.alike[self.recordings[first].tags]))
+        return np.roll(clip, int(rng.integers(self.n_frames)), axis=0)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield clips for ever; they depend on the seed, the worker and nothing else."""
+        worker = torch.utils.data.get_worker_info()
+        rng = np.random.default_rng((self.seed, worker.id if worker else 0))
+        while True:
+            index = int(rng.choice(len(self.recordings), p=self.shares))
+            recording, start = self.recordings[index], 0
+            if len(recording.mel) >= self.n_frames:
+                start = int(rng.integers(len(recording.mel) - self.n_frames + 1))
+                clip = np.asarray(recording.mel[start : start + self.n_frames], np.float32)
+            else:
+                clip = self._assembled(index, rng)
+            stretch = min(round(2 * start / self.n_frames), len(self.embeddings[index]) - 1)
+            gain = rng.uniform(-self.gain_share, self.gain_share)
+            louder = np.where(clip <= _SILENCE, _SILENCE, clip + gain).clip(-1.0, 1.0)
+            condition = torch.from_numpy(self.embeddings[index][stretch])
+            mel = torch.from_numpy(np.ascontiguousarray(louder.T, np.float32))
+            yield {"mel": mel, "condition": condition, "caption": recording.caption or "sound"}
+
+
+class MelClipData(pl.LightningDataModule):
+    """Random training clips and fixed validation clips of a cache, for the transformer."""
+
+    def __init__(
+        self,
+        cache: str,
+        manifests: list[str],
+        conditioner: str,
+        folder: str,
+        mel: MelConfig = MelConfig(),
+        n_frames: int = 848,
+        batch_size: int = 16,
+        seed: int = 0,
+        n_valid_clips: int = 48,
+        gain_share: float = 0.12,
+        kind_weights: dict[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["mel"])
+        self.mel = mel
+
+    def _embeddings(self, recordings: Sequence[CaptionedMel]) -> list[np.ndarray]:
+        """Return the embeddings of each recording, from the folder or computed into it."""
+        own = self.hparams
+        weights = Path(own["conditioner"], "conditioner.safetensors")
+        key = hashlib.sha256(weights.read_bytes() + str(own["n_frames"]).encode()).hexdigest()[:16]
+        stored = Path(own["folder"], f"embeddings-{key}.npz")
+        if stored.is_file():
+            with np.load(stored, allow_pickle=False) as found:
+                return np.split(found["vectors"], found["edges"])
+        encoder = load_joint_encoder(own["conditioner"])
+        parts = [sound_embeddings(encoder, r.mel, own["n_frames"]) for r in recordings]
+        edges = np.cumsum([len(p) for p in parts])[:-1]
+        partial = stored.with_name(f"{stored.stem}.part.npz")
+        np.savez(partial, vectors=np.concatenate(parts), edges=edges)
+        partial.replace(stored)
+        return parts
+
+    def setup(self, stage: str | None = None) -> None:
+        """Compute what is not computed yet, and part the recordings by split."""
+        own = self.hparams
+        recordings = captioned_mels(AudioCache(own["cache"]), own["manifests"], self.mel, own["folder"])
+        pairs = list(zip(recordings, self._embeddings(recordings), strict=True))
+        self.train = [pair for pair in pairs if pair[0].split == "train"]
+        long_enough = [p for p in pairs if p[0].split == "valid" and len(p[0].mel) >= own["n_frames"]]
+        if not long_enough:
+            raise ParameterError(f"no recording of split 'valid' lasts {own['n_frames']} frames")
+        self.valid = long_enough[:: max(1, len(long_enough) // own["n_valid_clips"])][: own["n_valid_clips"]]
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the endless training batches."""
+        own = self.hparams
+        recordings, embeddings = zip(*self.train, strict=True)
+        stream = MelClipStream(
+            recordings, embeddings, own["n_frames"], own["seed"], own["gain_share"], own["kind_weights"]
+        )
+        return DataLoader(stream, own["batch_size"])
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return the fixed validation batches: the beginning of each recording."""
+        clips = [
+            {
+                "mel": torch.from_numpy(np.asarray(r.mel[: self.hparams["n_frames"]], np.float32).T.copy()),
+                "condition": torch.from_numpy(e[0]),
+                "caption": r.caption or "sound",
+            }
+            for r, e in self.valid
+        ]
+        return DataLoader(clips, self.hparams["batch_size"])  # type: ignore[arg-type]
