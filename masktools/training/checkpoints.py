@@ -12,8 +12,9 @@ from torch import Tensor
 from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
 from masktools.configs import from_dict
 from masktools.errors import CheckpointError, ParameterError
+from masktools.tokenizer import LocalTokenizer, LocalTokenizerConfig
 
-__all__ = ["load_joint_encoder", "network_state", "part_description"]
+__all__ = ["load_joint_encoder", "load_local_tokenizer", "network_state", "part_description"]
 
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -64,3 +65,10 @@ def load_joint_encoder(folder: str) -> JointEncoder:
         }
     )
     return encoder.eval().requires_grad_(False)
+
+
+def load_local_tokenizer(path: str | os.PathLike[str]) -> LocalTokenizer:
+    """Return the frozen local tokenizer of a training checkpoint, at the settings it was trained with."""
+    tokenizer = LocalTokenizer(from_dict(LocalTokenizerConfig, part_description(path)["config"]))
+    tokenizer.load_state_dict(network_state(path))
+    return tokenizer.eval().requires_grad_(False)

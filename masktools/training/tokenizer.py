@@ -11,7 +11,7 @@ from torch import Tensor
 from masktools.mel import MelConfig
 from masktools.tokenizer import LocalTokenizer, LocalTokenizerConfig
 from masktools.tokenizer.codebook import codebook_usage
-from masktools.training.checkpoints import network_state
+from masktools.training.checkpoints import load_local_tokenizer
 from masktools.training.data import Batch
 from masktools.training.discriminators import MelPatchDiscriminator
 from masktools.training.losses import discriminator_hinge, feature_matching, generator_hinge
@@ -119,7 +119,6 @@ class DecoderTraining(PartTraining):
     def __init__(
         self,
         checkpoint: str,
-        tokenizer: LocalTokenizerConfig = LocalTokenizerConfig(),
         mel: MelConfig = MelConfig(),
         n_steps: int = 10_000,
         learning_rate: float = 2e-4,
@@ -130,16 +129,11 @@ class DecoderTraining(PartTraining):
         judge_width: int = 32,
     ) -> None:
         super().__init__(mel)
-        self.save_hyperparameters(ignore=["tokenizer", "mel"])
+        self.save_hyperparameters(ignore=["mel"])
         self.automatic_optimization = False
-        self.net = LocalTokenizer(tokenizer)
+        self.net = load_local_tokenizer(checkpoint)
+        self.net.decoder.requires_grad_(True)
         self.judge = MelPatchDiscriminator(judge_width)
-
-    def setup(self, stage: str) -> None:
-        """Load stage A, and freeze what the tokens depend on."""
-        self.net.load_state_dict(network_state(self.hparams["checkpoint"]))
-        self.net.encoder.requires_grad_(False)
-        self.net.codebook.requires_grad_(False)
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[object]]:
         """Return the optimisers of the decoder and of the judge."""

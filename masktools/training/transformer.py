@@ -11,8 +11,8 @@ from torch import Tensor
 from masktools.conditioning.joint import JointEncoder
 from masktools.mel import MelConfig
 from masktools.shapes import flatten
-from masktools.tokenizer import LocalTokenizer, LocalTokenizerConfig
-from masktools.training.checkpoints import load_joint_encoder, network_state
+from masktools.tokenizer import LocalTokenizer
+from masktools.training.checkpoints import load_joint_encoder, load_local_tokenizer
 from masktools.training.data import Batch
 from masktools.training.losses import masked_cross_entropy
 from masktools.training.masking import MaskingConfig, draw_ratios, gap_masks, random_masks, row_masks
@@ -52,7 +52,6 @@ class TransformerTraining(PartTraining):
         tokenizer_checkpoint: str,
         conditioner: str,
         transformer: TransformerConfig = TransformerConfig(),
-        tokenizer: LocalTokenizerConfig = LocalTokenizerConfig(),
         mel: MelConfig = MelConfig(),
         masking: MaskingConfig = MaskingConfig(),
         n_steps: int = 500_000,
@@ -64,13 +63,11 @@ class TransformerTraining(PartTraining):
         short_share: float = 0.0,
     ) -> None:
         super().__init__(mel)
-        self.save_hyperparameters(ignore=["transformer", "tokenizer", "mel", "masking"])
+        self.save_hyperparameters(ignore=["transformer", "mel", "masking"])
         self.masking = masking
         self.net = MaskedTransformer(transformer)
         # Frozen parts stay out of the module's state: a checkpoint holds what is trained, and nothing else.
-        frozen = LocalTokenizer(tokenizer)
-        frozen.load_state_dict(network_state(tokenizer_checkpoint))
-        self._frozen = (frozen.eval().requires_grad_(False), load_joint_encoder(conditioner))
+        self._frozen = (load_local_tokenizer(tokenizer_checkpoint), load_joint_encoder(conditioner))
 
     @property
     def tokenizer(self) -> LocalTokenizer:

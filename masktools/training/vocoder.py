@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from masktools.mel import MelConfig
+from masktools.training.checkpoints import load_local_tokenizer
 from masktools.training.data import Batch
 from masktools.training.discriminators import WaveDiscriminator
 from masktools.training.losses import discriminator_hinge, feature_matching, generator_hinge, stft_loss
@@ -19,7 +20,11 @@ __all__ = ["VocoderTraining"]
 
 
 class VocoderTraining(PartTraining):
-    """Spectral losses for ``n_spectral`` steps, then the judges join; all on random crops of real audio."""
+    """Spectral losses for ``n_spectral`` steps, then the judges join; all on random crops of real audio.
+
+    With a tokenizer, a share of the clips is rendered from the mel that the tokenizer gives back, against the real
+    wave: what the vocoder meets in use.
+    """
 
     part, kind = "vocoder", "light"
 
@@ -37,12 +42,29 @@ class VocoderTraining(PartTraining):
         feature_weight: float = 2.0,
         period_widths: tuple[int, ...] = (8, 32, 128, 256),
         resolution_width: int = 16,
+        tokenizer_checkpoint: str | None = None,
+        reconstructed_share: float = 0.5,
     ) -> None:
         super().__init__(mel)
         self.save_hyperparameters(ignore=["vocoder", "mel"])
         self.automatic_optimization = False
         self.net = LightVocoder(vocoder, mel)
         self.judge = WaveDiscriminator(period_widths=period_widths, resolution_width=resolution_width)
+        # Frozen, and so outside the module's state: a checkpoint holds what is trained, and nothing else.
+        self._frozen = (load_local_tokenizer(tokenizer_checkpoint),) if tokenizer_checkpoint else ()
+
+    def on_fit_start(self) -> None:
+        """Bring the frozen tokenizer to the device."""
+        for part in self._frozen:
+            part.to(self.device)
+
+    @torch.no_grad()
+    def _given(self, mel: Tensor) -> Tensor:
+        """Return what the vocoder is given: the mel, for a share of clips as the tokenizer gives it back."""
+        if not self._frozen:
+            return mel
+        chosen = torch.rand(len(mel), 1, 1, device=mel.device) < self.hparams["reconstructed_share"]
+        return torch.where(chosen, self._frozen[0].decode(self._frozen[0].encode(mel)), mel)
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[object]]:
         """Return the optimisers of the vocoder and of the judges."""
@@ -64,7 +86,7 @@ class VocoderTraining(PartTraining):
         vocoder_optimizer, judge_optimizer = self.optimizers()  # type: ignore[misc]
         with torch.autocast(wave.device.type, enabled=False):
             mel = self.front_end(wave)
-        estimate = self.net(mel)
+        estimate = self.net(self._given(mel))
         playing = self.global_step // 2 >= self.hparams["n_spectral"]  # two optimisers step each round
         if playing:
             real, wanted = self.judge(wave)

@@ -7,7 +7,7 @@ import torch
 from masktools.errors import CheckpointError
 from masktools.mel import MelConfig
 from masktools.tokenizer import LocalTokenizer
-from masktools.training.checkpoints import network_state, part_description
+from masktools.training.checkpoints import load_local_tokenizer, network_state, part_description
 from masktools.training.tokenizer import DecoderTraining, TokenizerTraining, slope_loss
 from masktools.training.vocoder import VocoderTraining
 from masktools.vocoder.light import LightVocoderConfig
@@ -47,7 +47,7 @@ def test_a_checkpoint_says_which_part_it_holds_and_loads_into_it(stage_a):
 
 
 def test_stage_b_moves_the_decoder_and_leaves_every_token_as_it_was(stage_a, cache_folder):
-    module = DecoderTraining(str(stage_a), TOKENIZER, n_steps=6, n_warmup=1, n_judge_only=2, judge_width=4)
+    module = DecoderTraining(str(stage_a), n_steps=6, n_warmup=1, n_judge_only=2, judge_width=4)
     fit(module, cache_folder, 12)
     before = network_state(stage_a)
     after = module.net.state_dict()
@@ -64,6 +64,18 @@ def test_a_vocoder_plays_both_phases_of_its_training(cache_folder):
     metrics = fit(module, cache_folder, 12).callback_metrics
     assert {"mel", "judge"} <= set(metrics)
     assert any(not torch.equal(a, b) for a, b in zip(judge, module.judge.parameters(), strict=True))
+
+
+def test_a_vocoder_is_given_what_the_tokenizer_gives_back_for_a_share_of_clips(stage_a):
+    tokenizer = load_local_tokenizer(stage_a)
+    mel = torch.empty(4, 80, 32).uniform_(-1, 1)
+    small = LightVocoderConfig(width=16, depth=1)
+    given = {
+        share: VocoderTraining(small, tokenizer_checkpoint=str(stage_a), reconstructed_share=share)._given(mel)
+        for share in (0.0, 1.0)
+    }
+    assert torch.equal(given[0.0], mel)
+    torch.testing.assert_close(given[1.0], tokenizer.decode(tokenizer.encode(mel)))
 
 
 def test_slopes_of_equal_mels_agree_and_a_level_shift_does_not_count():

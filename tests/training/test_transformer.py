@@ -12,13 +12,12 @@ from safetensors.torch import save_file
 from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
 from masktools.configs import to_dict
 from masktools.errors import ParameterError
-from masktools.tokenizer import LocalTokenizerConfig
 from masktools.training.checkpoints import load_joint_encoder
 from masktools.training.masking import MaskingConfig
 from masktools.training.mel_clips import MelClipData, MelClipStream, sound_embeddings
 from masktools.training.transformer import TransformerTraining, draw_masks
 from masktools.transformer import TransformerConfig
-from tests.training.small import TOKENIZER, fit
+from tests.training.small import fit
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -39,7 +38,7 @@ def training(stage, conditioner, **settings):
     transformer = TransformerConfig(n_codes=16, n_cols=2, width=16, depth=1, n_heads=2, condition_dim=6)
     torch.manual_seed(0)
     return TransformerTraining(
-        str(stage), str(conditioner), transformer, TOKENIZER, n_steps=4, n_warmup=1, learning_rate=1e-3, **settings
+        str(stage), str(conditioner), transformer, n_steps=4, n_warmup=1, learning_rate=1e-3, **settings
     )
 
 
@@ -103,11 +102,6 @@ def test_conditions_are_of_the_sound_or_of_the_caption(stage_a, conditioner):
 def test_a_folder_without_an_encoder_is_refused(tmp_path):
     with pytest.raises(ParameterError, match=r"no conditioner.json in .*train the text-audio encoder first"):
         load_joint_encoder(str(tmp_path))
-
-
-def test_the_tokenizer_of_the_wrong_size_does_not_load(stage_a, conditioner):
-    with pytest.raises(RuntimeError, match="size mismatch"):
-        TransformerTraining(str(stage_a), str(conditioner), tokenizer=LocalTokenizerConfig(n_codes=8))
 
 
 def test_clips_carry_the_embedding_of_the_stretch_they_come_from(clips):
