@@ -1,0 +1,39 @@
+"""The general-mask solver: any mask of a token grid, filled by any predictor."""
+
+from masktools.solver.choice import POLICIES
+from masktools.solver.config import SolverConfig
+from masktools.solver.decode import solve
+from masktools.solver.groups import column_groups, span_groups
+from masktools.solver.guidance import Predict, forward_count
+from masktools.solver.noise import derive_seed, item_seeds
+from masktools.solver.plan import Step, make_plan, remaining_counts
+from masktools.solver.presets import PRESETS, preset
+from masktools.solver.sampling import allow_codes, ban_codes
+from masktools.solver.schedules import GUIDANCE_SCHEDULES, SCHEDULES
+from masktools.solver.trace import Callback, SolveResult, StepTrace
+from masktools.solver.windows import solve_windows
+
+__all__ = [
+    "GUIDANCE_SCHEDULES",
+    "POLICIES",
+    "PRESETS",
+    "SCHEDULES",
+    "Callback",
+    "Predict",
+    "SolveResult",
+    "SolverConfig",
+    "Step",
+    "StepTrace",
+    "allow_codes",
+    "ban_codes",
+    "column_groups",
+    "derive_seed",
+    "forward_count",
+    "item_seeds",
+    "make_plan",
+    "preset",
+    "remaining_counts",
+    "solve",
+    "solve_windows",
+    "span_groups",
+]

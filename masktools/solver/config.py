@@ -1,0 +1,136 @@
+"""The settings of the general-mask solver, checked where they are written down."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from operator import index
+
+from masktools.errors import ParameterError, unknown_name
+from masktools.solver.choice import POLICIES
+from masktools.solver.groups import GROUP_SCORES
+from masktools.solver.schedules import GUIDANCE_SCHEDULES, SCHEDULES
+
+__all__ = ["SCALINGS", "SolverConfig"]
+
+SCALINGS = ("relative", "resume")
+
+
+@dataclass(frozen=True)
+class SolverConfig:
+    """Settings of one decoding. The defaults are SpecMaskGIT's for text-to-audio.
+
+    Attributes:
+        n_steps: Decoding steps, at least 1. An item with fewer unknown tokens takes one step per token.
+        schedule: Curve of the number of masked tokens, a name in ``SCHEDULES``.
+        temperature: Scale of the Gumbel noise in the choice of positions at the start, 0 or more; it
+            falls linearly to 0 at the last step.
+        guidance: Scale of classifier-free guidance, 0 or more: 0 is unconditional, 1 conditional.
+        guidance_schedule: Course of the guidance, a name in ``GUIDANCE_SCHEDULES``.
+        guidance_interval: Share of the decoding, (start, end) within [0, 1], outside which the
+            guidance is 1; None guides everywhere.
+        guidance_min: Guidance at the last step of ``linear_down``, 0 or more.
+        policy: Rule that chooses which positions are accepted, a name in ``POLICIES``.
+        token_temperature: Divisor of the logits that tokens are drawn from, above 0. It changes the
+            confidence too.
+        token_annealing: Whether the token temperature falls linearly, to token_temperature / n_steps.
+        top_k: Number of most likely codes that a token is drawn from, at least 1; None takes all.
+        top_p: Share of probability that a token is drawn from, in (0, 1]; None takes all.
+        revocation: Share of the accepted tokens, in [0, 1), that every step but the last takes back in
+            exchange for as many others. Known tokens are never touched.
+        scaling: ``relative`` spends all steps on the unknown tokens; ``resume`` enters the schedule of
+            the whole grid where as many tokens are left.
+        counts: Number of masked tokens left after each step, strictly falling to 0, in place of
+            ``n_steps`` and ``schedule``. With ``resume`` it describes the whole grid.
+        deterministic_batch: Whether the predictor is asked for one item at a time, so that an item's
+            logits cannot depend on the size of its batch.
+        group_score: How the slots of a group vote: ``mean``, ``max`` or ``sum``.
+
+    Raises:
+        ParameterError: If a value lies outside its range, or a name is unknown.
+
+    Source: SpecMaskGIT (arXiv:2406.17672), sections 3.4 and 4.
+    """
+
+    n_steps: int = 16
+    schedule: str = "cosine"
+    temperature: float = 1.5
+    guidance: float = 3.0
+    guidance_schedule: str = "linear_up"
+    guidance_interval: tuple[float, float] | None = None
+    guidance_min: float = 1.0
+    policy: str = "confidence"
+    token_temperature: float = 1.0
+    token_annealing: bool = False
+    top_k: int | None = None
+    top_p: float | None = None
+    revocation: float = 0.0
+    scaling: str = "relative"
+    counts: tuple[int, ...] | None = None
+    deterministic_batch: bool = False
+    group_score: str = "mean"
+
+    def __post_init__(self) -> None:
+        for kind, got, choices in (
+            ("schedule", self.schedule, SCHEDULES),
+            ("guidance schedule", self.guidance_schedule, GUIDANCE_SCHEDULES),
+            ("policy", self.policy, POLICIES),
+            ("scaling", self.scaling, SCALINGS),
+            ("group score", self.group_score, GROUP_SCORES),
+        ):
+            if got not in choices:
+                raise unknown_name(kind, got, choices)
+        _check_integer("n_steps", self.n_steps)
+        if self.top_k is not None:
+            _check_integer("top_k", self.top_k)
+        for name in ("temperature", "guidance", "guidance_min"):
+            value = _number(name, getattr(self, name))
+            if value < 0:
+                raise ParameterError(f"{name} must be 0 or more, got {value:g}")
+        if _number("token_temperature", self.token_temperature) <= 0:
+            raise ParameterError(
+                f"token_temperature must be above 0, got {self.token_temperature:g}; "
+                "use top_k=1 to take the most likely token"
+            )
+        if self.top_p is not None and not 0 < _number("top_p", self.top_p) <= 1:
+            raise ParameterError(f"top_p must lie in (0, 1], got {self.top_p:g}")
+        if not 0 <= _number("revocation", self.revocation) < 1:
+            raise ParameterError(f"revocation must lie in [0, 1), got {self.revocation:g}")
+        self._check_interval()
+        self._check_counts()
+
+    def _check_interval(self) -> None:
+        if self.guidance_interval is None:
+            if self.guidance_schedule == "interval":
+                raise ParameterError(
+                    "guidance_schedule 'interval' needs guidance_interval, such as (0.2, 0.8); got None"
+                )
+            return
+        interval = tuple(_number("guidance_interval", edge) for edge in self.guidance_interval)
+        if len(interval) != 2 or not 0 <= interval[0] <= interval[1] <= 1:
+            raise ParameterError(
+                f"guidance_interval must be (start, end) with 0 <= start <= end <= 1, got {interval}"
+            )
+        object.__setattr__(self, "guidance_interval", interval)
+
+    def _check_counts(self) -> None:
+        if self.counts is None:
+            return
+        try:
+            counts = tuple(index(count) for count in self.counts)
+        except TypeError:
+            raise ParameterError(f"counts must be integers, got {self.counts!r}") from None
+        falling = all(after < before for before, after in pairwise(counts))
+        if not counts or counts[-1] != 0 or not falling:
+            raise ParameterError(f"counts must fall strictly and end at 0, got {counts}")
+        object.__setattr__(self, "counts", counts)
+
+
+def _check_integer(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ParameterError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ParameterError(f"{name} must be a finite number, got {value!r}")
+    return float(value)

@@ -1,0 +1,158 @@
+"""Classifier-free guidance that runs only the passes it needs, and combines them only where it must."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from masktools.errors import ParameterError
+from masktools.shapes import FlatMask, FlatTokens
+from masktools.solver.plan import Step
+
+__all__ = ["GuidedLogits", "Predict", "combine", "forward_count", "needed_passes", "predict_guided"]
+
+Predict = Callable[[Tensor, Tensor, Tensor, bool], Tensor]
+"""Any function of (tokens (a, n), mask (a, n), items (a,), conditional) to logits (a, n, k).
+
+``items`` holds the index of each row in the batch that was given to ``solve``; ``conditional`` asks for
+the pass with the items' conditions. The values of tokens under the mask are 0 and mean nothing.
+"""
+
+_TOLERANCE = 1e-6  # guidance this near to 0 or 1 is 0 or 1
+_LOWEST = -1e30  # stands for minus infinity where two logits are subtracted
+
+
+def needed_passes(guidance: float) -> tuple[bool, bool]:
+    """Return whether a guidance scale needs the unconditional pass, and the conditional one.
+
+    >>> [needed_passes(scale) for scale in (0.0, 1.0, 3.0)]
+    [(True, False), (False, True), (True, True)]
+    """
+    return abs(guidance - 1) > _TOLERANCE, abs(guidance) > _TOLERANCE
+
+
+def forward_count(plan: Iterable[Step], conditional: bool = True) -> int:
+    """Return how often the predictor is called for one item, or for a batch that shares the plan.
+
+    30 for the defaults of text-to-audio, 16 without conditions.
+    """
+    return sum(sum(needed_passes(step.guidance if conditional else 0.0)) for step in plan)
+
+
+def combine(
+    unconditional: Float[Tensor, "m k"], conditional: Float[Tensor, "m k"], guidance: Float[Tensor, "m 1"]
+) -> Float[Tensor, "m k"]:
+    """Return the guided logits, unconditional + guidance * (conditional - unconditional).
+
+    Source: SpecMaskGIT (arXiv:2406.17672), Eq. 2.
+    """
+    return torch.lerp(unconditional.clamp_min(_LOWEST), conditional.clamp_min(_LOWEST), guidance)  # Eq. 2
+
+
+@dataclass(frozen=True)
+class GuidedLogits:
+    """The logits of one step, combined slot by slot when they are asked for."""
+
+    unconditional: Float[Tensor, "u n k"]  # of the items that need this pass
+    conditional: Float[Tensor, "c n k"]
+    guidance: tuple[float, ...]  # one per item of the step
+    n_forwards: int
+
+    @property
+    def n_codes(self) -> int:
+        """Size of the codebook."""
+        return self.conditional.shape[2]
+
+    def rows(self, items: Int64[Tensor, "m"], positions: Int64[Tensor, "m"]) -> Float[Tensor, "m k"]:
+        """Return the guided logits of m slots in single precision."""
+        passes = [needed_passes(scale) for scale in self.guidance]
+        rows_of_pass = [_places(passes, which, items.device) for which in (0, 1)]
+        scale = torch.tensor(self.guidance, dtype=torch.float32, device=items.device)
+
+        def read(which: int, items: Tensor, positions: Tensor) -> Tensor:
+            logits = self.unconditional if which == 0 else self.conditional
+            slots = rows_of_pass[which][items] * logits.shape[1] + positions
+            return logits.flatten(0, 1).index_select(0, slots).float()
+
+        def guided(kind: tuple[bool, bool], items: Tensor, positions: Tensor) -> Tensor:
+            if kind != (True, True):
+                return read(kind.index(True), items, positions)
+            return combine(read(0, items, positions), read(1, items, positions), scale[items, None])
+
+        kinds = sorted(set(passes))
+        if len(kinds) == 1:
+            return guided(kinds[0], items, positions)
+        kind_of_item = torch.tensor([kinds.index(kind) for kind in passes], device=items.device)
+        kind_of_slot = kind_of_item[items]
+        result = torch.empty(len(items), self.n_codes, device=items.device)
+        for number, kind in enumerate(kinds):
+            of_kind = (kind_of_slot == number).nonzero(as_tuple=True)[0]
+            result[of_kind] = guided(kind, items[of_kind], positions[of_kind])
+        return result
+
+
+def predict_guided(
+    predict: Predict,
+    tokens: FlatTokens,
+    mask: FlatMask,
+    items: Int64[Tensor, "b"],
+    guidance: Sequence[float],
+    one_by_one: bool = False,
+) -> GuidedLogits:
+    """Return the logits of one step at the cost of the passes that its guidance needs.
+
+    An item whose guidance is 0 joins the unconditional pass only, one whose guidance is 1 the conditional
+    pass only; a pass that no item needs is not run.
+
+    Args:
+        predict: The predictor.
+        tokens: Tokens of the items that are still being decoded.
+        mask: True where the predictor must predict.
+        items: Index of these items in the original batch.
+        guidance: Scale for each item; 0 for an item without a condition.
+        one_by_one: Whether each item is predicted by a call of its own.
+
+    Raises:
+        ParameterError: If the predictor returns something else than logits (a, n, k).
+    """
+    passes = [needed_passes(scale) for scale in guidance]
+    logits: list[Tensor] = []
+    n_forwards = 0
+    for which, conditional in enumerate((False, True)):
+        wanted = [row for row, needs in enumerate(passes) if needs[which]]
+        if not wanted:
+            continue  # the other pass then serves every item
+        rows = torch.tensor(wanted, device=tokens.device)
+        parts = rows.split(1) if one_by_one else (rows,)
+        answers = [_call(predict, tokens[part], mask[part], items[part], conditional) for part in parts]
+        logits.append(answers[0] if len(answers) == 1 else torch.cat(answers))
+        n_forwards += len(answers)
+    first, last = logits[0], logits[-1]
+    if first.shape[2] != last.shape[2]:
+        sizes = f"{last.shape[2]} and {first.shape[2]}"
+        raise ParameterError(f"predict must return as many codes with a condition as without, got {sizes}")
+    # Where only one pass ran it stands for both; rows() reads the one that an item needs.
+    return GuidedLogits(first, last, tuple(guidance), n_forwards)
+
+
+def _call(predict: Predict, tokens: Tensor, mask: Tensor, items: Tensor, conditional: bool) -> Tensor:
+    logits = predict(tokens, mask, items, conditional)
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        kind = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+        raise ParameterError(f"predict must return a tensor of floating-point logits, got {kind}")
+    wanted = tuple(tokens.shape)
+    if logits.ndim != 3 or tuple(logits.shape[:2]) != wanted or logits.shape[2] == 0:
+        raise ParameterError(
+            f"predict must return logits (a, n, k) with (a, n) = {wanted}, got {tuple(logits.shape)}"
+        )
+    if logits.device != tokens.device:
+        raise ParameterError(f"predict must return logits on {tokens.device}, got {logits.device}")
+    return logits
+
+
+def _places(passes: Sequence[tuple[bool, bool]], which: int, device: torch.device) -> Tensor:
+    """Return the row of each item in one of the passes; meaningless where it took no part."""
+    taken = torch.tensor([needs[which] for needs in passes], device=device)
+    return taken.cumsum(dim=0) - 1

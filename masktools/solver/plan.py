@@ -1,0 +1,122 @@
+"""The plan of a decoding: how many tokens each step leaves masked, how guided and how noisy it is."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from masktools.errors import ParameterError, unknown_name
+from masktools.solver.config import SolverConfig
+from masktools.solver.schedules import GUIDANCE_SCHEDULES, SCHEDULES
+
+__all__ = ["Step", "guidance_at", "make_plan", "remaining_counts"]
+
+
+class Step(NamedTuple):
+    """What one decoding step does to one item, in plain numbers."""
+
+    n_before: int  # masked tokens at the start of the step
+    n_after: int  # masked tokens at its end
+    guidance: float  # scale t of Eq. 2
+    temperature: float  # scale t_gumbel of the noise in Eq. 3
+    token_temperature: float  # divisor of the logits
+
+
+def remaining_counts(n_unknown: int, n_steps: int, schedule: str = "cosine") -> tuple[int, ...]:
+    """Return how many of the unknown tokens stay masked after each step: strictly falling, ending at 0.
+
+    There are min(n_steps, n_unknown) steps, so that each of them accepts at least one token.
+
+    Raises:
+        ParameterError: If a number is negative, or the schedule is unknown.
+
+    Source: MaskGIT (arXiv:2202.04200), section 3.3; the list of MAGE wherever both are defined.
+
+    >>> remaining_counts(265, 8)
+    (259, 244, 220, 187, 147, 101, 51, 0)
+    >>> remaining_counts(3, 16)
+    (2, 1, 0)
+    """
+    if schedule not in SCHEDULES:
+        raise unknown_name("schedule", schedule, SCHEDULES)
+    if n_unknown < 0 or n_steps < 1:
+        raise ParameterError(f"need n_unknown >= 0 and n_steps >= 1, got {n_unknown} and {n_steps}")
+    curve, total = SCHEDULES[schedule], min(n_steps, n_unknown)
+    counts, before = [], n_unknown
+    for i in range(total):
+        wanted = int(n_unknown * curve((i + 1) / total) + 1e-9)
+        steps_left = total - 1 - i
+        before = 0 if steps_left == 0 else max(steps_left, min(before - 1, wanted))
+        counts.append(before)
+    return tuple(counts)
+
+
+def guidance_at(progress: float, config: SolverConfig) -> float:
+    """Return the guidance scale at a progress in [0, 1]: 0 at the first step, 1 at the last."""
+    if config.guidance_interval is not None:
+        start, end = config.guidance_interval
+        if not start - 1e-9 <= progress <= end + 1e-9:
+            return 1.0
+    curve = GUIDANCE_SCHEDULES[config.guidance_schedule]
+    return curve(progress, config.guidance, config.guidance_min)
+
+
+@lru_cache(maxsize=4096)
+def make_plan(
+    n_unknown: int, n_slots: int, config: SolverConfig, n_units: int | None = None
+) -> tuple[Step, ...]:
+    """Return the steps that decode ``n_unknown`` masked tokens of an item with ``n_slots`` slots.
+
+    The temperature of step i of T is ``temperature * (1 - (i + 1) / T)``: the last step is free of noise.
+
+    Args:
+        n_unknown: Masked tokens at the start.
+        n_slots: All tokens of the item, known or not.
+        config: Settings of the decoding.
+        n_units: Number of masked groups, where whole groups are accepted; at most so many steps.
+
+    Raises:
+        ParameterError: If ``config.counts`` does not fit the number of tokens.
+
+    Source: SpecMaskGIT (arXiv:2406.17672), section 3.4, Eq. 2 and 3.
+    Differs: the paper writes that the noise is annealed "by a coefficient defined as iter/num_iter", which
+        read literally makes it rise. It falls here, as in MAGE, whose code the paper builds on; with
+        rising noise the first choices would be the greedy ones that the noise is there to prevent.
+
+    >>> for step in make_plan(2, 2, SolverConfig()):
+    ...     print(step)
+    Step(n_before=2, n_after=1, guidance=0.0, temperature=0.75, token_temperature=1.0)
+    Step(n_before=1, n_after=0, guidance=3.0, temperature=0.0, token_temperature=1.0)
+    """
+    if not 0 <= n_unknown <= n_slots:
+        raise ParameterError(f"n_unknown must lie in [0, {n_slots}], got {n_unknown}")
+    if n_unknown == 0:
+        return ()
+    n_units = n_unknown if n_units is None else n_units
+    resume = config.scaling == "resume"
+    start = n_slots if resume else n_unknown
+    if config.counts is None:
+        counts = remaining_counts(
+            start, config.n_steps if resume else min(config.n_steps, n_units), config.schedule
+        )
+    else:
+        counts = config.counts
+        if counts[0] >= start:
+            what = "slots of the grid" if resume else "unknown tokens of an item"
+            raise ParameterError(f"counts must start below the {start} {what}, got {counts[0]}")
+    ahead = [(i, after) for i, after in enumerate(counts) if after < n_unknown][-n_units:]
+    plan, before, total = [], n_unknown, len(counts)
+    for i, after in ahead:
+        plan.append(
+            Step(
+                n_before=before,
+                n_after=after,
+                guidance=guidance_at(i / (total - 1) if total > 1 else 1.0, config),
+                temperature=config.temperature * (1 - (i + 1) / total),
+                token_temperature=_token_temperature(i / total, config),
+            )
+        )
+        before = after
+    return tuple(plan)
+
+
+def _token_temperature(progress: float, config: SolverConfig) -> float:
+    return config.token_temperature * (1 - progress if config.token_annealing else 1.0)

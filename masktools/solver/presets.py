@@ -1,0 +1,47 @@
+"""Settings of the solver that have a name."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from masktools.errors import unknown_name
+from masktools.solver.config import SolverConfig
+
+__all__ = ["PRESETS", "preset"]
+
+_ONE_BY_ONE = 1 << 20  # more steps than any grid has slots: one token per step
+
+PRESETS: Mapping[str, SolverConfig] = MappingProxyType(
+    {
+        "paper": SolverConfig(),
+        "fast8": SolverConfig(n_steps=8),
+        "quality32": SolverConfig(n_steps=32, policy="halton"),
+        # One token per step in random order samples exactly what the predictor believes.
+        "unbiased": SolverConfig(
+            n_steps=_ONE_BY_ONE, policy="random", temperature=0.0, guidance=1.0, guidance_schedule="constant"
+        ),
+        "mage": SolverConfig(n_steps=20, temperature=6.0, guidance=1.0, guidance_schedule="constant"),
+        # To be used with span_groups, as MAGNeT accepts spans of three tokens.
+        "magnet_like": SolverConfig(
+            n_steps=20,
+            temperature=0.0,
+            guidance=10.0,
+            guidance_schedule="linear_down",
+            token_temperature=3.0,
+            token_annealing=True,
+            top_p=0.9,
+            group_score="max",
+        ),
+    }
+)
+"""Named settings; ``dataclasses.replace`` changes one of their values."""
+
+
+def preset(name: str) -> SolverConfig:
+    """Return the settings of that name.
+
+    Raises:
+        ParameterError: If there is no such preset; the message lists them.
+    """
+    if name not in PRESETS:
+        raise unknown_name("preset", name, PRESETS)
+    return PRESETS[name]

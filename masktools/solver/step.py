@@ -1,0 +1,245 @@
+"""One step of the general-mask solver: predict, draw, choose, and take back."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Float64, Int64
+from torch import Tensor
+
+from masktools.errors import ParameterError
+from masktools.shapes import FlatMask, FlatTokens
+from masktools.solver.choice import POLICIES, choose, distribution_values, moment_sharpness
+from masktools.solver.config import SolverConfig
+from masktools.solver.groups import nearest
+from masktools.solver.guidance import GuidedLogits, Predict, predict_guided
+from masktools.solver.halton import halton_ranks
+from masktools.solver.noise import Stream, gumbel, uniform
+from masktools.solver.plan import Step
+from masktools.solver.request import Request
+from masktools.solver.revocation import choose_revoked, revocable_count
+from masktools.solver.sampling import sample, to_log_probs
+from masktools.solver.trace import StepTrace
+
+__all__ = ["Canvas", "Job", "reading_order", "take_step"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What stays the same from step to step."""
+
+    predict: Predict
+    config: SolverConfig
+    request: Request
+    order: Float[Tensor, "b n"]  # preference for each position; 0 where the policy has no order
+
+
+@dataclass
+class Canvas:
+    """What the steps work on, for the whole batch."""
+
+    tokens: FlatTokens  # 0 under the mask
+    mask: FlatMask
+    log_p: Float[Tensor, "b n"]  # of each token when it was accepted
+
+
+def reading_order(policy: str, request: Request) -> Float[Tensor, "b n"]:
+    """Return the preference for each position before any logits are seen: 0 unless the policy is an order."""
+    b, n = request.tokens.shape
+    if policy == "halton":
+        ranks = halton_ranks(request.n_rows, request.n_cols, request.seeds)
+    elif policy == "raster":
+        ranks = torch.arange(n).expand(b, n)
+    else:
+        ranks = torch.zeros(b, n, dtype=torch.int64)
+    return -ranks.float().to(request.tokens.device)
+
+
+def take_step(
+    job: Job,
+    canvas: Canvas,
+    number: int,
+    active: Sequence[int],
+    steps: Sequence[Step],
+    n_later: Sequence[int],
+    filled: bool = False,
+) -> StepTrace:
+    """Carry out one step on the canvas and return its record.
+
+    Args:
+        job: The decoding that the step belongs to.
+        canvas: Tokens and masks of the whole batch; only the rows of active items change.
+        number: Number of the step, from 0; it selects the noise.
+        active: Items that still have masked tokens.
+        steps: What the plan of each active item says for this step.
+        n_later: Steps that the plan of each active item has after this one.
+        filled: Whether the record says that a callback had asked to stop.
+    """
+    start = time.perf_counter()
+    request = job.request
+    items = torch.tensor(active, device=canvas.tokens.device)
+    tokens, mask = canvas.tokens[items], canvas.mask[items]
+    guidance = tuple(
+        step.guidance if request.has_condition[item] else 0.0
+        for step, item in zip(steps, active, strict=True)
+    )
+    logits = predict_guided(job.predict, tokens, mask, items, guidance, job.config.deterministic_batch)
+    if number == 0:
+        _check_codes(logits.n_codes, tokens, request)
+
+    view = _View(job, logits, items, mask, number, steps, n_later)
+    ours = request.mask[items] & ~mask
+    revoked, n_revoked = _revoke(view, ours, canvas.log_p[items])
+    accepted, drawn, log_p = _accept(view, n_revoked)
+
+    canvas.tokens[items] = torch.where(accepted, drawn, tokens).masked_fill(revoked, 0)
+    canvas.mask[items] = after = (mask & ~accepted) | revoked
+    canvas.log_p[items] = torch.where(accepted, log_p, canvas.log_p[items])
+    n_accepted = accepted.sum(dim=1)
+    return StepTrace(
+        step=number,
+        items=tuple(active),
+        n_before=tuple(mask.sum(dim=1).tolist()),
+        n_after=tuple(after.sum(dim=1).tolist()),
+        n_revoked=tuple(n_revoked.tolist()),
+        guidance=guidance,
+        temperature=tuple(step.temperature for step in steps),
+        mean_log_p=tuple((log_p.masked_fill(~accepted, 0).sum(dim=1) / n_accepted).tolist()),
+        min_log_p=tuple(log_p.masked_fill(~accepted, torch.inf).amin(dim=1).tolist()),
+        forwards=logits.n_forwards,
+        seconds=time.perf_counter() - start,
+        filled=filled,
+    )
+
+
+class _View:
+    """The active items of one step, and the numbers that their plans hold for it."""
+
+    def __init__(
+        self,
+        job: Job,
+        logits: GuidedLogits,
+        items: Tensor,
+        mask: Tensor,
+        number: int,
+        steps: Sequence[Step],
+        n_later: Sequence[int],
+    ) -> None:
+        self.job, self.logits, self.items, self.mask, self.number = job, logits, items, mask, number
+        device = mask.device
+        self.n_after = torch.tensor([step.n_after for step in steps], device=device)
+        self.n_later = torch.tensor(list(n_later), device=device)
+        self.temperature = torch.tensor(
+            [step.temperature for step in steps], dtype=torch.float32, device=device
+        )
+        self.warmth = torch.tensor([step.token_temperature for step in steps], device=device)
+        self.is_warm = any(step.token_temperature != 1.0 for step in steps)
+        self.is_last = self.n_after == 0
+        self.all_last = all(step.n_after == 0 for step in steps)
+        groups = job.request.groups
+        self.groups = None if groups is None else groups.select(items)
+        self.seeds = job.request.seeds[items.cpu()]
+
+    def log_probs(self, slots: tuple[Tensor, ...]) -> Float[Tensor, "m k"]:
+        """Return what tokens are drawn from at the slots (row of the step, position)."""
+        rows, positions = slots
+        config = self.job.config
+        logits = self.logits.rows(rows, positions)
+        bias = self.job.request.bias_of(self.items[rows], positions)
+        if bias is not None:
+            logits = logits + bias
+        warmth = self.warmth[rows][:, None] if self.is_warm else None
+        return to_log_probs(logits, warmth, config.top_k, config.top_p)
+
+    def uniforms(self) -> Float64[Tensor, "b n"]:
+        """Return one number per slot for the draw of its token, on the CPU."""
+        return uniform(self.seeds, self.number, Stream.TOKEN, self.mask.shape[1])
+
+    def noise(self, stream: Stream) -> Float[Tensor, "b u"]:
+        """Return Gumbel noise for each unit, a slot or a group."""
+        n = self.mask.shape[1] if self.groups is None else self.groups.n_groups
+        return gumbel(self.seeds, self.number, stream, n).float().to(self.mask.device)
+
+    def dense(self, slots: tuple[Tensor, ...], values: Tensor) -> Tensor:
+        """Return values of slots as (b, n), 0 elsewhere."""
+        return values.new_zeros(self.mask.shape).index_put(slots, values)
+
+
+def _revoke(view: _View, ours: Tensor, log_p: Tensor) -> tuple[Bool[Tensor, "b n"], Int64[Tensor, "b"]]:
+    """Return which accepted positions are taken back, and how many of each item."""
+    share = view.job.config.revocation
+    if share == 0 or view.all_last:
+        return torch.zeros_like(ours), torch.zeros_like(view.n_after)
+    count = revocable_count(share, ours, view.mask, view.n_after)
+    noise = view.temperature[:, None] * view.noise(Stream.REVOCATION)
+    revoked = choose_revoked(log_p, ours, count, noise, view.groups)
+    return revoked, revoked.sum(dim=1)
+
+
+def _accept(
+    view: _View, n_revoked: Tensor
+) -> tuple[Bool[Tensor, "b n"], Int64[Tensor, "b n"], Float[Tensor, "b n"]]:
+    """Return the accepted positions, the tokens drawn there, and their log probabilities."""
+    name = view.job.config.policy
+    reads = POLICIES[name].reads
+    accepted = None
+    if view.all_last:
+        accepted = view.mask
+    elif reads == "order":
+        accepted = _choose(view, view.job.order[view.items], n_revoked)
+    slots = (view.mask if accepted is None else accepted).nonzero(as_tuple=True)
+    log_probs = view.log_probs(slots)
+    source = log_probs
+    if accepted is None and reads == "distribution":
+        sharpness = moment_sharpness(view.temperature, view.is_last)[slots[0]]
+        accepted = _choose(
+            view, view.dense(slots, distribution_values(name, log_probs, sharpness)), n_revoked
+        )
+        kept = accepted[slots].nonzero()[:, 0]
+        slots = (slots[0][kept], slots[1][kept])
+        source = log_probs = log_probs.index_select(0, kept)
+        if name == "moment":
+            sharp = (log_probs * sharpness[kept][:, None]).log_softmax(dim=1)
+            source = torch.where(view.is_last[slots[0]][:, None], log_probs, sharp)
+    tokens = sample(source, _pick(view.uniforms(), slots))
+    log_p = view.dense(slots, log_probs.gather(1, tokens[:, None])[:, 0])
+    if accepted is None:
+        accepted = _choose(view, log_p, n_revoked)
+    return accepted, view.dense(slots, tokens), log_p
+
+
+def _pick(uniforms: Tensor, slots: tuple[Tensor, ...]) -> Tensor:
+    """Return the numbers of the slots, in double precision where the device has it."""
+    device = slots[0].device
+    if device.type == "mps":
+        return uniforms.float().to(device)[slots]
+    return uniforms.to(device)[slots]
+
+
+def _choose(view: _View, values: Tensor, n_revoked: Tensor) -> Bool[Tensor, "b n"]:
+    """Return the masked positions that the policy accepts, given its preference for each."""
+    policy = POLICIES[view.job.config.policy]
+    count = view.mask.sum(dim=1) - view.n_after + n_revoked
+    noise = None
+    if policy.noise == "unit":
+        noise = view.noise(Stream.CHOICE)
+    elif policy.noise == "annealed":
+        noise = view.temperature[:, None] * view.noise(Stream.CHOICE)
+    if view.groups is None:
+        return choose(values, view.mask, count, noise)
+    sizes = view.groups.sizes(view.mask)
+    scores = view.groups.scores(values, view.mask, "max" if policy.reads == "order" else None)
+    scores = scores if noise is None else scores + noise
+    return view.groups.spread(nearest(scores, sizes, count, n_revoked, view.n_later), view.mask)
+
+
+def _check_codes(n_codes: int, tokens: Tensor, request: Request) -> None:
+    highest = int(tokens.max())
+    if highest >= n_codes:
+        raise ParameterError(f"known tokens must lie below the {n_codes} codes of the logits, got {highest}")
+    if n_codes - 1 > torch.iinfo(request.dtype).max:
+        raise ParameterError(f"tokens of type {request.dtype} cannot hold {n_codes} codes: pass torch.int64")
+    bias = request.logit_bias
+    if bias is not None and bias.shape[2] != n_codes:
+        raise ParameterError(f"logit_bias must have the {n_codes} codes of the logits, got {bias.shape[2]}")

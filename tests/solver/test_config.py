@@ -1,0 +1,82 @@
+"""Settings are checked where they are written down, and presets say what they are called after."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from masktools.errors import ParameterError
+from masktools.solver import PRESETS, SolverConfig, item_seeds, preset, solve, span_groups
+from tests.solver.toys import Toy
+
+
+def test_the_defaults_are_those_of_the_paper():
+    config = SolverConfig()
+    assert (config.n_steps, config.schedule, config.temperature) == (16, "cosine", 1.5)
+    assert (config.guidance, config.guidance_schedule, config.policy) == (3.0, "linear_up", "confidence")
+    assert preset("paper") == config
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("schedule", "cosin", "unknown schedule 'cosin': choose from cosine.*did you mean 'cosine'"),
+        ("policy", "confident", "unknown policy 'confident': .*did you mean 'confidence'"),
+        ("guidance_schedule", "linear", "unknown guidance schedule 'linear': .*did you mean 'linear_"),
+        ("scaling", "absolute", "unknown scaling 'absolute': choose from relative, resume"),
+        ("group_score", "median", "unknown group score 'median': choose from mean, max, sum"),
+        ("n_steps", 0, "n_steps must be an integer of at least 1, got 0"),
+        ("n_steps", True, "n_steps must be an integer of at least 1, got True"),
+        ("top_k", 0, "top_k must be an integer of at least 1, got 0"),
+        ("top_p", 0.0, r"top_p must lie in \(0, 1\], got 0"),
+        ("temperature", -1.0, "temperature must be 0 or more, got -1"),
+        ("temperature", math.inf, "temperature must be a finite number, got inf"),
+        ("guidance", math.nan, "guidance must be a finite number, got nan"),
+        ("guidance_min", -0.5, "guidance_min must be 0 or more, got -0.5"),
+        ("token_temperature", 0.0, "token_temperature must be above 0, got 0; use top_k=1"),
+        ("revocation", 1.0, r"revocation must lie in \[0, 1\), got 1"),
+        ("guidance_interval", (0.8, 0.2), "guidance_interval must be .* got \\(0.8, 0.2\\)"),
+        ("guidance_schedule", "interval", "guidance_schedule 'interval' needs guidance_interval"),
+        ("counts", (3, 3, 0), r"counts must fall strictly and end at 0, got \(3, 3, 0\)"),
+        ("counts", (3, 1), r"counts must fall strictly and end at 0, got \(3, 1\)"),
+        ("counts", (), "counts must fall strictly and end at 0"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused(field, value, message):
+    with pytest.raises(ParameterError, match=message):
+        SolverConfig(**{field: value})
+
+
+def test_lists_become_tuples_so_that_settings_stay_comparable():
+    config = object.__new__(SolverConfig)  # as it is made where no type checker looks on
+    for field in dataclasses.fields(SolverConfig):
+        object.__setattr__(config, field.name, field.default)
+    object.__setattr__(config, "counts", [3, 1, 0])
+    object.__setattr__(config, "guidance_interval", [0, 0.5])
+    config.__post_init__()
+    assert config == SolverConfig(counts=(3, 1, 0), guidance_interval=(0.0, 0.5))
+    assert hash(config) == hash(dataclasses.replace(config))
+
+
+def test_an_unknown_preset_names_the_nearest_one():
+    with pytest.raises(
+        ParameterError, match=r"unknown preset 'qality32': choose from paper.*did you mean 'quality32'"
+    ):
+        preset("qality32")
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_preset_fills_a_grid(name):
+    mask = torch.ones(2, 3, 8, dtype=torch.bool)
+    groups = span_groups(3, 8) if name == "magnet_like" else None
+    tokens = torch.zeros(2, 3, 8, dtype=torch.int64)
+    result = solve(Toy([0, 1], 24, 6), tokens, mask, item_seeds(0, 2), preset(name), groups=groups)
+    assert result.trace[-1].n_after == (0, 0)
+    wanted = {"paper": 16, "fast8": 8, "quality32": 24, "unbiased": 24, "mage": 20, "magnet_like": 9}
+    assert len(result.trace) == wanted[name]
+
+
+def test_presets_cannot_be_changed_by_accident():
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        PRESETS["paper"] = SolverConfig(n_steps=1)
