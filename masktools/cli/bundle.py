@@ -1,0 +1,64 @@
+"""Make a model of its trained parts: a folder of JSON, safetensors, a model card and checksums.
+
+Each PART is a checkpoint of `masktools train`, a file of `masktools convert`, the folder of a text-audio encoder, or
+the word clap. Parts that are not given are those of the model named by --base.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from masktools.errors import ParameterError
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "make a model of its trained parts"
+REQUIRED = ("tokenizer", "transformer", "vocoder")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("parts", nargs="+", metavar="PART", help="a trained part")
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="FOLDER", help="the new bundle")
+    parser.add_argument(
+        "--card", required=True, type=Path, metavar="MD", help="what the model is: its data, its use, its licence"
+    )
+    parser.add_argument("--name", metavar="NAME", help="the model's name; the folder's if left out")
+    parser.add_argument("--base", metavar="NAME", help="the model, or folder, that gives the other parts")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read the parts, put them together, write the bundle."""
+    if args.output.exists():
+        raise ParameterError(f"the bundle's folder must not exist yet, got {args.output}: choose another, or remove it")
+    if not args.card.is_file():
+        raise ParameterError(f"the model card must be a text file, got {args.card}")
+    try:
+        card = args.card.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ParameterError(f"the model card must be a text file, got {args.card}") from error
+    from masktools import hub
+    from masktools.cli.parts import read_part
+    from masktools.pipeline import Pipeline, check_mel_settings
+
+    modules: dict[str, Any] = {}
+    mels = {}
+    for source in args.parts:
+        part = read_part(source)
+        if part.name in modules:
+            raise ParameterError(f"a model has one {part.name}, got a second one in {source}")
+        modules[part.name] = part.module
+        if part.mel is not None:
+            mels[part.name] = part.mel
+    if args.base is not None:
+        base = hub.load_bundle(args.base, device="cpu", precision="fp32")
+        modules = {name: modules.get(name, getattr(base, name)) for name in hub.KINDS}
+        mels = {"base": base.mel} | mels
+    missing = [name for name in REQUIRED if name not in modules]
+    if missing:
+        raise ParameterError(f"a model needs a {' and a '.join(missing)}: give them, or --base")
+    mel = mels.get("base") or mels["transformer"]
+    check_mel_settings(mel, mels)
+    folder = hub.save_bundle(Pipeline(mel, **modules), args.output, card, args.name)
+    print(f"{args.output}: {args.name or folder.name}, made of {', '.join(name for name in modules if modules[name])}")
+    return 0

@@ -1,0 +1,48 @@
+"""Turn the tokens of ``masktools encode`` into a recording of the same rate and length as the original."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from masktools.cli import files, options
+from masktools.errors import ParameterError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "tokens as a recording"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("input", type=Path, metavar="IN.npz", help="the tokens, as `masktools encode` writes them")
+    options.add_output(parser, "the recording; its ending names the format")
+    options.add_model(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read, decode, write."""
+    files.check_audio_outputs([args.output], inputs=[args.input])
+    stored = files.read_arrays(args.input, ("tokens", "sample_rate", "n_samples", "model"))
+    sample_rate, n_samples = (_whole(stored[name], name) for name in ("sample_rate", "n_samples"))
+    model = options.load_model(args)
+    if str(stored["model"]) != model.name:
+        raise ParameterError(
+            f"tokens must be decoded by the model that made them, got --model {model.name} "
+            f"for tokens of {stored['model']}"
+        )
+    longest = stored["tokens"].shape[-1] * model.pipeline.grid.column_s * sample_rate if stored["tokens"].ndim else 0
+    if n_samples > longest + 1:
+        raise ParameterError(f"n_samples must be what the tokens reach to, at most {longest:.0f}, got {n_samples}")
+    result = model.decode(stored["tokens"], sample_rate, n_samples)
+    files.write_audio(args.output, result.samples, result.sample_rate)
+    print(f"{args.output}: {n_samples / sample_rate:.3f} s")
+    return 0
+
+
+def _whole(value: "np.ndarray", name: str) -> int:
+    if value.ndim or value.dtype.kind not in "iu" or value < 1:
+        raise ParameterError(f"{name} must be one positive whole number, got {value!r:.80}")
+    return int(value)

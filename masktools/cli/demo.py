@@ -1,0 +1,28 @@
+"""Restore, extend, generate and embed recordings that the project plays itself; hear and see it on one page."""
+
+import argparse
+from pathlib import Path
+
+from masktools.cli import options
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "see and hear what the model does"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("masktools-demo"), metavar="FOLDER", help="where the page goes"
+    )
+    options.add_seed(parser)
+    options.add_model(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demonstration."""
+    from masktools.demo.run import run_demo
+
+    model = options.load_model(args)
+    run_demo(args.output, model, model.name, args.seed, say=print)
+    return 0

@@ -1,0 +1,103 @@
+"""The ``masktools`` command: find the sub-command, run it, and turn what goes wrong into one line and an exit code.
+
+Exit codes: 0 done, 2 wrong usage or unusable input, 3 some of several files failed, 130 interrupted,
+141 the reader of the output went away.
+"""
+
+import argparse
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from masktools import __version__
+from masktools.cli import bundle, bwe, convert, decode, demo, embed, encode, generate, inpaint, models, train
+from masktools.cli.parser import CommandParser, fail
+from masktools.errors import MasktoolsError
+
+__all__ = ["main", "make_parser"]
+
+COMMANDS = {
+    "inpaint": inpaint,
+    "bwe": bwe,
+    "generate": generate,
+    "embed": embed,
+    "encode": encode,
+    "decode": decode,
+    "models": models,
+    "bundle": bundle,
+    "convert": convert,
+    "train": train,
+    "demo": demo,
+}
+ABOUT = "masktools: one masked model of mel spectrograms that fills, extends, generates and embeds audio"
+USAGE_ERROR, INTERRUPTED, READER_GONE = 2, 130, 141
+
+
+class _TopParser(CommandParser):
+    """The parser above the commands; its help is one table."""
+
+    def format_help(self) -> str:
+        """Return the table of commands."""
+        table = "\n".join(f"  {name:<10}{command.HELP}" for name, command in COMMANDS.items())
+        return (
+            f"{ABOUT}\n\nusage: masktools COMMAND ...\n\n{table}\n\n"
+            "  --version  print the version\n  --help     print this, or after a command, its options\n"
+        )
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = _TopParser(prog="masktools", description=ABOUT)
+    parser.add_argument("--version", action="version", version=f"masktools {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=CommandParser)
+    for name, command in COMMANDS.items():
+        one = commands.add_parser(name, help=command.HELP, description=command.__doc__)
+        command.add_arguments(one)
+        one.set_defaults(run=command.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    try:
+        args = make_parser().parse_args(argv)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = args.run(args)
+        sys.stdout.flush()
+    except SystemExit as leaving:  # argparse has said its line already
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except MasktoolsError as error:
+        return _report(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _report("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        _forget_stdout()
+        return READER_GONE
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return _report(f"{error.strerror or error}{where}", USAGE_ERROR)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's own, which must not be imported here
+            raise
+        return _report("the device is out of memory: try a smaller --batch-size or --device cpu", USAGE_ERROR)
+    return code
+
+
+def _report(message: str, code: int) -> int:
+    with contextlib.suppress(BrokenPipeError):
+        sys.stderr.write(fail(message))
+    return code
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    sys.stderr.write(f"masktools: warning: {' '.join(str(message).splitlines())}\n")
+
+
+def _forget_stdout() -> None:
+    """Point standard output nowhere, so that Python does not complain again while it exits."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,168 @@
+"""Options that several commands share, the readers of their values, and the model that they choose."""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from masktools.model import Model
+
+__all__ = [
+    "add_channels",
+    "add_decoding",
+    "add_model",
+    "add_output",
+    "add_report",
+    "add_seed",
+    "decoding",
+    "layer",
+    "load_model",
+    "number",
+    "progress",
+    "whole_number",
+]
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+CHANNELS = ("linked", "independent")
+_MAX_SEED = 2**63 - 1
+
+Group = argparse.ArgumentParser | argparse._ArgumentGroup
+
+
+def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
+    """Return a reader of whole numbers in [low, high], for argparse."""
+    limits = f"of at least {low}" if high is None else f"from {low} to {high}"
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if value < low or (high is not None and value > high):
+            raise argparse.ArgumentTypeError(f"must be a whole number {limits}, got {text!r}")
+        return value
+
+    return read
+
+
+def number(low: float, unit: str = "", above: bool = False) -> Callable[[str], float]:
+    """Return a reader of finite numbers from ``low`` on (with ``above``, beyond it), for argparse."""
+    limits = f"{'above' if above else 'of at least'} {low:g}{f' {unit}' if unit else ''}"
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or value < low or (above and value == low):
+            raise argparse.ArgumentTypeError(f"must be a number {limits}, got {text!r}")
+        return value
+
+    return read
+
+
+def layer(text: str) -> int | str:
+    """Return a layer as the model takes it: a number where the text is one, else the word."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose the model and where it runs."""
+    group = parser.add_argument_group("model")
+    group.add_argument("--model", default="mini", metavar="NAME", help="name of a model, or a bundle's folder")
+    group.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps")
+    group.add_argument("--precision", default="auto", choices=PRECISIONS, metavar="NAME", help=", ".join(PRECISIONS))
+    group.add_argument("--threads", type=whole_number(1), metavar="N", help="CPU threads at most")
+    group.add_argument(
+        "--batch-size", type=whole_number(1), metavar="N", help="clips computed at once; fewer take less memory"
+    )
+
+
+def add_seed(group: Group) -> None:
+    """Add the seed of everything random."""
+    group.add_argument(
+        "--seed", type=whole_number(0, _MAX_SEED), default=0, metavar="N", help="the same seed, the same result"
+    )
+
+
+def add_decoding(parser: argparse.ArgumentParser) -> None:
+    """Add the settings of the solver; those left out are the preset's, or the paper's."""
+    group = parser.add_argument_group("decoding")
+    add_seed(group)
+    group.add_argument("--steps", type=whole_number(1), metavar="N", help="decoding steps; 16 if left out")
+    group.add_argument(
+        "--temperature",
+        type=number(0.0),
+        metavar="X",
+        help="noise in the order of decisions; 1.5 if left out",
+    )
+    group.add_argument(
+        "--guidance", type=number(0.0), metavar="X", help="how closely to follow the text; 3 if left out"
+    )
+    group.add_argument("--preset", metavar="NAME", help="settings that have a name: paper, fast8, quality32, ...")
+
+
+def decoding(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of the solver as the jobs take them."""
+    return {
+        "seed": args.seed,
+        "n_steps": args.steps,
+        "temperature": args.temperature,
+        "guidance": args.guidance,
+        "solver": args.preset,
+        "progress": progress(),
+    }
+
+
+def add_channels(parser: argparse.ArgumentParser) -> None:
+    """Add how the channels of a recording hang together, and what it is of."""
+    parser.add_argument("--prompt", metavar="TEXT", help="what to hear, or a .npy file of one vector; best left out")
+    parser.add_argument(
+        "--channels",
+        default="linked",
+        choices=CHANNELS,
+        metavar="HOW",
+        help="linked: the same random numbers for all; independent: each its own",
+    )
+
+
+def add_output(parser: argparse.ArgumentParser, what: str, metavar: str = "OUT") -> None:
+    """Add the file that the command writes."""
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar=metavar, help=what)
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Add the file in which the command says what it did."""
+    parser.add_argument("--report", type=Path, metavar="JSON", help="write what was done to this file")
+
+
+def load_model(args: argparse.Namespace) -> "Model":
+    """Return the model that the options choose, on its device."""
+    import masktools
+
+    return masktools.load(
+        args.model,
+        device=args.device,
+        precision=args.precision,
+        threads=args.threads,
+        batch_size=args.batch_size,
+    )
+
+
+def progress() -> Callable[[int, int], object] | None:
+    """Return what shows how far a job has come, on a terminal; None where nobody watches."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int, total: int) -> None:
+        line = f"\r{done / total:4.0%}" if done < total else "\r    \r"
+        sys.stderr.write(line)
+        sys.stderr.flush()
+
+    return show

@@ -1,0 +1,311 @@
+"""Bundles: a model as a folder of JSON and safetensors, written whole and read only if nothing has changed in it.
+
+- config.json: format, name, mel settings, and for each part its kind and its settings
+- <part>.safetensors: the weights of tokenizer, transformer, vocoder and conditioner, fp16
+- MODEL_CARD.md: what the model is, for people
+- checksums.json: SHA-256 of every other file
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from masktools.conditioning import CONDITIONERS, ClapEncoder, Conditioner
+from masktools.configs import from_dict, to_dict
+from masktools.errors import BundleError, ParameterError
+from masktools.mel import MelConfig
+from masktools.pipeline import Pipeline, check_mel_settings
+from masktools.runtime import resolve_device, resolve_precision
+from masktools.shapes import Condition, Wave
+from masktools.tokenizer import TOKENIZERS
+from masktools.transformer import MaskedTransformer, TransformerConfig
+from masktools.vocoder import VOCODERS
+
+__all__ = ["FORMAT", "KINDS", "DeferredClap", "build_part", "list_models", "load_bundle", "save_bundle"]
+
+FORMAT = 1
+KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
+    "tokenizer": TOKENIZERS,
+    "transformer": {"masked": (TransformerConfig, MaskedTransformer)},
+    "vocoder": VOCODERS,
+    "conditioner": CONDITIONERS,
+}
+"""Each part's kinds, name -> (class of its settings, class of itself)."""
+
+_OPTIONAL = ("conditioner",)
+_CONFIG, _CARD, _CHECKSUMS = "config.json", "MODEL_CARD.md", "checksums.json"
+_BUNDLED = Path(__file__).parent / "bundled"
+_FOLDERS_VARIABLE = "MASKTOOLS_MODELS"
+_OTHER_MODEL = "weights and settings are of different models"
+_HALF_MAX = torch.finfo(torch.float16).max
+
+
+class DeferredClap:
+    """CLAP, whose weights are not part of a bundle, loaded when a text or a sound is first embedded.
+
+    A model that was trained with it works without it as long as nothing asks for a condition.
+    """
+
+    def __init__(self, dim: int, device: torch.device) -> None:
+        self.dim, self.device = dim, device
+        self._clap: ClapEncoder | None = None
+
+    @property
+    def clap(self) -> ClapEncoder:
+        """The encoder itself.
+
+        Raises:
+            CheckpointError: it is not at hand.
+        """
+        if self._clap is None:
+            self._clap = ClapEncoder.from_checkpoint(device=self.device)
+        return self._clap
+
+    def embed_audio(self, wave: Wave, sample_rate: int) -> Condition:
+        """Return one embedding a wave."""
+        return self.clap.embed_audio(wave, sample_rate)
+
+    def embed_text(self, texts: list[str]) -> Condition:
+        """Return one embedding a text."""
+        return self.clap.embed_text(texts)
+
+
+def list_models() -> dict[str, Path]:
+    """Return the models at hand, name -> folder: those in MASKTOOLS_MODELS, a path of folders, then the package's."""
+    places = [Path(place) for place in os.environ.get(_FOLDERS_VARIABLE, "").split(os.pathsep) if place]
+    found: dict[str, Path] = {}
+    for place in (*places, _BUNDLED):
+        if place.is_dir():
+            for folder in sorted(place.iterdir()):
+                if (folder / _CONFIG).is_file():
+                    found.setdefault(folder.name, folder)
+    return found
+
+
+def save_bundle(pipeline: Pipeline, folder: str | os.PathLike[str], card: str, name: str | None = None) -> Path:
+    """Write a model as a bundle, whole or not at all, and return its folder.
+
+    Args:
+        pipeline: the model; floating-point weights are rounded to fp16.
+        folder: where to; it must not exist yet.
+        card: the text of the model card.
+        name: of the model, in reports; that of the folder where it is not given.
+
+    Raises:
+        ParameterError: a folder that exists, or whose parent does not; an empty card.
+        BundleError: a part of a kind that bundles do not know.
+    """
+    target = Path(os.path.abspath(folder))
+    if target.exists():
+        raise ParameterError(f"the bundle's folder must not exist yet, got {folder}: choose another, or remove it")
+    if not target.parent.is_dir():
+        raise ParameterError(f"the folder to hold the bundle must exist, got {target.parent}")
+    if not card.strip():
+        raise ParameterError("a bundle needs a model card: say what the model was trained on and what it is for")
+    parts = {part: getattr(pipeline, part) for part in KINDS if getattr(pipeline, part) is not None}
+    mel = to_dict(pipeline.mel)
+    entries = {part: {**_describe(part, module), "mel": mel} for part, module in parts.items()}
+    if "conditioner" in entries:
+        del entries["conditioner"]["mel"]  # it hears waves, through a front end of its own
+    config = {"format": FORMAT, "name": name or target.name, "mel": mel, **entries}
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        temporary.mkdir()
+        for part, module in parts.items():
+            if isinstance(module, nn.Module) and not isinstance(module, ClapEncoder):
+                save_file(_halved(module.state_dict()), temporary / f"{part}.safetensors")
+        (temporary / _CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (temporary / _CARD).write_text(card.strip() + "\n", encoding="utf-8")
+        sums = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
+        (temporary / _CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _describe(part: str, module: Any) -> dict[str, Any]:
+    """Return the kind and the settings of a part."""
+    if isinstance(module, DeferredClap):
+        config_class = CONDITIONERS["clap"][0]
+        return {"kind": "clap", "config": to_dict(config_class(dim=module.dim))}
+    for kind, (_, part_class) in KINDS[part].items():
+        if type(module) is part_class:
+            return {"kind": kind, "config": to_dict(module.config)}
+    known = ", ".join(part_class.__name__ for _, part_class in KINDS[part].values())
+    raise BundleError(f"the {part} of a bundle must be one of {known}, got {type(module).__name__}")
+
+
+def _halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights in fp16 wherever they fit; whole numbers as they are."""
+
+    def half(value: Tensor) -> Tensor:
+        fits = value.is_floating_point() and (not value.numel() or float(value.abs().max()) <= _HALF_MAX)
+        return (value.half() if fits else value).detach().cpu().contiguous().clone()
+
+    return {key: half(value) for key, value in state.items()}
+
+
+def load_bundle(
+    model: str | os.PathLike[str],
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+    verify: bool = True,
+    batch_size: int | None = None,
+) -> Pipeline:
+    """Return the model of a bundle, in fp32, on a device.
+
+    Args:
+        model: a name that ``list_models`` has, or a bundle's folder.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto, fp32, bf16 or fp16: in what the model computes.
+        verify: whether the files must have the checksums that were written with them.
+        batch_size: clips computed at once; 8 on a CPU and 32 on a GPU where it is not given.
+
+    Raises:
+        BundleError: no such model, or one that is incomplete, altered, or of another format.
+        MelMismatchError: its parts were made for different mel settings.
+        ParameterError: an unknown device or precision.
+        DeviceError: a device that is not there.
+    """
+    chosen_device = resolve_device(device)
+    chosen_precision = resolve_precision(precision, chosen_device)
+    folder = _find(model)
+    config = _read_config(folder)
+    if verify:
+        _verify(folder)
+    mel = _checked(folder, "mel", lambda: from_dict(MelConfig, config["mel"]))
+    parts = {part: _load_part(folder, part, config[part], mel, chosen_device) for part in KINDS if config.get(part)}
+    return Pipeline(
+        mel,
+        **parts,
+        name=config["name"],
+        device=chosen_device,
+        precision=chosen_precision,
+        batch_size=batch_size or (8 if chosen_device.type == "cpu" else 32),
+    )
+
+
+def build_part(part: str, kind: str, config: Mapping[str, Any], mel: MelConfig) -> nn.Module:
+    """Return a part without its weights, from its kind and its settings.
+
+    Raises:
+        ParameterError: an unknown part or kind, or settings that are not those of its kind.
+    """
+    for what, name, known in (("part", part, KINDS), (f"kind of {part}", kind, KINDS.get(part, {}))):
+        if name not in known:
+            raise ParameterError(f"unknown {what} {name!r}: choose from {', '.join(known)}")
+    config_class, part_class = KINDS[part][kind]
+    settings = from_dict(config_class, config)
+    return part_class(settings, mel) if part == "vocoder" else part_class(settings)
+
+
+def _find(model: str | os.PathLike[str]) -> Path:
+    models = list_models()
+    if isinstance(model, str) and model in models:
+        return models[model]
+    folder = Path(model)
+    if folder.is_dir():
+        return folder
+    available = ", ".join(models) or "none"
+    raise BundleError(f"no model {os.fspath(model)!r}: available are {available}; or give the folder of a bundle")
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    config = _read_json(folder, _CONFIG)
+    if config.get("format") != FORMAT:
+        raise BundleError(
+            f"{folder}: bundle format {config.get('format')!r} is unknown, this version reads format {FORMAT}: "
+            "update masktools, or write the bundle anew"
+        )
+    missing = [key for key in ("name", "mel", *KINDS) if key not in config and key not in _OPTIONAL]
+    if missing:
+        raise BundleError(f"{folder}: {_CONFIG} lacks {', '.join(missing)}")
+    unknown = set(config) - {"format", "name", "mel", *KINDS}
+    if unknown:
+        raise BundleError(f"{folder}: {_CONFIG} has unknown entries: {', '.join(sorted(unknown))}")
+    return config
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / name
+    if not path.is_file():
+        raise BundleError(f"{folder} is no complete bundle: {name} is missing")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BundleError(f"{folder}: {name} is not JSON ({error}): it was altered, or cut off") from error
+    if not isinstance(content, dict):
+        raise BundleError(f"{folder}: {name} must hold an object, got {type(content).__name__}")
+    return content
+
+
+def _verify(folder: Path) -> None:
+    sums = _read_json(folder, _CHECKSUMS)
+    required = {_CONFIG, _CARD}
+    unlisted = required - set(sums)
+    if unlisted:
+        raise BundleError(f"{folder}: {_CHECKSUMS} does not list {', '.join(sorted(unlisted))}")
+    for name, expected in sums.items():
+        path = folder / name
+        if Path(name).name != name or not path.is_file():
+            raise BundleError(f"{folder} is no complete bundle: {name} is missing")
+        if _sha256(path) != expected:
+            raise BundleError(f"{folder}: {name} was altered or cut off, its checksum is not the one written with it")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _checked(folder: Path, part: str, make: Any) -> Any:
+    """Return what a function makes; what it refuses is the fault of the bundle's part."""
+    try:
+        return make()
+    except ParameterError as error:
+        raise BundleError(f"{folder}: {part}: {error}") from error
+
+
+def _load_part(folder: Path, part: str, entry: Any, mel: MelConfig, device: torch.device) -> nn.Module | Conditioner:
+    if not isinstance(entry, dict) or not {"kind", "config"} <= set(entry) <= {"kind", "config", "mel"}:
+        raise BundleError(f"{folder}: {part} must have a kind and a config in {_CONFIG}, got {entry!r:.80}")
+    if "mel" in entry:
+        check_mel_settings(mel, {part: _checked(folder, part, lambda: from_dict(MelConfig, entry["mel"]))})
+    if part == "conditioner" and entry["kind"] == "clap":
+        settings = _checked(folder, part, lambda: from_dict(CONDITIONERS["clap"][0], entry["config"]))
+        return DeferredClap(settings.dim, device)
+    module: nn.Module = _checked(folder, part, lambda: build_part(part, entry["kind"], entry["config"], mel))
+    module.load_state_dict(_fitting_state(folder, part, module))
+    return module
+
+
+def _fitting_state(folder: Path, part: str, module: nn.Module) -> dict[str, Tensor]:
+    """Return the weights of a part, if they are exactly those that it has."""
+    path = folder / f"{part}.safetensors"
+    if not path.is_file():
+        raise BundleError(f"{folder} is no complete bundle: {path.name} is missing")
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BundleError(f"{folder}: {path.name} is not readable ({error}): it was altered, or cut off") from error
+    wanted = module.state_dict()
+    for keys, problem in ((set(wanted) - set(state), "are missing"), (set(state) - set(wanted), "are unknown")):
+        if keys:
+            some = ", ".join(sorted(keys)[:3]) + (", ..." if len(keys) > 3 else "")
+            raise BundleError(f"{folder}: {path.name}: {len(keys)} weights {problem} ({some}): {_OTHER_MODEL}")
+    for key, value in wanted.items():
+        if state[key].shape != value.shape:
+            shapes = f"{tuple(value.shape)}, got {tuple(state[key].shape)}"
+            raise BundleError(f"{folder}: {path.name}: {key} must have shape {shapes}: {_OTHER_MODEL}")
+    return state

@@ -1,0 +1,391 @@
+"""The model as its users hold it: arrays like soundfile's in, arrays of the same rate and length out.
+
+Recordings are numpy arrays of floats, full scale 1, of shape (t,) or (t, channels).
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from masktools import features, generation, hub, restoration
+from masktools.conditioning import Prompts
+from masktools.errors import AudioError, ParameterError
+from masktools.features import Embedding
+from masktools.gaps import Gap, parse_gaps
+from masktools.io import resample, resample_to
+from masktools.pipeline import Pipeline, Progress
+from masktools.runtime import threads as use_threads
+from masktools.solver import SolverConfig, preset
+
+__all__ = ["Encoded", "Model", "Result", "load"]
+
+MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz
+MAX_CHANNELS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A recording that a job made, and a report of how, in what JSON has."""
+
+    samples: np.ndarray  # (t,) or (t, channels)
+    sample_rate: int  # Hz
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A recording as tokens, with what it takes to get its rate and its length back."""
+
+    tokens: np.ndarray  # (rows, columns), or (channels, rows, columns); int64
+    sample_rate: int  # of the recording, Hz
+    n_samples: int  # of the recording
+
+
+def load(
+    model: str | os.PathLike[str] = "mini",
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    batch_size: int | None = None,
+) -> "Model":
+    """Return a model, ready for use.
+
+    Args:
+        model: the name of a model at hand, or the folder of a bundle.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto, fp32, bf16 or fp16.
+        threads: CPU threads at most; as many as torch takes where it is not given.
+        batch_size: clips computed at once; 8 on a CPU and 32 on a GPU where it is not given.
+
+    Raises:
+        BundleError: no such model, or one that is incomplete, altered or of another format.
+        ParameterError: a value out of its range, or an unknown name.
+        DeviceError: a device or a precision that this machine does not offer.
+    """
+    for name, value in (("threads", threads), ("batch_size", batch_size)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ParameterError(f"{name} must be a whole number of at least 1, got {value!r}")
+    with use_threads(threads):
+        return Model(hub.load_bundle(model, device, precision, batch_size=batch_size), threads)
+
+
+class Model:
+    """A pretrained model and its jobs."""
+
+    def __init__(self, pipeline: Pipeline, threads: int | None = None) -> None:
+        self.pipeline, self.threads = pipeline, threads
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r}, {self.sample_rate} Hz, {self.pipeline.device})"
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.pipeline.name
+
+    @property
+    def sample_rate(self) -> int:
+        """The model's own rate in Hz: that of what it generates."""
+        return self.pipeline.sample_rate
+
+    def inpaint(
+        self,
+        samples: np.ndarray,
+        sample_rate: int,
+        gaps: Iterable[Gap] | str,
+        *,
+        seed: int = 0,
+        n_steps: int | None = None,
+        temperature: float | None = None,
+        guidance: float | None = None,
+        solver: SolverConfig | str | None = None,
+        prompt: Prompts | None = None,
+        channels: str = "linked",
+        leak_free: bool = True,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Return the recording with its gaps filled; outside them every sample stays as it is.
+
+        Args:
+            samples: (t,) or (t, channels); what is in the gaps is not read, but must be finite.
+            sample_rate: in Hz.
+            gaps: (start, end) in seconds, or as a text such as "1.20-1.55,3-3.2".
+            seed: the same seed gives the same result.
+            n_steps: decoding steps, 16 where nothing else is said.
+            temperature: noise in the order of decisions, 1.5 where nothing else is said.
+            guidance: how closely to follow the prompt, 3 where nothing else is said.
+            solver: all settings of the decoding, or the name of a preset; the three above take precedence.
+            prompt: what to hear in the gaps.
+            channels: ``linked`` or ``independent``: with the same random numbers, or each with its own.
+            leak_free: False lets the model hear what is in the gaps while it computes tokens around them.
+            progress: called with (steps done, steps in all).
+
+        Raises:
+            AudioError: no samples, or some that are not finite.
+            ParameterError: gaps that are none of this recording, or a value out of its range.
+        """
+        recording = _as_recording(samples, sample_rate)
+        with use_threads(self.threads):
+            restored = restoration.inpaint(
+                self.pipeline,
+                recording,
+                int(sample_rate),
+                parse_gaps(gaps) if isinstance(gaps, str) else gaps,
+                seed=_checked_seed(seed),
+                solver=_solver(solver, n_steps, temperature, guidance),
+                prompt=prompt,
+                channels=channels,
+                leak_free=leak_free,
+                progress=progress,
+            )
+        return Result(_like(samples, restored.samples), restored.sample_rate, restored.report)
+
+    def bwe(
+        self,
+        samples: np.ndarray,
+        sample_rate: int,
+        cutoff_hz: float,
+        *,
+        lfr: bool = True,
+        seed: int = 0,
+        n_steps: int | None = None,
+        temperature: float | None = None,
+        guidance: float | None = None,
+        solver: SolverConfig | str | None = None,
+        prompt: Prompts | None = None,
+        channels: str = "linked",
+        leak_free: bool = True,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Return the recording with what it lacks above a cutoff.
+
+        A recording of a lower rate than the model's comes back at the model's.
+
+        Args:
+            samples: (t,) or (t, channels).
+            sample_rate: in Hz.
+            cutoff_hz: where the recording's own band ends.
+            lfr: low-frequency replacement: below the cutoff the original is kept. Without it everything is the
+                model's version.
+            seed: the same seed gives the same result.
+            n_steps: decoding steps, 16 where nothing else is said.
+            temperature: noise in the order of decisions, 1.5 where nothing else is said.
+            guidance: how closely to follow the prompt, 3 where nothing else is said.
+            solver: all settings of the decoding, or the name of a preset; the three above take precedence.
+            prompt: what the recording is of.
+            channels: ``linked`` or ``independent``: with the same random numbers, or each with its own.
+            leak_free: False lets the model hear what is above the cutoff while it computes the tokens below.
+            progress: called with (steps done, steps in all).
+
+        Raises:
+            AudioError: no samples, or some that are not finite.
+            ParameterError: a cutoff that the recording or the model does not have, or a value out of its range.
+        """
+        recording = _as_recording(samples, sample_rate)
+        with use_threads(self.threads):
+            restored = restoration.bwe(
+                self.pipeline,
+                recording,
+                int(sample_rate),
+                cutoff_hz,
+                lfr=lfr,
+                seed=_checked_seed(seed),
+                solver=_solver(solver, n_steps, temperature, guidance),
+                prompt=prompt,
+                channels=channels,
+                leak_free=leak_free,
+                progress=progress,
+            )
+        return Result(_like(samples, restored.samples), restored.sample_rate, restored.report)
+
+    def generate(
+        self,
+        prompts: Prompts | None = None,
+        n: int = 1,
+        seconds: float | None = None,
+        *,
+        seed: int = 0,
+        n_steps: int | None = None,
+        temperature: float | None = None,
+        guidance: float | None = None,
+        solver: SolverConfig | str | None = None,
+        progress: Progress | None = None,
+    ) -> list[Result]:
+        """Return n new recordings for each prompt, mono, at the model's rate; without a prompt, n of anything.
+
+        Args:
+            prompts: a text, texts, embeddings, or the path of a .npy file of embeddings.
+            n: recordings for each prompt.
+            seconds: length of each; the model's window where it is not given.
+            seed: the same seed gives the same recordings.
+            n_steps: decoding steps, 16 where nothing else is said.
+            temperature: noise in the order of decisions, 1.5 where nothing else is said.
+            guidance: how closely to follow the prompt, 3 where nothing else is said.
+            solver: all settings of the decoding, or the name of a preset; the three above take precedence.
+            progress: called with (steps done, steps in all).
+
+        Raises:
+            ParameterError: a value out of its range, or prompts that cannot be read.
+        """
+        with use_threads(self.threads):
+            made = generation.generate(
+                self.pipeline,
+                prompts,
+                n,
+                seconds,
+                seed=_checked_seed(seed),
+                solver=_solver(solver, n_steps, temperature, guidance),
+                progress=progress,
+            )
+        seeds = made.report["seeds"]
+        return [
+            Result(wave, made.sample_rate, {**made.report, "seeds": [own], "index": index})
+            for index, (wave, own) in enumerate(zip(made.samples, seeds, strict=True))
+        ]
+
+    def embed(
+        self,
+        samples: np.ndarray,
+        sample_rate: int,
+        layer: int | str = "last",
+        pool: str = "mean",
+        *,
+        frames: bool = True,
+        progress: Progress | None = None,
+    ) -> Embedding:
+        """Return what the recording is like: one vector, and one for each 0.19 s.
+
+        Args:
+            samples: (t,) or (t, channels); channels are averaged.
+            sample_rate: in Hz.
+            layer: 0 is what enters the first block, 1 what leaves it; negative numbers count from the last one;
+                ``last``, or ``all``.
+            pool: mean, rows, max or mean_std.
+            frames: whether the sequence over time is wanted.
+            progress: called with (windows done, windows in all).
+
+        Raises:
+            AudioError: no samples, or some that are not finite.
+            ParameterError: a layer that the model does not have, or an unknown name.
+        """
+        recording = _as_recording(samples, sample_rate)
+        with use_threads(self.threads):
+            return features.embed(
+                self.pipeline, recording, int(sample_rate), layer, pool, frames=frames, progress=progress
+            )
+
+    def encode(self, samples: np.ndarray, sample_rate: int) -> Encoded:
+        """Return the recording as tokens, a column for each 0.19 s; its last column is filled up with silence.
+
+        Args:
+            samples: (t,) or (t, channels); each channel has its own tokens.
+            sample_rate: in Hz.
+
+        Raises:
+            AudioError: no samples, or some that are not finite.
+            ParameterError: samples or a rate of another kind.
+        """
+        recording = _as_recording(samples, sample_rate)
+        with use_threads(self.threads):
+            wave = resample(recording, int(sample_rate), self.sample_rate)
+            if not wave.shape[1]:
+                wave = np.zeros((len(recording), 1), np.float32)
+            tokens = self.pipeline.encode(torch.from_numpy(wave)).cpu().numpy()
+        return Encoded(tokens[0] if samples.ndim == 1 else tokens, int(sample_rate), recording.shape[1])
+
+    def decode(
+        self, tokens: Encoded | np.ndarray, sample_rate: int | None = None, n_samples: int | None = None
+    ) -> Result:
+        """Return the recording that tokens stand for.
+
+        Args:
+            tokens: what ``encode`` gave, or integers (rows, columns) or (channels, rows, columns).
+            sample_rate: wanted, in Hz; that of the encoded recording, else the model's, where it is not given.
+            n_samples: wanted at that rate; those of the encoded recording, else all of every column.
+
+        Raises:
+            ParameterError: tokens that this model does not have, or a value out of its range.
+        """
+        if isinstance(tokens, Encoded):
+            n_samples = tokens.n_samples if n_samples is None and sample_rate is None else n_samples
+            sample_rate, tokens = sample_rate or tokens.sample_rate, tokens.tokens
+        rate = self.sample_rate if sample_rate is None else _checked_rate(sample_rate)
+        grids = self._checked_tokens(tokens)
+        with use_threads(self.threads):
+            wave = self.pipeline.decode(torch.from_numpy(grids)).cpu().numpy()
+            if n_samples is None:
+                samples = resample(wave, self.sample_rate, rate)
+            else:
+                samples = resample_to(wave, self.sample_rate, rate, n_samples)
+        report = {"job": "decode", "model": self.name, "n_columns": grids.shape[2]}
+        return Result(samples[0] if tokens.ndim == 2 else samples.T, rate, report)
+
+    def _checked_tokens(self, tokens: np.ndarray) -> np.ndarray:
+        n_rows, n_codes = self.pipeline.grid.n_rows, self.pipeline.tokenizer.n_codes
+        tokens = np.asarray(tokens)
+        fits = tokens.ndim in (2, 3) and tokens.shape[-2] == n_rows and tokens.size
+        if not fits or tokens.dtype.kind not in "iu":
+            raise ParameterError(
+                f"tokens must be integers of shape ({n_rows}, columns) or (channels, {n_rows}, columns), "
+                f"got {tokens.dtype} of shape {tokens.shape}"
+            )
+        if tokens.min() < 0 or tokens.max() >= n_codes:
+            raise ParameterError(f"tokens must lie in [0, {n_codes}), got {tokens.min()} to {tokens.max()}")
+        return tokens.reshape(-1, *tokens.shape[-2:]).astype(np.int64)
+
+
+def _solver(
+    base: SolverConfig | str | None, n_steps: int | None, temperature: float | None, guidance: float | None
+) -> SolverConfig:
+    """Return the settings of the decoding: a base, with what was asked for beside it."""
+    config = preset(base) if isinstance(base, str) else base or SolverConfig()
+    asked = {"n_steps": n_steps, "temperature": temperature, "guidance": guidance}
+    return replace(config, **{name: value for name, value in asked.items() if value is not None})
+
+
+def _checked_seed(seed: int) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise ParameterError(f"seed must be a whole number, got {seed!r}")
+    return int(seed)
+
+
+def _checked_rate(sample_rate: float) -> int:
+    numeric = isinstance(sample_rate, int | float | np.integer | np.floating) and not isinstance(sample_rate, bool)
+    if not numeric or not float(sample_rate).is_integer() or not MIN_RATE <= sample_rate <= MAX_RATE:
+        limits = f"[{MIN_RATE}, {MAX_RATE}]"
+        raise ParameterError(f"sample_rate must be a whole number of Hz in {limits}, got {sample_rate!r}")
+    return int(sample_rate)
+
+
+def _as_recording(samples: np.ndarray, sample_rate: float) -> np.ndarray:
+    """Return samples (t,) or (t, channels) as (channels, t), in their own precision, if they are a recording."""
+    _checked_rate(sample_rate)
+    if not isinstance(samples, np.ndarray) or samples.dtype not in (np.float32, np.float64):
+        got = samples.dtype if isinstance(samples, np.ndarray) else type(samples).__name__
+        raise ParameterError(f"samples must be a numpy array of float32 or float64, full scale 1, got {got}")
+    if samples.ndim not in (1, 2):
+        raise ParameterError(f"samples must be of shape (t,) or (t, channels), got {samples.shape}")
+    if samples.ndim == 2 and samples.shape[1] > MAX_CHANNELS:
+        raise ParameterError(
+            f"samples must have at most {MAX_CHANNELS} channels, got {samples.shape[1]}: "
+            "samples come first, (t, channels); is it the other way round?"
+        )
+    if not samples.size:
+        raise AudioError(f"a recording must have at least one sample, got shape {samples.shape}")
+    finite = np.isfinite(samples)
+    if not finite.all():
+        first = int(np.argmin(finite.reshape(len(samples), -1).all(axis=1)))
+        raise AudioError(
+            f"samples must be finite, but at {first / sample_rate:.4f} s (sample {first}) there is NaN or infinity: "
+            "silence it first"
+        )
+    return samples[None] if samples.ndim == 1 else samples.T
+
+
+def _like(samples: np.ndarray, restored: np.ndarray) -> np.ndarray:
+    """Return a restored recording (channels, t) in the shape of the one that was given."""
+    return restored[0] if samples.ndim == 1 else np.ascontiguousarray(restored.T)

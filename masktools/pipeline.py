@@ -1,0 +1,370 @@
+"""Where the parts meet: wave <-> mel <-> tokens, and the one call that fills masked tokens.
+
+Only the pipeline knows the whole walk. Waves are (b, t) at the model's rate; recordings of other rates, of several
+channels and of any length are the business of the jobs above.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from math import ceil
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from masktools.conditioning import Conditioner, Prompts, as_condition
+from masktools.errors import BundleError, MasktoolsError, MelMismatchError, ParameterError
+from masktools.grid import TokenGrid
+from masktools.mel import MelConfig, MelFrontEnd, differing_fields
+from masktools.segments import Window, cover, stitch
+from masktools.shapes import Condition, FlatMask, FlatTokens, Logits, Mask, Mel, Tokens, Wave
+from masktools.solver import Predict, SolverConfig, SolveResult, forward_count, make_plan, solve, solve_windows
+from masktools.transformer import MaskedTransformer
+
+__all__ = ["Pipeline", "Progress", "check_mel_settings", "keep_known", "share_of"]
+
+Progress = Callable[[int, int], object]
+"""Called with (steps done, steps in all) while something is computed."""
+
+_CONTEXT_COLS = 4  # what a part sees beyond the columns that are kept, where audio is computed in windows
+_FADE = 512  # samples of the cross-fade between windows of the vocoder
+_BLOCK_COLS = 256  # columns of mel spectrogram computed at once
+
+
+def share_of(progress: Progress | None, index: int, n_parts: int) -> Progress | None:
+    """Return the callback for one of several equal parts of a job."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(index * total + done, n_parts * total)
+
+
+def check_mel_settings(ours: MelConfig, parts: Mapping[str, MelConfig]) -> None:
+    """Refuse parts that were made for other mel settings.
+
+    Raises:
+        MelMismatchError: the message names the part and each field that differs, with both values.
+    """
+    for name, theirs in parts.items():
+        fields = differing_fields(ours, theirs)
+        if fields:
+            listed = ", ".join(f"{field} {mine:g} and {other:g}" for field, (mine, other) in fields.items())
+            raise MelMismatchError(
+                f"parts must be made for the same mel settings, but the model and its {name} differ in {listed}: "
+                f"take a {name} that was trained with the model's settings"
+            )
+
+
+class Pipeline:
+    """The parts of a model on one device, and the ways between wave, mel spectrogram and tokens.
+
+    The parts are put into evaluation, without gradients. Precision lower than fp32 is used where tokens are
+    predicted and decoded; they are always computed from audio in fp32.
+    """
+
+    def __init__(
+        self,
+        mel: MelConfig,
+        tokenizer: nn.Module,
+        transformer: MaskedTransformer,
+        vocoder: nn.Module,
+        conditioner: Conditioner | None = None,
+        *,
+        name: str = "unnamed",
+        device: torch.device | str = "cpu",
+        precision: torch.dtype = torch.float32,
+        batch_size: int = 8,
+    ) -> None:
+        if batch_size < 1:
+            raise ParameterError(f"batch_size must be at least 1, got {batch_size}")
+        self.mel, self.name, self.precision, self.batch_size = mel, name, precision, batch_size
+        self.device = torch.device(device)
+        self.front_end = MelFrontEnd(mel)
+        self.tokenizer: Any = tokenizer
+        self.transformer = transformer
+        self.vocoder: Any = vocoder
+        self.conditioner = conditioner
+        check_mel_settings(mel, {"vocoder": self.vocoder.mel_config})
+        self._check_fit()
+        self.grid = TokenGrid.from_mel(mel, self.tokenizer.patch)
+        for part in (self.front_end, tokenizer, transformer, vocoder, conditioner):
+            if isinstance(part, nn.Module):
+                part.eval().requires_grad_(False).to(self.device)
+
+    def _check_fit(self) -> None:
+        config, tokenizer = self.transformer.config, self.tokenizer
+        pairs = {
+            "the tokenizer's mel bins and the model's": (tokenizer.n_rows * tokenizer.patch, self.mel.n_mels),
+            "the codes of the tokenizer and of the transformer": (tokenizer.n_codes, config.n_codes),
+            "the token rows of the tokenizer and of the transformer": (tokenizer.n_rows, config.n_rows),
+        }
+        if self.conditioner is not None:
+            sizes = (self.conditioner.dim, config.condition_dim)
+            pairs["the embeddings of the conditioner and those the transformer reads"] = sizes
+        for what, (left, right) in pairs.items():
+            if left != right:
+                raise BundleError(
+                    f"{what} must be of one number, got {left} and {right}: these parts are of two models"
+                )
+
+    @property
+    def sample_rate(self) -> int:
+        """The model's rate in Hz."""
+        return self.mel.sample_rate
+
+    @property
+    def window_cols(self) -> int:
+        """Columns that the transformer reads at once."""
+        return self.transformer.config.n_cols
+
+    @property
+    def window_samples(self) -> int:
+        """Samples of a full window, at the model's rate."""
+        return self.window_cols * self.grid.column_samples
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Compute in the pipeline's precision inside the block."""
+        reduced = self.precision != torch.float32
+        with torch.autocast(self.device.type, dtype=self.precision if reduced else None, enabled=reduced):
+            yield
+
+    @torch.inference_mode()
+    def to_mel(self, wave: Wave) -> Mel:
+        """Return the mel spectrogram in whole columns; what the wave does not reach of the last one is silence.
+
+        A wave too short to be framed is followed by silence.
+
+        Raises:
+            ParameterError: a wave without samples.
+        """
+        n_samples, hop = wave.shape[-1], self.mel.hop_length
+        if n_samples == 0:
+            raise ParameterError("a wave must have at least one sample, got none")
+        n_frames = ceil(n_samples / hop)
+        shortest = self.mel.margin // hop + 1
+        wave = F.pad(wave.to(self.device, torch.float32), (0, max(n_frames, shortest) * hop - n_samples))
+        mel = torch.cat([self._frames(wave, block) for block in self._blocks(n_frames)], dim=-1)[..., :n_frames]
+        return F.pad(mel, (0, -n_frames % self.grid.patch_frames), value=self.front_end.silence)
+
+    def _blocks(self, n_frames: int) -> list[Window]:
+        length = _BLOCK_COLS * self.grid.patch_frames
+        return [Window(start, min(start + length, n_frames)) for start in range(0, n_frames, length)]
+
+    def _frames(self, wave: Wave, block: Window) -> Mel:
+        """Return some frames of a long wave, as they are when all are computed at once."""
+        hop, n_frames = self.mel.hop_length, wave.shape[-1] // self.mel.hop_length
+        context = ceil(self.mel.n_fft / hop)
+        start, stop = max(0, block.start - context), min(n_frames, block.stop + context)
+        frames = self.front_end(wave[:, start * hop : stop * hop])
+        return frames[..., block.start - start : block.stop - start]
+
+    def erase(self, mel: Mel, mask: Mask) -> Mel:
+        """Return the mel spectrogram with silence in the cells of masked tokens.
+
+        Tokens are not local: computed from a spectrogram that still holds what is under the mask, the known ones
+        would tell about it.
+        """
+        return mel.masked_fill(self.cells(mask.to(mel.device)), self.front_end.silence)
+
+    def cells(self, mask: Mask) -> Bool[Tensor, "b f m"]:
+        """Return a mask of tokens as one of mel cells."""
+        grid = self.grid
+        return mask.repeat_interleave(grid.patch_mels, 1).repeat_interleave(grid.patch_frames, 2)
+
+    @torch.inference_mode()
+    def tokenise(self, mel: Mel) -> Tokens:
+        """Return the tokens of a mel spectrogram of whole columns, window by window where it is long."""
+        windows = self._windows(mel.shape[-1] // self.grid.patch_frames)
+        parts = self._by_window(self.tokenizer.encode, mel, windows, self.grid.patch_frames)
+        cuts = [0, *((before.stop + after.start) // 2 for before, after in pairwise(windows)), windows[-1].stop]
+        kept = [
+            part[..., start - window.start : stop - window.start]
+            for part, window, (start, stop) in zip(parts, windows, pairwise(cuts), strict=True)
+        ]
+        return torch.cat(kept, dim=-1)
+
+    @torch.inference_mode()
+    def to_mel_from(self, tokens: Tokens) -> Mel:
+        """Return the mel spectrogram that tokens stand for."""
+        frames, n_cols = self.grid.patch_frames, tokens.shape[-1]
+        windows = self._windows(n_cols)
+        with self.autocast():
+            parts = self._by_window(self.tokenizer.decode, tokens.to(self.device), windows, 1)
+        return stitch(parts, _scaled(windows, frames), n_cols * frames, frames).clamp(-1.0, 1.0)
+
+    @torch.inference_mode()
+    def render(self, mel: Mel) -> Wave:
+        """Return the wave of a mel spectrogram of whole columns.
+
+        Raises:
+            MasktoolsError: the vocoder returned something that is not finite.
+        """
+        n_cols = mel.shape[-1] // self.grid.patch_frames
+        windows = self._windows(n_cols)
+        with self.autocast():
+            parts = self._by_window(self.vocoder, mel.to(self.device), windows, self.grid.patch_frames)
+        samples = self.grid.column_samples
+        wave = stitch(parts, _scaled(windows, samples), n_cols * samples, _FADE)
+        if not wave.isfinite().all():
+            raise MasktoolsError("the vocoder must return finite samples, got NaN or infinity: use --precision fp32")
+        return wave
+
+    def encode(self, wave: Wave) -> Tokens:
+        """Return the tokens of waves at the model's rate; the last column is filled up with silence.
+
+        Raises:
+            ParameterError: a wave without samples.
+        """
+        return self.tokenise(self.to_mel(wave))
+
+    def decode(self, tokens: Tokens, n_samples: int | None = None) -> Wave:
+        """Return the waves that tokens stand for, cut after n_samples if that is given."""
+        return self.render(self.to_mel_from(tokens))[:, :n_samples]
+
+    def condition(self, prompts: Prompts | None) -> Condition | None:
+        """Return the conditions of texts or of embeddings made before, (b, d); None for none.
+
+        Raises:
+            ParameterError: prompts that the conditioner cannot read.
+        """
+        if prompts is None:
+            return None
+        return as_condition(prompts, self.conditioner, self.transformer.config.condition_dim).to(self.device)
+
+    def predictor(self, condition: Condition | None = None, on_call: Callable[[], object] | None = None) -> Predict:
+        """Return the function that tells the solver the logits, ``batch_size`` clips at a time.
+
+        Args:
+            condition: one for each item of the solver's batch, or None for no condition at all.
+            on_call: called after every prediction.
+        """
+
+        @torch.inference_mode()
+        def predict(tokens: FlatTokens, mask: FlatMask, items: Tensor, conditional: bool) -> Logits:
+            chosen = condition[items] if conditional and condition is not None else None
+            logits = []
+            for start in range(0, len(tokens), self.batch_size):
+                part = slice(start, start + self.batch_size)
+                given = None if chosen is None else chosen[part]
+                with self.autocast():
+                    logits.append(self.transformer.logits(tokens[part], mask[part], given).float())
+            if on_call is not None:
+                on_call()
+            return torch.cat(logits)
+
+        return predict
+
+    @torch.inference_mode()
+    def fill(
+        self,
+        tokens: Tokens,
+        mask: Mask,
+        seeds: Sequence[int],
+        solver: SolverConfig = SolverConfig(),
+        condition: Condition | None = None,
+        overlap_cols: int | None = None,
+        progress: Progress | None = None,
+    ) -> SolveResult:
+        """Return tokens without masked ones: one call of the solver, whatever the mask.
+
+        Tokens wider than the transformer reads are filled in windows from left to right; what one has filled is
+        known to the next.
+
+        Args:
+            tokens: values under the mask are never read.
+            mask: True where a token is to be predicted.
+            seeds: one for each item.
+            solver: settings of the decoding.
+            condition: one for each item, or None to decode without.
+            overlap_cols: columns that neighbouring windows share; a quarter of a window where it is not given.
+            progress: called after every prediction.
+
+        Raises:
+            ParameterError: arguments that do not fit each other.
+        """
+        tokens, mask = tokens.to(self.device), mask.to(self.device)
+        use_condition = [condition is not None] * len(tokens)
+        overlap = self.window_cols // 4 if overlap_cols is None else overlap_cols
+        count = None if progress is None else _Counter(progress, self._n_forwards(tokens, overlap, solver, condition))
+        predict = self.predictor(condition, count)
+        if tokens.shape[-1] <= self.window_cols:
+            result = solve(predict, tokens, mask, seeds, solver, use_condition)
+        else:
+            result = solve_windows(
+                predict, tokens, mask, seeds, solver, self.window_cols, overlap, use_condition=use_condition
+            )
+        if count is not None:
+            count.finish()
+        return result
+
+    def _n_forwards(self, tokens: Tokens, overlap: int, solver: SolverConfig, condition: Condition | None) -> int:
+        """Return how many predictions a full mask takes; other masks take as many, or fewer."""
+        n_windows = 1 + max(0, ceil((tokens.shape[-1] - self.window_cols) / (self.window_cols - overlap)))
+        n_slots = tokens.shape[-2] * min(tokens.shape[-1], self.window_cols)
+        return n_windows * forward_count(make_plan(n_slots, n_slots, solver), condition is not None)
+
+    def _windows(self, n_cols: int) -> list[Window]:
+        """Return windows of columns that share enough for each part to know what surrounds the columns it keeps."""
+        context = min(_CONTEXT_COLS, (self.window_cols - 1) // 2)
+        return cover(n_cols, self.window_cols, self.window_cols - 2 * context)
+
+    def _by_window(
+        self, function: Callable[[Tensor], Tensor], whole: Tensor, windows: Sequence[Window], per_column: int
+    ) -> list[Tensor]:
+        """Return a function of each window of columns of (b, ..., w * per_column), ``batch_size`` clips at a time."""
+        clips = [
+            clip[..., window.start * per_column : window.stop * per_column] for window in windows for clip in whole
+        ]
+        size = self.batch_size
+        done = torch.cat([function(torch.stack(clips[start : start + size])) for start in range(0, len(clips), size)])
+        return list((done.float() if done.is_floating_point() else done).split(len(whole)))
+
+
+def _scaled(windows: Sequence[Window], factor: int) -> list[Window]:
+    return [Window(window.start * factor, window.stop * factor) for window in windows]
+
+
+class _Counter:
+    """Counts predictions and tells how far they have come."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self.progress, self.total, self.done = progress, total, 0
+
+    def __call__(self) -> None:
+        self.done = min(self.done + 1, self.total)
+        self.progress(self.done, self.total)
+
+    def finish(self) -> None:
+        """Say that everything is done, where it took fewer predictions than foreseen."""
+        if self.done < self.total:
+            self.progress(self.total, self.total)
+
+
+def keep_known(
+    generated: Mel, original: Mel, unknown: Bool[Tensor, "b f m"], n_frames: int = 3, n_bins: int = 0
+) -> Mel:
+    """Return the original where it is known and the generated spectrogram elsewhere, without a step between them.
+
+    What separates the two at the border is carried a little way into the unknown side, fading out linearly over
+    ``n_frames`` frames and ``n_bins`` mel bins.
+    """
+    offset = (original - generated).masked_fill(unknown, 0.0)
+    carried = _carried(offset, unknown, 2, n_frames) + _carried(offset, unknown, 1, n_bins)
+    return (generated + carried).clamp(-1.0, 1.0).where(unknown, original)
+
+
+def _carried(offset: Tensor, unknown: Tensor, dim: int, reach: int) -> Tensor:
+    """Return in each unknown cell what the nearest known cells along an axis carry to it, from both sides."""
+    total = torch.zeros_like(offset)
+    for step in (1, -1):
+        moving = offset
+        edge = [slice(None)] * offset.ndim
+        edge[dim] = slice(0, 1) if step == 1 else slice(-1, None)
+        for distance in range(1, reach + 1):
+            moving = moving.roll(step, dim).where(unknown, 0.0)
+            moving[tuple(edge)] = 0.0  # nothing comes in from beyond the edge
+            total += moving * (1.0 - distance / (reach + 1.0))
+    return total

@@ -1,0 +1,185 @@
+"""Bandwidth extension: what a recording lacks above a cutoff is generated; what it has below stays as it was."""
+
+from math import ceil
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from masktools.conditioning import Prompts
+from masktools.errors import ParameterError, unknown_name
+from masktools.grid import GridMask
+from masktools.io import resample_to
+from masktools.mel import mel_edges_hz
+from masktools.pipeline import Pipeline, Progress, keep_known
+from masktools.restoration.restored import CHANNELS, Restored
+from masktools.restoration.splice import band_gain, high_pass, loudness_gate
+from masktools.shapes import Mel, Wave
+from masktools.solver import SolverConfig, SolveResult, derive_seed
+
+__all__ = ["bwe", "cutoff_limits_hz"]
+
+_HIGHEST_SHARE = 0.86  # of the model's band: above it there is next to nothing left to add
+_OVERLAP_SHARE = 13 / 53  # of a window: what the next one knows
+_N_BINS = 4  # over which the generated spectrum leaves the original
+
+
+def cutoff_limits_hz(pipeline: Pipeline) -> tuple[float, float]:
+    """Return the lowest and the highest cutoff that a model can work with.
+
+    It must hear its lowest row of tokens at least, and have something left to add.
+    """
+    return pipeline.grid.row_edges_hz[1], _HIGHEST_SHARE * pipeline.mel.f_max
+
+
+def bwe(
+    pipeline: Pipeline,
+    samples: np.ndarray,
+    sample_rate: int,
+    cutoff_hz: float,
+    *,
+    lfr: bool = True,
+    seed: int = 0,
+    solver: SolverConfig = SolverConfig(),
+    prompt: Prompts | None = None,
+    channels: str = "linked",
+    leak_free: bool = True,
+    progress: Progress | None = None,
+) -> Restored:
+    """Return a band-limited recording with its missing band added.
+
+    A recording of a lower rate than the model's comes back at the model's rate; any other keeps its own, and
+    what it has above the model's band.
+
+    Args:
+        pipeline: the model.
+        samples: (channels, t), full scale 1, of any rate and length.
+        sample_rate: in Hz.
+        cutoff_hz: where the recording's own band ends. Every row of tokens that reaches above it is generated.
+        lfr: low-frequency replacement: the original plus what was generated above the cutoff. Without it the
+            model's version of everything is returned.
+        seed: the same seed gives the same result.
+        solver: settings of the decoding.
+        prompt: what the recording is of; without one the known band alone decides, as in the paper.
+        channels: ``linked`` decodes all channels with the same random numbers, ``independent`` each with its own.
+        leak_free: False computes the known tokens from the recording as it is, whatever it has above the cutoff.
+        progress: called with (steps done, steps in all).
+
+    Raises:
+        ParameterError: a cutoff outside what the recording or the model has, several prompts, or an unknown name.
+
+    Source: SpecMaskGIT (arXiv:2406.17672), section 4.3; the replacement is additive (no filter on the original).
+    """
+    started = perf_counter()
+    if channels not in CHANNELS:
+        raise unknown_name("channels", channels, CHANNELS)
+    _check_cutoff(pipeline, cutoff_hz, sample_rate)
+    condition = pipeline.condition(prompt)
+    if condition is not None and len(condition) != 1:
+        raise ParameterError(f"a recording is extended by one prompt at most, got {len(condition)}")
+    n_samples, rate = samples.shape[1], pipeline.sample_rate
+    output_rate = max(sample_rate, rate)
+    distinct, sources = _distinct_channels(samples, linked=channels == "linked")
+    seeds = [derive_seed(seed, 0) if channels == "linked" else derive_seed(seed, source) for source in sources]
+
+    n_model = ceil(n_samples * rate / sample_rate)
+    known = resample_to(samples[sources], sample_rate, rate, n_model)
+    wave, result = _extended(
+        pipeline,
+        torch.from_numpy(known),
+        cutoff_hz,
+        seeds,
+        solver,
+        None if condition is None else condition.expand(len(known), -1),
+        put_back=lfr,
+        leak_free=leak_free,
+        progress=progress,
+    )
+    n_output = n_samples if output_rate == sample_rate else round(n_samples * rate / sample_rate)
+    original = samples if output_rate == sample_rate else resample_to(samples, sample_rate, rate, n_output)
+    added = np.empty((len(known), n_output), np.float32)
+    for row, own, generated in zip(added, known, wave.cpu().numpy()[:, :n_model], strict=True):
+        levelled = generated * band_gain(own, generated, rate, cutoff_hz) * loudness_gate(own)
+        row[:] = resample_to(high_pass(levelled, rate, cutoff_hz) if lfr else levelled, rate, output_rate, n_output)
+    extended = original + added[distinct] if lfr else added[distinct].astype(original.dtype)
+    report = {
+        "job": "bwe",
+        "model": pipeline.name,
+        "seed": seed,
+        "prompted": condition is not None,
+        "cutoff_hz": float(cutoff_hz),
+        "lfr": lfr,
+        "leak_free": leak_free,
+        "rows_generated": [
+            row for row in range(pipeline.grid.n_rows) if pipeline.grid.row_edges_hz[row + 1] > cutoff_hz
+        ],
+        "top_hz": pipeline.mel.f_max,
+        "n_steps": solver.n_steps,
+        "n_forwards": result.n_forwards,
+        "sample_rate": output_rate,
+        "timings": {
+            "solve_s": round(sum(record.seconds for record in result.trace), 3),
+            "total_s": round(perf_counter() - started, 3),
+        },
+    }
+    return Restored(extended, output_rate, report)
+
+
+def _check_cutoff(pipeline: Pipeline, cutoff_hz: float, sample_rate: int) -> None:
+    if not 0 < cutoff_hz <= sample_rate / 2:
+        raise ParameterError(
+            f"cutoff must lie in (0, {sample_rate / 2:g}] Hz, half the recording's sample rate, got {cutoff_hz:g} Hz"
+        )
+    lowest, highest = cutoff_limits_hz(pipeline)
+    if cutoff_hz > highest:
+        raise ParameterError(
+            f"cutoff must be at most {highest:.0f} Hz, got {cutoff_hz:g} Hz: this model's band ends at "
+            f"{pipeline.mel.f_max:g} Hz, so that it has next to nothing to add to such a recording"
+        )
+    if cutoff_hz < lowest:
+        raise ParameterError(
+            f"cutoff must be at least {lowest:.0f} Hz, got {cutoff_hz:g} Hz: below it this model hears nothing "
+            "that it could extend"
+        )
+
+
+def _distinct_channels(samples: np.ndarray, linked: bool) -> tuple[list[int], list[int]]:
+    """Return for each channel its place among those that differ, and the first channel at each place."""
+    sources: list[int] = []
+    places: list[int] = []
+    for channel, wave in enumerate(samples):
+        twin = next((n for n, source in enumerate(sources) if linked and np.array_equal(samples[source], wave)), None)
+        if twin is None:
+            sources.append(channel)
+        places.append(len(sources) - 1 if twin is None else twin)
+    return places, sources
+
+
+def _extended(
+    pipeline: Pipeline,
+    wave: Wave,
+    cutoff_hz: float,
+    seeds: list[int],
+    solver: SolverConfig,
+    condition: torch.Tensor | None,
+    put_back: bool,
+    leak_free: bool,
+    progress: Progress | None,
+) -> tuple[Wave, SolveResult]:
+    """Return waves at the model's rate with everything above the cutoff generated: one call of the solver."""
+    mel = pipeline.to_mel(wave)
+    n_cols = mel.shape[-1] // pipeline.grid.patch_frames
+    above = GridMask.band(pipeline.grid, n_cols, cutoff_hz, pipeline.mel.f_max).tensor
+    mask = above.expand(len(mel), -1, -1).to(mel.device)
+    tokens = pipeline.tokenise(pipeline.erase(mel, mask) if leak_free else mel)
+    overlap = round(pipeline.window_cols * _OVERLAP_SHARE)
+    result = pipeline.fill(tokens, mask, seeds, solver, condition, overlap, progress)
+    generated = pipeline.to_mel_from(result.tokens)
+    return pipeline.render(_put_back(pipeline, generated, mel, cutoff_hz) if put_back else generated), result
+
+
+def _put_back(pipeline: Pipeline, generated: Mel, original: Mel, cutoff_hz: float) -> Mel:
+    """Return the generated spectrogram with the original's bins wherever they lie below the cutoff."""
+    upper_hz = torch.from_numpy(mel_edges_hz(pipeline.mel)[2:].copy())
+    unknown = (upper_hz > cutoff_hz).to(original.device)[None, :, None].expand_as(original)
+    return keep_known(generated, original, unknown, n_frames=0, n_bins=_N_BINS)

@@ -1,0 +1,75 @@
+"""`masktools --help` is quick, says what there is, and says the same tomorrow."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from masktools import __version__
+from masktools.cli.main import COMMANDS, main
+from tests.house.source import ROOT
+
+HELP = """\
+masktools: one masked model of mel spectrograms that fills, extends, generates and embeds audio
+
+usage: masktools COMMAND ...
+
+  inpaint   fill gaps in a recording
+  bwe       add what is missing above a cutoff frequency
+  generate  make audio from a text
+  embed     vectors that describe recordings
+  encode    a recording as tokens
+  decode    tokens as a recording
+  models    list the models at hand
+  bundle    make a model of its trained parts
+  convert   import a checkpoint of another project
+  train     train what a recipe says
+  demo      see and hear what the model does
+
+  --version  print the version
+  --help     print this, or after a command, its options
+"""
+
+
+def test_help_is_as_it_was(capsys):
+    assert main(["--help"]) == 0
+    assert capsys.readouterr().out == HELP
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command, capsys):
+    assert main([command, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert f"usage: masktools {command}" in out
+    assert "-h, --help" in out
+
+
+def test_version_is_the_packages(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"masktools {__version__}\n"
+
+
+def test_help_imports_neither_torch_nor_numpy():
+    code = (
+        "import json, sys\n"
+        "from masktools.cli.main import main\n"
+        "code = main(['--help'])\n"
+        "print(json.dumps([code, sorted(sys.modules)]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    exit_code, loaded = json.loads(done.stdout.splitlines()[-1])
+    assert exit_code == 0
+    assert not {"torch", "numpy", "soundfile", "scipy", "timm"} & set(loaded)
+
+
+def test_the_installed_command_answers_within_half_a_second():
+    command = [sys.executable, "-m", "masktools", "--help"]
+    assert min(timed(command) for _ in range(5)) < 0.5
+
+
+def timed(command):
+    start = time.perf_counter()
+    subprocess.run(command, capture_output=True, check=True, cwd=ROOT)
+    return time.perf_counter() - start

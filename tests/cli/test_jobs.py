@@ -1,0 +1,160 @@
+"""Each job through the command line: what is read, what is written, and what stays as it was."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.cli.conftest import RATE
+
+
+def test_inpaint_changes_the_gap_and_nothing_else(command, stereo, tmp_path):
+    out, report = tmp_path / "out.flac", tmp_path / "report.json"
+    code, said, errors = command("inpaint", stereo, "-o", out, "--gaps", "0.2-0.3,0.6-0.7", "--report", report)
+    assert (code, errors) == (0, "")
+    assert said == f"{out}: 2 gaps filled, 0.200 s in all\n"
+    before, _ = soundfile.read(stereo, dtype="int32")
+    after, rate = soundfile.read(out, dtype="int32")
+    assert (rate, soundfile.info(out).subtype, after.shape) == (48_000, "PCM_24", before.shape)
+    inside = np.zeros(len(before), bool)
+    inside[9_600:14_400] = inside[28_800:33_600] = True
+    assert np.array_equal(before[~inside], after[~inside])
+    assert (before[inside] != after[inside]).mean() > 0.9
+    told = json.loads(report.read_text())
+    assert told["job"] == "inpaint"
+    assert len(told["gaps"]) == 4  # two gaps in two channels
+
+
+def test_inpaint_is_the_same_for_the_same_seed(command, wav, tmp_path):
+    results = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert command("inpaint", wav, "-o", tmp_path / f"{name}.wav", "--gaps", "0.4-0.9", "--seed", seed)[0] == 0
+        results.append((tmp_path / f"{name}.wav").read_bytes())
+    assert results[0] == results[1] != results[2]
+
+
+def test_bwe_keeps_rate_length_and_channels(command, stereo, tmp_path):
+    out = tmp_path / "out.wav"
+    code, said, _ = command("bwe", stereo, "-o", out, "--cutoff", "4000", "--steps", 2)
+    assert code == 0
+    assert said == f"{out}: extended above 4000 Hz, at 48000 Hz\n"
+    assert soundfile.info(out).samplerate == 48_000
+    assert soundfile.info(out).subtype == "PCM_24"
+    assert soundfile.read(out)[0].shape == soundfile.read(stereo)[0].shape
+
+
+def test_bwe_without_replacement_is_another_recording(command, wav, tmp_path):
+    for name, choice in (("with", "--lfr"), ("without", "--no-lfr")):
+        assert command("bwe", wav, "-o", tmp_path / f"{name}.wav", "--cutoff", "4000", "--steps", 2, choice)[0] == 0
+    original = soundfile.read(wav)[0]
+    kept, replaced = (soundfile.read(tmp_path / f"{name}.wav")[0] for name in ("with", "without"))
+    assert np.abs(kept - original).mean() < np.abs(replaced - original).mean()
+
+
+def test_generate_writes_one_recording_of_the_length_asked_for(command, tmp_path):
+    out = tmp_path / "rain.wav"
+    code, said, _ = command("generate", "rain", "-o", out, "--seconds", "1.5", "--steps", 3, "--guidance", 2)
+    assert (code, said) == (0, f"{out}\n")
+    samples, rate = soundfile.read(out)
+    assert (rate, samples.shape) == (RATE, (round(1.5 * RATE),))
+
+
+def test_generate_numbers_several_recordings(command, tmp_path):
+    report = tmp_path / "report.json"
+    code, _, _ = command("generate", "-o", tmp_path / "any.wav", "-n", 2, "--seconds", 1, "--report", report)
+    assert code == 0
+    made = [(tmp_path / f"any-{number}.wav").read_bytes() for number in (1, 2)]
+    assert made[0] != made[1]
+    assert not (tmp_path / "any.wav").exists()
+    told = json.loads(report.read_text())
+    assert told["prompted"] is False
+    assert len(set(told["seeds"])) == 2
+
+
+def test_generate_takes_a_stored_vector_for_a_text(command, tmp_path):
+    np.save(tmp_path / "rain.npy", np.ones(16, np.float32))
+    code, _, _ = command("generate", tmp_path / "rain.npy", "-o", tmp_path / "out.wav", "--seconds", 1, "--steps", 2)
+    assert code == 0
+
+
+def test_a_preset_sets_what_is_left_out(command, tmp_path):
+    report = tmp_path / "report.json"
+    command("generate", "-o", tmp_path / "a.wav", "--seconds", 1, "--preset", "fast8", "--report", report)
+    assert json.loads(report.read_text())["n_steps"] == 8
+
+
+def test_embed_stores_a_row_for_each_recording(command, wav, stereo, tmp_path):
+    out = tmp_path / "out.npz"
+    code, said, errors = command("embed", wav, stereo, "-o", out)
+    assert (code, said, errors) == (0, f"{out}: 2 embedded\n", "")
+    with np.load(out) as stored:
+        assert set(stored) == {"paths", "clips"}
+        assert stored["paths"].tolist() == [str(wav), str(stereo)]
+        assert stored["clips"].shape == (2, 32)
+
+
+def test_embed_stores_moments_with_their_times(command, wav, stereo, tmp_path):
+    out = tmp_path / "out.npz"
+    assert command("embed", wav, stereo, "-o", out, "--frames", "--layer", "-2", "--pool", "rows")[0] == 0
+    with np.load(out) as stored:
+        starts = stored["starts"]
+        assert starts.tolist() == [0, 8, 13]  # 1.5 s and 1 s in columns of 0.186 s
+        assert stored["frames"].shape == (13, 5 * 32)
+        assert stored["clips"].shape == (2, 5 * 32)
+        assert np.all(np.diff(stored["times_s"][starts[1] : starts[2]]) > 0)
+
+
+def test_embed_of_all_layers_has_an_axis_more(command, wav, tmp_path):
+    assert command("embed", wav, "-o", tmp_path / "out.npz", "--layer", "all", "--frames")[0] == 0
+    with np.load(tmp_path / "out.npz") as stored:
+        assert stored["clips"].shape == (1, 3, 32)
+        assert stored["frames"].shape == (8, 3, 32)
+
+
+def test_embed_names_what_it_leaves_out(command, wav, tmp_path):
+    (tmp_path / "notes.wav").write_text("no audio")
+    out = tmp_path / "out.npz"
+    code, said, errors = command("embed", tmp_path / "notes.wav", wav, tmp_path / "missing.wav", "-o", out)
+    assert code == 3
+    assert said == f"{out}: 1 embedded, 2 left out\n"
+    assert [line.split(": ")[1] for line in errors.splitlines()] == ["left out", "left out"]
+    assert "notes.wav" in errors
+    assert "missing.wav" in errors
+    with np.load(out) as stored:
+        assert stored["paths"].tolist() == [str(wav)]
+
+
+@pytest.mark.parametrize(("name", "shape"), [("wav", (33_075,)), ("stereo", (48_000, 2))])
+def test_tokens_come_back_as_a_recording_of_the_same_size(command, request, tmp_path, name, shape):
+    source = request.getfixturevalue(name)
+    code, said, _ = command("encode", source, "-o", tmp_path / "tokens.npz")
+    assert code == 0
+    assert said.endswith("tokens (channels, rows, columns)\n")
+    assert command("decode", tmp_path / "tokens.npz", "-o", tmp_path / "out.wav")[0] == 0
+    samples, rate = soundfile.read(tmp_path / "out.wav")
+    assert (rate, samples.shape) == (soundfile.info(source).samplerate, shape)
+
+
+def test_models_are_listed_by_name(command, tiny, monkeypatch):
+    monkeypatch.setenv("MASKTOOLS_MODELS", str(tiny.parent))
+    code, said, _ = command("models", model=None)
+    assert code == 0
+    assert f"tiny  {tiny}" in [" ".join(line.split()).replace(" ", "  ") for line in said.splitlines()]
+
+
+def test_a_model_is_found_by_its_name(command, tiny, wav, tmp_path, monkeypatch):
+    monkeypatch.setenv("MASKTOOLS_MODELS", os.pathsep.join((str(tmp_path / "nowhere"), str(tiny.parent))))
+    code, *_ = command("encode", wav, "-o", tmp_path / "a.npz", "--model", "tiny", "--device", "cpu", model=None)
+    assert code == 0
+
+
+def test_an_output_is_replaced_only_when_the_new_one_is_complete(command, wav, tmp_path):
+    out = tmp_path / "out.wav"
+    out.write_bytes(b"the old one")
+    assert command("inpaint", wav, "-o", out, "--gaps", "9-10")[0] == 2
+    assert out.read_bytes() == b"the old one"
+    assert command("inpaint", wav, "-o", out, "--gaps", "0.2-0.4", "--steps", 1)[0] == 0
+    assert soundfile.info(out).frames == soundfile.info(wav).frames
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.wav", "out.wav"]

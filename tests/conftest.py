@@ -1,0 +1,94 @@
+"""What every test lives with: no network, two threads, shape checks, and no models but its own."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch is imported
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import ipaddress
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+ROOT = Path(__file__).parent.parent
+# Every annotation of these parts is checked while tests run; the rest of masktools meets tensors only through them.
+UNCHECKED = {"cli", "demo", "training", "bundled"}
+CHECKED = sorted(
+    f"masktools.{path.stem}"
+    for path in (ROOT / "masktools").iterdir()
+    if path.stem not in UNCHECKED and not path.stem.startswith("_") and (path.is_dir() or path.suffix == ".py")
+)
+install_import_hook(CHECKED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+
+class NetworkUsedError(RuntimeError):
+    """A test, or something under it, tried to leave this machine."""
+
+
+def _is_local(family: int, address: object) -> bool:
+    if family == getattr(socket, "AF_UNIX", None):
+        return True
+    host = address[0] if isinstance(address, tuple) else address
+    if host in ("localhost", "", None):
+        return True
+    try:
+        return ipaddress.ip_address(str(host)).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Refuse every connection that would leave the machine (loopback is torch's own)."""
+    connect, connect_ex, getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+
+    def guarded(method):
+        def call(self, address):
+            if not _is_local(self.family, address):
+                raise NetworkUsedError(f"a test asked for a connection to {address!r}: tests run offline")
+            return method(self, address)
+
+        return call
+
+    def look_up(host, *args, **kwargs):
+        if not _is_local(socket.AF_INET, host):
+            raise NetworkUsedError(f"a test asked for the address of {host!r}: tests run offline")
+        return getaddrinfo(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded(connect))
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded(connect_ex))
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+
+@pytest.fixture(autouse=True)
+def only_its_own_models(monkeypatch):
+    """Hide the models of whoever runs the tests."""
+    monkeypatch.delenv("MASKTOOLS_MODELS", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def two_threads():
+    """Keep torch at two threads at most, and give back what a test changed."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = min(2, torch.get_num_threads())
+    torch.set_num_threads(before)
+    yield
+    torch.set_num_threads(before)
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what needs a GPU where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))

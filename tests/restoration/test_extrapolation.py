@@ -1,0 +1,53 @@
+"""Linear prediction: what is periodic goes on, what is silent stays silent, and nothing grows."""
+
+import numpy as np
+import pytest
+
+from masktools.restoration.extrapolation import burg, extrapolate, fill_between
+from tests.tiny import noise, tone
+
+RATE = 22_050
+
+
+def test_a_tone_goes_on():
+    wave = (tone(440, 1, RATE) + tone(1234.5, 1, RATE))[0].astype(np.float64)
+    known, next_ = wave[:4410], wave[4410:4740]
+    error = extrapolate(known, len(next_)) - next_
+    assert np.sqrt(np.mean(error**2)) < 0.02 * np.sqrt(np.mean(next_**2))
+
+
+def test_a_resonance_is_found():
+    rng = np.random.default_rng(0)
+    wave, drive = np.zeros(20_000), rng.standard_normal(20_000)
+    for n in range(2, len(wave)):
+        wave[n] = 1.6 * wave[n - 1] - 0.81 * wave[n - 2] + drive[n]
+    np.testing.assert_allclose(burg(wave, 2), [1, -1.6, 0.81], atol=0.02)
+
+
+@pytest.mark.parametrize("known", [noise(0.1)[0], tone(55, 0.1)[0], np.ones(2000, np.float32), noise(0.1)[0] * 1e-7])
+def test_nothing_grows(known):
+    ahead = extrapolate(known, 50_000)
+    assert np.isfinite(ahead).all()
+    assert np.abs(ahead).max() <= 3 * np.abs(known).max()
+
+
+@pytest.mark.parametrize("known", [np.zeros(0), np.zeros(1000), np.ones(1), np.ones(2)])
+def test_what_is_silent_or_too_short_is_followed_by_silence(known):
+    assert not extrapolate(known, 100).any()
+
+
+def test_a_short_gap_in_a_tone_is_bridged():
+    wave = tone(440, 1, RATE)[0].astype(np.float64)
+    bridge = fill_between(wave[6000:8000], wave[8200:10_200], 200, reach=660)
+    # Two continuations that agree, added at equal power: at most 3 dB too loud.
+    reference = wave[8000:8200]
+    assert np.corrcoef(bridge, reference)[0, 1] > 0.95
+    assert np.sqrt(np.mean(bridge**2)) < 1.5 * np.sqrt(np.mean(reference**2))
+
+
+def test_the_middle_of_a_long_gap_is_silent():
+    known = noise(0.1)[0]
+    gap = fill_between(known, known, 5000, reach=660)
+    assert not gap[660:-660].any()
+    assert gap[:660].any()
+    assert gap[-660:].any()
