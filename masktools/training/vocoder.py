@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from masktools.mel import MelConfig
-from masktools.training.checkpoints import load_local_tokenizer
+from masktools.training.checkpoints import load_local_tokenizer, network_state
 from masktools.training.data import Batch
 from masktools.training.discriminators import WaveDiscriminator
 from masktools.training.losses import discriminator_hinge, feature_matching, generator_hinge, stft_loss
@@ -40,16 +40,20 @@ class VocoderTraining(PartTraining):
         stft_weight: float = 1.0,
         adversarial_weight: float = 1.0,
         feature_weight: float = 2.0,
+        periods: tuple[int, ...] = (2, 3, 5, 7, 11),
         period_widths: tuple[int, ...] = (8, 32, 128, 256),
         resolution_width: int = 16,
         tokenizer_checkpoint: str | None = None,
         reconstructed_share: float = 0.5,
+        start_checkpoint: str | None = None,
     ) -> None:
         super().__init__(mel)
         self.save_hyperparameters(ignore=["vocoder", "mel"])
         self.automatic_optimization = False
         self.net = LightVocoder(vocoder, mel)
-        self.judge = WaveDiscriminator(period_widths=period_widths, resolution_width=resolution_width)
+        if start_checkpoint:
+            self.net.load_state_dict(network_state(start_checkpoint))
+        self.judge = WaveDiscriminator(periods, period_widths, resolution_width=resolution_width)
         # Frozen, and so outside the module's state: a checkpoint holds what is trained, and nothing else.
         self._frozen = (load_local_tokenizer(tokenizer_checkpoint),) if tokenizer_checkpoint else ()
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig, mel_filterbank, mel_to_log
 from masktools.shapes import Mel, Wave
-from masktools.vocoder.light import overlap_add
+from masktools.vocoder.overlap import overlap_add
 from masktools.vocoder.upsampling import check_mel_bins
 
 __all__ = ["GriffinLim", "GriffinLimConfig"]

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.shapes import Mel, Wave
+from masktools.vocoder.consistency import MelConsistency
+from masktools.vocoder.overlap import overlap_add
 
 __all__ = ["LightVocoder", "LightVocoderConfig"]
 
@@ -25,6 +27,7 @@ class LightVocoderConfig:
     width: int = 256
     depth: int = 8
     mlp_ratio: float = 3.0
+    n_corrections: int = 0  # rounds of mel consistency after rendering, in evaluation only
 
     def __post_init__(self) -> None:
         """Check every range."""
@@ -32,6 +35,8 @@ class LightVocoderConfig:
             raise ParameterError(
                 f"width, depth and mlp_ratio must be positive, got {self.width}, {self.depth}, {self.mlp_ratio}"
             )
+        if self.n_corrections < 0:
+            raise ParameterError(f"n_corrections must not be negative, got {self.n_corrections}")
 
 
 class ConvNeXtBlock(nn.Module):
@@ -52,19 +57,6 @@ class ConvNeXtBlock(nn.Module):
         return frames + inner.transpose(1, 2)
 
 
-def overlap_add(frames: Tensor, window: Tensor, hop_length: int, margin: int) -> Wave:
-    """Return the wave (b, m * hop) of windowed frames (b, n_fft, m), least squares (weighted overlap-add).
-
-    ``margin`` samples are trimmed at each side: the reflection that the analysis added.
-    """
-    n_fft, n_frames = frames.shape[1:]
-    length = (n_frames - 1) * hop_length + n_fft
-    shape = {"output_size": (1, length), "kernel_size": (1, n_fft), "stride": (1, hop_length)}
-    summed = F.fold(frames * window[:, None], **shape)[:, 0, 0]
-    weight = F.fold(window.square()[None, :, None].expand(1, -1, n_frames), **shape)[0, 0, 0]
-    return (summed / weight.clamp_min(1e-8))[:, margin : length - margin]
-
-
 class LightVocoder(nn.Module):
     """Wave of a mel spectrogram in [-1, 1]. ``forward``: (b, f, m) -> (b, m * hop_length)."""
 
@@ -81,6 +73,7 @@ class LightVocoder(nn.Module):
         self.leave_norm = nn.LayerNorm(width, eps=1e-6)
         self.head = nn.Linear(width, mel_config.n_fft + 2)
         self.register_buffer("window", torch.hann_window(mel_config.n_fft), persistent=False)
+        self.consistency = MelConsistency(mel_config, config.n_corrections)
 
     def forward(self, mel: Mel) -> Wave:
         """Return the wave, m * hop_length samples."""
@@ -95,4 +88,5 @@ class LightVocoder(nn.Module):
         spectrum = torch.complex(magnitude * phase.cos(), magnitude * phase.sin())
         config = self.mel_config
         pieces = torch.fft.irfft(spectrum, n=config.n_fft, dim=1)
-        return overlap_add(pieces, self.window, config.hop_length, config.margin)
+        wave = overlap_add(pieces, self.window, config.hop_length, config.margin)
+        return wave if self.training else self.consistency(wave, mel)

@@ -17,7 +17,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"hub", "convert"}),
     frozenset({"restoration", "generation", "features"}),
     frozenset({"model"}),
-    frozenset({"demo", "cli"}),
+    frozenset({"demo"}),
+    frozenset({"cli"}),
 )
 FLOOR_OF = {part: number for number, parts in enumerate(FLOORS, start=1) for part in parts}
 
