@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from masktools.conditioning import CONDITIONERS, ClapEncoder, Conditioner
@@ -123,7 +123,7 @@ def save_bundle(pipeline: Pipeline, folder: str | os.PathLike[str], card: str, n
         temporary.mkdir()
         for part, module in parts.items():
             if isinstance(module, nn.Module) and not isinstance(module, ClapEncoder):
-                save_file(_halved(module.state_dict()), temporary / f"{part}.safetensors")
+                (temporary / f"{part}.safetensors").write_bytes(save(_halved(module.state_dict())))
         (temporary / _CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (temporary / _CARD).write_text(card.strip() + "\n", encoding="utf-8")
         sums = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
@@ -185,7 +185,9 @@ def load_bundle(
     if verify:
         _verify(folder)
     mel = _checked(folder, "mel", lambda: from_dict(MelConfig, config["mel"]))
-    parts = {part: _load_part(folder, part, config[part], mel, chosen_device) for part in KINDS if config.get(part)}
+    parts: dict[str, Any] = {
+        part: _load_part(folder, part, config[part], mel, chosen_device) for part in KINDS if config.get(part)
+    }
     return Pipeline(
         mel,
         **parts,

@@ -206,3 +206,14 @@ def test_what_agrees_with_the_original_is_not_touched():
     unknown = torch.zeros_like(original, dtype=torch.bool)
     unknown[..., 10:20] = True
     assert torch.equal(keep_known(original, original, unknown, 3, 4), original)
+
+
+@pytest.mark.gpu
+def test_a_gpu_walks_as_the_cpu_does():
+    wave = waves(5)
+    gpu = tiny_pipeline(device="cuda")
+    mask = torch.zeros(1, 5, 27, dtype=torch.bool)
+    mask[:, :, 5:20] = True
+    filled = [one.fill(one.encode(wave), mask, [0], FEW).tokens.cpu() for one in (PIPELINE, gpu)]
+    assert (filled[0] == filled[1]).float().mean() > 0.98
+    torch.testing.assert_close(gpu.decode(filled[0]).cpu(), PIPELINE.decode(filled[0]), atol=1e-3, rtol=0)

@@ -1,6 +1,7 @@
 """Restore, extend, generate and embed recordings that the project plays itself; hear and see it on one page."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from masktools.cli import options
@@ -20,9 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demonstration."""
+    """Run the demonstration, and say what was measured."""
+    from masktools.demo.picture import check_matplotlib
     from masktools.demo.run import run_demo
 
-    model = options.load_model(args)
-    run_demo(args.output, model, model.name, args.seed, say=print)
+    check_matplotlib()  # before the model is loaded
+    run_demo(args.output, options.load_model(args), args.seed, say=partial(print, flush=True))
     return 0

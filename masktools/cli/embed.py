@@ -79,8 +79,9 @@ def table(paths: Sequence[Path], embeddings: "Sequence[Embedding]", frames: bool
         "clips": np.stack([np.asarray(one.clip) for one in embeddings]),
     }
     if frames:
-        counts = [len(one.times_s) for one in embeddings]
-        arrays["frames"] = np.concatenate([np.asarray(one.frames) for one in embeddings])
-        arrays["times_s"] = np.concatenate([np.asarray(one.times_s) for one in embeddings])
-        arrays["starts"] = np.cumsum([0, *counts])
+        times = [np.asarray(one.times_s) for one in embeddings]
+        # One row for each moment; with all layers asked for, the layers are the second axis, as in clips.
+        arrays["frames"] = np.concatenate([np.moveaxis(np.asarray(one.frames), -2, 0) for one in embeddings])
+        arrays["times_s"] = np.concatenate(times)
+        arrays["starts"] = np.cumsum([0, *map(len, times)])
     return arrays

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from masktools import __version__
-from masktools.cli import bundle, bwe, convert, decode, demo, embed, encode, generate, inpaint, models, train
+from masktools.cli import bundle, bwe, cache, convert, decode, demo, embed, encode, generate, inpaint, models, train
 from masktools.cli.parser import CommandParser, fail
 from masktools.errors import MasktoolsError
 
@@ -29,6 +29,7 @@ COMMANDS = {
     "models": models,
     "bundle": bundle,
     "convert": convert,
+    "cache": cache,
     "train": train,
     "demo": demo,
 }
@@ -63,20 +64,28 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     try:
+        code = _run(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+        return READER_GONE
+    return code
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
         args = make_parser().parse_args(argv)
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            code = args.run(args)
-        sys.stdout.flush()
-    except SystemExit as leaving:  # argparse has said its line already
+            return args.run(args)
+    except SystemExit as leaving:  # who leaves this way has said why
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except MasktoolsError as error:
         return _report(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _report("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        _forget_stdout()
-        return READER_GONE
+        raise
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         return _report(f"{error.strerror or error}{where}", USAGE_ERROR)
@@ -84,7 +93,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if type(error).__name__ != "OutOfMemoryError":  # torch's own, which must not be imported here
             raise
         return _report("the device is out of memory: try a smaller --batch-size or --device cpu", USAGE_ERROR)
-    return code
 
 
 def _report(message: str, code: int) -> int:

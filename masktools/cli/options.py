@@ -155,7 +155,7 @@ def load_model(args: argparse.Namespace) -> "Model":
     )
 
 
-def progress() -> Callable[[int, int], object] | None:
+def progress() -> Callable[[int, int], None] | None:
     """Return what shows how far a job has come, on a terminal; None where nobody watches."""
     if not sys.stderr.isatty():
         return None

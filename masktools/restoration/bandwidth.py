@@ -98,7 +98,7 @@ def bwe(
     n_output = n_samples if output_rate == sample_rate else round(n_samples * rate / sample_rate)
     original = samples if output_rate == sample_rate else resample_to(samples, sample_rate, rate, n_output)
     added = np.empty((len(known), n_output), np.float32)
-    for row, own, generated in zip(added, known, wave.cpu().numpy()[:, :n_model], strict=True):
+    for row, own, generated in zip(added, known, wave.cpu().numpy(), strict=True):
         levelled = generated * band_gain(own, generated, rate, cutoff_hz) * loudness_gate(own)
         row[:] = resample_to(high_pass(levelled, rate, cutoff_hz) if lfr else levelled, rate, output_rate, n_output)
     extended = original + added[distinct] if lfr else added[distinct].astype(original.dtype)
@@ -175,7 +175,8 @@ def _extended(
     overlap = round(pipeline.window_cols * _OVERLAP_SHARE)
     result = pipeline.fill(tokens, mask, seeds, solver, condition, overlap, progress)
     generated = pipeline.to_mel_from(result.tokens)
-    return pipeline.render(_put_back(pipeline, generated, mel, cutoff_hz) if put_back else generated), result
+    rendered = pipeline.render(_put_back(pipeline, generated, mel, cutoff_hz) if put_back else generated)
+    return rendered[:, : wave.shape[1]], result
 
 
 def _put_back(pipeline: Pipeline, generated: Mel, original: Mel, cutoff_hz: float) -> Mel:

@@ -2,118 +2,128 @@
 
 import ast
 
-import pytest
+from tests.house.source import ROOT, modules, name_of, part_of, tree_of
 
-from tests.house.source import FLOOR_OF, ROOT, modules, name_of, part_of, tree_of
-
-FILES = modules()
-PYTHON = sorted(
-    path for folder in ("masktools", "tests", "recipes", "scripts", "probes") for path in (ROOT / folder).rglob("*.py")
-)
+FOLDERS = ("masktools", "tests", "recipes", "scripts", "probes")
+EVERYTHING = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 MAX_LINES = 400
 SPEAKERS = {"cli", "demo"}
 PICKLES = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
 
 
-def called_name(node: ast.Call) -> str:
-    return ast.unparse(node.func)
-
-
 def calls(path):
-    return [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
-
-
-@pytest.mark.parametrize("path", PYTHON, ids=name_of)
-def test_a_file_holds_one_idea(path):
-    n_lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert n_lines < MAX_LINES, f"{n_lines} lines: split it"
-
-
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_every_module_says_what_it_is(path):
-    assert ast.get_docstring(tree_of(path)), "a module starts with a docstring"
-
-
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_only_the_faces_print(path):
-    printed = [node.lineno for node in calls(path) if called_name(node) == "print"]
-    assert not printed or part_of(path) in SPEAKERS, f"print at line {printed}"
-
-
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_guards_raise_and_do_not_assert(path):
-    asserted = [node.lineno for node in ast.walk(tree_of(path)) if isinstance(node, ast.Assert)]
-    assert not asserted, f"assert at line {asserted}: it vanishes under python -O"
-
-
-@pytest.mark.parametrize("path", PYTHON, ids=name_of)
-def test_nothing_is_unpickled(path):
+    """Yield (name, node) of every call in a file."""
     for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.Import | ast.ImportFrom) and "tests" not in path.relative_to(ROOT).parts:
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-            assert not {name.split(".")[0] for name in names} & PICKLES, f"line {node.lineno} imports a pickle reader"
         if isinstance(node, ast.Call):
-            options = {keyword.arg: keyword.value for keyword in node.keywords}
-            if called_name(node) == "torch.load":
-                safe = options.get("weights_only")
-                assert getattr(safe, "value", None) is True, f"line {node.lineno}: torch.load without weights_only=True"
-            if called_name(node) in ("np.load", "numpy.load"):
-                allowed = options.get("allow_pickle")
-                assert allowed is None or (isinstance(allowed, ast.Constant) and allowed.value is False), (
-                    f"line {node.lineno}: np.load with pickles"
-                )
+            yield ast.unparse(node.func), node
 
 
-def public_callables(tree: ast.Module):
-    """Yield (name, node, parameters) of what a user can call: functions, methods, and classes by their fields."""
+def test_a_file_holds_one_idea():
+    n_lines = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in EVERYTHING}
+    assert not {name: n for name, n in n_lines.items() if n >= MAX_LINES}
+
+
+def test_every_module_says_what_it_is():
+    assert not [name_of(path) for path in modules() if not ast.get_docstring(tree_of(path))]
+
+
+def test_only_the_faces_print():
+    quiet = [path for path in modules() if part_of(path) not in SPEAKERS]
+    assert not [f"{name_of(path)}:{node.lineno}" for path in quiet for name, node in calls(path) if name == "print"]
+
+
+def test_guards_raise_and_do_not_assert():
+    asserts = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in modules()
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Assert)
+    ]
+    assert not asserts, "an assert vanishes under python -O"
+
+
+def test_weights_are_loaded_as_weights_only():
+    unsafe = []
+    for path in EVERYTHING:
+        for name, node in calls(path):
+            options = {keyword.arg: getattr(keyword.value, "value", None) for keyword in node.keywords}
+            if name == "torch.load" and options.get("weights_only") is not True:
+                unsafe.append(f"{name_of(path)}:{node.lineno}")
+            if name in ("np.load", "numpy.load") and options.get("allow_pickle", False) is not False:
+                unsafe.append(f"{name_of(path)}:{node.lineno}")
+    assert not unsafe
+
+
+def test_no_pickle_reader_is_imported():
+    readers = []
+    for path in modules():
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            else:
+                continue
+            readers += [f"{name_of(path)}: {name}" for name in names if name.split(".")[0] in PICKLES]
+    assert not readers
+
+
+def test_docstrings_name_parameters_that_exist():
+    invented = [
+        f"{name_of(path)}:{node.lineno}: {name} takes no {argument}"
+        for path in modules()
+        for name, node, parameters in documented(tree_of(path))
+        for argument in described_arguments(ast.get_docstring(node) or "")
+        if argument not in parameters
+    ]
+    assert not invented
+
+
+def documented(tree):
+    """Yield (name, node, parameters) of functions, methods, and classes, whose parameters are their fields too."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            given = node.args
-            every = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
-            yield node.name, node, {argument.arg for argument in every if argument}
+            yield node.name, node, parameters_of(node)
         elif isinstance(node, ast.ClassDef):
             fields = {
                 field.target.id
                 for field in node.body
                 if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
             }
-            for method in node.body:
-                if isinstance(method, ast.FunctionDef) and method.name == "__init__":
-                    fields |= {argument.arg for argument in [*method.args.args, *method.args.kwonlyargs]}
-            yield node.name, node, fields
+            makers = [item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"]
+            yield node.name, node, fields.union(*map(parameters_of, makers))
 
 
-def described_arguments(docstring: str) -> list[str]:
+def parameters_of(function):
+    given = function.args
+    every = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+    return {argument.arg for argument in every if argument}
+
+
+def described_arguments(docstring):
     """Return the names under ``Args:`` of a Google docstring."""
     lines = docstring.splitlines()
-    if "Args:" not in [line.strip() for line in lines]:
+    heads = [number for number, line in enumerate(lines) if line.strip() == "Args:"]
+    if not heads:
         return []
-    start = [line.strip() for line in lines].index("Args:")
-    margin = len(lines[start]) - len(lines[start].lstrip())
+    margin = indent_of(lines[heads[0]])
     names, depth = [], None
-    for line in lines[start + 1 :]:
-        indent = len(line) - len(line.lstrip())
-        if line.strip() and indent <= margin:
+    for line in lines[heads[0] + 1 :]:
+        if not line.strip():
+            continue
+        if indent_of(line) <= margin:
             break
-        depth = indent if depth is None and line.strip() else depth
-        if line.strip() and indent == depth and ":" in line:
-            head = line.split(":", 1)[0]
-            names += [name.strip().split(" ")[0].lstrip("*") for name in head.split(",")]
+        depth = depth or indent_of(line)
+        if indent_of(line) == depth:
+            names += [name.strip().split(" ")[0].lstrip("*") for name in line.split(":", 1)[0].split(",")]
     return names
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_docstrings_name_parameters_that_exist(path):
-    for name, node, parameters in public_callables(tree_of(path)):
-        unknown = set(described_arguments(ast.get_docstring(node) or "")) - parameters
-        assert not unknown, f"{name} (line {node.lineno}) describes {sorted(unknown)}, which it does not take"
+def indent_of(line):
+    return len(line) - len(line.lstrip())
 
 
 def test_described_arguments_are_read_from_a_google_docstring():
     docstring = "Do.\n\nArgs:\n    a: one\n        and more: of it\n    b, c: two\n    *rest: all\n\nRaises:\n    E: x"
     assert described_arguments(docstring) == ["a", "b", "c", "rest"]
-
-
-def test_the_floors_name_only_parts_that_are_there():
-    there = {part_of(path) for path in FILES}
-    assert set(FLOOR_OF) <= there, f"no such parts: {set(FLOOR_OF) - there}"
+    assert described_arguments("Nothing to say.") == []

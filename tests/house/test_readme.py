@@ -1,4 +1,4 @@
-"""What the README and the pages under docs/ show is what the package offers."""
+"""What the pages for people show is what the package offers."""
 
 import ast
 import importlib
@@ -12,13 +12,13 @@ import masktools
 from masktools.cli.main import make_parser
 from tests.house.source import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "recipes" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def blocks(*languages):
     return [
-        pytest.param(text, id=f"{page.stem}-{number}")
+        pytest.param(text, id=f"{page.parent.name}-{page.stem}-{number}")
         for page in PAGES
         if page.exists()
         for number, (language, text) in enumerate(BLOCK.findall(page.read_text(encoding="utf-8")))
@@ -47,7 +47,7 @@ def test_python_examples_name_what_exists(text):
             assert takes_any or named <= set(called), f"{ast.unparse(node.func)} takes no {named - set(called)}"
 
 
-@pytest.mark.parametrize("text", blocks("sh", "bash", "console"))
+@pytest.mark.parametrize("text", blocks("", "sh", "bash", "console"))
 def test_command_lines_are_understood(text):
     for line in text.replace("\\\n", " ").splitlines():
         words = shlex.split(line.removeprefix("$ "), comments=True)

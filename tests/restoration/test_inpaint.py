@@ -27,7 +27,7 @@ def rms(wave):
     return np.sqrt(np.mean(np.square(wave, dtype=np.float64)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.integers(2, 5 * COLUMN),
     st.sampled_from([8000, 22_050, 44_100, 48_000, 96_000]),

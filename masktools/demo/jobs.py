@@ -1,0 +1,192 @@
+"""The four jobs of the toolkit, each on its recordings: what came out, what was measured, what is shown."""
+
+from collections.abc import Mapping, Sequence
+from itertools import count
+from math import ceil
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from masktools.demo import classical, measure
+from masktools.demo.page import Clip, Scene
+from masktools.demo.picture import Panel, draw
+from masktools.demo.recordings import Recording, low_passed, with_gaps
+from masktools.demo.stage import Stage
+from masktools.demo.tables import COPIED_UP, COPY, EMPTY, OURS
+
+if TYPE_CHECKING:
+    from masktools.model import Model
+
+__all__ = ["Take", "embed", "extend", "fill_gaps", "generate"]
+
+Row = dict[str, Any]
+_SHORTEST_S = 1.0  # half of a recording that is worth embedding
+
+
+class Take(NamedTuple):
+    """One recording."""
+
+    samples: np.ndarray  # (channels, t)
+    sample_rate: int  # Hz
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.samples.shape[1] / self.sample_rate
+
+
+def fill_gaps(
+    stage: Stage, recordings: Sequence[Recording], takes: Mapping[str, Take]
+) -> tuple[list[Row], list[Scene]]:
+    """Return what was measured of each gap and each way to fill it, and one scene for each recording."""
+    rows, scenes, grid = [], [], stage.model.pipeline.grid
+    for recording in recordings:
+        original, rate = take = takes[recording.name]
+        stage.say(f"filling the gaps of {recording.name}")
+        damaged = with_gaps(original, rate, recording.gaps)
+        n_columns = sum(ceil((end_s - start_s) / grid.column_s) for start_s, end_s in recording.gaps)
+        with stage.clocked("inpaint", take.seconds, len(original) * grid.n_rows * n_columns):
+            result = stage.model.inpaint(damaged.T, rate, gaps=list(recording.gaps), seed=stage.seed)
+        fills = {
+            EMPTY: damaged,
+            COPY: classical.copied(damaged, rate, recording.gaps),
+            OURS: _inside(result.samples),
+        }
+        rows += measure.gap_rows(recording.name, original, fills, rate, recording.gaps)
+        versions = {"original": original, "gaps": damaged, "copied": fills[COPY], "filled": fills[OURS]}
+        captions = ("Original", "With gaps", "Best copy from elsewhere", "Filled by masktools")
+        scenes.append(_scene(stage, recording, versions, captions, rate, gaps=recording.gaps))
+    return rows, scenes
+
+
+def extend(stage: Stage, recordings: Sequence[Recording], takes: Mapping[str, Take]) -> tuple[list[Row], list[Scene]]:
+    """Return what was measured of each way to extend a low-passed recording, and one scene for each recording."""
+    rows, scenes, grid = [], [], stage.model.pipeline.grid
+    for recording in recordings:
+        original, rate = take = takes[recording.name]
+        stage.say(f"extending {recording.name} above {recording.cutoff_hz:g} Hz")
+        dull = low_passed(original, rate, recording.cutoff_hz)
+        n_rows = len(grid.rows(recording.cutoff_hz, grid.row_edges_hz[-1]))
+        with stage.clocked("bwe", take.seconds, len(original) * n_rows * ceil(take.seconds / grid.column_s)):
+            result = stage.model.bwe(dull.T, rate, cutoff_hz=recording.cutoff_hz, seed=stage.seed)
+        extensions = {
+            EMPTY: dull,
+            COPIED_UP: classical.copied_up(dull, rate, recording.cutoff_hz, measure.RATE / 2),
+            OURS: _inside(result.samples),
+        }
+        rows += measure.band_rows(recording.name, original, extensions, rate, recording.cutoff_hz)
+        versions = {
+            "original": original,
+            "low-passed": dull,
+            "copied-up": extensions[COPIED_UP],
+            "extended": extensions[OURS],
+        }
+        captions = (
+            "Original",
+            f"Low-passed at {recording.cutoff_hz / 1000:g} kHz",
+            "Copied up",
+            "Extended by masktools",
+        )
+        scenes.append(_scene(stage, recording, versions, captions, rate, cutoff_hz=recording.cutoff_hz))
+    return rows, scenes
+
+
+def generate(
+    stage: Stage, prompts: Sequence[str], n: int, seconds: float
+) -> tuple[list[Row], list[Scene], dict[str, Take]]:
+    """Return what was measured of each sound, one scene for each prompt, and the sounds by name."""
+    rows, scenes, sounds = [], [], {}
+    grid, numbers = stage.model.pipeline.grid, count(1)
+    for prompt in prompts:
+        stage.say(f'generating "{prompt}"')
+        n_columns = max(stage.model.pipeline.window_cols, ceil(seconds / grid.column_s))
+        with stage.clocked("generate", n * seconds, n * grid.n_rows * n_columns):
+            results = stage.model.generate(prompt, n=n, seconds=seconds, seed=stage.seed)
+        clips, panels = [], []
+        for version, result in enumerate(results, start=1):
+            take = Take(_inside(result.samples), result.sample_rate)
+            name = f"{prompt.rstrip('.')}, {version}"
+            sounds[name] = take
+            agreement = _agreement(stage.model, prompts, take)
+            rows.append(measure.sound_row(name, *take) | {"prompt": prompt, "agreement": agreement})
+            clips.append(Clip(f"No. {version}", stage.keep(f"generated-{next(numbers)}", *take), ours=True))
+            panels.append(Panel(f'"{prompt}", no. {version}', *take))
+        text = f"Spectrograms of {n} sounds generated from the text {prompt}"
+        scenes.append(Scene(f'"{prompt}"', tuple(clips), draw(panels), text, same=False))
+    return rows, scenes, sounds
+
+
+def embed(stage: Stage, takes: Mapping[str, Take], sounds: Mapping[str, Take]) -> tuple[list[Row], np.ndarray]:
+    """Return the nearest neighbours of halves of recordings and of generated sounds, and all cosines."""
+    stage.say("embedding")
+    parts: dict[str, tuple[Take, str | None]] = {}
+    for name, (samples, rate) in takes.items():
+        middle = samples.shape[1] // 2
+        if middle / rate < _SHORTEST_S:
+            continue
+        parts[f"{name}, 1st half"] = Take(samples[:, :middle], rate), name
+        parts[f"{name}, 2nd half"] = Take(samples[:, middle:], rate), name
+    parts |= {name: (sound, None) for name, sound in sounds.items()}
+    vectors, grid = [], stage.model.pipeline.grid
+    for take, _ in parts.values():
+        with stage.clocked("embed", take.seconds, grid.n_rows * ceil(take.seconds / grid.column_s)):
+            vectors.append(stage.model.embed(take.samples.T, take.sample_rate, frames=False).clip)
+    cosines = measure.likeness(np.stack([np.asarray(vector, np.float64) for vector in vectors]))
+    return _neighbours(list(parts), [half_of for _, half_of in parts.values()], cosines), cosines
+
+
+def _agreement(model: "Model", prompts: Sequence[str], take: Take) -> dict[str, float] | None:
+    """Return the cosine of a sound with each prompt by the model's own encoder; None if it has none."""
+    conditioner = model.pipeline.conditioner
+    if conditioner is None:
+        return None
+    wave = torch.from_numpy(take.samples.mean(axis=0, keepdims=True))
+    of_sound = conditioner.embed_audio(wave, take.sample_rate).float().cpu()
+    of_texts = conditioner.embed_text(list(prompts)).float().cpu()
+    return dict(zip(prompts, (of_texts @ of_sound[0]).tolist(), strict=True))
+
+
+def _neighbours(names: Sequence[str], half_of: Sequence[str | None], cosines: np.ndarray) -> list[Row]:
+    rows = []
+    for number, name in enumerate(names):
+        order = [other for other in np.argsort(-cosines[number]) if other != number]
+        first, second = order[0], order[min(1, len(order) - 1)]
+        rows.append(
+            {
+                "name": name,
+                "half_of": half_of[number],
+                "nearest": names[first],
+                "nearest_half_of": half_of[first],
+                "cosine": float(cosines[number, first]),
+                "second": names[second],
+                "second_cosine": float(cosines[number, second]),
+            }
+        )
+    return rows
+
+
+def _scene(
+    stage: Stage,
+    recording: Recording,
+    versions: Mapping[str, np.ndarray],
+    captions: Sequence[str],
+    rate: int,
+    gaps: tuple[tuple[float, float], ...] = (),
+    cutoff_hz: float | None = None,
+) -> Scene:
+    """Return the players and the picture of all versions of a recording; the first is the original, the last ours."""
+    clips, panels = [], []
+    for caption, (kind, samples) in zip(captions, versions.items(), strict=True):
+        file = stage.keep(f"{recording.name}-{kind}", samples, rate)
+        clips.append(Clip(caption, file, ours=kind == list(versions)[-1]))
+        panels.append(Panel(caption, samples, rate, gaps, cutoff_hz))
+    shown = [panel for panel, kind in zip(panels, versions, strict=True) if not kind.startswith("copied")]
+    text = f"Spectrograms of {recording.title}: {', '.join(panel.title.lower() for panel in shown)}"
+    return Scene(recording.title, tuple(clips), draw(shown), text)
+
+
+def _inside(samples: np.ndarray) -> np.ndarray:
+    """Return samples (t,) or (t, channels), as the Python face gives them, as (channels, t)."""
+    array = np.asarray(samples, np.float32)
+    return np.ascontiguousarray(array.T) if array.ndim == 2 else array[None]
