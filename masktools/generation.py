@@ -17,6 +17,7 @@ from masktools.solver import SolverConfig, SolveResult, item_seeds
 __all__ = ["MAX_SECONDS", "Generated", "generate"]
 
 MAX_SECONDS = 600.0
+_PEAK = 0.99  # of full scale, where a recording would go beyond it
 _OVERLAP_SHARE = 26 / 53  # of a window: what a continuation knows of what came before
 
 
@@ -43,7 +44,8 @@ def generate(
     """Return n recordings for each prompt, those of the first prompt first; or n without any prompt.
 
     What is longer than the model's window is continued: each window knows the half of the one before. What is
-    shorter is cut from a full window.
+    shorter is cut from a full window. A recording that would go beyond full scale is made quieter as a whole; the
+    report names its gain.
 
     Args:
         pipeline: the model.
@@ -90,6 +92,8 @@ def generate(
         waves.append(pipeline.decode(result.tokens, n_samples).cpu().numpy())
         tokens.append(result.tokens.cpu())
         solved.append(result)
+    rendered = np.concatenate(waves)
+    gains = np.minimum(1.0, _PEAK / np.abs(rendered).max(axis=1).clip(min=_PEAK))
     report = {
         "job": "generate",
         "model": pipeline.name,
@@ -100,10 +104,11 @@ def generate(
         "n_steps": solver.n_steps,
         "guidance": solver.guidance if condition is not None else 0.0,
         "temperature": solver.temperature,
+        "gains_db": [round(float(20 * np.log10(gain)), 2) for gain in gains],
         "n_forwards": sum(result.n_forwards for result in solved),
         "timings": {
             "solve_s": round(sum(record.seconds for result in solved for record in result.trace), 3),
             "total_s": round(perf_counter() - started, 3),
         },
     }
-    return Generated(np.concatenate(waves), rate, torch.cat(tokens).numpy(), report)
+    return Generated((rendered * gains[:, None]).astype(np.float32), rate, torch.cat(tokens).numpy(), report)

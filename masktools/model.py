@@ -241,10 +241,10 @@ class Model:
                 solver=_solver(solver, n_steps, temperature, guidance),
                 progress=progress,
             )
-        seeds = made.report["seeds"]
+        each = zip(made.samples, made.report["seeds"], made.report["gains_db"], strict=True)
         return [
-            Result(wave, made.sample_rate, {**made.report, "seeds": [own], "index": index})
-            for index, (wave, own) in enumerate(zip(made.samples, seeds, strict=True))
+            Result(wave, made.sample_rate, {**made.report, "seeds": [own], "gains_db": [gain_db], "index": index})
+            for index, (wave, own, gain_db) in enumerate(each)
         ]
 
     def embed(

@@ -21,6 +21,19 @@ def test_a_full_window_is_the_usual_length():
     assert made.report["guidance"] == 0
 
 
+def test_what_would_go_beyond_full_scale_is_made_quieter_as_a_whole():
+    loud = tiny_pipeline()
+    usual = generate(loud, "rain", n=2, solver=FEW)
+    factor = 2.0 / np.abs(usual.samples[0]).max()
+    rendered = loud.vocoder.forward
+    loud.vocoder.forward = lambda mel: factor * rendered(mel)
+    made = generate(loud, "rain", n=2, solver=FEW)
+    assert np.abs(made.samples).max() <= 0.9901
+    assert made.report["gains_db"][0] == pytest.approx(20 * np.log10(0.99 / 2), abs=0.02)
+    np.testing.assert_allclose(made.samples[0], usual.samples[0] * factor * 0.99 / 2, atol=1e-3)
+    assert usual.report["gains_db"] == [0.0, 0.0]
+
+
 @pytest.mark.parametrize("seconds", [0.00001, 0.5, 2.9, 3.2, 11.0])
 def test_any_length_is_met_to_the_sample(seconds):
     made = generate(PIPELINE, "rain", seconds=seconds, solver=FEW)

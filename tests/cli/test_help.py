@@ -25,6 +25,7 @@ usage: masktools COMMAND ...
   models    list the models at hand
   bundle    make a model of its trained parts
   convert   import a checkpoint of another project
+  cache     decode recordings once, for training
   train     train what a recipe says
   demo      see and hear what the model does
 
