@@ -64,9 +64,7 @@ class MelConfig:
                 f"hop_length <= win_length <= n_fft must hold, got {self.hop_length}, {self.win_length}, {self.n_fft}"
             )
         if (self.n_fft - self.hop_length) % 2:
-            raise ParameterError(
-                f"n_fft - hop_length must be even, got {self.n_fft} - {self.hop_length}"
-            )
+            raise ParameterError(f"n_fft - hop_length must be even, got {self.n_fft} - {self.hop_length}")
         if self.db_min >= self.db_max:
             raise ParameterError(f"db_min must be below db_max, got {self.db_min:g} dB and {self.db_max:g} dB")
         if self.floor <= 0:

@@ -5,16 +5,19 @@ from time import perf_counter
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
 
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError, unknown_name
 from masktools.grid import GridMask
 from masktools.io import resample_to
-from masktools.mel import mel_edges_hz
+from masktools.mel import mel_edges_hz, mel_to_db
 from masktools.pipeline import Pipeline, Progress, keep_known
 from masktools.restoration.restored import CHANNELS, Restored
-from masktools.restoration.splice import band_gain, high_pass, loudness_gate
-from masktools.shapes import Mel, Wave
+from masktools.restoration.splice import MATCHED_BAND, MAX_GAIN_DB, SMOOTHING_S, band_gain, high_pass, loudness_gate
+from masktools.shapes import Condition, Mel, Wave
 from masktools.solver import SolverConfig, SolveResult, derive_seed
 
 __all__ = ["bwe", "cutoff_limits_hz"]
@@ -161,7 +164,7 @@ def _extended(
     cutoff_hz: float,
     seeds: list[int],
     solver: SolverConfig,
-    condition: torch.Tensor | None,
+    condition: Condition | None,
     put_back: bool,
     leak_free: bool,
     progress: Progress | None,
@@ -175,12 +178,41 @@ def _extended(
     overlap = round(pipeline.window_cols * _OVERLAP_SHARE)
     result = pipeline.fill(tokens, mask, seeds, solver, condition, overlap, progress)
     generated = pipeline.to_mel_from(result.tokens)
-    rendered = pipeline.render(_put_back(pipeline, generated, mel, cutoff_hz) if put_back else generated)
-    return rendered[:, : wave.shape[1]], result
+    if put_back:
+        generated = _put_back(pipeline, generated, mel, cutoff_hz)
+    return pipeline.render(generated)[:, : wave.shape[1]], result
 
 
 def _put_back(pipeline: Pipeline, generated: Mel, original: Mel, cutoff_hz: float) -> Mel:
-    """Return the generated spectrogram with the original's bins wherever they lie below the cutoff."""
-    upper_hz = torch.from_numpy(mel_edges_hz(pipeline.mel)[2:].copy())
-    unknown = (upper_hz > cutoff_hz).to(original.device)[None, :, None].expand_as(original)
-    return keep_known(generated, original, unknown, n_frames=0, n_bins=_N_BINS)
+    """Return the generated spectrogram, levelled, with the original's bins wherever they lie below the cutoff."""
+    edges_hz = torch.from_numpy(mel_edges_hz(pipeline.mel).copy()).to(original.device)
+    levelled = generated + _level_offset(pipeline, generated, original, edges_hz[1:-1], cutoff_hz)
+    unknown = (edges_hz[2:] > cutoff_hz)[None, :, None].expand_as(original)
+    return keep_known(levelled, original, unknown, n_frames=0, n_bins=_N_BINS)
+
+
+def _level_offset(
+    pipeline: Pipeline, generated: Mel, original: Mel, centres_hz: Tensor, cutoff_hz: float
+) -> Float[Tensor, "b 1 m"]:
+    """Return what to add to the generated spectrogram so that it is as loud as the original just below the cutoff.
+
+    The row of tokens that the cutoff runs through is generated as a whole: its lower part tells how loud the model
+    takes the missing band to be, and how loud it should. Powers are averaged over a second, and moved by 6 dB at most.
+    """
+    low, high = (share * cutoff_hz for share in MATCHED_BAND)
+    band = (centres_hz >= low) & (centres_hz <= high)
+    if not band.any():
+        return torch.zeros_like(original[:, :1])
+    n_frames = round(SMOOTHING_S * pipeline.sample_rate / pipeline.mel.hop_length) | 1
+    wanted, got = (
+        F.avg_pool1d(
+            (10 ** (mel_to_db(mel[:, band], pipeline.mel) / 10)).mean(dim=1, keepdim=True),
+            n_frames,
+            stride=1,
+            padding=n_frames // 2,
+            count_include_pad=False,
+        )
+        for mel in (original, generated)
+    )
+    gain_db = (10 * (wanted / got).log10()).clamp(-MAX_GAIN_DB, MAX_GAIN_DB)
+    return gain_db * (2.0 / (pipeline.mel.db_max - pipeline.mel.db_min))

@@ -13,7 +13,8 @@ __all__ = ["band_gain", "end_gains", "fill_gap", "high_pass", "loudness_gate", "
 Pair = tuple[np.ndarray, np.ndarray]
 
 SHOULDER_S = 0.1  # of known audio beside a gap, whose level is matched
-MAX_GAIN = 10 ** (6 / 20)  # either way
+MAX_GAIN_DB = 6.0  # either way
+MAX_GAIN = 10 ** (MAX_GAIN_DB / 20)
 SILENCE = 1e-5  # RMS; -100 dB of full scale
 SEAM_S = 0.015  # at most, at each side of a gap
 TRANSITION_HZ = 200.0

@@ -107,9 +107,7 @@ class SolverConfig:
             return
         interval = tuple(_number("guidance_interval", edge) for edge in self.guidance_interval)
         if len(interval) != 2 or not 0 <= interval[0] <= interval[1] <= 1:
-            raise ParameterError(
-                f"guidance_interval must be (start, end) with 0 <= start <= end <= 1, got {interval}"
-            )
+            raise ParameterError(f"guidance_interval must be (start, end) with 0 <= start <= end <= 1, got {interval}")
         object.__setattr__(self, "guidance_interval", interval)
 
     def _check_counts(self) -> None:

@@ -68,9 +68,7 @@ def solve(
     tensor([[[3, 2, 1]]])
     """
     request = check_request(tokens, mask, seeds, use_condition, groups, config.group_score, logit_bias)
-    canvas = Canvas(
-        request.tokens.clone(), request.mask.clone(), torch.zeros(request.mask.shape, device=tokens.device)
-    )
+    canvas = Canvas(request.tokens.clone(), request.mask.clone(), torch.zeros(request.mask.shape, device=tokens.device))
     job = Job(predict, config, request, reading_order(config.policy, request))
     plans = _plans(request, config)
     total = max(map(len, plans), default=0)
@@ -106,9 +104,7 @@ def _plans(request: Request, config: SolverConfig) -> list[tuple[Step, ...]]:
     return [make_plan(count, n_slots, config, units) for count, units in zip(counts, n_units, strict=True)]
 
 
-def _asks_to_stop(
-    callback: Callback, total: int, canvas: Canvas, request: Request, record: StepTrace
-) -> bool:
+def _asks_to_stop(callback: Callback, total: int, canvas: Canvas, request: Request, record: StepTrace) -> bool:
     """Return whether the callback, shown copies of the tokens and masks, wants no further step."""
     tokens = unflatten(canvas.tokens, request.n_rows).to(request.dtype).clone()
     mask = unflatten(canvas.mask, request.n_rows).clone()

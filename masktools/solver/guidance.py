@@ -144,9 +144,7 @@ def _call(predict: Predict, tokens: Tensor, mask: Tensor, items: Tensor, conditi
         raise ParameterError(f"predict must return a tensor of floating-point logits, got {kind}")
     wanted = tuple(tokens.shape)
     if logits.ndim != 3 or tuple(logits.shape[:2]) != wanted or logits.shape[2] == 0:
-        raise ParameterError(
-            f"predict must return logits (a, n, k) with (a, n) = {wanted}, got {tuple(logits.shape)}"
-        )
+        raise ParameterError(f"predict must return logits (a, n, k) with (a, n) = {wanted}, got {tuple(logits.shape)}")
     if logits.device != tokens.device:
         raise ParameterError(f"predict must return logits on {tokens.device}, got {logits.device}")
     return logits

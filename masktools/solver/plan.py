@@ -60,9 +60,7 @@ def guidance_at(progress: float, config: SolverConfig) -> float:
 
 
 @lru_cache(maxsize=4096)
-def make_plan(
-    n_unknown: int, n_slots: int, config: SolverConfig, n_units: int | None = None
-) -> tuple[Step, ...]:
+def make_plan(n_unknown: int, n_slots: int, config: SolverConfig, n_units: int | None = None) -> tuple[Step, ...]:
     """Return the steps that decode ``n_unknown`` masked tokens of an item with ``n_slots`` slots.
 
     The temperature of step i of T is ``temperature * (1 - (i + 1) / T)``: the last step is free of noise.
@@ -94,9 +92,7 @@ def make_plan(
     resume = config.scaling == "resume"
     start = n_slots if resume else n_unknown
     if config.counts is None:
-        counts = remaining_counts(
-            start, config.n_steps if resume else min(config.n_steps, n_units), config.schedule
-        )
+        counts = remaining_counts(start, config.n_steps if resume else min(config.n_steps, n_units), config.schedule)
     else:
         counts = config.counts
         if counts[0] >= start:

@@ -70,9 +70,7 @@ def check_request(
     flat_mask = flatten(mask.to(tokens.device)).clone()
     flat_tokens = flatten(tokens).to(torch.int64).masked_fill(flat_mask, 0)
     if b and int(flat_tokens.min()) < 0:
-        raise ParameterError(
-            f"known tokens must be 0 or more, got {int(flat_tokens.min())}; mask what is unknown"
-        )
+        raise ParameterError(f"known tokens must be 0 or more, got {int(flat_tokens.min())}; mask what is unknown")
     words = as_seeds(seeds)
     if len(words) != b:
         raise ParameterError(f"seeds must be one per item, {b} in all, got {len(words)}")
@@ -98,9 +96,7 @@ def _check_condition(use_condition: Sequence[bool] | Tensor | None, b: int) -> t
     return tuple(values)
 
 
-def _check_groups(
-    groups: Tensor | None, shape: tuple[int, ...], score: str, device: torch.device
-) -> Groups | None:
+def _check_groups(groups: Tensor | None, shape: tuple[int, ...], score: str, device: torch.device) -> Groups | None:
     if groups is None:
         return None
     if tuple(groups.shape) not in (shape, shape[1:]) or groups.is_floating_point() or groups.is_complex():

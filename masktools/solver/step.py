@@ -81,8 +81,7 @@ def take_step(
     items = torch.tensor(active, device=canvas.tokens.device)
     tokens, mask = canvas.tokens[items], canvas.mask[items]
     guidance = tuple(
-        step.guidance if request.has_condition[item] else 0.0
-        for step, item in zip(steps, active, strict=True)
+        step.guidance if request.has_condition[item] else 0.0 for step, item in zip(steps, active, strict=True)
     )
     logits = predict_guided(job.predict, tokens, mask, items, guidance, job.config.deterministic_batch)
     if number == 0:
@@ -130,9 +129,7 @@ class _View:
         device = mask.device
         self.n_after = torch.tensor([step.n_after for step in steps], device=device)
         self.n_later = torch.tensor(list(n_later), device=device)
-        self.temperature = torch.tensor(
-            [step.temperature for step in steps], dtype=torch.float32, device=device
-        )
+        self.temperature = torch.tensor([step.temperature for step in steps], dtype=torch.float32, device=device)
         self.warmth = torch.tensor([step.token_temperature for step in steps], device=device)
         self.is_warm = any(step.token_temperature != 1.0 for step in steps)
         self.is_last = self.n_after == 0
@@ -177,9 +174,7 @@ def _revoke(view: _View, ours: Tensor, log_p: Tensor) -> tuple[Bool[Tensor, "b n
     return revoked, revoked.sum(dim=1)
 
 
-def _accept(
-    view: _View, n_revoked: Tensor
-) -> tuple[Bool[Tensor, "b n"], Int64[Tensor, "b n"], Float[Tensor, "b n"]]:
+def _accept(view: _View, n_revoked: Tensor) -> tuple[Bool[Tensor, "b n"], Int64[Tensor, "b n"], Float[Tensor, "b n"]]:
     """Return the accepted positions, the tokens drawn there, and their log probabilities."""
     name = view.job.config.policy
     reads = POLICIES[name].reads
@@ -193,9 +188,7 @@ def _accept(
     source = log_probs
     if accepted is None and reads == "distribution":
         sharpness = moment_sharpness(view.temperature, view.is_last)[slots[0]]
-        accepted = _choose(
-            view, view.dense(slots, distribution_values(name, log_probs, sharpness)), n_revoked
-        )
+        accepted = _choose(view, view.dense(slots, distribution_values(name, log_probs, sharpness)), n_revoked)
         kept = accepted[slots].nonzero()[:, 0]
         slots = (slots[0][kept], slots[1][kept])
         source = log_probs = log_probs.index_select(0, kept)

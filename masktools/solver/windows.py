@@ -69,9 +69,7 @@ def solve_windows(
     check_request(tokens, mask, seeds, use_condition, groups, config.group_score, logit_bias)
     starts = window_starts(tokens.shape[-1], window_cols, overlap_cols)
     if not 0 <= lookahead_cols <= overlap_cols:
-        raise ParameterError(
-            f"lookahead_cols must lie in [0, {overlap_cols}], the overlap, got {lookahead_cols}"
-        )
+        raise ParameterError(f"lookahead_cols must lie in [0, {overlap_cols}], the overlap, got {lookahead_cols}")
     n_rows = tokens.shape[-2]
     filled, left = tokens.clone(), mask.clone()
     words = as_seeds(seeds).tolist()

@@ -4,6 +4,8 @@ Stage B freezes the encoder and the codebook, so that tokens that were cached, a
 trained on them, stay valid.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,6 +33,7 @@ class TokenizerTraining(PartTraining):
     """Stage A: L1 in the unit of the mel, slopes, commitment; k-means after a warm-up without quantiser."""
 
     part, kind = "tokenizer", "local"
+    net: LocalTokenizer
 
     def __init__(
         self,
@@ -115,6 +118,7 @@ class DecoderTraining(PartTraining):
     """Stage B: the decoder alone, L1 beside a hinge game with a patch discriminator that starts first."""
 
     part, kind = "tokenizer", "local"
+    net: LocalTokenizer
 
     def __init__(
         self,
@@ -135,10 +139,10 @@ class DecoderTraining(PartTraining):
         self.net.decoder.requires_grad_(True)
         self.judge = MelPatchDiscriminator(judge_width)
 
-    def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[object]]:
+    def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[Any]]:
         """Return the optimisers of the decoder and of the judge."""
         own = self.hparams
-        optimizers = [
+        optimizers: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(part.parameters(), own["learning_rate"], (0.8, 0.95))
             for part in (self.net.decoder, self.judge)
         ]
@@ -151,7 +155,8 @@ class DecoderTraining(PartTraining):
         with torch.no_grad():
             vectors = self.net.codebook.lookup(self.net.encode(mel))
         estimate = self.net.from_latents(vectors).float()
-        decoder_optimizer, judge_optimizer = self.optimizers()  # type: ignore[misc]
+        both: Any = self.optimizers()
+        decoder_optimizer, judge_optimizer = both
 
         real, _ = self.judge(mel)
         generated, _ = self.judge(estimate.detach())

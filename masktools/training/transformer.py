@@ -46,6 +46,7 @@ class TransformerTraining(PartTraining):
     """
 
     part, kind = "transformer", "masked"
+    net: MaskedTransformer
 
     def __init__(
         self,

@@ -3,6 +3,8 @@
 Source: Vocos (arXiv:2306.00814), section 3.3; HiFi-GAN (arXiv:2010.05646) for the mel term and feature matching.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,6 +29,7 @@ class VocoderTraining(PartTraining):
     """
 
     part, kind = "vocoder", "light"
+    net: LightVocoder
 
     def __init__(
         self,
@@ -70,10 +73,10 @@ class VocoderTraining(PartTraining):
         chosen = torch.rand(len(mel), 1, 1, device=mel.device) < self.hparams["reconstructed_share"]
         return torch.where(chosen, self._frozen[0].decode(self._frozen[0].encode(mel)), mel)
 
-    def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[object]]:
+    def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[Any]]:
         """Return the optimisers of the vocoder and of the judges."""
         own = self.hparams
-        optimizers = [
+        optimizers: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(p.parameters(), own["learning_rate"], (0.8, 0.9)) for p in (self.net, self.judge)
         ]
         return optimizers, [warmup_cosine(o, own["n_warmup"], own["n_steps"], final=0.04) for o in optimizers]
@@ -87,7 +90,8 @@ class VocoderTraining(PartTraining):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Play one round on a batch of waves (b, t)."""
         wave = batch["wave"].float()
-        vocoder_optimizer, judge_optimizer = self.optimizers()  # type: ignore[misc]
+        both: Any = self.optimizers()
+        vocoder_optimizer, judge_optimizer = both
         with torch.autocast(wave.device.type, enabled=False):
             mel = self.front_end(wave)
         estimate = self.net(self._given(mel))

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from masktools import io
+from masktools.cli.main import main
 from masktools.demo.recordings import Recording
 from masktools.demo.run import run_demo
 from masktools.errors import ParameterError
@@ -147,3 +148,11 @@ def test_a_page_that_cannot_be_finished_leaves_no_part_behind(tmp_path, monkeypa
     with pytest.raises(OSError, match="No space left"):
         Stage(tmp_path, Pretender(), 0, print).keep_text("index.html", "text")
     assert not list(tmp_path.iterdir())
+
+
+def test_on_the_command_line_an_unknown_model_is_one_line_and_leaves_no_folder(tmp_path, capsys):
+    assert main(["demo", "-o", str(tmp_path / "new"), "--model", "maxi"]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("masktools: error: ")
+    assert said.err.count("\n") == 1
+    assert not (tmp_path / "new").exists()

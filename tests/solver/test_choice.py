@@ -147,9 +147,7 @@ def test_moment_and_confidence_accept_equally_likely_tokens_when_few_are_taken()
 
 
 def test_the_sharpness_of_moment_is_bounded_and_one_at_the_end():
-    sharpness = moment_sharpness(
-        torch.tensor([1.0, 0.5, 0.0, 0.5]), torch.tensor([False, False, False, True])
-    )
+    sharpness = moment_sharpness(torch.tensor([1.0, 0.5, 0.0, 0.5]), torch.tensor([False, False, False, True]))
     assert sharpness.tolist() == [2.0, 3.0, 16.0, 1.0]
 
 

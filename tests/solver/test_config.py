@@ -60,9 +60,7 @@ def test_lists_become_tuples_so_that_settings_stay_comparable():
 
 
 def test_an_unknown_preset_names_the_nearest_one():
-    with pytest.raises(
-        ParameterError, match=r"unknown preset 'qality32': choose from paper.*did you mean 'quality32'"
-    ):
+    with pytest.raises(ParameterError, match=r"unknown preset 'qality32': choose from paper.*did you mean 'quality32'"):
         preset("qality32")
 
 

@@ -49,9 +49,7 @@ def test_a_callback_cannot_change_the_decoding():
         tokens.fill_(0)
         mask.fill_(True)
 
-    assert torch.equal(
-        solve(toy(), TOKENS, MASK, [1], callback=vandal).tokens, solve(toy(), TOKENS, MASK, [1]).tokens
-    )
+    assert torch.equal(solve(toy(), TOKENS, MASK, [1], callback=vandal).tokens, solve(toy(), TOKENS, MASK, [1]).tokens)
 
 
 def test_a_predictor_cannot_change_the_decoding():
@@ -168,7 +166,5 @@ def test_an_argument_that_does_not_fit_is_refused(change, message):
 
 
 def test_tokens_too_narrow_for_the_codebook_are_refused():
-    with pytest.raises(
-        ParameterError, match=r"tokens of type torch.uint8 cannot hold 300 codes: pass torch.int64"
-    ):
+    with pytest.raises(ParameterError, match=r"tokens of type torch.uint8 cannot hold 300 codes: pass torch.int64"):
         solve(toy(k=300), TOKENS.to(torch.uint8), MASK, [1])

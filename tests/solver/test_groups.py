@@ -120,9 +120,7 @@ def test_groups_vote_by_mean_or_best_or_sum():
 
 def test_labels_of_the_wrong_shape_are_refused():
     tokens, mask = torch.zeros(1, 2, 3, dtype=torch.int64), torch.ones(1, 2, 3, dtype=torch.bool)
-    with pytest.raises(
-        ParameterError, match=r"groups must be integer labels of shape \(2, 3\) or \(1, 2, 3\)"
-    ):
+    with pytest.raises(ParameterError, match=r"groups must be integer labels of shape \(2, 3\) or \(1, 2, 3\)"):
         solve(Toy([0], 6, 3), tokens, mask, [0], groups=torch.zeros(3, 2, dtype=torch.int64))
     with pytest.raises(ParameterError, match="groups must be integer labels .* got torch.float32"):
         solve(Toy([0], 6, 3), tokens, mask, [0], groups=torch.zeros(2, 3))

@@ -48,9 +48,7 @@ def test_guidance_zero_is_unconditional_and_never_asks_for_a_condition(problem):
     args = (problem.tokens, problem.mask, problem.seeds)
     zero = solve(toy, *args, config, groups=problem.groups)
     assert not any(conditional for _, conditional, *_ in toy.calls)
-    without = solve(
-        problem.toy(), *args, problem.config, use_condition=[False] * problem.b, groups=problem.groups
-    )
+    without = solve(problem.toy(), *args, problem.config, use_condition=[False] * problem.b, groups=problem.groups)
     assert torch.equal(zero.tokens, without.tokens)
 
 

@@ -78,7 +78,5 @@ def test_a_predictor_that_knows_the_answer_gets_it_back_for_every_task(task, pol
     TASKS[task](mask)
     mask = mask.expand(2, -1, -1)
     config = SolverConfig(policy=policy, revocation=0.1, temperature=6.0)
-    result = solve(
-        lambda tokens, mask, items, conditional: answer[items], truth * ~mask, mask, [1, 2], config
-    )
+    result = solve(lambda tokens, mask, items, conditional: answer[items], truth * ~mask, mask, [1, 2], config)
     assert torch.equal(result.tokens, truth)

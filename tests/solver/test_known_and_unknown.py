@@ -17,9 +17,7 @@ few = settings(max_examples=20, deadline=None)
 
 def run(problem, predict=None, **kwargs):
     predict = problem.toy() if predict is None else predict
-    return solve(
-        predict, problem.tokens, problem.mask, problem.seeds, problem.config, groups=problem.groups, **kwargs
-    )
+    return solve(predict, problem.tokens, problem.mask, problem.seeds, problem.config, groups=problem.groups, **kwargs)
 
 
 @few
@@ -182,9 +180,7 @@ def test_nothing_unknown_is_no_work():
 
 
 def test_an_empty_batch_is_no_work():
-    result = solve(
-        Toy([], 6, 4), torch.zeros(0, 2, 3, dtype=torch.int64), torch.zeros(0, 2, 3, dtype=torch.bool), []
-    )
+    result = solve(Toy([], 6, 4), torch.zeros(0, 2, 3, dtype=torch.int64), torch.zeros(0, 2, 3, dtype=torch.bool), [])
     assert result.tokens.shape == (0, 2, 3)
 
 
@@ -212,9 +208,7 @@ def test_items_of_one_batch_may_have_any_number_of_unknown_tokens(policy):
 @pytest.mark.parametrize("n_unknown", [1, 2, 12])
 def test_one_token_and_one_step_and_more_steps_than_tokens_all_work(n_unknown, n_steps):
     mask = (torch.arange(12) < n_unknown).view(1, 3, 4)
-    result = solve(
-        Toy([0], 12, 5), torch.ones(1, 3, 4, dtype=torch.int64), mask, [7], SolverConfig(n_steps=n_steps)
-    )
+    result = solve(Toy([0], 12, 5), torch.ones(1, 3, 4, dtype=torch.int64), mask, [7], SolverConfig(n_steps=n_steps))
     assert len(result.trace) == min(n_steps, n_unknown)
 
 

@@ -113,9 +113,7 @@ def test_counts_of_the_user_replace_the_schedule():
 
 
 def test_counts_that_do_not_fit_are_refused():
-    with pytest.raises(
-        ParameterError, match="counts must start below the 100 unknown tokens of an item, got 200"
-    ):
+    with pytest.raises(ParameterError, match="counts must start below the 100 unknown tokens of an item, got 200"):
         make_plan(100, 265, SolverConfig(counts=(200, 80, 0)))
     with pytest.raises(ParameterError, match="counts must start below the 150 slots of the grid, got 200"):
         make_plan(100, 150, SolverConfig(counts=(200, 80, 0), scaling="resume"))
@@ -131,7 +129,5 @@ def test_numbers_out_of_range_are_refused():
         remaining_counts(-1, 4)
     with pytest.raises(ParameterError, match=r"n_unknown must lie in \[0, 10\], got 11"):
         make_plan(11, 10, SolverConfig())
-    with pytest.raises(
-        ParameterError, match=r"unknown schedule 'cosinus': choose from .*did you mean 'cosine'"
-    ):
+    with pytest.raises(ParameterError, match=r"unknown schedule 'cosinus': choose from .*did you mean 'cosine'"):
         remaining_counts(10, 4, "cosinus")

@@ -72,8 +72,6 @@ def test_the_worst_tokens_are_taken_back_by_the_confidence_of_their_acceptance()
 
 def test_no_more_is_taken_back_than_the_plan_can_mask_again():
     accepted, masked = torch.tensor([[True] * 8 + [False] * 4]), torch.tensor([[False] * 8 + [True] * 4])
-    counts = [
-        revocable_count(0.9, accepted, masked, torch.tensor([n_after])).item() for n_after in (0, 1, 2, 9)
-    ]
+    counts = [revocable_count(0.9, accepted, masked, torch.tensor([n_after])).item() for n_after in (0, 1, 2, 9)]
     assert counts == [0, 1, 2, 3]
     assert revocable_count(0.25, accepted, masked, torch.tensor([3])).item() == 2

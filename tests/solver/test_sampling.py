@@ -82,9 +82,7 @@ def test_a_bias_may_differ_between_items_and_between_slots():
     flat = constant(torch.zeros(4))
     by_item = torch.stack([allow_codes(4, [0]), allow_codes(4, [3])])
     assert fill(flat, logit_bias=by_item).tokens.flatten(1).unique(dim=1).tolist() == [[0], [3]]
-    rows = torch.stack(
-        [allow_codes(4, [row]) for row in range(3)]
-    )  # one code per row of the grid, time-major
+    rows = torch.stack([allow_codes(4, [row]) for row in range(3)])  # one code per row of the grid, time-major
     by_slot = rows.repeat(4, 1).expand(2, 12, 4)
     assert fill(flat, logit_bias=by_slot).tokens.tolist() == [[[0] * 4, [1] * 4, [2] * 4]] * 2
 
@@ -112,9 +110,7 @@ def test_top_k_of_one_takes_the_most_likely_code():
 
 def test_a_low_token_temperature_sharpens_and_a_high_one_flattens():
     logits = torch.tensor([[0.0, 1.0]])
-    cold, plain, hot = (
-        to_log_probs(logits, torch.tensor([[warmth]])).exp()[0, 1].item() for warmth in (0.5, 1.0, 2.0)
-    )
+    cold, plain, hot = (to_log_probs(logits, torch.tensor([[warmth]])).exp()[0, 1].item() for warmth in (0.5, 1.0, 2.0))
     assert cold == pytest.approx(torch.tensor(2.0).sigmoid().item())
     assert plain == pytest.approx(torch.tensor(1.0).sigmoid().item())
     assert hot == pytest.approx(torch.tensor(0.5).sigmoid().item())
