@@ -1,6 +1,7 @@
 """Bundles: a model as a folder of JSON and safetensors, written whole and read only if nothing has changed in it.
 
-- config.json: format, name, mel settings, and for each part its kind and its settings
+- config.json: format, name, mel settings, for each part its kind and its settings, and where the paper's settings of
+  the decoding do not suit the model best, those that do, by job
 - <part>.safetensors: the weights of tokenizer, transformer, vocoder and conditioner, fp16
 - MODEL_CARD.md: what the model is, for people
 - checksums.json: SHA-256 of every other file
@@ -22,16 +23,26 @@ from torch import Tensor, nn
 
 from masktools.conditioning import CONDITIONERS, ClapEncoder, Conditioner
 from masktools.configs import from_dict, to_dict
-from masktools.errors import BundleError, ParameterError
+from masktools.errors import BundleError, ParameterError, unknown_name
 from masktools.mel import MelConfig
 from masktools.pipeline import Pipeline, check_mel_settings
 from masktools.runtime import resolve_device, resolve_precision
 from masktools.shapes import Condition, Wave
+from masktools.solver import SolverConfig
 from masktools.tokenizer import TOKENIZERS
 from masktools.transformer import MaskedTransformer, TransformerConfig
 from masktools.vocoder import VOCODERS
 
-__all__ = ["FORMAT", "KINDS", "DeferredClap", "build_part", "list_models", "load_bundle", "save_bundle"]
+__all__ = [
+    "FORMAT",
+    "KINDS",
+    "DeferredClap",
+    "build_part",
+    "list_models",
+    "load_bundle",
+    "read_decoding",
+    "save_bundle",
+]
 
 FORMAT = 1
 KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
@@ -43,6 +54,7 @@ KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
 """Each part's kinds, name -> (class of its settings, class of itself)."""
 
 _OPTIONAL = ("conditioner",)
+_JOBS = ("generate", "inpaint", "bwe")
 _CONFIG, _CARD, _CHECKSUMS = "config.json", "MODEL_CARD.md", "checksums.json"
 _BUNDLED = Path(__file__).parent / "bundled"
 _FOLDERS_VARIABLE = "MASKTOOLS_MODELS"
@@ -118,6 +130,8 @@ def save_bundle(pipeline: Pipeline, folder: str | os.PathLike[str], card: str, n
     if "conditioner" in entries:
         del entries["conditioner"]["mel"]  # it hears waves, through a front end of its own
     config = {"format": FORMAT, "name": name or target.name, "mel": mel, **entries}
+    if pipeline.decoding:
+        config["decoding"] = {job: to_dict(settings) for job, settings in pipeline.decoding.items()}
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         temporary.mkdir()
@@ -192,6 +206,7 @@ def load_bundle(
         mel,
         **parts,
         name=config["name"],
+        decoding=_checked(folder, "decoding", lambda: read_decoding(config.get("decoding") or {})),
         device=chosen_device,
         precision=chosen_precision,
         batch_size=batch_size or (8 if chosen_device.type == "cpu" else 32),
@@ -210,6 +225,18 @@ def build_part(part: str, kind: str, config: Mapping[str, Any], mel: MelConfig) 
     config_class, part_class = KINDS[part][kind]
     settings = from_dict(config_class, config)
     return part_class(settings, mel) if part == "vocoder" else part_class(settings)
+
+
+def read_decoding(settings: Mapping[str, Any]) -> dict[str, SolverConfig]:
+    """Return the settings of the decoding by job, from what JSON has; what is left out is as in the paper.
+
+    Raises:
+        ParameterError: an unknown job, or settings that the solver does not have.
+    """
+    for job in settings:
+        if job not in _JOBS:
+            raise unknown_name("job", job, _JOBS)
+    return {job: from_dict(SolverConfig, own) for job, own in settings.items()}
 
 
 def _find(model: str | os.PathLike[str]) -> Path:
@@ -233,7 +260,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     missing = [key for key in ("name", "mel", *KINDS) if key not in config and key not in _OPTIONAL]
     if missing:
         raise BundleError(f"{folder}: {_CONFIG} lacks {', '.join(missing)}")
-    unknown = set(config) - {"format", "name", "mel", *KINDS}
+    unknown = set(config) - {"format", "name", "mel", "decoding", *KINDS}
     if unknown:
         raise BundleError(f"{folder}: {_CONFIG} has unknown entries: {', '.join(sorted(unknown))}")
     return config

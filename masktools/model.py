@@ -115,9 +115,9 @@ class Model:
             sample_rate: in Hz.
             gaps: (start, end) in seconds, or as a text such as "1.20-1.55,3-3.2".
             seed: the same seed gives the same result.
-            n_steps: decoding steps, 16 where nothing else is said.
-            temperature: noise in the order of decisions, 1.5 where nothing else is said.
-            guidance: how closely to follow the prompt, 3 where nothing else is said.
+            n_steps: decoding steps, 16 if neither this nor the model says otherwise.
+            temperature: noise in the order of decisions, 1.5 if neither this nor the model says otherwise.
+            guidance: how closely to follow the prompt, 3 if neither this nor the model says otherwise.
             solver: all settings of the decoding, or the name of a preset; the three above take precedence.
             prompt: what to hear in the gaps.
             channels: ``linked`` or ``independent``: with the same random numbers, or each with its own.
@@ -136,7 +136,7 @@ class Model:
                 int(sample_rate),
                 parse_gaps(gaps) if isinstance(gaps, str) else gaps,
                 seed=_checked_seed(seed),
-                solver=_solver(solver, n_steps, temperature, guidance),
+                solver=self._solver("inpaint", solver, n_steps, temperature, guidance),
                 prompt=prompt,
                 channels=channels,
                 leak_free=leak_free,
@@ -172,9 +172,9 @@ class Model:
             lfr: low-frequency replacement: below the cutoff the original is kept. Without it everything is the
                 model's version.
             seed: the same seed gives the same result.
-            n_steps: decoding steps, 16 where nothing else is said.
-            temperature: noise in the order of decisions, 1.5 where nothing else is said.
-            guidance: how closely to follow the prompt, 3 where nothing else is said.
+            n_steps: decoding steps, 16 if neither this nor the model says otherwise.
+            temperature: noise in the order of decisions, 1.5 if neither this nor the model says otherwise.
+            guidance: how closely to follow the prompt, 3 if neither this nor the model says otherwise.
             solver: all settings of the decoding, or the name of a preset; the three above take precedence.
             prompt: what the recording is of.
             channels: ``linked`` or ``independent``: with the same random numbers, or each with its own.
@@ -194,7 +194,7 @@ class Model:
                 cutoff_hz,
                 lfr=lfr,
                 seed=_checked_seed(seed),
-                solver=_solver(solver, n_steps, temperature, guidance),
+                solver=self._solver("bwe", solver, n_steps, temperature, guidance),
                 prompt=prompt,
                 channels=channels,
                 leak_free=leak_free,
@@ -222,9 +222,9 @@ class Model:
             n: recordings for each prompt.
             seconds: length of each; the model's window where it is not given.
             seed: the same seed gives the same recordings.
-            n_steps: decoding steps, 16 where nothing else is said.
-            temperature: noise in the order of decisions, 1.5 where nothing else is said.
-            guidance: how closely to follow the prompt, 3 where nothing else is said.
+            n_steps: decoding steps, 16 if neither this nor the model says otherwise.
+            temperature: noise in the order of decisions, 1.5 if neither this nor the model says otherwise.
+            guidance: how closely to follow the prompt, 3 if neither this nor the model says otherwise.
             solver: all settings of the decoding, or the name of a preset; the three above take precedence.
             progress: called with (steps done, steps in all).
 
@@ -238,7 +238,7 @@ class Model:
                 n,
                 seconds,
                 seed=_checked_seed(seed),
-                solver=_solver(solver, n_steps, temperature, guidance),
+                solver=self._solver("generate", solver, n_steps, temperature, guidance),
                 progress=progress,
             )
         each = zip(made.samples, made.report["seeds"], made.report["gains_db"], strict=True)
@@ -324,6 +324,20 @@ class Model:
         report = {"job": "decode", "model": self.name, "n_columns": grids.shape[2]}
         return Result(samples[0] if tokens.ndim == 2 else samples.T, rate, report)
 
+    def _solver(
+        self,
+        job: str,
+        base: SolverConfig | str | None,
+        n_steps: int | None,
+        temperature: float | None,
+        guidance: float | None,
+    ) -> SolverConfig:
+        """Return the settings of the decoding: a base, or the model's own, with what was asked for beside it."""
+        own = self.pipeline.decoding.get(job, SolverConfig())
+        config = preset(base) if isinstance(base, str) else base or own
+        asked = {"n_steps": n_steps, "temperature": temperature, "guidance": guidance}
+        return replace(config, **{name: value for name, value in asked.items() if value is not None})
+
     def _checked_tokens(self, tokens: np.ndarray) -> np.ndarray:
         n_rows, n_codes = self.pipeline.grid.n_rows, self.pipeline.tokenizer.n_codes
         tokens = np.asarray(tokens)
@@ -336,15 +350,6 @@ class Model:
         if tokens.min() < 0 or tokens.max() >= n_codes:
             raise ParameterError(f"tokens must lie in [0, {n_codes}), got {tokens.min()} to {tokens.max()}")
         return tokens.reshape(-1, *tokens.shape[-2:]).astype(np.int64)
-
-
-def _solver(
-    base: SolverConfig | str | None, n_steps: int | None, temperature: float | None, guidance: float | None
-) -> SolverConfig:
-    """Return the settings of the decoding: a base, with what was asked for beside it."""
-    config = preset(base) if isinstance(base, str) else base or SolverConfig()
-    asked = {"n_steps": n_steps, "temperature": temperature, "guidance": guidance}
-    return replace(config, **{name: value for name, value in asked.items() if value is not None})
 
 
 def _checked_seed(seed: int) -> int:

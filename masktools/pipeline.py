@@ -73,6 +73,7 @@ class Pipeline:
         conditioner: Conditioner | None = None,
         *,
         name: str = "unnamed",
+        decoding: Mapping[str, SolverConfig] | None = None,
         device: torch.device | str = "cpu",
         precision: torch.dtype = torch.float32,
         batch_size: int = 8,
@@ -80,6 +81,7 @@ class Pipeline:
         if batch_size < 1:
             raise ParameterError(f"batch_size must be at least 1, got {batch_size}")
         self.mel, self.name, self.precision, self.batch_size = mel, name, precision, batch_size
+        self.decoding: Mapping[str, SolverConfig] = dict(decoding or {})  # job -> the settings that suit this model
         self.device = torch.device(device)
         self.front_end = MelFrontEnd(mel)
         self.tokenizer: Any = tokenizer

@@ -12,6 +12,7 @@ from masktools.conditioning import ClapEncoderConfig
 from masktools.errors import BundleError, CheckpointError, DeviceError, MelMismatchError, ParameterError
 from masktools.mel import MelConfig
 from masktools.pipeline import Pipeline
+from masktools.solver import SolverConfig
 from masktools.vocoder import GriffinLim, GriffinLimConfig
 from tests.tiny import MEL, tiny_pipeline
 
@@ -68,6 +69,28 @@ def test_what_is_loaded_is_what_was_saved(original, tmp_path):
     again = hub.save_bundle(loaded, tmp_path / "again", CARD, name="tiny")
     for path in original.iterdir():
         assert path.read_bytes() == (again / path.name).read_bytes(), path.name
+
+
+def test_a_model_brings_the_settings_of_the_decoding_that_suit_it(tmp_path):
+    suited = {"bwe": SolverConfig(temperature=4.5), "generate": SolverConfig(guidance_schedule="constant")}
+    folder = hub.save_bundle(tiny_pipeline(decoding=suited), tmp_path / "suited", CARD)
+    assert hub.load_bundle(folder, device="cpu").decoding == suited
+    change_config(folder, decoding={"bwe": {"temperature": 2.0}})
+    assert hub.load_bundle(folder, device="cpu").decoding == {"bwe": SolverConfig(temperature=2.0)}
+
+
+@pytest.mark.parametrize(
+    ("decoding", "message"),
+    [
+        ({"bew": {}}, "decoding: unknown job 'bew'.*did you mean 'bwe'"),
+        ({"bwe": {"temprature": 2.0}}, "decoding: .*temprature"),
+        ({"bwe": {"temperature": -1.0}}, "decoding: temperature"),
+    ],
+)
+def test_settings_of_the_decoding_that_the_solver_does_not_have_are_named(bundle, decoding, message):
+    change_config(bundle, decoding=decoding)
+    with pytest.raises(BundleError, match=message):
+        hub.load_bundle(bundle, device="cpu")
 
 
 def test_a_model_without_a_conditioner_is_a_model(tmp_path):

@@ -180,3 +180,12 @@ def test_load_is_the_face_of_the_package(tmp_path):
 def test_numbers_of_load_are_checked(name):
     with pytest.raises(ParameterError, match=f"{name} must be a whole number of at least 1, got 0"):
         load("mini", **{name: 0})
+
+
+def test_a_models_own_settings_of_the_decoding_stand_unless_others_are_asked_for():
+    model = Model(tiny_pipeline(decoding={"generate": SolverConfig(n_steps=3, temperature=4.0)}))
+    own = model.generate("rain")[0].report
+    assert (own["n_steps"], own["temperature"]) == (3, 4.0)
+    asked = model.generate("rain", n_steps=2)[0].report
+    assert (asked["n_steps"], asked["temperature"]) == (2, 4.0)
+    assert model.generate("rain", solver="fast8")[0].report["n_steps"] == 8

@@ -5,6 +5,7 @@ the word clap. Parts that are not given are those of the model named by --base.
 """
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--card", required=True, type=Path, metavar="MD", help="what the model is: its data, its use, its licence"
     )
     parser.add_argument("--name", metavar="NAME", help="the model's name; the folder's if left out")
+    parser.add_argument(
+        "--decoding", type=Path, metavar="JSON", help='settings that suit the model, as {"bwe": {"temperature": 4.5}}'
+    )
     parser.add_argument("--base", metavar="NAME", help="the model, or folder, that gives the other parts")
 
 
@@ -31,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Read the parts, put them together, write the bundle."""
     if args.output.exists():
         raise ParameterError(f"the bundle's folder must not exist yet, got {args.output}: choose another, or remove it")
+    settings = _decoding(args.decoding)
     if not args.card.is_file():
         raise ParameterError(f"the model card must be a text file, got {args.card}")
     try:
@@ -41,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from masktools.cli.parts import read_part
     from masktools.pipeline import Pipeline, check_mel_settings
 
+    decoding = hub.read_decoding(settings)
     modules: dict[str, Any] = {}
     mels = {}
     for source in args.parts:
@@ -54,11 +60,24 @@ def run(args: argparse.Namespace) -> int:
         base = hub.load_bundle(args.base, device="cpu", precision="fp32")
         modules = {name: modules.get(name, getattr(base, name)) for name in hub.KINDS}
         mels = {"base": base.mel} | mels
+        decoding = {**base.decoding, **decoding}
     missing = [name for name in REQUIRED if name not in modules]
     if missing:
         raise ParameterError(f"a model needs a {' and a '.join(missing)}: give them, or --base")
     mel = mels.get("base") or mels["transformer"]
     check_mel_settings(mel, mels)
-    folder = hub.save_bundle(Pipeline(mel, **modules), args.output, card, args.name)
+    folder = hub.save_bundle(Pipeline(mel, **modules, decoding=decoding), args.output, card, args.name)
     print(f"{args.output}: {args.name or folder.name}, made of {', '.join(name for name in modules if modules[name])}")
     return 0
+
+
+def _decoding(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ParameterError(f"the settings of the decoding must be a JSON file, got {path}: {error}") from error
+    if not isinstance(settings, dict) or not all(isinstance(own, dict) for own in settings.values()):
+        raise ParameterError(f"the settings of the decoding must be given by job, got {path}")
+    return settings
