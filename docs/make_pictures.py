@@ -12,7 +12,7 @@ SEED, DOTS_PER_INCH = 0, 130
 
 
 def main(model_name: str = "mini") -> None:
-    """Fill the gaps of one recording, extend another, and draw both."""
+    """Fill the gaps of a recording, extend its upper band, and draw both."""
     model = masktools.load(model_name)
     recordings = {recording.name: recording for recording in RECORDINGS}
     FOLDER.mkdir(exist_ok=True)
@@ -25,12 +25,10 @@ def main(model_name: str = "mini") -> None:
     panels = [Panel(title, samples, rate, gaps=music.gaps) for title, samples in versions.items()]
     (FOLDER / "inpaint.png").write_bytes(draw(panels, DOTS_PER_INCH))
 
-    rain = recordings["rain"]
-    original, rate = rain.play()
-    dull = low_passed(original, rate, rain.cutoff_hz)
-    extended = model.bwe(dull.T, rate, cutoff_hz=rain.cutoff_hz, seed=SEED).samples.T
-    versions = {"Original": original, "Low-passed at 4 kHz": dull, "Extended by masktools": extended}
-    panels = [Panel(title, samples, rate, cutoff_hz=rain.cutoff_hz) for title, samples in versions.items()]
+    dull = low_passed(original, rate, music.cutoff_hz)
+    extended = model.bwe(dull.T, rate, cutoff_hz=music.cutoff_hz, seed=SEED).samples.T
+    versions = {"Original": original, "Low-passed at 5.5 kHz": dull, "Extended by masktools": extended}
+    panels = [Panel(title, samples, rate, cutoff_hz=music.cutoff_hz) for title, samples in versions.items()]
     (FOLDER / "bwe.png").write_bytes(draw(panels, DOTS_PER_INCH))
 
 
