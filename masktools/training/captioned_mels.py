@@ -13,7 +13,7 @@ from masktools.errors import ParameterError
 from masktools.mel import DB_PER_NEPER, MelConfig, MelFrontEnd
 from masktools.training.data import AudioCache, read_manifest
 
-__all__ = ["Augmentation", "CaptionedMel", "captioned_mels", "training_crop"]
+__all__ = ["Augmentation", "CaptionedMel", "captioned_mels", "mixed_mels", "training_crop"]
 
 _SILENCE = -1.0
 _WINDOW_FRAMES = 4096  # of the front end at a time
@@ -28,6 +28,7 @@ class CaptionedMel:
     caption: str
     kind: str
     split: str
+    bandwidth_hz: float = 0.0  # the highest frequency it reaches; 0 where nobody knows
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,11 @@ def captioned_mels(
     mels = _computed(cache, config, Path(folder), lengths, progress)
     found, start = [], 0
     for recording, n_frames in zip(cache.recordings, lengths, strict=True):
-        measured = rows.get(recording.path, {}).get("measured") or ""
+        row = rows.get(recording.path, {})
+        measured, bandwidth_hz = row.get("measured") or "", float(row.get("bandwidth_hz") or 0.0)
         tags = frozenset(filter(None, [*recording.labels.split(";"), *measured.split(";"), recording.kind]))
         mel = mels[start : start + n_frames]
-        found.append(CaptionedMel(mel, tags, recording.caption, recording.kind, recording.split))
+        found.append(CaptionedMel(mel, tags, recording.caption, recording.kind, recording.split, bandwidth_hz))
         start += n_frames
     return found
 
@@ -141,7 +143,7 @@ def training_crop(
     crop = _stretch(first, settings, rng)
     if second is not None:
         quieter = _stretch(second, settings, rng) - _share(rng.uniform(0.0, 10.0), config)
-        crop = _added(crop, quieter, config)
+        crop = mixed_mels(crop, quieter, config.db_max - config.db_min)
     n_bands = crop.shape[1]
     tilt = rng.uniform(-0.5, 0.5) * settings.tilt_db * np.linspace(-1, 1, n_bands)
     gain = rng.uniform(-1, 1) * settings.gain_db + tilt
@@ -177,7 +179,7 @@ def _stretch(mel: np.ndarray, settings: Augmentation, rng: np.random.Generator) 
     return crop
 
 
-def _added(one: np.ndarray, other: np.ndarray, config: MelConfig) -> np.ndarray:
-    """Return the mel of two sounds at once, as if their magnitudes added."""
-    nepers = (config.db_max - config.db_min) / 2.0 / DB_PER_NEPER
+def mixed_mels(one: np.ndarray, other: np.ndarray, span_db: float) -> np.ndarray:
+    """Return the mel of two sounds at once, as if their magnitudes added; ``span_db`` is what -1 to 1 stands for."""
+    nepers = span_db / 2.0 / DB_PER_NEPER
     return np.logaddexp(one * nepers, other * nepers) / nepers

@@ -17,12 +17,14 @@ from torch.utils.data import DataLoader, IterableDataset
 from masktools.conditioning.joint import JointEncoder
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
-from masktools.training.captioned_mels import CaptionedMel, captioned_mels
+from masktools.training.captioned_mels import CaptionedMel, captioned_mels, mixed_mels
 from masktools.training.checkpoints import load_joint_encoder
 from masktools.training.data import AudioCache, Batch
 
 __all__ = ["MelClipData", "MelClipStream", "sound_embeddings"]
 
+FULL_BAND_HZ = 10_000.0
+MIXED_BELOW_DB = (6.0, 18.0)  # how much quieter the second clip of a mixture is
 _SILENCE = -1.0
 
 
@@ -36,9 +38,11 @@ def sound_embeddings(encoder: JointEncoder, mel: np.ndarray, n_frames: int) -> n
 
 
 class MelClipStream(IterableDataset[Batch]):
-    """Endless random clips of ``n_frames``: ``mel`` (f, m), ``condition`` (d,) of its sound, and ``caption``.
+    """Endless random clips of ``n_frames``: ``mel`` (f, m), ``condition`` (d,) of its sound, ``caption``, ``full_band``.
 
-    A recording shorter than the clip is followed by others of the same tags, with short silences between.
+    A recording shorter than the clip is followed by others of the same tags, with short silences between. A share
+    of the clips is mixed with a quieter one, which their condition does not tell of. ``full_band`` says whether a
+    clip reaches the upper rows, or is of a recording that never had them.
     """
 
     def __init__(
@@ -49,12 +53,15 @@ class MelClipStream(IterableDataset[Batch]):
         seed: int = 0,
         gain_share: float = 0.12,
         kind_weights: dict[str, float] | None = None,
+        mix_share: float = 0.0,
+        span_db: float = 100.0,
     ) -> None:
         super().__init__()
         if not recordings:
             raise ParameterError("there are no recordings to draw clips from")
         self.recordings, self.embeddings, self.n_frames = recordings, embeddings, n_frames
-        self.seed, self.gain_share = seed, gain_share
+        self.seed, self.gain_share, self.mix_share = seed, gain_share, mix_share
+        self.span_db = span_db  # of the mel spectrogram's unit, -1 to 1
         self.alike: dict[frozenset[str], list[int]] = defaultdict(list)
         for index, recording in enumerate(recordings):
             self.alike[recording.tags].append(index)
@@ -72,24 +79,40 @@ class MelClipStream(IterableDataset[Batch]):
             following = int(rng.choice(self.alike[self.recordings[first].tags]))
         return np.roll(clip, int(rng.integers(self.n_frames)), axis=0)
 
+    def _drawn(self, rng: np.random.Generator) -> tuple[np.ndarray, int, int]:
+        """Return a clip (m, f), of which recording it is, and at which frame of it it starts."""
+        index = int(rng.choice(len(self.recordings), p=self.shares))
+        mel, start = self.recordings[index].mel, 0
+        if len(mel) < self.n_frames:
+            return self._assembled(index, rng), index, start
+        start = int(rng.integers(len(mel) - self.n_frames + 1))
+        return np.asarray(mel[start : start + self.n_frames], np.float32), index, start
+
+    def _is_full_band(self, index: int) -> bool:
+        bandwidth_hz = self.recordings[index].bandwidth_hz
+        return bandwidth_hz == 0 or bandwidth_hz >= FULL_BAND_HZ
+
     def __iter__(self) -> Iterator[Batch]:
         """Yield clips for ever; they depend on the seed, the worker and nothing else."""
         worker = torch.utils.data.get_worker_info()
         rng = np.random.default_rng((self.seed, worker.id if worker else 0))
         while True:
-            index = int(rng.choice(len(self.recordings), p=self.shares))
-            recording, start = self.recordings[index], 0
-            if len(recording.mel) >= self.n_frames:
-                start = int(rng.integers(len(recording.mel) - self.n_frames + 1))
-                clip = np.asarray(recording.mel[start : start + self.n_frames], np.float32)
-            else:
-                clip = self._assembled(index, rng)
+            clip, index, start = self._drawn(rng)
+            full_band = self._is_full_band(index)
+            if rng.random() < self.mix_share:
+                other, second, _ = self._drawn(rng)
+                below_db = rng.uniform(*MIXED_BELOW_DB)
+                clip = mixed_mels(clip, other - 2.0 * below_db / self.span_db, self.span_db)
+                full_band = full_band and self._is_full_band(second)
             stretch = min(round(2 * start / self.n_frames), len(self.embeddings[index]) - 1)
             gain = rng.uniform(-self.gain_share, self.gain_share)
             louder = np.where(clip <= _SILENCE, _SILENCE, clip + gain).clip(-1.0, 1.0)
-            condition = torch.from_numpy(self.embeddings[index][stretch])
-            mel = torch.from_numpy(np.ascontiguousarray(louder.T, np.float32))
-            yield {"mel": mel, "condition": condition, "caption": recording.caption or "sound"}
+            yield {
+                "mel": torch.from_numpy(np.ascontiguousarray(louder.T, np.float32)),
+                "condition": torch.from_numpy(self.embeddings[index][stretch]),
+                "caption": self.recordings[index].caption or "sound",
+                "full_band": full_band,
+            }
 
 
 class MelClipData(pl.LightningDataModule):
@@ -108,6 +131,7 @@ class MelClipData(pl.LightningDataModule):
         n_valid_clips: int = 48,
         gain_share: float = 0.12,
         kind_weights: dict[str, float] | None = None,
+        mix_share: float = 0.0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["mel"])
@@ -146,7 +170,14 @@ class MelClipData(pl.LightningDataModule):
         own = self.hparams
         recordings, embeddings = zip(*self.train, strict=True)
         stream = MelClipStream(
-            recordings, embeddings, own["n_frames"], own["seed"], own["gain_share"], own["kind_weights"]
+            recordings,
+            embeddings,
+            own["n_frames"],
+            own["seed"],
+            own["gain_share"],
+            own["kind_weights"],
+            own["mix_share"],
+            self.mel.db_max - self.mel.db_min,
         )
         return DataLoader(stream, own["batch_size"])
 

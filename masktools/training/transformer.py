@@ -24,18 +24,31 @@ __all__ = ["TransformerTraining", "draw_masks"]
 
 
 def draw_masks(
-    n_clips: int, n_rows: int, n_cols: int, config: MaskingConfig, generator: torch.Generator | None = None
+    n_clips: int,
+    n_rows: int,
+    n_cols: int,
+    config: MaskingConfig,
+    generator: torch.Generator | None = None,
+    full_band: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return masks (b, r, w), and which clips (b,) are to be erased before they are tokenised."""
+    """Return masks (b, r, w), and which clips (b,) are to be erased before they are tokenised.
+
+    Top rows are masked only in clips that reach up there (``full_band`` (b,) bool, all if not said): a recording
+    without a band above its cutoff would teach that there is none.
+    """
     flat = random_masks(draw_ratios(n_clips, config, generator), n_rows * n_cols, generator)
     masks = flat.unflatten(1, (n_cols, n_rows)).transpose(1, 2)
     draw = torch.rand(n_clips, generator=generator)[:, None, None]
     edges = torch.tensor([config.full_share, config.gap_share, config.row_share]).cumsum(0)
     gaps, rows = gap_masks(n_clips, n_rows, n_cols, generator), row_masks(n_clips, n_rows, n_cols, generator)
-    masks = torch.where(draw < edges[2], rows, masks)
-    masks = torch.where(draw < edges[1], gaps, masks)
+    by_rows = (draw >= edges[1]) & (draw < edges[2])
+    if full_band is not None:
+        by_rows = by_rows & full_band.to(by_rows.device)[:, None, None]
+    by_gap = (draw >= edges[0]) & (draw < edges[1])
+    masks = torch.where(by_rows, rows, masks)
+    masks = torch.where(by_gap, gaps, masks)
     masks = masks | (draw < edges[0])
-    erased = (draw >= edges[0]) & (draw < edges[2])
+    erased = by_gap | by_rows
     return masks, erased.flatten()
 
 
@@ -129,7 +142,9 @@ class TransformerTraining(PartTraining):
         n_cols = config.n_cols
         if torch.rand(()) < self.hparams["short_share"]:
             n_cols = int(torch.randint(1, n_cols + 1, ()))
-        masks, erased = draw_masks(len(mel), config.n_rows, n_cols, self.masking)
+        masks, erased = draw_masks(
+            len(mel), config.n_rows, n_cols, self.masking, full_band=batch.get("full_band")
+        )
         masks, erased = masks.to(mel.device), erased.to(mel.device)
         use = torch.rand(len(mel), device=mel.device) >= self.hparams["condition_drop"]
         loss = self._loss(batch, masks, erased, self._conditions(batch), use)
