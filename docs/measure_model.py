@@ -10,7 +10,7 @@ import numpy as np
 from scipy.signal import fftconvolve, firwin
 
 import masktools
-from masktools.evaluation.signal import level_error_db, lsd_db, third_octave_error_db
+from masktools.metrics.signal import level_error_db, lsd_db, third_octave_error_db
 from masktools.training.data import AudioCache
 
 SECONDS, GAP_START_S, GAPS_S = 12, 6.0, (0.4, 1.0)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.signal import resample_poly
 
-from masktools.evaluation import (
+from masktools.metrics import (
     band_level_db,
     level_db,
     level_error_db,

@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import firwin, oaconvolve
 
 from masktools.demo.classical import copied, copied_up
-from masktools.evaluation import band_level_db, lsd_db
+from masktools.metrics import band_level_db, lsd_db
 
 RATE = 22_050
 

@@ -6,7 +6,7 @@ import pytest
 from masktools.demo import music, rain, voice
 from masktools.demo.recordings import RECORDINGS, Recording, low_passed, with_gaps
 from masktools.errors import ParameterError
-from masktools.evaluation import band_level_db, level_db, lsd_db
+from masktools.metrics import band_level_db, level_db, lsd_db
 
 NAMES = [recording.name for recording in RECORDINGS]
 

@@ -11,13 +11,14 @@ PACKAGE = ROOT / "masktools"
 # The floors, from the ground up. A module imports from floors below its own and from its own part only.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "shapes"}),
-    frozenset({"configs", "runtime", "io", "segments", "mel", "gaps"}),
+    frozenset({"configs", "runtime", "io", "segments", "mel", "gaps", "metrics", "classical"}),
     frozenset({"grid"}),
     frozenset({"tokenizer", "vocoder", "conditioning", "transformer", "solver"}),
-    frozenset({"pipeline", "training", "evaluation"}),
+    frozenset({"pipeline", "training"}),
     frozenset({"hub", "convert"}),
     frozenset({"restoration", "generation", "features"}),
     frozenset({"model"}),
+    frozenset({"evaluation"}),
     frozenset({"demo"}),
     frozenset({"cli"}),
 )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.signal import butter, sosfiltfilt
 
 from masktools.errors import ParameterError
-from masktools.evaluation import (
+from masktools.metrics import (
     band_level_db,
     level_db,
     level_error_db,

@@ -1,0 +1,187 @@
+"""What hears the sets of recordings whose distance is measured. A figure without the name of its embedder is none.
+
+``own`` and ``joint`` are parts of the model under test: they are biased towards it, and good for comparing its own
+settings. ``mel`` is not trained at all. Published figures use ``vggish`` or ``clap``, whose weights are given by path.
+"""
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import nn
+
+from masktools.conditioning import ClapEncoder
+from masktools.errors import ParameterError, unknown_name
+from masktools.evaluation.vggish import VggishEmbedder
+from masktools.features import embed
+from masktools.io import resample
+from masktools.mel import MelConfig, MelFrontEnd, mel_to_db
+from masktools.model import Model
+
+__all__ = [
+    "EMBEDDERS",
+    "ClapEmbedder",
+    "Embedder",
+    "EncoderEmbedder",
+    "JointEmbedder",
+    "MelStatistics",
+    "VggishEmbedder",
+    "embed_clips",
+    "parse_embedder",
+]
+
+EMBEDDERS = ("own", "joint", "mel", "clap", "vggish")
+
+Progress = Callable[[int, int], None]
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """What turns a recording into vectors."""
+
+    name: str  # what it is and which weights it has
+    dim: int
+
+    def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Return vectors (n, dim), n at least 1, of a wave (t,) of any rate and length."""
+        ...
+
+
+class MelStatistics:
+    """Mean, deviation and mean change of 32 mel bands in dB, for each second: an embedder that nobody trained."""
+
+    def __init__(self) -> None:
+        self._config = MelConfig(n_mels=32, f_max=11_025.0)
+        self._front_end = MelFrontEnd(self._config)
+        self.dim = 3 * self._config.n_mels
+        self.name = "mel statistics"
+
+    @torch.inference_mode()
+    def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Return vectors (n, 96) in tens of dB, one for each second begun."""
+        config = self._config
+        mono = _at(wave, sample_rate, config.sample_rate, config.n_fft)
+        level = mel_to_db(self._front_end(torch.from_numpy(mono)[None]), config)[0].numpy() / 10
+        n = max(1, round(level.shape[1] * config.hop_length / config.sample_rate))
+        parts = np.array_split(level, n, axis=1)
+        return np.stack([np.concatenate([p.mean(1), p.std(1), _change(p)]) for p in parts]).astype(np.float32)
+
+
+def _change(part: np.ndarray) -> np.ndarray:
+    return np.abs(np.diff(part, axis=1)).mean(1) if part.shape[1] > 1 else np.zeros(len(part))
+
+
+class EncoderEmbedder:
+    """The model's own masked transformer: its last layer, averaged over about a second."""
+
+    _COLUMNS = 5
+
+    def __init__(self, model: Model) -> None:
+        self._pipeline = model.pipeline
+        self.dim = model.pipeline.transformer.config.width
+        self.name = f"own encoder of {model.pipeline.name} {_digest(model.pipeline.transformer)}"
+
+    def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Return vectors (n, width)."""
+        found = embed(self._pipeline, np.asarray(wave, np.float32)[None], sample_rate)
+        if found.frames is None:
+            raise ParameterError("an embedding needs its frames, got none")
+        n = max(1, round(len(found.frames) / self._COLUMNS))
+        return np.stack([part.mean(axis=0) for part in np.array_split(found.frames, n)])
+
+
+class JointEmbedder:
+    """The model's own text-audio encoder, on windows of about four seconds."""
+
+    _SECONDS = 4.0
+
+    def __init__(self, model: Model) -> None:
+        conditioner = model.pipeline.conditioner
+        if conditioner is None:
+            raise ParameterError(f"the model {model.pipeline.name} has no text-audio encoder: choose another embedder")
+        self._conditioner = conditioner
+        self.dim = conditioner.dim
+        digest = _digest(conditioner) if isinstance(conditioner, nn.Module) else ""
+        self.name = f"text-audio encoder of {model.pipeline.name} {digest}".strip()
+
+    @torch.inference_mode()
+    def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Return unit vectors (n, d)."""
+        return _by_window(self._conditioner.embed_audio, np.asarray(wave, np.float32), sample_rate, self._SECONDS)
+
+
+class ClapEmbedder:
+    """LAION's CLAP from a file or folder of its weights, on windows of ten seconds."""
+
+    _SECONDS = 10.0
+
+    def __init__(self, path: str | Path) -> None:
+        source = Path(path)
+        self._encoder = ClapEncoder.from_checkpoint(source)
+        self.dim = self._encoder.dim
+        self.name = f"clap {source.name} {_digest(self._encoder)}"
+
+    @torch.inference_mode()
+    def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Return unit vectors (n, 512)."""
+        return _by_window(self._encoder.embed_audio, np.asarray(wave, np.float32), sample_rate, self._SECONDS)
+
+
+def parse_embedder(text: str, model: Model) -> Embedder:
+    """Return the embedder that a word of the command line names: own, joint, mel, clap=PATH or vggish=PATH.
+
+    Raises:
+        ParameterError: An unknown name, or one that needs a path without it.
+        CheckpointError: Weights that are missing or of another network.
+    """
+    name, _, path = text.partition("=")
+    if name not in EMBEDDERS:
+        raise unknown_name("embedder", name, EMBEDDERS)
+    if name in ("clap", "vggish"):
+        if not path:
+            raise ParameterError(f"the embedder {name} needs the path of its weights: {name}=PATH")
+        return ClapEmbedder(path) if name == "clap" else VggishEmbedder(path)
+    if path:
+        raise ParameterError(f"the embedder {name} takes no path, got {path!r}")
+    return MelStatistics() if name == "mel" else EncoderEmbedder(model) if name == "own" else JointEmbedder(model)
+
+
+def embed_clips(
+    embedder: Embedder, waves: Sequence[np.ndarray], sample_rate: int, progress: Progress | None = None
+) -> list[np.ndarray]:
+    """Return the vectors (n_i, d) of each of some waves (t_i,)."""
+    found = []
+    for done, wave in enumerate(waves, start=1):
+        found.append(embedder.embed(wave, sample_rate))
+        if progress is not None:
+            progress(done, len(waves))
+    return found
+
+
+def _at(wave: np.ndarray, sample_rate: int, wanted_hz: int, shortest: int) -> np.ndarray:
+    mono = resample(np.asarray(wave, np.float32), sample_rate, wanted_hz)
+    return np.pad(mono, (0, max(0, shortest - len(mono))))
+
+
+def _by_window(
+    function: Callable[[torch.Tensor, int], torch.Tensor], wave: np.ndarray, sample_rate: int, seconds: float
+) -> np.ndarray:
+    """Return a function of each of the equal parts of a wave that come nearest to ``seconds``."""
+    n = max(1, round(len(wave) / (seconds * sample_rate)))
+    parts = np.array_split(wave, n) if len(wave) else [np.zeros(1, np.float32)]
+    return np.concatenate([function(torch.from_numpy(p.copy())[None], sample_rate).cpu().numpy() for p in parts])
+
+
+def _digest(module: nn.Module) -> str:
+    """Return the first digits of the SHA-256 of a module's weights."""
+    sha = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        sha.update(name.encode())
+        buffer = io.BytesIO()
+        np.save(buffer, value.detach().float().cpu().numpy(), allow_pickle=False)
+        sha.update(buffer.getbuffer())
+    return sha.hexdigest()[:8]

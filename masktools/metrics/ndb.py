@@ -1,0 +1,59 @@
+"""Do two sets of vectors fill the same regions? The number of statistically different bins."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.cluster.vq import kmeans2
+from scipy.spatial.distance import cdist
+from scipy.special import rel_entr
+from scipy.stats import norm
+
+from masktools.errors import ParameterError
+from masktools.metrics.frechet import as_vectors
+
+__all__ = ["Ndb", "ndb"]
+
+
+class Ndb(NamedTuple):
+    """How many of k bins hold significantly more or fewer vectors, their share, and the divergence in nats."""
+
+    n_different: int
+    share: float
+    jensen_shannon: float
+
+
+def ndb(reference: np.ndarray, estimate: np.ndarray, k: int = 100, seed: int = 0, alpha: float = 0.05) -> Ndb:
+    """Return how differently two sets of vectors fill the k-means bins of the first; about alpha for equal ones.
+
+    Args:
+        reference: vectors (n, d), from which the bins are made; scaled by their standard deviation.
+        estimate: vectors (m, d).
+        k: bins.
+        seed: of the k-means.
+        alpha: level of the two-sided test of two proportions.
+
+    Raises:
+        ParameterError: Fewer vectors than bins, other dimensions, or values that are not finite.
+
+    Source: Richardson and Weiss, On GANs and GMMs (arXiv:1805.12462), section 3.1.
+    """
+    one, other = as_vectors(reference), as_vectors(estimate)
+    if one.shape[1] != other.shape[1]:
+        raise ParameterError(f"both sets must be of one dimension, got {one.shape[1]} and {other.shape[1]}")
+    if not 2 <= k <= len(one):
+        raise ParameterError(f"k must lie in 2..{len(one)}, the number of reference vectors, got {k}")
+    scale = one.std(axis=0)
+    scale[scale == 0] = 1.0
+    first, second = one / scale, other / scale
+    centres, labels = kmeans2(first, k, minit="++", rng=np.random.default_rng(seed), missing="warn")
+    counts = [np.bincount(x, minlength=k) for x in (labels, cdist(second, centres).argmin(axis=1))]
+    sizes = np.array([len(one), len(other)])
+    shares = np.stack(counts) / sizes[:, None]
+    pooled = np.sum(counts, axis=0) / sizes.sum()
+    error = np.sqrt(pooled * (1 - pooled) * (1 / sizes).sum())
+    with np.errstate(invalid="ignore", divide="ignore"):
+        score = np.where(error > 0, np.abs(shares[0] - shares[1]) / error, 0.0)
+    different = int((2 * norm.sf(score) < alpha).sum())
+    middle = shares.mean(axis=0)
+    divergence = 0.5 * sum(float(rel_entr(share, middle).sum()) for share in shares)
+    return Ndb(different, different / k, divergence)
