@@ -1,6 +1,10 @@
-"""Train what a recipe says; every key of it can be overridden, as in --trainer.max_steps 1000."""
+"""Train what a recipe says; every key of it can be overridden, as in --trainer.max_steps 1000.
+
+With --resume a run goes on from its newest checkpoint, and begins anew if it has none yet.
+"""
 
 import argparse
+import shlex
 from pathlib import Path
 
 from masktools.errors import ParameterError
@@ -11,17 +15,29 @@ HELP = "train what a recipe says"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the recipe; everything after it belongs to the recipe."""
+    """Add the recipe; everything after it belongs to the recipe, but for --resume."""
     parser.add_argument("recipe", type=Path, metavar="RECIPE.yaml", help="what to train, on what, and how")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, if there is one")
     parser.add_argument("overrides", nargs=argparse.REMAINDER, metavar="--KEY VALUE", help="keys to set otherwise")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Hand the recipe to the workshop."""
+    """Hand the recipe to the workshop, and show what the run came to."""
+    overrides = [word for word in args.overrides if word != "--resume"]
+    resume = args.resume or len(overrides) < len(args.overrides)
     try:
         from masktools.training.run import run_recipe
 
-        run_recipe(args.recipe, args.overrides)
+        report = run_recipe(args.recipe, overrides, resume)
     except ModuleNotFoundError as error:
-        raise ParameterError(f"training needs the package {error.name}: pip install 'masktools[train]'") from error
+        missing = f"the package {error.name}" if error.name else f"more packages ({' '.join(str(error).split())})"
+        raise ParameterError(f"training needs {missing}: pip install 'masktools[train]'") from error
+    if report is None:  # another process of the same run reports
+        return 0
+    print(report.to_text())
+    if not report.finished:
+        words = shlex.join(["masktools", "train", str(args.recipe), "--resume", *overrides])
+        print(f"  next        {words}")
+    elif report.checkpoint:
+        print(f"  next        masktools bundle {report.checkpoint} --base mini --card CARD.md -o MODEL")
     return 0

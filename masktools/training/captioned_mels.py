@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from masktools.errors import ParameterError
 from masktools.mel import DB_PER_NEPER, MelConfig, MelFrontEnd
-from masktools.training.data import AudioCache, read_manifest
+from masktools.training.audio_cache import AudioCache
+from masktools.training.long_mels import long_mel
+from masktools.training.sources import Row, read_manifest
 
 __all__ = ["Augmentation", "CaptionedMel", "captioned_mels", "mixed_mels", "training_crop"]
 
 _SILENCE = -1.0
-_WINDOW_FRAMES = 4096  # of the front end at a time
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ def captioned_mels(
     """
     if cache.sample_rate != config.sample_rate:
         raise ParameterError(f"the cache must be at {config.sample_rate} Hz, got {cache.sample_rate} Hz")
-    rows = {row["path"]: row for path in manifests for row in read_manifest(path, non_commercial=True)}
+    rows = {row.path: row for path in manifests for row in read_manifest(path, non_commercial=True)}
     lengths = [max(1, recording.n_samples // config.hop_length) for recording in cache.recordings]
     mels = _computed(cache, config, Path(folder), lengths, progress)
     found, start = [], 0
     for recording, n_frames in zip(cache.recordings, lengths, strict=True):
-        row = rows.get(recording.path, {})
-        measured, bandwidth_hz = row.get("measured") or "", float(row.get("bandwidth_hz") or 0.0)
-        tags = frozenset(filter(None, [*recording.labels.split(";"), *measured.split(";"), recording.kind]))
+        row = rows.get(recording.path, Row(recording.path))
+        bandwidth_hz = recording.bandwidth_hz or row.bandwidth_hz
+        tags = frozenset(filter(None, [*recording.labels.split(";"), *row.measured.split(";"), recording.kind]))
         mel = mels[start : start + n_frames]
         found.append(CaptionedMel(mel, tags, recording.caption, recording.kind, recording.split, bandwidth_hz))
         start += n_frames
@@ -107,33 +107,13 @@ def _computed(
     mels = np.lib.format.open_memmap(values, mode="w+", dtype=np.float16, shape=shape)
     start = 0
     for i, (recording, n_frames) in enumerate(zip(cache.recordings, lengths, strict=True)):
-        mels[start : start + n_frames] = _mel_of(front_end, cache.wave(recording), n_frames)
+        mels[start : start + n_frames] = long_mel(front_end, cache.wave(recording), n_frames)
         start += n_frames
         if progress is not None:
             progress(i + 1, len(lengths))
     mels.flush()
     done.write_text(key, encoding="utf-8")
     return mels
-
-
-@torch.no_grad()
-def _mel_of(front_end: MelFrontEnd, wave: np.ndarray, n_frames: int) -> np.ndarray:
-    hop, margin = front_end.config.hop_length, front_end.config.margin
-    shortest = max(n_frames * hop, margin + 1)
-    padded = torch.from_numpy(np.pad(wave, (0, max(0, shortest - len(wave)))))
-    step = _WINDOW_FRAMES * hop
-    if len(padded) <= 2 * step:
-        return front_end(padded[None])[0].T[:n_frames].numpy()
-    context = -(-margin // hop) * hop  # whole hops on either side, so that windows meet without a seam
-    parts = []
-    for start in range(0, n_frames * hop, step):
-        first = max(0, start - context)
-        piece = padded[first : min(len(padded), start + step + context)]
-        if len(piece) > margin:
-            mel = front_end(piece[None])[0].T
-            skipped = (start - first) // hop
-            parts.append(mel[skipped : skipped + _WINDOW_FRAMES])
-    return torch.cat(parts)[:n_frames].numpy()
 
 
 def training_crop(

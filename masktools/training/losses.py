@@ -1,4 +1,4 @@
-"""Losses of the parts: masked cross-entropy, short-time spectra, and the hinge game with a discriminator."""
+"""Losses of the parts: masked cross-entropy, the codebook's, short-time spectra, and the games with discriminators."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,20 @@ from torch import Tensor
 
 from masktools.shapes import FlatMask, FlatTokens, Logits
 
-__all__ = ["discriminator_hinge", "feature_matching", "generator_hinge", "masked_cross_entropy", "stft_loss"]
+__all__ = [
+    "codebook_loss",
+    "discriminator_hinge",
+    "discriminator_sliced",
+    "discriminator_squares",
+    "feature_distance",
+    "feature_matching",
+    "generator_hinge",
+    "generator_sliced",
+    "generator_squares",
+    "masked_cross_entropy",
+    "slope_loss",
+    "stft_loss",
+]
 
 
 def masked_cross_entropy(logits: Logits, tokens: FlatTokens, mask: FlatMask, smoothing: float = 0.1) -> Tensor:
@@ -17,6 +30,25 @@ def masked_cross_entropy(logits: Logits, tokens: FlatTokens, mask: FlatMask, smo
     Source: SpecMaskGIT (arXiv:2406.17672), section 3.2.
     """
     return F.cross_entropy(logits[mask].float(), tokens[mask], label_smoothing=smoothing)
+
+
+def codebook_loss(latents: Tensor, entries: Tensor, commitment: float = 0.25, legacy: bool = False) -> Tensor:
+    """Return what holds latents and their codebook entries, of one shape, together: each is drawn to the other.
+
+    The commitment, which draws the latents, is to be the weaker of the two, and ``commitment`` is its weight.
+
+    Differs: with ``legacy`` that weight is on the other term, as SpecVQGAN's code had it when it was trained.
+
+    Source: VQ-VAE (arXiv:1711.00937), Eq. 3.
+    """
+    of_latents, of_entries = F.mse_loss(latents, entries.detach()), F.mse_loss(entries, latents.detach())
+    return of_latents + commitment * of_entries if legacy else commitment * of_latents + of_entries
+
+
+def slope_loss(estimate: Tensor, reference: Tensor) -> Tensor:
+    """Return the L1 distance of the differences between neighbouring cells, in time and in frequency."""
+    along = [F.l1_loss(estimate.diff(dim=axis), reference.diff(dim=axis)) for axis in (1, 2)]
+    return torch.stack(along).mean()
 
 
 def stft_loss(estimate: Tensor, reference: Tensor, sizes: Sequence[int] = (512, 1024, 2048)) -> Tensor:
@@ -59,3 +91,53 @@ def feature_matching(real: Sequence[Tensor], generated: Sequence[Tensor]) -> Ten
         F.l1_loss(g.float(), r.detach().float()) / r.detach().float().abs().mean().clamp_min(1e-4) for r, g in pairs
     ]
     return torch.stack(distances).mean()
+
+
+def feature_distance(real: Sequence[Tensor], generated: Sequence[Tensor]) -> Tensor:
+    """Return the sum of the L1 distances of discriminator features.
+
+    Source: HiFi-GAN (arXiv:2010.05646), Eq. 5.
+    """
+    pairs = zip(real, generated, strict=True)
+    return torch.stack([F.l1_loss(g.float(), r.detach().float()) for r, g in pairs]).sum()
+
+
+def discriminator_squares(real: Sequence[Tensor], generated: Sequence[Tensor]) -> Tensor:
+    """Return the least-squares loss of a discriminator, the sum over its parts: real is 1, generated is 0.
+
+    Source: HiFi-GAN (arXiv:2010.05646), Eq. 1.
+    """
+    pairs = zip(real, generated, strict=True)
+    return torch.stack([(1 - r.float()).square().mean() + g.float().square().mean() for r, g in pairs]).sum()
+
+
+def generator_squares(generated: Sequence[Tensor]) -> Tensor:
+    """Return the least-squares loss of a generator, the sum over the discriminator's parts.
+
+    Source: HiFi-GAN (arXiv:2010.05646), Eq. 2.
+    """
+    return torch.stack([(1 - g.float()).square().mean() for g in generated]).sum()
+
+
+def discriminator_sliced(real: Sequence[Tensor], generated: Sequence[Tensor]) -> Tensor:
+    """Return the loss of a slicing adversarial discriminator, the sum over its parts.
+
+    Each logit is two stacked ones: the first moves everything but the direction of the last layer, by softened least
+    squares; the second moves the direction alone, to where real and generated are farthest apart.
+
+    Source: BigVSAN (arXiv:2309.02836), section 3.2.
+    """
+    losses = []
+    for (real_judged, real_aimed), (judged, aimed) in zip(real, generated, strict=True):
+        judging = F.softplus(1 - real_judged.float()).square().mean() + F.softplus(judged.float()).square().mean()
+        aiming = F.softplus(1 - real_aimed.float()).square().mean() - F.softplus(1 - aimed.float()).square().mean()
+        losses.append(judging + aiming)
+    return torch.stack(losses).sum()
+
+
+def generator_sliced(generated: Sequence[Tensor]) -> Tensor:
+    """Return the loss of a generator against a slicing adversarial discriminator, the sum over its parts.
+
+    Source: BigVSAN (arXiv:2309.02836), section 3.2.
+    """
+    return torch.stack([F.softplus(1 - g.float()).square().mean() for g in generated]).sum()

@@ -1,21 +1,31 @@
-"""What is masked in training: the ratio law of the paper, and the gaps and bands that restorers meet.
+"""What is masked in training: the ratio law of the paper, others beside it, and the gaps and bands that restorers meet.
+
+Everything here is a function of numbers between 0 and 1; where they come from is the business of ``draws``.
 
 Source: SpecMaskGIT (arXiv:2406.17672), section 3.2: the masked ratio is a truncated Gaussian, mean 0.55, on 0..1.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import pi
 
 import torch
+from scipy.special import betaincinv
 from torch import Tensor
 
-from masktools.errors import ParameterError
+from masktools.errors import ParameterError, unknown_name
+from masktools.training.draws import ClipDraws, Purpose
 
-__all__ = ["MaskingConfig", "draw_ratios", "gap_masks", "random_masks", "row_masks"]
+__all__ = ["RATIO_LAWS", "MaskingConfig", "draw_masks", "gap_masks", "random_masks", "ratios", "row_masks"]
 
 
 @dataclass(frozen=True)
 class MaskingConfig:
-    """Settings of the masks; the defaults are the paper's, whose standard deviation is MAGE's."""
+    """Settings of the masks; the defaults are the paper's, whose standard deviation is MAGE's.
+
+    The law of the ratios is one of ``RATIO_LAWS``: "gaussian" (mean, std, truncated to low..high), or over low..high
+    "uniform", "cosine" (MaskGIT's, many high ratios), "arccos" (fewer), "beta" (alpha, beta).
+    """
 
     mean: float = 0.55
     std: float = 0.25
@@ -24,44 +34,110 @@ class MaskingConfig:
     full_share: float = 0.0  # of clips masked whole, for the first steps of generation
     gap_share: float = 0.0  # of clips masked in whole columns
     row_share: float = 0.0  # of clips masked in their top rows
+    law: str = "gaussian"
+    alpha: float = 2.0  # of the law "beta"
+    beta: float = 2.0  # of the law "beta"
+    per_batch: bool = False  # one ratio for all clips of a step, as in MAGE
 
     def __post_init__(self) -> None:
         """Check every range."""
         if not 0 <= self.low < self.high <= 1:
             raise ParameterError(f"0 <= low < high <= 1 must hold, got {self.low:g} and {self.high:g}")
-        if self.std <= 0:
-            raise ParameterError(f"std must be positive, got {self.std:g}")
+        for name in ("std", "alpha", "beta"):
+            if getattr(self, name) <= 0:
+                raise ParameterError(f"{name} must be positive, got {getattr(self, name):g}")
         shares = (self.full_share, self.gap_share, self.row_share)
         if min(shares) < 0 or sum(shares) > 1:
             raise ParameterError(f"the shares must be positive and sum to at most 1, got {shares}")
+        if self.law not in RATIO_LAWS:
+            raise unknown_name("law of ratios", self.law, RATIO_LAWS)
 
 
-def draw_ratios(n_clips: int, config: MaskingConfig, generator: torch.Generator | None = None) -> Tensor:
-    """Return mask ratios (n_clips,) by the truncated Gaussian, through its inverse distribution function."""
-    normal = torch.distributions.Normal(config.mean, config.std)
-    low, high = (normal.cdf(torch.tensor(edge)) for edge in (config.low, config.high))
-    uniform = torch.rand(n_clips, generator=generator)
-    return normal.icdf(low + uniform * (high - low)).clamp(config.low, config.high)
+def _gaussian(uniform: Tensor, config: MaskingConfig) -> Tensor:
+    normal = torch.distributions.Normal(torch.tensor(config.mean, dtype=torch.float64), config.std)
+    low, high = (normal.cdf(torch.tensor(edge, dtype=torch.float64)) for edge in (config.low, config.high))
+    return normal.icdf(low + uniform * (high - low))
 
 
-def random_masks(ratios: Tensor, n_tokens: int, generator: torch.Generator | None = None) -> Tensor:
-    """Return masks (b, n) with exactly clamp(ceil(ratio * n), 1, n) random positions each."""
-    counts = (ratios * n_tokens).ceil().clamp(1, n_tokens).long()
-    ranks = torch.rand(len(ratios), n_tokens, generator=generator).argsort(dim=1).argsort(dim=1)
+def _beta(uniform: Tensor, config: MaskingConfig) -> Tensor:
+    return _stretched(torch.from_numpy(betaincinv(config.alpha, config.beta, uniform.numpy())), config)
+
+
+def _stretched(share: Tensor, config: MaskingConfig) -> Tensor:
+    return config.low + share * (config.high - config.low)
+
+
+RATIO_LAWS: Mapping[str, Callable[[Tensor, MaskingConfig], Tensor]] = {
+    "gaussian": _gaussian,
+    "uniform": _stretched,
+    "cosine": lambda uniform, config: _stretched((uniform * pi / 2).cos(), config),
+    "arccos": lambda uniform, config: _stretched(uniform.arccos() * 2 / pi, config),
+    "beta": _beta,
+}
+"""The laws of masked ratios by name: inverse distribution functions, numbers in 0..1 -> ratios.
+
+Source: MaskGIT (arXiv:2202.04200), section 3.3 (cosine); AutoNAT (arXiv:2406.05478), section 4 (beta).
+"""
+
+
+def ratios(uniform: Tensor, config: MaskingConfig) -> Tensor:
+    """Return the mask ratios (b,) of numbers (b,) between 0 and 1."""
+    return RATIO_LAWS[config.law](uniform.double(), config).clamp(config.low, config.high)
+
+
+def random_masks(ratio: Tensor, noise: Tensor) -> Tensor:
+    """Return masks (b, n) with exactly clamp(ceil(ratio * n), 1, n) positions each: those of the least noise (b, n)."""
+    n_tokens = noise.shape[1]
+    counts = (ratio * n_tokens).ceil().clamp(1, n_tokens).long()
+    ranks = noise.argsort(dim=1).argsort(dim=1)
     return ranks < counts[:, None]
 
 
-def gap_masks(n_clips: int, n_rows: int, n_cols: int, generator: torch.Generator | None = None) -> Tensor:
-    """Return masks (b, r, w) of one gap of whole columns each, 1 column to half the clip."""
-    lengths = 1 + (torch.rand(n_clips, generator=generator).square() * (n_cols // 2)).long()
-    starts = (torch.rand(n_clips, generator=generator) * (n_cols - lengths + 1)).long()
+def gap_masks(uniform: Tensor, n_rows: int, n_cols: int) -> Tensor:
+    """Return masks (b, r, w) of one gap of whole columns each, 1 column to half the clip, by numbers (b, 2)."""
+    lengths = 1 + (uniform[:, 0].square() * (n_cols // 2)).long()
+    starts = (uniform[:, 1] * (n_cols - lengths + 1)).long()
     columns = torch.arange(n_cols)
     inside = (columns >= starts[:, None]) & (columns < (starts + lengths)[:, None])
     return inside[:, None].expand(-1, n_rows, -1)
 
 
-def row_masks(n_clips: int, n_rows: int, n_cols: int, generator: torch.Generator | None = None) -> Tensor:
-    """Return masks (b, r, w) of the top 1 to n_rows - 1 rows each."""
-    n_known = torch.randint(1, n_rows, (n_clips,), generator=generator)
-    inside = torch.arange(n_rows) >= n_known[:, None]
+def row_masks(uniform: Tensor, n_rows: int, n_cols: int) -> Tensor:
+    """Return masks (b, r, w) of the top 1 to n_rows - 1 rows each, by numbers (b, 1); of one row all of it."""
+    n_known = 1 + (uniform * (n_rows - 1)).long() if n_rows > 1 else torch.zeros_like(uniform, dtype=torch.long)
+    inside = torch.arange(n_rows) >= n_known
     return inside[:, :, None].expand(-1, -1, n_cols)
+
+
+def draw_masks(
+    draws: ClipDraws,
+    n_rows: int,
+    n_cols: int,
+    config: MaskingConfig,
+    full_band: Tensor | None = None,
+    ratio: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return masks (b, r, w), and which clips (b,) are to be erased before they are tokenised.
+
+    Args:
+        draws: The random numbers of the clips.
+        n_rows: Rows of tokens.
+        n_cols: Columns of tokens.
+        config: What is masked how often.
+        full_band: (b,) bool, all if not given. Top rows are masked only in clips that reach up there: a recording
+            without a band above its cutoff would teach that there is none.
+        ratio: (b,), where it is not drawn for each clip.
+    """
+    drawn = ratios(draws.uniform(Purpose.RATIO)[:, 0], config) if ratio is None else ratio
+    flat = random_masks(drawn, draws.uniform(Purpose.SLOTS, n_rows * n_cols))
+    masks = flat.unflatten(1, (n_cols, n_rows)).transpose(1, 2)
+    kind = draws.uniform(Purpose.KIND)[:, :, None]
+    edges = torch.tensor([config.full_share, config.gap_share, config.row_share]).cumsum(0)
+    by_gap = (kind >= edges[0]) & (kind < edges[1])
+    by_rows = (kind >= edges[1]) & (kind < edges[2])
+    if full_band is not None:
+        by_rows = by_rows & full_band.to(by_rows.device)[:, None, None]
+    masks = torch.where(by_rows, row_masks(draws.uniform(Purpose.ROWS), n_rows, n_cols), masks)
+    masks = torch.where(by_gap, gap_masks(draws.uniform(Purpose.GAP, 2), n_rows, n_cols), masks)
+    masks = masks | (kind < edges[0])
+    return masks, (by_gap | by_rows).flatten()

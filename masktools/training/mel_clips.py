@@ -6,24 +6,24 @@ matters as augmentation: any start, any gain, any erased cell.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
 from masktools.conditioning.joint import JointEncoder
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
+from masktools.training.audio_cache import AudioCache
 from masktools.training.captioned_mels import CaptionedMel, captioned_mels, mixed_mels
 from masktools.training.checkpoints import load_joint_encoder
-from masktools.training.data import AudioCache, Batch
+from masktools.training.stream_data import StreamData
+from masktools.training.streams import FULL_BAND_HZ, Batch, Stream, StreamLoader, drawn_index
 
 __all__ = ["MelClipData", "MelClipStream", "sound_embeddings"]
 
-FULL_BAND_HZ = 10_000.0
 MIXED_BELOW_DB = (6.0, 18.0)  # how much quieter the second clip of a mixture is
 _SILENCE = -1.0
 
@@ -37,8 +37,8 @@ def sound_embeddings(encoder: JointEncoder, mel: np.ndarray, n_frames: int) -> n
         return np.concatenate([encoder.encode_mel(part).numpy() for part in parts])
 
 
-class MelClipStream(IterableDataset[Batch]):
-    """Endless random clips of ``n_frames``: ``mel`` (f, m), ``condition`` (d,) of its sound, ``caption``, ``full_band``.
+class MelClipStream(Stream):
+    """Endless random clips: ``mel`` (f, n_frames), ``condition`` (d,) of their sound, ``caption``, ``full_band``.
 
     A recording shorter than the clip is followed by others of the same tags, with short silences between. A share
     of the clips is mixed with a quieter one, which their condition does not tell of. ``full_band`` says whether a
@@ -56,18 +56,18 @@ class MelClipStream(IterableDataset[Batch]):
         mix_share: float = 0.0,
         span_db: float = 100.0,
     ) -> None:
-        super().__init__()
+        super().__init__(seed)
         if not recordings:
             raise ParameterError("there are no recordings to draw clips from")
         self.recordings, self.embeddings, self.n_frames = recordings, embeddings, n_frames
-        self.seed, self.gain_share, self.mix_share = seed, gain_share, mix_share
+        self.gain_share, self.mix_share = gain_share, mix_share
         self.span_db = span_db  # of the mel spectrogram's unit, -1 to 1
         self.alike: dict[frozenset[str], list[int]] = defaultdict(list)
         for index, recording in enumerate(recordings):
             self.alike[recording.tags].append(index)
         lengths = np.array([min(max(len(r.mel), 80), 3440) for r in recordings], float)
         weights = lengths * [(kind_weights or {}).get(r.kind, 1.0) for r in recordings]
-        self.shares = weights / weights.sum()
+        self._cumulative = np.cumsum(weights)
 
     def _assembled(self, first: int, rng: np.random.Generator) -> np.ndarray:
         clip = np.full((self.n_frames, self.recordings[first].mel.shape[1]), _SILENCE, np.float32)
@@ -81,7 +81,7 @@ class MelClipStream(IterableDataset[Batch]):
 
     def _drawn(self, rng: np.random.Generator) -> tuple[np.ndarray, int, int]:
         """Return a clip (m, f), of which recording it is, and at which frame of it it starts."""
-        index = int(rng.choice(len(self.recordings), p=self.shares))
+        index = drawn_index(self._cumulative, rng)
         mel, start = self.recordings[index].mel, 0
         if len(mel) < self.n_frames:
             return self._assembled(index, rng), index, start
@@ -92,30 +92,28 @@ class MelClipStream(IterableDataset[Batch]):
         bandwidth_hz = self.recordings[index].bandwidth_hz
         return bandwidth_hz == 0 or bandwidth_hz >= FULL_BAND_HZ
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield clips for ever; they depend on the seed, the worker and nothing else."""
-        worker = torch.utils.data.get_worker_info()
-        rng = np.random.default_rng((self.seed, worker.id if worker else 0))
-        while True:
-            clip, index, start = self._drawn(rng)
-            full_band = self._is_full_band(index)
-            if rng.random() < self.mix_share:
-                other, second, _ = self._drawn(rng)
-                below_db = rng.uniform(*MIXED_BELOW_DB)
-                clip = mixed_mels(clip, other - 2.0 * below_db / self.span_db, self.span_db)
-                full_band = full_band and self._is_full_band(second)
-            stretch = min(round(2 * start / self.n_frames), len(self.embeddings[index]) - 1)
-            gain = rng.uniform(-self.gain_share, self.gain_share)
-            louder = np.where(clip <= _SILENCE, _SILENCE, clip + gain).clip(-1.0, 1.0)
-            yield {
-                "mel": torch.from_numpy(np.ascontiguousarray(louder.T, np.float32)),
-                "condition": torch.from_numpy(self.embeddings[index][stretch]),
-                "caption": self.recordings[index].caption or "sound",
-                "full_band": full_band,
-            }
+    def sample(self, index: int) -> Batch:
+        """Return clip ``index``."""
+        rng = np.random.default_rng((self.seed, index))
+        clip, number, start = self._drawn(rng)
+        full_band = self._is_full_band(number)
+        if rng.random() < self.mix_share:
+            other, second, _ = self._drawn(rng)
+            below_db = rng.uniform(*MIXED_BELOW_DB)
+            clip = mixed_mels(clip, other - 2.0 * below_db / self.span_db, self.span_db)
+            full_band = full_band and self._is_full_band(second)
+        stretch = min(round(2 * start / self.n_frames), len(self.embeddings[number]) - 1)
+        gain = rng.uniform(-self.gain_share, self.gain_share)
+        louder = np.where(clip <= _SILENCE, _SILENCE, clip + gain).clip(-1.0, 1.0)
+        return {
+            "mel": torch.from_numpy(np.ascontiguousarray(louder.T, np.float32)),
+            "condition": torch.from_numpy(self.embeddings[number][stretch]),
+            "caption": self.recordings[number].caption or "sound",
+            "full_band": full_band,
+        }
 
 
-class MelClipData(pl.LightningDataModule):
+class MelClipData(StreamData):
     """Random training clips and fixed validation clips of a cache, for the transformer."""
 
     def __init__(
@@ -165,7 +163,7 @@ class MelClipData(pl.LightningDataModule):
             raise ParameterError(f"no recording of split 'valid' lasts {own['n_frames']} frames")
         self.valid = long_enough[:: max(1, len(long_enough) // own["n_valid_clips"])][: own["n_valid_clips"]]
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> StreamLoader:
         """Return the endless training batches."""
         own = self.hparams
         recordings, embeddings = zip(*self.train, strict=True)
@@ -179,7 +177,7 @@ class MelClipData(pl.LightningDataModule):
             own["mix_share"],
             self.mel.db_max - self.mel.db_min,
         )
-        return DataLoader(stream, own["batch_size"])
+        return self.stream_loader(stream, own["batch_size"])
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the fixed validation batches: the beginning of each recording."""

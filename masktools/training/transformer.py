@@ -1,59 +1,42 @@
-"""Training of the masked transformer: predict the masked tokens of clips that are tokenised as they come.
+"""Training of the masked transformer: predict the masked tokens of clips, tokenised before or as they come.
 
 Random masks follow the paper. Gaps in time and missing top rows, where a recipe asks for them, are trained as
-they are met in use: their mel cells are erased before the tokenizer sees the clip, so that the known tokens
-are those of damaged audio, while the targets are those of the clean clip.
+they are met in use where clips come as mel spectrograms: their cells are erased before the tokenizer sees the clip,
+so that the known tokens are those of damaged audio, while the targets are those of the clean clip.
 """
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
-from masktools.conditioning.joint import JointEncoder
+from masktools.conditioning import Conditioner
+from masktools.errors import MasktoolsError, ParameterError
 from masktools.mel import MelConfig
-from masktools.shapes import flatten
-from masktools.tokenizer import LocalTokenizer
-from masktools.training.checkpoints import load_joint_encoder, load_local_tokenizer
+from masktools.tokenizer import LocalTokenizer, SpecVqgan
+from masktools.training.checkpoints import load_conditioner, load_tokenizer, network_state
+from masktools.training.code_geometry import embeddings_from_codes
 from masktools.training.data import Batch
-from masktools.training.losses import masked_cross_entropy
-from masktools.training.masking import MaskingConfig, draw_ratios, gap_masks, random_masks, row_masks
-from masktools.training.part import PartTraining
+from masktools.training.draws import ClipDraws, Purpose, step_draws
+from masktools.training.masking import MaskingConfig, draw_masks, ratios
 from masktools.training.schedules import warmup_cosine
+from masktools.training.validation import TransformerValidation
 from masktools.transformer import MaskedTransformer, TransformerConfig
 
-__all__ = ["TransformerTraining", "draw_masks"]
+__all__ = ["TransformerTraining"]
+
+_SILENCE = -1.0
+_CHECKED_EVERY = 50  # steps: to look at the loss, one must wait for the device
 
 
-def draw_masks(
-    n_clips: int,
-    n_rows: int,
-    n_cols: int,
-    config: MaskingConfig,
-    generator: torch.Generator | None = None,
-    full_band: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Return masks (b, r, w), and which clips (b,) are to be erased before they are tokenised.
+class TransformerTraining(TransformerValidation):
+    """Cross-entropy on masked tokens, condition dropped for some clips; AdamW, warm-up and cosine.
 
-    Top rows are masked only in clips that reach up there (``full_band`` (b,) bool, all if not said): a recording
-    without a band above its cutoff would teach that there is none.
-    """
-    flat = random_masks(draw_ratios(n_clips, config, generator), n_rows * n_cols, generator)
-    masks = flat.unflatten(1, (n_cols, n_rows)).transpose(1, 2)
-    draw = torch.rand(n_clips, generator=generator)[:, None, None]
-    edges = torch.tensor([config.full_share, config.gap_share, config.row_share]).cumsum(0)
-    gaps, rows = gap_masks(n_clips, n_rows, n_cols, generator), row_masks(n_clips, n_rows, n_cols, generator)
-    by_rows = (draw >= edges[1]) & (draw < edges[2])
-    if full_band is not None:
-        by_rows = by_rows & full_band.to(by_rows.device)[:, None, None]
-    by_gap = (draw >= edges[0]) & (draw < edges[1])
-    masks = torch.where(by_rows, rows, masks)
-    masks = torch.where(by_gap, gaps, masks)
-    masks = masks | (draw < edges[0])
-    erased = by_gap | by_rows
-    return masks, erased.flatten()
+    Batches hold ``tokens`` (b, r, w), or ``mel`` (b, f, m) that the frozen tokenizer turns into tokens; ``condition``
+    (b, d), left out for training without; ``caption`` where a share of conditions comes from texts; ``full_band``
+    (b,) where top rows are masked; and ``index`` (b,), the number of each clip among all that the run draws, from
+    which its masks follow. Without it, it is taken that the ranks deal out the clips of a step in turn.
 
-
-class TransformerTraining(PartTraining):
-    """Cross-entropy on masked tokens of mel clips, condition dropped for some; AdamW, warm-up and cosine.
+    The loss of a step is the mean over all masked tokens of all its batches on all ranks.
 
     Source: SpecMaskGIT (arXiv:2406.17672), sections 3.2 and 4.1; MAGE (arXiv:2211.09117) for the optimiser.
     """
@@ -63,8 +46,8 @@ class TransformerTraining(PartTraining):
 
     def __init__(
         self,
-        tokenizer_checkpoint: str,
-        conditioner: str,
+        tokenizer_checkpoint: str | None = None,
+        conditioner: str | None = None,
         transformer: TransformerConfig = TransformerConfig(),
         mel: MelConfig = MelConfig(),
         masking: MaskingConfig = MaskingConfig(),
@@ -72,31 +55,63 @@ class TransformerTraining(PartTraining):
         n_warmup: int = 16_000,
         learning_rate: float = 4.375e-4,
         weight_decay: float = 0.05,
+        label_smoothing: float = 0.1,
         condition_drop: float = 0.1,
         text_share: float = 0.0,
         short_share: float = 0.0,
+        start_checkpoint: str | None = None,
+        start_from_codes: bool = False,
+        seed: int = 0,
+        compile: bool = False,
     ) -> None:
         super().__init__(mel)
         self.save_hyperparameters(ignore=["transformer", "mel", "masking"])
+        if text_share > 0 and conditioner is None:
+            raise ParameterError(f"text_share needs a conditioner that reads captions, got {text_share:g} and none")
         self.masking = masking
         self.net = MaskedTransformer(transformer)
+        if start_checkpoint:
+            self._start_from(start_checkpoint)
         # Frozen parts stay out of the module's state: a checkpoint holds what is trained, and nothing else.
-        self._frozen = (load_local_tokenizer(tokenizer_checkpoint), load_joint_encoder(conditioner))
+        self._frozen = (
+            load_tokenizer(tokenizer_checkpoint) if tokenizer_checkpoint else None,
+            load_conditioner(conditioner) if conditioner else None,
+        )
+        if start_from_codes and not start_checkpoint:
+            self._place_embeddings(seed)
+        self._sums = torch.zeros(3)  # loss, masked tokens and right ones since the last step of the optimiser
+
+    def _start_from(self, checkpoint: str) -> None:
+        try:
+            self.net.load_state_dict(network_state(checkpoint))
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ParameterError(f"start_checkpoint must be of the recipe's transformer: {reason}") from error
+
+    @torch.no_grad()
+    def _place_embeddings(self, seed: int) -> None:
+        if self.tokenizer is None:
+            raise ParameterError("start_from_codes needs the codebook of a tokenizer: give tokenizer_checkpoint")
+        embedding = self.net.token_embedding.weight
+        embedding.copy_(embeddings_from_codes(self.tokenizer.codebook.weight, embedding.shape[1], seed))
 
     @property
-    def tokenizer(self) -> LocalTokenizer:
-        """The frozen tokenizer."""
+    def tokenizer(self) -> LocalTokenizer | SpecVqgan | None:
+        """The frozen tokenizer, None where clips come as tokens."""
         return self._frozen[0]
 
     @property
-    def conditioner(self) -> JointEncoder:
-        """The frozen text-audio encoder."""
+    def conditioner(self) -> Conditioner | None:
+        """The frozen encoder of conditions, None where they come with the clips."""
         return self._frozen[1]
 
     def on_fit_start(self) -> None:
-        """Bring the frozen parts to the device."""
+        """Bring the frozen parts to the device, and compile where that is wanted."""
         for part in self._frozen:
-            part.to(self.device)
+            if part is not None:
+                part.to(self.device)
+        if self.hparams["compile"]:
+            self.net.compile()
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW, without decay on vectors."""
@@ -110,60 +125,115 @@ class TransformerTraining(PartTraining):
         schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    @torch.no_grad()
-    def _conditions(self, batch: Batch) -> Tensor:
-        """Return the condition of each clip: of its sound, or for a share of the batch of its caption."""
-        of_audio = batch["condition"].float()
-        if not self.hparams["text_share"]:
-            return of_audio
-        of_text = self.conditioner.embed_text(list(batch["caption"])).to(of_audio)
-        by_text = torch.rand(len(of_audio), 1, device=of_audio.device) < self.hparams["text_share"]
-        return torch.where(by_text, of_text, of_audio)
+    def clip_tokens(self, batch: Batch, n_cols: int | None = None) -> Tensor:
+        """Return the tokens (b, r, w) of a batch, of its first ``n_cols`` columns, by default all that are read.
+
+        Raises:
+            ParameterError: Tokens of another grid or codebook, or mels without a tokenizer.
+        """
+        width = n_cols or self.net.config.n_cols
+        if "tokens" in batch:
+            tokens = batch["tokens"].long()[:, :, :width]
+            self._check(tokens)
+            return tokens
+        return self._encode(batch["mel"], width)
 
     @torch.no_grad()
-    def _tokens(self, mel: Tensor, masks: Tensor, erased: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the tokens (b, r, w) of the clean clips, and of the clips with what is to be erased erased."""
-        tokens = self.tokenizer.encode(mel)
+    def _encode(self, mel: Tensor, n_cols: int, erased: Tensor | None = None) -> Tensor:
+        tokenizer = self.tokenizer
+        if tokenizer is None:
+            raise ParameterError("clips that come as mel spectrograms need a tokenizer: give tokenizer_checkpoint")
+        patch = tokenizer.patch
+        cells = mel.float()[:, :, : patch * n_cols]
+        if erased is not None:
+            cells = cells.masked_fill(erased.repeat_interleave(patch, 1).repeat_interleave(patch, 2), _SILENCE)
+        return tokenizer.encode(cells)
+
+    def _check(self, tokens: Tensor) -> None:
+        config = self.net.config
+        if tokens.shape[1] != config.n_rows:
+            raise ParameterError(f"tokens must have {config.n_rows} rows, got {tokens.shape[1]}")
+        if not self.trainer.global_step and int(tokens.max()) >= config.n_codes:  # once: it waits for the device
+            raise ParameterError(f"tokens must be below n_codes {config.n_codes}, got {int(tokens.max())}")
+
+    def given_tokens(self, batch: Batch, tokens: Tensor, masks: Tensor, erased: Tensor) -> Tensor:
+        """Return the tokens that the network is shown: those of erased clips are tokenised again, damaged."""
+        if "mel" not in batch or not erased.any():
+            return tokens
         given = tokens.clone()
-        if erased.any():
-            cells = masks[erased].repeat_interleave(16, 1).repeat_interleave(16, 2)
-            given[erased] = self.tokenizer.encode(mel[erased].masked_fill(cells, -1.0))
-        return tokens, given
+        given[erased] = self._encode(batch["mel"][erased], tokens.shape[2], masks[erased])
+        return given
 
-    def _loss(self, batch: Batch, masks: Tensor, erased: Tensor, condition: Tensor, use: Tensor) -> Tensor:
-        mel = batch["mel"].float()[:, :, : 16 * masks.shape[2]]
-        tokens, given = self._tokens(mel, masks, erased)
-        logits = self.net.logits(flatten(given), flatten(masks), condition, use)
-        return masked_cross_entropy(logits, flatten(tokens), flatten(masks))
+    def _conditions(self, batch: Batch, draws: ClipDraws) -> tuple[Tensor, Tensor]:
+        """Return the conditions (b, d), of sounds or for a share of captions, and which clips (b,) keep theirs."""
+        if "condition" not in batch:
+            nothing = torch.zeros(len(draws), self.net.config.condition_dim, device=self.device)
+            return nothing, torch.zeros(len(draws), dtype=torch.bool, device=self.device)
+        conditions = batch["condition"].float()
+        if self.conditioner is not None and self.hparams["text_share"]:
+            of_text = self.conditioner.embed_text(list(batch["caption"])).to(conditions)
+            by_text = (draws.uniform(Purpose.TEXT) < self.hparams["text_share"]).to(self.device)
+            conditions = torch.where(by_text, of_text, conditions)
+        return conditions, (draws.uniform(Purpose.DROP)[:, 0] >= self.hparams["condition_drop"]).to(self.device)
+
+    def _draws(self, batch: Batch, n_clips: int) -> ClipDraws:
+        index = batch.get("index")
+        if index is None:
+            world = self.trainer.world_size
+            first = self.trainer.fit_loop.total_batch_idx * n_clips * world + self.global_rank
+            index = range(first, first + n_clips * world, world)
+        return ClipDraws(self.hparams["seed"], index)
+
+    def _n_cols(self, batch: Batch, of_step: ClipDraws) -> int:
+        """Return how many columns are read at this step: all, or for a share of steps a part of them."""
+        given = batch["tokens"].shape[2] if "tokens" in batch else batch["mel"].shape[2] // self._patch
+        longest = min(self.net.config.n_cols, given)
+        choice, length = of_step.uniform(Purpose.LENGTH, 2)[0].tolist()
+        return 1 + int(length * longest) if choice < self.hparams["short_share"] else longest
+
+    @property
+    def _patch(self) -> int:
+        return 16 if self.tokenizer is None else self.tokenizer.patch
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch."""
-        mel, config = batch["mel"], self.net.config
-        n_cols = config.n_cols
-        if torch.rand(()) < self.hparams["short_share"]:
-            n_cols = int(torch.randint(1, n_cols + 1, ()))
-        masks, erased = draw_masks(
-            len(mel), config.n_rows, n_cols, self.masking, full_band=batch.get("full_band")
-        )
-        masks, erased = masks.to(mel.device), erased.to(mel.device)
-        use = torch.rand(len(mel), device=mel.device) >= self.hparams["condition_drop"]
-        loss = self._loss(batch, masks, erased, self._conditions(batch), use)
-        self.log("loss", loss, prog_bar=True)
-        return loss
+        """Return the loss of a batch, the sum over its masked tokens; ``on_before_optimizer_step`` makes it a mean."""
+        config = self.net.config
+        of_step = step_draws(self.hparams["seed"], self.trainer.global_step)
+        tokens = self.clip_tokens(batch, self._n_cols(batch, of_step))
+        draws = self._draws(batch, len(tokens))
+        ratio = None
+        if self.masking.per_batch:
+            ratio = ratios(of_step.uniform(Purpose.RATIO)[:, 0].expand(len(tokens)), self.masking)
+        masks, erased = draw_masks(draws, config.n_rows, tokens.shape[2], self.masking, batch.get("full_band"), ratio)
+        masks, erased = masks.to(self.device), erased.to(self.device)
+        condition, use = self._conditions(batch, draws)
+        scores = self.scores(self.given_tokens(batch, tokens, masks, erased), tokens, masks, condition, use)
+        n_masked = scores.loss.new_tensor(scores.n_masked)
+        total = scores.loss * n_masked
+        seen = torch.stack([total.detach(), n_masked, scores.accuracy * n_masked])
+        self._sums = self._sums.to(seen) + seen
+        # Lightning divides by the number of accumulated batches; the sum is what on_before_optimizer_step expects.
+        return total * (self.trainer.accumulate_grad_batches / config.n_tokens)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log the loss at fixed masks: by ratio, of a gap, of the top rows; and how much a condition helps."""
-        config, mel = self.net.config, batch["mel"]
-        generator = torch.Generator().manual_seed(batch_idx)
-        shape = (len(mel), config.n_rows, config.n_cols)
-        condition = batch["condition"].float()
-        nobody = torch.zeros(len(mel), dtype=torch.bool, device=mel.device)
-        for name, ratio in (("25", 0.25), ("50", 0.5), ("75", 0.75), ("full", 1.0)):
-            flat = random_masks(torch.full((len(mel),), ratio), config.n_tokens, generator)
-            masks = flat.unflatten(1, (config.n_cols, config.n_rows)).transpose(1, 2).to(mel.device)
-            self.log(f"valid_{name}", self._loss(batch, masks, nobody, condition, nobody), prog_bar=name != "75")
-        self.log("valid_full_conditioned", self._loss(batch, masks, nobody, condition, ~nobody), prog_bar=True)
-        for name, masks in (("gap", gap_masks(*shape, generator)), ("rows", row_masks(*shape, generator))):
-            self.log(
-                f"valid_{name}", self._loss(batch, masks.to(mel.device), ~nobody, condition, nobody), prog_bar=True
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Make the gradients those of the mean over all masked tokens of the step, on all ranks.
+
+        Raises:
+            MasktoolsError: The loss is not a finite number.
+        """
+        total, count, right = self.trainer.strategy.reduce(self._sums, reduce_op="sum")
+        self._sums = torch.zeros_like(self._sums)
+        # Ranks were averaged, and the loss was divided by the tokens of a clip to keep it small.
+        factor = self.trainer.world_size * self.net.config.n_tokens / count
+        for parameter in self.net.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(factor)
+        step = self.trainer.global_step
+        if step % _CHECKED_EVERY == 0 and not total.isfinite():
+            raise MasktoolsError(
+                f"the loss must be finite, got {float(total)} at step {step}: go on from an earlier checkpoint with a "
+                "lower learning_rate, or with --trainer.precision 32"
             )
+        self.log("loss", total / count, prog_bar=True)
+        self.log("accuracy", right / count)
+        self.log("learning_rate", optimizer.param_groups[0]["lr"])

@@ -1,39 +1,94 @@
-"""Training of a vocoder: spectral losses first, then the hinge game of Vocos with period and resolution judges.
+"""Training of a vocoder: spectral losses, and a game with judges of waves.
 
-Source: Vocos (arXiv:2306.00814), section 3.3; HiFi-GAN (arXiv:2010.05646) for the mel term and feature matching.
+Source: HiFi-GAN (arXiv:2010.05646), section 2.4; BigVGAN (arXiv:2206.04658), section 3; BigVSAN (arXiv:2309.02836),
+section 3; Vocos (arXiv:2306.00814), section 3.3.
 """
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from masktools.mel import MelConfig
-from masktools.training.checkpoints import load_local_tokenizer, network_state
+from masktools.errors import ParameterError, unknown_name
+from masktools.mel import MelConfig, MelFrontEnd
+from masktools.training.adversarial import AdversarialTraining, OptimiserConfig
+from masktools.training.checkpoints import load_tokenizer, network_state
 from masktools.training.data import Batch
-from masktools.training.discriminators import WaveDiscriminator
-from masktools.training.losses import discriminator_hinge, feature_matching, generator_hinge, stft_loss
-from masktools.training.part import PartTraining
-from masktools.training.schedules import warmup_cosine
-from masktools.vocoder.light import LightVocoder, LightVocoderConfig
+from masktools.training.discriminators import JudgesConfig, WaveDiscriminator, normalise_directions
+from masktools.training.games import GAMES
+from masktools.training.kinds import config_of
+from masktools.training.losses import stft_loss
+from masktools.training.weight_norms import add_plain_weights, normalise_weights, remove_plain_weights
+from masktools.vocoder import VOCODERS, BigvganConfig, HifiganConfig, LightVocoderConfig
 
-__all__ = ["VocoderTraining"]
+__all__ = ["MEL_SCALES", "TRAINABLE", "VocoderTraining", "WaveGameConfig"]
+
+TRAINABLE = {kind: VOCODERS[kind] for kind in ("light", "hifigan", "bigvgan")}
+MEL_SCALES = ("unit", "log")
+_OPTIMISER = OptimiserConfig(betas=(0.8, 0.9), final=0.04)
 
 
-class VocoderTraining(PartTraining):
-    """Spectral losses for ``n_spectral`` steps, then the judges join; all on random crops of real audio.
+@dataclass(frozen=True)
+class WaveGameConfig:
+    """Which judges a vocoder meets and by which rules; the defaults are those of the light vocoder.
+
+    HiFi-GAN plays with the judges ``hifigan`` by the rules ``least_squares``, BigVGAN with ``bigvgan`` by
+    ``least_squares``, BigVSAN with ``bigvgan`` by ``san``. Its mel spectrograms are compared on a ``unit`` scale, as
+    the vocoder reads them, or as published on a ``log`` scale, of the full band and without clipping.
+    """
+
+    judges: str = "light"
+    rules: str = "hinge"
+    scale_width: int | None = None  # of the judges of scales; None: as published
+    mel_scale: str = "unit"
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        if self.rules not in GAMES:
+            raise unknown_name("rules of the game", self.rules, GAMES)
+        if self.mel_scale not in MEL_SCALES:
+            raise unknown_name("mel scale", self.mel_scale, MEL_SCALES)
+        JudgesConfig(self.judges, scale_width=self.scale_width)
+
+
+class VocoderTraining(AdversarialTraining):
+    """Spectral losses for ``n_spectral`` rounds, then the judges join; all on random crops of real audio.
 
     With a tokenizer, a share of the clips is rendered from the mel that the tokenizer gives back, against the real
     wave: what the vocoder meets in use.
+
+    Args:
+        vocoder: its settings, or those that differ from the defaults of its kind.
+        mel: settings of the mel front end.
+        n_steps: rounds; ``max_steps`` of the recipe is twice as many.
+        n_spectral: rounds without judges.
+        learning_rate: the highest, of both players.
+        n_warmup: rounds in which the rate rises.
+        mel_weight: of the L1 distance of mel spectrograms.
+        stft_weight: of the distance of short-time spectra.
+        adversarial_weight: of the game.
+        feature_weight: of the distance of the judges' features.
+        periods: of the judges of periods, in samples.
+        period_widths: their channels; None for those of the kind of judges.
+        resolution_width: channels of the judges of resolutions; None for those of the kind of judges.
+        tokenizer_checkpoint: a trained tokenizer.
+        reconstructed_share: of the clips that come through the tokenizer, in [0, 1].
+        start_checkpoint: a trained vocoder to start from.
+        kind: ``light``, ``hifigan`` or ``bigvgan``.
+        game: judges and rules.
+        optimiser: how both players learn.
+        normalised: whether the vocoder is trained with weight normalisation; it is always kept without.
+        compile: whether the vocoder is compiled; its judges, plain convolutions of many shapes, would gain nothing.
     """
 
     part, kind = "vocoder", "light"
-    net: LightVocoder
+    judge: WaveDiscriminator
 
     def __init__(
         self,
-        vocoder: LightVocoderConfig = LightVocoderConfig(),
+        vocoder: dict[str, Any] | LightVocoderConfig | HifiganConfig | BigvganConfig | None = None,
         mel: MelConfig = MelConfig(),
         n_steps: int = 100_000,
         n_spectral: int = 4_000,
@@ -44,26 +99,49 @@ class VocoderTraining(PartTraining):
         adversarial_weight: float = 1.0,
         feature_weight: float = 2.0,
         periods: tuple[int, ...] = (2, 3, 5, 7, 11),
-        period_widths: tuple[int, ...] = (8, 32, 128, 256),
-        resolution_width: int = 16,
+        period_widths: tuple[int, ...] | None = None,
+        resolution_width: int | None = None,
         tokenizer_checkpoint: str | None = None,
         reconstructed_share: float = 0.5,
         start_checkpoint: str | None = None,
+        kind: str = "light",
+        game: WaveGameConfig = WaveGameConfig(),
+        optimiser: OptimiserConfig = _OPTIMISER,
+        normalised: bool = False,
+        compile: bool = False,
     ) -> None:
-        super().__init__(mel)
-        self.save_hyperparameters(ignore=["vocoder", "mel"])
-        self.automatic_optimization = False
-        self.net = LightVocoder(vocoder, mel)
+        super().__init__(mel, optimiser)
+        if not 0 <= reconstructed_share <= 1:
+            raise ParameterError(f"reconstructed_share must lie in [0, 1], got {reconstructed_share:g}")
+        self.save_hyperparameters(ignore=["vocoder", "mel", "game", "optimiser"])
+        self.kind, self.rules, self.mel_scale = kind, GAMES[game.rules], game.mel_scale
+        self.net: Any = TRAINABLE[kind][1](config_of(TRAINABLE, kind, vocoder, self.part), mel)
         if start_checkpoint:
             self.net.load_state_dict(network_state(start_checkpoint))
-        self.judge = WaveDiscriminator(periods, period_widths, resolution_width=resolution_width)
+        if normalised:
+            normalise_weights(self.net)
+        self.judge = WaveDiscriminator(
+            JudgesConfig(game.judges, periods, period_widths, game.scale_width, resolution_width, self.rules.sliced)
+        )
+        self.full_band = MelFrontEnd(replace(mel, f_max=mel.sample_rate / 2))
         # Frozen, and so outside the module's state: a checkpoint holds what is trained, and nothing else.
-        self._frozen = (load_local_tokenizer(tokenizer_checkpoint),) if tokenizer_checkpoint else ()
+        self._frozen = (load_tokenizer(tokenizer_checkpoint),) if tokenizer_checkpoint else ()
 
     def on_fit_start(self) -> None:
-        """Bring the frozen tokenizer to the device."""
+        """Bring the frozen tokenizer to the device, and compile what is to be compiled."""
         for part in self._frozen:
             part.to(self.device)
+        if self.hparams["compile"]:
+            self.net.compile()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the plain weights, of which a bundle is made, beside normalised ones."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["state_dict"] = add_plain_weights(checkpoint["state_dict"])
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the normalised ones."""
+        checkpoint["state_dict"] = remove_plain_weights(checkpoint["state_dict"])
 
     @torch.no_grad()
     def _given(self, mel: Tensor) -> Tensor:
@@ -73,58 +151,58 @@ class VocoderTraining(PartTraining):
         chosen = torch.rand(len(mel), 1, 1, device=mel.device) < self.hparams["reconstructed_share"]
         return torch.where(chosen, self._frozen[0].decode(self._frozen[0].encode(mel)), mel)
 
-    def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[Any]]:
-        """Return the optimisers of the vocoder and of the judges."""
-        own = self.hparams
-        optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(p.parameters(), own["learning_rate"], (0.8, 0.9)) for p in (self.net, self.judge)
-        ]
-        return optimizers, [warmup_cosine(o, own["n_warmup"], own["n_steps"], final=0.04) for o in optimizers]
+    def _mel_error(self, estimate: Tensor, wave: Tensor) -> Tensor:
+        transform = self.front_end if self.mel_scale == "unit" else self.full_band.log_mel
+        return F.l1_loss(transform(estimate), transform(wave))
 
-    def _spectral(self, estimate: Tensor, wave: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
-        mel_error = F.l1_loss(self.front_end(estimate), mel)
-        return mel_error, self.hparams["mel_weight"] * mel_error + self.hparams["stft_weight"] * stft_loss(
-            estimate, wave
-        )
+    def _judge_loss(self, wave: Tensor, estimate: Tensor) -> Tensor:
+        split = self.rules.sliced
+        real, generated = self.judge(wave, split), self.judge(estimate.detach(), split)
+        return self.rules.judges(real.logits, generated.logits)
+
+    def _game_loss(self, wave: Tensor, estimate: Tensor) -> Tensor:
+        with self.judge_at_rest():
+            with torch.no_grad():
+                real = self.judge(wave)
+            generated = self.judge(estimate)
+        game = self.rules.generator(generated.logits)
+        distance = self.rules.features(real, generated)
+        self.log_dict({"game": game, "features": distance})
+        return self.hparams["adversarial_weight"] * game + self.hparams["feature_weight"] * distance
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Play one round on a batch of waves (b, t)."""
-        wave = batch["wave"].float()
-        both: Any = self.optimizers()
-        vocoder_optimizer, judge_optimizer = both
+        own, wave = self.hparams, batch["wave"].float()
         with torch.autocast(wave.device.type, enabled=False):
             mel = self.front_end(wave)
-        estimate = self.net(self._given(mel))
-        playing = self.global_step // 2 >= self.hparams["n_spectral"]  # two optimisers step each round
-        if playing:
-            real, wanted = self.judge(wave)
-            judge_loss = discriminator_hinge(real, self.judge(estimate.detach())[0])
-            judge_optimizer.zero_grad()
-            self.manual_backward(judge_loss)
-            judge_optimizer.step()
-            self.log("judge", judge_loss, prog_bar=True)
+        estimate = self.net(self._given(mel)).float()
+        playing = self.n_rounds >= own["n_spectral"]
+        judge_loss = self._judge_loss(wave, estimate) if playing else None
+        self.move_judge(judge_loss, batch_idx)
+        if self.rules.sliced:
+            normalise_directions(self.judge)
+
         with torch.autocast(wave.device.type, enabled=False):
-            mel_error, loss = self._spectral(estimate, wave, mel)
+            mel_error = self._mel_error(estimate, wave)
+            loss = own["mel_weight"] * mel_error
+            if own["stft_weight"]:
+                loss = loss + own["stft_weight"] * stft_loss(estimate, wave)
         if playing:
-            verdict, features = self.judge(estimate)
-            loss = loss + self.hparams["adversarial_weight"] * generator_hinge(verdict)
-            loss = loss + self.hparams["feature_weight"] * feature_matching(wanted, features)
-        vocoder_optimizer.zero_grad()
-        self.manual_backward(loss)
-        self.clip_gradients(vocoder_optimizer, 1.0, "norm")
-        vocoder_optimizer.step()
-        if not playing:
-            judge_optimizer.step()  # without gradients: keeps the count of steps the same in both phases
-        for schedule in self.lr_schedulers():  # type: ignore[union-attr]
-            schedule.step()
-        self.log("mel", mel_error, prog_bar=True)
+            loss = loss + self._game_loss(wave, estimate)
+        self.move_trained(loss, batch_idx)
+        figures = {"loss": loss, "mel": mel_error}
+        self.log_dict(figures if judge_loss is None else figures | {"judge": judge_loss}, prog_bar=True)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log the mel and spectral errors of a batch."""
-        mel = self.front_end(batch["wave"].float())
-        estimate = self.net(mel)
-        errors = {
-            "valid_mel": F.l1_loss(self.front_end(estimate), mel),
-            "valid_stft": stft_loss(estimate, batch["wave"]),
-        }
-        self.log_dict(errors, prog_bar=True)
+        """Log the errors of a batch: of mel spectrograms on both scales, and of short-time spectra."""
+        wave = batch["wave"].float()
+        with torch.autocast(wave.device.type, enabled=False):
+            mel = self.front_end(wave)
+        estimate = self.net(mel).float()
+        with torch.autocast(wave.device.type, enabled=False):
+            errors = {
+                "valid_mel": F.l1_loss(self.front_end(estimate), mel),
+                "valid_log_mel": F.l1_loss(self.full_band.log_mel(estimate), self.full_band.log_mel(wave)),
+                "valid_stft": stft_loss(estimate, wave),
+            }
+        self.log_dict(errors, prog_bar=True, sync_dist=True)

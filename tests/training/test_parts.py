@@ -8,7 +8,7 @@ from masktools.errors import CheckpointError
 from masktools.mel import MelConfig
 from masktools.tokenizer import LocalTokenizer
 from masktools.training.checkpoints import load_local_tokenizer, network_state, part_description
-from masktools.training.tokenizer import DecoderTraining, TokenizerTraining, slope_loss
+from masktools.training.tokenizer import DecoderTraining, TokenizerTraining
 from masktools.training.vocoder import VocoderTraining
 from masktools.vocoder.light import LightVocoderConfig
 from tests.training.small import TOKENIZER, fit
@@ -76,12 +76,6 @@ def test_a_vocoder_is_given_what_the_tokenizer_gives_back_for_a_share_of_clips(s
     }
     assert torch.equal(given[0.0], mel)
     torch.testing.assert_close(given[1.0], tokenizer.decode(tokenizer.encode(mel)))
-
-
-def test_slopes_of_equal_mels_agree_and_a_level_shift_does_not_count():
-    mel = torch.rand(1, 80, 32)
-    assert slope_loss(mel, mel).item() == 0
-    assert slope_loss(mel + 0.3, mel).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_what_is_no_training_checkpoint_is_refused(tmp_path):

@@ -1,0 +1,1 @@
+"""Training audio of the project's own: composed music, synthetic speech and their mixtures, rendered to files."""

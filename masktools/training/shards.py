@@ -1,0 +1,224 @@
+"""Tar shards in the layout of WebDataset, read sample by sample without unpacking: KEY.flac beside KEY.json or KEY.txt.
+
+Consecutive members with the same key are one sample: a recording in any format that masktools reads, and what is known
+of it. A sample is found by its place in its shard, so that any order, any share and any restart is exact. The shards'
+folder or their names say their split: train/0.tar, valid-000001.tar.
+"""
+
+import hashlib
+import json
+import os
+import re
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from masktools.errors import AudioError, ParameterError
+from masktools.io import SUFFIXES
+from masktools.training.audio_cache import Recording, decoded
+from masktools.training.sources import split_named
+
+__all__ = ["INDEX", "ShardSet"]
+
+INDEX = "shards.npz"
+_AUDIO = tuple(SUFFIXES)
+_SAMPLE = np.dtype(
+    [("shard", "i4"), ("suffix", "i1"), ("audio", "i8"), ("n_bytes", "i8"), ("told", "i8"), ("n_told", "i8")]
+)  # where in which shard the recording lies, and what is told of it; no bytes are told where there is none
+_HEADER = 512
+
+
+class ShardSet:
+    """The samples of a folder of shards, at one rate."""
+
+    def __init__(self, folder: str | os.PathLike[str], sample_rate: int = 22_050) -> None:
+        """Find the samples: from the folder's index if it is of these shards, else by reading the shards' headers.
+
+        Raises:
+            ParameterError: There are no shards, or none of them holds a sample.
+        """
+        self.folder, self.sample_rate = Path(folder), sample_rate
+        self.shards = sorted(path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*.tar"))
+        if not self.shards:
+            raise ParameterError(f"no shards below {self.folder}: they must end in .tar")
+        self.splits = [_split_of(name) for name in self.shards]
+        self.sizes = np.array([(self.folder / name).stat().st_size for name in self.shards])
+        self.broken: list[list[str]] = []  # shards that end too early, or are none
+        found = self._indexed()
+        self.samples = self._scanned() if found is None else found
+        if not len(self.samples):
+            raise ParameterError(
+                f"no sample in the shards below {self.folder}: a sample is KEY.flac, .wav, .mp3, .ogg or .opus, "
+                "with KEY.json or KEY.txt beside it"
+            )
+        told = json.dumps([sample_rate, self.shards]).encode() + self.samples.tobytes()
+        self.key = hashlib.sha256(told).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def split(self, name: str) -> np.ndarray:
+        """Return the numbers of the samples of a split, those of one shard together.
+
+        Raises:
+            ParameterError: No shard is of that split.
+        """
+        of_split = np.array([split == name for split in self.splits])
+        chosen = np.flatnonzero(of_split[self.samples["shard"]])
+        if not len(chosen):
+            known = ", ".join(sorted(set(self.splits)))
+            raise ParameterError(
+                f"no shard of split {name!r} below {self.folder}: they are of {known}; shards must be named like "
+                f"{name}-000000.tar, or lie in {name}/"
+            )
+        return chosen
+
+    def name(self, index: int) -> str:
+        """Return shard and key of a sample, for people."""
+        place = self.samples[index]
+        shard = self.shards[place["shard"]]
+        with suppress(tarfile.TarError, OSError):
+            header = self._bytes(shard, int(place["audio"]) - _HEADER, _HEADER)
+            return f"{shard}/{tarfile.TarInfo.frombuf(header, 'utf-8', 'replace').name}"
+        return f"{shard}, byte {place['audio']}"
+
+    def item(self, index: int) -> tuple[Recording, np.ndarray]:
+        """Return a recording and all its samples.
+
+        Raises:
+            AudioError: It cannot be decoded, or what is told of it is not JSON.
+        """
+        place, name = self.samples[index], self.name(index)
+        shard = self.shards[place["shard"]]
+        try:
+            told = _told(self._bytes(shard, int(place["told"]), int(place["n_told"])))
+            audio = self._bytes(shard, int(place["audio"]), int(place["n_bytes"]))
+        except (OSError, ValueError) as error:
+            raise AudioError(f"{self.folder / name} cannot be read: {error}") from error
+        with tempfile.TemporaryDirectory(prefix="masktools-") as scratch:
+            file = Path(scratch, f"recording{_AUDIO[place['suffix']]}")
+            file.write_bytes(audio)
+            try:
+                wave = decoded(file, self.sample_rate)
+            except AudioError as error:
+                raise AudioError(str(error).replace(str(file), str(self.folder / name))) from error
+        split = self.splits[place["shard"]]
+        return Recording(str(self.folder / name), 0, len(wave), split, **told), wave
+
+    def _bytes(self, shard: str, start: int, n_bytes: int) -> bytes:
+        with (self.folder / shard).open("rb") as file:
+            file.seek(start)
+            return file.read(n_bytes)
+
+    def write_index(self) -> None:
+        """Write what was found beside the shards, so that nobody must read their headers again."""
+        unfinished = self.folder / f"{INDEX}.part.npz"
+        np.savez(unfinished, shards=np.array(self.shards), sizes=self.sizes, samples=self.samples)
+        os.replace(unfinished, self.folder / INDEX)
+
+    def _indexed(self) -> np.ndarray | None:
+        path = self.folder / INDEX
+        newest = max((self.folder / name).stat().st_mtime_ns for name in self.shards)
+        if not path.is_file() or path.stat().st_mtime_ns < newest:
+            return None
+        with np.load(path, allow_pickle=False) as stored:
+            same = stored["shards"].tolist() == self.shards and stored["sizes"].tolist() == self.sizes.tolist()
+            return stored["samples"] if same else None
+
+    def _scanned(self) -> np.ndarray:
+        rows: list[tuple[int, ...]] = []
+        for number, name in enumerate(self.shards):
+            try:
+                rows += [(number, *place) for place in _samples(self.folder / name, int(self.sizes[number]))]
+            except (tarfile.TarError, EOFError, OSError) as error:
+                self.broken.append([name, str(error)])
+            except _CutOffError as error:
+                rows += [(number, *place) for place in error.found]
+                self.broken.append([name, "it is cut off"])
+        return np.array(rows, _SAMPLE)
+
+
+class _CutOffError(Exception):
+    """A shard ended too early; what it holds before."""
+
+    def __init__(self, found: list[tuple[int, ...]]) -> None:
+        super().__init__()
+        self.found = found
+
+
+def _split_of(name: str) -> str:
+    folders = name.split("/")[:-1]
+    words = [*folders, re.split(r"[-_.]", name.split("/")[-1])[0]]
+    return next((split for word in words if (split := split_named(word))), "train")
+
+
+def _samples(path: Path, size: int) -> list[tuple[int, ...]]:
+    """Return (suffix, audio, n_bytes, told, n_told) of each sample of a shard."""
+    found: list[tuple[int, ...]] = []
+    group: dict[str, tuple[int, int]] = {}
+    last = None
+    with tarfile.open(path, "r:") as tar:
+        try:
+            for member in _members(tar):
+                if not member.isfile():
+                    continue
+                if member.offset_data + member.size > size:
+                    raise tarfile.ReadError("unexpected end of data")
+                before, _, base = member.name.rpartition("/")
+                stem, _, suffix = base.partition(".")
+                if (before, stem) != last:
+                    found += _sample(group)
+                    group, last = {}, (before, stem)
+                group[f".{suffix.lower()}"] = member.offset_data, member.size
+            if _block(path, tar.offset) != bytes(_HEADER):  # which tarfile takes for an end too
+                raise tarfile.ReadError("no end")
+        except (tarfile.ReadError, EOFError) as error:
+            raise _CutOffError(found + _sample(group)) from error
+    return found + _sample(group)
+
+
+def _block(path: Path, start: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(start)
+        return file.read(_HEADER)
+
+
+def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    while (member := tar.next()) is not None:
+        yield member
+        tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
+
+
+def _sample(group: dict[str, tuple[int, int]]) -> list[tuple[int, ...]]:
+    audio = next((suffix for suffix in _AUDIO if suffix in group), None)
+    if audio is None:
+        return []
+    told = next((group[suffix] for suffix in (".json", ".txt") if suffix in group), (0, 0))
+    return [(_AUDIO.index(audio), *group[audio], *told)]
+
+
+def _told(content: bytes) -> dict[str, Any]:
+    """Return the fields of a recording from its JSON, or from a text, which is a caption."""
+    text = content.decode("utf-8").strip()
+    if not text.startswith("{"):
+        return {"kind": "", "labels": "", "caption": text}
+    told = json.loads(text)
+    labels = _texts(told.get("labels", told.get("label", told.get("tag"))))
+    captions = _texts(told.get("captions", told.get("caption", told.get("text"))))
+    return {
+        "kind": str(told.get("kind") or ""),
+        "labels": ";".join(labels),
+        "caption": captions[0] if captions else "",
+        "other_captions": tuple(captions[1:]),
+        "origin": str(told.get("origin") or "real"),
+        "bandwidth_hz": float(told.get("bandwidth_hz") or 0.0),
+    }
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(one) for one in (value if isinstance(value, list) else [value]) if one]
