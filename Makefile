@@ -1,5 +1,6 @@
 # make demo   install masktools and run its demonstration      make lint    style and types
 # make test   install everything for development and test      make clean   remove what these made
+# make model-report SOURCE=manifest.csv   measure the bundled model on recordings it has not heard
 # PYTHON=python3.12 chooses the interpreter of a new environment; DEMO=folder where the demonstration goes.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraint
 ONE_BUILD = $(BIN)/python -c "import timm" || \
 	{ echo "torch and torchvision in $(VENV) are of different builds: run 'make clean-venv' and try again" >&2; exit 1; }
 
-.PHONY: demo test lint clean clean-venv
+.PHONY: demo test lint model-report clean clean-venv
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/masktools demo -o $(DEMO)
@@ -23,6 +24,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+model-report: $(VENV)/.installed-dev
+	@test -n "$(SOURCE)" || { echo "say which recordings: make model-report SOURCE=manifest.csv" >&2; exit 1; }
+	$(BIN)/python docs/model_report.py "$(SOURCE)"
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -13,7 +13,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from masktools import __version__
-from masktools.cli import bundle, bwe, cache, convert, decode, demo, embed, encode, generate, inpaint, models, train
+from masktools.cli import (
+    bundle,
+    bwe,
+    cache,
+    convert,
+    decode,
+    demo,
+    embed,
+    encode,
+    evaluate,
+    generate,
+    inpaint,
+    models,
+    render,
+    sweep,
+    train,
+)
 from masktools.cli.parser import CommandParser, fail
 from masktools.errors import MasktoolsError
 
@@ -30,7 +46,10 @@ COMMANDS = {
     "bundle": bundle,
     "convert": convert,
     "cache": cache,
+    "render": render,
     "train": train,
+    "evaluate": evaluate,
+    "sweep": sweep,
     "demo": demo,
 }
 ABOUT = "masktools: one masked model of mel spectrograms that fills, extends, generates and embeds audio"

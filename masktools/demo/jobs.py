@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from masktools.demo import classical, measure
+from masktools.classical import BAND_FILLS, GAP_FILLS
+from masktools.demo import measure
 from masktools.demo.page import Clip, Scene
 from masktools.demo.picture import Panel, draw
 from masktools.demo.recordings import Recording, low_passed, with_gaps
@@ -50,7 +51,7 @@ def fill_gaps(
             result = stage.model.inpaint(damaged.T, rate, gaps=list(recording.gaps), seed=stage.seed)
         fills = {
             EMPTY: damaged,
-            COPY: classical.copied(damaged, rate, recording.gaps),
+            COPY: GAP_FILLS["copy"](damaged, rate, recording.gaps),
             OURS: _inside(result.samples),
         }
         rows += measure.gap_rows(recording.name, original, fills, rate, recording.gaps)
@@ -72,7 +73,7 @@ def extend(stage: Stage, recordings: Sequence[Recording], takes: Mapping[str, Ta
             result = stage.model.bwe(dull.T, rate, cutoff_hz=recording.cutoff_hz, seed=stage.seed)
         extensions = {
             EMPTY: dull,
-            COPIED_UP: classical.copied_up(dull, rate, recording.cutoff_hz, measure.RATE / 2),
+            COPIED_UP: BAND_FILLS["replication"](dull, rate, recording.cutoff_hz, measure.RATE / 2),
             OURS: _inside(result.samples),
         }
         rows += measure.band_rows(recording.name, original, extensions, rate, recording.cutoff_hz)

@@ -5,7 +5,7 @@ settings. ``mel`` is not trained at all. Published figures use ``vggish`` or ``c
 """
 
 import hashlib
-import io
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -83,7 +83,8 @@ class EncoderEmbedder:
     def __init__(self, model: Model) -> None:
         self._pipeline = model.pipeline
         self.dim = model.pipeline.transformer.config.width
-        self.name = f"own encoder of {model.pipeline.name} {_digest(model.pipeline.transformer)}"
+        digest = _digest(model.pipeline.tokenizer, model.pipeline.transformer)
+        self.name = f"own encoder of {model.pipeline.name} {digest}"
 
     def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
         """Return vectors (n, width)."""
@@ -111,13 +112,17 @@ class JointEmbedder:
     @torch.inference_mode()
     def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
         """Return unit vectors (n, d)."""
-        return _by_window(self._conditioner.embed_audio, np.asarray(wave, np.float32), sample_rate, self._SECONDS)
+        n_windows = round(len(wave) / (self._SECONDS * sample_rate))
+        return _by_window(self._conditioner.embed_audio, wave, sample_rate, n_windows)
 
 
 class ClapEmbedder:
-    """LAION's CLAP from a file or folder of its weights, on windows of ten seconds."""
+    """LAION's CLAP from a file or folder of its weights, on equal windows of at most ten seconds.
 
-    _SECONDS = 10.0
+    A window may be half a second longer, so that a clip of ten seconds and a bit is one; CLAP hears its middle.
+    """
+
+    _SECONDS, _SPARE_S = 10.0, 0.5
 
     def __init__(self, path: str | Path) -> None:
         source = Path(path)
@@ -128,7 +133,8 @@ class ClapEmbedder:
     @torch.inference_mode()
     def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
         """Return unit vectors (n, 512)."""
-        return _by_window(self._encoder.embed_audio, np.asarray(wave, np.float32), sample_rate, self._SECONDS)
+        n_windows = math.ceil((len(wave) / sample_rate - self._SPARE_S) / self._SECONDS)
+        return _by_window(self._encoder.embed_audio, wave, sample_rate, n_windows)
 
 
 def parse_embedder(text: str, model: Model) -> Embedder:
@@ -168,20 +174,19 @@ def _at(wave: np.ndarray, sample_rate: int, wanted_hz: int, shortest: int) -> np
 
 
 def _by_window(
-    function: Callable[[torch.Tensor, int], torch.Tensor], wave: np.ndarray, sample_rate: int, seconds: float
+    function: Callable[[torch.Tensor, int], torch.Tensor], wave: np.ndarray, sample_rate: int, n_windows: int
 ) -> np.ndarray:
-    """Return a function of each of the equal parts of a wave that come nearest to ``seconds``."""
-    n = max(1, round(len(wave) / (seconds * sample_rate)))
-    parts = np.array_split(wave, n) if len(wave) else [np.zeros(1, np.float32)]
+    """Return a function of each of so many equal parts of a wave, at least one."""
+    samples = np.asarray(wave, np.float32) if len(wave) else np.zeros(1, np.float32)
+    parts = np.array_split(samples, max(1, n_windows))
     return np.concatenate([function(torch.from_numpy(p.copy())[None], sample_rate).cpu().numpy() for p in parts])
 
 
-def _digest(module: nn.Module) -> str:
-    """Return the first digits of the SHA-256 of a module's weights."""
+def _digest(*modules: nn.Module) -> str:
+    """Return the first digits of the SHA-256 of the weights of modules, whatever their type and device."""
     sha = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        sha.update(name.encode())
-        buffer = io.BytesIO()
-        np.save(buffer, value.detach().float().cpu().numpy(), allow_pickle=False)
-        sha.update(buffer.getbuffer())
+    for module in modules:
+        for name, value in sorted(module.state_dict().items()):
+            sha.update(f"{name} {tuple(value.shape)}".encode())
+            sha.update(np.ascontiguousarray(value.detach().float().cpu().numpy(), "<f4").data)
     return sha.hexdigest()[:8]

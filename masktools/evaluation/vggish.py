@@ -42,13 +42,17 @@ def log_mel_examples(wave: np.ndarray) -> np.ndarray:
 
 def _mel_matrix() -> np.ndarray:
     """Return the weights (257, 64): triangles on the HTK mel scale, straight in mel, nothing from the constant bin."""
-    edges = np.linspace(*(1127.0 * np.log1p(np.array([_F_MIN, _F_MAX]) / 700.0)), _N_MELS + 2)
-    bins = 1127.0 * np.log1p(np.fft.rfftfreq(_N_FFT, 1 / SAMPLE_RATE) / 700.0)[:, None]
+    edges = np.linspace(_htk_mel(_F_MIN), _htk_mel(_F_MAX), _N_MELS + 2)
+    bins = _htk_mel(np.fft.rfftfreq(_N_FFT, 1 / SAMPLE_RATE))[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     weights = np.maximum(0.0, np.minimum(rising, falling))
     weights[0] = 0.0
     return weights
+
+
+def _htk_mel(hz: float | np.ndarray) -> np.ndarray:
+    return np.asarray(1127.0 * np.log1p(np.asarray(hz) / 700.0))
 
 
 class VggishNetwork(nn.Module):

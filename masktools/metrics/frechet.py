@@ -9,7 +9,7 @@ import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,15 +60,21 @@ class Moments:
         return self.scatter / (self.n - 1)
 
     def save(self, path: str | os.PathLike[str], name: str = "embedding") -> None:
-        """Write ``NAME.mu``, ``NAME.cov`` and ``NAME.n`` to an .npz file."""
+        """Write ``NAME.mu``, ``NAME.cov`` (names that fadtk reads too) and ``NAME.n`` to an .npz file."""
         target = Path(path)
         partial = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.npz")
-        np.savez(partial, **{f"{name}.mu": self.mean, f"{name}.cov": self.covariance, f"{name}.n": np.array(self.n)})
+        arrays: dict[str, Any] = {f"{name}.mu": self.mean, f"{name}.cov": self.covariance, f"{name}.n": self.n}
+        np.savez(partial, **arrays)
         partial.replace(target)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], name: str = "embedding") -> "Moments":
-        """Return the moments that ``save`` wrote.
+    def load(cls, path: str | os.PathLike[str], name: str = "embedding", n: int | None = None) -> "Moments":
+        """Return the moments that ``save`` or fadtk wrote.
+
+        Args:
+            path: of the .npz file.
+            name: of the embedder, as it was written.
+            n: of how many vectors they are, at least 2, where the file does not say so; fadtk's do not.
 
         Raises:
             ParameterError: There is no such file, or it holds other statistics.
@@ -76,17 +82,23 @@ class Moments:
         if not Path(path).is_file():
             raise ParameterError(f"no statistics at {path}")
         with np.load(path, allow_pickle=False) as found:
-            missing = {f"{name}.mu", f"{name}.cov", f"{name}.n"} - set(found.files)
+            missing = {f"{name}.mu", f"{name}.cov"} - set(found.files)
             if missing:
                 raise ParameterError(f"{path} must hold {', '.join(sorted(missing))}, it has {', '.join(found.files)}")
-            n = int(found[f"{name}.n"])
-            return cls(n, found[f"{name}.mu"], found[f"{name}.cov"] * (n - 1))
+            counted = int(found[f"{name}.n"]) if f"{name}.n" in found.files else n
+            mean, covariance = (np.asarray(found[f"{name}.{key}"], np.float64) for key in ("mu", "cov"))
+        if counted is None or counted < 2:
+            raise ParameterError(f"{path} must say of how many vectors it is, got {counted}: give `n`, at least 2")
+        if mean.ndim != 1 or covariance.shape != 2 * mean.shape or not np.isfinite(covariance).all():
+            shapes = f"{mean.shape} and {covariance.shape}"
+            raise ParameterError(f"{path} must hold a mean (d,) and a finite covariance (d, d), got {shapes}")
+        return cls(counted, mean, covariance * (counted - 1))
 
 
 def frechet_distance(reference: np.ndarray | Moments, estimate: np.ndarray | Moments) -> float:
     """Return the squared Frechet distance of two sets of vectors (n, d) and (m, d), or of their moments.
 
-    Computed in float64 with symmetric eigenproblems or singular values only: never complex, and 0 for equal sets.
+    Computed in float64 with symmetric eigenproblems and singular values: never complex, and 0 for equal sets.
 
     Raises:
         ParameterError: Fewer than two vectors, other dimensions, or values that are not finite.
@@ -108,7 +120,10 @@ def frechet_distance(reference: np.ndarray | Moments, estimate: np.ndarray | Mom
 
 
 class FrechetLimit(NamedTuple):
-    """The distance extrapolated to endless sets, and how well a line fits (the share of variance it explains)."""
+    """The distance extrapolated to endless sets, and the share of variance that the line explains.
+
+    The value may fall a little below zero. Sets that are far apart hardly change with their size: their share is low.
+    """
 
     value: float
     r_squared: float
@@ -132,7 +147,7 @@ def frechet_infinity(
     Source: Chong and Forsyth, Effectively unbiased FID (arXiv:1911.07023), section 3.2.
     """
     base, rows = Moments.of(reference), as_vectors(estimate)
-    smallest = n_smallest or max(2, len(rows) // 3)
+    smallest = max(2, len(rows) // 3) if n_smallest is None else n_smallest
     if not 2 <= smallest < len(rows) or n_points < 3:
         raise ParameterError(
             f"an extrapolation needs 3 sizes from 2 to below {len(rows)}, got {n_points} from {smallest}"
@@ -161,7 +176,16 @@ def as_vectors(vectors: np.ndarray) -> np.ndarray:
 
 
 def _root_trace(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the trace of the square root of the product of two covariances."""
-    values, axes = np.linalg.eigh(first)
-    root = (axes * np.sqrt(values.clip(0))) @ axes.T
-    return float(np.sqrt(np.linalg.eigvalsh(root @ second @ root).clip(0)).sum())
+    """Return the trace of the square root of the product of two covariances.
+
+    It is the nuclear norm of the product of their roots. The roots of the eigenvalues of the product are the same
+    numbers, but they turn a rounding of 1e-16 into 1e-8 wherever a covariance has no variance.
+    """
+    return float(np.linalg.norm(_root(first) @ _root(second), "nuc"))
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    """Return the square root of a covariance (d, d); eigenvalues that are but rounding count as 0."""
+    values, axes = np.linalg.eigh(covariance)
+    rounding = values[-1] * len(values) * np.finfo(np.float64).eps
+    return (axes * np.sqrt(np.where(values > rounding, values, 0.0))) @ axes.T

@@ -1,5 +1,6 @@
 """Do two sets of vectors fill the same regions? The number of statistically different bins."""
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +34,7 @@ def ndb(reference: np.ndarray, estimate: np.ndarray, k: int = 100, seed: int = 0
         alpha: level of the two-sided test of two proportions.
 
     Raises:
-        ParameterError: Fewer vectors than bins, other dimensions, or values that are not finite.
+        ParameterError: Fewer different vectors than bins, other dimensions, or values that are not finite.
 
     Source: Richardson and Weiss, On GANs and GMMs (arXiv:1805.12462), section 3.1.
     """
@@ -45,7 +46,10 @@ def ndb(reference: np.ndarray, estimate: np.ndarray, k: int = 100, seed: int = 0
     scale = one.std(axis=0)
     scale[scale == 0] = 1.0
     first, second = one / scale, other / scale
-    centres, labels = kmeans2(first, k, minit="++", rng=np.random.default_rng(seed), missing="warn")
+    start = _spread_out(first, k, np.random.default_rng(seed))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a bin that comes to hold nothing: it stays where it was
+        centres, labels = kmeans2(first, start, minit="matrix")
     counts = [np.bincount(x, minlength=k) for x in (labels, cdist(second, centres).argmin(axis=1))]
     sizes = np.array([len(one), len(other)])
     shares = np.stack(counts) / sizes[:, None]
@@ -57,3 +61,15 @@ def ndb(reference: np.ndarray, estimate: np.ndarray, k: int = 100, seed: int = 0
     middle = shares.mean(axis=0)
     divergence = 0.5 * sum(float(rel_entr(share, middle).sum()) for share in shares)
     return Ndb(different, different / k, divergence)
+
+
+def _spread_out(vectors: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+    """Return k of the vectors (n, d), each drawn by its squared distance from those before it (k-means++)."""
+    chosen = [int(rng.integers(len(vectors)))]
+    squared = np.full(len(vectors), np.inf)
+    while len(chosen) < k:
+        squared = np.minimum(squared, cdist(vectors, vectors[chosen[-1:]], "sqeuclidean")[:, 0])
+        if not squared.any():
+            raise ParameterError(f"{k} bins need as many vectors that differ, the reference has {len(chosen)}")
+        chosen.append(int(rng.choice(len(vectors), p=squared / squared.sum())))
+    return vectors[chosen]

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from masktools.classical import BAND_FILLS
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError, unknown_name
 from masktools.grid import GridMask
@@ -17,6 +18,7 @@ from masktools.mel import mel_edges_hz, mel_to_db
 from masktools.pipeline import Pipeline, Progress, keep_known
 from masktools.restoration.restored import CHANNELS, Restored
 from masktools.restoration.splice import MATCHED_BAND, MAX_GAIN_DB, SMOOTHING_S, band_gain, high_pass, loudness_gate
+from masktools.restoration.texture import TEXTURES, Texture, band_gains_db, shape
 from masktools.shapes import Condition, Mel, Wave
 from masktools.solver import SolverConfig, SolveResult, derive_seed
 
@@ -46,6 +48,7 @@ def bwe(
     solver: SolverConfig = SolverConfig(),
     prompt: Prompts | None = None,
     channels: str = "linked",
+    texture: str = "model",
     leak_free: bool = True,
     progress: Progress | None = None,
 ) -> Restored:
@@ -65,6 +68,7 @@ def bwe(
         solver: settings of the decoding.
         prompt: what the recording is of; without one the known band alone decides, as in the paper.
         channels: ``linked`` decodes all channels with the same random numbers, ``independent`` each with its own.
+        texture: what the added band is made of in detail, one of ``TEXTURES``; without ``lfr`` always the model's.
         leak_free: False computes the known tokens from the recording as it is, whatever it has above the cutoff.
         progress: called with (steps done, steps in all).
 
@@ -76,6 +80,8 @@ def bwe(
     started = perf_counter()
     if channels not in CHANNELS:
         raise unknown_name("channels", channels, CHANNELS)
+    if texture not in TEXTURES:
+        raise unknown_name("texture", texture, TEXTURES)
     _check_cutoff(pipeline, cutoff_hz, sample_rate)
     condition = pipeline.condition(prompt)
     if condition is not None and len(condition) != 1:
@@ -87,7 +93,7 @@ def bwe(
 
     n_model = ceil(n_samples * rate / sample_rate)
     known = resample_to(samples[sources], sample_rate, rate, n_model)
-    wave, result = _extended(
+    wave, mel, result = _extended(
         pipeline,
         torch.from_numpy(known),
         cutoff_hz,
@@ -101,8 +107,13 @@ def bwe(
     n_output = n_samples if output_rate == sample_rate else round(n_samples * rate / sample_rate)
     original = samples if output_rate == sample_rate else resample_to(samples, sample_rate, rate, n_output)
     added = np.empty((len(known), n_output), np.float32)
-    for row, own, generated in zip(added, known, wave.cpu().numpy(), strict=True):
-        levelled = generated * band_gain(own, generated, rate, cutoff_hz) * loudness_gate(own)
+    made_of = TEXTURES[texture] if lfr else None
+    for row, own, rendered, shape_of in zip(added, known, wave.cpu().numpy(), mel.cpu().numpy(), strict=True):
+        if made_of is None:
+            generated = rendered * band_gain(own, rendered, rate, cutoff_hz)
+        else:
+            generated = _shaped(pipeline, made_of, own, shape_of, cutoff_hz, seed)
+        levelled = generated * loudness_gate(own)
         row[:] = resample_to(high_pass(levelled, rate, cutoff_hz) if lfr else levelled, rate, output_rate, n_output)
     extended = original + added[distinct] if lfr else added[distinct].astype(original.dtype)
     report = {
@@ -112,6 +123,7 @@ def bwe(
         "prompted": condition is not None,
         "cutoff_hz": float(cutoff_hz),
         "lfr": lfr,
+        "texture": texture,
         "leak_free": leak_free,
         "rows_generated": [
             row for row in range(pipeline.grid.n_rows) if pipeline.grid.row_edges_hz[row + 1] > cutoff_hz
@@ -168,8 +180,8 @@ def _extended(
     put_back: bool,
     leak_free: bool,
     progress: Progress | None,
-) -> tuple[Wave, SolveResult]:
-    """Return waves at the model's rate with everything above the cutoff generated: one call of the solver."""
+) -> tuple[Wave, Mel, SolveResult]:
+    """Return waves and mels with everything above the cutoff generated, at the model's rate: one call of the solver."""
     mel = pipeline.to_mel(wave)
     n_cols = mel.shape[-1] // pipeline.grid.patch_frames
     above = GridMask.band(pipeline.grid, n_cols, cutoff_hz, pipeline.mel.f_max).tensor
@@ -180,7 +192,20 @@ def _extended(
     generated = pipeline.to_mel_from(result.tokens)
     if put_back:
         generated = _put_back(pipeline, generated, mel, cutoff_hz)
-    return pipeline.render(generated)[:, : wave.shape[1]], result
+    return pipeline.render(generated)[:, : wave.shape[1]], generated, result
+
+
+def _shaped(
+    pipeline: Pipeline, texture: Texture, known: np.ndarray, mel: np.ndarray, cutoff_hz: float, seed: int
+) -> np.ndarray:
+    """Return a wave (t,) with a classical method's band above the cutoff, brought towards the model's mel (f, m)."""
+    rate = pipeline.sample_rate
+    top_hz = min(pipeline.mel.f_max, 0.5 * rate)
+    grain = BAND_FILLS[texture.band](known[None], rate, cutoff_hz, top_hz, seed)[0].astype(np.float32)
+    present = pipeline.to_mel(torch.from_numpy(grain)[None])[0].cpu().numpy()
+    n_frames = min(present.shape[1], mel.shape[1])
+    gains_db = band_gains_db(mel[:, :n_frames], present[:, :n_frames], pipeline.mel, texture.share)
+    return shape(grain, rate, gains_db, pipeline.mel)
 
 
 def _put_back(pipeline: Pipeline, generated: Mel, original: Mel, cutoff_hz: float) -> Mel:

@@ -12,15 +12,17 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from masktools.classical import GAP_FILLS
+from masktools.classical.linear_prediction import CONTEXT_S, extrapolate, fill_between
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError, unknown_name
 from masktools.gaps import Gap, check_gaps
 from masktools.io import resample_to
 from masktools.pipeline import Pipeline, Progress, keep_known, share_of
-from masktools.restoration.extrapolation import CONTEXT_S, extrapolate, fill_between
 from masktools.restoration.gap_windows import GapWindow, gap_spans, plan_windows, shoulders
 from masktools.restoration.restored import CHANNELS, Restored
-from masktools.restoration.splice import SHOULDER_S, end_gains, fill_gap, seam_length
+from masktools.restoration.splice import SHOULDER_S, SILENCE, end_gains, fill_gap, seam_length
+from masktools.restoration.texture import TEXTURES, Texture, band_gains_db, shape
 from masktools.segments import Window
 from masktools.shapes import Condition
 from masktools.solver import SolverConfig, SolveResult, derive_seed
@@ -51,6 +53,7 @@ def inpaint(
     solver: SolverConfig = SolverConfig(),
     prompt: Prompts | None = None,
     channels: str = "linked",
+    texture: str = "model",
     leak_free: bool = True,
     progress: Progress | None = None,
 ) -> Restored:
@@ -65,6 +68,7 @@ def inpaint(
         solver: settings of the decoding.
         prompt: what to hear in the gaps; without one the surroundings alone decide, as in the paper.
         channels: ``linked`` decodes all channels with the same random numbers, ``independent`` each with its own.
+        texture: what the fill is made of in detail, one of ``TEXTURES``.
         leak_free: False computes the known tokens from audio that still holds what is in the gaps, as the paper
             does. It is meant for tables: what is restored then knows the answer in part.
         progress: called with (steps done, steps in all).
@@ -77,6 +81,8 @@ def inpaint(
     started = perf_counter()
     if channels not in CHANNELS:
         raise unknown_name("channels", channels, CHANNELS)
+    if texture not in TEXTURES:
+        raise unknown_name("texture", texture, TEXTURES)
     condition = pipeline.condition(prompt)
     if condition is not None and len(condition) != 1:
         raise ParameterError(f"a recording is filled by one prompt at most, got {len(condition)}")
@@ -85,13 +91,18 @@ def inpaint(
     plans = plan_windows(spans, n_samples, sample_rate, pipeline.grid, pipeline.window_cols)
     items = _items(samples, sample_rate, plans, seed, channels == "linked", leak_free)
     groups = list(_groups(items, pipeline.batch_size))
+    made_of = TEXTURES[texture]
+    grain = None if made_of is None else _grain(made_of, samples, sample_rate, spans, channels == "linked", seed)
     repaired, details, solved = samples.copy(), list[dict[str, Any]](), list[SolveResult]()
     for number, group in enumerate(groups):
         part = share_of(progress, number, len(groups))
-        waves, result = _render(pipeline, group, sample_rate, solver, condition, leak_free, part)
+        waves, mels, result = _render(pipeline, group, sample_rate, solver, condition, leak_free, part)
         solved.append(result)
-        for item, wave in zip(group, waves, strict=True):
+        for item, wave, mel in zip(group, waves, mels, strict=True):
             known = samples[item.channels[0]]
+            if grain is not None and made_of is not None:
+                own = grain[item.channels[0]]
+                wave = _shaped(pipeline, own, wave, mel, item.plan, sample_rate, made_of.share)
             for span in item.plan.spans:
                 fill, gains_db = _fill(known, wave, item.plan.window, span, spans, sample_rate)
                 repaired[list(item.channels), span.start : span.stop] = fill
@@ -102,6 +113,7 @@ def inpaint(
         "seed": seed,
         "prompted": condition is not None,
         "leak_free": leak_free,
+        "texture": texture,
         "n_steps": solver.n_steps,
         "n_forwards": sum(result.n_forwards for result in solved),
         "gaps": sorted(details, key=lambda gap: (gap["start_s"], gap["channel"])),
@@ -172,8 +184,8 @@ def _render(
     condition: Condition | None,
     leak_free: bool,
     progress: Progress | None,
-) -> tuple[list[np.ndarray], SolveResult]:
-    """Return the waves of the windows, at the recording's rate, with their gaps filled: one call of the solver."""
+) -> tuple[list[np.ndarray], np.ndarray, SolveResult]:
+    """Return the windows with their gaps filled, by one call of the solver: waves at the recording's rate, and mels."""
     grid, rate = pipeline.grid, pipeline.sample_rate
     n_model = [ceil(len(item.samples) * rate / sample_rate) for item in group]
     wave = np.zeros((len(group), max(n_model)), np.float32)
@@ -195,12 +207,59 @@ def _render(
     )
     unknown = torch.stack([_frame_mask(pipeline, spans, mel.shape[-1]) for spans in hidden]).to(mel.device)
     unknown = unknown[:, None].expand_as(mel) & pipeline.cells(mask)
-    rendered = pipeline.render(keep_known(pipeline.to_mel_from(result.tokens), mel, unknown)).cpu().numpy()
+    filled = keep_known(pipeline.to_mel_from(result.tokens), mel, unknown)
+    rendered = pipeline.render(filled).cpu().numpy()
     waves = [
         resample_to(row[:n], rate, sample_rate, len(item.samples))
         for row, item, n in zip(rendered, group, n_model, strict=True)
     ]
-    return waves, result
+    return waves, filled.cpu().numpy(), result
+
+
+def _grain(
+    texture: Texture, samples: np.ndarray, sample_rate: int, spans: Sequence[Window], linked: bool, seed: int
+) -> np.ndarray:
+    """Return the recording with its gaps filled by a classical method, for all channels together or for each."""
+    gaps = [(span.start / sample_rate, span.stop / sample_rate) for span in spans]
+    together = [samples] if linked else [channel[None] for channel in samples]
+    fill = GAP_FILLS[texture.gap]
+    return np.concatenate([fill(part, sample_rate, gaps, seed) for part in together])
+
+
+def _shaped(
+    pipeline: Pipeline,
+    grain: np.ndarray,
+    wave: np.ndarray,
+    mel: np.ndarray,
+    plan: GapWindow,
+    sample_rate: int,
+    share: float,
+) -> np.ndarray:
+    """Return a window's classical fills brought towards the model's mel (f, m); the model's wave where they are silent.
+
+    Args:
+        pipeline: the model.
+        grain: (t,) a channel with its gaps filled.
+        wave: the window as the model renders it.
+        mel: what it was rendered from.
+        plan: the window and its gaps.
+        sample_rate: in Hz.
+        share: how far towards the model.
+    """
+    part = grain[plan.window.start : plan.window.stop].astype(np.float32)
+    rate = pipeline.sample_rate
+    n_model = ceil(len(part) * rate / sample_rate)
+    present = pipeline.to_mel(torch.from_numpy(resample_to(part, sample_rate, rate, n_model))[None])[0].cpu().numpy()
+    n_frames = min(present.shape[1], mel.shape[1])
+    gains_db = band_gains_db(mel[:, :n_frames], present[:, :n_frames], pipeline.mel, share)
+    shaped = shape(part, sample_rate, gains_db, pipeline.mel)
+    mixed = wave.astype(np.float64)
+    reach = ceil(SHOULDER_S * sample_rate)  # the shoulders are compared with what is known there
+    for span in plan.spans:
+        start, stop = span.start - plan.window.start, span.stop - plan.window.start
+        if np.any(np.abs(part[start:stop]) > SILENCE):
+            mixed[max(0, start - reach) : stop + reach] = shaped[max(0, start - reach) : stop + reach]
+    return mixed
 
 
 def _at_rate(plan: GapWindow, sample_rate: int, rate: int) -> list[Window]:

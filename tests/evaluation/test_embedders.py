@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from masktools.errors import CheckpointError, ParameterError
+from masktools.evaluation import embedders
 from masktools.evaluation.embedders import (
     Embedder,
     EncoderEmbedder,
@@ -60,6 +62,43 @@ def test_a_name_tells_whose_weights_they_are(model):
         assert kind(model).name == kind(model).name != kind(other).name
 
 
+def test_the_own_encoder_is_named_by_its_tokenizer_too(model):
+    before = EncoderEmbedder(model).name
+    weight = next(model.pipeline.tokenizer.parameters())
+    with torch.no_grad():
+        weight.add_(1.0)
+    try:
+        assert EncoderEmbedder(model).name != before
+    finally:
+        with torch.no_grad():
+            weight.sub_(1.0)
+
+
+class Listener(torch.nn.Module):
+    """Stands for CLAP: what it says of a window is how long it is."""
+
+    dim = 1
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def embed_audio(self, wave, sample_rate):
+        return wave.shape[1] / sample_rate * self.weight[None]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "windows"), [(3, [3]), (10, [10]), (10.4, [10.4]), (12, [6, 6]), (20.2, [10.1, 10.1]), (24, [8, 8, 8])]
+)
+def test_clap_hears_all_of_a_recording_in_equal_windows_of_ten_seconds_at_most(
+    model, monkeypatch, tmp_path, seconds, windows
+):
+    monkeypatch.setattr(embedders.ClapEncoder, "from_checkpoint", lambda path: Listener())
+    clap = parse_embedder(f"clap={tmp_path / 'laion.pt'}", model)
+    assert clap.name.startswith("clap laion.pt ")
+    assert clap.embed(np.zeros(round(1000 * seconds), np.float32), 1000)[:, 0] == pytest.approx(windows, abs=2e-3)
+
+
 def test_progress_is_told_clip_by_clip(model):
     seen = []
     embed_clips(MelStatistics(), [np.zeros(4000, np.float32)] * 3, 8000, lambda done, total: seen.append((done, total)))
@@ -75,5 +114,7 @@ def test_what_is_no_embedder_is_refused(model):
         parse_embedder("mel=x", model)
     with pytest.raises(CheckpointError, match="no VGGish weights at"):
         parse_embedder("vggish=nowhere.pth", model)
+    with pytest.raises(CheckpointError, match=r"nowhere.pt"):
+        parse_embedder("clap=nowhere.pt", model)
     with pytest.raises(ParameterError, match="has no text-audio encoder: choose another embedder"):
         parse_embedder("joint", Model(tiny_pipeline(conditioner=False)))

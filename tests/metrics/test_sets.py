@@ -5,8 +5,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torchmetrics.image.fid import _compute_fid
-from torchmetrics.image.kid import poly_mmd
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.inception import InceptionScore
+from torchmetrics.image.kid import KernelInceptionDistance
 
 from masktools.errors import ParameterError
 from masktools.metrics import (
@@ -29,21 +30,35 @@ def vectors(n, d, seed=0, scale=1.0, shift=0.0):
     return scale * np.random.default_rng(seed).standard_normal((n, d)) + shift
 
 
-def torchmetrics_fid(one, other):
-    sides = [torch.from_numpy(x) for x in (one, other)]
-    return float(_compute_fid(sides[0].mean(0), sides[0].T.cov(), sides[1].mean(0), sides[1].T.cov()))
+class PassThrough(torch.nn.Module):
+    """Stands for the network of torchmetrics: what comes in are vectors already."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.num_features = n
+
+    def forward(self, rows):
+        return rows
+
+
+def torchmetrics_of(measure, one, other):
+    measure.update(torch.from_numpy(one), real=True)
+    measure.update(torch.from_numpy(other), real=False)
+    return measure.compute()
 
 
 @pytest.mark.parametrize(("n", "m", "d"), [(300, 200, 16), (50, 40, 8), (12, 15, 64)], ids=["many", "some", "few"])
 def test_the_frechet_distance_is_that_of_torchmetrics(n, m, d):
     one, other = vectors(n, d), vectors(m, d, 1, 1.3, 0.4)
-    assert frechet_distance(one, other) == pytest.approx(torchmetrics_fid(one, other), rel=1e-5)
+    oracle = torchmetrics_of(FrechetInceptionDistance(PassThrough(d)).set_dtype(torch.float64), one, other)
+    assert frechet_distance(one, other) == pytest.approx(float(oracle), rel=1e-5)
 
 
 def test_few_vectors_are_measured_as_their_covariances_are():
     one, other = vectors(10, 32), vectors(14, 32, 1)
     whole = frechet_distance(Moments.of(one), Moments.of(other))
-    assert frechet_distance(one, other) == pytest.approx(whole, rel=1e-6)
+    assert frechet_distance(one, other) == pytest.approx(whole, rel=1e-10)
+    assert frechet_distance(Moments.of(one), Moments.of(one)) == pytest.approx(0, abs=1e-12)
 
 
 def test_of_two_gaussians_in_one_dimension_the_distance_is_that_of_their_means_and_deviations():
@@ -83,10 +98,27 @@ def test_statistics_are_read_as_they_were_written(tmp_path):
     with np.load(tmp_path / "a.npz") as stored:
         np.testing.assert_allclose(stored["vggish.cov"], moments.covariance)
     assert frechet_distance(Moments.load(tmp_path / "a.npz", "vggish"), moments) == pytest.approx(0, abs=1e-9)
-    with pytest.raises(ParameterError, match=r"must hold clap.cov, clap.mu, clap.n, it has vggish"):
+    with pytest.raises(ParameterError, match=r"must hold clap.cov, clap.mu, it has vggish"):
         Moments.load(tmp_path / "a.npz", "clap")
     with pytest.raises(ParameterError, match="no statistics at"):
         Moments.load(tmp_path / "b.npz")
+
+
+def test_statistics_that_do_not_count_their_vectors_are_read_with_the_number_given(tmp_path):
+    rows = vectors(20, 4)
+    np.savez(tmp_path / "a.npz", **{"clap.mu": rows.mean(axis=0), "clap.cov": np.cov(rows.T)})
+    found = Moments.load(tmp_path / "a.npz", "clap", n=20)
+    assert frechet_distance(found, rows) == pytest.approx(0, abs=1e-9)
+    with pytest.raises(ParameterError, match="of how many vectors it is, got None: give `n`, at least 2"):
+        Moments.load(tmp_path / "a.npz", "clap")
+    np.savez(tmp_path / "b.npz", **{"clap.mu": np.zeros(3), "clap.cov": np.eye(2)})
+    with pytest.raises(ParameterError, match=r"a finite covariance \(d, d\), got \(3,\) and \(2, 2\)"):
+        Moments.load(tmp_path / "b.npz", "clap", n=5)
+
+
+def test_moments_of_two_dimensions_do_not_add_up():
+    with pytest.raises(ParameterError, match="moments must be of one dimension, got 3 and 4"):
+        _ = Moments.of(vectors(5, 3)) + Moments.of(vectors(5, 4))
 
 
 def test_extrapolation_takes_the_bias_of_few_vectors_away():
@@ -95,6 +127,8 @@ def test_extrapolation_takes_the_bias_of_few_vectors_away():
     assert abs(limit.value) < 0.5 * frechet_distance(base, rows)
     assert limit.r_squared > 0.5
     assert frechet_infinity(base, rows, seed=3) == limit
+    with pytest.raises(ParameterError, match="3 sizes from 2 to below 300, got 15 from 300"):
+        frechet_infinity(base, rows, n_smallest=300)
 
 
 @pytest.mark.parametrize(
@@ -111,14 +145,14 @@ def test_sets_that_cannot_be_compared_are_refused(one, other, message):
         frechet_distance(one, other)
 
 
+@pytest.mark.filterwarnings("ignore:Metric `.*` will save all extracted features")
 def test_the_kernel_distance_is_that_of_torchmetrics_on_the_whole_sets():
     one, other = vectors(40, 6), vectors(40, 6, 1, 1.2)
-    gram = [torch.from_numpy((a @ b.T / 6 + 1) ** 3) for a, b in ((one, one), (one, other), (other, other))]
-    from torchmetrics.image.kid import maximum_mean_discrepancy
-
-    expected = float(maximum_mean_discrepancy(*gram))
-    assert kernel_distance(one, other, n_subsets=3, subset_size=40).mean == pytest.approx(expected, rel=1e-6)
-    assert float(poly_mmd(torch.from_numpy(one), torch.from_numpy(other))) == pytest.approx(expected, rel=1e-6)
+    oracle = KernelInceptionDistance(PassThrough(6), subsets=3, subset_size=40).set_dtype(torch.float64)
+    expected, spread = torchmetrics_of(oracle, one, other)
+    found = kernel_distance(one, other, n_subsets=3, subset_size=40)
+    assert found.mean == pytest.approx(float(expected), rel=1e-6)
+    assert found.std == pytest.approx(float(spread), abs=1e-9)
 
 
 def test_kernel_distances_are_near_zero_for_one_distribution_and_large_for_two():
@@ -145,6 +179,16 @@ def test_the_inception_score_counts_the_classes_that_are_clearly_there():
         inception_score(np.eye(3))
 
 
+@pytest.mark.filterwarnings("ignore:Metric `.*` will save all extracted features")
+def test_the_inception_score_is_that_of_torchmetrics():
+    logits = torch.from_numpy(vectors(60, 7, scale=2.0))
+    oracle = InceptionScore(PassThrough(7), splits=1).set_dtype(torch.float64)
+    oracle.update(logits)
+    with pytest.warns(UserWarning, match="degrees of freedom"):  # it gives the deviation of a single split
+        expected, _ = oracle.compute()
+    assert inception_score(logits.softmax(dim=1).numpy(), n_splits=1).mean == pytest.approx(float(expected), rel=1e-9)
+
+
 def test_equal_probabilities_do_not_diverge_and_others_do_by_the_closed_form():
     one, other = np.array([[0.5, 0.5]]), np.array([[0.25, 0.75]])
     assert kl_divergence(one, one) == 0
@@ -161,6 +205,14 @@ def test_bins_that_a_generator_forgets_are_counted():
     assert 0 < found.jensen_shannon < np.log(2)
     with pytest.raises(ParameterError, match=r"k must lie in 2..400"):
         ndb(one, same, k=401)
+    with pytest.raises(ParameterError, match="5 bins need as many vectors that differ, the reference has 4"):
+        ndb(np.repeat(centres, 3, axis=0), same, k=5)
+
+
+def test_of_one_distribution_about_as_many_bins_differ_as_the_level_of_the_test_says():
+    shares = [ndb(vectors(600, 3, seed), vectors(600, 3, 50 + seed), k=20, seed=seed).share for seed in range(10)]
+    assert np.mean(shares) == pytest.approx(0.05, abs=0.05)
+    assert ndb(vectors(600, 3), vectors(600, 3, 1, 2.0), k=20).share > 0.5
 
 
 def test_ranks_count_from_one_and_ties_count_against():

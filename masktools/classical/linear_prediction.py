@@ -7,11 +7,13 @@ enough to hide a seam, and to keep the silence of a gap out of what is computed 
 import numpy as np
 from scipy.signal import lfilter, lfiltic
 
-__all__ = ["burg", "extrapolate", "fill_between"]
+__all__ = ["bridge", "burg", "extrapolate", "fill_between"]
 
 CONTEXT_S = 0.1  # of known audio that is listened to
 MAX_ORDER = 256
-_RIDGE = 1e-9  # share of the power, that keeps the prediction of pure tones stable
+LONG_CONTEXT_S = 0.2  # for a whole gap
+LONG_ORDER = 1000
+_RIDGE = 1e-12  # share of the power, that keeps the prediction of pure tones stable
 
 
 def burg(samples: np.ndarray, order: int) -> np.ndarray:
@@ -34,9 +36,12 @@ def burg(samples: np.ndarray, order: int) -> np.ndarray:
     return taps
 
 
-def extrapolate(known: np.ndarray, n_samples: int) -> np.ndarray:
-    """Return n_samples float64 that continue known samples (t,) after their end."""
-    order = min(MAX_ORDER, len(known) // 3)
+def extrapolate(known: np.ndarray, n_samples: int, max_order: int = MAX_ORDER) -> np.ndarray:
+    """Return n_samples float64 that continue known samples (t,) after their end.
+
+    The order of the prediction is a third of what is known, ``max_order`` at most.
+    """
+    order = min(max_order, len(known) // 3)
     if order < 1 or not known.any():
         return np.zeros(n_samples)
     taps = burg(known, order)
@@ -61,3 +66,23 @@ def fill_between(before: np.ndarray, after: np.ndarray, length: int, reach: int)
     gap[:n] += extrapolate(before, n) * fade
     gap[length - n :] += (extrapolate(after[::-1], n) * fade)[::-1]
     return gap
+
+
+def bridge(before: np.ndarray, after: np.ndarray, length: int, max_order: int = LONG_ORDER) -> np.ndarray:
+    """Return a whole gap of ``length`` samples, float64, cross-faded from one side's continuation to the other's.
+
+    Powers add up where the two are unlike, amplitudes where they are alike: neither is a gap of noise too quiet in
+    its middle, nor one in a tone too loud. With one side only, its continuation fades out.
+
+    Args:
+        before: known samples (t,) that end where the gap starts; 200 ms are good.
+        after: known samples (t,) that start where the gap ends.
+        length: of the gap.
+        max_order: of the predictors; a third of what is known, at most.
+    """
+    turn = 0.5 * np.pi * (np.arange(length) + 0.5) / length
+    ahead = extrapolate(before, length, max_order)
+    back = extrapolate(after[::-1], length, max_order)[::-1]
+    energy = np.dot(ahead, ahead) * np.dot(back, back)
+    likeness = max(0.0, float(np.dot(ahead, back) / np.sqrt(energy))) if energy else 0.0
+    return (np.cos(turn) * ahead + np.sin(turn) * back) / np.sqrt(1 + likeness * np.sin(2 * turn))

@@ -1,0 +1,21 @@
+"""What one can do without a model: gaps filled and bands extended by the classical methods; numpy and scipy only.
+
+Samples are (channels, t) at any sample rate, in float32 or float64, and come back in the same type.
+"""
+
+from masktools.classical.band_fills import BAND_FILLS, BandFill
+from masktools.classical.gap_fills import GAP_FILLS, GapFill
+from masktools.classical.janssen import interpolate
+from masktools.classical.linear_prediction import bridge, burg, extrapolate, fill_between
+
+__all__ = [
+    "BAND_FILLS",
+    "GAP_FILLS",
+    "BandFill",
+    "GapFill",
+    "bridge",
+    "burg",
+    "extrapolate",
+    "fill_between",
+    "interpolate",
+]

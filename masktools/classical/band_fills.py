@@ -1,0 +1,153 @@
+"""Bands extended without a model: nothing at all, noise, and spectral band replication.
+
+Each takes low-passed samples (channels, t), the sample rate in Hz, the cutoff, the highest frequency that is wanted
+and a seed, and returns samples of the same shape and type. What is filled in is filtered and added: more than 200 Hz
+below the cutoff the recording stays as it was, to -100 dB.
+"""
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from scipy.signal import ShortTimeFFT, kaiser_beta, oaconvolve
+from scipy.signal.windows import hann
+
+from masktools.classical.noise import OVERLAP, frame_length, random_phases
+from masktools.classical.spans import check_recording
+from masktools.errors import ParameterError
+
+__all__ = ["BAND_FILLS", "MIN_CUTOFF_HZ", "BandFill"]
+
+MIN_CUTOFF_HZ = 500.0  # below it, too little is left to extend from
+FRAME_S = 0.093
+TRANSITION_HZ = 200.0  # of the filter, below the cutoff and above the top
+STOP_BAND_DB = 110.0
+_CLEAN = 0.95  # of the cutoff, up to which a low-pass filter leaves the band as it was
+_FAINT = 1e-12  # power; what is fainter is silence
+
+
+@runtime_checkable
+class BandFill(Protocol):
+    """A way to extend a band."""
+
+    def __call__(
+        self, samples: np.ndarray, sample_rate: int, cutoff_hz: float, top_hz: float, seed: int = 0
+    ) -> np.ndarray:
+        """Return samples (channels, t) that reach from their cutoff on to the top.
+
+        Args:
+            samples: (channels, t), float32 or float64, with nothing of value above the cutoff; it is not filtered.
+            sample_rate: in Hz.
+            cutoff_hz: from 500 Hz to the top.
+            top_hz: at most half the sample rate.
+            seed: of what is left to chance.
+
+        Raises:
+            ParameterError: samples that are no recording or not finite, or a cutoff or a top out of its range.
+        """
+        ...
+
+
+def _unprocessed(samples: np.ndarray, sample_rate: int, cutoff_hz: float, top_hz: float, seed: int = 0) -> np.ndarray:
+    """Return the samples as they are."""
+    _check(samples, sample_rate, cutoff_hz, top_hz)
+    return samples.copy()
+
+
+def _noise(samples: np.ndarray, sample_rate: int, cutoff_hz: float, top_hz: float, seed: int = 0) -> np.ndarray:
+    """Return the samples with noise above the cutoff.
+
+    Its spectrum goes on with the slope, in dB per octave, of the mean spectrum over the two octaves below the
+    cutoff, never upwards; from frame to frame it is as loud as the upper of these octaves.
+    """
+    _check(samples, sample_rate, cutoff_hz, top_hz)
+    frames = _frames(sample_rate)
+    power = np.abs(frames.stft(_long_enough(samples, frames), p0=0)) ** 2
+    hertz = frames.f
+    slope_db = _slope_db(power, hertz, cutoff_hz)
+    line = 10 ** (slope_db * np.log2(hertz.clip(hertz[1]) / cutoff_hz) / 10)[:, None]
+    upper = (hertz > cutoff_hz / 2) & (hertz < _CLEAN * cutoff_hz)
+    loudness = np.mean(power[:, upper] / line[upper], axis=1, keepdims=True)
+    wanted = line * loudness * (hertz > cutoff_hz / 2)[:, None]
+    noise = random_phases(wanted, samples.shape[1], np.random.default_rng(seed))
+    return _added(samples, noise, sample_rate, cutoff_hz, top_hz)
+
+
+def _replication(samples: np.ndarray, sample_rate: int, cutoff_hz: float, top_hz: float, seed: int = 0) -> np.ndarray:
+    """Return the samples with the upper half of their band copied above the cutoff, again and again.
+
+    The copies follow the slope, in dB per octave, of the mean spectrum over the two octaves below the cutoff, never
+    upwards.
+
+    Source: Dietz et al., Spectral band replication, a novel approach in audio coding (AES 112, 2002).
+    Differs: there is no side information; the level of each band is guessed from the slope.
+    """
+    _check(samples, sample_rate, cutoff_hz, top_hz)
+    frames = _frames(sample_rate)
+    spectrum = frames.stft(_long_enough(samples, frames))
+    hertz = frames.f
+    slope_db = _slope_db(np.abs(spectrum) ** 2, hertz, cutoff_hz)
+    edge = int(_CLEAN * cutoff_hz / frames.delta_f)
+    shift = max(OVERLAP, edge // 2 // OVERLAP * OVERLAP)  # by such a multiple no phase turns between frames
+    targets = np.arange(edge + 1, len(hertz))
+    sources = targets - shift * -(-(targets - edge) // shift)
+    gains = 10 ** (slope_db * np.log2(hertz[targets] / hertz[sources]) / 20)
+    spectrum[:, targets] = spectrum[:, sources] * gains[:, None]
+    spectrum[:, : edge + 1] = 0.0
+    copies = frames.istft(spectrum, k1=max(samples.shape[1], frames.m_num))[:, : samples.shape[1]]
+    return _added(samples, copies, sample_rate, cutoff_hz, top_hz)
+
+
+def _check(samples: np.ndarray, sample_rate: int, cutoff_hz: float, top_hz: float) -> None:
+    check_recording(samples, sample_rate)
+    nyquist = sample_rate / 2
+    if not MIN_CUTOFF_HZ < top_hz <= nyquist:
+        raise ParameterError(
+            f"top_hz must lie in ({MIN_CUTOFF_HZ:g}, {nyquist:g}] Hz at a sample rate of {sample_rate} Hz, "
+            f"got {top_hz:g} Hz: resample to a higher rate first, or ask for less"
+        )
+    if not MIN_CUTOFF_HZ <= cutoff_hz < top_hz:
+        raise ParameterError(
+            f"cutoff_hz must lie in [{MIN_CUTOFF_HZ:g}, {top_hz:g}) Hz, got {cutoff_hz:g} Hz: "
+            f"give the highest frequency that the recording still holds, below top_hz"
+        )
+
+
+def _frames(sample_rate: int) -> ShortTimeFFT:
+    n_fft = frame_length(sample_rate, FRAME_S)
+    return ShortTimeFFT(hann(n_fft, sym=False), n_fft // OVERLAP, sample_rate)
+
+
+def _long_enough(samples: np.ndarray, frames: ShortTimeFFT) -> np.ndarray:
+    """Return the samples in float64, with silence after what is shorter than a frame."""
+    return np.pad(samples.astype(np.float64), ((0, 0), (0, max(0, frames.m_num - samples.shape[1]))))
+
+
+def _slope_db(power: np.ndarray, hertz: np.ndarray, cutoff_hz: float) -> float:
+    """Return by how many dB per octave the mean of power (channels, bins, frames) falls; at most 0."""
+    seen = (hertz > cutoff_hz / 4) & (hertz < _CLEAN * cutoff_hz)
+    level_db = 10 * np.log10(np.mean(power, axis=(0, 2))[seen] + _FAINT)
+    return min(0.0, float(np.polyfit(np.log2(hertz[seen]), level_db, 1)[0]))
+
+
+def _added(samples: np.ndarray, added: np.ndarray, sample_rate: int, cutoff_hz: float, top_hz: float) -> np.ndarray:
+    """Return the sum of samples and what of ``added`` lies from the cutoff to the top, without delay.
+
+    Source: J. F. Kaiser's formula for the length of a windowed FIR filter (1974).
+    """
+    half = int(np.ceil((STOP_BAND_DB - 7.95) / (2.285 * 4 * np.pi * TRANSITION_HZ / sample_rate)))
+    taps = -_low_pass(cutoff_hz - TRANSITION_HZ / 2, sample_rate, half)
+    if top_hz + TRANSITION_HZ < sample_rate / 2:
+        taps += _low_pass(top_hz + TRANSITION_HZ / 2, sample_rate, half)
+    else:
+        taps[half] += 1.0
+    return (samples + oaconvolve(added, taps[None], mode="same", axes=-1)).astype(samples.dtype)
+
+
+def _low_pass(edge_hz: float, sample_rate: int, half: int) -> np.ndarray:
+    """Return the 2 * half + 1 taps of a linear-phase low-pass filter of gain 1."""
+    share = 2 * edge_hz / sample_rate
+    taps = np.sinc(share * np.arange(-half, half + 1)) * np.kaiser(2 * half + 1, kaiser_beta(STOP_BAND_DB))
+    return taps / taps.sum()
+
+
+BAND_FILLS: dict[str, BandFill] = {"unprocessed": _unprocessed, "noise": _noise, "replication": _replication}

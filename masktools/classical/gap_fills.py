@@ -1,0 +1,173 @@
+"""Gaps filled without a model: six ways, from nothing at all to what the best classical methods make of it.
+
+Each takes samples (channels, t), the sample rate in Hz, gaps (start, end) in seconds, and a seed, and returns the
+samples with the gaps filled, in the same type. What was in a gap is never looked at; what is outside all gaps comes
+back bit for bit, so that every seam lies inside a gap.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from scipy.signal import correlate
+
+from masktools.classical import janssen
+from masktools.classical.linear_prediction import LONG_CONTEXT_S, bridge, extrapolate
+from masktools.classical.noise import OVERLAP, frame_length, mean_power, random_phases
+from masktools.classical.spans import Damaged, Span
+
+__all__ = ["GAP_FILLS", "GapFill"]
+
+SHOULDERS_S = (0.15, 0.05, 0.015)  # on either side of a gap, by which a stretch is found that can be copied
+SEARCH_S = 30.0  # on either side of a gap, where it is looked for
+SPECTRUM_S = 0.1  # on either side of a gap, whose spectrum the noise takes
+FRAME_S = 0.046  # of that noise
+SEAM_S = 0.01  # at most, at each end of a gap
+_FAINT = 1e-12  # power; what is fainter counts as that
+
+
+@runtime_checkable
+class GapFill(Protocol):
+    """A way to fill gaps."""
+
+    def __call__(
+        self, samples: np.ndarray, sample_rate: int, gaps_s: Iterable[tuple[float, float]], seed: int = 0
+    ) -> np.ndarray:
+        """Return samples (channels, t) with their gaps filled.
+
+        Args:
+            samples: (channels, t), float32 or float64; what is in a gap may be anything.
+            sample_rate: in Hz.
+            gaps_s: (start, end) in seconds; they may touch, but not overlap.
+            seed: of what is left to chance.
+
+        Raises:
+            ParameterError: samples that are no recording, a known sample that is not finite, or gaps that are none
+                of this recording or leave nothing of it.
+        """
+        ...
+
+
+def _each_gap(fill: Callable[[Damaged, Span, np.random.Generator], np.ndarray]) -> GapFill:
+    """Return the way to fill gaps that fills each of them, whatever is made of the others."""
+
+    def filled(
+        samples: np.ndarray, sample_rate: int, gaps_s: Iterable[tuple[float, float]], seed: int = 0
+    ) -> np.ndarray:
+        damaged = Damaged.of(samples, sample_rate, gaps_s)
+        result = damaged.samples.copy()
+        for number, span in enumerate(damaged.spans):
+            result[:, span.start : span.stop] = fill(damaged, span, np.random.default_rng((seed, number)))
+        return result
+
+    return filled
+
+
+def _zero(damaged: Damaged, span: Span, rng: np.random.Generator) -> np.ndarray:
+    """Return silence."""
+    return np.zeros((len(damaged.samples), span.length))
+
+
+def _linear(damaged: Damaged, span: Span, rng: np.random.Generator) -> np.ndarray:
+    """Return a straight line from the last known sample to the next; at an end of the recording, a constant."""
+    n = damaged.samples.shape[1]
+    ends = [end for end in (span.start - 1, span.stop) if 0 <= end < n]
+    inside = np.arange(span.start, span.stop)
+    return np.stack([np.interp(inside, ends, channel[ends]) for channel in damaged.samples])
+
+
+def _burg(damaged: Damaged, span: Span, rng: np.random.Generator) -> np.ndarray:
+    """Return what linear prediction of 200 ms on either side makes of the gap; it dies away in a long one."""
+    before, after = damaged.shoulders(span, LONG_CONTEXT_S)
+    return np.stack([bridge(left, right, span.length) for left, right in zip(before, after, strict=True)])
+
+
+def _janssen(damaged: Damaged, span: Span, rng: np.random.Generator) -> np.ndarray:
+    """Return what an autoregressive model of the gap and 200 ms on either side expects; over 100 ms, Burg's fill."""
+    if span.length > janssen.MAX_GAP_S * damaged.sample_rate:
+        return _burg(damaged, span, rng)
+    before, after = damaged.shoulders(span, LONG_CONTEXT_S)
+    return np.stack([janssen.interpolate(left, right, span.length) for left, right in zip(before, after, strict=True)])
+
+
+def _copy(damaged: Damaged, span: Span, rng: np.random.Generator) -> np.ndarray:
+    """Return the stretch, within 30 s, whose 150 ms on either side correlate best with the gap's own.
+
+    Where no stretch has that much around it, 50 ms or 15 ms do; where there is none at all, the known audio fades
+    into silence. At both ends what the stretch lacks to what is known is continued and fades out, so that the true
+    one would come back as it was.
+    """
+    for shoulder_s in SHOULDERS_S:
+        before, after = damaged.shoulders(span, shoulder_s)
+        start = _most_alike(damaged, span, before, after)
+        if start is not None:
+            break
+    left, right = before.shape[1], after.shape[1]
+    stretch = np.zeros((len(before), left + span.length + right))
+    if start is not None:
+        stretch = damaged.samples[:, start : start + stretch.shape[1]].astype(np.float64)
+    fill = stretch[:, left : left + span.length].copy()
+    seam = _seam_length(damaged, span)
+    fade = np.cos(0.5 * np.pi * (np.arange(seam) + 0.5) / max(1, seam)) ** 2
+    lacking_before, lacking_after = before - stretch[:, :left], after - stretch[:, left + span.length :]
+    for channel, one_before, one_after in zip(fill, lacking_before, lacking_after, strict=True):
+        channel[:seam] += fade * extrapolate(one_before, seam)
+        channel[span.length - seam :] += (fade * extrapolate(one_after[::-1], seam))[::-1]
+    return fill
+
+
+def _most_alike(damaged: Damaged, span: Span, before: np.ndarray, after: np.ndarray) -> int | None:
+    """Return where the stretch begins whose two ends are most like what surrounds the gap; None if there is none."""
+    template = np.concatenate([before, np.zeros((len(before), span.length)), after], axis=1)
+    if not np.any(template):
+        return None
+    heard = np.ones(template.shape[1])
+    heard[before.shape[1] : before.shape[1] + span.length] = 0.0
+    reach = round(SEARCH_S * damaged.sample_rate)
+    first = max(0, span.start - before.shape[1] - reach)
+    around = damaged.samples[:, first : span.stop + after.shape[1] + reach].astype(np.float64)
+    missing = np.zeros(around.shape[1])
+    for gap in damaged.spans:
+        missing[max(0, gap.start - first) : max(0, gap.stop - first)] = 1.0
+    likeness = sum(correlate(wave, part, "valid", "fft") for wave, part in zip(around, template, strict=True))
+    energy = correlate(np.sum(around**2, axis=0), heard, "valid", "fft").clip(1e-9)
+    broken = correlate(missing, np.ones(template.shape[1]), "valid", "fft") > 0.5
+    score = np.where(broken, -np.inf, likeness / np.sqrt(energy))
+    best = int(np.argmax(score))
+    return first + best if np.isfinite(score[best]) else None
+
+
+def _spectral_noise(damaged: Damaged, span: Span, rng: np.random.Generator) -> np.ndarray:
+    """Return noise whose spectrum goes, in decibels, from that of the 100 ms before the gap to that after it."""
+    before, after = damaged.shoulders(span, SPECTRUM_S)
+    n_fft = frame_length(damaged.sample_rate, FRAME_S)
+    enough = min(n_fft // 16, max(before.shape[1], after.shape[1]))
+    spectra = [mean_power(side, n_fft) for side in (before, after) if side.shape[1] >= enough]
+    hop = n_fft // OVERLAP
+    share = np.clip(np.arange(span.length // hop + 2) * hop / span.length, 0.0, 1.0)
+    first, last = (np.log(spectrum.clip(_FAINT))[..., None] for spectrum in (spectra[0], spectra[-1]))
+    silent = (spectra[0] <= _FAINT) & (spectra[-1] <= _FAINT)
+    power = np.where(silent[..., None], 0.0, np.exp((1 - share) * first + share * last))
+    fill = random_phases(power, span.length, rng)
+    seam = _seam_length(damaged, span) // 2  # what continues noise is fainter than it
+    turn = 0.5 * np.pi * (np.arange(seam) + 0.5) / max(1, seam)
+    for channel, one_before, one_after in zip(fill, before, after, strict=True):
+        start, end = channel[:seam], channel[span.length - seam :]
+        start[:] = np.sin(turn) * start + np.cos(turn) * extrapolate(one_before, seam)
+        end[:] = np.cos(turn) * end + np.sin(turn) * extrapolate(one_after[::-1], seam)[::-1]
+    return fill
+
+
+def _seam_length(damaged: Damaged, span: Span) -> int:
+    """Return how many samples at each end of a gap what is known takes to give way."""
+    return min(round(SEAM_S * damaged.sample_rate), span.length // 4)
+
+
+GAP_FILLS: dict[str, GapFill] = {
+    "zero": _each_gap(_zero),
+    "linear": _each_gap(_linear),
+    "burg": _each_gap(_burg),
+    "janssen": _each_gap(_janssen),
+    "copy": _each_gap(_copy),
+    "spectral_noise": _each_gap(_spectral_noise),
+}

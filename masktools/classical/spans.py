@@ -1,0 +1,128 @@
+"""What is missing from a recording: gaps in seconds as samples, and the known audio on either side of each."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import ceil, floor, isfinite
+from typing import NamedTuple
+
+import numpy as np
+
+from masktools.errors import ParameterError
+
+__all__ = ["Damaged", "Span", "check_recording", "gap_spans"]
+
+_ROUNDING = 1e-3  # samples; times in seconds that were computed from samples are off by less
+
+
+class Span(NamedTuple):
+    """A half-open stretch [start, stop) of a recording, in samples."""
+
+    start: int
+    stop: int
+
+    @property
+    def length(self) -> int:
+        """Number of samples."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, eq=False)
+class Damaged:
+    """A recording and what is missing from it; what its samples are inside a gap is never looked at.
+
+    Attributes:
+        samples: (channels, t), zero in every gap.
+        sample_rate: in Hz.
+        spans: the gaps, in order, each apart from the next.
+    """
+
+    samples: np.ndarray
+    sample_rate: int
+    spans: tuple[Span, ...]
+
+    def shoulders(self, span: Span, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the known samples (channels, <= n), float64, before and after a gap, up to the next gap or edge."""
+        reach, number = ceil(seconds * self.sample_rate), self.spans.index(span)
+        first = self.spans[number - 1].stop if number else 0
+        last = self.spans[number + 1].start if number + 1 < len(self.spans) else self.samples.shape[1]
+        before = self.samples[:, max(first, span.start - reach) : span.start]
+        after = self.samples[:, span.stop : min(last, span.stop + reach)]
+        return before.astype(np.float64), after.astype(np.float64)
+
+    @classmethod
+    def of(cls, samples: np.ndarray, sample_rate: int, gaps_s: Iterable[tuple[float, float]]) -> "Damaged":
+        """Return the recording with zeros in its gaps.
+
+        Raises:
+            ParameterError: samples that are no recording, gaps that are none of it or leave nothing of it, or a
+                sample outside the gaps that is not finite.
+        """
+        _check_shape(samples, sample_rate)
+        spans = gap_spans(gaps_s, samples.shape[1], sample_rate)
+        emptied = samples.copy()
+        for span in spans:
+            emptied[:, span.start : span.stop] = 0
+        check_recording(emptied, sample_rate)
+        return cls(emptied, sample_rate, spans)
+
+
+def check_recording(samples: np.ndarray, sample_rate: int) -> None:
+    """Raise if samples are no recording (channels, t) of finite floating-point numbers.
+
+    Raises:
+        ParameterError: another shape or type, no samples, one that is not finite, or a rate that is not positive.
+    """
+    _check_shape(samples, sample_rate)
+    finite = np.isfinite(samples).all(axis=0)
+    if not finite.all():
+        first = int(np.argmin(finite))
+        raise ParameterError(
+            f"known samples must be finite, got NaN or Inf in {int(np.sum(~finite))} of them, the first at "
+            f"{first / sample_rate:.4f} s: write them as a gap, or silence them first"
+        )
+
+
+def _check_shape(samples: np.ndarray, sample_rate: int) -> None:
+    if samples.ndim != 2 or samples.dtype not in (np.float32, np.float64):
+        got = f"{samples.dtype} of shape {samples.shape}"
+        raise ParameterError(f"samples must be float32 or float64 of shape (channels, t), got {got}")
+    if not samples.size:
+        raise ParameterError(f"a recording must hold at least one sample, got shape {samples.shape}")
+    if sample_rate <= 0:
+        raise ParameterError(f"sample_rate must be positive, got {sample_rate} Hz")
+
+
+def gap_spans(gaps_s: Iterable[tuple[float, float]], n_samples: int, sample_rate: int) -> tuple[Span, ...]:
+    """Return the samples that gaps (start, end) in seconds touch, in order; gaps that touch each other become one.
+
+    >>> gap_spans([(0.5, 0.75), (0.1, 0.2)], 100, 100)
+    (Span(start=10, stop=20), Span(start=50, stop=75))
+
+    Raises:
+        ParameterError: no gap, one that is not finite or ends before it starts, one that is not inside the
+            recording, two that overlap, or gaps that cover all of it.
+    """
+    spans, ended_s = list[Span](), 0.0
+    for start_s, end_s in sorted((float(start), float(end)) for start, end in gaps_s):
+        shown = f"{start_s:.10g}-{end_s:.10g} s"
+        if not (isfinite(start_s) and isfinite(end_s) and 0 <= start_s < end_s):
+            raise ParameterError(f"a gap must have finite times and end after its start, at 0 or later, got {shown}")
+        start, stop = floor(start_s * sample_rate + _ROUNDING), ceil(end_s * sample_rate - _ROUNDING)
+        if stop > n_samples:
+            limit = f"0-{n_samples / sample_rate:.10g} s"
+            raise ParameterError(f"a gap must lie within the recording, {limit}, got {shown}: cut it there")
+        if start_s * sample_rate < ended_s * sample_rate - _ROUNDING:
+            raise ParameterError(f"gaps must not overlap, got {shown} and one to {ended_s:.10g} s: write them as one")
+        start, ended_s = min(start, n_samples - 1), end_s
+        stop = max(stop, start + 1)
+        if spans and start <= spans[-1].stop:
+            spans[-1] = Span(spans[-1].start, max(stop, spans[-1].stop))
+        else:
+            spans.append(Span(start, stop))
+    if not spans:
+        raise ParameterError("there must be at least one gap, got none: give (start, end) in seconds")
+    if sum(span.length for span in spans) >= n_samples:
+        raise ParameterError(
+            f"the gaps cover the whole recording of {n_samples / sample_rate:.6g} s: leave something to fill them from"
+        )
+    return tuple(spans)

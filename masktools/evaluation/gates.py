@@ -1,0 +1,163 @@
+"""What a model must reach before it ships: each gate compares figures of reports, and says by how much it holds."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from masktools.errors import ParameterError
+from masktools.evaluation.report import Report
+
+__all__ = ["Gate", "gates_of", "gates_table"]
+
+GAP_RIVALS = ("copy", "spectral_noise", "burg")
+BAND_RIVALS = ("unprocessed", "noise", "replication")
+_ALL = "all, real"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One thing that must hold."""
+
+    name: str
+    found: float
+    relation: str  # "<=" or ">=" or "<" or ">"
+    limit: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether it does."""
+        compare = {"<=": float.__le__, ">=": float.__ge__, "<": float.__lt__, ">": float.__gt__}[self.relation]
+        return compare(float(self.found), float(self.limit))
+
+    @property
+    def margin(self) -> float:
+        """By how much it holds; negative where it does not."""
+        return self.limit - self.found if self.relation.startswith("<") else self.found - self.limit
+
+
+def gates_of(reports: Mapping[str, Report], groups: Sequence[str] = ()) -> list[Gate]:
+    """Return the gates of the reports there are: of tokenizer, vocoder, inpaint, bwe and generate.
+
+    Args:
+        reports: by the name of their protocol.
+        groups: for which gaps and bands are compared; those of real recordings where none is named.
+
+    Raises:
+        ParameterError: A report lacks a figure that its gates need.
+    """
+    makers = {"tokenizer": _tokenizer, "vocoder": _vocoder, "generate": _generation}
+    gates = [gate for name, maker in makers.items() if name in reports for gate in maker(reports[name])]
+    if "inpaint" in reports:
+        gates += _gaps(reports["inpaint"], groups)
+    if "bwe" in reports:
+        gates += _bands(reports["bwe"], groups)
+    return gates
+
+
+def gates_table(gates: Iterable[Gate]) -> str:
+    """Return the gates as a table of Markdown."""
+    lines = ["| gate | found | wanted | |", "|---|---|---|---|"]
+    for gate in gates:
+        verdict = "holds" if gate.holds else f"fails by {-gate.margin:.3g}"
+        lines.append(f"| {gate.name} | {gate.found:.4g} | {gate.relation} {gate.limit:.4g} | {verdict} |")
+    return "\n".join(lines) + "\n"
+
+
+def _real_groups(report: Report, groups: Sequence[str]) -> list[str]:
+    """Return the groups of real recordings in a report, or those asked for that it has."""
+    there = list(dict.fromkeys(figure.group for figure in report.figures))
+    return [g for g in there if (g in groups if groups else ", " not in g)]
+
+
+def _whole(report: Report) -> str:
+    """Return the group of all real recordings, which is the only one where there is one kind."""
+    there = {figure.group for figure in report.figures}
+    return _ALL if _ALL in there else next(iter(sorted(g for g in there if ", " not in g)))
+
+
+def _tokenizer(report: Report) -> list[Gate]:
+    group = _whole(report)
+    return [
+        Gate("tokenizer: codes used of 1024", report.value(group, "tokenizer", "codes_used"), ">=", 900),
+        Gate("tokenizer: perplexity", report.value(group, "tokenizer", "perplexity"), ">=", 400),
+        Gate("tokenizer: mel L1", report.value(group, "tokenizer", "mel_l1"), "<=", 0.08),
+    ]
+
+
+def _vocoder(report: Report) -> list[Gate]:
+    group = _whole(report)
+    rival = "griffin_lim_32"
+    return [
+        Gate(
+            f"vocoder: {metric.replace('_', ' ')} below Griffin-Lim 32",
+            report.value(group, "vocoder", metric), "<", report.value(group, rival, metric),
+        )
+        for metric in ("stft_distance", "mel_l1")
+    ]  # fmt: skip
+
+
+def _cases(report: Report) -> list[str]:
+    return list(dict.fromkeys(figure.case for figure in report.figures))
+
+
+def _gaps(report: Report, groups: Sequence[str]) -> list[Gate]:
+    gates = []
+    for case in _cases(report):
+        for group in _real_groups(report, groups):
+            own = report.value(group, "model", "lsd_db", case)
+            gates += [
+                Gate(f"gap {case}, {group}: LSD below {rival}", own, "<", report.value(group, rival, "lsd_db", case))
+                for rival in GAP_RIVALS
+            ]
+        gates += _sets(report, _whole(report), case, f"gap {case}", ("unprocessed", *GAP_RIVALS))
+    return gates
+
+
+def _bands(report: Report, groups: Sequence[str]) -> list[Gate]:
+    gates = []
+    for case in _cases(report):
+        for group in _real_groups(report, groups):
+            own = report.value(group, "model", "third_octave_db", case)
+            gates += [
+                Gate(
+                    f"band {case}, {group}: envelope below {rival}",
+                    own, "<", report.value(group, rival, "third_octave_db", case),
+                )
+                for rival in BAND_RIVALS
+            ]  # fmt: skip
+            bias = abs(report.value(group, "model", "bias_db", case))
+            gates.append(Gate(f"band {case}, {group}: bias", bias, "<=", 2.0))
+        gates += _sets(report, _whole(report), case, f"band {case}", (*BAND_RIVALS, "model_no_lfr"))
+    return gates
+
+
+def _sets(report: Report, group: str, case: str, name: str, rivals: Sequence[str]) -> list[Gate]:
+    """Return the gates of the Frechet distances of a case, for each embedder of the report."""
+    found = {
+        (figure.embedder, figure.method): figure.value
+        for figure in report.figures
+        if (figure.group, figure.case, figure.metric) == (group, case, "fad")
+    }
+    return [
+        Gate(f"{name}: FAD ({embedder}) below {rival}", found[embedder, "model"], "<", found[embedder, rival])
+        for embedder in dict.fromkeys(embedder for embedder, _ in found)
+        for rival in rivals
+        if (embedder, rival) in found
+    ]
+
+
+def _generation(report: Report) -> list[Gate]:
+    """Return whether captions are found again far above chance, and whether nothing is learned by heart."""
+    group, gates = _whole(report), []
+    for metric in ("caption_r1", "probe_top1"):
+        for figure in report.figures:
+            if (figure.group, figure.method, figure.metric) == (group, "model", metric):
+                chance = report.value(group, "chance", metric, figure.case, figure.embedder)
+                name = f"generation: {metric} ({figure.embedder}) above twice chance"
+                gates.append(Gate(name, figure.value, ">", 2 * chance))
+    for figure in report.figures:
+        if (figure.group, figure.method, figure.metric) == (group, "unconditional", "nearest_ratio"):
+            name = f"generation: samples as far from training as real recordings ({figure.embedder})"
+            gates.append(Gate(name, figure.value, ">=", 0.9))
+    if not gates:
+        raise ParameterError("the report of generation must have captions found again, it has none")
+    return gates

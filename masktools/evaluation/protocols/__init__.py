@@ -1,0 +1,1 @@
+"""What is measured, and how: one protocol for each thing that a model does."""

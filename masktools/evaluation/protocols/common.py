@@ -1,0 +1,164 @@
+"""What all protocols share: clips in batches, how far the work has come, and the report that says what was set."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from masktools import __version__
+from masktools.configs import to_dict
+from masktools.errors import ParameterError, unknown_name
+from masktools.evaluation.clips import Clip, left_out_of
+from masktools.evaluation.embedders import Embedder
+from masktools.evaluation.report import Figure, Report, Row, groups_of
+from masktools.model import Model
+from masktools.pipeline import Progress
+from masktools.solver import derive_seed
+
+__all__ = [
+    "BATCH",
+    "Meter",
+    "batches",
+    "check_clips",
+    "chosen_methods",
+    "described",
+    "make_report",
+    "small_seeds",
+    "stacked",
+]
+
+BATCH = 16
+"""Clips that a job is given at once; on it depends which random numbers a clip gets, so that it is fixed."""
+
+_PARTS = ("tokenizer", "transformer", "vocoder", "conditioner")
+
+
+class Meter:
+    """Counts the pieces of a job and tells how far it has come."""
+
+    def __init__(self, progress: Progress | None, n_pieces: int) -> None:
+        self.progress, self.n_pieces, self.n_done = progress, max(1, n_pieces), 0
+
+    def step(self, n: int = 1) -> None:
+        """Say that some more pieces are done."""
+        self.n_done = min(self.n_pieces, self.n_done + n)
+        if self.progress is not None:
+            self.progress(self.n_done, self.n_pieces)
+
+    def within(self, n: int) -> Progress | None:
+        """Return the callback for something inside that makes up the next n pieces, which ``step`` then ends."""
+        progress, before, total = self.progress, self.n_done, self.n_pieces
+        if progress is None:
+            return None
+        shares = 100  # of a piece
+        return lambda done, of: progress(before * shares + n * shares * done // max(1, of), total * shares)
+
+
+def check_clips(model: Model, clips: Sequence[Clip]) -> None:
+    """Refuse clips that are not at the model's rate: distances at different rates cannot be compared.
+
+    Raises:
+        ParameterError: no clips, or clips at another rate.
+    """
+    if not clips:
+        raise ParameterError("there must be at least one clip to measure, got none")
+    for clip in clips:
+        if clip.sample_rate != model.sample_rate:
+            raise ParameterError(
+                f"clips must be at the model's rate of {model.sample_rate} Hz, got {clip.sample_rate} Hz: "
+                f"read them with sample_rate={model.sample_rate}"
+            )
+
+
+def chosen_methods(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Return the methods that were asked for, in the order in which they are known; none stands for all.
+
+    Raises:
+        ParameterError: one that there is not.
+    """
+    for method in wanted:
+        if method not in known:
+            raise unknown_name("method", method, known)
+    return tuple(method for method in known if not wanted or method in wanted)
+
+
+def batches(clips: Sequence[Clip], size: int = BATCH) -> Iterator[list[int]]:
+    """Yield places of clips of one length, so many at once at most, the longest ones first."""
+    lengths: dict[int, list[int]] = {}
+    for place, clip in enumerate(clips):
+        lengths.setdefault(len(clip.wave), []).append(place)
+    for length in sorted(lengths, reverse=True):
+        places = lengths[length]
+        for start in range(0, len(places), size):
+            yield places[start : start + size]
+
+
+def small_seeds(seed: int, n: int) -> list[int]:
+    """Return n seeds below 2**32, which numpy's generators and others take, derived from one."""
+    return [derive_seed(seed, number) >> 31 for number in range(n)]
+
+
+def stacked(clips: Sequence[Clip], places: Sequence[int]) -> np.ndarray:
+    """Return clips of one length side by side, (b, t) float32."""
+    return np.stack([clips[place].wave for place in places])
+
+
+def described(
+    protocol: str, model: Model, clips: Sequence[Clip], settings: Any, embedders: Sequence[Embedder]
+) -> dict[str, Any]:
+    """Return everything that was set, in what JSON has.
+
+    Args:
+        protocol: its name.
+        model: what was measured.
+        clips: on what.
+        settings: a dataclass.
+        embedders: of the distances between sets.
+    """
+    pipeline = model.pipeline
+    counts = {name: len(places) for name, places in groups_of([(clip.kind, clip.origin) for clip in clips]).items()}
+    lengths = sorted(clip.duration_s for clip in clips)
+    return {
+        "protocol": protocol,
+        "masktools": __version__,
+        "model": model.name,
+        "clips": [f"{name}: {n}" for name, n in counts.items()],
+        "clip_seconds": f"{lengths[0]:.4g} to {lengths[-1]:.4g}, {sum(lengths):.4g} in all",
+        "embedders": [embedder.name for embedder in embedders],
+        "settings": to_dict(settings),
+        "weights": {part: _digest(getattr(pipeline, part)) for part in _PARTS if hasattr(pipeline, part)},
+        "mel": to_dict(pipeline.mel),
+        "decoding": {job: to_dict(config) for job, config in pipeline.decoding.items()},
+        "computer": {
+            "device": str(pipeline.device),
+            "precision": str(pipeline.precision).removeprefix("torch."),
+            "torch": str(torch.__version__),
+            "numpy": np.__version__,
+        },
+    }
+
+
+def _digest(part: Any) -> str:
+    """Return the beginning of the SHA-256 of a part's weights: equal for equal weights, however they were stored."""
+    if not isinstance(part, nn.Module):
+        return type(part).__name__
+    digest = hashlib.sha256()
+    for name, value in sorted(part.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(value.detach().cpu().numpy()).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def make_report(
+    title: str,
+    settings: dict[str, Any],
+    clips: Sequence[Clip],
+    rows: Sequence[Row],
+    figures: Sequence[Figure],
+    notes: Sequence[str] = (),
+) -> Report:
+    """Return the report of a protocol; what was left out on the way to the clips is named in it."""
+    return Report(title, settings, tuple(figures), tuple(rows), left_out_of(clips), tuple(notes))

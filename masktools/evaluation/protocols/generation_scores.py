@@ -1,0 +1,222 @@
+"""What text-audio encoders, embedders and a probe have to say of sets of sounds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from masktools.evaluation.classes import class_of, common_classes
+from masktools.evaluation.classifier import Classifier
+from masktools.evaluation.clips import Clip
+from masktools.evaluation.embedders import Embedder
+from masktools.evaluation.protocols.common import Meter
+from masktools.evaluation.protocols.judged import Judged
+from masktools.evaluation.protocols.sounds import Sound
+from masktools.evaluation.scores import jackknife
+from masktools.evaluation.text_audio import Scorer, unit_rows
+from masktools.metrics import frechet_distance, inception_score, kernel_distance, kl_divergence, ndb, ranks
+
+__all__ = ["Heard", "label_scores", "set_scores", "text_scores"]
+
+REAL, CHANCE = "real", "chance"
+MIN_CLASS = 8  # training clips of a class that the probe learns
+_SPLIT_FROM, _N_SPLITS = 500, 10  # sounds from which on the inception score is of ten parts, as in the literature
+
+Sets = Mapping[str, Sequence[Sound]]
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """What an embedder heard of each set, and of training recordings: vectors (n_i, d) of each sound."""
+
+    embedder: Embedder
+    vectors: dict[str, list[np.ndarray]]
+    training: list[np.ndarray]
+
+    @classmethod
+    def of(cls, embedder: Embedder, sets: Sets, training: Sequence[Clip], sample_rate: int, meter: Meter) -> "Heard":
+        """Return what an embedder hears.
+
+        Args:
+            embedder: which.
+            sets: the sounds of each method.
+            training: further recordings.
+            sample_rate: of all of them, in Hz.
+            meter: counts sounds.
+        """
+        heard = cls(embedder, {}, [])
+        for method, sounds in sets.items():
+            heard.vectors[method] = [heard.vectors_of(sound.wave, sample_rate) for sound in sounds]
+            meter.step(len(sounds))
+        for clip in training:
+            heard.training.append(heard.vectors_of(clip.wave, sample_rate))
+            meter.step()
+        return heard
+
+    @property
+    def name(self) -> str:
+        """Name of the embedder."""
+        return self.embedder.name
+
+    def vectors_of(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Return the vectors (n, d) of a wave (t,), in float64."""
+        return np.asarray(self.embedder.embed(wave, sample_rate), np.float64)
+
+
+def _means(vectors: Sequence[np.ndarray]) -> np.ndarray:
+    """Return one vector for each sound, (n, d)."""
+    return np.stack([one.mean(axis=0) for one in vectors])
+
+
+def text_scores(judged: Judged, scorer: Scorer, sets: Sets, texts: Sequence[str], sample_rate: int) -> None:
+    """Add the similarity of sounds and their captions, and the rank of the caption among all.
+
+    Args:
+        judged: where the figures go.
+        scorer: reads and hears.
+        sets: the sounds of each method; those without a caption are passed over.
+        texts: every caption.
+        sample_rate: of the sounds, in Hz.
+    """
+    read = unit_rows(scorer.embed_text(list(texts)))
+    for method, sounds in sets.items():
+        for sound in sounds:
+            if sound.prompt is None:
+                continue
+            heard = unit_rows(np.asarray(scorer.embed(sound.wave, sample_rate), np.float64).mean(axis=0, keepdims=True))
+            similarity = heard @ read.T
+            rank = int(ranks(similarity, np.array([sound.prompt]))[0])
+            judged.add(sound, method, "text_score", float(similarity[0, sound.prompt]), scorer.name)
+            judged.add(sound, method, "caption_r1", float(rank <= 1), scorer.name)
+            judged.add(sound, method, "caption_r5", float(rank <= 5), scorer.name)
+            judged.add(sound, method, "caption_rank", float(rank), scorer.name)
+    for group in judged.groups:
+        n = max(len(judged.members(group, sounds)) for sounds in sets.values())
+        for metric, value in (("caption_r1", 1), ("caption_r5", min(5, len(texts)))):
+            judged.add_set(group, CHANCE, metric, (value / len(texts), None, None), n, scorer.name)
+        judged.add_set(group, CHANCE, "caption_rank", ((len(texts) + 1) / 2, None, None), n, scorer.name)
+
+
+def set_scores(judged: Judged, heard: Heard, sets: Sets, n_bins: int, seed: int) -> None:
+    """Add the Frechet and kernel distances of each set from the real recordings, and how differently it fills bins.
+
+    Bins are made of the training recordings where there are any, else of the real ones.
+
+    Args:
+        judged: where the figures go.
+        heard: the vectors.
+        sets: the sounds of each method.
+        n_bins: at most; a fifth of the recordings that they are made of where those are few.
+        seed: of the bins.
+    """
+    for group in judged.groups:
+        originals = _chosen(heard.vectors[REAL], judged.members(group, sets[REAL]))
+        for method, sounds in sets.items():
+            estimates = _chosen(heard.vectors[method], judged.members(group, sounds))
+            if method == REAL or min(_n_vectors(originals), _n_vectors(estimates)) < 3:
+                continue
+            pairs = _buckets(originals, estimates)
+            spread = judged.statistics
+            for metric, distance in (("fad", _frechet), ("kid", _kernel)):
+                values = jackknife(pairs, distance, spread.n_folds, spread.level)
+                judged.add_set(group, method, metric, values, len(estimates), heard.name)
+    binned = heard.training or heard.vectors[REAL]
+    k = min(n_bins, len(binned) // 5)
+    if k < 2:
+        return
+    reference = _means(binned)
+    for group in judged.groups:
+        for method, sounds in sets.items():
+            members = judged.members(group, sounds)
+            if members and not (method == REAL and not heard.training) and _is_widest(judged, group):
+                found = ndb(reference, _means(_chosen(heard.vectors[method], members)), k, seed)
+                judged.add_set(group, method, "ndb_share", (found.share, None, None), len(members), heard.name)
+                judged.add_set(group, method, "ndb_js", (found.jensen_shannon, None, None), len(members), heard.name)
+
+
+def _is_widest(judged: Judged, group: str) -> bool:
+    """Tell whether a group holds everything of an origin: bins of all recordings say nothing of one kind."""
+    return any(kind == "any" for kind, _ in judged.groups[group])
+
+
+def _chosen(vectors: Sequence[np.ndarray], places: Sequence[int]) -> list[np.ndarray]:
+    return [vectors[place] for place in places]
+
+
+def _n_vectors(vectors: Sequence[np.ndarray]) -> int:
+    return sum(map(len, vectors))
+
+
+def _buckets(originals: Sequence[np.ndarray], estimates: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return both sets in as many parts as the smaller one has sounds, none of them empty."""
+    n = min(len(originals), len(estimates))
+    sides = [
+        [np.concatenate([vectors[place] for place in part]) for part in np.array_split(np.arange(len(vectors)), n)]
+        for vectors in (originals, estimates)
+    ]
+    return list(zip(*sides, strict=True))
+
+
+def _frechet(pairs: Sequence[Pair]) -> float:
+    return frechet_distance(*(np.concatenate(side) for side in zip(*pairs, strict=True)))
+
+
+def _kernel(pairs: Sequence[Pair]) -> float:
+    reference, estimate = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    return kernel_distance(reference, estimate).mean
+
+
+def label_scores(
+    judged: Judged, heard: Heard, sets: Sets, clips: Sequence[Clip], training: Sequence[Clip], seed: int
+) -> list[str]:
+    """Add what a probe of classes, trained on training recordings, hears in each set; return what to say of it.
+
+    Args:
+        judged: where the figures go.
+        heard: the vectors.
+        sets: the sounds of each method.
+        clips: the recordings that sounds answer.
+        training: recordings with labels.
+        seed: of the probe.
+    """
+    counts = common_classes(training, MIN_CLASS)
+    own = [class_of(clip.labels, counts) for clip in training]
+    labelled = [place for place, label in enumerate(own) if label is not None]
+    if len(counts) < 2:
+        return [f"No probe by {heard.name}: fewer than 2 classes of at least {MIN_CLASS} training recordings"]
+    probe = Classifier.fit(_means(_chosen(heard.training, labelled)), [own[place] or "" for place in labelled], seed)
+    true = [class_of(clip.labels, counts) for clip in clips]
+    real = probe.probabilities(_means(heard.vectors[REAL]))
+    of_clip = {sound.clip: row for sound, row in zip(sets[REAL], real, strict=True)}
+    right = [
+        probe.classes[int(row.argmax())] == true[sound.clip]
+        for sound, row in zip(sets[REAL], real, strict=True)
+        if sound.clip is not None and true[sound.clip] is not None
+    ]
+    trust = f"right on {np.mean(right):.0%} of {len(right)}" if right else "none is of a class that it knows"
+    for method, sounds in sets.items():
+        if not sounds:
+            continue
+        likely = probe.probabilities(_means(heard.vectors[method]))
+        for sound, row in zip(sounds, likely, strict=True):
+            if sound.clip is None:
+                continue
+            label = true[sound.clip]
+            if label is not None:
+                judged.add(sound, method, "probe_top1", float(probe.classes[int(row.argmax())] == label), heard.name)
+            if method != REAL:
+                judged.add(sound, method, "kl", kl_divergence(of_clip[sound.clip][None], row[None]), heard.name)
+        for group in judged.groups:
+            members = judged.members(group, sounds)
+            if len(members) > 1:
+                n_splits = _N_SPLITS if len(members) >= _SPLIT_FROM else 1
+                score = inception_score(likely[members], n_splits, seed).mean
+                judged.add_set(group, method, "inception_score", (score, None, None), len(members), heard.name)
+    for group in judged.groups:
+        n = len(judged.members(group, sets[REAL]))
+        judged.add_set(group, CHANCE, "probe_top1", (1 / len(probe.classes), None, None), n, heard.name)
+    return [
+        f"probe of {heard.name}: {len(probe.classes)} classes, trained on {len(labelled)} other recordings, all "
+        f"classes of one weight; of the real recordings, {trust}"
+    ]

@@ -1,0 +1,117 @@
+"""Reconstruction: what is left of a recording after the tokenizer, and after the vocoder alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import ceil
+
+import torch
+from torch import Tensor
+
+from masktools.evaluation.clips import Clip
+from masktools.evaluation.embedders import Embedder
+from masktools.evaluation.protocols.common import Meter, batches, check_clips, described, make_report, stacked
+from masktools.evaluation.report import Figure, Report, Row, groups_of
+from masktools.evaluation.scores import SetScores, Statistics
+from masktools.metrics import lsd_db
+from masktools.model import Model
+from masktools.pipeline import Progress
+from masktools.runtime import threads
+from masktools.tokenizer.codebook import codebook_usage
+
+__all__ = ["TOKENIZER", "VOCODER", "TokenizerSettings", "evaluate_tokenizer"]
+
+VOCODER, TOKENIZER = "vocoder on true mel", "tokenizer + vocoder"
+_NOTES = (
+    "mel_l1 is in the tokenizer's unit, where the mel spectrogram spans [-1, 1]; roughness is the mean slope of the "
+    "reconstruction over the original's, 1 where nothing is blurred",
+)
+
+
+@dataclass(frozen=True)
+class TokenizerSettings:
+    """Settings of the measurement of a tokenizer."""
+
+    statistics: Statistics = field(default_factory=Statistics)
+
+
+def evaluate_tokenizer(
+    model: Model,
+    clips: Sequence[Clip],
+    settings: TokenizerSettings = TokenizerSettings(),
+    embedders: Sequence[Embedder] = (),
+    progress: Progress | None = None,
+) -> Report:
+    """Return how well tokens stand for recordings: error of the mel spectrogram, codes in use, and what is heard.
+
+    Args:
+        model: whose tokenizer and vocoder.
+        clips: at the model's rate.
+        settings: of the measurement.
+        embedders: what the distances between sets are computed with.
+        progress: called with the clips done and their number.
+
+    Raises:
+        ParameterError: no clips, or clips at another rate.
+
+    Source: SpecMaskGIT (arXiv:2406.17672), table 3.
+    """
+    check_clips(model, clips)
+    pipeline, meter = model.pipeline, Meter(progress, len(clips))
+    rows: list[Row] = []
+    scores = SetScores(embedders, settings.statistics)
+    codes: dict[int, Tensor] = {}
+    span_db = pipeline.mel.db_max - pipeline.mel.db_min
+    with threads(model.threads):
+        for places in batches(clips):
+            waves = stacked(clips, places)
+            n_samples, n_frames = waves.shape[1], ceil(waves.shape[1] / pipeline.mel.hop_length)
+            mel = pipeline.to_mel(torch.from_numpy(waves))
+            tokens = pipeline.tokenise(mel)
+            again = pipeline.to_mel_from(tokens)
+            rendered = {
+                VOCODER: pipeline.render(mel)[:, :n_samples].cpu().numpy(),
+                TOKENIZER: pipeline.render(again)[:, :n_samples].cpu().numpy(),
+            }
+            for number, place in enumerate(places):
+                clip = clips[place]
+                true, found = (spectrogram[number, :, :n_frames] for spectrogram in (mel, again))
+                l1 = float((found - true).abs().mean())
+                rows += [
+                    Row.of(clip, TOKENIZER, "mel_l1", l1),
+                    Row.of(clip, TOKENIZER, "mel_l1_db", l1 * span_db / 2),
+                    Row.of(clip, TOKENIZER, "roughness", _roughness(true, found)),
+                ]
+                codes[place] = tokens[number].cpu()
+                scores.add(place, clip, SetScores.ORIGINAL, clip.wave)
+                for method, waves_of in rendered.items():
+                    wave = waves_of[number]
+                    rows.append(Row.of(clip, method, "lsd_db", lsd_db(clip.wave, wave, clip.sample_rate)))
+                    scores.add(place, clip, method, wave)
+                meter.step()
+    figures = (
+        *settings.statistics.summary(rows),
+        *_code_figures(clips, codes, pipeline.tokenizer.n_codes),
+        *scores.figures(),
+    )
+    about = described("tokenizer", model, clips, settings, embedders)
+    return make_report("Reconstruction by tokenizer and vocoder", about, clips, rows, figures, _NOTES)
+
+
+def _roughness(true: Tensor, found: Tensor) -> float:
+    """Return the mean slope of a mel spectrogram (f, m) over that of the true one, in time and frequency."""
+    slopes = [sum(float(mel.diff(dim=dim).abs().mean()) for dim in (0, 1)) for mel in (found, true)]
+    return slopes[0] / slopes[1] if slopes[1] > 0 else float("nan")
+
+
+def _code_figures(clips: Sequence[Clip], tokens: dict[int, Tensor], n_codes: int) -> list[Figure]:
+    """Return how many codes the clips of each group use, and how many they would if they used them evenly."""
+    figures = []
+    for group, places in groups_of([(clip.kind, clip.origin) for clip in clips]).items():
+        of_group = torch.cat([tokens[place].flatten() for place in places])
+        usage = codebook_usage(of_group, n_codes)
+        found = {"tokens": float(len(of_group)), "codes_used": float(usage.n_used), "perplexity": usage.perplexity}
+        figures += [
+            Figure(group, TOKENIZER, metric, value, None, None, len(places), statistic="set")
+            for metric, value in found.items()
+        ]
+    return figures

@@ -1,0 +1,228 @@
+"""Sweeps over the settings of the decoding: the same measurement at many points, in one table.
+
+Finished points are kept, so that a sweep that was killed goes on where it stopped, and one with more values computes
+only what is new.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from masktools.configs import to_dict
+from masktools.errors import ParameterError, unknown_name
+from masktools.evaluation.clips import Clip, left_out_of
+from masktools.evaluation.embedders import Embedder
+from masktools.evaluation.protocols.bandwidth import BANDWIDTH_METHODS, BandwidthSettings, evaluate_bandwidth
+from masktools.evaluation.protocols.common import described
+from masktools.evaluation.protocols.generation import GENERATION_METHODS, GenerationSettings, evaluate_generation
+from masktools.evaluation.protocols.inpainting import INPAINT_METHODS, InpaintSettings, evaluate_inpainting
+from masktools.evaluation.report import Figure, Report
+from masktools.evaluation.sweep_points import MODEL_AXIS, Axes, Notebook, Point, points_of
+from masktools.evaluation.text_audio import Scorer
+from masktools.model import Model
+from masktools.pipeline import Progress
+from masktools.solver import SolverConfig
+
+__all__ = ["SWEPT", "Sweep", "SweepResult", "Swept", "run_sweep"]
+
+REFERENCE = "reference"
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A protocol that can be swept: which of its methods depend on the decoding, and which are measured once."""
+
+    settings: type[Any]
+    evaluate: Callable[..., Report]
+    moving: tuple[str, ...]
+    methods: tuple[str, ...]
+
+    @property
+    def standing(self) -> tuple[str, ...]:
+        """The methods that are the same at all points; unprompted samples are no reference."""
+        return tuple(method for method in self.methods if method not in (*self.moving, "unconditional"))
+
+
+SWEPT: Mapping[str, Swept] = MappingProxyType(
+    {
+        "generate": Swept(GenerationSettings, evaluate_generation, ("model",), GENERATION_METHODS),
+        "inpaint": Swept(InpaintSettings, evaluate_inpainting, ("model",), INPAINT_METHODS),
+        "bwe": Swept(BandwidthSettings, evaluate_bandwidth, ("model", "model_no_lfr"), BANDWIDTH_METHODS),
+    }
+)
+"""The protocols that can be swept, by name."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is swept: a protocol with its settings, and the values on each axis."""
+
+    protocol: str
+    settings: Any  # of the protocol; its solver is the base, the model's own where there is none
+    axes: Axes  # settings of the solver, or "model"
+    grid: bool = False  # all combinations; otherwise each axis by itself, the others at the base
+    references: bool = True  # whether what does not depend on the decoding is measured, once
+
+    def __post_init__(self) -> None:
+        """Check that protocol and settings belong together, and that the axes make sense."""
+        if self.protocol not in SWEPT:
+            raise unknown_name("protocol", self.protocol, SWEPT)
+        if not isinstance(self.settings, SWEPT[self.protocol].settings):
+            wanted, got = SWEPT[self.protocol].settings.__name__, type(self.settings).__name__
+            raise ParameterError(f"the settings of {self.protocol} must be {wanted}, got {got}")
+        points_of(self.axes, self.settings.solver or SolverConfig(), self.grid)
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """The table of a sweep, and the figures of each point and of the references."""
+
+    report: Report
+    points: tuple[tuple[Point, tuple[Figure, ...]], ...]
+    references: tuple[Figure, ...]
+
+
+def run_sweep(
+    models: Mapping[str, Model],
+    clips: Sequence[Clip],
+    sweep: Sweep,
+    embedders: Sequence[Embedder] = (),
+    path: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    *,
+    training: Sequence[Clip] = (),
+) -> SweepResult:
+    """Return what a protocol measures at each point.
+
+    Args:
+        models: by the name that the axis "model" gives them; the first is the base.
+        clips: at the models' rate.
+        sweep: what is swept.
+        embedders: what the distances between sets are computed with.
+        path: JSON lines of finished points; they are taken over, and new ones are added as they are finished.
+        progress: called with the points done and their number.
+        training: for generation: other recordings, for the probe.
+
+    Raises:
+        ParameterError: no model, an axis or a value that there is not, or a file of another sweep; and what the
+            protocol refuses.
+    """
+    if not models:
+        raise ParameterError("a sweep needs at least one model, got none")
+    swept, first = SWEPT[sweep.protocol], next(iter(models))
+    base = sweep.settings.solver or models[first].pipeline.decoding.get(sweep.protocol, SolverConfig())
+    points = points_of(sweep.axes, base, sweep.grid, first)
+    for point in points:
+        if (point.get(MODEL_AXIS) or first) not in models:
+            raise unknown_name("model", str(point.get(MODEL_AXIS)), models)
+    hearing = [_remembering(embedder) for embedder in embedders]
+    common = _fingerprint(sweep, clips, embedders, training)
+    keys = {name: _key(common, model) for name, model in models.items()}
+    notebook = None if path is None else Notebook(path, list(keys.values()))
+    jobs = [(first, REFERENCE, base, swept.standing)] if sweep.references else []
+    jobs += [(str(point.get(MODEL_AXIS) or first), point.name, point.solver(base), swept.moving) for point in points]
+    found: dict[str, tuple[Figure, ...]] = {}
+    for done, (model, name, solver, methods) in enumerate(jobs):
+        key = keys[model]
+        note = f"{name} @ {_key(to_dict(solver), None)}"
+        figures = None if notebook is None else notebook.find(key, note)
+        if figures is None:
+            settings = replace(sweep.settings, solver=solver, methods=methods)
+            more = {"training": training} if sweep.protocol == "generate" else {}
+            figures = swept.evaluate(models[model], clips, settings, hearing, **more).figures
+            if notebook is not None:
+                notebook.add(key, note, figures)
+        found[name] = figures
+        if progress is not None:
+            progress(done + 1, len(jobs))
+    references = found.pop(REFERENCE, ())
+    measured = tuple((point, found[point.name]) for point in points)
+    about = described(sweep.protocol, models[first], clips, replace(sweep.settings, solver=base), embedders) | {
+        "axes": {axis: list(values) for axis, values in sweep.axes.items()},
+        "points": len(points),
+        "models": list(models),
+    }
+    table = (*references, *(named for point, figures in measured for named in _named(point, figures, swept)))
+    how = "all combinations" if sweep.grid else "each axis by itself"
+    report = Report(f"Sweep of {sweep.protocol}: {how}", about, _in_order(table), (), left_out_of(clips))
+    return SweepResult(report, measured, tuple(references))
+
+
+def _named(point: Point, figures: Sequence[Figure], swept: Swept) -> list[Figure]:
+    """Return the figures of a point under its name; what chance reaches stands with the references."""
+    return [
+        replace(figure, method=point.name if figure.method == swept.moving[0] else f"{point.name}, {figure.method}")
+        for figure in figures
+        if figure.method in swept.moving
+    ]
+
+
+def _in_order(figures: Sequence[Figure]) -> tuple[Figure, ...]:
+    """Return figures with those of a group and a case together."""
+    places = {place: number for number, place in enumerate(dict.fromkeys((one.group, one.case) for one in figures))}
+    return tuple(sorted(figures, key=lambda one: places[one.group, one.case]))
+
+
+def _fingerprint(
+    sweep: Sweep, clips: Sequence[Clip], embedders: Sequence[Embedder], training: Sequence[Clip]
+) -> dict[str, Any]:
+    """Return everything that the figures of a point depend on besides the point and the model."""
+    return {
+        "protocol": sweep.protocol,
+        "settings": to_dict(replace(sweep.settings, solver=None, methods=())),
+        "embedders": [embedder.name for embedder in embedders],
+        "clips": [_digest(clip) for clip in clips],
+        "training": [_digest(clip) for clip in training],
+    }
+
+
+def _digest(clip: Clip) -> str:
+    digest = hashlib.sha256(clip.wave.tobytes())
+    digest.update(json.dumps([clip.name, clip.group, clip.labels, clip.caption, clip.bandwidth_hz]).encode())
+    return digest.hexdigest()[:16]
+
+
+def _key(common: Mapping[str, Any], model: Model | None) -> str:
+    content: dict[str, Any] = dict(common)
+    if model is not None:
+        about = described("", model, [Clip("", np.zeros(1, np.float32), model.sample_rate)], _Nothing(), ())
+        content |= {name: about[name] for name in ("weights", "mel")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class _Nothing:
+    """Settings of nothing."""
+
+
+class _Remembering:
+    """An embedder that hears each recording once: the real ones are the same at all points."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.embedder, self.name, self.dim = embedder, embedder.name, embedder.dim
+        self._known: dict[bytes, np.ndarray] = {}
+
+    def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
+        key = hashlib.sha256(np.ascontiguousarray(wave).tobytes() + str(sample_rate).encode()).digest()
+        if key not in self._known:
+            self._known[key] = self.embedder.embed(wave, sample_rate)
+        return self._known[key]
+
+
+class _RememberingScorer(_Remembering):
+    """The same of an embedder that reads texts."""
+
+    embedder: Any
+
+    def embed_text(self, texts: list[str]) -> np.ndarray:
+        return self.embedder.embed_text(texts)
+
+
+def _remembering(embedder: Embedder) -> Embedder:
+    return _RememberingScorer(embedder) if isinstance(embedder, Scorer) else _Remembering(embedder)

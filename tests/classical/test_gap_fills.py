@@ -1,0 +1,199 @@
+"""Every way to fill a gap keeps what is known, and does what it is called."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from masktools.classical import GAP_FILLS
+from masktools.errors import ParameterError
+from masktools.metrics import band_level_db, level_db, seam_crest_db
+from tests.tiny import noise, tone
+
+RATE = 22_050
+METHODS = sorted(GAP_FILLS)
+
+
+def inside(gaps, n, rate=RATE):
+    mask = np.zeros(n, bool)
+    for start_s, end_s in gaps:
+        mask[round(start_s * rate) : round(end_s * rate)] = True
+    return mask
+
+
+def snr_db(reference, estimate):
+    error = reference.astype(np.float64) - estimate
+    return 10 * np.log10(np.sum(reference.astype(np.float64) ** 2) / np.sum(error**2))
+
+
+def test_these_are_the_methods():
+    assert set(GAP_FILLS) == {"zero", "linear", "burg", "janssen", "copy", "spectral_noise"}
+
+
+@st.composite
+def damage(draw):
+    """Return samples, a rate, and gaps of whole samples; some touch each other, an edge, or leave one sample."""
+    n = draw(st.integers(2, 1500))
+    bounds = draw(st.lists(st.integers(0, n), min_size=2, max_size=8, unique=True).map(sorted))
+    gaps = list(zip(bounds[::2], bounds[1::2], strict=False))
+    if draw(st.booleans()):
+        gaps = list(pairwise(bounds))
+    if sum(stop - start for start, stop in gaps) >= n:
+        gaps = [(0, n - 1)]
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    samples = rng.normal(0, draw(st.sampled_from([0, 1e-6, 0.1])), (draw(st.integers(1, 3)), n)).astype(dtype)
+    rate = draw(st.sampled_from([8000, 22_050, 44_100]))
+    return samples, rate, gaps
+
+
+@pytest.mark.parametrize("method", METHODS)
+@given(case=damage())
+@settings(max_examples=20, deadline=None)
+def test_known_samples_come_back_bit_for_bit_and_gaps_are_never_read(method, case):
+    samples, rate, gaps = case
+    gaps_s = [(start / rate, stop / rate) for start, stop in gaps]
+    missing = np.zeros(samples.shape[1], bool)
+    for start, stop in gaps:
+        missing[start:stop] = True
+    filled = GAP_FILLS[method](samples, rate, gaps_s, seed=3)
+    assert filled.shape == samples.shape
+    assert filled.dtype == samples.dtype
+    assert np.isfinite(filled).all()
+    np.testing.assert_array_equal(filled[:, ~missing], samples[:, ~missing])
+    assert np.abs(filled).max() <= 20 * np.abs(samples[:, ~missing]).max() + 1e-9
+    ruined = samples.copy()
+    ruined[:, missing] = np.nan
+    np.testing.assert_array_equal(GAP_FILLS[method](ruined, rate, gaps_s, seed=3), filled)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_input_is_left_alone(method):
+    wave = noise(0.5, n_channels=2)
+    before = wave.copy()
+    GAP_FILLS[method](wave, RATE, [(0.2, 0.25)])
+    np.testing.assert_array_equal(wave, before)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_silence_is_filled_with_silence(method):
+    filled = GAP_FILLS[method](np.zeros((2, RATE), np.float32), RATE, [(0.0, 0.1), (0.4, 0.43), (0.6, 0.9)])
+    assert not filled.any()
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"copy"}))
+def test_a_channel_is_filled_as_it_would_be_alone(method):
+    # A copy comes from one place for all channels.
+    stereo = noise(1.0, n_channels=2)
+    gaps = [(0.4, 0.42), (0.6, 0.8)]
+    together = GAP_FILLS[method](stereo, RATE, gaps)
+    for number in range(2):
+        alone = GAP_FILLS[method](stereo[number : number + 1], RATE, gaps)
+        np.testing.assert_allclose(together[number], alone[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("gaps", "message"), [([], "at least one gap"), ([(0.9, 1.2)], "within the recording")])
+def test_gaps_of_another_recording_are_refused(method, gaps, message):
+    with pytest.raises(ParameterError, match=message):
+        GAP_FILLS[method](noise(1.0), RATE, gaps)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_known_sample_that_is_no_number_is_refused(method):
+    wave = noise(1.0)
+    wave[0, 100] = np.nan
+    with pytest.raises(ParameterError, match=r"known samples must be finite.*first at 0\.0045 s: write them as a gap"):
+        GAP_FILLS[method](wave, RATE, [(0.5, 0.6)])
+    assert np.isfinite(GAP_FILLS[method](wave, RATE, [(0.0, 0.1)])).all()
+
+
+def test_a_line_joins_the_edges():
+    wave = np.array([[1, 1, 9, 9, 9, 5, 9, 9]], np.float32)
+    np.testing.assert_allclose(GAP_FILLS["linear"](wave, 1, [(2, 5), (6, 8)]), [[1, 1, 2, 3, 4, 5, 5, 5]])
+
+
+@pytest.mark.parametrize("method", ["burg", "janssen"])
+@pytest.mark.parametrize("rate", [RATE, 44_100])
+def test_a_tone_goes_on(method, rate):
+    wave = tone(440, 1.0, rate) + tone(1234.5, 1.0, rate)
+    gaps = [(0.3, 0.32), (0.6, 0.63)]
+    filled = GAP_FILLS[method](wave, rate, gaps)
+    for start_s, end_s in gaps:
+        part = slice(round(start_s * rate), round(end_s * rate))
+        assert snr_db(wave[:, part], filled[:, part]) > 40
+
+
+def test_over_100_ms_janssen_leaves_the_gap_to_burg():
+    wave = noise(1.0)
+    burg, janssen = (GAP_FILLS[method](wave, RATE, [(0.3, 0.42)]) for method in ("burg", "janssen"))
+    np.testing.assert_array_equal(burg, janssen)
+
+
+class TestTheCopy:
+    @staticmethod
+    def periodic(seconds, period=2205):
+        pattern = np.random.default_rng(0).normal(0, 0.1, (2, period)).astype(np.float32)
+        return np.tile(pattern, round(seconds * RATE / period))
+
+    @pytest.mark.parametrize(
+        "gaps", [[(1.0, 1.3)], [(0.5, 0.8), (2.0, 2.3)], [(0.0, 0.3)], [(2.7, 3.0)], [(1.0, 1.1), (1.15, 1.2)]]
+    )
+    def test_repairs_what_repeats(self, gaps):
+        wave = self.periodic(3)
+        np.testing.assert_allclose(GAP_FILLS["copy"](wave, RATE, gaps), wave, atol=1e-6)
+
+    def test_finds_what_the_channels_have_in_opposite_phase(self):
+        wave = self.periodic(3)
+        wave[1] = -wave[0]
+        np.testing.assert_allclose(GAP_FILLS["copy"](wave, RATE, [(1.0, 1.3)]), wave, atol=1e-6)
+
+    def test_of_more_than_half_a_recording_fades_into_silence(self):
+        filled = GAP_FILLS["copy"](self.periodic(1), RATE, [(0.2, 0.9)])
+        assert not filled[:, round(0.22 * RATE) : round(0.88 * RATE)].any()
+
+    def test_comes_from_within_half_a_minute(self):
+        wave = np.concatenate([self.periodic(2), noise(33, n_channels=2, seed=5), self.periodic(2)], axis=1)
+        filled = GAP_FILLS["copy"](wave, RATE, [(36.0, 36.9)])
+        assert snr_db(wave[:, 36 * RATE : round(36.9 * RATE)], filled[:, 36 * RATE : round(36.9 * RATE)]) < 3
+
+
+class TestSpectralNoise:
+    @pytest.mark.parametrize("length_s", [0.02, 0.372, 1.0])
+    def test_is_as_loud_as_its_surroundings(self, length_s):
+        errors = []
+        for seed in range(8):
+            wave = noise(2.0, seed=seed)
+            filled = GAP_FILLS["spectral_noise"](wave, RATE, [(0.5, 0.5 + length_s)], seed)
+            errors.append(level_db(filled, RATE, (0.5, 0.5 + length_s)) - level_db(wave, RATE))
+        assert abs(np.mean(errors)) < 1
+
+    def test_goes_from_one_colour_and_level_to_the_other(self):
+        loud, faint = noise(1.0, level=0.1), noise(1.0, level=0.001)
+        wave = np.concatenate([loud, faint, faint], axis=1)
+        filled = GAP_FILLS["spectral_noise"](wave, RATE, [(1.0, 2.0)])
+        levels = [level_db(filled, RATE, (start, start + 0.2)) - level_db(loud, RATE) for start in (1.0, 1.4, 1.8)]
+        np.testing.assert_allclose(levels, [-4, -20, -36], atol=2)
+
+    def test_has_the_spectrum_of_its_surroundings(self):
+        wave = tone(1000, 2.0) + noise(2.0, level=0.001)
+        filled = GAP_FILLS["spectral_noise"](wave, RATE, [(0.5, 1.5)])
+        in_band, off_band = (band_level_db(filled, RATE, band, (0.6, 1.4)) for band in ((900, 1100), (3000, 10_000)))
+        assert in_band == pytest.approx(band_level_db(wave, RATE, (900, 1100)), abs=1)
+        assert off_band == pytest.approx(band_level_db(wave, RATE, (3000, 10_000)), abs=1)
+
+    def test_is_drawn_by_seed(self):
+        wave = noise(1.0)
+        one, again, other = (GAP_FILLS["spectral_noise"](wave, RATE, [(0.3, 0.6)], seed) for seed in (1, 1, 2))
+        np.testing.assert_array_equal(one, again)
+        assert np.abs(one - other).max() > 0.05
+
+
+@pytest.mark.parametrize("method", ["burg", "janssen", "copy", "spectral_noise"])
+def test_no_seam_sticks_out(method):
+    wave = tone(440, 2.0) + noise(2.0, level=0.01)
+    gaps = [(0.5, 0.54), (1.2, 1.5)]
+    filled = GAP_FILLS[method](wave, RATE, gaps)
+    assert max(seam_crest_db(filled, RATE, join_s) for gap in gaps for join_s in gap) < 6

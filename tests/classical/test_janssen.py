@@ -1,0 +1,87 @@
+"""Janssen's interpolation: what a predictor knows of the surroundings stands in the gap as well."""
+
+import numpy as np
+import pytest
+from scipy.signal import lfilter
+
+from masktools.classical.janssen import interpolate
+from masktools.classical.linear_prediction import bridge, burg
+from masktools.errors import ParameterError
+from tests.tiny import tone
+
+RATE = 22_050
+REACH = 4410
+
+
+def snr_db(reference, estimate):
+    return 10 * np.log10(np.sum(reference**2) / np.sum((reference - estimate) ** 2))
+
+
+def resonances(n_samples, seed=0):
+    """Return noise through three sharp resonances."""
+    poles = np.array([0.995 * np.exp(2j * np.pi * hz / RATE) for hz in (300, 1100, 2500)])
+    return lfilter([1.0], np.poly([*poles, *poles.conj()]).real, np.random.default_rng(seed).standard_normal(n_samples))
+
+
+@pytest.mark.parametrize("length", [1, 110, 441])
+def test_tones_go_on_through_a_gap(length):
+    wave = (tone(440, 1, RATE) + tone(1234.5, 1, RATE))[0].astype(np.float64)
+    start, stop = 8000, 8000 + length
+    found = interpolate(wave[start - REACH : start], wave[stop : stop + REACH], length)
+    assert snr_db(wave[start:stop], found) > 50
+
+
+def test_it_is_nearer_than_continuing_from_both_sides():
+    wave, length = resonances(60_000), 10
+    gains = []
+    for start in range(5000, 55_000, 5000):
+        stop = start + length
+        sides = wave[start - REACH : start], wave[stop : stop + REACH]
+        true = wave[start:stop]
+        gains.append(snr_db(true, interpolate(*sides, length, 30)) - snr_db(true, bridge(*sides, length, 30)))
+    assert np.median(gains) > 10
+
+
+def test_what_it_finds_has_the_least_error_of_prediction():
+    wave, length = resonances(3000), 30
+    before, after = wave[:1500], wave[1500 + length : 3000]
+    found = interpolate(before, after, length)
+    stretch = np.concatenate([before, found, after])
+    taps = burg(stretch, 3 * length + 2)
+
+    def error(shift):
+        moved = stretch.copy()
+        moved[1500 : 1500 + length] += shift
+        return np.sum(np.convolve(moved, taps, "valid") ** 2)
+
+    rng = np.random.default_rng(1)
+    least = error(np.zeros(length))
+    assert all(error(0.1 * np.std(found) * rng.standard_normal(length)) > least for _ in range(20))
+
+
+@pytest.mark.parametrize(("n_before", "n_after"), [(20, 4000), (4000, 20), (0, 4000), (4000, 0), (20, 20), (1, 1)])
+def test_a_side_may_be_short_or_missing(n_before, n_after):
+    wave, length, start = tone(440, 1, RATE)[0].astype(np.float64), 60, 8000
+    found = interpolate(wave[start - n_before : start], wave[start + length : start + length + n_after], length)
+    assert found.shape == (length,)
+    assert np.abs(found).max() < 1
+    if max(n_before, n_after) == 4000 and min(n_before, n_after) == 20:
+        assert snr_db(wave[start : start + length], found) > 40
+
+
+def test_a_long_gap_with_a_short_side_takes_no_more_memory_than_another():
+    wave = tone(440, 1, RATE)[0].astype(np.float64)
+    found = interpolate(wave[:300], wave[2801:8000], 2501)
+    assert np.isfinite(found).all()
+    assert np.abs(found).max() < 1
+
+
+def test_between_silences_is_silence():
+    assert not interpolate(np.zeros(500), np.zeros(500), 100).any()
+    assert not interpolate(np.zeros(0), np.zeros(0), 100).any()
+
+
+@pytest.mark.parametrize("name", ["length", "max_order", "max_iterations"])
+def test_there_must_be_a_gap_an_order_and_a_turn(name):
+    with pytest.raises(ParameterError, match=f"{name} must be at least 1, got 0"):
+        interpolate(np.ones(10), np.ones(10), **{"length": 5, name: 0})

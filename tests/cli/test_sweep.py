@@ -1,0 +1,73 @@
+"""`masktools sweep` measures many settings with one command, keeps what is finished, and draws."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.cli.conftest import RATE
+
+AXES = ("--steps", "1,2", "--no-plots", "--seconds", 1.5, "--min-seconds", 1)
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """A manifest of four noises with captions."""
+    rows = ["path,split,kind,labels,caption"]
+    for number in range(4):
+        wave = 0.1 * np.random.default_rng(number).standard_normal(round(1.6 * RATE))
+        soundfile.write(tmp_path / f"{number}.wav", wave, RATE)
+        rows.append(f"{number}.wav,test,environment,rain,rain falls {'a' * number}".strip())
+    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path / "manifest.csv"
+
+
+def test_a_sweep_leaves_its_tables_and_its_points_and_goes_on_from_them(command, recordings, tmp_path):
+    out = tmp_path / "out"
+    code, said, errors = command("sweep", "generate", recordings, "-o", out, *AXES, "--set", "n_prompts=2")
+    assert (code, errors) == (0, "")
+    assert said.startswith("Sweep of generate: each axis by itself\n")
+    assert sorted(path.name for path in out.iterdir()) == ["points.jsonl", "sweep.json", "sweep.md"]
+    table = json.loads((out / "sweep.json").read_text())
+    assert table["settings"]["axes"] == {"n_steps": [1, 2]}
+    methods = {figure["method"] for figure in table["figures"]}
+    assert {"n_steps=1", "n_steps=2", "n_steps=16", "real", "ceiling", "chance"} <= methods
+    finished = (out / "points.jsonl").read_bytes()
+    again = command("sweep", "generate", recordings, "-o", out, *AXES, "--set", "n_prompts=2")
+    assert again == (code, said, errors)
+    assert (out / "points.jsonl").read_bytes() == finished
+
+
+def test_a_sweep_draws_a_picture_of_each_measure(command, recordings, tmp_path):
+    pytest.importorskip("matplotlib")
+    words = ("inpaint", recordings, "-o", tmp_path / "out", "--steps", "1,2", "--grid", "--no-references")
+    code, said, _ = command("sweep", *words, "--set", "gaps_s=[0.2]", "--set", "context_s=0.4", "--seconds", 1.5)
+    pictures = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
+    assert code == 0
+    assert "lsd-db-environment-200-ms.png" in pictures
+    assert all(str(tmp_path / "out" / name) in said for name in pictures)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "a sweep must have at least one axis: give --steps"),
+        (("--steps", "0"), "argument --steps: must be a whole number of at least 1, got '0'"),
+        (("--steps", "2", "--set", "n=3"), "--set must be KEY=VALUE, KEY one of n_prompts"),
+        (("--steps", "2", "--set", "n_prompts=x"), "--set n_prompts must be a number, true, false or a list"),
+        (("--steps", "2", "--set", "gaps_s=[1]"), "has no key 'gaps_s'"),
+        (("--steps", "2", "--preset", "papre"), "unknown preset 'papre'"),
+        (("--policy", "halten"), "unknown policy 'halten'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(command, recordings, tmp_path, words, message):
+    code, said, errors = command("sweep", "generate", recordings, "-o", tmp_path / "out", *words)
+    assert (code, said) == (2, "")
+    assert message in errors
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_a_probe_is_for_generation_only(command, recordings, tmp_path):
+    code, _, errors = command("sweep", "bwe", recordings, "-o", tmp_path / "out", "--steps", 2, "--probe")
+    assert (code, errors) == (2, "masktools: error: --probe goes with generate, not with bwe\n")
