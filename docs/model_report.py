@@ -31,11 +31,11 @@ def measure(part, model, source, n, seed):
     rate = model.sample_rate
     embedders = [parse_embedder(name, model) for name in ("mel", "own")]
     if part in ("inpaint", "bwe"):
-        clips = read_clips(source, rate, seconds=8.0, n_each=n, kinds=LONG, seed=seed)
+        clips = read_clips(source, rate, seconds=8.0, n_each=n, min_seconds=4.5, kinds=LONG, seed=seed)
     else:
         clips = read_clips(source, rate, seconds=10.0, n_each=n, min_seconds=1.0, seed=seed)
     if part == "generate":
-        training = read_clips(source, rate, split="train", seconds=10.0, n_each=6 * n, min_seconds=1.0, seed=seed)
+        training = read_clips(source, rate, split="train", n_each=6 * n, min_seconds=1.0, seed=seed)
         settings = GenerationSettings(n_prompts=2 * n, n_unconditional=n)
         return evaluate_generation(model, clips, settings, embedders, said(part), training=training)
     evaluate = {

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from masktools import features, generation, hub, restoration
+from masktools.arrays import as_recording, checked_rate, checked_seed, like
 from masktools.conditioning import Prompts
-from masktools.errors import AudioError, ParameterError
+from masktools.errors import ParameterError
 from masktools.features import Embedding
 from masktools.gaps import Gap, parse_gaps
 from masktools.io import resample, resample_to
@@ -22,9 +23,6 @@ from masktools.runtime import threads as use_threads
 from masktools.solver import SolverConfig, preset
 
 __all__ = ["Encoded", "Model", "Result", "load"]
-
-MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz
-MAX_CHANNELS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +103,7 @@ class Model:
         solver: SolverConfig | str | None = None,
         prompt: Prompts | None = None,
         channels: str = "linked",
+        texture: str = "blend",
         leak_free: bool = True,
         progress: Progress | None = None,
     ) -> Result:
@@ -115,12 +114,13 @@ class Model:
             sample_rate: in Hz.
             gaps: (start, end) in seconds, or as a text such as "1.20-1.55,3-3.2".
             seed: the same seed gives the same result.
-            n_steps: decoding steps, 16 if neither this nor the model says otherwise.
-            temperature: noise in the order of decisions, 1.5 if neither this nor the model says otherwise.
-            guidance: how closely to follow the prompt, 3 if neither this nor the model says otherwise.
+            n_steps: decoding steps; this and the next two are the model's own where they are not given.
+            temperature: noise in the order of decisions.
+            guidance: how closely to follow the prompt.
             solver: all settings of the decoding, or the name of a preset; the three above take precedence.
             prompt: what to hear in the gaps.
             channels: ``linked`` or ``independent``: with the same random numbers, or each with its own.
+            texture: blend, recording or model; see ``restoration.texture.TEXTURES``.
             leak_free: False lets the model hear what is in the gaps while it computes tokens around them.
             progress: called with (steps done, steps in all).
 
@@ -128,21 +128,22 @@ class Model:
             AudioError: no samples, or some that are not finite.
             ParameterError: gaps that are none of this recording, or a value out of its range.
         """
-        recording = _as_recording(samples, sample_rate)
+        recording = as_recording(samples, sample_rate)
         with use_threads(self.threads):
             restored = restoration.inpaint(
                 self.pipeline,
                 recording,
                 int(sample_rate),
                 parse_gaps(gaps) if isinstance(gaps, str) else gaps,
-                seed=_checked_seed(seed),
+                seed=checked_seed(seed),
                 solver=self._solver("inpaint", solver, n_steps, temperature, guidance),
                 prompt=prompt,
                 channels=channels,
+                texture=texture,
                 leak_free=leak_free,
                 progress=progress,
             )
-        return Result(_like(samples, restored.samples), restored.sample_rate, restored.report)
+        return Result(like(samples, restored.samples), restored.sample_rate, restored.report)
 
     def bwe(
         self,
@@ -158,6 +159,7 @@ class Model:
         solver: SolverConfig | str | None = None,
         prompt: Prompts | None = None,
         channels: str = "linked",
+        texture: str = "blend",
         leak_free: bool = True,
         progress: Progress | None = None,
     ) -> Result:
@@ -172,12 +174,13 @@ class Model:
             lfr: low-frequency replacement: below the cutoff the original is kept. Without it everything is the
                 model's version.
             seed: the same seed gives the same result.
-            n_steps: decoding steps, 16 if neither this nor the model says otherwise.
-            temperature: noise in the order of decisions, 1.5 if neither this nor the model says otherwise.
-            guidance: how closely to follow the prompt, 3 if neither this nor the model says otherwise.
+            n_steps: decoding steps; this and the next two are the model's own where they are not given.
+            temperature: noise in the order of decisions.
+            guidance: how closely to follow the prompt.
             solver: all settings of the decoding, or the name of a preset; the three above take precedence.
             prompt: what the recording is of.
             channels: ``linked`` or ``independent``: with the same random numbers, or each with its own.
+            texture: blend, recording or model; see ``restoration.texture.TEXTURES``.
             leak_free: False lets the model hear what is above the cutoff while it computes the tokens below.
             progress: called with (steps done, steps in all).
 
@@ -185,7 +188,7 @@ class Model:
             AudioError: no samples, or some that are not finite.
             ParameterError: a cutoff that the recording or the model does not have, or a value out of its range.
         """
-        recording = _as_recording(samples, sample_rate)
+        recording = as_recording(samples, sample_rate)
         with use_threads(self.threads):
             restored = restoration.bwe(
                 self.pipeline,
@@ -193,14 +196,15 @@ class Model:
                 int(sample_rate),
                 cutoff_hz,
                 lfr=lfr,
-                seed=_checked_seed(seed),
+                seed=checked_seed(seed),
                 solver=self._solver("bwe", solver, n_steps, temperature, guidance),
                 prompt=prompt,
                 channels=channels,
+                texture=texture,
                 leak_free=leak_free,
                 progress=progress,
             )
-        return Result(_like(samples, restored.samples), restored.sample_rate, restored.report)
+        return Result(like(samples, restored.samples), restored.sample_rate, restored.report)
 
     def generate(
         self,
@@ -222,9 +226,9 @@ class Model:
             n: recordings for each prompt.
             seconds: length of each; the model's window where it is not given.
             seed: the same seed gives the same recordings.
-            n_steps: decoding steps, 16 if neither this nor the model says otherwise.
-            temperature: noise in the order of decisions, 1.5 if neither this nor the model says otherwise.
-            guidance: how closely to follow the prompt, 3 if neither this nor the model says otherwise.
+            n_steps: decoding steps; this and the next two are the model's own where they are not given.
+            temperature: noise in the order of decisions.
+            guidance: how closely to follow the prompt.
             solver: all settings of the decoding, or the name of a preset; the three above take precedence.
             progress: called with (steps done, steps in all).
 
@@ -237,7 +241,7 @@ class Model:
                 prompts,
                 n,
                 seconds,
-                seed=_checked_seed(seed),
+                seed=checked_seed(seed),
                 solver=self._solver("generate", solver, n_steps, temperature, guidance),
                 progress=progress,
             )
@@ -272,7 +276,7 @@ class Model:
             AudioError: no samples, or some that are not finite.
             ParameterError: a layer that the model does not have, or an unknown name.
         """
-        recording = _as_recording(samples, sample_rate)
+        recording = as_recording(samples, sample_rate)
         with use_threads(self.threads):
             return features.embed(
                 self.pipeline, recording, int(sample_rate), layer, pool, frames=frames, progress=progress
@@ -289,7 +293,7 @@ class Model:
             AudioError: no samples, or some that are not finite.
             ParameterError: samples or a rate of another kind.
         """
-        recording = _as_recording(samples, sample_rate)
+        recording = as_recording(samples, sample_rate)
         with use_threads(self.threads):
             wave = resample(recording, int(sample_rate), self.sample_rate)
             if not wave.shape[1]:
@@ -313,7 +317,7 @@ class Model:
         if isinstance(tokens, Encoded):
             n_samples = tokens.n_samples if n_samples is None and sample_rate is None else n_samples
             sample_rate, tokens = sample_rate or tokens.sample_rate, tokens.tokens
-        rate = self.sample_rate if sample_rate is None else _checked_rate(sample_rate)
+        rate = self.sample_rate if sample_rate is None else checked_rate(sample_rate)
         grids = self._checked_tokens(tokens)
         with use_threads(self.threads):
             wave = self.pipeline.decode(torch.from_numpy(grids)).cpu().numpy()
@@ -350,47 +354,3 @@ class Model:
         if tokens.min() < 0 or tokens.max() >= n_codes:
             raise ParameterError(f"tokens must lie in [0, {n_codes}), got {tokens.min()} to {tokens.max()}")
         return tokens.reshape(-1, *tokens.shape[-2:]).astype(np.int64)
-
-
-def _checked_seed(seed: int) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise ParameterError(f"seed must be a whole number, got {seed!r}")
-    return int(seed)
-
-
-def _checked_rate(sample_rate: float) -> int:
-    numeric = isinstance(sample_rate, int | float | np.integer | np.floating) and not isinstance(sample_rate, bool)
-    if not numeric or not float(sample_rate).is_integer() or not MIN_RATE <= sample_rate <= MAX_RATE:
-        limits = f"[{MIN_RATE}, {MAX_RATE}]"
-        raise ParameterError(f"sample_rate must be a whole number of Hz in {limits}, got {sample_rate!r}")
-    return int(sample_rate)
-
-
-def _as_recording(samples: np.ndarray, sample_rate: float) -> np.ndarray:
-    """Return samples (t,) or (t, channels) as (channels, t), in their own precision, if they are a recording."""
-    _checked_rate(sample_rate)
-    if not isinstance(samples, np.ndarray) or samples.dtype not in (np.float32, np.float64):
-        got = samples.dtype if isinstance(samples, np.ndarray) else type(samples).__name__
-        raise ParameterError(f"samples must be a numpy array of float32 or float64, full scale 1, got {got}")
-    if samples.ndim not in (1, 2):
-        raise ParameterError(f"samples must be of shape (t,) or (t, channels), got {samples.shape}")
-    if samples.ndim == 2 and samples.shape[1] > MAX_CHANNELS:
-        raise ParameterError(
-            f"samples must have at most {MAX_CHANNELS} channels, got {samples.shape[1]}: "
-            "samples come first, (t, channels); is it the other way round?"
-        )
-    if not samples.size:
-        raise AudioError(f"a recording must have at least one sample, got shape {samples.shape}")
-    finite = np.isfinite(samples)
-    if not finite.all():
-        first = int(np.argmin(finite.reshape(len(samples), -1).all(axis=1)))
-        raise AudioError(
-            f"samples must be finite, but at {first / sample_rate:.4f} s (sample {first}) there is NaN or infinity: "
-            "silence it first"
-        )
-    return samples[None] if samples.ndim == 1 else samples.T
-
-
-def _like(samples: np.ndarray, restored: np.ndarray) -> np.ndarray:
-    """Return a restored recording (channels, t) in the shape of the one that was given."""
-    return restored[0] if samples.ndim == 1 else np.ascontiguousarray(restored.T)

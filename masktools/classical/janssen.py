@@ -10,8 +10,8 @@ from masktools.errors import ParameterError
 __all__ = ["MAX_GAP_S", "interpolate"]
 
 MAX_GAP_S = 0.1  # what is longer holds no trace of what was there
-MAX_ITERATIONS = 100
-_DENSE = 2000  # samples of a gap, up to which a shoulder may be shorter than the order
+MAX_ITERATIONS = 20  # two are nearly as good
+_DENSE = 500  # samples of a gap, up to which a shoulder may be shorter than the order
 _TOLERANCE = 1e-2  # of the gap's energy, as amplitudes: 40 dB below what is filled in
 _RIDGE = 1e-12  # share of the diagonal, that keeps the solution for pure tones finite
 

@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_report(parser)
     options.add_channels(parser)
+    options.add_texture(parser)
     options.add_decoding(parser)
     options.add_model(parser)
 
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
         gaps,
         prompt=args.prompt,
         channels=args.channels,
+        texture=args.texture,
         **options.decoding(args),
     )
     files.write_audio(args.output, result.samples, result.sample_rate, audio.subtype)

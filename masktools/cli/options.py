@@ -17,6 +17,7 @@ __all__ = [
     "add_output",
     "add_report",
     "add_seed",
+    "add_texture",
     "decoding",
     "layer",
     "load_model",
@@ -27,6 +28,7 @@ __all__ = [
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 CHANNELS = ("linked", "independent")
+TEXTURES = ("blend", "recording", "model")  # as in restoration.texture, which must not be imported here
 _MAX_SEED = 2**63 - 1
 
 Group = argparse.ArgumentParser | argparse._ArgumentGroup
@@ -129,6 +131,18 @@ def add_channels(parser: argparse.ArgumentParser) -> None:
         choices=CHANNELS,
         metavar="HOW",
         help="linked: the same random numbers for all; independent: each its own",
+    )
+
+
+def add_texture(parser: argparse.ArgumentParser) -> None:
+    """Add what the restored part is made of in detail."""
+    parser.add_argument(
+        "--texture",
+        default="blend",
+        choices=TEXTURES,
+        metavar="WHAT",
+        help="blend: half way between a classical method and the model; recording: the recording's own grain in the "
+        "model's shape; model: the vocoder throughout",
     )
 
 

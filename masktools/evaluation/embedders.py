@@ -129,12 +129,19 @@ class ClapEmbedder:
         self._encoder = ClapEncoder.from_checkpoint(source)
         self.dim = self._encoder.dim
         self.name = f"clap {source.name} {_digest(self._encoder)}"
+        if self._encoder.tokenizer is not None:  # without it, CLAP is no judge of texts
+            self.embed_text = self._embed_text
 
     @torch.inference_mode()
     def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
         """Return unit vectors (n, 512)."""
         n_windows = math.ceil((len(wave) / sample_rate - self._SPARE_S) / self._SECONDS)
         return _by_window(self._encoder.embed_audio, wave, sample_rate, n_windows)
+
+    @torch.inference_mode()
+    def _embed_text(self, texts: list[str]) -> np.ndarray:
+        """Return unit vectors (n, 512) of texts."""
+        return self._encoder.embed_text(texts).cpu().numpy()
 
 
 def parse_embedder(text: str, model: Model) -> Embedder:

@@ -60,11 +60,12 @@ def shape(samples: np.ndarray, sample_rate: int, gains_db: np.ndarray, config: M
     """
     n_fft = 2 * round(config.n_fft * sample_rate / config.sample_rate / 2)
     stft = ShortTimeFFT(hann(n_fft, sym=False), max(1, n_fft // _HOPS_A_WINDOW), sample_rate)
-    spectrum = stft.stft(samples.astype(np.float64))
+    padded = np.pad(samples.astype(np.float64), (0, max(0, n_fft - len(samples))))
+    spectrum = stft.stft(padded)
     centres_hz = mel_edges_hz(config)[1:-1]
     frames_s = (np.arange(gains_db.shape[1]) + 0.5) * config.hop_length / config.sample_rate
-    times_s = stft.t(len(samples))
+    times_s = stft.t(len(padded))
     in_time = np.stack([np.interp(times_s, frames_s, band) for band in gains_db])
     own_hz = stft.f
     in_both = np.stack([np.interp(own_hz, centres_hz, moment) for moment in in_time.T], axis=1)
-    return stft.istft(spectrum * 10 ** (in_both / 20), k1=len(samples))
+    return stft.istft(spectrum * 10 ** (in_both / 20), k1=len(padded))[: len(samples)]

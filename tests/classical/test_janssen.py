@@ -69,9 +69,9 @@ def test_a_side_may_be_short_or_missing(n_before, n_after):
         assert snr_db(wave[start : start + length], found) > 40
 
 
-def test_a_long_gap_with_a_short_side_takes_no_more_memory_than_another():
+def test_a_long_gap_with_a_short_side_is_filled_by_a_lower_order():
     wave = tone(440, 1, RATE)[0].astype(np.float64)
-    found = interpolate(wave[:300], wave[2801:8000], 2501)
+    found = interpolate(wave[:300], wave[2300:8000], 2000)
     assert np.isfinite(found).all()
     assert np.abs(found).max() < 1
 

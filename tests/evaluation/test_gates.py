@@ -13,7 +13,7 @@ def report(*figures):
 
 def tokenizer(codes=950.0, perplexity=500.0, error=0.05):
     named = {"codes_used": codes, "perplexity": perplexity, "mel_l1": error}
-    return report(*(("music", "tokenizer", metric, value) for metric, value in named.items()))
+    return report(*(("music", "tokenizer + vocoder", metric, value) for metric, value in named.items()))
 
 
 def test_a_gate_tells_by_how_much_it_holds_or_fails():
@@ -78,4 +78,4 @@ def test_captions_must_be_found_far_above_chance():
 
 def test_a_figure_that_is_missing_is_named():
     with pytest.raises(ParameterError, match="perplexity"):
-        gates_of({"tokenizer": report(("music", "tokenizer", "codes_used", 1000.0))})
+        gates_of({"tokenizer": report(("music", "tokenizer + vocoder", "codes_used", 1000.0))})

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "masktools"
 # The floors, from the ground up. A module imports from floors below its own and from its own part only.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "shapes"}),
-    frozenset({"configs", "runtime", "io", "segments", "mel", "gaps", "metrics", "classical"}),
+    frozenset({"arrays", "configs", "runtime", "io", "segments", "mel", "gaps", "metrics", "classical"}),
     frozenset({"grid"}),
     frozenset({"tokenizer", "vocoder", "conditioning", "transformer", "solver"}),
     frozenset({"pipeline", "training"}),
