@@ -79,6 +79,8 @@ class Listener(torch.nn.Module):
 
     dim = 1
 
+    tokenizer = None
+
     def __init__(self):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.ones(1))

@@ -33,10 +33,19 @@ from masktools.solver import SolverConfig, derive_seed
 
 __all__ = ["BANDWIDTH_METHODS", "BandwidthSettings", "evaluate_bandwidth", "low_pass"]
 
-UNPROCESSED, MODEL, MODEL_NO_LFR, CEILING = "unprocessed", "model", "model_no_lfr", "ceiling"
-BANDWIDTH_METHODS = (UNPROCESSED, *(name for name in BAND_FILLS if name != UNPROCESSED), MODEL, MODEL_NO_LFR, CEILING)
-"""The methods by name: nothing, what one can do without a model, the model with its low-frequency replacement and
-without, and its tokenizer and vocoder given what was above the cutoff."""
+UNPROCESSED, MODEL, MODEL_ALONE, MODEL_NO_LFR = "unprocessed", "model", "model_alone", "model_no_lfr"
+CEILING = "ceiling"
+BANDWIDTH_METHODS = (
+    UNPROCESSED,
+    *(name for name in BAND_FILLS if name != UNPROCESSED),
+    MODEL,
+    MODEL_ALONE,
+    MODEL_NO_LFR,
+    CEILING,
+)
+"""The methods by name: nothing, what one can do without a model, the model as it is used, the model alone (with its
+vocoder's texture), that without low-frequency replacement, and its tokenizer and vocoder given what was above the
+cutoff."""
 
 _SLOPE_HZ = 300.0  # below the cutoff: of the filter that took the band away
 _TOP_SHARE = 0.95  # of half the sample rate: what lies above is the edge of whoever resampled the recording
@@ -164,15 +173,18 @@ class _Job:
         if method == CEILING:
             answer = clean_tokens(self.model.pipeline, waves)
             knowing = Model(TrueTokens(self.model.pipeline, answer), self.model.threads)
-            return self._restored(knowing, low, lfr=True, progress=progress)
+            return self._restored(knowing, low, True, "model", progress)
         if self.settings.leak_free:
-            return self._restored(self.model, low, lfr=method == MODEL, progress=progress)
+            texture = "blend" if method == MODEL else "model"
+            return self._restored(self.model, low, method != MODEL_NO_LFR, texture, progress)
         decoded = self._decoded(waves, progress)
         if method == MODEL_NO_LFR:
             return decoded
         return low + np.stack([high_pass(wave, rate, self.cutoff_hz) for wave in decoded]).astype(np.float32)
 
-    def _restored(self, model: Model, low: np.ndarray, lfr: bool, progress: Progress | None) -> np.ndarray:
+    def _restored(
+        self, model: Model, low: np.ndarray, lfr: bool, texture: str, progress: Progress | None
+    ) -> np.ndarray:
         result = model.bwe(
             np.ascontiguousarray(low.T),
             model.sample_rate,
@@ -181,6 +193,7 @@ class _Job:
             seed=self.seed,
             solver=self.settings.solver,
             channels="independent",
+            texture=texture,
             progress=progress,
         )
         return np.ascontiguousarray(result.samples.T)

@@ -32,10 +32,10 @@ from masktools.solver import SolverConfig, derive_seed
 
 __all__ = ["INPAINT_METHODS", "InpaintSettings", "evaluate_inpainting"]
 
-UNPROCESSED, MODEL, CEILING = "unprocessed", "model", "ceiling"
-INPAINT_METHODS = (UNPROCESSED, *(name for name in GAP_FILLS if name != "zero"), MODEL, CEILING)
-"""The methods by name: the gap left empty, what one can do without a model, the model, and its tokenizer and vocoder
-given what was in the gap."""
+UNPROCESSED, MODEL, MODEL_ALONE, CEILING = "unprocessed", "model", "model_alone", "ceiling"
+INPAINT_METHODS = (UNPROCESSED, *(name for name in GAP_FILLS if name != "zero"), MODEL, MODEL_ALONE, CEILING)
+"""The methods by name: the gap left empty, what one can do without a model, the model as it is used, the model alone
+(with its vocoder's texture), and its tokenizer and vocoder given what was in the gap."""
 
 _SHORT_S = 0.1  # gaps in which samples can be compared one by one, and that a model of the samples can fill
 _MAX_SNR_DB = 100.0
@@ -195,9 +195,10 @@ def _filled(
         return _decoded(model, waves, hole, method, settings, seed, progress)
     if method == CEILING:
         knowing = Model(TrueTokens(model.pipeline), model.threads)
-        return _restored(knowing, waves, hole, settings, seed, leak_free=False, progress=progress)
+        return _restored(knowing, waves, hole, settings, seed, False, progress, "model")
     given = empty if settings.leak_free else waves
-    return _restored(model, given, hole, settings, seed, leak_free=settings.leak_free, progress=progress)
+    texture = "model" if method == MODEL_ALONE else "blend"
+    return _restored(model, given, hole, settings, seed, settings.leak_free, progress, texture)
 
 
 def _restored(
@@ -208,6 +209,7 @@ def _restored(
     seed: int,
     leak_free: bool,
     progress: Progress | None,
+    texture: str,
 ) -> np.ndarray:
     result = model.inpaint(
         np.ascontiguousarray(waves.T),
@@ -216,6 +218,7 @@ def _restored(
         seed=seed,
         solver=settings.solver,
         channels="independent",
+        texture=texture,
         leak_free=leak_free,
         progress=progress,
     )

@@ -1,0 +1,72 @@
+"""Print the model card: its head, and the attributions of what the weights were trained on.
+
+Usage: python docs/make_card.py HEAD.md MANIFEST.csv ... > card.md
+
+Rows of the split `train` without a non-commercial licence are counted and named. In the head {n}, {hours} and {minutes}
+stand for their number, their length, and their length by kind.
+"""
+
+import csv
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+FREE = {"CC0-1.0", "Public Domain"}
+ATTRIBUTIONS = """
+## Attributions
+
+The recordings that the weights were trained on, mixed to mono at 22.05 kHz and cut to excerpts. Licence texts: CC-BY-x
+and CC-BY-SA-x at https://creativecommons.org/licenses/ (by or by-sa, then the version); CC0-1.0 at
+https://creativecommons.org/publicdomain/zero/1.0/.
+"""
+
+
+def rows_of(paths):
+    """Return the rows that were trained on."""
+    rows = []
+    for path in paths:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            rows += [row for row in csv.DictReader(file) if row["split"] == "train" and row.get("nc", "0") != "1"]
+    return rows
+
+
+def grouped(rows, *columns):
+    """Return rows by the values of some columns, sorted."""
+    groups = defaultdict(list)
+    for row in rows:
+        groups[tuple(row.get(column) or "" for column in columns)].append(row)
+    return sorted(groups.items())
+
+
+def credit(licence, author, rows):
+    """Return the line of one author under one licence."""
+    links = sorted({row["link"] for row in rows if row.get("link")}) if licence not in FREE else []
+    files = sorted({row["original_file"].rsplit("/", 1)[-1] for row in rows})
+    names = f": {', '.join(files)}" if licence not in FREE and not links and len(files) <= 6 else ""
+    said = f" ({' '.join(f'<{link}>' for link in links)})" if links else ""
+    return f"- {licence}, {author or 'the repository'}{names}: {len(rows)} excerpt{'s' * (len(rows) > 1)}{said}"
+
+
+def main(head, *manifests):
+    """Print head and attributions."""
+    rows = rows_of(manifests)
+    seconds = {kind: sum(float(row["duration_s"]) for row in part) for (kind,), part in grouped(rows, "kind")}
+    figures = {
+        "{n}": str(len(rows)),
+        "{hours}": f"{sum(seconds.values()) / 3600:.1f}",
+        "{minutes}": ", ".join(f"{kind} {length / 60:.0f}" for kind, length in seconds.items()),
+    }
+    text = Path(head).read_text(encoding="utf-8")
+    for name, value in figures.items():
+        text = text.replace(name, value)
+    print(text, ATTRIBUTIONS, sep="\n", end="")
+    for (repository, commit), part in grouped(rows, "source_repo", "source_commit"):
+        print(f"\n### {repository}\n\nhttps://github.com/{repository} at commit {commit[:12]}; {len(part)} excerpts.\n")
+        for (licence, author), own in grouped(part, "licence", "author"):
+            print(credit(licence, author, own))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])
