@@ -71,7 +71,22 @@ class GriffinLim(nn.Module):
         check_mel_bins(mel.shape[1], self.mel_config)
         with torch.autocast(mel.device.type, enabled=False):
             magnitude = self.magnitude(mel_to_log(mel.float(), self.mel_config).exp())
-            return self._find_phases(magnitude)
+            generator = torch.Generator("cpu").manual_seed(self.config.seed)
+            turns = torch.rand(magnitude.shape[1:], generator=generator, device="cpu").to(magnitude.device)
+            return self._find_phases(magnitude, (2.0 * torch.pi * turns).expand_as(magnitude))
+
+    def refine(self, wave: Wave, mel: Mel) -> Wave:
+        """Return the wave of each mel spectrogram that is found from the phases of another wave (b, m * hop_length).
+
+        Raises:
+            ParameterError: if the bins are not those of ``mel_config``.
+        """
+        check_mel_bins(mel.shape[1], self.mel_config)
+        if not self.config.n_iterations or wave.shape[-1] <= self.mel_config.margin:
+            return wave
+        with torch.autocast(mel.device.type, enabled=False):
+            magnitude = self.magnitude(mel_to_log(mel.float(), self.mel_config).exp())
+            return self._find_phases(magnitude, self._analyse(wave.float()).angle())
 
     def magnitude(self, mel_magnitude: Tensor) -> Tensor:
         """Return a non-negative spectrum (b, 1 + n_fft // 2, m) of the given mel magnitude (b, f, m).
@@ -88,10 +103,8 @@ class GriffinLim(nn.Module):
             spectrum = spectrum * (back @ ratio)
         return spectrum
 
-    def _find_phases(self, magnitude: Tensor) -> Wave:
-        generator = torch.Generator("cpu").manual_seed(self.config.seed)
-        turns = torch.rand(magnitude.shape[1:], generator=generator, device="cpu").to(magnitude.device)
-        spectrum = torch.polar(magnitude, (2.0 * torch.pi * turns).expand_as(magnitude))
+    def _find_phases(self, magnitude: Tensor, phases: Tensor) -> Wave:
+        spectrum = torch.polar(magnitude, phases)
         previous = torch.zeros_like(spectrum)
         for _ in range(self.config.n_iterations):
             consistent = self._analyse(self._synthesise(spectrum))

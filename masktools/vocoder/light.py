@@ -13,6 +13,7 @@ from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.shapes import Mel, Wave
 from masktools.vocoder.consistency import MelConsistency
+from masktools.vocoder.griffin_lim import GriffinLim, GriffinLimConfig
 from masktools.vocoder.overlap import overlap_add
 
 __all__ = ["LightVocoder", "LightVocoderConfig"]
@@ -27,6 +28,7 @@ class LightVocoderConfig:
     width: int = 256
     depth: int = 8
     mlp_ratio: float = 3.0
+    n_phase_rounds: int = 0  # of Griffin-Lim from the network's phases, in evaluation only
     n_corrections: int = 0  # rounds of mel consistency after rendering, in evaluation only
 
     def __post_init__(self) -> None:
@@ -35,8 +37,9 @@ class LightVocoderConfig:
             raise ParameterError(
                 f"width, depth and mlp_ratio must be positive, got {self.width}, {self.depth}, {self.mlp_ratio}"
             )
-        if self.n_corrections < 0:
-            raise ParameterError(f"n_corrections must not be negative, got {self.n_corrections}")
+        for name in ("n_phase_rounds", "n_corrections"):
+            if getattr(self, name) < 0:
+                raise ParameterError(f"{name} must not be negative, got {getattr(self, name)}")
 
 
 class ConvNeXtBlock(nn.Module):
@@ -73,6 +76,7 @@ class LightVocoder(nn.Module):
         self.leave_norm = nn.LayerNorm(width, eps=1e-6)
         self.head = nn.Linear(width, mel_config.n_fft + 2)
         self.register_buffer("window", torch.hann_window(mel_config.n_fft), persistent=False)
+        self.griffin_lim = GriffinLim(GriffinLimConfig(n_iterations=config.n_phase_rounds), mel_config)
         self.consistency = MelConsistency(mel_config, config.n_corrections)
 
     def forward(self, mel: Mel) -> Wave:
@@ -89,4 +93,4 @@ class LightVocoder(nn.Module):
         config = self.mel_config
         pieces = torch.fft.irfft(spectrum, n=config.n_fft, dim=1)
         wave = overlap_add(pieces, self.window, config.hop_length, config.margin)
-        return wave if self.training else self.consistency(wave, mel)
+        return wave if self.training else self.consistency(self.griffin_lim.refine(wave, mel), mel)

@@ -50,7 +50,11 @@ def test_a_vocoder_corrects_in_evaluation_and_not_in_training():
     plain = LightVocoder(LightVocoderConfig(width=16, depth=1), CONFIG)
     corrected = LightVocoder(LightVocoderConfig(width=16, depth=1, n_corrections=2), CONFIG)
     corrected.load_state_dict(plain.state_dict())
+    refined = LightVocoder(LightVocoderConfig(width=16, depth=1, n_phase_rounds=2), CONFIG)
+    refined.load_state_dict(plain.state_dict())
     mel = torch.empty(1, 80, 32).uniform_(-1, 0)
+    assert torch.equal(refined.train()(mel), plain(mel))
+    assert not torch.allclose(refined.eval()(mel), plain(mel))
     assert torch.equal(corrected.train()(mel), plain(mel))
     assert not torch.allclose(corrected.eval()(mel), plain(mel))
 
@@ -60,3 +64,5 @@ def test_a_negative_number_of_rounds_is_refused():
         MelConsistency(CONFIG, -1)
     with pytest.raises(ParameterError, match="n_corrections must not be negative, got -1"):
         LightVocoderConfig(n_corrections=-1)
+    with pytest.raises(ParameterError, match="n_phase_rounds must not be negative, got -2"):
+        LightVocoderConfig(n_phase_rounds=-2)

@@ -125,3 +125,15 @@ def test_settings_out_of_range_are_refused(change, message):
 def test_other_numbers_of_bins_are_refused():
     with pytest.raises(ParameterError, match="mel must have 80 bins, got 64"):
         vocoder()(torch.zeros(1, 64, 4))
+
+
+def test_from_the_phases_of_the_wave_itself_it_is_found_in_fewer_rounds():
+    wave = chord()
+    mel = MelFrontEnd(MEL)(wave)
+    few = vocoder(n_iterations=4)
+    assert mel_distance_db(few.refine(wave, mel), mel) < 0.7 * mel_distance_db(few(mel), mel)
+
+
+def test_without_iterations_a_wave_comes_back_as_it_is():
+    wave = chord()
+    assert torch.equal(vocoder(n_iterations=0).refine(wave, MelFrontEnd(MEL)(wave)), wave)
