@@ -4,7 +4,7 @@ import numpy as np
 
 from masktools.errors import AudioError, ParameterError
 
-__all__ = ["as_recording", "checked_rate", "checked_seed", "like"]
+__all__ = ["as_recording", "checked_rate", "checked_seed", "checked_tokens", "like"]
 
 MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz
 MAX_CHANNELS = 64
@@ -34,8 +34,13 @@ def checked_rate(sample_rate: float) -> int:
     return int(sample_rate)
 
 
-def as_recording(samples: np.ndarray, sample_rate: float) -> np.ndarray:
+def as_recording(samples: np.ndarray, sample_rate: float, finite: bool = True) -> np.ndarray:
     """Return samples (t,) or (t, channels) as (channels, t), in their own precision.
+
+    Args:
+        samples: full scale 1.
+        sample_rate: in Hz.
+        finite: whether NaN and infinity are refused.
 
     Raises:
         AudioError: no samples, or some that are not finite.
@@ -54,14 +59,32 @@ def as_recording(samples: np.ndarray, sample_rate: float) -> np.ndarray:
         )
     if not samples.size:
         raise AudioError(f"a recording must have at least one sample, got shape {samples.shape}")
-    finite = np.isfinite(samples)
-    if not finite.all():
-        first = int(np.argmin(finite.reshape(len(samples), -1).all(axis=1)))
+    known = np.isfinite(samples) if finite else np.ones(1, bool)
+    if not known.all():
+        first = int(np.argmin(known.reshape(len(samples), -1).all(axis=1)))
         raise AudioError(
             f"samples must be finite, but at {first / sample_rate:.4f} s (sample {first}) there is NaN or infinity: "
             "silence it first"
         )
     return samples[None] if samples.ndim == 1 else samples.T
+
+
+def checked_tokens(tokens: np.ndarray, n_rows: int, n_codes: int) -> np.ndarray:
+    """Return tokens (rows, columns) or (channels, rows, columns) as (channels, rows, columns), int64.
+
+    Raises:
+        ParameterError: they are of another shape or kind, or codes that there are not.
+    """
+    tokens = np.asarray(tokens)
+    fits = tokens.ndim in (2, 3) and tokens.shape[-2] == n_rows and tokens.size
+    if not fits or tokens.dtype.kind not in "iu":
+        raise ParameterError(
+            f"tokens must be integers of shape ({n_rows}, columns) or (channels, {n_rows}, columns), "
+            f"got {tokens.dtype} of shape {tokens.shape}"
+        )
+    if tokens.min() < 0 or tokens.max() >= n_codes:
+        raise ParameterError(f"tokens must lie in [0, {n_codes}), got {tokens.min()} to {tokens.max()}")
+    return tokens.reshape(-1, *tokens.shape[-2:]).astype(np.int64)
 
 
 def like(samples: np.ndarray, restored: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from masktools.errors import ParameterError, unknown_name
+from masktools.gaps import GapLike
 from masktools.mel import MelConfig, mel_edges_hz
 
 __all__ = ["GridMask", "Rule", "TokenGrid"]
@@ -159,7 +160,7 @@ class GridMask:
         return cls(torch.zeros(grid.n_rows, _checked(n_cols), dtype=torch.bool))
 
     @classmethod
-    def gaps(cls, grid: TokenGrid, n_cols: int, gaps: Iterable[tuple[float, float]], rule: Rule = "any") -> "GridMask":
+    def gaps(cls, grid: TokenGrid, n_cols: int, gaps: Iterable[GapLike], rule: Rule = "any") -> "GridMask":
         """Return the mask of gaps in time, given as (start, end) in seconds, over all rows.
 
         Raises:
@@ -273,11 +274,11 @@ def _checked(n_cols: int) -> int:
     return n_cols
 
 
-def _time_share(grid: TokenGrid, n_cols: int, gaps: Iterable[tuple[float, float]]) -> Tensor:
+def _time_share(grid: TokenGrid, n_cols: int, gaps: Iterable[GapLike]) -> Tensor:
     """Return what share of each column the gaps cover, (w,)."""
     n_samples = _checked(n_cols) * grid.column_samples
     stretches = []
-    for start_s, end_s in gaps:
+    for start_s, end_s, *_ in gaps:
         stretches.append(grid.samples(start_s, end_s))
         if stretches[-1][1] > n_samples:
             raise ParameterError(

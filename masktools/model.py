@@ -12,11 +12,12 @@ import numpy as np
 import torch
 
 from masktools import features, generation, hub, restoration
-from masktools.arrays import as_recording, checked_rate, checked_seed, like
+from masktools.arrays import as_recording, checked_rate, checked_seed, checked_tokens, like
 from masktools.conditioning import Prompts
+from masktools.detection import find_damage
 from masktools.errors import ParameterError
 from masktools.features import Embedding
-from masktools.gaps import Gap, parse_gaps
+from masktools.gaps import Gap, GapLike, parse_gaps
 from masktools.io import resample, resample_to
 from masktools.pipeline import Pipeline, Progress
 from masktools.runtime import threads as use_threads
@@ -94,7 +95,7 @@ class Model:
         self,
         samples: np.ndarray,
         sample_rate: int,
-        gaps: Iterable[Gap] | str,
+        gaps: Iterable[GapLike] | str = "auto",
         *,
         seed: int = 0,
         n_steps: int | None = None,
@@ -104,23 +105,35 @@ class Model:
         prompt: Prompts | None = None,
         channels: str = "linked",
         texture: str = "blend",
+        method: str = "auto",
+        classical_below_s: float = 0.06,
+        max_gap_s: float = 4.0,
+        n_candidates: int = 1,
+        match_level_db: float = 6.0,
         leak_free: bool = True,
         progress: Progress | None = None,
     ) -> Result:
         """Return the recording with its gaps filled; outside them every sample stays as it is.
 
         Args:
-            samples: (t,) or (t, channels); what is in the gaps is not read, but must be finite.
+            samples: (t,) or (t, channels); what is in the gaps is not read, and may be NaN.
             sample_rate: in Hz.
-            gaps: (start, end) in seconds, or as a text such as "1.20-1.55,3-3.2".
+            gaps: (start, end) in seconds, or (start, end, channels); or a text such as "1.20-1.55,3-3.2"; or "auto":
+                dropouts to digital silence, held samples and samples that are not finite are found.
             seed: the same seed gives the same result.
             n_steps: decoding steps; this and the next two are the model's own where they are not given.
             temperature: noise in the order of decisions.
             guidance: how closely to follow the prompt.
             solver: all settings of the decoding, or the name of a preset; the three above take precedence.
             prompt: what to hear in the gaps.
-            channels: ``linked`` or ``independent``: with the same random numbers, or each with its own.
+            channels: ``linked`` or ``independent``: with the same random numbers, or each with its own; ``mid_side``:
+                the middle and the side of two.
             texture: blend, recording or model; see ``restoration.texture.TEXTURES``.
+            method: ``auto`` by the length of each gap, ``model``, or one of ``classical.GAP_FILLS``.
+            classical_below_s: with ``auto``, gaps up to this length are filled without the model.
+            max_gap_s: with ``auto``, longer gaps are refused, or, where gaps are found, left alone.
+            n_candidates: fills that are tried for each gap; the one that fits its surroundings best is taken.
+            match_level_db: how far a fill may be moved to the level around it.
             leak_free: False lets the model hear what is in the gaps while it computes tokens around them.
             progress: called with (steps done, steps in all).
 
@@ -128,18 +141,33 @@ class Model:
             AudioError: no samples, or some that are not finite.
             ParameterError: gaps that are none of this recording, or a value out of its range.
         """
-        recording = as_recording(samples, sample_rate)
+        recording = as_recording(samples, sample_rate, finite=False)
+        wanted = _gaps(recording, int(sample_rate), gaps, max_gap_s)
+        if not wanted:
+            report = {
+                "job": "inpaint",
+                "model": self.name,
+                "seed": checked_seed(seed),
+                "gaps": [],
+                "samples_changed": 0,
+            }
+            return Result(samples.copy(), int(sample_rate), report)
         with use_threads(self.threads):
             restored = restoration.inpaint(
                 self.pipeline,
                 recording,
                 int(sample_rate),
-                parse_gaps(gaps) if isinstance(gaps, str) else gaps,
+                wanted,
                 seed=checked_seed(seed),
-                solver=self._solver("inpaint", solver, n_steps, temperature, guidance),
+                solver=self.solver("inpaint", solver, n_steps, temperature, guidance),
                 prompt=prompt,
                 channels=channels,
                 texture=texture,
+                method=method,
+                classical_below_s=classical_below_s,
+                max_gap_s=max_gap_s,
+                n_candidates=n_candidates,
+                match_level_db=match_level_db,
                 leak_free=leak_free,
                 progress=progress,
             )
@@ -149,7 +177,7 @@ class Model:
         self,
         samples: np.ndarray,
         sample_rate: int,
-        cutoff_hz: float,
+        cutoff_hz: float | str = "auto",
         *,
         lfr: bool = True,
         seed: int = 0,
@@ -160,6 +188,9 @@ class Model:
         prompt: Prompts | None = None,
         channels: str = "linked",
         texture: str = "blend",
+        quiet_guard_db: float | None = 3.0,
+        hf_gain_db: float = 0.0,
+        limit_peaks: bool = True,
         leak_free: bool = True,
         progress: Progress | None = None,
     ) -> Result:
@@ -170,7 +201,8 @@ class Model:
         Args:
             samples: (t,) or (t, channels).
             sample_rate: in Hz.
-            cutoff_hz: where the recording's own band ends.
+            cutoff_hz: where the recording's own band ends; "auto": as it is found, and a recording without such an
+                edge, or with one that the model cannot go on from, comes back as it is, with the reason in the report.
             lfr: low-frequency replacement: below the cutoff the original is kept. Without it everything is the
                 model's version.
             seed: the same seed gives the same result.
@@ -179,8 +211,12 @@ class Model:
             guidance: how closely to follow the prompt.
             solver: all settings of the decoding, or the name of a preset; the three above take precedence.
             prompt: what the recording is of.
-            channels: ``linked`` or ``independent``: with the same random numbers, or each with its own.
+            channels: ``linked`` or ``independent``: with the same random numbers, or each with its own; ``mid_side``:
+                the middle and the side of two.
             texture: blend, recording or model; see ``restoration.texture.TEXTURES``.
+            quiet_guard_db: how far the added band may rise above the continued noise floor in pauses; None: anywhere.
+            hf_gain_db: gain of the added band.
+            limit_peaks: the added band gives way where the sum would leave full scale.
             leak_free: False lets the model hear what is above the cutoff while it computes the tokens below.
             progress: called with (steps done, steps in all).
 
@@ -197,10 +233,13 @@ class Model:
                 cutoff_hz,
                 lfr=lfr,
                 seed=checked_seed(seed),
-                solver=self._solver("bwe", solver, n_steps, temperature, guidance),
+                solver=self.solver("bwe", solver, n_steps, temperature, guidance),
                 prompt=prompt,
                 channels=channels,
                 texture=texture,
+                quiet_guard_db=quiet_guard_db,
+                hf_gain_db=hf_gain_db,
+                limit_peaks=limit_peaks,
                 leak_free=leak_free,
                 progress=progress,
             )
@@ -242,7 +281,7 @@ class Model:
                 n,
                 seconds,
                 seed=checked_seed(seed),
-                solver=self._solver("generate", solver, n_steps, temperature, guidance),
+                solver=self.solver("generate", solver, n_steps, temperature, guidance),
                 progress=progress,
             )
         each = zip(made.samples, made.report["seeds"], made.report["gains_db"], strict=True)
@@ -318,7 +357,7 @@ class Model:
             n_samples = tokens.n_samples if n_samples is None and sample_rate is None else n_samples
             sample_rate, tokens = sample_rate or tokens.sample_rate, tokens.tokens
         rate = self.sample_rate if sample_rate is None else checked_rate(sample_rate)
-        grids = self._checked_tokens(tokens)
+        grids = checked_tokens(tokens, self.pipeline.grid.n_rows, self.pipeline.tokenizer.n_codes)
         with use_threads(self.threads):
             wave = self.pipeline.decode(torch.from_numpy(grids)).cpu().numpy()
             if n_samples is None:
@@ -328,29 +367,30 @@ class Model:
         report = {"job": "decode", "model": self.name, "n_columns": grids.shape[2]}
         return Result(samples[0] if tokens.ndim == 2 else samples.T, rate, report)
 
-    def _solver(
+    def solver(
         self,
         job: str,
-        base: SolverConfig | str | None,
-        n_steps: int | None,
-        temperature: float | None,
-        guidance: float | None,
+        base: SolverConfig | str | None = None,
+        n_steps: int | None = None,
+        temperature: float | None = None,
+        guidance: float | None = None,
     ) -> SolverConfig:
-        """Return the settings of the decoding: a base, or the model's own, with what was asked for beside it."""
+        """Return the settings of a job's decoding: a base, or the model's own, with what was asked for beside it.
+
+        Raises:
+            ParameterError: an unknown preset, or a value out of its range.
+        """
         own = self.pipeline.decoding.get(job, SolverConfig())
         config = preset(base) if isinstance(base, str) else base or own
         asked = {"n_steps": n_steps, "temperature": temperature, "guidance": guidance}
         return replace(config, **{name: value for name, value in asked.items() if value is not None})
 
-    def _checked_tokens(self, tokens: np.ndarray) -> np.ndarray:
-        n_rows, n_codes = self.pipeline.grid.n_rows, self.pipeline.tokenizer.n_codes
-        tokens = np.asarray(tokens)
-        fits = tokens.ndim in (2, 3) and tokens.shape[-2] == n_rows and tokens.size
-        if not fits or tokens.dtype.kind not in "iu":
-            raise ParameterError(
-                f"tokens must be integers of shape ({n_rows}, columns) or (channels, {n_rows}, columns), "
-                f"got {tokens.dtype} of shape {tokens.shape}"
-            )
-        if tokens.min() < 0 or tokens.max() >= n_codes:
-            raise ParameterError(f"tokens must lie in [0, {n_codes}), got {tokens.min()} to {tokens.max()}")
-        return tokens.reshape(-1, *tokens.shape[-2:]).astype(np.int64)
+
+def _gaps(recording: np.ndarray, sample_rate: int, gaps: Iterable[GapLike] | str, max_gap_s: float) -> list[GapLike]:
+    """Return gaps that were given, written down or, with "auto", that are found."""
+    if not isinstance(gaps, str):
+        return list(gaps)
+    if gaps != "auto":
+        return list(parse_gaps(gaps))
+    found = find_damage(recording, sample_rate, max_gap_s=max_gap_s)
+    return [Gap(one.start / sample_rate, one.stop / sample_rate, one.channels) for one in found]

@@ -5,25 +5,22 @@ samples with the gaps filled, in the same type. What was in a gap is never looke
 back bit for bit, so that every seam lies inside a gap.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from scipy.signal import correlate
 
 from masktools.classical import janssen
 from masktools.classical.linear_prediction import LONG_CONTEXT_S, bridge, extrapolate
-from masktools.classical.noise import OVERLAP, frame_length, mean_power, random_phases
+from masktools.classical.noise import SPECTRUM_S, noise_between
 from masktools.classical.spans import Damaged, Span
 
-__all__ = ["GAP_FILLS", "GapFill"]
+__all__ = ["CONTEXT_S", "GAP_FILLS", "SPAN_FILLS", "GapFill", "SpanFill"]
 
 SHOULDERS_S = (0.15, 0.05, 0.015)  # on either side of a gap, by which a stretch is found that can be copied
 SEARCH_S = 30.0  # on either side of a gap, where it is looked for
-SPECTRUM_S = 0.1  # on either side of a gap, whose spectrum the noise takes
-FRAME_S = 0.046  # of that noise
 SEAM_S = 0.01  # at most, at each end of a gap
-_FAINT = 1e-12  # power; what is fainter counts as that
 
 
 @runtime_checkable
@@ -31,7 +28,7 @@ class GapFill(Protocol):
     """A way to fill gaps."""
 
     def __call__(
-        self, samples: np.ndarray, sample_rate: int, gaps_s: Iterable[tuple[float, float]], seed: int = 0
+        self, samples: np.ndarray, sample_rate: int, gaps_s: Iterable[Sequence[Any]], seed: int = 0
     ) -> np.ndarray:
         """Return samples (channels, t) with their gaps filled.
 
@@ -48,12 +45,14 @@ class GapFill(Protocol):
         ...
 
 
-def _each_gap(fill: Callable[[Damaged, Span, np.random.Generator], np.ndarray]) -> GapFill:
+SpanFill = Callable[[Damaged, Span, np.random.Generator], np.ndarray]
+"""What one gap is filled with, (channels, length) in float64."""
+
+
+def _each_gap(fill: SpanFill) -> GapFill:
     """Return the way to fill gaps that fills each of them, whatever is made of the others."""
 
-    def filled(
-        samples: np.ndarray, sample_rate: int, gaps_s: Iterable[tuple[float, float]], seed: int = 0
-    ) -> np.ndarray:
+    def filled(samples: np.ndarray, sample_rate: int, gaps_s: Iterable[Sequence[Any]], seed: int = 0) -> np.ndarray:
         damaged = Damaged.of(samples, sample_rate, gaps_s)
         result = damaged.samples.copy()
         for number, span in enumerate(damaged.spans):
@@ -144,15 +143,7 @@ def _spectral_noise(damaged: Damaged, span: Span, rng: np.random.Generator) -> n
     what it continues: a gap of 20 to 50 ms in it is filled 1 dB too faint.
     """
     before, after = damaged.shoulders(span, SPECTRUM_S)
-    n_fft = frame_length(damaged.sample_rate, FRAME_S)
-    enough = min(n_fft // 16, max(before.shape[1], after.shape[1]))
-    spectra = [mean_power(side, n_fft) for side in (before, after) if side.shape[1] >= enough]
-    hop = n_fft // OVERLAP
-    share = np.clip(np.arange(span.length // hop + 2) * hop / span.length, 0.0, 1.0)
-    first, last = (np.log(spectrum.clip(_FAINT))[..., None] for spectrum in (spectra[0], spectra[-1]))
-    silent = (spectra[0] <= _FAINT) & (spectra[-1] <= _FAINT)
-    power = np.where(silent[..., None], 0.0, np.exp((1 - share) * first + share * last))
-    fill = random_phases(power, span.length, rng)
+    fill = noise_between(before, after, span.length, damaged.sample_rate, rng)
     seam = _seam_length(damaged, span)
     turn = 0.5 * np.pi * (np.arange(seam) + 0.5) / max(1, seam)
     for channel, one_before, one_after in zip(fill, before, after, strict=True):
@@ -167,11 +158,24 @@ def _seam_length(damaged: Damaged, span: Span) -> int:
     return min(round(SEAM_S * damaged.sample_rate), span.length // 4)
 
 
-GAP_FILLS: dict[str, GapFill] = {
-    "zero": _each_gap(_zero),
-    "linear": _each_gap(_linear),
-    "burg": _each_gap(_burg),
-    "janssen": _each_gap(_janssen),
-    "copy": _each_gap(_copy),
-    "spectral_noise": _each_gap(_spectral_noise),
+SPAN_FILLS: dict[str, SpanFill] = {
+    "zero": _zero,
+    "linear": _linear,
+    "burg": _burg,
+    "janssen": _janssen,
+    "copy": _copy,
+    "spectral_noise": _spectral_noise,
 }
+"""The methods, a gap at a time: for whoever holds but a part of a recording."""
+
+CONTEXT_S: dict[str, float] = {
+    "zero": 0.001,
+    "linear": 0.001,
+    "burg": LONG_CONTEXT_S,
+    "janssen": LONG_CONTEXT_S,
+    "copy": SEARCH_S + 2 * SHOULDERS_S[0],
+    "spectral_noise": SPECTRUM_S,
+}
+"""How far each method looks on either side of a gap: what lies beyond changes nothing."""
+
+GAP_FILLS: dict[str, GapFill] = {name: _each_gap(fill) for name, fill in SPAN_FILLS.items()}

@@ -3,7 +3,11 @@
 import numpy as np
 from scipy.signal.windows import hann
 
-__all__ = ["OVERLAP", "frame_length", "mean_power", "random_phases"]
+__all__ = ["OVERLAP", "SPECTRUM_S", "frame_length", "mean_power", "noise_between", "random_phases"]
+
+SPECTRUM_S = 0.1  # on either side of a gap, whose spectrum the noise takes
+FRAME_S = 0.046  # of that noise
+_FAINT = 1e-12  # power; what is fainter counts as that
 
 OVERLAP = 4  # frames that cover a sample
 
@@ -51,6 +55,30 @@ def random_phases(power: np.ndarray, n_samples: int, rng: np.random.Generator) -
         summed[:, part * hop : (part + n_frames) * hop] += quarter
     # Independent frames add up by their powers: n_fft / energy undoes the analysis, energy / hop the overlap.
     return summed[:, n_fft : n_fft + n_samples] * np.sqrt(n_fft * hop) / _energy(n_fft)
+
+
+def noise_between(
+    before: np.ndarray, after: np.ndarray, length: int, sample_rate: int, rng: np.random.Generator, margin: int = 0
+) -> np.ndarray:
+    """Return noise (channels, length + 2 * margin) whose spectrum goes, in decibels, from one side's to the other's.
+
+    Args:
+        before: (channels, t) known samples that end where the gap starts; 100 ms are good.
+        after: (channels, t) known samples that start where it ends; one side may have none.
+        length: of the gap, at least 1.
+        sample_rate: in Hz.
+        rng: where the phases come from.
+        margin: samples of each side's own colour before and after the gap.
+    """
+    n_fft = frame_length(sample_rate, FRAME_S)
+    enough = min(n_fft // 16, max(before.shape[1], after.shape[1]))
+    spectra = [mean_power(side, n_fft) for side in (before, after) if side.shape[1] >= enough]
+    hop = n_fft // OVERLAP
+    share = np.clip((np.arange((length + 2 * margin) // hop + 2) * hop - margin) / length, 0.0, 1.0)
+    first, last = (np.log(spectrum.clip(_FAINT))[..., None] for spectrum in (spectra[0], spectra[-1]))
+    silent = (spectra[0] <= _FAINT) & (spectra[-1] <= _FAINT)
+    power = np.where(silent[..., None], 0.0, np.exp((1 - share) * first + share * last))
+    return random_phases(power, length + 2 * margin, rng)
 
 
 def _energy(n_fft: int) -> float:

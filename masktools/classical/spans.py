@@ -1,9 +1,9 @@
 """What is missing from a recording: gaps in seconds as samples, and the known audio on either side of each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, isfinite
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class Damaged:
         return before.astype(np.float64), after.astype(np.float64)
 
     @classmethod
-    def of(cls, samples: np.ndarray, sample_rate: int, gaps_s: Iterable[tuple[float, float]]) -> "Damaged":
+    def of(cls, samples: np.ndarray, sample_rate: int, gaps_s: Iterable[Sequence[Any]]) -> "Damaged":
         """Return the recording with zeros in its gaps.
 
         Raises:
@@ -92,8 +92,10 @@ def _check_shape(samples: np.ndarray, sample_rate: int) -> None:
         raise ParameterError(f"sample_rate must be positive, got {sample_rate} Hz")
 
 
-def gap_spans(gaps_s: Iterable[tuple[float, float]], n_samples: int, sample_rate: int) -> tuple[Span, ...]:
+def gap_spans(gaps_s: Iterable[Sequence[Any]], n_samples: int, sample_rate: int) -> tuple[Span, ...]:
     """Return the samples that gaps (start, end) in seconds touch, in order; gaps that touch each other become one.
+
+    A third entry, as gaps of some channels have it, must be None: all channels are filled.
 
     >>> gap_spans([(0.5, 0.75), (0.1, 0.2)], 100, 100)
     (Span(start=10, stop=20), Span(start=50, stop=75))
@@ -103,7 +105,7 @@ def gap_spans(gaps_s: Iterable[tuple[float, float]], n_samples: int, sample_rate
             recording, two that overlap, or gaps that cover all of it.
     """
     spans, ended_s = list[Span](), 0.0
-    for start_s, end_s in sorted((float(start), float(end)) for start, end in gaps_s):
+    for start_s, end_s in sorted(map(_times, gaps_s)):
         shown = f"{start_s:.10g}-{end_s:.10g} s"
         if not (isfinite(start_s) and isfinite(end_s) and 0 <= start_s < end_s):
             raise ParameterError(f"a gap must have finite times and end after its start, at 0 or later, got {shown}")
@@ -126,3 +128,10 @@ def gap_spans(gaps_s: Iterable[tuple[float, float]], n_samples: int, sample_rate
             f"the gaps cover the whole recording of {n_samples / sample_rate:.6g} s: leave something to fill them from"
         )
     return tuple(spans)
+
+
+def _times(gap: Sequence[Any]) -> tuple[float, float]:
+    start_s, end_s, *channels = gap
+    if any(channels):
+        raise ParameterError(f"a gap must be one in all channels here, got one in {channels[0]}: fill those alone")
+    return float(start_s), float(end_s)

@@ -1,56 +1,94 @@
-"""Extend the bandwidth: what is missing above the cutoff is added; below it the original is kept."""
+"""Extend the bandwidth: what is missing above the cutoff is added; below it the original is kept.
+
+The cutoff is found, or given. A recording that has its whole band, or none that the model can go on from, is copied,
+and the reason is said.
+"""
 
 import argparse
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from masktools.cli import files, options
+from masktools.cli import options
+from masktools.cli.recordings import add_recordings, restore_recordings
 
-__all__ = ["HELP", "add_arguments", "run"]
+if TYPE_CHECKING:
+    from masktools.batch.restoring import Extending
+
+__all__ = ["HELP", "add_arguments", "add_extending", "extending", "run", "said"]
 
 HELP = "add what is missing above a cutoff frequency"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("input", type=Path, metavar="IN", help="the band-limited recording")
-    options.add_output(parser, "the extended recording; its ending names the format")
-    parser.add_argument(
-        "--cutoff",
-        required=True,
-        type=options.number(0.0, "Hz", above=True),
-        metavar="HZ",
-        help="where the recording's own band ends, in Hz",
-    )
-    parser.add_argument(
-        "--lfr", action="store_true", default=True, help="keep the original below the cutoff (the default)"
-    )
-    parser.add_argument(
-        "--no-lfr", action="store_false", dest="lfr", help="give the model's version of all frequencies"
-    )
-    options.add_report(parser)
+    add_recordings(parser, "_extended")
+    add_extending(parser)
     options.add_channels(parser)
     options.add_texture(parser)
     options.add_decoding(parser)
     options.add_model(parser)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Read, extend, write."""
-    files.check_audio_outputs([args.output], args.report, [args.input])
-    from masktools import io
+def add_extending(parser: argparse.ArgumentParser) -> None:
+    """Add from where on the band is extended, and how."""
+    group = parser.add_argument_group("bandwidth")
+    group.add_argument(
+        "--cutoff",
+        type=options.auto_or(options.number(0.0, "Hz", above=True)),
+        metavar="HZ",
+        help="where the recording's own band ends; auto, or left out: as it is found",
+    )
+    group.add_argument(
+        "--min-drop",
+        type=options.number(0.0, "dB"),
+        default=15.0,
+        metavar="DB",
+        help="of an edge that is taken for the end of the band",
+    )
+    group.add_argument(
+        "--lfr", action="store_true", default=True, help="keep the original below the cutoff (the default)"
+    )
+    group.add_argument("--no-lfr", action="store_false", dest="lfr", help="give the model's version of all frequencies")
+    group.add_argument(
+        "--quiet-guard",
+        type=options.number(0.0, "dB"),
+        default=3.0,
+        metavar="DB",
+        help="how far the added band may rise above the noise floor in pauses",
+    )
+    group.add_argument("--hf-gain", type=options.any_number, default=0.0, metavar="DB", help="gain of the added band")
 
-    audio = io.read(args.input)
-    result = options.load_model(args).bwe(
-        audio.samples.T,
-        audio.sample_rate,
-        args.cutoff,
-        lfr=args.lfr,
-        prompt=args.prompt,
+
+def extending(args: argparse.Namespace) -> "Extending":
+    """Return what the options say about the band."""
+    from masktools.batch.restoring import Extending
+
+    return Extending(args.cutoff, args.min_drop, args.lfr, args.quiet_guard, args.hf_gain)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Find, extend, write."""
+    from masktools.batch.restoring import Restoring
+
+    settings = Restoring(
+        extend=extending(args),
+        seed=args.seed,
         channels=args.channels,
         texture=args.texture,
-        **options.decoding(args),
+        prompt=args.prompt,
+        decoding=options.solver_settings(args),
+        subtype=options.subtype(args),
     )
-    files.write_audio(args.output, result.samples, result.sample_rate, audio.subtype)
-    files.write_report(args.report, result.report)
-    print(f"{args.output}: extended above {args.cutoff:g} Hz, at {result.sample_rate} Hz")
-    return 0
+    return restore_recordings(args, settings, said)
+
+
+def said(report: dict[str, Any]) -> str:
+    """Return what was done to the band, in words.
+
+    >>> said({"cutoff_hz": 4000.0, "sample_rate": 44100, "status": "restored"})
+    'extended above 4000 Hz, at 44100 Hz'
+    """
+    if report["status"] == "planned":
+        return f"to extend above {report['cutoff_hz']:g} Hz"
+    if report["status"] == "restored" and "reason" not in report:
+        return f"extended above {report['cutoff_hz']:g} Hz, at {report['sample_rate']} Hz"
+    return f"not extended: {report['reason']}" + ("" if report["status"] == "restored" else "; copied as it is")

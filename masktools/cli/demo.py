@@ -22,9 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demonstration, and say what was measured."""
-    from masktools.demo.picture import check_matplotlib
     from masktools.demo.run import run_demo
 
-    check_matplotlib()  # before the model is loaded
     run_demo(args.output, options.load_model(args), args.seed, say=partial(print, flush=True))
     return 0

@@ -1,49 +1,133 @@
-"""Fill gaps: only the samples inside them change; length, rate, channels and sample format stay."""
+"""Fill gaps: only the samples inside them change; length, rate, channels, sample format and tags stay.
+
+Gaps are found (dropouts to digital silence, held samples, NaN), or given: as times, as labels of Audacity, or as JSON,
+as `masktools probe --json` prints it. Short ones are filled classically, longer ones by the model.
+"""
 
 import argparse
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from masktools.cli import files, options
+from masktools.cli import options
+from masktools.cli.recordings import add_recordings, restore_recordings
 
-__all__ = ["HELP", "add_arguments", "run"]
+if TYPE_CHECKING:
+    from masktools.batch.restoring import Filling
 
-HELP = "fill gaps in a recording"
+__all__ = ["HELP", "add_arguments", "add_filling", "filling", "run", "said"]
+
+HELP = "fill gaps in recordings"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("input", type=Path, metavar="IN", help="the damaged recording")
-    options.add_output(parser, "the repaired recording; its ending names the format")
-    parser.add_argument(
-        "--gaps", required=True, metavar="S-E,...", help="start and end of each gap in seconds: 1.20-1.55,3-3.2"
-    )
-    options.add_report(parser)
+    add_recordings(parser, "_inpainted")
+    add_filling(parser)
     options.add_channels(parser)
     options.add_texture(parser)
     options.add_decoding(parser)
     options.add_model(parser)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Read, fill, write."""
-    files.check_audio_outputs([args.output], args.report, [args.input])
-    from masktools import io
-    from masktools.gaps import check_gaps, parse_gaps
+def add_filling(parser: argparse.ArgumentParser) -> None:
+    """Add which gaps are filled, and how."""
+    group = parser.add_argument_group("gaps")
+    group.add_argument(
+        "--gaps",
+        default="auto",
+        metavar="WHICH",
+        help="auto; or start and end of each in seconds: 1.20-1.55,3-3.2; or a file: labels.txt of Audacity, gaps.json",
+    )
+    group.add_argument(
+        "--detect",
+        type=options.names,
+        default=("zeros", "hold", "non_finite"),
+        metavar="A,B",
+        help="what auto looks for: zeros, hold, repeat, dropout, clicks, non_finite; zeros,hold,non_finite if left out",
+    )
+    group.add_argument("--min-gap", type=options.duration, default=0.002, metavar="TIME", help="2ms if left out")
+    group.add_argument("--max-gap", type=options.duration, default=4.0, metavar="TIME", help="4s if left out")
+    group.add_argument(
+        "--pad", type=options.duration, default=0.0, metavar="TIME", help="that each gap is widened by at both ends"
+    )
+    group.add_argument(
+        "--method",
+        default="auto",
+        metavar="NAME",
+        help="auto (by length), model, or a classical one for all: janssen, burg, copy, spectral_noise, linear, zero",
+    )
+    group.add_argument(
+        "--classical-below",
+        type=options.duration,
+        default=0.06,
+        metavar="TIME",
+        help="gaps up to this length need no model; 60ms if left out",
+    )
+    group.add_argument(
+        "--match-level",
+        type=options.number(0.0, "dB"),
+        default=6.0,
+        metavar="DB",
+        help="how far a fill may be moved to the level around it",
+    )
+    group.add_argument(
+        "-n",
+        "--candidates",
+        type=options.whole_number(1),
+        default=1,
+        metavar="N",
+        help="fills that are tried for each gap; the one that fits its surroundings best is taken",
+    )
 
-    gaps = parse_gaps(args.gaps)
-    audio = io.read(args.input)
-    check_gaps(gaps, audio.samples.shape[1] / audio.sample_rate)
-    result = options.load_model(args).inpaint(
-        audio.samples.T,
-        audio.sample_rate,
-        gaps,
-        prompt=args.prompt,
+
+def filling(args: argparse.Namespace) -> "Filling":
+    """Return what the options say about gaps."""
+    from pathlib import Path
+
+    from masktools.batch.restoring import Filling
+    from masktools.gaps import parse_gaps, read_gaps
+
+    gaps = None
+    if args.gaps != "auto":
+        gaps = tuple(read_gaps(Path(args.gaps)) if options.is_path(args.gaps) else parse_gaps(args.gaps))
+    return Filling(
+        gaps=gaps,
+        detect=args.detect,
+        min_gap_s=args.min_gap,
+        max_gap_s=args.max_gap,
+        pad_s=args.pad,
+        method=args.method,
+        classical_below_s=args.classical_below,
+        match_level_db=args.match_level,
+        n_candidates=args.candidates,
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Find, fill, write."""
+    from masktools.batch.restoring import Restoring
+
+    settings = Restoring(
+        fill=filling(args),
+        seed=args.seed,
         channels=args.channels,
         texture=args.texture,
-        **options.decoding(args),
+        prompt=args.prompt,
+        decoding=options.solver_settings(args),
+        subtype=options.subtype(args),
     )
-    files.write_audio(args.output, result.samples, result.sample_rate, audio.subtype)
-    files.write_report(args.report, result.report)
-    n_gaps, filled_s = len(gaps), sum(end_s - start_s for start_s, end_s in gaps)
-    print(f"{args.output}: {n_gaps} gap{'s' * (n_gaps > 1)} filled, {filled_s:.3f} s in all")
-    return 0
+    return restore_recordings(args, settings, said)
+
+
+def said(report: dict[str, Any]) -> str:
+    """Return what was done to gaps, in words.
+
+    >>> said({"status": "restored", "gaps": [{"start_s": 1.0, "end_s": 1.5}]})
+    '1 gap filled, 0.500 s in all'
+    """
+    gaps = report.get("gaps", [])
+    if not gaps:
+        return "no gaps found: copied as it is" if report["status"] != "planned" else "no gaps found"
+    seconds = sum(gap["end_s"] - gap["start_s"] for gap in gaps)
+    done = "to fill" if report["status"] == "planned" else "filled"
+    listed = ": " + ", ".join(f"{g['start_s']:.3f}-{g['end_s']:.3f}" for g in gaps) if done == "to fill" else ""
+    return f"{len(gaps)} gap{'s' * (len(gaps) > 1)} {done}, {seconds:.3f} s in all{listed}"

@@ -1,7 +1,7 @@
 """The ``masktools`` command: find the sub-command, run it, and turn what goes wrong into one line and an exit code.
 
-Exit codes: 0 done, 2 wrong usage or unusable input, 3 some of several files failed, 130 interrupted,
-141 the reader of the output went away.
+Exit codes: 0 done, 2 wrong usage or unusable input, 3 some of several files failed, 4 nothing to repair (--strict),
+130 interrupted, 141 the reader of the output went away.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from masktools.cli import (
     bundle,
     bwe,
     cache,
+    compare,
     convert,
     decode,
     demo,
@@ -26,7 +27,9 @@ from masktools.cli import (
     generate,
     inpaint,
     models,
+    probe,
     render,
+    restore,
     sweep,
     train,
 )
@@ -36,8 +39,11 @@ from masktools.errors import MasktoolsError
 __all__ = ["main", "make_parser"]
 
 COMMANDS = {
+    "probe": probe,
+    "restore": restore,
     "inpaint": inpaint,
     "bwe": bwe,
+    "compare": compare,
     "generate": generate,
     "embed": embed,
     "encode": encode,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from masktools.model import Model
 
 __all__ = [
+    "SUBTYPES",
     "add_channels",
     "add_decoding",
     "add_model",
@@ -18,16 +19,24 @@ __all__ = [
     "add_report",
     "add_seed",
     "add_texture",
+    "any_number",
+    "auto_or",
     "decoding",
+    "duration",
+    "is_path",
     "layer",
     "load_model",
+    "names",
     "number",
     "progress",
+    "solver_settings",
+    "subtype",
     "whole_number",
 ]
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-CHANNELS = ("linked", "independent")
+CHANNELS = ("linked", "independent", "mid_side")
+SUBTYPES = {"keep": None, "pcm16": "PCM_16", "pcm24": "PCM_24", "float": "FLOAT"}
 TEXTURES = ("blend", "recording", "model")  # as in restoration.texture, which must not be imported here
 _MAX_SEED = 2**63 - 1
 
@@ -64,6 +73,48 @@ def number(low: float, unit: str = "", above: bool = False) -> Callable[[str], f
         return value
 
     return read
+
+
+def any_number(text: str) -> float:
+    """Return a finite number, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}")
+    return value
+
+
+def duration(text: str) -> float:
+    """Return a duration in seconds: a number of them, or one with ms or s behind it.
+
+    >>> duration("2ms"), duration("4s"), duration("0.5")
+    (0.002, 4.0, 0.5)
+    """
+    number, factor = (text[:-2], 1e-3) if text.endswith("ms") else (text.removesuffix("s"), 1.0)
+    try:
+        value = float(number) * factor
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value < 0:
+        raise argparse.ArgumentTypeError(f"must be a duration such as 2ms or 0.5s, got {text!r}")
+    return value
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Return the names in a list with commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def auto_or(read: Callable[[str], float]) -> Callable[[str], float | None]:
+    """Return a reader of the word auto, which is None, or of what else can be read."""
+    return lambda text: None if text == "auto" else read(text)
+
+
+def is_path(text: str) -> bool:
+    """Tell whether a list of gaps is meant to be the name of a file."""
+    return text.lower().endswith((".txt", ".json")) or Path(text).is_file()
 
 
 def layer(text: str) -> int | str:
@@ -122,6 +173,16 @@ def decoding(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def solver_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of the solver as ``Model.solver`` takes them."""
+    return {"base": args.preset, "n_steps": args.steps, "temperature": args.temperature, "guidance": args.guidance}
+
+
+def subtype(args: argparse.Namespace) -> str | None:
+    """Return libsndfile's name of the coding that was asked for; None where the source's is kept."""
+    return SUBTYPES[args.subtype]
+
+
 def add_channels(parser: argparse.ArgumentParser) -> None:
     """Add how the channels of a recording hang together, and what it is of."""
     parser.add_argument("--prompt", metavar="TEXT", help="what to hear, or a .npy file of one vector; best left out")
@@ -130,7 +191,7 @@ def add_channels(parser: argparse.ArgumentParser) -> None:
         default="linked",
         choices=CHANNELS,
         metavar="HOW",
-        help="linked: the same random numbers for all; independent: each its own",
+        help="linked: the same random numbers for all; independent: each its own; mid_side: middle and side of two",
     )
 
 

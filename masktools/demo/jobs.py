@@ -10,11 +10,12 @@ import torch
 
 from masktools.classical import BAND_FILLS, GAP_FILLS
 from masktools.demo import measure
-from masktools.demo.page import Clip, Scene
+from masktools.demo.page import Scene
 from masktools.demo.picture import Panel, draw
 from masktools.demo.recordings import Recording, low_passed, with_gaps
 from masktools.demo.stage import Stage
 from masktools.demo.tables import COPIED_UP, COPY, EMPTY, OURS
+from masktools.review.html import Player
 
 if TYPE_CHECKING:
     from masktools.model import Model
@@ -111,7 +112,7 @@ def generate(
             sounds[name] = take
             agreement = _agreement(stage.model, prompts, take)
             rows.append(measure.sound_row(name, *take) | {"prompt": prompt, "agreement": agreement})
-            clips.append(Clip(f"No. {version}", stage.keep(f"generated-{next(numbers)}", *take), ours=True))
+            clips.append(Player(f"No. {version}", stage.keep(f"generated-{next(numbers)}", *take), ours=True))
             panels.append(Panel(f'"{prompt}", no. {version}', *take))
         text = f"Spectrograms of {n} sounds generated from the text {prompt}"
         scenes.append(Scene(f'"{prompt}"', tuple(clips), draw(panels), text, same=False))
@@ -180,7 +181,7 @@ def _scene(
     clips, panels = [], []
     for caption, (kind, samples) in zip(captions, versions.items(), strict=True):
         file = stage.keep(f"{recording.name}-{kind}", samples, rate)
-        clips.append(Clip(caption, file, ours=kind == list(versions)[-1]))
+        clips.append(Player(caption, file, ours=kind == list(versions)[-1]))
         panels.append(Panel(caption, samples, rate, gaps, cutoff_hz))
     shown = [panel for panel, kind in zip(panels, versions, strict=True) if not kind.startswith("copied")]
     text = f"Spectrograms of {recording.title}: {', '.join(panel.title.lower() for panel in shown)}"

@@ -11,10 +11,10 @@ import torch
 from masktools import __version__
 from masktools.demo import jobs, tables
 from masktools.demo.page import Chapter, make_page
-from masktools.demo.picture import check_matplotlib
 from masktools.demo.recordings import RECORDINGS, Recording
 from masktools.demo.stage import Stage
 from masktools.errors import ParameterError
+from masktools.review.table import table_text
 
 if TYPE_CHECKING:
     from masktools.model import Model
@@ -62,9 +62,8 @@ def run_demo(
         prompts: Texts to generate from.
 
     Raises:
-        ParameterError: No folder can be there, there is nothing to do, or matplotlib is not installed.
+        ParameterError: No folder can be there, or there is nothing to do.
     """
-    check_matplotlib()
     if not recordings or not prompts:
         raise ParameterError("the demonstration needs at least one recording and one prompt, got none")
     stage = Stage(folder, model, seed, say)
@@ -96,7 +95,7 @@ def run_demo(
     stage.keep_text(REPORT, json.dumps(report, indent=2) + "\n")
     page = stage.keep_text(PAGE, make_page("What masktools does", facts, said, chapters))
     for table in shown.values():
-        say(f"\n{tables.as_text(table)}")
+        say(f"\n{table_text(table)}")
     say("")
     for sentence in said:
         say(sentence)

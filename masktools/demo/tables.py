@@ -1,27 +1,17 @@
 """The demonstration's measurements as tables and as plain sentences, for the screen and for the page."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-__all__ = ["COPIED_UP", "COPY", "EMPTY", "OURS", "Table", "all_tables", "as_text", "sentences"]
+from masktools.review.table import Table
+
+__all__ = ["COPIED_UP", "COPY", "EMPTY", "OURS", "all_tables", "sentences"]
 
 OURS, EMPTY, COPY, COPIED_UP = "masktools", "left empty", "best copy", "copied up"
 
 Row = Mapping[str, Any]
 Columns = Mapping[str, Callable[[Row], str]]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of words, and what its columns mean."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str
-    marked: tuple[int, ...] = ()  # rows that are masktools' own, beside others
 
 
 def all_tables(report: Row) -> dict[str, Table]:
@@ -46,20 +36,6 @@ def sentences(report: Row) -> list[str]:
         _told_apart(report["sounds"]),
         _found(report["neighbours"]),
     ]
-
-
-def as_text(table: Table) -> str:
-    """Return a table as lines of aligned columns."""
-    lines = (table.columns, *table.rows)
-    widths = [max(len(line[column]) for line in lines) for column in range(len(table.columns))]
-    aligned = (
-        "  ".join(
-            word.ljust(width) if column == 0 else word.rjust(width)
-            for column, (word, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    )
-    return "\n".join((table.title, *(f"  {line}" for line in aligned)))
 
 
 _GAPS: Columns = {

@@ -1,15 +1,15 @@
-"""Which stretch of a recording is shown to the model for each gap: the gap in the middle, known audio around it."""
+"""What part of a recording is shown to the model for each gap: the gap in the middle, known audio around it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, floor
 
-from masktools.gaps import Gap
+from masktools.gaps import Gap, GapLike, as_gap
 from masktools.grid import TokenGrid
 from masktools.segments import Window
 
-__all__ = ["GapWindow", "gap_spans", "plan_windows", "shoulders"]
+__all__ = ["GapWindow", "channel_spans", "gap_spans", "hidden_in", "plan_windows", "shoulders"]
 
 _ROUNDING = 1e-3  # samples; times in seconds that were computed from samples are off by less
 _CONTEXT_SHARE = 11 / 53  # of a window, at each side of what is to be filled: two seconds
@@ -22,17 +22,15 @@ class GapWindow:
     window: Window
     n_cols: int  # token columns that cover it
     spans: tuple[Window, ...]  # gaps to be filled from here
-    hidden: tuple[Window, ...]  # all gaps that reach into the window, cut at its edges
-
-    def hidden_inside(self) -> list[Window]:
-        """Return the hidden gaps as samples of the window."""
-        return [Window(span.start - self.window.start, span.stop - self.window.start) for span in self.hidden]
 
 
-def gap_spans(gaps: Sequence[Gap], n_samples: int, sample_rate: int) -> list[Window]:
-    """Return the samples that gaps in seconds cover, in order; gaps that touch each other become one."""
+def gap_spans(gaps: Sequence[GapLike], n_samples: int, sample_rate: int) -> list[Window]:
+    """Return the samples that gaps in seconds cover, in order; gaps that touch or overlap each other become one.
+
+    In which channels they are is left out of account.
+    """
     spans: list[Window] = []
-    for start_s, end_s in sorted(gaps):
+    for start_s, end_s, _ in sorted(map(as_gap, gaps), key=lambda gap: gap[:2]):
         start = max(0, floor(start_s * sample_rate + _ROUNDING))
         stop = min(n_samples, max(start + 1, ceil(end_s * sample_rate - _ROUNDING)))
         if spans and start <= spans[-1].stop:
@@ -40,6 +38,28 @@ def gap_spans(gaps: Sequence[Gap], n_samples: int, sample_rate: int) -> list[Win
         elif start < stop:
             spans.append(Window(start, stop))
     return spans
+
+
+def channel_spans(gaps: Sequence[Gap], n_samples: int, n_channels: int, sample_rate: int) -> list[list[Window]]:
+    """Return for each channel the samples that its own gaps cover, in order, apart from each other."""
+    own = [[gap for gap in gaps if gap.channels is None or channel in gap.channels] for channel in range(n_channels)]
+    return [gap_spans(some, n_samples, sample_rate) for some in own]
+
+
+def hidden_in(window: Window, spans: Sequence[Window]) -> list[Window]:
+    """Return the spans that reach into a window, cut at its edges, as samples of the window; in order, apart."""
+    inside = sorted(
+        Window(max(span.start, window.start) - window.start, min(span.stop, window.stop) - window.start)
+        for span in spans
+        if span.start < window.stop and span.stop > window.start
+    )
+    merged: list[Window] = []
+    for span in inside:
+        if merged and span.start <= merged[-1].stop:
+            merged[-1] = Window(merged[-1].start, max(merged[-1].stop, span.stop))
+        else:
+            merged.append(span)
+    return merged
 
 
 def plan_windows(
@@ -73,9 +93,7 @@ def plan_windows(
         window = _around(start, stop, ceil(n_cols * column), n_samples)
         if window.length < ceil(n_cols * column):
             n_cols = ceil(window.length / column)
-        hidden = [Window(max(s.start, window.start), min(s.stop, window.stop)) for s in spans]
-        inside = tuple(span for span in hidden if span.start < span.stop)
-        windows.append(GapWindow(window, n_cols, tuple(cluster), inside))
+        windows.append(GapWindow(window, n_cols, tuple(cluster)))
     return windows
 
 

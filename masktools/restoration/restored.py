@@ -5,10 +5,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CHANNELS", "Restored"]
-
-CHANNELS = ("linked", "independent")
-"""Whether all channels are decoded with the same random numbers, or each with its own."""
+__all__ = ["Restored"]
 
 
 @dataclass(frozen=True, eq=False)

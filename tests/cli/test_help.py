@@ -16,8 +16,11 @@ masktools: one masked model of mel spectrograms that fills, extends, generates a
 
 usage: masktools COMMAND ...
 
-  inpaint   fill gaps in a recording
+  probe     say what is wrong with recordings
+  restore   find damage, fill gaps and extend the bandwidth
+  inpaint   fill gaps in recordings
   bwe       add what is missing above a cutoff frequency
+  compare   compare two versions of a recording
   generate  make audio from a text
   embed     vectors that describe recordings
   encode    a recording as tokens

@@ -3,8 +3,9 @@
 import re
 from html.parser import HTMLParser
 
-from masktools.demo.page import Chapter, Clip, Scene, make_page
-from masktools.demo.tables import Table
+from masktools.demo.page import Chapter, Scene, make_page
+from masktools.review.html import Player
+from masktools.review.table import Table
 
 VOID = {"meta", "link", "img", "br"}
 
@@ -30,7 +31,7 @@ class Elements(HTMLParser):
         return [attributes for tag, attributes in self.found if tag == name]
 
 
-SCENE = Scene("A & B", (Clip("Original", "a.wav"), Clip("<ours>", "b.wav", ours=True)), b"\x89PNG", 'a "picture"')
+SCENE = Scene("A & B", (Player("Original", "a.wav"), Player("<ours>", "b.wav", ours=True)), b"\x89PNG", 'a "picture"')
 TABLE = Table("T", ("what", "by", "dB"), (("a", "x", "+1.0"), ("b", "masktools", "-2.0")), "Note < this.", (1,))
 
 
@@ -70,9 +71,9 @@ def test_columns_of_words_and_of_numbers_are_told_apart():
 
 
 def test_versions_of_one_recording_share_their_position_and_other_sounds_do_not():
-    assert 'class="clips same"' in page()
+    assert 'class="versions same"' in page()
     apart = Scene("A", SCENE.clips, b"", "text", same=False)
-    assert 'class="clips"' in make_page("T", "", [], [Chapter("C", "", (apart,))])
+    assert 'class="versions"' in make_page("T", "", [], [Chapter("C", "", (apart,))])
 
 
 def test_it_is_made_for_phones_and_for_the_dark():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from masktools.demo.tables import COPIED_UP, COPY, EMPTY, OURS, Table, all_tables, as_text, sentences
+from masktools.demo.tables import COPIED_UP, COPY, EMPTY, OURS, all_tables, sentences
 
 
 def gap(method, lsd_db, start_s=1.0):
@@ -84,8 +84,3 @@ def test_rows_of_masktools_are_marked(report):
     assert made["bands"].marked == (2,)
     assert made["sounds"].marked == made["speed"].marked == ()
     assert made["speed"].rows == (("inpaint", "20.0", "100", "5.0", "4.00"),)
-
-
-def test_a_table_on_the_screen_is_aligned():
-    text = as_text(Table("Title", ("what", "n"), (("a", "1"), ("longer", "123")), ""))
-    assert text.splitlines() == ["Title", "  what      n", "  a         1", "  longer  123"]

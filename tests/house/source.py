@@ -12,14 +12,14 @@ PACKAGE = ROOT / "masktools"
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "shapes"}),
     frozenset({"arrays", "configs", "runtime", "io", "segments", "mel", "gaps", "metrics", "classical"}),
-    frozenset({"grid"}),
+    frozenset({"grid", "detection"}),
     frozenset({"tokenizer", "vocoder", "conditioning", "transformer", "solver"}),
     frozenset({"pipeline", "training"}),
     frozenset({"hub", "convert"}),
     frozenset({"restoration", "generation", "features"}),
     frozenset({"model"}),
-    frozenset({"evaluation"}),
-    frozenset({"demo"}),
+    frozenset({"evaluation", "review"}),
+    frozenset({"demo", "batch"}),
     frozenset({"cli"}),
 )
 FLOOR_OF = {part: number for number, parts in enumerate(FLOORS, start=1) for part in parts}

@@ -27,7 +27,7 @@ from masktools.grid import GridMask
 from masktools.metrics import lsd_db, lsd_split_db, quiet_excess_db, third_octave_error_db
 from masktools.model import Model
 from masktools.pipeline import Progress
-from masktools.restoration.splice import high_pass
+from masktools.restoration.band_level import high_pass
 from masktools.runtime import threads
 from masktools.solver import SolverConfig, derive_seed
 

@@ -155,7 +155,7 @@ def _holes(model: Model, n_samples: int, settings: InpaintSettings) -> list[_Hol
     return [
         _Hole(
             f"{1000 * (stop - start) / rate:.0f} ms",
-            (start / rate, stop / rate),
+            Gap(start / rate, stop / rate),
             (start, stop),
             is_short=stop - start <= round(_SHORT_S * rate),
         )
@@ -220,6 +220,7 @@ def _restored(
         channels="independent",
         texture=texture,
         leak_free=leak_free,
+        method="model",
         progress=progress,
     )
     return np.ascontiguousarray(result.samples.T)
@@ -247,13 +248,13 @@ def _decoded(
 def _measured(clip: Clip, wave: np.ndarray, hole: _Hole, method: str) -> list[Row]:
     """Return the distances of a filled gap from what was there."""
     rate, gap = clip.sample_rate, hole.gap
-    envelope = third_octave_error_db(clip.wave, wave, rate, span_s=gap)
+    envelope = third_octave_error_db(clip.wave, wave, rate, span_s=gap[:2])
     found = {
-        "lsd_db": lsd_db(clip.wave, wave, rate, span_s=gap),
+        "lsd_db": lsd_db(clip.wave, wave, rate, span_s=gap[:2]),
         "third_octave_db": envelope.rms,
         "bias_db": envelope.bias,
-        "level_error_db": level_error_db(clip.wave, wave, rate, gap),
-        "seam_crest_db": max(seam_crest_db(wave, rate, join) for join in gap),
+        "level_error_db": level_error_db(clip.wave, wave, rate, gap[:2]),
+        "seam_crest_db": max(seam_crest_db(wave, rate, join) for join in gap[:2]),
     }
     if hole.is_short:
         found["snr_db"] = _snr_db(clip.wave[slice(*hole.span)], wave[slice(*hole.span)])

@@ -8,7 +8,7 @@ from masktools.evaluation.clips import Clip
 from masktools.evaluation.protocols.bandwidth import BANDWIDTH_METHODS, BandwidthSettings, evaluate_bandwidth, low_pass
 from masktools.evaluation.scores import Statistics
 from masktools.model import Model
-from masktools.restoration.splice import high_pass
+from masktools.restoration.band_level import high_pass
 from masktools.solver import SolverConfig
 from tests.evaluation.protocols.memory import Loudness, knowing_model, melody
 from tests.tiny import noise, tiny_pipeline, tone

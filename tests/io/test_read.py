@@ -10,7 +10,6 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools import io
 from masktools.errors import AudioError, ParameterError
 from masktools.io import coding_for, read, resample, resample_to, write
 
@@ -130,7 +129,7 @@ def test_a_named_container_goes_before_the_suffix(tmp_path):
 
 
 def test_a_wav_too_long_for_its_header_becomes_rf64(tmp_path, monkeypatch):
-    monkeypatch.setattr(io, "_WAV_BYTES", 20_000)
+    monkeypatch.setattr("masktools.io.writing._WAV_BYTES", 20_000)
     for name, seconds, container in (("short", 0.4, "WAV"), ("long", 0.5, "RF64")):
         write(tmp_path / f"{name}.wav", tone(seconds=seconds), RATE, "PCM_16")
         audio = read(tmp_path / f"{name}.wav")

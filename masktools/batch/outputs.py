@@ -1,0 +1,155 @@
+"""Which recordings a command line means, and where the result of each goes."""
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from masktools.errors import AudioError, ParameterError
+from masktools.io import AV_SUFFIXES, SUFFIXES
+
+__all__ = ["READABLE", "Task", "clear_parts", "find_recordings", "kept_ending", "plan_tasks"]
+
+READABLE = frozenset(SUFFIXES) | {".aifc", ".au", ".caf", ".rf64", ".snd", ".w64", ".wave"} | AV_SUFFIXES
+"""Endings that are looked for in folders."""
+
+_LOSSY = {".mp3", ".ogg", ".oga", ".opus"} | AV_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Task:
+    """A recording and the file that is to be made of it."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class _Found:
+    source: Path
+    folder: Path  # below the output folder
+
+
+def find_recordings(inputs: Iterable[Path], recursive: bool = False, without: str = "") -> list[tuple[Path, Path]]:
+    """Return the recordings among files and folders, each with its folder relative to the one it was found in.
+
+    Files are taken as they are; in folders those whose ending is that of a recording, in the order of their names.
+    Hidden files and folders are left out.
+
+    Args:
+        inputs: files and folders.
+        recursive: whether folders inside folders are searched, too.
+        without: files of folders whose stem ends so are left out: what an earlier run made.
+
+    Raises:
+        AudioError: a folder without recordings, or one that cannot be read.
+    """
+    return [(one.source, one.folder) for path in inputs for one in _found(path, recursive, without)]
+
+
+def _found(path: Path, recursive: bool, without: str) -> list[_Found]:
+    if not path.is_dir():
+        return [_Found(path, Path())]
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise AudioError(f"{path} cannot be read: permission denied")
+    found = []
+    for root, folders, names in os.walk(path):
+        folders[:] = sorted(name for name in folders if recursive and not name.startswith("."))
+        for name in sorted(names):
+            file = Path(root, name)
+            made_before = bool(without) and file.stem.endswith(without)
+            if file.suffix.lower() in READABLE and not name.startswith(".") and not made_before:
+                found.append(_Found(file, Path(root).relative_to(path)))
+    if not found:
+        deeper = "" if recursive else "; are they in folders of it? Then say --recursive"
+        raise AudioError(f"{path} holds no recordings ({', '.join(sorted(READABLE))}){deeper}")
+    return found
+
+
+def plan_tasks(
+    inputs: Sequence[Path],
+    output: Path | None,
+    *,
+    recursive: bool = False,
+    suffix: str | None = None,
+    ending: str | None = None,
+    default_suffix: str = "_restored",
+) -> list[Task]:
+    """Return what is to be made of which recording.
+
+    One file goes to ``output`` as it is named there, unless that is a folder or has no ending. Several go into the
+    folder ``output`` under their own names, with the folders that they were found in; without an output each goes
+    beside its source.
+
+    Args:
+        inputs: files and folders.
+        output: a file, a folder, or None.
+        recursive: whether folders inside folders are searched, too.
+        suffix: put behind the stem; ``default_suffix`` beside the source and nothing elsewhere if None.
+        ending: of the outputs, as in ".flac"; that of the source (a lossless one for lossy sources) if None.
+        default_suffix: what outputs beside their sources are told apart by.
+
+    Raises:
+        AudioError: a folder without recordings.
+        ParameterError: two recordings with one output, or an output that is its own source.
+    """
+    if output is None:
+        suffix = default_suffix if suffix is None else suffix
+        if not suffix:
+            raise ParameterError("outputs beside their sources need a suffix: give --suffix, or -o with another folder")
+    found = find_recordings(inputs, recursive, suffix or "" if output is None else "")
+    if output is not None and _is_file(inputs, output):
+        return [Task(found[0][0], output)]
+    tasks = [
+        Task(source, _target(source, source.parent if output is None else output / folder, suffix or "", ending))
+        for source, folder in found
+    ]
+    tasks = _told_apart(tasks)
+    for task in tasks:
+        if task.source.resolve() == task.target.resolve():
+            raise ParameterError(f"the output must be a file of its own, got {task.target} for two files")
+    return tasks
+
+
+def clear_parts(tasks: Iterable[Task]) -> None:
+    """Remove what a run that was killed has left half written."""
+    for task in tasks:
+        for part in task.target.parent.glob(f".{glob.escape(task.target.name[:50])}.*.part"):
+            part.unlink(missing_ok=True)
+
+
+def kept_ending(source: Path) -> str:
+    """Return the ending of an output that keeps what its source is: a lossy one is not coded lossily again.
+
+    >>> kept_ending(Path("a.WAV")), kept_ending(Path("a.mp3")), kept_ending(Path("a.caf"))
+    ('.wav', '.flac', '.wav')
+    """
+    ending = source.suffix.lower()
+    if ending in _LOSSY:
+        return ".flac"
+    return ending if ending in SUFFIXES else ".wav"
+
+
+def _is_file(inputs: Sequence[Path], output: Path) -> bool:
+    return len(inputs) == 1 and not inputs[0].is_dir() and not output.is_dir() and bool(output.suffix)
+
+
+def _target(source: Path, folder: Path, suffix: str, ending: str | None) -> Path:
+    return folder / f"{source.stem}{suffix}{ending or kept_ending(source)}"
+
+
+def _told_apart(tasks: list[Task]) -> list[Task]:
+    """Return tasks whose outputs differ: where a.wav and a.mp3 would both become a.flac, a.mp3 becomes a.mp3.flac."""
+    uses = Counter(task.target for task in tasks)
+    renamed = [
+        task
+        if uses[task.target] == 1
+        else Task(task.source, task.target.with_name(f"{task.target.stem}{task.source.suffix}{task.target.suffix}"))
+        for task in tasks
+    ]
+    twice = [task.target for task in renamed if sum(task.target == other.target for other in renamed) > 1]
+    if twice:
+        raise ParameterError(f"each recording must have an output of its own, got {twice[0]} for two of them")
+    return renamed

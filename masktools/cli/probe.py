@@ -1,0 +1,222 @@
+"""Say what is wrong with recordings: how high they reach, where they are damaged, what was clipped, how loud they are.
+
+Nothing is changed. What --json prints is what `masktools inpaint --gaps FILE.json` reads. Recordings that cannot be
+read are named and left out; the exit code is then 3, or 2 if there was no other.
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from masktools.cli import files, options
+from masktools.errors import AudioError, ParameterError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from masktools.detection import Findings, ProbeSettings
+    from masktools.io import Recording
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "say what is wrong with recordings"
+SOME_FAILED = 3
+_DURATION = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*(ms|s)?\s*")
+_SHOWN = 20  # places of damage a recording that are listed for people; JSON has all
+_N_ROWS, _N_COLS, _RANGE_DB = 300, 1200, 80.0  # of the picture, in pixels and dB
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="recordings, or folders of them")
+    parser.add_argument("--recursive", action="store_true", help="search folders inside folders, too")
+    parser.add_argument("--json", action="store_true", help="print an object, or a list of one for each recording")
+    parser.add_argument(
+        "--picture", type=Path, metavar="OUT.png", help="a spectrogram of the one recording, with what was found marked"
+    )
+    parser.add_argument(
+        "--detect",
+        type=_words,
+        metavar="A,B",
+        help="kinds of damage: zeros, hold, repeat, dropout, clicks, non_finite, or all; if left out zeros, hold, "
+        "non_finite and clicks, and dropout too in what is coded lossily",
+    )
+    parser.add_argument(
+        "--min-gap", type=duration_s, default=0.002, metavar="T", help="what is shorter is none: 2ms, 0.002s"
+    )
+    parser.add_argument(
+        "--max-gap", type=duration_s, default=4.0, metavar="T", help="what is longer is a pause: 4s, 4000ms"
+    )
+    parser.add_argument(
+        "--min-drop",
+        type=options.number(0.0, "dB", above=True),
+        default=15.0,
+        metavar="DB",
+        help="least fall of the spectrum that is a cutoff",
+    )
+
+
+def duration_s(text: str) -> float:
+    """Return a duration in seconds, for argparse: 2ms, 0.5s or 0.5."""
+    match = _DURATION.fullmatch(text)
+    seconds = float(match[1]) / (1000 if match[2] == "ms" else 1) if match else 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a time above 0 such as 2ms or 4s, got {text!r}")
+    return seconds
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (word.strip().replace("-", "_") for word in text.split(","))))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Probe each recording, and say what was found."""
+    from masktools.batch import find_recordings
+
+    paths = [path for path, _ in find_recordings(args.inputs, args.recursive)]
+    _settings(args, is_lossy=False)  # bad options fail before anything is read
+    if args.picture is not None:
+        if len(paths) != 1:
+            raise ParameterError(f"--picture is of one recording, got {len(paths)}")
+        files.check_outputs([args.picture], paths, ending=".png")
+    found: list[dict[str, Any]] = []
+    n_probed = 0
+    for path in paths:
+        try:
+            described, findings = _probed(path, args)
+        except AudioError as error:
+            if len(paths) == 1:
+                raise
+            sys.stderr.write(f"masktools: left out: {' '.join(str(error).splitlines())}\n")
+            continue
+        n_probed += 1
+        if args.json:
+            found.append(described)
+        else:
+            print(_text(described, findings), flush=True)
+    if not n_probed:
+        raise AudioError(f"none of the {len(paths)} recordings could be probed")
+    if args.json:
+        print(json.dumps(found if len(paths) > 1 else found[0], indent=2, allow_nan=False))
+    return SOME_FAILED if n_probed < len(paths) else 0
+
+
+def _probed(path: Path, args: argparse.Namespace) -> "tuple[dict[str, Any], Findings]":
+    """Return what is known of a recording, as JSON and as it was found; and draw it where a picture was asked for."""
+    from masktools import io
+    from masktools.detection import Probe
+
+    with io.open_recording(path) as recording:
+        probe = Probe(recording.sample_rate, recording.n_channels, _settings(args, recording.is_lossy))
+        show = options.progress()
+        for start, block in recording.blocks(finite=False):
+            probe.feed(block)
+            if show is not None:
+                show(min(start + block.shape[1], recording.n_samples), recording.n_samples)
+        findings = probe.finish()
+        if args.picture is not None:
+            _draw(recording, findings, args.picture)
+        coding = {"file": str(path), "format": recording.format, "subtype": recording.subtype}
+    known = findings.to_json()
+    order = ("file", "sample_rate", "channels", "duration_s", "format", "subtype")
+    return {**{name: {**known, **coding}[name] for name in order}, **known}, findings
+
+
+def _settings(args: argparse.Namespace, is_lossy: bool) -> "ProbeSettings":
+    from masktools.detection import DAMAGES, DEFAULT_KINDS, ProbeSettings
+
+    usual = (*DEFAULT_KINDS, *(("dropout",) if is_lossy else ()), "clicks")
+    kinds = usual if args.detect is None else tuple(DAMAGES) if args.detect == ("all",) else args.detect
+    return ProbeSettings(kinds, min_gap_s=args.min_gap, max_gap_s=args.max_gap, min_drop_db=args.min_drop)
+
+
+def _text(described: dict[str, Any], findings: "Findings") -> str:
+    """Return what is known of a recording in lines for people."""
+    from masktools.detection import GAP_KINDS
+
+    coding = f"{described['format']} {described['subtype']}, {findings.sample_rate} Hz"
+    lines = [
+        f"{described['file']}",
+        f"  {coding}, {_number(findings.n_channels, 'channel')}, {_time(findings.duration_s)}",
+        f"  bandwidth   {_bandwidth(findings)}",
+    ]
+    for channel, level in enumerate(findings.levels):
+        clipped = _number(level.n_flat, "flat top") if level.n_flat else "not clipped"
+        lines.append(
+            f"  channel {channel:<3} peak {level.peak_db:.1f}, RMS {level.rms_db:.1f}, noise floor "
+            f"{level.floor_db:.1f} dBFS; offset {level.dc:+.5f}; {clipped}"
+        )
+    for title, kinds in (("gaps", GAP_KINDS), ("clicks", ("clicks",))):
+        lines += _listed(title, [kind for kind in kinds if kind in findings.kinds], findings)
+    return "\n".join([*lines, *(f"  warning     {warning}" for warning in findings.warnings)])
+
+
+def _listed(title: str, kinds: list[str], findings: "Findings") -> list[str]:
+    if not kinds:
+        return []
+    found = [damage for damage in findings.damage if damage.kind in kinds]
+    lines = [f"  {title:<11} {len(found) or 'none'} ({', '.join(kinds)})"]
+    for damage in found[:_SHOWN]:
+        channels = "" if len(damage.channels) == findings.n_channels else f", channel {_joined(damage.channels)}"
+        start_s, length_ms = damage.start / findings.sample_rate, 1e3 * (damage.stop - damage.start)
+        what = f"{damage.kind}, {length_ms / findings.sample_rate:.1f} ms{channels}"
+        lines.append(f"    {_time(start_s):>12}  {what}")
+    if len(found) > _SHOWN:
+        lines.append(f"    {len(found) - _SHOWN} more")
+    return lines
+
+
+def _bandwidth(findings: "Findings") -> str:
+    bandwidth = findings.bandwidth
+    if bandwidth is None:
+        return "not looked for"
+    sure = f"confidence {bandwidth.confidence:.2f}"
+    if bandwidth.cutoff_hz is None:
+        return f"no cutoff found: full, or the filter too gentle to say ({sure})"
+    return f"up to {bandwidth.cutoff_hz:.0f} Hz (falls by {bandwidth.drop_db:.0f} dB, {sure})"
+
+
+def _draw(recording: "Recording", findings: "Findings", output: Path) -> None:
+    """Write a spectrogram of each channel, with the cutoff and the damage marked."""
+    from masktools.review.panels import Mark, Panel, Scale, draw_panels
+    from masktools.review.spectra import Rows, spectrogram, top_level_db
+
+    def read(start: int, stop: int) -> "np.ndarray":
+        return recording.read(start, stop, finite=False)
+
+    rows = Rows(recording.sample_rate / 2, _N_ROWS)
+    levels = spectrogram(read, recording.n_samples, recording.sample_rate, rows, _N_COLS)
+    high_db = top_level_db(list(levels))
+    scale = Scale(high_db - _RANGE_DB, high_db)
+    cutoff_hz = findings.bandwidth.cutoff_hz if findings.bandwidth else None
+    panels = []
+    for channel, level in enumerate(levels):
+        marks = tuple(
+            Mark(damage.start / findings.sample_rate, damage.stop / findings.sample_rate)
+            for damage in findings.damage
+            if channel in damage.channels
+        )
+        title = f"channel {channel}" if len(levels) > 1 else ""
+        panels.append(Panel(title, scale.show(level), marks=marks, cutoff_hz=cutoff_hz))
+    n_clicks = sum(damage.kind == "clicks" for damage in findings.damage)
+    places = f"{_number(len(findings.damage) - n_clicks, 'gap')}, {_number(n_clicks, 'click')}"
+    lines = [f"bandwidth: {_bandwidth(findings)}", places]
+    drawn = draw_panels(panels, rows, scale, 0.0, findings.duration_s, recording.path.name, lines)
+    with files.replacing(output) as part:
+        part.write_bytes(drawn)
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds, 3), 60)
+    return f"{int(minutes)}:{rest:06.3f}"
+
+
+def _number(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
+def _joined(channels: tuple[int, ...]) -> str:
+    return ", ".join(map(str, channels))

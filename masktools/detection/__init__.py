@@ -1,0 +1,24 @@
+"""What is wrong with a recording: how high it reaches, where it is damaged, and how loud it is; numpy and scipy only.
+
+Samples are (channels, t) at any sample rate; recordings of hours come block by block, to a ``Probe``.
+"""
+
+from masktools.detection.bandwidth import Bandwidth, find_bandwidth
+from masktools.detection.damage import DAMAGES, Damage
+from masktools.detection.findings import GAP_KINDS, Findings
+from masktools.detection.levels import Level
+from masktools.detection.probe import DEFAULT_KINDS, Probe, ProbeSettings, find_damage
+
+__all__ = [
+    "DAMAGES",
+    "DEFAULT_KINDS",
+    "GAP_KINDS",
+    "Bandwidth",
+    "Damage",
+    "Findings",
+    "Level",
+    "Probe",
+    "ProbeSettings",
+    "find_bandwidth",
+    "find_damage",
+]

@@ -1,0 +1,143 @@
+"""Damage in a recording: which samples, in which channels, and of which kind."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from masktools.detection.windows import Window
+from masktools.errors import ParameterError, unknown_name
+
+__all__ = ["DAMAGES", "Damage", "Detector", "apart", "checked_kinds", "joined"]
+
+DAMAGES = {
+    "zeros": "samples lost and replaced by digital zeros",
+    "hold": "a value held instead of the samples that were lost",
+    "repeat": "a packet played again instead of one that was lost",
+    "dropout": "the sound gone for a moment, as zeros look after a lossy codec",
+    "clicks": "a few samples that do not belong to their surroundings",
+    "non_finite": "NaN or infinity",
+}
+"""The kinds of damage, with what each is."""
+
+_CERTAINTY = ("non_finite", "zeros", "hold", "repeat", "dropout", "clicks")  # the most certain first
+NEAR_SAMPLES = 8  # edges of the same damage in different channels may differ by so much
+
+
+@dataclass(frozen=True, order=True)
+class Damage:
+    """Samples [start, stop) of some channels of a recording, that are not what they were."""
+
+    start: int
+    stop: int
+    kind: str  # one of DAMAGES
+    channels: tuple[int, ...]  # from 0 on, in order
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        if self.kind not in DAMAGES:
+            raise unknown_name("kind of damage", self.kind, DAMAGES)
+        if not 0 <= self.start < self.stop:
+            raise ParameterError(
+                f"damage must start at 0 or later and stop after that, got {self.start} to {self.stop}"
+            )
+        if not self.channels or list(self.channels) != sorted(set(self.channels)) or self.channels[0] < 0:
+            raise ParameterError(f"the channels of damage must be numbers from 0 on, in order, got {self.channels}")
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """What looks for damage in the windows of a recording, one after the other."""
+
+    def feed(self, window: Window) -> list[Damage]:
+        """Return the damage that is certain with this window; every piece is in one channel."""
+        ...
+
+
+def checked_kinds(kinds: Iterable[str]) -> tuple[str, ...]:
+    """Return kinds of damage, each once.
+
+    Raises:
+        ParameterError: an unknown kind, or a text instead of several.
+    """
+    if isinstance(kinds, str):
+        raise ParameterError(f"kinds must be several names, as in ('zeros', 'hold'), got the text {kinds!r}")
+    chosen = tuple(dict.fromkeys(kinds))
+    for kind in chosen:
+        if kind not in DAMAGES:
+            raise unknown_name("kind of damage", kind, DAMAGES)
+    return chosen
+
+
+def joined(found: Sequence[Damage], near: int = NEAR_SAMPLES) -> list[Damage]:
+    """Return damage in order of time, that of several channels at the same time as one.
+
+    Where the edges differ a little, what the channels have in common counts: a sample more in one of them was zero,
+    or equal to the one before, by chance.
+
+    >>> joined([Damage(100, 200, "zeros", (0,)), Damage(98, 200, "zeros", (1,))])
+    [Damage(start=100, stop=200, kind='zeros', channels=(0, 1))]
+    """
+    together: list[Damage] = []
+    for damage in sorted(found):
+        twin = _twin(damage, together, near)
+        if twin is None:
+            together.append(damage)
+            continue
+        other = together[twin]
+        channels = tuple(sorted({*other.channels, *damage.channels}))
+        start, stop = max(damage.start, other.start), min(damage.stop, other.stop)
+        together[twin] = Damage(start, stop, damage.kind, channels)
+    return sorted(together)
+
+
+def _twin(damage: Damage, together: Sequence[Damage], near: int) -> int | None:
+    """Return the place of the same damage in other channels, among the last ones."""
+    for place in range(len(together) - 1, -1, -1):
+        if damage.start - together[place].start > near:
+            return None
+        if _same(damage, together[place], near):
+            return place
+    return None
+
+
+def _same(one: Damage, other: Damage, near: int) -> bool:
+    apart = not set(one.channels) & set(other.channels)
+    close = abs(one.start - other.start) <= near and abs(one.stop - other.stop) <= near
+    return one.kind == other.kind and apart and close and max(one.start, other.start) < min(one.stop, other.stop)
+
+
+def apart(found: Sequence[Damage], near_clicks: int) -> list[Damage]:
+    """Return damage in order of time, of which no two pieces overlap in a channel: the more certain kind counts.
+
+    Args:
+        found: damage of any kinds; that of one kind does not overlap.
+        near_clicks: samples around other damage in which clicks are but its edges.
+    """
+    kept: list[Damage] = []
+    for kind in _CERTAINTY:
+        margin = near_clicks if kind == "clicks" else 0
+        more_certain = _Taken(kept)
+        for damage in found:
+            if damage.kind != kind:
+                continue
+            free = [one for one in damage.channels if not more_certain.meets(damage.start, damage.stop, one, margin)]
+            if free:
+                kept.append(Damage(damage.start, damage.stop, kind, tuple(free)))
+    return sorted(kept)
+
+
+class _Taken:
+    """Where damage is, in each channel."""
+
+    def __init__(self, found: Sequence[Damage]) -> None:
+        self._spans: dict[int, list[tuple[int, int]]] = {}
+        for damage in sorted(found):
+            for channel in damage.channels:
+                self._spans.setdefault(channel, []).append((damage.start, damage.stop))
+
+    def meets(self, start: int, stop: int, channel: int, margin: int) -> bool:
+        """Tell whether a stretch of a channel comes near any damage."""
+        spans = self._spans.get(channel, [])
+        place = bisect_left(spans, (stop + margin, 0))  # those before it start early enough, and the last stops last
+        return place > 0 and spans[place - 1][1] + margin > start

@@ -1,0 +1,189 @@
+"""A recording of any length, probed in one pass and in bounded memory: its bandwidth, its damage and its level.
+
+What comes out depends on the samples alone, not on the blocks in which they come.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from masktools.arrays import checked_rate
+from masktools.detection.bandwidth import MIN_DROP_DB, judge
+from masktools.detection.clicks import THRESHOLD, Clicks
+from masktools.detection.damage import Damage, Detector, apart, checked_kinds, joined
+from masktools.detection.dropouts import Dropouts
+from masktools.detection.findings import Findings
+from masktools.detection.levels import FLOOR_DB, LevelMeter
+from masktools.detection.non_finite import NonFinite
+from masktools.detection.repeats import Repeats
+from masktools.detection.runs import ConstantRuns
+from masktools.detection.spectra import SpectrumSurvey
+from masktools.detection.waves import checked_wave
+from masktools.detection.windows import CORE_SAMPLES, Window, Windows
+from masktools.errors import ParameterError
+
+__all__ = ["DEFAULT_KINDS", "MAX_DAMAGE", "Probe", "ProbeSettings", "find_damage"]
+
+DEFAULT_KINDS = ("zeros", "hold", "non_finite")
+MAX_DAMAGE = 10_000  # of one kind in one channel that are remembered
+MAX_DC, DC_S = 1e-3, 1.0  # of full scale, and the shortest recording that has an offset
+NEAR_CLICKS_S = 0.002  # around other damage, where clicks are but its edges
+_NEAR_S = {"dropout": 0.005, "clicks": 0.0005}  # that edges in different channels may differ by
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """What a probe looks for."""
+
+    kinds: tuple[str, ...] = DEFAULT_KINDS  # of damage
+    bandwidth: bool = True  # whether to look for a cutoff
+    min_gap_s: float = 0.002  # zeros, held values and dropouts that are shorter are none
+    max_gap_s: float = 4.0  # what is longer is a pause
+    min_drop_db: float = MIN_DROP_DB  # of a cutoff
+    click_threshold: float = THRESHOLD  # median absolute deviations of the residual
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        checked_kinds(self.kinds)
+        if not 0 < self.min_gap_s <= self.max_gap_s < np.inf:
+            raise ParameterError(
+                "min_gap_s must be above 0 s and max_gap_s not below it, "
+                f"got {self.min_gap_s:g} s and {self.max_gap_s:g} s"
+            )
+        for name in ("min_drop_db", "click_threshold"):
+            if not 0 < getattr(self, name) < np.inf:
+                raise ParameterError(f"{name} must be above 0, got {getattr(self, name):g}")
+
+
+class Probe:
+    """Probes a recording that comes block by block.
+
+    Args:
+        sample_rate: in Hz.
+        n_channels: of the recording.
+        settings: what to look for.
+
+    Raises:
+        ParameterError: a sample rate or a number of channels that is none.
+    """
+
+    def __init__(self, sample_rate: int, n_channels: int, settings: ProbeSettings = ProbeSettings()) -> None:
+        if n_channels < 1:
+            raise ParameterError(f"n_channels must be at least 1, got {n_channels}")
+        self._rate, self._settings = checked_rate(sample_rate), settings
+        self._n_channels = n_channels
+        self._windows = Windows(sample_rate, n_channels)
+        self._levels = LevelMeter(sample_rate, n_channels)
+        self._survey = SpectrumSurvey(sample_rate, n_channels) if settings.bandwidth else None
+        self._detectors = _detectors(sample_rate, n_channels, settings)
+        self._found: list[Damage] = []
+        self._counts: Counter[tuple[str, int]] = Counter()
+
+    def feed(self, block: np.ndarray) -> None:
+        """Take the next samples (channels, n), full scale 1; damage may be in them, NaN and infinity too.
+
+        Raises:
+            ParameterError: samples of another shape or kind.
+        """
+        wave = checked_wave(block, self._rate)
+        if len(wave) != self._n_channels:
+            raise ParameterError(f"a block must have {self._n_channels} channels, got {len(wave)}")
+        for window in self._windows.feed(wave):
+            self._look(window)
+
+    def _look(self, window: Window) -> None:
+        self._levels.feed(window)
+        if self._survey is not None:
+            self._survey.feed(np.nan_to_num(window.core))
+        for detector in self._detectors:
+            for damage in detector.feed(window):
+                key = damage.kind, damage.channels[0]
+                self._counts[key] += 1
+                if self._counts[key] <= MAX_DAMAGE:
+                    self._found.append(damage)
+
+    def finish(self) -> Findings:
+        """Return what was found; the probe has done its work then."""
+        for window in self._windows.finish():
+            self._look(window)
+        levels = self._levels.finish()
+        bandwidth = judge(self._survey.finish(), self._settings.min_drop_db) if self._survey is not None else None
+        damage: list[Damage] = []
+        for kind in self._settings.kinds:
+            of_kind = [one for one in self._found if one.kind == kind]
+            near_s = _NEAR_S.get(kind)
+            damage += joined(of_kind) if near_s is None else joined(of_kind, round(near_s * self._rate))
+        n_samples = self._windows.n_samples
+        findings = Findings(
+            self._rate,
+            n_samples,
+            self._settings.kinds,
+            levels,
+            bandwidth,
+            tuple(apart(damage, round(NEAR_CLICKS_S * self._rate))),
+        )
+        return replace(findings, warnings=tuple(_warnings(findings, self._counts)))
+
+
+def _detectors(sample_rate: int, n_channels: int, settings: ProbeSettings) -> list[Detector]:
+    kinds, min_gap_s, max_gap_s = settings.kinds, settings.min_gap_s, settings.max_gap_s
+    detectors: list[Detector] = []
+    if {"zeros", "hold"} & set(kinds):
+        detectors.append(ConstantRuns(sample_rate, n_channels, kinds, min_gap_s, max_gap_s))
+    if "repeat" in kinds:
+        detectors.append(Repeats(sample_rate, max_gap_s))
+    if "dropout" in kinds:
+        detectors.append(Dropouts(sample_rate, n_channels, min_gap_s, max_gap_s))
+    if "clicks" in kinds:
+        detectors.append(Clicks(sample_rate, settings.click_threshold))
+    if "non_finite" in kinds:
+        detectors.append(NonFinite(n_channels))
+    return detectors
+
+
+def _warnings(findings: Findings, counts: Counter[tuple[str, int]]) -> Iterator[str]:
+    if findings.n_samples and all(level.peak_db <= FLOOR_DB for level in findings.levels):
+        yield "the recording is silent"
+    elif findings.bandwidth is not None and findings.bandwidth.confidence == 0:
+        yield "the recording is too short to tell its bandwidth"
+    for channel, level in enumerate(findings.levels):
+        if abs(level.dc) > MAX_DC and findings.duration_s >= DC_S:
+            yield f"channel {channel} has a constant offset of {level.dc:.4f} of full scale"
+        if level.n_flat:
+            tops = "1 flat top" if level.n_flat == 1 else f"{level.n_flat} flat tops"
+            yield f"channel {channel} was probably clipped: {tops} at {level.peak_db:.1f} dBFS"
+        if level.n_over:
+            yield f"channel {channel} has {level.n_over} samples beyond full scale"
+    for (kind, channel), count in sorted(counts.items()):
+        if count > MAX_DAMAGE:
+            yield f"channel {channel} has {count} places of the kind {kind}: the first {MAX_DAMAGE} are listed"
+
+
+def find_damage(
+    samples: np.ndarray,
+    sample_rate: int,
+    kinds: Sequence[str] = DEFAULT_KINDS,
+    min_gap_s: float = 0.002,
+    max_gap_s: float = 4.0,
+) -> list[Damage]:
+    """Return the damage of a recording in order of time, that of several channels at the same time as one.
+
+    Args:
+        samples: (channels, t), full scale 1.
+        sample_rate: in Hz.
+        kinds: of ``DAMAGES``.
+        min_gap_s: zeros, held values and dropouts that are shorter are none.
+        max_gap_s: what is longer is a pause.
+
+    Raises:
+        ParameterError: samples of another shape or kind, a sample rate that is none, an unknown kind, or lengths that
+            are none.
+    """
+    wave = checked_wave(samples, sample_rate)
+    settings = ProbeSettings(checked_kinds(kinds), bandwidth=False, min_gap_s=min_gap_s, max_gap_s=max_gap_s)
+    probe = Probe(sample_rate, len(wave), settings)
+    for start in range(0, wave.shape[1], CORE_SAMPLES):
+        probe.feed(wave[:, start : start + CORE_SAMPLES])
+    return list(probe.finish().damage)

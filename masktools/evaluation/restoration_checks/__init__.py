@@ -1,0 +1,1 @@
+"""The checks of restoration that need recordings: each gives a report with its figures."""

@@ -1,0 +1,38 @@
+"""Audio files <-> waves: every reader's error is one clear line, every write is whole or not there at all.
+
+Waves are float32 of shape (channels, t) with full scale at 1. Files go through soundfile, soxr and, where it is
+installed, PyAV; nothing else in masktools opens an audio file.
+"""
+
+from masktools.io.av_files import AV_SUFFIXES
+from masktools.io.coding import SUFFIXES, UNLIMITED, Coding, coding_for
+from masktools.io.patching import Piece, can_patch, patch
+from masktools.io.reading import Audio, read
+from masktools.io.recordings import Recording, default_output_suffix, open_recording
+from masktools.io.replacing import replacing
+from masktools.io.resampling import resample, resample_to
+from masktools.io.restoring import restore_into
+from masktools.io.writing import Writer, open_writer, write
+
+__all__ = [
+    "AV_SUFFIXES",
+    "SUFFIXES",
+    "UNLIMITED",
+    "Audio",
+    "Coding",
+    "Piece",
+    "Recording",
+    "Writer",
+    "can_patch",
+    "coding_for",
+    "default_output_suffix",
+    "open_recording",
+    "open_writer",
+    "patch",
+    "read",
+    "replacing",
+    "resample",
+    "resample_to",
+    "restore_into",
+    "write",
+]

@@ -1,0 +1,130 @@
+"""How audio files hold their samples: containers, subtypes, what each of them can do."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+
+from masktools.errors import unknown_name
+
+__all__ = [
+    "BITS",
+    "FOREIGN",
+    "INTEGER_BITS",
+    "LOSSLESS",
+    "SUFFIXES",
+    "UNLIMITED",
+    "WAVES",
+    "Coding",
+    "as_codes",
+    "coding_for",
+    "limits_of",
+]
+
+
+class Coding(NamedTuple):
+    """How a file holds its samples, in libsndfile's names."""
+
+    format: str  # the container: WAV, FLAC, OGG, MP3, AIFF, ...
+    subtype: str  # PCM_16, PCM_24, FLOAT, VORBIS, ...
+
+
+SUFFIXES = {
+    ".wav": Coding("WAV", "PCM_16"),
+    ".flac": Coding("FLAC", "PCM_16"),
+    ".ogg": Coding("OGG", "VORBIS"),
+    ".opus": Coding("OGG", "OPUS"),
+    ".mp3": Coding("MP3", "MPEG_LAYER_III"),
+    ".aiff": Coding("AIFF", "PCM_16"),
+    ".aif": Coding("AIFF", "PCM_16"),
+    ".oga": Coding("OGG", "VORBIS"),
+}
+"""What each suffix gets where nothing else is asked for."""
+
+FORMATS = {**dict(reversed(SUFFIXES.values())), "WAVEX": "PCM_16", "RF64": "PCM_16"}  # with their usual subtype
+INTEGER_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+BITS = {**INTEGER_BITS, "ULAW": 8, "ALAW": 8, "FLOAT": 32, "DOUBLE": 64}
+UNLIMITED = ("FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG_LAYER_III")
+"""Subtypes that hold samples beyond full scale."""
+
+LOSSLESS = (*BITS, "ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32", "DPCM_8", "DPCM_16", "DWVW_12", "DWVW_16", "DWVW_24")
+"""Subtypes that give back the samples that went in."""
+
+FOREIGN = ("AAC", "AC3", "AMR_NB", "AMR_WB", "EAC3", "WMA", "LOSSY")
+"""Subtypes that PyAV reads and nothing here writes."""
+
+WAVES = ("WAV", "WAVEX", "RF64")
+"""The containers that a .wav may be."""
+
+WRITTEN = dict.fromkeys((*BITS, *UNLIMITED))
+_NEAREST = {
+    "PCM_S8": "PCM_U8",
+    "PCM_U8": "PCM_S8",
+    "ALAC_16": "PCM_16",
+    **dict.fromkeys(("PCM_32", "FLOAT", "DOUBLE", "ALAC_20", "ALAC_24", "ALAC_32"), "PCM_24"),
+}
+
+
+class Limits(NamedTuple):
+    """What a format can hold."""
+
+    rates: Sequence[int]  # Hz
+    max_channels: int
+
+
+_LIMITS = {
+    "MP3": Limits((8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000), 2),
+    "Opus": Limits((8000, 12000, 16000, 24000, 48000), 255),
+    "Vorbis": Limits(range(8000, 192_001), 255),  # the encoder crashes at 250 kHz
+    "FLAC": Limits(range(1, 655_351), 8),
+}
+_ANY = Limits(range(1, 2**31), 1024)
+
+
+def limits_of(coding: Coding) -> tuple[str, Limits]:
+    """Return the name of a format as people call it, and what it can hold."""
+    name = coding.subtype.capitalize() if coding.format == "OGG" else coding.format
+    return name, _LIMITS.get(name, _ANY)
+
+
+def as_codes(block: np.ndarray, bits: int) -> np.ndarray:
+    """Return samples in [-1, 1] as integers of so many bits, in the upper bits of int32 for libsndfile."""
+    full_scale = 2.0 ** (bits - 1)
+    exact = block if bits <= 24 else block.astype(np.float64)
+    codes = np.rint(exact * full_scale).clip(-full_scale, full_scale - 1)
+    return codes.astype(np.int32) << (32 - bits)
+
+
+def coding_for(path: str | Path, subtype: str | None = None, format: str | None = None) -> Coding:
+    """Return the container and the subtype that ``write`` gives a file.
+
+    A subtype that the container does not have becomes the nearest that it has, or its usual one.
+
+    >>> coding_for("a.flac", "FLOAT"), coding_for("a.wav", "VORBIS")
+    (Coding(format='FLAC', subtype='PCM_24'), Coding(format='WAV', subtype='PCM_16'))
+
+    Raises:
+        ParameterError: an unknown suffix, container or subtype.
+    """
+    suffix = Path(path).suffix.lower()
+    if format is not None:
+        if format.upper() not in FORMATS:
+            raise unknown_name("audio format", format.upper(), FORMATS)
+        usual = Coding(format.upper(), FORMATS[format.upper()])
+    elif suffix in SUFFIXES:
+        usual = SUFFIXES[suffix]
+    else:
+        raise unknown_name("audio suffix", suffix, SUFFIXES)
+    if subtype is None:
+        return usual
+    wanted = subtype.upper()
+    if wanted not in soundfile.available_subtypes() and wanted not in FOREIGN:
+        raise unknown_name("subtype", wanted, WRITTEN)
+    if usual.subtype == "OPUS":  # what else an .ogg may hold, an .opus may not
+        return usual
+    for candidate in (wanted, _NEAREST.get(wanted)):
+        if candidate in WRITTEN and soundfile.check_format(usual.format, candidate):
+            return Coding(usual.format, candidate)
+    return usual

@@ -1,0 +1,83 @@
+"""Where RIFF and RF64 wave files hold their samples, and how chunks are added behind those that are there.
+
+Source: Microsoft and IBM, Multimedia Programming Interface and Data Specifications 1.0 (RIFF); EBU Tech 3306 (RF64).
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from masktools.io.chunks import Layout, chunks_of
+
+__all__ = ["grow", "make_rf64", "riff_layout"]
+
+_EXTENSIBLE = 0xFFFE
+_SUBTYPES = {
+    (1, 8): "PCM_U8",
+    (1, 16): "PCM_16",
+    (1, 24): "PCM_24",
+    (1, 32): "PCM_32",
+    (3, 32): "FLOAT",
+    (3, 64): "DOUBLE",
+    (6, 8): "ALAW",
+    (7, 8): "ULAW",
+}
+
+
+def riff_layout(file: BinaryIO) -> Layout | None:
+    """Return where and how a wave file holds its samples; None where they cannot be replaced one by one."""
+    coding, data = b"", None
+    for name, start, n_bytes in chunks_of(file):
+        if name == b"fmt ":
+            file.seek(start)
+            coding = file.read(min(n_bytes, 64))
+        elif name == b"data":
+            data = (start, min(n_bytes, file.seek(0, 2) - start))
+            break
+    if data is None or len(coding) < 16:
+        return None
+    tag, n_channels, block, bits = (int.from_bytes(coding[at : at + 2], "little") for at in (0, 2, 12, 14))
+    if tag == _EXTENSIBLE and len(coding) >= 26:
+        tag = int.from_bytes(coding[24:26], "little")
+    subtype = _SUBTYPES.get((tag, bits))
+    if subtype is None or not n_channels or block != n_channels * bits // 8:
+        return None
+    return Layout(data[0], data[1] // block, n_channels, int.from_bytes(coding[4:8], "little"), bits // 8, subtype)
+
+
+def grow(path: Path, chunks: Sequence[tuple[bytes, bytes]]) -> None:
+    """Add chunks behind the others of a RIFF or RF64 file, and count them in its header."""
+    if not chunks:
+        return
+    with path.open("rb+") as file:
+        is_rf64 = file.read(4) == b"RF64"
+        if file.seek(0, 2) % 2:
+            file.write(b"\0")
+        for name, content in chunks:
+            file.write(name + len(content).to_bytes(4, "little") + content + b"\0" * (len(content) % 2))
+        n_bytes = file.tell() - 8
+        if is_rf64:
+            file.seek(20)  # of the first field of ds64, which is always the first chunk
+            file.write(n_bytes.to_bytes(8, "little"))
+        else:
+            file.seek(4)
+            file.write(n_bytes.to_bytes(4, "little"))
+
+
+def make_rf64(path: Path, n_samples: int, frame_bytes: int) -> None:
+    """Turn a RIFF file that ends with its samples, and may be too long for its own lengths, into RF64."""
+    moved = path.with_name(f"{path.stem}-64.part")
+    try:
+        with path.open("rb") as file, moved.open("wb") as out:
+            start = next(start for name, start, _ in chunks_of(file) if name == b"data")
+            fields = (file.seek(0, 2) + 36 - 8, n_samples * frame_bytes, n_samples)
+            file.seek(12)
+            out.write(b"RF64\xff\xff\xff\xffWAVEds64" + (28).to_bytes(4, "little"))
+            out.write(b"".join(field.to_bytes(8, "little") for field in fields) + bytes(4))
+            out.write(file.read(start - 4 - 12) + b"\xff\xff\xff\xff")
+            file.seek(start)
+            shutil.copyfileobj(file, out, 1 << 20)
+        moved.replace(path)
+    finally:
+        moved.unlink(missing_ok=True)

@@ -1,0 +1,184 @@
+"""Waves -> audio files, at once or block by block; a file is there as a whole, or not at all."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import soundfile
+
+from masktools.errors import AudioError, ParameterError
+from masktools.io.checks import check_finite, check_place, check_size
+from masktools.io.coding import BITS, INTEGER_BITS, UNLIMITED, Coding, as_codes, coding_for
+from masktools.io.replacing import replacing
+from masktools.io.riff import make_rf64
+from masktools.io.tags import Tags
+
+__all__ = ["Writer", "open_writer", "write"]
+
+_BLOCK = 1 << 16  # samples a channel that are written at once
+# From 0, the best, to 1. MP3: 320 kbit/s where it has that rate; Vorbis: q9; Opus: 156 kbit/s.
+_COMPRESSION = {"MPEG_LAYER_III": 0.0, "VORBIS": 0.1, "OPUS": 0.4}
+_MP3_LEVEL = 0.95  # what the MP3 encoder makes of full scale at 24 kHz and below; undone when writing
+_WAV_BYTES = 2**32 - 2**20  # a longer WAV becomes RF64
+
+
+class Writer:
+    """An audio file that is being written, as a context: it takes its place when the context is left without an error.
+
+    Attributes:
+        path: where to.
+        coding: the container and the subtype.
+        sample_rate: in Hz.
+        n_channels: of the file.
+        n_samples: written so far, for each channel.
+        n_clipped: samples clipped so far, of all channels.
+    """
+
+    def __init__(self, path: Path, coding: Coding, sample_rate: int, n_channels: int, tags: Tags | None) -> None:
+        self.path, self.coding, self.sample_rate, self.n_channels = path, coding, sample_rate, n_channels
+        self.n_samples = self.n_clipped = 0
+        self._tags = tags
+        self._level = _MP3_LEVEL if coding.format == "MP3" and sample_rate <= 24_000 else 1.0
+        self._step = min(sample_rate, _BLOCK)  # a second at most: the Vorbis encoder crashes on long blocks
+        self._file: soundfile.SoundFile | None = None
+
+    def __enter__(self) -> "Writer":
+        format, subtype = self.coding
+        self.n_samples = self.n_clipped = 0
+        options = {
+            "subtype": subtype,
+            "format": format,
+            "compression_level": _COMPRESSION.get(subtype),
+            "bitrate_mode": "CONSTANT" if format == "MP3" else None,
+        }
+        with ExitStack() as opening:
+            self._part = opening.enter_context(replacing(self.path))
+            opening.push(self._finish)
+            file = soundfile.SoundFile(self._part, "w", self.sample_rate, self.n_channels, **options)
+            self._file = opening.enter_context(file)
+            if self._tags is not None and not self._tags.goes_whole(self.coding):
+                self._tags.set_texts(file)
+            self._opened = opening.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file = None
+        self._opened.__exit__(kind, error, trace)
+
+    def _finish(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Check and complete the closed file before it takes its place."""
+        if error is not None:
+            return
+        if not self.n_samples:
+            raise AudioError(f"{self.path} would hold no samples")
+        tags = self._tags if self._tags is not None and self._tags.goes_whole(self.coding) else None
+        if self.coding.format == "WAV":
+            frame_bytes = self.n_channels * BITS[self.coding.subtype] // 8
+            if self.n_samples * frame_bytes + (tags.n_bytes if tags else 0) > _WAV_BYTES:
+                make_rf64(self._part, self.n_samples, frame_bytes)
+        if soundfile.info(self._part).frames != self.n_samples:
+            raise AudioError(f"{self.path} could not be written in full: is the disk full?")
+        if tags is not None:
+            tags.put_into(self._part, self.sample_rate)
+
+    def write(self, samples: np.ndarray) -> None:
+        """Write samples (channels, n) behind those that are there.
+
+        Raises:
+            AudioError: samples that are not finite.
+            ParameterError: samples of another shape or kind, or a writer that is not in its with block.
+        """
+        if self._file is None:
+            raise ParameterError(f"{self.path} can be written to only while its writer is open: use it in a with block")
+        if samples.ndim != 2 or samples.dtype not in (np.float32, np.float64) or len(samples) != self.n_channels:
+            got = f"{samples.dtype} of shape {samples.shape}"
+            raise ParameterError(
+                f"samples must be float32 or float64 of shape (channels, t) with {self.n_channels} channels, got {got}"
+            )
+        for start in range(0, samples.shape[1], self._step):
+            block = samples[:, start : start + self._step].T
+            check_finite(block, self.n_samples, self.sample_rate, f"{self.path} is not written")
+            if self.coding.subtype not in UNLIMITED:
+                self.n_clipped += int(np.count_nonzero(np.abs(block) > 1.0))
+                block = np.clip(block, -1.0, 1.0)
+            bits = INTEGER_BITS.get(self.coding.subtype)
+            self._file.write(as_codes(block, bits) if bits else block / self._level)
+            self.n_samples += len(block)
+
+
+def open_writer(
+    path: str | Path,
+    sample_rate: int,
+    n_channels: int,
+    subtype: str | None = None,
+    format: str | None = None,
+    like: str | Path | None = None,
+    n_samples: int | None = None,
+) -> Writer:
+    """Return a context in which an audio file is written block by block, whole or not at all.
+
+    A WAV of more than 4 GB becomes RF64.
+
+    Args:
+        path: where to; its folder must exist. The suffix chooses the container.
+        sample_rate: in Hz.
+        n_channels: of the file.
+        subtype: as for ``write``.
+        format: as for ``write``.
+        like: the file whose tags are carried over: chunks of a wave file, metadata blocks of a FLAC and ID3 tags of an
+            MP3 as they are, where both are of one container; else title, artist and what else both have.
+        n_samples: that will be written, where that is known: a long WAV is RF64 from its start then, not made so at
+            its end.
+
+    Raises:
+        ParameterError: as ``write``.
+        AudioError: as ``write``; or a file ``like`` that is missing.
+    """
+    path = Path(path)
+    coding = coding_for(path, subtype, format)
+    check_size(coding, sample_rate, n_channels)
+    check_place(path)
+    if coding.format == "WAV" and (n_samples or 0) * n_channels * BITS[coding.subtype] // 8 > _WAV_BYTES:
+        coding = Coding("RF64", coding.subtype)
+    return Writer(path, coding, sample_rate, n_channels, None if like is None else Tags.of(Path(like)))
+
+
+def write(
+    path: str | Path,
+    samples: np.ndarray,
+    sample_rate: int,
+    subtype: str | None = None,
+    format: str | None = None,
+) -> int:
+    """Write a whole audio file or nothing, and return how many samples were clipped.
+
+    The file is written beside its place under another name and moved there when it is complete: ``path`` may
+    be the file that was read. Integers are rounded to the nearest step, without dither.
+
+    Args:
+        path: where to; its folder must exist. The suffix chooses the container.
+        samples: (channels, t) float32 or float64, full scale 1. Integer subtypes clip what lies beyond, float
+            and lossy ones keep it.
+        sample_rate: in Hz.
+        subtype: libsndfile's name of the coding, ``Audio.subtype`` to keep that of an input; a container that
+            does not have it gets the nearest that it has (see ``coding_for``).
+        format: libsndfile's name of the container, where the suffix shall not choose it.
+
+    Raises:
+        ParameterError: an unknown suffix, container or subtype; samples of another shape or kind; a sample
+            rate or a number of channels that the format does not have.
+        AudioError: samples that are not finite, no samples, or a place that cannot be written to.
+    """
+    coding_for(path, subtype, format)
+    if samples.ndim != 2 or samples.dtype not in (np.float32, np.float64):
+        got = f"{samples.dtype} of shape {samples.shape}"
+        raise ParameterError(f"samples must be float32 or float64 of shape (channels, t), got {got}")
+    n_channels, n_samples = samples.shape
+    with open_writer(path, sample_rate, n_channels, subtype, format, n_samples=n_samples) as writer:
+        writer.write(samples)
+    return writer.n_clipped

@@ -1,0 +1,126 @@
+"""A recording as it passes by: at another rate, in overlapping windows, and joined again; nothing is held for long.
+
+A *reader* tells samples [start, stop) of a recording as (channels, stop - start).
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+import soxr
+
+from masktools.segments import Window
+
+__all__ = ["Reader", "Stretch", "at_rate", "cross_faded", "in_windows", "of_length", "read_blocks", "reblocked"]
+
+Reader = Callable[[int, int], np.ndarray]
+
+READ_SAMPLES = 1 << 16
+
+
+class Stretch(NamedTuple):
+    """Some samples of a recording, and where they start."""
+
+    start: int
+    samples: np.ndarray  # (channels, n)
+
+    @property
+    def stop(self) -> int:
+        """The sample after the last one."""
+        return self.start + self.samples.shape[1]
+
+
+def read_blocks(reader: Reader, n_samples: int) -> Iterator[np.ndarray]:
+    """Yield a recording in blocks that follow each other."""
+    for start in range(0, n_samples, READ_SAMPLES):
+        yield reader(start, min(start + READ_SAMPLES, n_samples))
+
+
+def at_rate(blocks: Iterable[np.ndarray], from_hz: int, to_hz: int, n_samples: int) -> Iterator[np.ndarray]:
+    """Yield a recording at another rate, n_samples in all, bit for bit what converting all at once would give.
+
+    Band-limited (soxr, VHQ), without delay; samples (channels, n) keep their type where the rate stays.
+    """
+    return of_length(blocks if from_hz == to_hz else _converted(blocks, from_hz, to_hz), n_samples)
+
+
+def _converted(blocks: Iterable[np.ndarray], from_hz: int, to_hz: int) -> Iterator[np.ndarray]:
+    source = iter(blocks)
+    first = next(source, None)
+    if first is None:
+        return
+    stream = soxr.ResampleStream(from_hz, to_hz, len(first), dtype="float32", quality="VHQ")
+    for block in chain([first], source):
+        yield stream.resample_chunk(np.ascontiguousarray(block.T, np.float32)).T
+    yield stream.resample_chunk(np.empty((0, len(first)), np.float32), last=True).T
+
+
+def of_length(blocks: Iterable[np.ndarray], n_samples: int) -> Iterator[np.ndarray]:
+    """Yield the first n_samples of blocks, and zeros for what is missing at the end."""
+    left, like = n_samples, None
+    for block in blocks:
+        like = block
+        if left and block.shape[1]:
+            yield block[:, :left]
+            left -= min(left, block.shape[1])
+    while left and like is not None:
+        n = min(left, READ_SAMPLES)
+        yield np.zeros((len(like), n), like.dtype)
+        left -= n
+
+
+def in_windows(blocks: Iterable[np.ndarray], windows: Iterable[Window]) -> Iterator[Stretch]:
+    """Yield the stretches of a recording that lie in windows, which must start one after the other."""
+    source = iter(blocks)
+    held, start = None, 0
+    for window in windows:
+        parts = [] if held is None else [held[:, window.start - start :]]
+        n = sum(part.shape[1] for part in parts)
+        while n < window.length:
+            block = next(source)
+            parts.append(block)
+            n += block.shape[1]
+        held, start = np.concatenate(parts, axis=1), window.start
+        yield Stretch(start, held[:, : window.length])
+
+
+def cross_faded(stretches: Iterable[Stretch], fade: int) -> Iterator[np.ndarray]:
+    """Yield what overlapping stretches make up: lines of length ``fade`` lead over in the middle of each overlap."""
+    before: Stretch | None = None
+    done = 0
+    for after in stretches:
+        if before is not None:
+            n_shared = before.stop - after.start
+            n = min(fade, n_shared)
+            start = max(done, after.start + (n_shared - n) // 2)
+            n = min(n, before.stop - start)
+            yield before.samples[:, done - before.start : start - before.start]
+            rise = ((np.arange(n) + 0.5) / n).astype(after.samples.dtype) if n else np.empty(0)
+            old = before.samples[:, start - before.start : start - before.start + n]
+            new = after.samples[:, start - after.start : start - after.start + n]
+            yield old + rise * (new - old)
+            done = start + n
+        before = after
+    if before is not None:
+        yield before.samples[:, done - before.start :]
+
+
+def reblocked(blocks: Iterable[np.ndarray], n_block: int) -> Iterator[np.ndarray]:
+    """Yield the same samples in blocks of n_block; the last one may be shorter."""
+    held: deque[np.ndarray] = deque()
+    n = 0
+    for block in blocks:
+        held.append(block)
+        n += block.shape[1]
+        if n < n_block:
+            continue
+        whole = np.concatenate(held, axis=1)
+        for start in range(0, n - n_block + 1, n_block):
+            yield whole[:, start : start + n_block]
+        held.clear()
+        held.append(whole[:, n - n % n_block :])
+        n %= n_block
+    if n:
+        yield np.concatenate(held, axis=1)

@@ -1,0 +1,226 @@
+"""What is written into a gap: what was generated, in step and as loud as what is known, with a seam at each end."""
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from masktools.classical import extrapolate
+from masktools.classical.linear_prediction import LONG_CONTEXT_S
+from masktools.classical.noise import SPECTRUM_S, noise_between
+from masktools.errors import ParameterError
+from masktools.metrics import seam_crest_db
+from masktools.restoration.band_level import high_pass, high_pass_reach
+from masktools.restoration.bridging import bridged
+from masktools.restoration.gap_windows import shoulders
+from masktools.restoration.splice import (
+    SHOULDER_S,
+    SILENCE,
+    best_lag,
+    end_gains,
+    join_ends,
+    seam_length,
+    shifted,
+)
+from masktools.restoration.surroundings import Part
+from masktools.segments import Window
+
+__all__ = [
+    "FULL_BAND_HZ",
+    "Fill",
+    "FilledGap",
+    "edge_report",
+    "faded",
+    "generated_fill",
+    "is_silent",
+    "noise_above",
+    "noise_core",
+    "shoulder_samples",
+    "sides_of",
+]
+
+MAX_LAG_S = 0.0025  # either way
+_LIMITER_SAMPLES = 256  # over which a fill that is too loud for full scale becomes fainter
+FULL_BAND_HZ = 32_000  # rate from which on a model's band leaves something to be heard above it
+
+
+@dataclass(frozen=True, eq=False)
+class FilledGap:
+    """The samples of one gap, and what was done; they replace [start, start + n) in their channels."""
+
+    start: int  # sample of the recording
+    samples: np.ndarray  # (len(channels), n)
+    channels: tuple[int, ...]
+    report: dict[str, Any]  # what JSON has
+
+
+@dataclass(frozen=True, eq=False)
+class Fill:
+    """What fills a gap, and how what was generated had to be changed to fit."""
+
+    voices: np.ndarray  # (voices, n) float64
+    gains_db: tuple[tuple[float, float], ...]  # for each voice: at both ends
+    lag: int  # samples by which it was moved later
+
+
+def sides_of(part: Part, voice: int, span: Window, seconds: float = SHOULDER_S) -> tuple[Window, Window]:
+    """Return the known samples of a voice before and after a gap."""
+    reach = ceil(seconds * part.sample_rate)
+    return shoulders(span, part.hidden[voice], part.samples.shape[1], reach)
+
+
+def noise_core(part: Part, span: Window, margin: int, seeds: tuple[int, ...]) -> np.ndarray:
+    """Return noise (voices, n + 2 * margin) as the voices sound on both sides of a gap, without seams."""
+    made = []
+    for voice, wave in enumerate(part.samples):
+        before, after = (wave[None, a:b].astype(np.float64) for a, b in sides_of(part, voice, span, SPECTRUM_S))
+        rng = np.random.default_rng(seeds)
+        made.append(noise_between(before, after, span.length, part.sample_rate, rng, margin)[0])
+    return np.stack(made)
+
+
+def noise_above(part: Part, span: Window, margin: int, cutoff_hz: float, seeds: tuple[int, ...]) -> np.ndarray:
+    """Return noise (voices, n + 2 * margin) as the voices have it above a cutoff on both sides of a gap."""
+    reach = high_pass_reach(part.sample_rate)
+    noise = noise_core(part, span, margin + reach, seeds)
+    return np.stack([high_pass(voice, part.sample_rate, cutoff_hz)[reach:-reach] for voice in noise])
+
+
+def generated_fill(
+    part: Part,
+    span: Window,
+    waves: np.ndarray,
+    max_db: float,
+    *,
+    match_lag: bool,
+    bridge: bool,
+    above: np.ndarray | None = None,
+) -> Fill:
+    """Return what fills a gap, made of generated waves (voices, t) of the whole part.
+
+    All voices are moved by the same lag, within 2.5 ms, so that they stay in step with each other.
+
+    Args:
+        part: what is known; what is in its gaps is not read.
+        span: the gap, in samples of the part.
+        waves: what was generated.
+        max_db: by which a wave is made louder or fainter at most.
+        match_lag: whether the waves are moved in time to be like what is known beside the gap.
+        bridge: whether linear prediction goes as far into the gap as it sounds; otherwise it makes the seams only.
+        above: (voices, n + 2 * margin) what lies above the generated band, of the right level as it is.
+    """
+    sides = [sides_of(part, voice, span) for voice in range(len(waves))]
+    lag = _lag(part, waves, sides) if match_lag else 0
+    margin = shoulder_samples(part)
+    fills, gains_db = [], []
+    for voice, wave in enumerate(shifted(waves, lag)):
+        pairs = [(part.samples[voice, a:b], wave[a:b]) for a, b in sides[voice]]
+        gains = end_gains(pairs[0], pairs[1], max_db)
+        if gains is None:
+            fills.append(np.zeros(span.length))
+            gains_db.append((0.0, 0.0))
+            continue
+        ends_db = (float(20 * np.log10(gains[0])), float(20 * np.log10(gains[1])))
+        core = np.pad(wave.astype(np.float64), margin)[span.start : span.stop + 2 * margin]
+        core *= 10 ** (np.pad(np.linspace(*ends_db, span.length), margin, mode="edge") / 20)
+        if above is not None:
+            core += above[voice]
+        known = [part.samples[voice, a:b].astype(np.float64) for a, b in sides_of(part, voice, span, LONG_CONTEXT_S)]
+        if bridge:
+            fill = bridged(known[0], known[1], core, margin, part.sample_rate)
+            fill = faded(fill, part, span)
+        else:
+            seam = seam_length(span.length, part.sample_rate)
+            left, right = (side.astype(np.float64) for side, _ in pairs)
+            ends = extrapolate(left, seam), extrapolate(right[::-1], seam)[::-1]
+            fill = join_ends(core[margin : margin + span.length], *ends)
+        fills.append(_within_full_scale(fill, np.concatenate(known)))
+        gains_db.append(ends_db)
+    return Fill(np.stack(fills), tuple(gains_db), lag)
+
+
+def shoulder_samples(part: Part) -> int:
+    """Return how many samples of the shoulders are compared."""
+    return ceil(SHOULDER_S * part.sample_rate)
+
+
+def _within_full_scale(fill: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return a fill (n,) that is fainter where it would overshoot full scale, unless the recording itself does."""
+    limit = max(1.0, float(np.abs(known).max()))
+    peak = float(np.abs(fill).max())
+    if peak <= limit:
+        return fill
+    seam = min(_LIMITER_SAMPLES, len(fill) // 2)
+    gain = np.full(len(fill), limit / peak)
+    gain[:seam], gain[len(fill) - seam :] = np.linspace(1.0, limit / peak, seam), np.linspace(limit / peak, 1.0, seam)
+    return np.clip(fill * gain, -limit, limit)
+
+
+def _lag(part: Part, waves: np.ndarray, sides: list[tuple[Window, Window]]) -> int:
+    reach = round(MAX_LAG_S * part.sample_rate)
+    pairs = [
+        (part.samples[voice, a:b], wave[a - reach : b + reach])
+        for voice, wave in enumerate(waves)
+        for a, b in sides[voice]
+        if b - a > 2 * reach and a >= reach and b + reach <= len(wave)
+    ]
+    return best_lag(pairs, reach)
+
+
+def faded(fill: np.ndarray, part: Part, span: Window) -> np.ndarray:
+    """Return a fill (..., n) that fades to nothing where it begins or ends with the recording."""
+    seam = seam_length(span.length, part.sample_rate)
+    rise = np.sin(0.5 * np.pi * (np.arange(seam) + 0.5) / seam)
+    made = fill.copy()
+    if span.start == 0:
+        made[..., :seam] *= rise
+    if span.stop == part.samples.shape[1]:
+        made[..., -seam:] *= rise[::-1]
+    return made
+
+
+def is_silent(part: Part, span: Window) -> bool:
+    """Return whether a gap lies between silences, in all voices."""
+    known = [part.samples[voice, a:b] for voice in range(len(part.samples)) for a, b in sides_of(part, voice, span)]
+    return not any(side.size and _rms(side) >= SILENCE for side in known)
+
+
+def edge_report(part: Part, span: Window, fill: np.ndarray) -> dict[str, float | None]:
+    """Return how a fill (channels, n) meets what is known, in dB; None where there is nothing to compare.
+
+    ``level_db`` is by how much the 100 ms inside an edge and the 100 ms outside it differ in level, ``seam_db`` the
+    crest of a seam: the worst of all channels and both edges.
+    """
+    channels = part.channels(part.samples.astype(np.float64))
+    channels[:, span.start : span.stop] = fill
+    reach = ceil(SHOULDER_S * part.sample_rate)
+    steps_db, crests_db = [], []
+    for number, wave in enumerate(channels):
+        left, right = sides_of(part, number, span)
+        inner = (
+            Window(span.start, min(span.stop, span.start + reach)),
+            Window(max(span.start, span.stop - reach), span.stop),
+        )
+        for outside, inside, join in ((left, inner[0], span.start), (right, inner[1], span.stop)):
+            levels = [_rms(wave[a:b]) for a, b in (outside, inside)]
+            if outside.length and min(levels) >= SILENCE:
+                steps_db.append(abs(float(20 * np.log10(levels[1] / levels[0]))))
+            if outside.length:
+                crests_db.append(_crest_db(wave, part.sample_rate, join))
+    found = [crest for crest in crests_db if crest is not None]
+    return {
+        "level_db": round(max(steps_db), 2) if steps_db else None,
+        "seam_db": round(max(found), 2) if found else None,
+    }
+
+
+def _crest_db(wave: np.ndarray, sample_rate: int, join: int) -> float | None:
+    try:
+        return seam_crest_db(wave, sample_rate, join / sample_rate)
+    except ParameterError:  # too little around it to tell
+        return None
+
+
+def _rms(samples: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if samples.size else 0.0

@@ -1,0 +1,201 @@
+"""Gaps of a recording filled one after the other; nothing is read or computed but what lies around them."""
+
+from collections.abc import Iterator, Sequence
+from heapq import heappop, heappush
+from math import ceil
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from masktools.classical import CONTEXT_S
+from masktools.errors import ParameterError
+from masktools.pipeline import Pipeline, Progress
+from masktools.restoration.gap_fill import FilledGap, edge_report, faded, is_silent
+from masktools.restoration.gap_model import Rendering, render_items
+from masktools.restoration.gap_settings import GapSettings
+from masktools.restoration.gap_tasks import GapPlan, GapTask, WindowJob, first_start
+from masktools.restoration.surroundings import Surroundings
+from masktools.restoration.window_filling import HeardWindow, fill_window, hear_window
+from masktools.segments import Window
+from masktools.shapes import Condition
+from masktools.solver import SolverConfig
+
+__all__ = ["GapFilling"]
+
+_CONTEXT_S = 0.25  # known audio around a gap, where its method asks for less
+_STEPS = 1000  # of progress, for each gap or window
+
+
+class GapFilling(Iterator[FilledGap]):
+    """The filled gaps of a recording, in order of time, each computed when it is asked for.
+
+    A result depends neither on the size of batches nor on what else is filled in the same run, but for the number of
+    a gap in its recording, which is part of its seed.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline | None,
+        surroundings: Surroundings,
+        plan: GapPlan,
+        settings: GapSettings,
+        solver: SolverConfig = SolverConfig(),
+        condition: Condition | None = None,
+        n_ranks: int = 1,
+        progress: Progress | None = None,
+    ) -> None:
+        """Prepare the work.
+
+        Args:
+            pipeline: the model; None where no task needs one.
+            surroundings: the recording.
+            plan: its gaps.
+            settings: of the filling.
+            solver: settings of the decoding.
+            condition: what to hear in the gaps, (1, d); None for anything.
+            n_ranks: how many fills of each gap ``ranked`` gives.
+            progress: called with (steps done, steps in all).
+
+        Raises:
+            ParameterError: a task needs a model, and there is none.
+        """
+        self.pipeline, self.surroundings, self.plan, self.settings = pipeline, surroundings, plan, settings
+        self.solver, self.condition, self.n_ranks, self.progress = solver, condition, n_ranks, progress
+        grid, window_cols = (None, 0) if pipeline is None else (pipeline.grid, pipeline.window_cols)
+        self._work = list(plan.work(surroundings.n_samples, surroundings.sample_rate, grid, window_cols))
+        self._n_done, self._n_forwards, self._solve_s, self._started = 0, 0, 0.0, perf_counter()
+        self._filled: list[dict[str, Any]] = []
+        self._ranked = self._in_order()
+
+    def __next__(self) -> FilledGap:
+        return next(self._ranked)[0]
+
+    def ranked(self) -> Iterator[list[FilledGap]]:
+        """Yield for each gap its fills, the one that fits best first; what has but one fill has it in every rank."""
+        yield from self._ranked
+
+    def report(self) -> dict[str, Any]:
+        """Return what has been done so far, in what JSON has."""
+        return {
+            "job": "inpaint",
+            "model": None if self.pipeline is None else self.pipeline.name,
+            "seed": self.settings.seed,
+            "method": self.settings.method,
+            "prompted": self.condition is not None,
+            "leak_free": self.settings.leak_free,
+            "texture": self.settings.texture,
+            "channels": self.settings.channels,
+            "n_candidates": self.settings.n_candidates,
+            "n_steps": self.solver.n_steps,
+            "n_forwards": self._n_forwards,
+            "gaps": list(self._filled),
+            "samples_changed": self.plan.n_samples_changed,
+            "timings": {"solve_s": round(self._solve_s, 3), "total_s": round(perf_counter() - self._started, 3)},
+        }
+
+    def _in_order(self) -> Iterator[list[FilledGap]]:
+        """Yield the fills of each gap in order of time, however windows overlap."""
+        waiting: list[tuple[int, tuple[int, ...], list[FilledGap]]] = []
+        for fills, next_start in self._as_computed():
+            for ranked in fills:
+                heappush(waiting, (ranked[0].start, ranked[0].channels, ranked))
+            while waiting and (next_start is None or waiting[0][:2] < next_start):
+                ranked = heappop(waiting)[2]
+                self._filled.append(ranked[0].report)
+                yield ranked
+
+    def _as_computed(self) -> Iterator[tuple[list[list[FilledGap]], tuple[int, tuple[int, ...]] | None]]:
+        """Yield fills as they come, and where the first of those begins that are still to come."""
+        waiting: list[HeardWindow] = []
+        for number, work in enumerate(self._work):
+            following = first_start(self._work[number + 1]) if number + 1 < len(self._work) else None
+            if isinstance(work, GapTask):
+                fills = [self._classical(work)]
+                self._step(1)
+            else:
+                waiting.append(hear_window(self.surroundings, work, self.settings))
+                fills = []
+            if waiting and (following is None or self._is_enough(waiting, self._work[number + 1])):
+                fills += self._modelled(waiting)
+                waiting = []
+            yield fills, first_start(waiting[0].job) if waiting else following
+
+    def _is_enough(self, waiting: Sequence[HeardWindow], following: GapTask | WindowJob) -> bool:
+        """Return whether windows fill a batch, or the next one is of another length."""
+        n_items = sum(len(heard.items) for heard in waiting)
+        another = isinstance(following, WindowJob) and following.plan.n_cols != waiting[0].job.plan.n_cols
+        return another or n_items >= self._batch_size()
+
+    def _batch_size(self) -> int:
+        """Return how many items are rendered at once: on a CPU one, so that no sum is taken in another order."""
+        if self.pipeline is None or self.pipeline.device.type == "cpu":
+            return 1
+        return self.pipeline.batch_size
+
+    def _classical(self, task: GapTask) -> list[FilledGap]:
+        """Return a gap filled by a classical method, in every rank."""
+        rate = self.surroundings.sample_rate
+        reach = ceil(max(_CONTEXT_S, CONTEXT_S[task.method]) * rate)
+        part = self.surroundings.known(Window(task.span.start - reach, task.span.stop + reach), task)
+        span, method = part.local(task.span), task.method
+        if is_silent(part, span):
+            method, voices = "silence", np.zeros((len(part.samples), span.length))
+        else:
+            own = () if self.settings.linked else task.channels
+            voices = part.classical(method, span, (self.settings.seed % 2**64, task.number, *own))
+            voices = faded(voices, part, span)
+        channels = part.channels(voices)
+        report = {
+            "start_s": task.span.start / rate,
+            "end_s": task.span.stop / rate,
+            "channels": list(task.channels),
+            "method": method,
+            "seed": self.settings.seed,
+            **edge_report(part, span, channels),
+            "lag_s": 0.0,
+        }
+        fill = FilledGap(task.span.start, channels.astype(part.samples.dtype), task.channels, report)
+        return [fill] * self.n_ranks
+
+    def _modelled(self, waiting: Sequence[HeardWindow]) -> list[list[FilledGap]]:
+        """Return the fills of the gaps of some windows that have as many columns."""
+        if self.pipeline is None:
+            raise ParameterError("gaps of this length need a model, got none: load one, or choose a classical method")
+        items = [item for heard in waiting for item in heard.items]
+        size = self._batch_size()
+        renderings: list[Rendering] = []
+        for start in range(0, len(items), size):
+            batch = items[start : start + size]
+            share = self._share(len(waiting), start / len(items), len(batch) / len(items))
+            some, result = render_items(
+                self.pipeline,
+                batch,
+                self.surroundings.sample_rate,
+                self.solver,
+                self.condition,
+                share,
+            )
+            renderings += some
+            self._n_forwards += result.n_forwards
+            self._solve_s += sum(record.seconds for record in result.trace)
+        fills: list[list[FilledGap]] = []
+        for heard in waiting:
+            own, renderings = renderings[: len(heard.items)], renderings[len(heard.items) :]
+            fills += fill_window(self.pipeline, heard, own, self.settings, self.n_ranks)
+        self._step(len(waiting))
+        return fills
+
+    def _share(self, n_works: int, before: float, share: float) -> Progress | None:
+        """Return the callback for a share of the next so many pieces of work."""
+        progress, done_before, total = self.progress, self._n_done, len(self._work)
+        if progress is None:
+            return None
+        return lambda done, of: progress(
+            round(_STEPS * (done_before + n_works * (before + share * done / max(1, of)))), _STEPS * total
+        )
+
+    def _step(self, n_works: int) -> None:
+        self._n_done += n_works
+        if self.progress is not None:
+            self.progress(_STEPS * self._n_done, _STEPS * len(self._work))

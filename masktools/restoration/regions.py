@@ -1,0 +1,294 @@
+"""Regions of a recording in time and frequency: rectangles and polygons, from text, JSON or labels of Audacity's."""
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from masktools.errors import ParameterError
+
+__all__ = ["Region", "check_regions", "parse_regions", "read_regions"]
+
+Corner = tuple[float, float]
+
+_NUMBER = r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))"
+_RANGE = rf"\s*{_NUMBER}\s*[-\u2013]\s*{_NUMBER}\s*"
+_REGION = re.compile(rf"{_RANGE},{_RANGE}")
+_FREQUENCIES = "\\"  # begins the second line of a label of Audacity's
+_ROUNDING_S = 1e-6  # times were computed from samples, or typed with six digits
+_ROUNDING_HZ = 0.5
+_MAX_CORNERS = 1000
+_FORM = 'must have "start_s", "end_s", "low_hz" and "high_hz", or a "polygon" of [time, frequency], in s and Hz'
+
+
+@dataclass(frozen=True)
+class Region:
+    """A polygon in time and frequency: what lies inside it is damaged, what lies outside is known.
+
+    Raises:
+        ParameterError: fewer than three corners, a number that is negative or not finite, a polygon that lasts no time
+            or has no height, or channels that are none.
+    """
+
+    corners: tuple[Corner, ...]  # (s, Hz), in order around it
+    channels: tuple[int, ...] | None = None  # from 0 on; None: all
+
+    def __post_init__(self) -> None:
+        """Check every number."""
+        if not 3 <= len(self.corners) <= _MAX_CORNERS:
+            raise ParameterError(f"a region must have 3 to {_MAX_CORNERS} corners, got {len(self.corners)}")
+        if any(not (math.isfinite(value) and value >= 0) for corner in self.corners for value in corner):
+            raise ParameterError(
+                f"the corners of a region must be times and frequencies of 0 or more, in s and Hz, got {self._listed()}"
+            )
+        if self.end_s <= self.start_s:
+            raise ParameterError(f"a region must end after its start, got {self.start_s:.10g}-{self.end_s:.10g} s")
+        if self.high_hz <= self.low_hz:
+            raise ParameterError(
+                f"a region must end above its lowest frequency, got {self.low_hz:.10g}-{self.high_hz:.10g} Hz"
+            )
+        if self._is_flat():
+            raise ParameterError(f"the corners of a region must not lie on one line, got {self._listed()}")
+        if self.channels is not None:
+            own = tuple(sorted(set(self.channels)))
+            if not own or own[0] < 0:
+                raise ParameterError(
+                    f"the channels of a region must be numbers from 0 on, at least one, got {self.channels}"
+                )
+            object.__setattr__(self, "channels", own)
+
+    @classmethod
+    def rectangle(
+        cls, start_s: float, end_s: float, low_hz: float, high_hz: float, channels: tuple[int, ...] | None = None
+    ) -> "Region":
+        """Return a band of frequencies during an interval of time.
+
+        >>> Region.rectangle(1.2, 1.5, 3000, 6000).corners
+        ((1.2, 3000.0), (1.5, 3000.0), (1.5, 6000.0), (1.2, 6000.0))
+
+        Raises:
+            ParameterError: an interval or a band that is empty, negative or not finite.
+        """
+        if end_s <= start_s:
+            raise ParameterError(f"a region must end after its start, got {start_s:.10g}-{end_s:.10g} s")
+        if high_hz <= low_hz:
+            raise ParameterError(f"a region must end above its lowest frequency, got {low_hz:.10g}-{high_hz:.10g} Hz")
+        start_s, end_s, low_hz, high_hz = float(start_s), float(end_s), float(low_hz), float(high_hz)
+        return cls(((start_s, low_hz), (end_s, low_hz), (end_s, high_hz), (start_s, high_hz)), channels)
+
+    @property
+    def start_s(self) -> float:
+        """The earliest time."""
+        return min(time_s for time_s, _ in self.corners)
+
+    @property
+    def end_s(self) -> float:
+        """The latest time."""
+        return max(time_s for time_s, _ in self.corners)
+
+    @property
+    def length_s(self) -> float:
+        """How long it is."""
+        return self.end_s - self.start_s
+
+    @property
+    def low_hz(self) -> float:
+        """The lowest frequency."""
+        return min(hertz for _, hertz in self.corners)
+
+    @property
+    def high_hz(self) -> float:
+        """The highest frequency."""
+        return max(hertz for _, hertz in self.corners)
+
+    def bands(self, time_s: float) -> list[tuple[float, float]]:
+        """Return the bands that it has at a time, (low, high) in Hz; outside its time those of its nearest end.
+
+        >>> Region(((0, 100), (2, 100), (2, 300))).bands(1.0)
+        [(100.0, 200.0)]
+        """
+        # Just inside the ends, so that a corner there is no special case.
+        inset_s = 1e-9 * self.length_s
+        time_s = min(max(time_s, self.start_s + inset_s), self.end_s - inset_s)
+        crossings = []
+        for (start_s, from_hz), (stop_s, to_hz) in pairwise((*self.corners, self.corners[0])):
+            if (start_s <= time_s) != (stop_s <= time_s):
+                crossings.append(from_hz + (to_hz - from_hz) * (time_s - start_s) / (stop_s - start_s))
+        crossings.sort()
+        return [(low, high) for low, high in zip(crossings[::2], crossings[1::2], strict=True) if low < high]
+
+    def shown(self) -> str:
+        """Return it in words, by its extent.
+
+        >>> Region.rectangle(1.2, 1.5, 3000, 6000).shown()
+        '1.2-1.5 s, 3000-6000 Hz'
+        """
+        return f"{self.start_s:.10g}-{self.end_s:.10g} s, {self.low_hz:.10g}-{self.high_hz:.10g} Hz"
+
+    def _listed(self) -> str:
+        listed = ", ".join(f"({time_s:g}, {hertz:g})" for time_s, hertz in self.corners[:6])
+        return f"{listed}{', ...' if len(self.corners) > 6 else ''}"
+
+    def _is_flat(self) -> bool:
+        times_s, hertz = (np.array(self.corners) - self.corners[0]).T
+        times_s, hertz = times_s / self.length_s, hertz / (self.high_hz - self.low_hz)
+        farthest = int(np.argmax(times_s**2 + hertz**2))
+        return bool(np.abs(times_s * hertz[farthest] - hertz * times_s[farthest]).max() < 1e-9)
+
+
+def parse_regions(text: str) -> list[Region]:
+    """Return the regions that a text such as ``1.2-1.5,3000-6000;2-2.4,500-900`` lists, in order of time.
+
+    >>> [region.shown() for region in parse_regions("2-2.4,500-900; 1.2-1.5,3000-6000")]
+    ['1.2-1.5 s, 3000-6000 Hz', '2-2.4 s, 500-900 Hz']
+
+    Raises:
+        ParameterError: text of another form, or regions that ``check_regions`` refuses.
+    """
+    regions = []
+    for item in text.split(";"):
+        match = _REGION.fullmatch(item)
+        if match is None:
+            raise ParameterError(
+                "regions must be written start-end,low-high in seconds and hertz and separated by semicolons, "
+                f"as in 1.2-1.5,3000-6000;2-2.4,500-900; got {item.strip()!r}"
+            )
+        start_s, end_s, low_hz, high_hz = map(float, match.groups())
+        regions.append(Region.rectangle(start_s, end_s, low_hz, high_hz))
+    return check_regions(regions)
+
+
+def read_regions(path: Path | str) -> list[Region]:
+    """Return the regions that a file lists, in order of time.
+
+    A file that ends in ``.json`` holds a list of objects, or an object with such a list as its ``regions``: each with
+    ``start_s``, ``end_s``, ``low_hz`` and ``high_hz``, or with a ``polygon``, a list of [time in s, frequency in Hz];
+    and with ``channels`` if not all are meant. Any other is read as labels of Audacity's that were made from a
+    selection of frequencies: start, end and a text, separated by tabs, and in a second line a backslash, the lowest
+    and the highest frequency.
+
+    Raises:
+        ParameterError: a file that cannot be read or is of another form, or regions that ``check_regions`` refuses;
+            the message names the file, and the line.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
+        raise ParameterError(f"{path} cannot be read as a list of regions: {reason}") from error
+    listed = _from_json(text, path) if path.suffix.lower() == ".json" else _from_labels(text, path)
+    try:
+        return check_regions(listed)
+    except ParameterError as error:
+        raise ParameterError(f"{path}: {error}") from None
+
+
+def check_regions(
+    regions: Iterable[Region],
+    duration_s: float | None = None,
+    sample_rate: int | None = None,
+    n_channels: int | None = None,
+) -> list[Region]:
+    """Return the regions in order of time, if they are regions of such a recording; they may overlap.
+
+    Args:
+        regions: at least one.
+        duration_s: of the recording; None leaves out what depends on it.
+        sample_rate: of the recording, in Hz; likewise.
+        n_channels: of the recording; likewise.
+
+    Raises:
+        ParameterError: no region at all, or one that is not in the recording.
+    """
+    ordered = sorted(regions, key=lambda region: (region.start_s, region.end_s, region.low_hz, region.high_hz))
+    if not ordered:
+        raise ParameterError("there must be at least one region, got none")
+    for region in ordered:
+        if duration_s is not None and region.end_s > duration_s + _ROUNDING_S:
+            limit = math.floor(duration_s * 1e6) / 1e6  # rounded down, so that the number can be typed back
+            raise ParameterError(f"a region must lie within the recording, 0-{limit:.10g} s, got {region.shown()}")
+        if sample_rate is not None and region.high_hz > sample_rate / 2 + _ROUNDING_HZ:
+            raise ParameterError(
+                f"a region must lie within the band of the recording, 0-{sample_rate / 2:.10g} Hz, got {region.shown()}"
+            )
+        if n_channels is not None and region.channels and region.channels[-1] >= n_channels:
+            raise ParameterError(
+                f"a region must be in channels that the recording has, 0 to {n_channels - 1}, got "
+                f"{region.shown()} in channel {region.channels[-1]}"
+            )
+    return ordered
+
+
+def _from_labels(text: str, path: Path) -> list[Region]:
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    regions = []
+    for (number, line), (_, following) in zip(lines, [*lines[1:], (0, "")], strict=True):
+        if line.startswith(_FREQUENCIES):
+            continue
+        start_s, end_s = _two_numbers(line, f"{path}, line {number}: a label must be start, end and text")
+        if not following.startswith(_FREQUENCIES):
+            raise ParameterError(
+                f"{path}, line {number}: the label must have frequencies, in a line below it that begins with a "
+                "backslash: select some in Audacity's spectrogram, or fill it as a gap in time"
+            )
+        where = f"{path}, line {number + 1}: the frequencies of a label must be a backslash, the lowest and the highest"
+        low_hz, high_hz = _two_numbers(following.removeprefix(_FREQUENCIES).lstrip("\t"), where)
+        if high_hz < 0:
+            raise ParameterError(f"{where}, got {high_hz:g} as the highest: select a band with an end")
+        try:
+            regions.append(Region.rectangle(start_s, end_s, max(0.0, low_hz), high_hz))
+        except ParameterError as error:
+            raise ParameterError(f"{path}, line {number}: {error}") from None
+    return regions
+
+
+def _two_numbers(line: str, what: str) -> tuple[float, float]:
+    try:
+        first, second = (float(field.replace(",", ".")) for field in line.split("\t")[:2])
+    except ValueError:
+        raise ParameterError(f"{what}, separated by tabs, as Audacity exports them, got {line[:60]!r}") from None
+    return first, second
+
+
+def _from_json(text: str, path: Path) -> list[Region]:
+    try:
+        content: Any = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ParameterError(f"{path}, line {error.lineno}: this is no JSON: {error.msg}") from None
+    if isinstance(content, dict):
+        content = content.get("regions")
+    if not isinstance(content, list):
+        raise ParameterError(f'{path} must hold a list of regions, or an object with one as its "regions"')
+    return [_from_item(item, f"{path}, region {number}") for number, item in enumerate(content, 1)]
+
+
+def _from_item(item: Any, where: str) -> Region:
+    try:
+        channels = None if item.get("channels") is None else tuple(map(_whole, item["channels"]))
+        if "polygon" in item:
+            return Region(tuple((_real(time_s), _real(hertz)) for time_s, hertz in item["polygon"]), channels)
+        start_s, end_s, low_hz, high_hz = (_real(item[name]) for name in ("start_s", "end_s", "low_hz", "high_hz"))
+        return Region.rectangle(start_s, end_s, low_hz, high_hz, channels)
+    except ParameterError as error:
+        raise ParameterError(f"{where}: {error}") from None
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ParameterError(f"{where} {_FORM}; got {json.dumps(item)[:80]}") from None
+
+
+def _real(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError
+    return float(value)
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError
+    return value

@@ -1,0 +1,124 @@
+"""What is known around a gap, read from a recording that may be hours long; what is in a gap is never looked at."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from masktools.classical import SPAN_FILLS
+from masktools.classical.spans import Damaged, Span
+from masktools.errors import AudioError, ParameterError
+from masktools.restoration.gap_tasks import GapTask
+from masktools.restoration.gap_windows import hidden_in
+from masktools.segments import Window
+
+__all__ = ["Part", "Reader", "Surroundings"]
+
+Reader = Callable[[int, int], np.ndarray]
+"""Gives the samples [start, stop) of a recording, (channels, stop - start), in float32 or float64."""
+
+_MIX = np.array([[0.5, 0.5], [0.5, -0.5]])  # left and right -> middle and side
+_UNMIX = np.array([[1.0, 1.0], [1.0, -1.0]])
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A stretch of the voices of a task: its channels, or their middle and side; positions are those of the part."""
+
+    start: int  # in the recording
+    samples: np.ndarray  # (voices, t), zero in every gap
+    hidden: tuple[tuple[Window, ...], ...]  # for each voice: its gaps
+    sample_rate: int  # Hz
+    mid_side: bool
+
+    def local(self, span: Window) -> Window:
+        """Return where samples of the recording are in the part."""
+        return Window(span.start - self.start, span.stop - self.start)
+
+    def channels(self, voices: np.ndarray) -> np.ndarray:
+        """Return samples of voices (voices, n) as those of the channels."""
+        return _UNMIX @ voices if self.mid_side else voices
+
+    def classical(self, method: str, span: Window, seeds: tuple[int, ...]) -> np.ndarray:
+        """Return what a classical method fills a gap with, (voices, n) float64.
+
+        A copy comes from one place for all voices; with any other method each is filled as it would be alone.
+
+        Args:
+            method: one of ``SPAN_FILLS``.
+            span: the gap, in samples of the part.
+            seeds: of what is left to chance.
+        """
+        fill, voices = SPAN_FILLS[method], range(len(self.samples))
+        together = [tuple(voices)] if method == "copy" else [(voice,) for voice in voices]
+        parts = []
+        for some in together:
+            spans = hidden_in(Window(0, self.samples.shape[1]), [gap for voice in some for gap in self.hidden[voice]])
+            damaged = Damaged(self.samples[list(some)], self.sample_rate, tuple(Span(*gap) for gap in spans))
+            parts.append(fill(damaged, Span(*span), np.random.default_rng(seeds)))
+        return np.concatenate(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """A recording that is read where it is needed, and its gaps."""
+
+    reader: Reader
+    n_samples: int
+    n_channels: int
+    sample_rate: int  # Hz
+    hidden: Sequence[Sequence[Window]]  # for each channel: its gaps
+
+    def known(self, window: Window, task: GapTask) -> Part:
+        """Return what is known in a window, cut at the recording's ends, of the voices of a task.
+
+        Raises:
+            AudioError: known samples that are not finite.
+            ParameterError: the reader returned another shape or type.
+        """
+        window, samples = self._read(window)
+        samples = samples[list(task.channels)]
+        hidden = [hidden_in(window, self.hidden[channel]) for channel in task.channels]
+        for wave, spans in zip(samples, hidden, strict=True):
+            for span in spans:
+                wave[span.start : span.stop] = 0.0
+        self._check_finite(samples, window.start)
+        if task.mid_side:
+            both = hidden_in(window, [span for channel in task.channels for span in self.hidden[channel]])
+            samples, hidden = (_MIX @ samples).astype(samples.dtype), [both, both]
+            for span in both:
+                samples[:, span.start : span.stop] = 0.0
+        return Part(window.start, samples, tuple(map(tuple, hidden)), self.sample_rate, task.mid_side)
+
+    def everything(self, window: Window, task: GapTask) -> np.ndarray:
+        """Return the voices of a task (voices, t) with what is in their gaps.
+
+        Raises:
+            AudioError: samples that are not finite.
+            ParameterError: the reader returned another shape or type.
+        """
+        window, samples = self._read(window)
+        self._check_finite(samples[list(task.channels)], window.start, "must be finite where leak_free is False")
+        chosen = samples[list(task.channels)]
+        return (_MIX @ chosen).astype(samples.dtype) if task.mid_side else chosen
+
+    def _read(self, window: Window) -> tuple[Window, np.ndarray]:
+        """Return a window, cut at the recording's ends, and a copy of its samples."""
+        window = Window(max(0, window.start), min(self.n_samples, window.stop))
+        samples = np.array(self.reader(window.start, window.stop))
+        wanted = (self.n_channels, window.length)
+        if samples.shape != wanted or samples.dtype not in (np.float32, np.float64):
+            raise ParameterError(
+                f"the reader must return float32 or float64 of shape {wanted} for samples {window.start} to "
+                f"{window.stop}, got {samples.dtype} of shape {samples.shape}"
+            )
+        return window, samples
+
+    def _check_finite(self, samples: np.ndarray, start: int, what: str = "must be finite outside the gaps") -> None:
+        finite = np.isfinite(samples).all(axis=0)
+        if not finite.all():
+            first = start + int(np.argmin(finite))
+            raise AudioError(
+                f"samples {what}, but at {first / self.sample_rate:.4f} s (sample {first}) there is NaN or infinity: "
+                "make it part of a gap, or silence it first"
+            )

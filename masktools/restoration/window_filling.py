@@ -1,0 +1,260 @@
+"""Gaps filled from one window of the model: what it hears, and what becomes of its answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+
+from masktools.classical import CONTEXT_S
+from masktools.io import resample_to
+from masktools.mel import MelConfig
+from masktools.pipeline import Pipeline
+from masktools.restoration.candidates import mel_fit_db, shoulder_lsd_db
+from masktools.restoration.gap_fill import (
+    FULL_BAND_HZ,
+    FilledGap,
+    edge_report,
+    generated_fill,
+    noise_above,
+    noise_core,
+    shoulder_samples,
+    sides_of,
+)
+from masktools.restoration.gap_model import Rendering, WindowItem, prefilled
+from masktools.restoration.gap_settings import AUTO, BLEND, MODEL, GapSettings
+from masktools.restoration.gap_tasks import GapTask, WindowJob
+from masktools.restoration.gap_windows import hidden_in
+from masktools.restoration.splice import SHOULDER_S, SILENCE
+from masktools.restoration.surroundings import Part, Surroundings
+from masktools.restoration.texture import TEXTURES, band_gains_db, shape
+from masktools.segments import Window
+from masktools.solver import derive_seed
+
+__all__ = ["HeardWindow", "fill_window", "hear_window"]
+
+_CONTEXT_S = 0.25  # known audio beyond a window
+
+
+@dataclass(frozen=True, eq=False)
+class HeardWindow:
+    """A window as the model hears it."""
+
+    job: WindowJob
+    part: Part  # the window and some audio around it
+    window: Window  # in samples of the part
+    candidates: tuple[tuple[WindowItem, ...], ...]  # for each: what has to be rendered, equal voices once
+
+    @property
+    def items(self) -> list[WindowItem]:
+        """All that has to be rendered, a candidate after the other."""
+        return [item for items in self.candidates for item in items]
+
+
+def hear_window(surroundings: Surroundings, job: WindowJob, settings: GapSettings) -> HeardWindow:
+    """Return what the model hears of a window; linked voices that are equal there are heard once.
+
+    Raises:
+        AudioError: known samples that are not finite.
+    """
+    first, rate = job.tasks[0], surroundings.sample_rate
+    texture = TEXTURES[settings.texture]
+    reach = ceil(max(_CONTEXT_S, CONTEXT_S[texture.gap] if texture else 0.0) * rate)
+    wide = Window(job.plan.window.start - reach, job.plan.window.stop + reach)
+    part = surroundings.known(wide, first)
+    window = part.local(job.plan.window)
+    given = part.samples[:, window.start : window.stop]
+    if not settings.leak_free:
+        given = surroundings.everything(job.plan.window, first)
+    own: list[WindowItem] = []
+    seed = derive_seed(settings.seed, job.number, *(() if settings.linked else first.channels))
+    for voice, wave in enumerate(given):
+        hidden = tuple(hidden_in(window, part.hidden[voice]))
+        heard = prefilled(wave, hidden, rate) if settings.leak_free else wave.astype(np.float32)
+        twin = next(
+            (n for n, one in enumerate(own) if one.hidden == hidden and np.array_equal(one.samples, heard)), None
+        )
+        if twin is None:
+            own.append(WindowItem((voice,), heard, hidden, job.plan.n_cols, seed))
+        else:
+            own[twin] = replace(own[twin], voices=(*own[twin].voices, voice))
+    seeds = [seed, *(derive_seed(seed, number) for number in range(1, settings.n_candidates))]
+    return HeardWindow(job, part, window, tuple(tuple(replace(item, seed=one) for item in own) for one in seeds))
+
+
+def fill_window(
+    pipeline: Pipeline, heard: HeardWindow, renderings: Sequence[Rendering], settings: GapSettings, n_ranks: int
+) -> list[list[FilledGap]]:
+    """Return for each task of a window its fills, the best ``n_ranks`` first.
+
+    Args:
+        pipeline: the model.
+        heard: the window.
+        renderings: of ``heard.items``, in their order.
+        settings: of the filling.
+        n_ranks: how many fills of each gap are wanted, at most as many as there are candidates.
+    """
+    per_candidate = len(heard.candidates[0])
+    rendered = [
+        _of_voices(heard, renderings[number * per_candidate :][:per_candidate])
+        for number in range(len(heard.candidates))
+    ]
+    grain = _grain(heard, settings)
+    filled = []
+    for task in heard.job.tasks:
+        fits_db = [_fit_db(pipeline.mel, heard, task, voices) for voices in rendered]
+        order = sorted(range(len(fits_db)), key=lambda number: (fits_db[number], number))
+        table = [{"seed": heard.candidates[number][0].seed, "fit_db": round(fits_db[number], 3)} for number in order]
+        filled.append(
+            [
+                _filled(pipeline, heard, task, rendered[number], grain, settings, table, rank)
+                for rank, number in enumerate(order[:n_ranks])
+            ]
+        )
+    return filled
+
+
+def _of_voices(heard: HeardWindow, renderings: Sequence[Rendering]) -> list[Rendering]:
+    """Return the renderings of one candidate, one for each voice."""
+    of_voice = {
+        voice: rendering
+        for item, rendering in zip(heard.candidates[0], renderings, strict=True)
+        for voice in item.voices
+    }
+    return [of_voice[voice] for voice in sorted(of_voice)]
+
+
+def _fit_db(config: MelConfig, heard: HeardWindow, task: GapTask, voices: Sequence[Rendering]) -> float:
+    """Return how far what the tokens say of the known frames beside a gap is from the truth, in dB."""
+    rate, frame_s = heard.part.sample_rate, config.hop_length / config.sample_rate
+    margin_s = config.margin / config.sample_rate  # of what is heard for a frame, before and after its hop
+    fits = []
+    for voice, rendering in enumerate(voices):
+        frames: list[int] = []
+        for side in sides_of(heard.part, voice, heard.part.local(task.span)):
+            start_s, stop_s = ((edge - heard.window.start) / rate for edge in side)
+            first, last = ceil((start_s + margin_s) / frame_s), int((stop_s - margin_s) / frame_s)
+            frames += [frame for frame in range(max(0, first), last) if frame < rendering.mel.shape[1]]
+        fits.append(mel_fit_db(rendering.made, rendering.known, frames, config))
+    return float(np.mean(fits))
+
+
+def _filled(
+    pipeline: Pipeline,
+    heard: HeardWindow,
+    task: GapTask,
+    voices: Sequence[Rendering],
+    grain: np.ndarray | None,
+    settings: GapSettings,
+    table: list[dict[str, Any]],
+    rank: int,
+) -> FilledGap:
+    part, rate, span = heard.part, heard.part.sample_rate, heard.part.local(task.span)
+    waves = np.zeros(part.samples.shape)
+    for wave, rendering in zip(waves, voices, strict=True):
+        wave[heard.window.start : heard.window.stop] = rendering.wave
+    method = "burg+model" if task.method == BLEND else MODEL
+    seeds = _noise_seeds(task, settings)
+    core = _core(part, span, waves, seeds) if task.method == BLEND else None
+    texture, above = TEXTURES[settings.texture], None
+    if core is not None:
+        waves, method = core, "burg+spectral_noise"
+    elif texture is not None and grain is not None:
+        for voice, rendering in enumerate(voices):
+            waves[voice] = _shaped(pipeline, heard, grain[voice], waves[voice], rendering.mel, span, texture.share)
+    elif rate >= FULL_BAND_HZ:
+        band_hz = min(pipeline.mel.f_max, pipeline.sample_rate / 2)
+        above = noise_above(part, span, shoulder_samples(part), band_hz, seeds)
+    is_vocoded = core is None and texture is None
+    bridge = settings.method == AUTO  # which is free to take linear prediction as far as it goes
+    fill = generated_fill(part, span, waves, settings.match_level_db, match_lag=is_vocoded, bridge=bridge, above=above)
+    channels = part.channels(fill.voices)
+    report = {
+        "start_s": task.span.start / rate,
+        "end_s": task.span.stop / rate,
+        "channels": list(task.channels),
+        "method": method,
+        "seed": table[rank]["seed"],
+        **edge_report(part, span, channels),
+        "lag_s": fill.lag / rate,
+        "gains_db": [[round(gain_db, 2) for gain_db in ends] for ends in fill.gains_db],
+        "window_s": [heard.job.plan.window.start / rate, heard.job.plan.window.stop / rate],
+        "candidates": table,
+        "rank": rank,
+    }
+    return FilledGap(task.span.start, channels.astype(part.samples.dtype), task.channels, report)
+
+
+def _core(part: Part, span: Window, waves: np.ndarray, seeds: tuple[int, ...]) -> np.ndarray | None:
+    """Return noise (voices, t) for a gap, if it renders what is beside it better than the model does; else None."""
+    margin = shoulder_samples(part)
+    noise, start = np.zeros_like(part.samples, np.float64), span.start - margin
+    made = noise_core(part, span, margin, seeds)
+    first, last = max(0, start), min(part.samples.shape[1], span.stop + margin)
+    noise[:, first:last] = made[:, first - start : last - start]
+    pairs: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"model": [], "noise": []}
+    for voice, known in enumerate(part.samples):
+        for a, b in sides_of(part, voice, span):
+            pairs["model"].append((known[a:b], waves[voice, a:b]))
+            pairs["noise"].append((known[a:b], noise[voice, a:b]))
+    rate = part.sample_rate
+    return noise if shoulder_lsd_db(pairs["noise"], rate) < shoulder_lsd_db(pairs["model"], rate) else None
+
+
+def _noise_seeds(task: GapTask, settings: GapSettings) -> tuple[int, ...]:
+    own = () if settings.linked else task.channels
+    return (settings.seed % 2**64, task.number, *own)
+
+
+def _grain(heard: HeardWindow, settings: GapSettings) -> np.ndarray | None:
+    """Return the part (voices, t) with the gaps of the window filled by the texture's classical method."""
+    texture = TEXTURES[settings.texture]
+    if texture is None:
+        return None
+    grain = heard.part.samples.copy()
+    for task in heard.job.tasks:
+        span = heard.part.local(task.span)
+        fill = heard.part.classical(texture.gap, span, _noise_seeds(task, settings))
+        grain[:, span.start : span.stop] = fill
+    return grain
+
+
+def _shaped(
+    pipeline: Pipeline,
+    heard: HeardWindow,
+    grain: np.ndarray,
+    wave: np.ndarray,
+    mel: np.ndarray,
+    span: Window,
+    share: float,
+) -> np.ndarray:
+    """Return a wave (t,) whose gap is the classical fill, brought towards the model's mel (f, m).
+
+    Where the classical fill is silent the wave stays as it is.
+
+    Args:
+        pipeline: the model.
+        heard: the window.
+        grain: (t,) of the part, with its gaps filled.
+        wave: (t,) of the part, as the model renders it.
+        mel: of the window, what it was rendered from.
+        span: the gap, in samples of the part.
+        share: how far towards the model.
+    """
+    start, stop = span.start - heard.window.start, span.stop - heard.window.start
+    own = grain[heard.window.start : heard.window.stop].astype(np.float32)
+    mixed = wave.astype(np.float64)
+    if not np.any(np.abs(own[start:stop]) > SILENCE):
+        return mixed
+    sample_rate, rate = heard.part.sample_rate, pipeline.sample_rate
+    n_model = ceil(len(own) * rate / sample_rate)
+    present = pipeline.to_mel(torch.from_numpy(resample_to(own, sample_rate, rate, n_model))[None])[0].cpu().numpy()
+    n_frames = min(present.shape[1], mel.shape[1])
+    gains_db = band_gains_db(mel[:, :n_frames], present[:, :n_frames], pipeline.mel, share)
+    shaped = shape(own, sample_rate, gains_db, pipeline.mel)
+    reach = ceil(SHOULDER_S * sample_rate)  # the shoulders are compared with what is known there
+    first, last = max(0, start - reach), min(len(own), stop + reach)
+    mixed[heard.window.start + first : heard.window.start + last] = shaped[first:last]
+    return mixed

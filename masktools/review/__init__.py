@@ -1,0 +1,20 @@
+"""What a person looks at and listens to: versions of a recording beside each other, as figures, a page or a picture."""
+
+from masktools.review.comparison import Comparison, Version, compare
+from masktools.review.page import write_page
+from masktools.review.picture import write_picture
+from masktools.review.repairs import Repair, Work, read_work, repairs_of
+from masktools.review.tables import as_text
+
+__all__ = [
+    "Comparison",
+    "Repair",
+    "Version",
+    "Work",
+    "as_text",
+    "compare",
+    "read_work",
+    "repairs_of",
+    "write_page",
+    "write_picture",
+]
