@@ -14,6 +14,7 @@ from typing import Any
 
 from masktools import __version__
 from masktools.cli import (
+    bench,
     bundle,
     bwe,
     cache,
@@ -56,6 +57,7 @@ COMMANDS = {
     "train": train,
     "evaluate": evaluate,
     "sweep": sweep,
+    "bench": bench,
     "demo": demo,
 }
 ABOUT = "masktools: one masked model of mel spectrograms that fills, extends, generates and embeds audio"

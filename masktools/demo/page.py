@@ -10,6 +10,8 @@ from masktools.review.table import Table, table_html
 
 __all__ = ["Chapter", "Scene", "make_page"]
 
+_HELP = "While versions of a recording play, the keys 1 to 4 change from one to the other at the same moment."
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -45,7 +47,8 @@ def make_page(title: str, facts: str, said: Sequence[str], chapters: Sequence[Ch
     body = "\n".join(map(_chapter, chapters))
     return as_page(
         title,
-        f'<h1>{escape(title)}</h1>\n<p class="soft">{escape(facts)}</p>\n<ul class="said">{lines}</ul>\n{body}',
+        f'<h1>{escape(title)}</h1>\n<p class="soft">{escape(facts)}</p>\n<ul class="said">{lines}</ul>\n'
+        f'<p class="soft">{_HELP}</p>\n{body}',
     )
 
 

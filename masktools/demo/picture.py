@@ -27,7 +27,7 @@ class Panel:
     cutoff_hz: float | None = None
 
 
-def draw(panels: Sequence[Panel], *, n_cols: int = 720) -> bytes:
+def draw(panels: Sequence[Panel], *, n_cols: int = 900) -> bytes:
     """Return a PNG of spectrograms one below the other, each beside its colour bar.
 
     Gaps are bracketed by lines at their edges, a cutoff by a line across.

@@ -16,7 +16,7 @@ a { color: var(--key) } ul { padding-left: 1.1rem } li { margin: .3rem 0 }
 kbd { border: 1px solid var(--line); border-radius: 4px; padding: 0 .35em; font: inherit; font-size: .85em }
 section.scene { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem;
   margin: 1rem 0 }
-.versions { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(17rem, 100%), 1fr)); gap: .7rem;
+.versions { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(15rem, 100%), 1fr)); gap: .7rem;
   margin-bottom: .9rem }
 figure { margin: 0 } figcaption { font-size: .9rem; margin-bottom: .25rem }
 audio { display: block; width: 100%; height: 2.4rem } img { display: block; width: 100%; height: auto }

@@ -36,9 +36,9 @@ def test_what_is_found_in_a_damaged_clip_is_counted_as_false():
     assert measure_damage([broken], lengths_s=(0.02,)).value("all clips", "ours", "false_per_min", FLOAT) == 15
 
 
-def test_the_report_is_reproducible(report):
-    again = measure_damage([clip("a"), clip("b", seed=1)], n_each=1, lengths_s=(0.002, 0.03))
-    assert again.to_json() == report.to_json()
+def test_the_report_is_reproducible():
+    reports = [measure_damage([clip(seconds=1.0)], n_each=1, lengths_s=(0.03,)) for _ in range(2)]
+    assert reports[0].to_json() == reports[1].to_json()
 
 
 def test_bad_arguments_are_refused():
