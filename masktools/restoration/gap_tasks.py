@@ -15,6 +15,7 @@ __all__ = ["GapPlan", "GapTask", "WindowJob", "needs_model", "plan_gaps"]
 
 
 _ROUNDED = 2  # samples by which a gap in seconds may have grown to whole ones
+_ROUNDING_S = 1e-6  # of differences of times
 _SLACK_S = 2 * _ROUNDED / 1000  # the same at any rate; gaps that are nearer to each other may become one
 
 
@@ -129,4 +130,5 @@ def needs_model(
             stretches[-1][1] = max(stretches[-1][1], end_s)
         else:
             stretches.append([start_s, end_s])
-    return any(settings.method_for(end_s - start_s) in (MODEL, BLEND) for start_s, end_s in stretches)
+    lengths_s = [end_s - start_s - _ROUNDING_S for start_s, end_s in stretches]
+    return any(settings.method_for(length_s) in (MODEL, BLEND) for length_s in lengths_s)

@@ -1,6 +1,7 @@
 """Spectral repair: what lies in a region of time and frequency is replaced, and nothing else."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -12,7 +13,7 @@ from masktools.pipeline import Pipeline, Progress, share_of
 from masktools.restoration.gap_fill import FilledGap
 from masktools.restoration.regions import Region
 from masktools.restoration.repair_model import model_top_hz
-from masktools.restoration.repair_plan import AUTO, REPAIRS, RepairSettings, plan_repair
+from masktools.restoration.repair_plan import AUTO, MODEL, REPAIRS, RepairSettings, plan_repair
 from masktools.restoration.repair_work import Repairer
 from masktools.restoration.restored import Restored
 from masktools.restoration.surroundings import Reader
@@ -43,7 +44,7 @@ def repair(
     A region need not be damaged: with a prompt, the model replaces what is there by what the text says::
 
         regions = [Region.rectangle(2.0, 5.0, 100, 8000)]
-        repair(pipeline, samples, sample_rate, regions, prompt="a dog barking", method="model")
+        repair(pipeline, samples, sample_rate, regions, prompt="a dog barking", texture="model")
 
     Args:
         pipeline: the model; None where no region is filled by one.
@@ -169,6 +170,8 @@ def repair_pieces(
         AudioError: as ``repair``, when the region is reached.
     """
     made = RepairSettings(seed=seed, **settings)
+    if prompt is not None and made.method == AUTO:
+        made = replace(made, method=MODEL)  # only the model can read
     size = (n_samples, n_channels, sample_rate)
     if pipeline is None:
         jobs, condition = plan_repair(regions, *size, made), None

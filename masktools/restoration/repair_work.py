@@ -54,8 +54,8 @@ class Repairer:
         _, _, rate = self.size
         origin, given = self._read(job)
         waves = given.astype(np.float64)
-        voices = _MIX @ waves if job.mid_side else waves
-        before = voices.copy()
+        before = _MIX @ waves if job.mid_side else waves
+        voices = before.copy()
         damaged = [task.region for task in job.around]
         frames = {task: _frames(task, origin, rate) for task in job.around}
         for task in job.around:

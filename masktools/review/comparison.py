@@ -198,7 +198,11 @@ def _notes(pair: Aligned, versions: Sequence[Version]) -> list[str]:
             f"The lengths differ: {longer.path.name} has {n_more} samples more at {pair.sample_rate} Hz "
             f"({n_more / pair.sample_rate:.3f} s), which are left out of the comparison."
         )
-    if before.subtype != after.subtype:
+    if pair.recordings[AFTER].is_lossy:
+        notes.append(
+            f"{after.path.name} is coded lossily ({after.subtype}): the coding alone makes all samples differ."
+        )
+    elif before.subtype != after.subtype:
         notes.append(
             f"The samples are coded differently, {before.subtype} before and {after.subtype} after: rounding alone may "
             "make them differ."

@@ -52,9 +52,9 @@ def choose_excerpts(
 
 
 def _wanted(duration_s: float, repairs: Sequence[Repair], profile: Sequence[float], budget_s: float) -> list[Excerpt]:
-    if repairs:
-        ordered = sorted(repairs, key=lambda repair: repair.start_s - repair.end_s)
-        inside = [repair for repair in ordered if repair.start_s < duration_s]
+    inside = [repair for repair in repairs if repair.start_s < duration_s]
+    if inside:
+        inside.sort(key=lambda repair: repair.start_s - repair.end_s)
         return [_around(repair.start_s - MARGIN_S, repair.end_s + MARGIN_S, duration_s) for repair in inside]
     length_s = budget_s / _N_WITHOUT_REPAIRS
     steps = sorted(range(len(profile)), key=lambda step: -profile[step])

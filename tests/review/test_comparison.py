@@ -151,6 +151,7 @@ def test_differences_below_what_float32_holds_are_seen(tmp_path, music):
 def test_lossy_files_can_be_compared(files):
     comparison = compare(files("a.wav"), files("b.ogg", subtype=None))
     assert comparison.after.format == "OGG"
+    assert comparison.notes == ("b.ogg is coded lossily (VORBIS): the coding alone makes all samples differ.",)
     assert comparison.difference.n_differ > 1000
     assert -80 < comparison.difference.rms_db < -30
 

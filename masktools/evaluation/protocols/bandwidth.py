@@ -28,6 +28,7 @@ from masktools.metrics import lsd_db, lsd_split_db, quiet_excess_db, third_octav
 from masktools.model import Model
 from masktools.pipeline import Progress
 from masktools.restoration.band_level import high_pass
+from masktools.restoration.band_model import column_windows
 from masktools.runtime import threads
 from masktools.solver import SolverConfig, derive_seed
 
@@ -171,9 +172,7 @@ class _Job:
             filled = [fill(wave[None], rate, self.cutoff_hz, self.top_hz, seed)[0] for wave, seed in each]
             return np.stack(filled)
         if method == CEILING:
-            answer = clean_tokens(self.model.pipeline, waves)
-            knowing = Model(TrueTokens(self.model.pipeline, answer), self.model.threads)
-            return self._restored(knowing, low, True, "model", progress)
+            return np.concatenate([self._knowing(*pair, progress) for pair in zip(waves, low, strict=True)])
         if self.settings.leak_free:
             texture = "blend" if method == MODEL else "model"
             return self._restored(self.model, low, method != MODEL_NO_LFR, texture, progress)
@@ -182,8 +181,22 @@ class _Job:
             return decoded
         return low + np.stack([high_pass(wave, rate, self.cutoff_hz) for wave in decoded]).astype(np.float32)
 
+    def _knowing(self, wave: np.ndarray, low: np.ndarray, progress: Progress | None) -> np.ndarray:
+        """Return one wave (1, t) extended with the right tokens, window by window."""
+        pipeline = self.model.pipeline
+        answer = clean_tokens(pipeline, wave[None])
+        windows = column_windows(pipeline, len(wave))
+        answers = [answer[:, :, window.start : window.stop] for window in windows]
+        return self._restored(Model(TrueTokens(pipeline, answers)), low[None], True, "model", progress, guard_db=None)
+
     def _restored(
-        self, model: Model, low: np.ndarray, lfr: bool, texture: str, progress: Progress | None
+        self,
+        model: Model,
+        low: np.ndarray,
+        lfr: bool,
+        texture: str,
+        progress: Progress | None,
+        guard_db: float | None = 3.0,
     ) -> np.ndarray:
         result = model.bwe(
             np.ascontiguousarray(low.T),
@@ -194,6 +207,7 @@ class _Job:
             solver=self.settings.solver,
             channels="independent",
             texture=texture,
+            quiet_guard_db=guard_db,
             progress=progress,
         )
         return np.ascontiguousarray(result.samples.T)

@@ -1,6 +1,6 @@
 """What the protocols do with tokens themselves: a pipeline that knows the answer, and the paper's way of decoding."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -19,12 +19,13 @@ class TrueTokens(Pipeline):
     Everything else, levels and seams among them, is done as by the pipeline that it is made of.
     """
 
-    def __init__(self, pipeline: Pipeline, answer: Tensor | None = None) -> None:
+    def __init__(self, pipeline: Pipeline, answers: Iterable[Tensor] | None = None) -> None:
         """Take over the parts of a pipeline.
 
         Args:
             pipeline: whose parts.
-            answer: right tokens (b, r, w); None where what it is given to fill holds them under the mask.
+            answers: right tokens (b, r, w), one for each call of ``fill``, in order; None where what it is given to
+                fill holds them under the mask.
         """
         super().__init__(
             pipeline.mel,
@@ -38,7 +39,7 @@ class TrueTokens(Pipeline):
             precision=pipeline.precision,
             batch_size=pipeline.batch_size,
         )
-        self._answer = answer
+        self._answers = None if answers is None else iter(answers)
 
     def fill(
         self,
@@ -51,7 +52,7 @@ class TrueTokens(Pipeline):
         progress: Progress | None = None,
     ) -> SolveResult:
         """Return the right tokens."""
-        return SolveResult(tokens if self._answer is None else self._answer, ())
+        return SolveResult(tokens if self._answers is None else next(self._answers), ())
 
 
 def clean_tokens(pipeline: Pipeline, waves: np.ndarray) -> Tensor:

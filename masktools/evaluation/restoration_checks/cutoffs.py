@@ -118,11 +118,11 @@ def _brick(wave: np.ndarray, sample_rate: int, cutoff_hz: float, rng: np.random.
 
 
 def _butterworth(wave: np.ndarray, sample_rate: int, cutoff_hz: float, rng: np.random.Generator) -> np.ndarray:
-    return sosfilt(butter(8, cutoff_hz, fs=sample_rate, output="sos"), wave).astype(np.float32)
+    return np.asarray(sosfilt(butter(8, cutoff_hz, fs=sample_rate, output="sos"), wave), np.float32)
 
 
 def _chebyshev(wave: np.ndarray, sample_rate: int, cutoff_hz: float, rng: np.random.Generator) -> np.ndarray:
-    return sosfilt(cheby1(8, 0.5, cutoff_hz, fs=sample_rate, output="sos"), wave).astype(np.float32)
+    return np.asarray(sosfilt(cheby1(8, 0.5, cutoff_hz, fs=sample_rate, output="sos"), wave), np.float32)
 
 
 def _resampled(wave: np.ndarray, sample_rate: int, cutoff_hz: float, rng: np.random.Generator) -> np.ndarray:

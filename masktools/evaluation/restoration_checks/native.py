@@ -94,16 +94,16 @@ def _clip(
     return Clip(name, wave, rate * faster, kind, bandwidth_hz=reaches_hz * faster)
 
 
-def through_mp3(wave: np.ndarray, sample_rate: int, compression: float = 0.5) -> np.ndarray:
-    """Return a wave (t,) after it was coded as MP3 of constant rate, 160 kbit/s at 44.1 kHz if not said otherwise.
+def through_mp3(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Return a wave (t,) after it was coded as MP3 of constant 160 kbit/s, the most that there is below 32 kHz.
 
     Args:
         wave: full scale 1.
         sample_rate: in Hz, one that MP3 has.
-        compression: libsndfile's level, in [0, 1): 0 is 320 kbit/s.
     """
+    level = 0.5 if sample_rate >= 32_000 else 0.0  # of compression, in libsndfile's terms
     with memory.BytesIO() as file:
-        options = {"compression_level": compression, "bitrate_mode": "CONSTANT"}
+        options = {"compression_level": level, "bitrate_mode": "CONSTANT"}
         soundfile.write(file, wave.clip(-1, 1), sample_rate, format="MP3", subtype="MPEG_LAYER_III", **options)
         file.seek(0)
         coded, _ = soundfile.read(file, dtype="float32")

@@ -1,0 +1,200 @@
+"""A recording goes on after its end, or begins before its start: what is given stays, the model invents the rest."""
+
+from collections.abc import Iterator
+from math import ceil
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from masktools.conditioning import Prompts
+from masktools.errors import AudioError, ParameterError, unknown_name
+from masktools.gaps import Gap
+from masktools.pipeline import Pipeline, Progress, share_of
+from masktools.restoration.band_stereo import check_channels
+from masktools.restoration.inpaint import inpaint
+from masktools.restoration.restored import Restored
+from masktools.restoration.surroundings import Reader
+from masktools.solver import SolverConfig, derive_seed
+
+__all__ = ["SIDES", "continuation", "continue_recording"]
+
+SIDES = ("end", "start")
+MAX_SECONDS = 600.0
+_STEP_SHARE = 0.5  # of a window: what is invented at once; the rest is what is known, or was invented before
+_SPARE_S = 0.25  # invented beyond a step and left out: a fill fades to silence where a recording ends
+_HEARD_S = 31.0  # of what is known: as far as a texture is looked for
+
+
+def continue_recording(
+    pipeline: Pipeline,
+    samples: np.ndarray,
+    sample_rate: int,
+    seconds: float,
+    *,
+    side: str = "end",
+    fade_s: float = 0.5,
+    seed: int = 0,
+    solver: SolverConfig = SolverConfig(),
+    prompt: Prompts | None = None,
+    channels: str = "linked",
+    texture: str = "model",
+    progress: Progress | None = None,
+) -> Restored:
+    """Return a recording with some seconds more; the samples that were given are there unchanged.
+
+    The new audio is made window by window, half a window at a time, each knowing what was made before. It is as loud
+    as the recording where the two meet, joined to it by linear prediction inside the new part, and fades at its other
+    end.
+
+    Args:
+        pipeline: the model.
+        samples: (channels, t), full scale 1, of any rate and length.
+        sample_rate: in Hz.
+        seconds: how much is added, up to 600.
+        side: ``end`` or ``start``: where it is added.
+        fade_s: how long the new audio takes to fade at its outer end; half of it at most.
+        seed: the same seed gives the same result.
+        solver: settings of the decoding.
+        prompt: what to hear; without one the recording alone decides.
+        channels: as ``inpaint`` takes them.
+        texture: what the new audio is made of in detail, one of ``TEXTURES``.
+        progress: called with (steps done, steps in all).
+
+    Raises:
+        ParameterError: a length or a fade out of its range, several prompts, or an unknown name.
+        AudioError: samples near the join that are not finite.
+    """
+    piece, report = continuation(
+        pipeline,
+        lambda start, stop: samples[:, start:stop],
+        samples.shape[1],
+        sample_rate,
+        seconds,
+        side=side,
+        fade_s=fade_s,
+        seed=seed,
+        solver=solver,
+        prompt=prompt,
+        channels=channels,
+        texture=texture,
+        progress=progress,
+    )
+    parts = [samples, piece.astype(samples.dtype)]
+    return Restored(np.concatenate(parts if side == "end" else parts[::-1], axis=1), sample_rate, report)
+
+
+def continuation(
+    pipeline: Pipeline,
+    reader: Reader,
+    n_samples: int,
+    sample_rate: int,
+    seconds: float,
+    *,
+    side: str = "end",
+    fade_s: float = 0.5,
+    seed: int = 0,
+    solver: SolverConfig = SolverConfig(),
+    prompt: Prompts | None = None,
+    channels: str = "linked",
+    texture: str = "model",
+    progress: Progress | None = None,
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return the new audio alone, (channels, n), and the report: for files of any length.
+
+    Of the recording only the half minute beside the join is read.
+
+    Args:
+        pipeline: the model.
+        reader: gives the samples [start, stop) of the recording, (channels, stop - start).
+        n_samples: of the recording.
+        sample_rate: in Hz.
+        seconds: how much is made.
+        side: ``end`` or ``start``.
+        fade_s: of the outer end.
+        seed: the same seed gives the same result.
+        solver: settings of the decoding.
+        prompt: what to hear.
+        channels: as ``inpaint`` takes them.
+        texture: one of ``TEXTURES``.
+        progress: called with (steps done, steps in all).
+
+    Raises:
+        ParameterError: as ``continue_recording``.
+        AudioError: as ``continue_recording``.
+    """
+    started = perf_counter()
+    if side not in SIDES:
+        raise unknown_name("side", side, SIDES)
+    if not 0 < seconds <= MAX_SECONDS:
+        raise ParameterError(f"seconds must lie in (0, {MAX_SECONDS:g}], got {seconds:g}")
+    if not 0 <= fade_s <= MAX_SECONDS:
+        raise ParameterError(f"fade_s must lie in [0, {MAX_SECONDS:g}] s, got {fade_s:g} s")
+    n_new, at_end = max(1, round(seconds * sample_rate)), side == "end"
+    n_heard = min(n_samples, ceil(_HEARD_S * sample_rate))
+    heard = np.asarray(reader(n_samples - n_heard, n_samples) if at_end else reader(0, n_heard))
+    check_channels(channels, len(heard))
+    if not np.isfinite(heard).all():
+        raise AudioError(f"the {n_heard / sample_rate:.4g} s beside the join must be finite, got NaN or infinity")
+    steps = list(_steps(n_new, round(pipeline.window_samples * _STEP_SHARE * sample_rate / pipeline.sample_rate)))
+    made, n_forwards = np.zeros((len(heard), 0), heard.dtype), 0
+    spare = ceil(_SPARE_S * sample_rate)
+    for number, length in enumerate(steps):
+        known = np.concatenate([heard, made] if at_end else [made, heard], axis=1)
+        known = known[:, -n_heard:] if at_end else known[:, :n_heard]
+        blank = np.zeros((len(heard), length + spare), heard.dtype)
+        gap_s = (length + spare) / sample_rate
+        known_s = known.shape[1] / sample_rate
+        gap = Gap(known_s, known_s + gap_s) if at_end else Gap(0.0, gap_s)
+        filled = inpaint(
+            pipeline,
+            np.concatenate([known, blank] if at_end else [blank, known], axis=1),
+            sample_rate,
+            [gap],
+            seed=seed if number == 0 else derive_seed(seed, number),
+            solver=solver,
+            prompt=prompt,
+            channels=channels,
+            texture=texture,
+            progress=share_of(progress, number, len(steps)),
+        )
+        n_forwards += filled.report["n_forwards"]
+        new = filled.samples
+        if at_end:
+            made = np.concatenate([made, new[:, known.shape[1] : known.shape[1] + length]], axis=1)
+        else:
+            made = np.concatenate([new[:, spare : spare + length], made], axis=1)
+    _fade(made, min(round(fade_s * sample_rate), n_new // 2), at_end)
+    report = {
+        "job": "continue",
+        "model": pipeline.name,
+        "seed": seed,
+        "side": side,
+        "seconds": n_new / sample_rate,
+        "fade_s": fade_s,
+        "prompted": prompt is not None,
+        "channels": channels,
+        "texture": texture,
+        "n_steps": solver.n_steps,
+        "n_windows": len(steps),
+        "n_forwards": n_forwards,
+        "samples_added": n_new * len(heard),
+        "samples_changed": 0,
+        "timings": {"total_s": round(perf_counter() - started, 3)},
+    }
+    return made, report
+
+
+def _steps(n: int, longest: int) -> Iterator[int]:
+    """Yield lengths that add up to n, none longer than one may be, all about equal."""
+    n_steps = ceil(n / longest)
+    for number in range(n_steps):
+        yield (number + 1) * n // n_steps - number * n // n_steps
+
+
+def _fade(samples: np.ndarray, n: int, at_end: bool) -> None:
+    """Let samples (channels, t) fade over n at their outer end."""
+    if n:
+        rise = np.sin(0.5 * np.pi * (np.arange(n) + 0.5) / n) ** 2
+        part = samples[:, -n:] if at_end else samples[:, :n]
+        part *= rise[::-1] if at_end else rise

@@ -1,0 +1,186 @@
+"""Every method and every way of treating channels keeps what is known, and looks at nothing else."""
+
+import numpy as np
+import pytest
+
+from masktools.classical import GAP_FILLS
+from masktools.errors import AudioError, ParameterError
+from masktools.gaps import Gap
+from masktools.metrics import band_level_db, level_db
+from masktools.restoration import inpaint, inpaint_candidates
+from masktools.restoration.gap_settings import METHODS
+from masktools.solver import SolverConfig
+from tests.tiny import SAMPLE_RATE, noise, tone
+
+FEW = SolverConfig(n_steps=2)
+GAPS = [(0.5, 0.51), (0.8, 0.87), (1.2, 1.4)]
+
+
+def where(gaps, shape, rate=SAMPLE_RATE):
+    mask = np.zeros(shape, bool)
+    for gap in gaps:
+        start_s, end_s, channels = (*gap, None)[:3]
+        rows = slice(None) if channels is None else list(channels)
+        mask[rows, round(start_s * rate) : round(end_s * rate)] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("method", "channels"),
+    [
+        *((method, "linked") for method in METHODS),
+        *((method, channels) for method in ("auto", "copy") for channels in ("independent", "mid_side")),
+    ],
+)
+def test_known_samples_stay_and_gaps_may_hold_anything(pipeline, method, channels):
+    samples = noise(1.8, n_channels=2)
+    mask = where(GAPS, samples.shape)
+    spoilt = np.where(mask, np.float32(np.nan), samples)
+    restored = inpaint(pipeline, spoilt, SAMPLE_RATE, GAPS, method=method, channels=channels, solver=FEW)
+    np.testing.assert_array_equal(restored.samples[~mask], samples[~mask])
+    assert np.isfinite(restored.samples).all()
+    again = inpaint(pipeline, samples, SAMPLE_RATE, GAPS, method=method, channels=channels, solver=FEW)
+    np.testing.assert_array_equal(restored.samples, again.samples)
+    assert restored.report["method"] == method
+    assert restored.report["samples_changed"] == mask.sum()
+
+
+def test_by_length_there_are_three_ways(pipeline):
+    gaps = inpaint(pipeline, noise(1.8), SAMPLE_RATE, GAPS, method="auto", solver=FEW).report["gaps"]
+    assert gaps[0]["method"] == "janssen"
+    assert gaps[1]["method"] in ("burg+model", "burg+spectral_noise")
+    assert gaps[2]["method"] == "model"
+    for gap in gaps:
+        assert {"start_s", "end_s", "channels", "method", "level_db", "seam_db", "lag_s", "seed"} <= set(gap)
+        assert gap["level_db"] < 12
+        assert gap["seam_db"] < 12
+        assert abs(gap["lag_s"]) <= 0.0025
+
+
+@pytest.mark.parametrize("method", sorted(GAP_FILLS))
+def test_classical_methods_need_no_model_and_do_what_they_do_elsewhere(method):
+    samples = noise(1.8, n_channels=2)
+    restored = inpaint(None, samples, SAMPLE_RATE, GAPS, method=method, seed=3)
+    np.testing.assert_array_equal(restored.samples, GAP_FILLS[method](samples, SAMPLE_RATE, GAPS, 3))
+    assert restored.report["model"] is None
+
+
+def test_short_gaps_need_no_model_either():
+    assert inpaint(None, noise(1), SAMPLE_RATE, [(0.5, 0.55)], method="auto").report["gaps"][0]["method"] == "janssen"
+    with pytest.raises(ParameterError, match=r"a gap of 0\.1\d* s at 0\.5 s needs a model by method 'auto', got none"):
+        inpaint(None, noise(1), SAMPLE_RATE, [(0.5, 0.6)], method="auto")
+
+
+@pytest.mark.parametrize("method", ["auto", "model", "copy", "spectral_noise"])
+def test_a_channel_without_the_gap_is_not_touched_and_what_it_hides_is_not_heard(pipeline, method):
+    samples = noise(4, n_channels=2)
+    gaps = [Gap(1.0, 1.3, (0,)), Gap(1.1, 1.5, (1,)), Gap(2.5, 2.6, (0,)), Gap(2.5, 2.6, (1,)), Gap(2.9, 2.95, (1,))]
+    mask = where(gaps, samples.shape)
+    restored = inpaint(pipeline, samples, SAMPLE_RATE, gaps, method=method, solver=FEW)
+    np.testing.assert_array_equal(restored.samples[~mask], samples[~mask])
+    assert [gap["channels"] for gap in restored.report["gaps"]] == [[0], [1], [0, 1], [1]]
+    spoilt = inpaint(pipeline, np.where(mask, 9.0, samples), SAMPLE_RATE, gaps, method=method, solver=FEW)
+    np.testing.assert_array_equal(restored.samples, spoilt.samples)
+    for gap in gaps:
+        (channel,) = gap.channels
+        inside = slice(round(gap.start_s * SAMPLE_RATE), round(gap.end_s * SAMPLE_RATE))
+        assert np.std(restored.samples[channel, inside]) > 1e-3
+
+
+@pytest.mark.parametrize("method", ["auto", "spectral_noise"])
+def test_what_has_no_side_gets_none(pipeline, method):
+    samples = np.repeat(noise(2), 2, axis=0)
+    restored = inpaint(pipeline, samples, SAMPLE_RATE, [(1, 1.3)], method=method, channels="mid_side", solver=FEW)
+    np.testing.assert_array_equal(*restored.samples)
+    linked = inpaint(pipeline, samples, SAMPLE_RATE, [(1, 1.3)], method=method, solver=FEW)
+    np.testing.assert_allclose(restored.samples, linked.samples, atol=1e-5)
+
+
+def test_linked_channels_keep_in_step(pipeline):
+    samples = noise(3, n_channels=2)
+    lags = {gap["lag_s"] for gap in inpaint(pipeline, samples, SAMPLE_RATE, [(1, 1.5)], solver=FEW).report["gaps"]}
+    assert len(lags) == 1
+
+
+@pytest.mark.parametrize(("texture", "method"), [("model", "model"), ("blend", "model"), ("model", "auto")])
+def test_above_the_model_s_band_a_fill_is_not_dull(pipeline, texture, method):
+    rate, gap = 44_100, (1.0, 1.6)
+    restored = inpaint(pipeline, noise(3, rate), rate, [gap], texture=texture, method=method, solver=FEW).samples
+    inside, outside = (band_level_db(restored, rate, (13_000, 20_000), span) for span in ((1.1, 1.5), (2.0, 2.9)))
+    assert inside == pytest.approx(outside, abs=6 if texture == "blend" else 3)
+    dark = tone(440, 3, rate)
+    restored = inpaint(pipeline, dark, rate, [gap], texture=texture, method=method, solver=FEW).samples
+    assert band_level_db(restored, rate, (13_000, 20_000), gap) < -60
+
+
+@pytest.mark.parametrize("method", ["auto", "model", "spectral_noise", "copy"])
+@pytest.mark.parametrize("gap", [(0.0, 0.1), (1.7, 2.0)])
+def test_at_the_ends_of_a_recording_a_fill_fades(pipeline, method, gap):
+    restored = inpaint(pipeline, noise(2), SAMPLE_RATE, [gap], method=method, solver=FEW).samples[0]
+    start, stop = (round(edge * SAMPLE_RATE) for edge in gap)
+    fill = restored[start:stop] if start == 0 else restored[start:stop][::-1]
+    assert np.abs(fill[:5]).max() < 0.02
+    assert level_db(fill[800:1800], SAMPLE_RATE) > -60
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "linear"])
+def test_a_gap_between_silences_stays_silent(pipeline, method):
+    samples = noise(3)
+    samples[:, 10_000:60_000] = 0
+    restored = inpaint(pipeline, samples, SAMPLE_RATE, [(1.0, 1.03), (1.5, 1.9)], method=method, solver=FEW)
+    assert not restored.samples[:, 10_000:60_000].any()
+
+
+def test_the_level_is_matched_as_far_as_it_may_be(pipeline):
+    samples = noise(3, level=0.3)
+    free, held = (
+        inpaint(pipeline, samples, SAMPLE_RATE, [(1, 1.5)], match_level_db=limit, solver=FEW) for limit in (40, 0)
+    )
+    assert held.report["gaps"][0]["gains_db"] == [[0.0, 0.0]]
+    assert abs(level_db(free.samples, SAMPLE_RATE, (1, 1.5)) - level_db(samples, SAMPLE_RATE)) < 4
+
+
+def test_no_fill_goes_beyond_full_scale(pipeline):
+    samples = np.sign(noise(3)) * np.float32(0.9)
+    restored = inpaint(pipeline, samples, SAMPLE_RATE, [(1, 1.5), (2, 2.1)], method="auto", solver=FEW)
+    assert np.abs(restored.samples).max() <= 1.0
+
+
+def test_known_samples_that_are_not_finite_are_named(pipeline):
+    samples = noise(3)
+    samples[0, 21_000] = np.inf
+    for method in ("model", "burg"):
+        with pytest.raises(
+            AudioError, match=r"finite outside the gaps, but at 0\.9524 s \(sample 21000\).*part of a gap"
+        ):
+            inpaint(pipeline, samples, SAMPLE_RATE, [(1, 1.5)], method=method, solver=FEW)
+    samples[0, 21_000] = 0
+    samples[0, 23_000] = np.nan
+    with pytest.raises(AudioError, match="samples must be finite where leak_free is False"):
+        inpaint(pipeline, samples, SAMPLE_RATE, [(1, 1.5)], leak_free=False, solver=FEW)
+
+
+class TestCandidates:
+    def test_the_one_that_fits_best_comes_first(self, pipeline):
+        made = inpaint_candidates(pipeline, noise(1.8), SAMPLE_RATE, GAPS, n_candidates=3, method="auto", solver=FEW)
+        assert len(made) == 3
+        for rank, one in enumerate(made):
+            gap = one.report["gaps"][-1]
+            fits = [candidate["fit_db"] for candidate in gap["candidates"]]
+            assert fits == sorted(fits)
+            assert gap["seed"] == gap["candidates"][rank]["seed"]
+            assert gap["rank"] == rank
+        assert len({candidate["seed"] for candidate in gap["candidates"]}) == 3
+        best = inpaint(pipeline, noise(1.8), SAMPLE_RATE, GAPS, n_candidates=3, method="auto", solver=FEW)
+        np.testing.assert_array_equal(best.samples, made[0].samples)
+        assert not np.array_equal(made[0].samples, made[1].samples)
+
+    def test_the_first_seed_is_that_of_a_single_fill(self, pipeline):
+        single = inpaint(pipeline, noise(3), SAMPLE_RATE, [(1, 1.4)], solver=FEW).report["gaps"][0]["seed"]
+        several = inpaint(pipeline, noise(3), SAMPLE_RATE, [(1, 1.4)], solver=FEW, n_candidates=4).report["gaps"][0]
+        assert single in [candidate["seed"] for candidate in several["candidates"]]
+        assert several["seed"] == several["candidates"][0]["seed"]
+
+    def test_classical_fills_are_the_same_in_every_rank(self):
+        made = inpaint_candidates(None, noise(1), SAMPLE_RATE, [(0.5, 0.52)], n_candidates=2, method="janssen")
+        np.testing.assert_array_equal(made[0].samples, made[1].samples)

@@ -1,0 +1,110 @@
+"""What is to be done is known before anything is read: which gaps, in which channels, by which method and when."""
+
+import pytest
+
+from masktools.errors import ParameterError
+from masktools.gaps import Gap
+from masktools.grid import TokenGrid
+from masktools.restoration.gap_settings import METHODS, GapSettings
+from masktools.restoration.gap_tasks import GapTask, needs_model, plan_gaps
+from masktools.segments import Window
+from tests.tiny import MEL
+
+RATE = 1000
+GRID = TokenGrid.from_mel(MEL)
+
+
+def plan(gaps, seconds=60, n_channels=2, **settings):
+    return plan_gaps(gaps, seconds * RATE, n_channels, RATE, GapSettings(**settings))
+
+
+def said(plan):
+    return [(task.span.start, task.span.stop, task.channels) for task in plan.tasks]
+
+
+def test_channels_that_share_a_gap_are_filled_together_unless_independent():
+    gaps = [Gap(5, 6, (1,)), Gap(1, 2), Gap(4, 6, (0,)), Gap(8, 9, (0,)), Gap(8, 9, (1,))]
+    together = [(1000, 2000, (0, 1)), (4000, 6000, (0,)), (5000, 6000, (1,)), (8000, 9000, (0, 1))]
+    assert said(plan(gaps)) == together
+    assert said(plan(gaps, channels="mid_side")) == together
+    assert [task.mid_side for task in plan(gaps, channels="mid_side").tasks] == [True, False, False, True]
+    apart = [(1000, 2000, (0,)), (1000, 2000, (1,)), *together[1:3], (8000, 9000, (0,)), (8000, 9000, (1,))]
+    assert said(plan(gaps, channels="independent")) == apart
+    assert plan(gaps).n_samples_changed == plan(gaps, channels="independent").n_samples_changed == 7000
+
+
+def test_gaps_that_touch_in_a_channel_are_one():
+    assert said(plan([(1, 2), (2, 3, (1,))])) == [(1000, 2000, (0,)), (1000, 3000, (1,))]
+
+
+@pytest.mark.parametrize(
+    ("length_s", "settings", "method"),
+    [
+        (0.01, {}, "janssen"),
+        (0.06, {}, "janssen"),
+        (0.07, {}, "blend"),
+        (0.186, {}, "blend"),
+        (0.2, {}, "model"),
+        (4.0, {}, "model"),
+        (0.08, {"classical_below_s": 0.1}, "janssen"),
+        (0.15, {"classical_below_s": 0.2}, "burg"),  # Janssen's method has nothing to hold on to
+        (0.01, {"classical_below_s": 0.0}, "blend"),
+        (9.0, {"max_gap_s": 10.0}, "model"),
+        (0.01, {"method": "model"}, "model"),
+        (9.0, {"method": "model"}, "model"),
+        (9.0, {"method": "copy"}, "copy"),
+        (0.5, {"method": "janssen"}, "burg"),
+    ],
+)
+def test_the_length_of_a_gap_decides_what_fills_it(length_s, settings, method):
+    settings = {"method": "auto"} | settings
+    (task,) = plan([(1.0, 1.0 + length_s)], **settings).tasks
+    assert task.method == method
+    options = {name: value for name, value in settings.items() if name != "max_gap_s"}
+    assert needs_model([(1.0, 1.0 + length_s)], **options) == (method in ("model", "blend"))
+
+
+def test_gaps_that_become_one_are_filled_as_one():
+    gaps = [(1.0, 1.04), (1.04, 1.09)]
+    assert plan(gaps, method="auto").tasks[0].method == "blend"
+    assert needs_model(gaps, "auto")
+    assert not needs_model([(1.0, 1.04), (2.0, 2.05)], "auto")
+
+
+def test_work_is_in_order_of_time_and_near_gaps_share_a_window():
+    gaps = [Gap(1, 1.01), Gap(10, 11), Gap(12, 13, (0,)), Gap(12.5, 13, (1,)), Gap(11.5, 11.6), Gap(50, 51)]
+    made = plan(gaps, method="auto")
+    work = list(made.work(60 * RATE, RATE, GRID, 53))
+    kinds = ["task" if isinstance(one, GapTask) else [task.span.start for task in one.tasks] for one in work]
+    assert kinds == ["task", [10_000, 11_500], [12_000], [12_500], [50_000]]
+    assert [one.number for one in work[1:]] == [0, 1, 2, 3]
+    assert made.hidden[0] == (
+        Window(1000, 1010), Window(10_000, 11_000), Window(11_500, 11_600), Window(12_000, 13_000),
+        Window(50_000, 51_000),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "magic"}, "unknown method 'magic': choose from auto, model, zero, linear, burg, janssen, copy"),
+        ({"texture": "silk"}, "unknown texture 'silk'"),
+        ({"n_candidates": 0}, r"n_candidates must lie in \[1, 64\], got 0"),
+        ({"match_level_db": -1.0}, r"match_level_db must lie in \[0, 60\] dB, got -1 dB"),
+        ({"classical_below_s": -0.1}, "classical_below_s must not be negative, got -0.1 s"),
+        ({"max_gap_s": float("nan")}, "max_gap_s must not be negative, got nan s"),
+        ({"channels": "each"}, "unknown channels 'each': choose from linked, independent, mid_side"),
+        ({"channels": "mid_side", "n_channels": 3}, "channels 'mid_side' is for recordings of 2 channels, got 3"),
+        ({"method": "auto", "gaps": [(1, 6)]}, r"gaps must be at most 4 s long, got one of .*max_gap_s \(--max-gap\)"),
+        ({"gaps": [(1, 2, (2,))]}, "channels that the recording has, 0 to 1"),
+        ({"gaps": [(0, 60, (1,))]}, "the whole of channel 1 of a recording of 60 s"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_read(settings, message):
+    with pytest.raises(ParameterError, match=message):
+        plan(settings.pop("gaps", [(1, 2)]), n_channels=settings.pop("n_channels", 2), **settings)
+
+
+def test_the_methods_are_the_classical_ones_and_two_more():
+    assert METHODS[:2] == ("auto", "model")
+    assert {"janssen", "burg", "copy", "spectral_noise"} < set(METHODS)
