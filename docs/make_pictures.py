@@ -8,7 +8,7 @@ from masktools.demo.picture import Panel, draw
 from masktools.demo.recordings import RECORDINGS, low_passed, with_gaps
 
 FOLDER = Path(__file__).parent / "pictures"
-SEED, DOTS_PER_INCH = 0, 130
+SEED = 0
 
 
 def main(model_name: str = "mini") -> None:
@@ -23,13 +23,13 @@ def main(model_name: str = "mini") -> None:
     filled = model.inpaint(damaged.T, rate, gaps=music.gaps, seed=SEED).samples.T
     versions = {"Original": original, "0.4 s and 1 s lost": damaged, "Filled by masktools": filled}
     panels = [Panel(title, samples, rate, gaps=music.gaps) for title, samples in versions.items()]
-    (FOLDER / "inpaint.png").write_bytes(draw(panels, DOTS_PER_INCH))
+    (FOLDER / "inpaint.png").write_bytes(draw(panels))
 
     dull = low_passed(original, rate, music.cutoff_hz)
     extended = model.bwe(dull.T, rate, cutoff_hz=music.cutoff_hz, seed=SEED).samples.T
     versions = {"Original": original, "Low-passed at 5.5 kHz": dull, "Extended by masktools": extended}
     panels = [Panel(title, samples, rate, cutoff_hz=music.cutoff_hz) for title, samples in versions.items()]
-    (FOLDER / "bwe.png").write_bytes(draw(panels, DOTS_PER_INCH))
+    (FOLDER / "bwe.png").write_bytes(draw(panels))
 
 
 if __name__ == "__main__":

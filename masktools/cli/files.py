@@ -19,6 +19,7 @@ __all__ = [
     "check_outputs",
     "read_arrays",
     "replacing",
+    "warn_clipped",
     "write_arrays",
     "write_audio",
     "write_report",
@@ -69,7 +70,11 @@ def write_audio(output: Path, samples: "np.ndarray", sample_rate: int, subtype: 
     """Write a recording of shape (t,) or (t, channels), and warn of samples beyond full scale."""
     from masktools import io
 
-    n_clipped = io.write(output, samples.T if samples.ndim == 2 else samples[None], sample_rate, subtype)
+    warn_clipped(output, io.write(output, samples.T if samples.ndim == 2 else samples[None], sample_rate, subtype))
+
+
+def warn_clipped(output: Path, n_clipped: int) -> None:
+    """Warn of samples beyond full scale, where there were any."""
     if n_clipped:
         sys.stderr.write(f"masktools: warning: {n_clipped} samples of {output} lay beyond full scale\n")
 

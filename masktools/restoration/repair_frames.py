@@ -66,7 +66,7 @@ class Frames:
         """Return the samples in the middle of frames [first, last); the second frame's is where the region starts."""
         return self.start + self.hop * (np.arange(first, last) - (OVERLAP // 2 - 1))
 
-    def time_s(self, centre: int) -> float:
+    def time_s(self, centre: int | np.integer) -> float:
         """Return when in the recording a sample is."""
         return (self.origin + centre) / self.sample_rate
 

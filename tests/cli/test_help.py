@@ -20,6 +20,9 @@ usage: masktools COMMAND ...
   restore   find damage, fill gaps and extend the bandwidth
   inpaint   fill gaps in recordings
   bwe       add what is missing above a cutoff frequency
+  repair    replace regions of time and frequency
+  extend    continue a recording
+  loop      make a recording that can be played round and round
   compare   compare two versions of a recording
   generate  make audio from a text
   embed     vectors that describe recordings
