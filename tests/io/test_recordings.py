@@ -1,7 +1,6 @@
 """Recordings read piece by piece are those that are read whole."""
 
 import sys
-import tempfile
 
 import numpy as np
 import pytest
