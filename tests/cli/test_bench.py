@@ -21,11 +21,11 @@ def test_checks_are_printed_and_written(command, folder, tmp_path):
     words = ("bench", "restoration", folder, "--split", "all", "--check", "cutoffs,damage", "-n", "1")
     code, told, _ = command(*words, "--json", tmp_path / "b.json", "--markdown", tmp_path / "b.md")
     assert code == 0
-    assert all(rule in told for rule in ("nvsr", "audiosr", "clearvoice", "a2sb"))
+    assert all(rule in told for rule in ("NVSR", "AudioSR", "ClearVoice", "A2SB"))
     stored = json.loads((tmp_path / "b.json").read_text())
     assert list(stored) == ["cutoffs", "damage"]
     assert stored["damage"]["figures"]
-    assert (tmp_path / "b.md").read_text().startswith("## ")
+    assert "|---|" in (tmp_path / "b.md").read_text()
 
 
 def test_every_check_is_offered():
