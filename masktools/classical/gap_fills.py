@@ -12,6 +12,7 @@ import numpy as np
 from scipy.signal import correlate
 
 from masktools.classical import janssen
+from masktools.classical.fades import fade_in
 from masktools.classical.linear_prediction import LONG_CONTEXT_S, bridge, extrapolate
 from masktools.classical.noise import SPECTRUM_S, noise_between
 from masktools.classical.spans import Damaged, Span
@@ -145,11 +146,11 @@ def _spectral_noise(damaged: Damaged, span: Span, rng: np.random.Generator) -> n
     before, after = damaged.shoulders(span, SPECTRUM_S)
     fill = noise_between(before, after, span.length, damaged.sample_rate, rng)
     seam = _seam_length(damaged, span)
-    turn = 0.5 * np.pi * (np.arange(seam) + 0.5) / max(1, seam)
+    rise = fade_in(seam)
     for channel, one_before, one_after in zip(fill, before, after, strict=True):
         start, end = channel[:seam], channel[span.length - seam :]
-        start[:] = np.sin(turn) * start + np.cos(turn) * extrapolate(one_before, seam)
-        end[:] = np.cos(turn) * end + np.sin(turn) * extrapolate(one_after[::-1], seam)[::-1]
+        start[:] = rise * start + rise[::-1] * extrapolate(one_before, seam)
+        end[:] = rise[::-1] * end + rise * extrapolate(one_after[::-1], seam)[::-1]
     return fill
 
 

@@ -1,43 +1,48 @@
-"""Continue a recording beyond its end, or before its beginning; what was given stays as it is."""
+"""Let a recording go on after its end, or begin before its start; what is given stays as it is, sample for sample."""
 
 import argparse
-from pathlib import Path
+import sys
+from typing import TYPE_CHECKING
 
-from masktools.cli import files, options
+from masktools.cli import options, repair
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from masktools.io import Recording
 
 __all__ = ["HELP", "add_arguments", "run"]
 
-HELP = "continue a recording"
+HELP = "let a recording go on"
+_BLOCK = 1 << 16  # samples a channel
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("input", type=Path, metavar="IN", help="the recording")
-    options.add_output(parser, "the longer recording; its ending names the format")
-    parser.add_argument(
-        "--seconds", type=options.number(0.0, "s", above=True), required=True, metavar="S", help="how much is added"
+    repair.add_common(parser, texture="recording")
+    group = parser.add_argument_group("extension")
+    group.add_argument(
+        "--seconds", required=True, type=options.number(0.0, "s", above=True), metavar="S", help="how much is added"
     )
-    parser.add_argument(
-        "--side", default="end", choices=("end", "start"), metavar="WHERE", help="end or start: where it is added"
+    group.add_argument("--side", default="end", choices=("end", "start"), metavar="WHERE", help="end or start")
+    group.add_argument(
+        "--fade",
+        type=options.duration,
+        default=0.5,
+        metavar="TIME",
+        help="that the new audio takes to fade at its outer end; 0.5s if left out",
     )
-    parser.add_argument(
-        "--fade", type=options.duration, default=0.5, metavar="TIME", help="of the outer end; 0.5s if left out"
-    )
-    options.add_report(parser)
-    options.add_channels(parser)
-    options.add_texture(parser)
-    options.add_decoding(parser)
-    options.add_model(parser)
-    parser.set_defaults(texture="model")  # nothing on the other side to take a texture from
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read, continue, write."""
-    files.check_audio_outputs([args.output], args.report, [args.input])
+    """Read, go on, write."""
     from masktools import io
+    from masktools.cli import files
     from masktools.restoration.continuation import continuation
+    from masktools.runtime import threads
 
-    with io.open_recording(args.input) as recording:
+    files.check_audio_outputs([args.output], args.report, [args.input])
+    with io.open_recording(args.input) as recording, threads(args.threads):
         model = options.load_model(args)
         added, report = continuation(
             model.pipeline,
@@ -47,26 +52,39 @@ def run(args: argparse.Namespace) -> int:
             args.seconds,
             side=args.side,
             fade_s=args.fade,
-            seed=args.seed,
-            solver=model.solver("inpaint", **options.solver_settings(args)),
-            prompt=args.prompt,
-            channels=args.channels,
-            texture=args.texture,
-            progress=options.progress(),
+            solver=repair.solver(args, model),
+            **repair.common(args),
         )
-        coding = io.coding_for(args.output, recording.subtype)
-        size = (recording.sample_rate, recording.n_channels)
-        n_samples = recording.n_samples + added.shape[1]
-        with io.open_writer(
-            args.output, *size, subtype=coding.subtype, like=recording.path, n_samples=n_samples
-        ) as writer:
-            if args.side == "start":
-                writer.write(added)
-            for _, block in recording.blocks():
-                writer.write(block)
-            if args.side == "end":
-                writer.write(added)
-    files.warn_clipped(args.output, writer.n_clipped)
+        n_clipped = _write(args, recording, added)
+    warnings = [f"{n_clipped} samples lay beyond full scale and were clipped"] if n_clipped else []
+    for warning in warnings:
+        sys.stderr.write(f"masktools: warning: {args.input}: {warning}\n")
+    report |= {"input": str(args.input), "output": str(args.output), "warnings": warnings}
     files.write_report(args.report, report)
-    print(f"{args.output}: {added.shape[1] / recording.sample_rate:.3f} s added at the {args.side}")
+    print(f"{args.output}: {report['seconds']:.3f} s added at the {args.side}")
     return 0
+
+
+def _write(args: argparse.Namespace, recording: "Recording", added: "np.ndarray") -> int:
+    """Write the recording and what was added to it, and return how many samples were clipped."""
+    from masktools import io
+
+    subtype = options.subtype(args) or recording.subtype
+    n_samples = recording.n_samples + added.shape[1]
+    coding = io.coding_for(args.output, subtype)
+    size = (recording.sample_rate, recording.n_channels)
+    with io.open_writer(args.output, *size, coding.subtype, like=args.input, n_samples=n_samples) as out:
+        if args.side == "start":
+            out.write(added)
+        for start in range(0, recording.n_samples, _BLOCK):
+            out.write(recording.read(start, start + _BLOCK, dtype=_dtype(recording.subtype)))
+        if args.side == "end":
+            out.write(added)
+    return out.n_clipped
+
+
+def _dtype(subtype: str) -> "type[np.floating]":
+    """Return what holds every sample of a coding exactly."""
+    import numpy as np
+
+    return np.float64 if subtype in ("PCM_32", "DOUBLE") else np.float32

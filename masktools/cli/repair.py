@@ -1,70 +1,151 @@
-"""Repair regions of time and frequency: a whistle, a cough, a band that failed; nothing outside their times changes."""
+"""Replace what lies in regions of time and frequency: a whistle, a cough, a hum, and nothing beside it.
+
+Outside the times of the regions every sample stays, and so do length, rate, channels, sample format and tags.
+"""
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from masktools.cli import files, options
+from masktools.cli import options
+from masktools.errors import ParameterError
 
-__all__ = ["HELP", "add_arguments", "run"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from masktools.io import Recording
+    from masktools.model import Model
+    from masktools.restoration import FilledGap
+    from masktools.restoration.regions import Region
+
+__all__ = ["HELP", "add_arguments", "add_common", "common", "listed", "run", "solver", "write_pieces"]
 
 HELP = "replace regions of time and frequency"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("input", type=Path, metavar="IN", help="the recording")
-    options.add_output(parser, "the repaired recording; its ending names the format")
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument(
-        "--region", metavar="S-E,HZ-HZ;...", help="times in seconds and frequencies: 1.2-1.5,3000-6000;2-2.4,500-900"
+    add_common(parser, texture="blend")
+    group = parser.add_argument_group("regions")
+    group.add_argument(
+        "--region",
+        action="append",
+        metavar="WHERE",
+        help="start-end in seconds, lowest-highest in Hz: 1.2-1.5,3000-6000; several with semicolons between them, or "
+        "each with its own --region",
     )
-    which.add_argument(
-        "--regions", type=Path, metavar="FILE", help="regions.json, or labels.txt of Audacity with frequencies"
+    group.add_argument(
+        "--regions", type=Path, metavar="FILE", help="labels.txt of Audacity with frequencies, or regions.json"
     )
-    parser.add_argument(
+    group.add_argument(
         "--method",
         default="auto",
         choices=("auto", "model", "interpolate"),
         metavar="NAME",
-        help="auto, model, or interpolate, which needs no model",
+        help="auto: the model for large regions and for prompts; model; interpolate: from the surroundings alone",
+    )
+
+
+def add_common(parser: argparse.ArgumentParser, texture: str) -> None:
+    """Add one recording, one result, and how the model is used; ``texture`` is taken if none is named."""
+    parser.add_argument("input", type=Path, metavar="IN", help="the recording")
+    options.add_output(parser, "the result; its ending chooses the format")
+    parser.add_argument(
+        "--subtype",
+        choices=options.SUBTYPES,
+        default="keep",
+        metavar="NAME",
+        help="of the samples: keep, pcm16, pcm24, float",
     )
     options.add_report(parser)
     options.add_channels(parser)
     options.add_texture(parser)
+    parser.set_defaults(texture=texture)
     options.add_decoding(parser)
     options.add_model(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read, repair, write."""
-    files.check_audio_outputs([args.output], args.report, [args.input])
+    """Read the regions, repair, write."""
     from masktools import io
-    from masktools.restoration.regions import parse_regions, read_regions
-    from masktools.restoration.repair import repair_pieces
-    from masktools.solver import SolverConfig
+    from masktools.cli import files
+    from masktools.restoration.regions import check_regions
+    from masktools.restoration.repair import needs_model, repair_pieces
+    from masktools.runtime import threads
 
-    regions = parse_regions(args.region) if args.region is not None else read_regions(args.regions)
-    with io.open_recording(args.input) as recording:
-        needed = args.method != "interpolate"
+    regions = _regions(args)
+    files.check_audio_outputs([args.output], args.report, [args.input])
+    with io.open_recording(args.input) as recording, threads(args.threads):
+        size = (recording.n_samples, recording.n_channels, recording.sample_rate)
+        check_regions(regions, size[0] / size[2], size[2], size[1])
+        needed = needs_model(regions, args.method) or (args.prompt is not None and args.method == "auto")
         model = options.load_model(args) if needed else None
         repairing = repair_pieces(
-            model.pipeline if model is not None else None,
+            None if model is None else model.pipeline,
             recording.read,
-            recording.n_samples,
-            recording.n_channels,
-            recording.sample_rate,
+            *size,
             regions,
-            seed=args.seed,
-            solver=model.solver("inpaint", **options.solver_settings(args)) if model is not None else SolverConfig(),
-            prompt=args.prompt if needed else None,
-            progress=options.progress(),
-            channels=args.channels,
-            texture=args.texture,
+            solver=solver(args, model),
             method=args.method,
+            **common(args),
         )
-        pieces = [io.Piece(one.start, one.samples, one.channels) for one in repairing]
-        n_clipped = io.restore_into(args.input, args.output, recording, pieces)
-    files.warn_clipped(args.output, n_clipped)
-    files.write_report(args.report, repairing.report())
-    print(f"{args.output}: {len(regions)} region{'s' * (len(regions) > 1)} repaired")
+        warnings = write_pieces(args, recording, repairing)
+    report = {**repairing.report(), "input": str(args.input), "output": str(args.output), "warnings": warnings}
+    files.write_report(args.report, report)
+    print(f"{args.output}: {listed(report['regions'])}")
     return 0
+
+
+def _regions(args: argparse.Namespace) -> "list[Region]":
+    from masktools.restoration.regions import parse_regions, read_regions
+
+    if (args.region is None) == (args.regions is None):
+        given = "both" if args.region else "neither"
+        raise ParameterError(f"the regions must be named by --region or by --regions FILE, got {given}")
+    return read_regions(args.regions) if args.regions is not None else parse_regions(";".join(args.region))
+
+
+def common(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that all jobs of one recording take."""
+    return {
+        "seed": args.seed,
+        "prompt": args.prompt,
+        "channels": args.channels,
+        "texture": args.texture,
+        "progress": options.progress(),
+    }
+
+
+def solver(args: argparse.Namespace, model: "Model | None") -> Any:
+    """Return the settings of the decoding that were asked for, or are the model's own."""
+    from masktools.solver import SolverConfig
+
+    return SolverConfig() if model is None else model.solver("inpaint", **options.solver_settings(args))
+
+
+def write_pieces(args: argparse.Namespace, recording: "Recording", pieces: "Iterable[FilledGap]") -> list[str]:
+    """Write the recording with some stretches replaced, and return what there is to warn of."""
+    import sys
+
+    from masktools import io
+
+    replaced = (io.Piece(piece.start, piece.samples, piece.channels) for piece in pieces)
+    n_clipped = io.restore_into(args.input, args.output, recording, replaced, subtype=options.subtype(args))
+    warnings = [f"{n_clipped} samples lay beyond full scale and were clipped"] if n_clipped else []
+    for warning in warnings:
+        sys.stderr.write(f"masktools: warning: {args.input}: {warning}\n")
+    return warnings
+
+
+def listed(regions: list[dict[str, Any]]) -> str:
+    """Return what was done to regions, in words.
+
+    >>> region = {"start_s": 1.0, "end_s": 1.5, "before_db": -20.1, "after_db": -41.6, "method": "interpolate"}
+    >>> listed([region | {"low_hz": 3000.0, "high_hz": 6000.0, "channels": [0]}])
+    '1.000-1.500 s, 3000-6000 Hz from -20.1 to -41.6 dB (interpolate)'
+    """
+    return "; ".join(
+        f"{one['start_s']:.3f}-{one['end_s']:.3f} s, {one['low_hz']:.0f}-{one['high_hz']:.0f} Hz "
+        f"from {one['before_db']:.1f} to {one['after_db']:.1f} dB ({one['method']})"
+        for one in regions
+    )

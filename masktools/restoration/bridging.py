@@ -11,6 +11,7 @@ from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
 from masktools.classical import bridge, extrapolate
+from masktools.classical.fades import fade_in
 from masktools.classical.linear_prediction import LONG_ORDER
 from masktools.classical.noise import frame_length
 
@@ -24,7 +25,9 @@ _HOPS_A_FRAME = 4
 _FAINT = 1e-20  # power
 
 
-def continued(before: np.ndarray, after: np.ndarray, length: int, sample_rate: int) -> np.ndarray:
+def continued(
+    before: np.ndarray, after: np.ndarray, length: int, sample_rate: int, max_order: int = LONG_ORDER
+) -> np.ndarray:
     """Return a gap of ``length`` samples, float64, continued from both sides; the middle of a long one is silent.
 
     Args:
@@ -32,18 +35,26 @@ def continued(before: np.ndarray, after: np.ndarray, length: int, sample_rate: i
         after: (t,) known samples that start where it ends.
         length: of the gap.
         sample_rate: in Hz.
+        max_order: of the predictors.
     """
     reach = round(REACH_S * sample_rate)
     if length <= reach:
-        return bridge(before, after, length)
-    fade = np.cos(0.5 * np.pi * (np.arange(reach) + 0.5) / reach)
+        return bridge(before, after, length, max_order)
+    fade = fade_in(reach)[::-1]
     gap = np.zeros(length)
-    gap[:reach] += fade * extrapolate(before, reach, LONG_ORDER)
-    gap[length - reach :] += (fade * extrapolate(after[::-1], reach, LONG_ORDER))[::-1]
+    gap[:reach] += fade * extrapolate(before, reach, max_order)
+    gap[length - reach :] += (fade * extrapolate(after[::-1], reach, max_order))[::-1]
     return gap
 
 
-def bridged(before: np.ndarray, after: np.ndarray, core: np.ndarray, margin: int, sample_rate: int) -> np.ndarray:
+def bridged(
+    before: np.ndarray,
+    after: np.ndarray,
+    core: np.ndarray,
+    margin: int,
+    sample_rate: int,
+    max_order: int = LONG_ORDER,
+) -> np.ndarray:
     """Return the samples of a gap, float64: its edges continued, and of the core what they lack.
 
     Args:
@@ -52,9 +63,10 @@ def bridged(before: np.ndarray, after: np.ndarray, core: np.ndarray, margin: int
         core: (n + 2 * margin) what was generated for the gap and for the margins beside it.
         margin: in samples; what is not known of it counts as silent.
         sample_rate: in Hz.
+        max_order: of the predictors.
     """
     length = len(core) - 2 * margin
-    edges = continued(before, after, length, sample_rate)
+    edges = continued(before, after, length, sample_rate, max_order)
     left, right = before[max(0, len(before) - margin) :], after[:margin]
     present = np.zeros(len(core))
     present[margin - len(left) : margin], present[margin : margin + length] = left, edges
@@ -66,7 +78,7 @@ def bridged(before: np.ndarray, after: np.ndarray, core: np.ndarray, margin: int
     lacking = np.sqrt(np.clip(1.0 - there / (wanted + _FAINT), 0.0, 1.0))
     added = stft.istft(spectrum * lacking, k1=len(core))[margin : margin + length]
     ramp = max(1, min(round(RISE_S * sample_rate), length // 4))
-    rise = np.sin(0.5 * np.pi * (np.arange(ramp) + 0.5) / ramp)
+    rise = fade_in(ramp)
     added[:ramp] *= rise
     added[length - ramp :] *= rise[::-1]
     return edges + added

@@ -38,7 +38,7 @@ def continue_recording(
     solver: SolverConfig = SolverConfig(),
     prompt: Prompts | None = None,
     channels: str = "linked",
-    texture: str = "model",
+    texture: str = "recording",
     progress: Progress | None = None,
 ) -> Restored:
     """Return a recording with some seconds more; the samples that were given are there unchanged.
@@ -97,7 +97,7 @@ def continuation(
     solver: SolverConfig = SolverConfig(),
     prompt: Prompts | None = None,
     channels: str = "linked",
-    texture: str = "model",
+    texture: str = "recording",
     progress: Progress | None = None,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Return the new audio alone, (channels, n), and the report: for files of any length.

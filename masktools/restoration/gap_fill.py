@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from masktools.classical import extrapolate
+from masktools.classical.fades import fade_in
 from masktools.classical.linear_prediction import LONG_CONTEXT_S
 from masktools.classical.noise import SPECTRUM_S, noise_between
 from masktools.errors import ParameterError
@@ -171,7 +172,7 @@ def _lag(part: Part, waves: np.ndarray, sides: list[tuple[Window, Window]]) -> i
 def faded(fill: np.ndarray, part: Part, span: Window) -> np.ndarray:
     """Return a fill (..., n) that fades to nothing where it begins or ends with the recording."""
     seam = seam_length(span.length, part.sample_rate)
-    rise = np.sin(0.5 * np.pi * (np.arange(seam) + 0.5) / seam)
+    rise = fade_in(seam)
     made = fill.copy()
     if span.start == 0:
         made[..., :seam] *= rise

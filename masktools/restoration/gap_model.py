@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from masktools.classical.linear_prediction import LONG_CONTEXT_S
+from masktools.classical.linear_prediction import CONTEXT_S, MAX_ORDER
 from masktools.classical.noise import SPECTRUM_S, noise_between
 from masktools.io import resample_to
 from masktools.pipeline import Pipeline, Progress, keep_known
@@ -51,13 +51,13 @@ def prefilled(wave: np.ndarray, hidden: Sequence[Window], sample_rate: int) -> n
     Tokens are not local: silence in a gap would be heard in those beside it, and be taken for a part of what they say.
     """
     part = wave.astype(np.float32)
-    margin, context = ceil(SPECTRUM_S * sample_rate), ceil(LONG_CONTEXT_S * sample_rate)
+    margin, context = ceil(SPECTRUM_S * sample_rate), ceil(CONTEXT_S * sample_rate)
     for span in hidden:
         left, right = shoulders(span, hidden, len(part), context)
         before, after = (part[a:b].astype(np.float64) for a, b in (left, right))
         near = before[None, -margin:], after[None, :margin]
         noise = noise_between(*near, span.length, sample_rate, np.random.default_rng(0), margin)[0]
-        part[span.start : span.stop] = bridged(before, after, noise, margin, sample_rate)
+        part[span.start : span.stop] = bridged(before, after, noise, margin, sample_rate, MAX_ORDER)
     return part
 
 

@@ -33,7 +33,7 @@ def loop(
     solver: SolverConfig = SolverConfig(),
     prompt: Prompts | None = None,
     channels: str = "linked",
-    texture: str = "blend",
+    texture: str = "recording",
     method: str = "auto",
     progress: Progress | None = None,
 ) -> Restored:
@@ -90,7 +90,7 @@ def loop_pieces(
     solver: SolverConfig = SolverConfig(),
     prompt: Prompts | None = None,
     channels: str = "linked",
-    texture: str = "blend",
+    texture: str = "recording",
     method: str = "auto",
     progress: Progress | None = None,
 ) -> tuple[list[FilledGap], dict[str, Any]]:

@@ -13,13 +13,13 @@ from masktools.pipeline import Pipeline, Progress, share_of
 from masktools.restoration.gap_fill import FilledGap
 from masktools.restoration.regions import Region
 from masktools.restoration.repair_model import model_top_hz
-from masktools.restoration.repair_plan import AUTO, MODEL, REPAIRS, RepairSettings, plan_repair
+from masktools.restoration.repair_plan import AUTO, MODEL, REPAIRS, RepairSettings, needs_model, plan_repair
 from masktools.restoration.repair_work import Repairer
 from masktools.restoration.restored import Restored
 from masktools.restoration.surroundings import Reader
 from masktools.solver import SolverConfig
 
-__all__ = ["REPAIRS", "Repairing", "repair", "repair_pieces"]
+__all__ = ["REPAIRS", "Repairing", "needs_model", "repair", "repair_pieces"]
 
 
 def repair(
@@ -59,8 +59,9 @@ def repair(
         texture: what a repair by the model is made of in detail, one of ``TEXTURES``: the vocoder, or an interpolation
             brought half the way or the whole way towards what the model says.
         method: ``model``; ``interpolate``, which goes in decibels from what is before a region to what is after it and
-            rises and falls with the bands below and above; or ``auto``: the model where a region is longer than a
-            column of tokens and higher than half an octave. What lies above the model's band is interpolated.
+            rises and falls with the bands below and above; or ``auto``: the model where there is a prompt, or where a
+            region is longer than a column of tokens and higher than five octaves. What lies above the model's band
+            is interpolated.
         progress: called with (steps done, steps in all).
 
     Raises:

@@ -13,9 +13,9 @@ from masktools.restoration.regions import Region
 __all__ = ["GUARD_BINS", "Block", "Frames", "Source", "add_difference", "is_damaged", "masked_power", "overlap_added"]
 
 FRAME_S = 0.046  # of the spectra, unless the region is shorter or narrower than that can see
-SHORTEST_FRAME_S, LONGEST_FRAME_S = 0.006, 0.372
+SHORTEST_FRAME_S, LONGEST_FRAME_S = 0.006, 0.8
 BINS_ACROSS = 8  # that a region shall be high at least
-LEAST_BINS = 4.0  # as many are changed if it is lower: no frame sees less
+LEAST_BINS = 6.0  # as many are changed if it is lower: no frame sees less
 SLOPE_BINS = 2.0  # in which the change sets in, inside the region
 GUARD_BINS = 2  # beside a region, where what is in it still shows
 RAMP_S = 0.005  # in which it sets in at the start and ends at the end

@@ -12,14 +12,25 @@ from masktools.restoration.regions import Region, check_regions
 from masktools.restoration.texture import TEXTURES
 from masktools.segments import Window
 
-__all__ = ["AUTO", "INTERPOLATE", "MODEL", "REPAIRS", "RegionTask", "RepairJob", "RepairSettings", "plan_repair"]
+__all__ = [
+    "AUTO",
+    "INTERPOLATE",
+    "MODEL",
+    "REPAIRS",
+    "RegionTask",
+    "RepairJob",
+    "RepairSettings",
+    "needs_model",
+    "plan_repair",
+]
 
 AUTO, MODEL, INTERPOLATE = "auto", "model", "interpolate"
 REPAIRS = (AUTO, MODEL, INTERPOLATE)
 """By the size of each region, by the model, or from the surroundings alone."""
 
 SHORT_S = 0.186  # up to this length a region is like what is before and after it: a column of tokens
-NARROW_OCTAVES = 0.5  # up to this height it is like what is below and above it
+HIGH_OCTAVES = 5.0  # from this height on there is little below and above it to go by
+LOWEST_HZ = 50.0  # from where octaves are counted
 LONGEST_S = 20.0  # beyond this, an invention is too much
 _ROUNDING = 1e-3  # samples; times in seconds that were computed from samples are off by less
 
@@ -54,9 +65,10 @@ class RepairSettings:
         """
         if self.method == INTERPOLATE or (top_hz is not None and region.low_hz >= top_hz):
             return INTERPOLATE
-        is_narrow = region.high_hz < region.low_hz * 2**NARROW_OCTAVES
-        is_simple = region.length_s <= SHORT_S or is_narrow or region.length_s > LONGEST_S
-        return INTERPOLATE if self.method == AUTO and is_simple else MODEL
+        if self.method == MODEL:
+            return MODEL
+        is_high = region.high_hz >= max(region.low_hz, LOWEST_HZ) * 2**HIGH_OCTAVES
+        return MODEL if is_high and SHORT_S < region.length_s <= LONGEST_S else INTERPOLATE
 
 
 @dataclass(frozen=True)
@@ -85,6 +97,16 @@ class RepairJob:
     def is_modelled(self) -> bool:
         """Whether the model is asked."""
         return any(task.method == MODEL for task in self.tasks)
+
+
+def needs_model(regions: Iterable[Region], method: str = AUTO) -> bool:
+    """Return whether some of the regions are filled by a model, so that one has to be loaded.
+
+    Raises:
+        ParameterError: an unknown method.
+    """
+    settings = RepairSettings(method=method)
+    return any(settings.method_for(region, None) == MODEL for region in regions)
 
 
 def plan_repair(

@@ -16,6 +16,7 @@ from masktools.restoration.repair_interpolation import interpolated
 from masktools.restoration.repair_levels import level_gains_db
 from masktools.restoration.repair_model import Heard, Made, hear, model_top_hz, token_mask, unknown_cells
 from masktools.restoration.repair_plan import INTERPOLATE, MODEL, RegionTask, RepairJob, RepairSettings
+from masktools.restoration.splice import SILENCE
 from masktools.restoration.surroundings import Reader
 from masktools.restoration.texture import TEXTURES, band_gains_db, shape
 from masktools.segments import Window
@@ -137,8 +138,12 @@ class Repairer:
                 part[:] = _shaped(pipeline, part, rate, made[twin], texture.share)
         for task in job.tasks:
             if task.method == MODEL:
-                gains_db = texture is None
-                source = _generated(generated, voices, frames[task], regions, model_top_hz(pipeline), gains_db)
+                made_here = generated
+                if self.condition is None:  # what lies in silence is silent, unless a text says otherwise
+                    silent = [masked_power(voice[None], frames[task]) < SILENCE**2 for voice in voices]
+                    made_here = np.where(np.array(silent)[:, None], voices, generated)
+                level = texture is None
+                source = _generated(made_here, voices, frames[task], regions, model_top_hz(pipeline), level)
                 add_difference(voices, frames[task], source)
 
     def _report(

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.signal import correlate
 
+from masktools.classical.fades import fade_in
+
 __all__ = ["SHOULDER_S", "SILENCE", "best_lag", "end_gains", "join_ends", "seam_length", "shifted"]
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -99,8 +101,8 @@ def join_ends(generated: np.ndarray, from_left: np.ndarray, from_right: np.ndarr
     """
     n, seam = len(generated), len(from_left)
     filled = generated.astype(np.float64)
-    turn = 0.5 * np.pi * (np.arange(seam) + 0.5) / seam
-    rise, fall = np.sin(turn), np.cos(turn)
+    rise = fade_in(seam)
+    fall = rise[::-1]
     filled[:seam] = filled[:seam] * rise + from_left * fall
     filled[n - seam :] = filled[n - seam :] * rise[::-1] + from_right * fall[::-1]
     return filled

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.classical import GAP_FILLS
+from masktools.classical import CONTEXT_S, GAP_FILLS, SPAN_FILLS
+from masktools.classical.spans import Damaged, Span
 from masktools.errors import ParameterError
 from masktools.metrics import band_level_db, level_db, seam_crest_db
 from tests.tiny import noise, tone
@@ -67,6 +68,25 @@ def test_known_samples_come_back_bit_for_bit_and_gaps_are_never_read(method, cas
     ruined = samples.copy()
     ruined[:, missing] = np.nan
     np.testing.assert_array_equal(GAP_FILLS[method](ruined, rate, gaps_s, seed=3), filled)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_lies_beyond_its_context_changes_nothing(method):
+    wave, start, stop = noise(70.0, 2000), 80_000, 80_100  # 2 kHz: half a minute is not much
+    whole = GAP_FILLS[method](wave, 2000, [(40.0, 40.05)], 7)[:, start:stop]
+    reach = int(np.ceil(CONTEXT_S[method] * 2000))
+    part = wave[:, max(0, start - reach) : stop + reach].copy()
+    own = Span(min(start, reach), min(start, reach) + 100)
+    part[:, own.start : own.stop] = 0
+    fill = SPAN_FILLS[method](Damaged(part, 2000, (own,)), own, np.random.default_rng((7, 0)))
+    np.testing.assert_allclose(fill, whole, atol=1e-7)
+
+
+def test_gaps_of_some_channels_are_not_taken_for_gaps_of_all():
+    wave = noise(1.0, n_channels=2)
+    assert GAP_FILLS["zero"](wave, RATE, [(0.2, 0.3, None)]).any()
+    with pytest.raises(ParameterError, match=r"one in all channels here, got one in \(1,\): fill those alone"):
+        GAP_FILLS["zero"](wave, RATE, [(0.2, 0.3, (1,))])
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from masktools.classical.noise import frame_length, mean_power, random_phases
+from masktools.classical.noise import frame_length, mean_power, noise_between, random_phases
 from masktools.metrics import band_level_db, level_db
 from tests.tiny import noise, tone
 
@@ -48,3 +48,19 @@ def test_channels_that_are_equal_stay_equal():
 @pytest.mark.parametrize(("rate", "length"), [(8000, 512), (22_050, 1024), (44_100, 2048), (96_000, 4096), (100, 64)])
 def test_frames_last_as_long_at_every_rate(rate, length):
     assert frame_length(rate, 0.046) == length
+
+
+def test_between_two_sides_it_goes_from_one_to_the_other_and_keeps_each_beyond():
+    loud, faint = noise(0.2, level=0.1), noise(0.2, level=0.001, seed=1)
+    made = noise_between(loud, faint, RATE, RATE, np.random.default_rng(0), margin=RATE // 4)
+    assert made.shape == (1, RATE + RATE // 4 * 2)
+    spans = ((0.0, 0.2), (0.7, 0.8), (1.29, 1.49))
+    levels = [level_db(made, RATE, span) - level_db(loud, RATE) for span in spans]
+    np.testing.assert_allclose(levels, [0, -20, -40], atol=1.5)
+
+
+def test_one_side_is_enough():
+    nothing, side = np.zeros((1, 0)), noise(0.2)
+    for sides in ((nothing, side), (side, nothing)):
+        made = noise_between(*sides, 5000, RATE, np.random.default_rng(0))
+        assert level_db(made, RATE) == pytest.approx(level_db(side, RATE), abs=1)

@@ -21,8 +21,8 @@ usage: masktools COMMAND ...
   inpaint   fill gaps in recordings
   bwe       add what is missing above a cutoff frequency
   repair    replace regions of time and frequency
-  extend    continue a recording
-  loop      make a recording that can be played round and round
+  extend    let a recording go on
+  loop      make the end of a recording lead into its start
   compare   compare two versions of a recording
   generate  make audio from a text
   embed     vectors that describe recordings

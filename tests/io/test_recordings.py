@@ -1,6 +1,7 @@
 """Recordings read piece by piece are those that are read whole."""
 
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -65,6 +66,46 @@ def test_a_piece_of_a_lossy_file_is_that_of_a_decoding_without_seeking(files, en
     with io.open_recording(files / f"music.{ending}") as recording:
         for start, stop in ((100_001, 100_500), (4_001, 70_000)):  # libsndfile's last bit depends on how much it reads
             np.testing.assert_allclose(recording.read(start, stop), whole[:, start:stop], atol=1e-6)
+
+
+def test_a_long_lossy_file_waits_on_the_disk_and_leaves_nothing_there(files, tmp_path, monkeypatch):
+    whole = io.read(files / "music.mp3").samples
+    monkeypatch.setattr("masktools.io.recordings._IN_MEMORY_BYTES", 1 << 10)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with io.open_recording(files / "music.mp3") as recording:
+        assert np.array_equal(recording.read(70_000, 70_100), whole[:, 70_000:70_100])
+        assert np.array_equal(recording.read(), whole)
+        assert not list(tmp_path.iterdir()), "the file has no name"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_named_with_the_way_out(files, tmp_path, monkeypatch):
+    class Full(tempfile.SpooledTemporaryFile):
+        def write(self, data):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile", Full)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    message = r"music\.mp3 cannot be decoded into .*No space left .*let TMPDIR name a folder with more room"
+    with pytest.raises(AudioError, match=message):
+        io.open_recording(files / "music.mp3")
+
+
+def test_lossless_files_are_not_decoded_before_they_are_read(files, monkeypatch):
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile", None)
+    for ending in ("wav", "flac", "aiff"):
+        with io.open_recording(files / f"music.{ending}") as recording:
+            assert recording.read(5, 6).shape == (2, 1)
+            assert recording.duration_s == pytest.approx(3)
+
+
+def test_reading_goes_to_the_end_and_not_beyond(files):
+    with io.open_recording(files / "music.wav") as recording:
+        assert recording.read(recording.n_samples - 5, recording.n_samples + 5).shape == (2, 5)
+        assert recording.read(7, 7).shape == (2, 0)
+        assert recording.read(7, 3).shape == (2, 0)
+    with pytest.raises(AudioError, match=r"music\.wav has been closed"):
+        recording.read(0, 5)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,108 @@
+"""Continuation: what was given stays, and what comes after it or before it belongs to it."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from masktools.errors import AudioError, ParameterError
+from masktools.metrics import level_db, seam_crest_db
+from masktools.restoration.continuation import continuation, continue_recording
+from masktools.solver import SolverConfig
+from tests.tiny import noise
+
+FEW = SolverConfig(n_steps=3)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.integers(1, 30_000),
+    st.sampled_from([8000, 22_050, 48_000]),
+    st.integers(1, 2),
+    st.floats(1e-4, 1.5),
+    st.sampled_from(["end", "start"]),
+    st.sampled_from(["model", "recording", "blend"]),
+)
+def test_what_was_given_comes_back_bit_by_bit(pipeline, n, rate, n_channels, seconds, side, texture):
+    samples = noise(n / rate, rate, n_channels)
+    restored = continue_recording(pipeline, samples, rate, seconds, side=side, solver=FEW, texture=texture)
+    n_new = max(1, round(seconds * rate))
+    assert restored.samples.shape == (n_channels, samples.shape[1] + n_new)
+    assert restored.samples.dtype == np.float32
+    given_part = restored.samples[:, : -n_new or None] if side == "end" else restored.samples[:, n_new:]
+    np.testing.assert_array_equal(given_part, samples)
+    assert np.isfinite(restored.samples).all()
+    assert restored.report["samples_added"] == n_new * n_channels
+
+
+@pytest.mark.parametrize("side", ["end", "start"])
+@pytest.mark.parametrize("texture", ["model", "recording"])
+def test_the_join_is_no_click_and_no_step(pipeline, side, texture):
+    samples = noise(4, 44_100, 2, level=0.05)
+    restored = continue_recording(pipeline, samples, 44_100, 2.0, side=side, solver=FEW, texture=texture)
+    join_s = 4.0 if side == "end" else 2.0
+    assert seam_crest_db(restored.samples, 44_100, join_s) < 6
+    before, after = (
+        level_db(restored.samples, 44_100, span) for span in ((join_s - 0.3, join_s), (join_s, join_s + 0.3))
+    )
+    assert before == pytest.approx(after, abs=3.0)
+
+
+@pytest.mark.parametrize(("side", "outer"), [("end", slice(-200, None)), ("start", slice(0, 200))])
+def test_the_outer_end_fades(pipeline, side, outer):
+    restored = continue_recording(pipeline, noise(3), 22_050, 1.0, side=side, fade_s=0.4, solver=FEW)
+    assert np.abs(restored.samples[:, outer]).max() < 1e-3
+    hard = continue_recording(pipeline, noise(3), 22_050, 1.0, side=side, fade_s=0.0, solver=FEW)
+    assert np.abs(hard.samples[:, outer]).max() > 1e-2
+
+
+def test_a_long_one_is_made_step_by_step(pipeline):
+    seen = []
+    restored = continue_recording(
+        pipeline, noise(2), 22_050, 5.0, solver=FEW, progress=lambda done, total: seen.append(done / total)
+    )
+    assert restored.report["n_windows"] > 2
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+    levels_db = [level_db(restored.samples, 22_050, (start, start + 0.5)) for start in np.arange(2, 6.5, 0.5)]
+    assert max(levels_db) - min(levels_db) < 6
+
+
+def test_the_same_seed_gives_the_same_and_text_changes_it(pipeline):
+    samples = noise(2)
+    one, same, other, rain = (
+        continue_recording(pipeline, samples, 22_050, 1.0, solver=FEW, texture="model", **asked).samples
+        for asked in ({"seed": 1}, {"seed": 1}, {"seed": 2}, {"seed": 1, "prompt": "rain"})
+    )
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+    assert not np.array_equal(one, rain)
+
+
+def test_only_what_is_beside_the_join_is_read(pipeline):
+    samples, read = noise(60, 8000), []
+
+    def reader(start, stop):
+        read.append((start, stop))
+        return samples[:, start:stop]
+
+    piece, report = continuation(pipeline, reader, samples.shape[1], 8000, 0.5, solver=FEW, texture="model")
+    assert piece.shape == (1, 4000)
+    assert read == [(29 * 8000, 60 * 8000)]
+    assert json.loads(json.dumps(report))["job"] == "continue"
+
+
+def test_what_cannot_be_done_is_refused(pipeline):
+    with pytest.raises(ParameterError, match="unknown side 'left': choose from end, start"):
+        continue_recording(pipeline, noise(1), 22_050, 1.0, side="left")
+    for seconds in (0, -1, float("nan"), 601):
+        with pytest.raises(ParameterError, match=r"seconds must lie in \(0, 600\], got"):
+            continue_recording(pipeline, noise(1), 22_050, seconds)
+    with pytest.raises(ParameterError, match=r"fade_s must lie in \[0, 600\] s, got -1 s"):
+        continue_recording(pipeline, noise(1), 22_050, 1.0, fade_s=-1)
+    with pytest.raises(ParameterError, match="unknown channels"):
+        continue_recording(pipeline, noise(1), 22_050, 1.0, channels="both")
+    with pytest.raises(AudioError, match="the 1 s beside the join must be finite"):
+        continue_recording(pipeline, noise(1) * np.float32("nan"), 22_050, 1.0)
