@@ -19,7 +19,6 @@ __all__ = [
     "check_outputs",
     "read_arrays",
     "replacing",
-    "warn_clipped",
     "write_arrays",
     "write_audio",
     "write_report",
@@ -70,11 +69,7 @@ def write_audio(output: Path, samples: "np.ndarray", sample_rate: int, subtype: 
     """Write a recording of shape (t,) or (t, channels), and warn of samples beyond full scale."""
     from masktools import io
 
-    warn_clipped(output, io.write(output, samples.T if samples.ndim == 2 else samples[None], sample_rate, subtype))
-
-
-def warn_clipped(output: Path, n_clipped: int) -> None:
-    """Warn of samples beyond full scale, where there were any."""
+    n_clipped = io.write(output, samples.T if samples.ndim == 2 else samples[None], sample_rate, subtype)
     if n_clipped:
         sys.stderr.write(f"masktools: warning: {n_clipped} samples of {output} lay beyond full scale\n")
 
