@@ -31,6 +31,7 @@ __all__ = [
     "FULL_BAND_HZ",
     "Fill",
     "FilledGap",
+    "channels_of_fill",
     "edge_report",
     "faded",
     "generated_fill",
@@ -136,7 +137,7 @@ def generated_fill(
             left, right = (side.astype(np.float64) for side, _ in pairs)
             ends = extrapolate(left, seam), extrapolate(right[::-1], seam)[::-1]
             fill = join_ends(core[margin : margin + span.length], *ends)
-        fills.append(_within_full_scale(fill, np.concatenate(known)))
+        fills.append(fill)
         gains_db.append(ends_db)
     return Fill(np.stack(fills), tuple(gains_db), lag)
 
@@ -144,18 +145,6 @@ def generated_fill(
 def shoulder_samples(part: Part) -> int:
     """Return how many samples of the shoulders are compared."""
     return ceil(SHOULDER_S * part.sample_rate)
-
-
-def _within_full_scale(fill: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return a fill (n,) that is fainter where it would overshoot full scale, unless the recording itself does."""
-    limit = max(1.0, float(np.abs(known).max()))
-    peak = float(np.abs(fill).max())
-    if peak <= limit:
-        return fill
-    seam = min(_LIMITER_SAMPLES, len(fill) // 2)
-    gain = np.full(len(fill), limit / peak)
-    gain[:seam], gain[len(fill) - seam :] = np.linspace(1.0, limit / peak, seam), np.linspace(limit / peak, 1.0, seam)
-    return np.clip(fill * gain, -limit, limit)
 
 
 def _lag(part: Part, waves: np.ndarray, sides: list[tuple[Window, Window]]) -> int:
@@ -179,6 +168,23 @@ def faded(fill: np.ndarray, part: Part, span: Window) -> np.ndarray:
     if span.stop == part.samples.shape[1]:
         made[..., -seam:] *= rise[::-1]
     return made
+
+
+def channels_of_fill(part: Part, voices: np.ndarray) -> np.ndarray:
+    """Return what fills a gap in each channel, (channels, n), within full scale unless the recording itself is not.
+
+    A channel that would overshoot is made fainter, but for its first and its last samples.
+    """
+    channels, known = np.array(part.channels(voices)), np.abs(part.channels(part.samples)).max(axis=1)
+    for fill, limit in zip(channels, np.maximum(known, 1.0), strict=True):
+        peak = float(np.abs(fill).max())
+        if peak > limit:
+            slope = min(_LIMITER_SAMPLES, len(fill) // 2)
+            gain = np.full(len(fill), limit / peak)
+            gain[:slope] = np.linspace(1.0, limit / peak, slope)
+            gain[len(fill) - slope :] = np.linspace(limit / peak, 1.0, slope)
+            fill[:] = np.clip(fill * gain, -limit, limit)
+    return channels
 
 
 def is_silent(part: Part, span: Window) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from masktools.classical import CONTEXT_S
 from masktools.errors import ParameterError
 from masktools.pipeline import Pipeline, Progress
-from masktools.restoration.gap_fill import FilledGap, edge_report, faded, is_silent
+from masktools.restoration.gap_fill import FilledGap, channels_of_fill, edge_report, faded, is_silent
 from masktools.restoration.gap_model import Rendering, render_items
 from masktools.restoration.gap_settings import GapSettings
 from masktools.restoration.gap_tasks import GapPlan, GapTask, WindowJob, first_start
@@ -145,7 +145,7 @@ class GapFilling(Iterator[FilledGap]):
             own = () if self.settings.linked else task.channels
             voices = part.classical(method, span, (self.settings.seed % 2**64, task.number, *own))
             voices = faded(voices, part, span)
-        channels = part.channels(voices)
+        channels = channels_of_fill(part, voices)
         report = {
             "start_s": task.span.start / rate,
             "end_s": task.span.stop / rate,

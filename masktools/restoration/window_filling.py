@@ -12,10 +12,12 @@ from masktools.classical import CONTEXT_S
 from masktools.io import resample_to
 from masktools.mel import MelConfig
 from masktools.pipeline import Pipeline
+from masktools.restoration.band_level import high_pass
 from masktools.restoration.candidates import mel_fit_db, shoulder_lsd_db
 from masktools.restoration.gap_fill import (
     FULL_BAND_HZ,
     FilledGap,
+    channels_of_fill,
     edge_report,
     generated_fill,
     noise_above,
@@ -35,6 +37,7 @@ from masktools.solver import derive_seed
 
 __all__ = ["HeardWindow", "fill_window", "hear_window"]
 
+_RESAMPLED_SHARE = 0.96  # of the model's band that is left when its wave is brought to a higher rate
 _CONTEXT_S = 0.25  # known audio beyond a window
 
 
@@ -165,12 +168,11 @@ def _filled(
         for voice, rendering in enumerate(voices):
             waves[voice] = _shaped(pipeline, heard, grain[voice], waves[voice], rendering.mel, span, texture.share)
     elif rate >= FULL_BAND_HZ:
-        band_hz = min(pipeline.mel.f_max, pipeline.sample_rate / 2)
-        above = noise_above(part, span, shoulder_samples(part), band_hz, seeds)
+        above = noise_above(part, span, shoulder_samples(part), _top_hz(pipeline), seeds)
     is_vocoded = core is None and texture is None
     bridge = settings.method == AUTO  # which is free to take linear prediction as far as it goes
     fill = generated_fill(part, span, waves, settings.match_level_db, match_lag=is_vocoded, bridge=bridge, above=above)
-    channels = part.channels(fill.voices)
+    channels = channels_of_fill(part, fill.voices)
     report = {
         "start_s": task.span.start / rate,
         "end_s": task.span.stop / rate,
@@ -201,6 +203,11 @@ def _core(part: Part, span: Window, waves: np.ndarray, seeds: tuple[int, ...]) -
             pairs["noise"].append((known[a:b], noise[voice, a:b]))
     rate = part.sample_rate
     return noise if shoulder_lsd_db(pairs["noise"], rate) < shoulder_lsd_db(pairs["model"], rate) else None
+
+
+def _top_hz(pipeline: Pipeline) -> float:
+    """Return where the band ends that the model renders at higher rates."""
+    return min(pipeline.mel.f_max, _RESAMPLED_SHARE * pipeline.sample_rate / 2)
 
 
 def _noise_seeds(task: GapTask, settings: GapSettings) -> tuple[int, ...]:
@@ -254,6 +261,8 @@ def _shaped(
     n_frames = min(present.shape[1], mel.shape[1])
     gains_db = band_gains_db(mel[:, :n_frames], present[:, :n_frames], pipeline.mel, share)
     shaped = shape(own, sample_rate, gains_db, pipeline.mel)
+    if sample_rate >= FULL_BAND_HZ:  # above its band the model has nothing to say
+        shaped += high_pass(own - shaped, sample_rate, _top_hz(pipeline))
     reach = ceil(SHOULDER_S * sample_rate)  # the shoulders are compared with what is known there
     first, last = max(0, start - reach), min(len(own), stop + reach)
     mixed[heard.window.start + first : heard.window.start + last] = shaped[first:last]
