@@ -191,6 +191,7 @@ class Model:
         quiet_guard_db: float | None = 3.0,
         hf_gain_db: float = 0.0,
         limit_peaks: bool = True,
+        clean_above: bool = False,
         leak_free: bool = True,
         progress: Progress | None = None,
     ) -> Result:
@@ -217,6 +218,7 @@ class Model:
             quiet_guard_db: how far the added band may rise above the continued noise floor in pauses; None: anywhere.
             hf_gain_db: gain of the added band.
             limit_peaks: the added band gives way where the sum would leave full scale.
+            clean_above: take away first what faint rest (hiss, traces of a codec) there is above the cutoff.
             leak_free: False lets the model hear what is above the cutoff while it computes the tokens below.
             progress: called with (steps done, steps in all).
 
@@ -240,6 +242,7 @@ class Model:
                 quiet_guard_db=quiet_guard_db,
                 hf_gain_db=hf_gain_db,
                 limit_peaks=limit_peaks,
+                clean_above=clean_above,
                 leak_free=leak_free,
                 progress=progress,
             )

@@ -56,6 +56,7 @@ class Extending:
     lfr: bool = True
     quiet_guard_db: float = 3.0
     hf_gain_db: float = 0.0
+    clean_above: bool = False
 
 
 @dataclass(frozen=True)
@@ -307,6 +308,7 @@ def _extend(
         texture=settings.texture,
         quiet_guard_db=extend.quiet_guard_db,
         hf_gain_db=extend.hf_gain_db,
+        clean_above=extend.clean_above,
         limit_peaks=coding.subtype not in io.UNLIMITED,
         progress=progress,
     )

@@ -56,13 +56,18 @@ def add_extending(parser: argparse.ArgumentParser) -> None:
         help="how far the added band may rise above the noise floor in pauses",
     )
     group.add_argument("--hf-gain", type=options.any_number, default=0.0, metavar="DB", help="gain of the added band")
+    group.add_argument(
+        "--clean-above",
+        action="store_true",
+        help="take away what faint rest the recording has above its cutoff (hiss, traces of a codec)",
+    )
 
 
 def extending(args: argparse.Namespace) -> "Extending":
     """Return what the options say about the band."""
     from masktools.batch.restoring import Extending
 
-    return Extending(args.cutoff, args.min_drop, args.lfr, args.quiet_guard, args.hf_gain)
+    return Extending(args.cutoff, args.min_drop, args.lfr, args.quiet_guard, args.hf_gain, args.clean_above)
 
 
 def run(args: argparse.Namespace) -> int:

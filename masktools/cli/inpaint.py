@@ -42,12 +42,24 @@ def add_filling(parser: argparse.ArgumentParser) -> None:
         type=options.names,
         default=("zeros", "hold", "non_finite"),
         metavar="A,B",
-        help="what auto looks for: zeros, hold, repeat, dropout, clicks, non_finite; zeros,hold,non_finite if left out",
+        help="what auto looks for: zeros, hold, repeat, dropout, clicks, non_finite",
     )
-    group.add_argument("--min-gap", type=options.duration, default=0.002, metavar="TIME", help="2ms if left out")
-    group.add_argument("--max-gap", type=options.duration, default=4.0, metavar="TIME", help="4s if left out")
     group.add_argument(
-        "--pad", type=options.duration, default=0.0, metavar="TIME", help="that each gap is widened by at both ends"
+        "--min-gap",
+        type=options.duration,
+        default=0.002,
+        metavar="TIME",
+        help="shorter ones are not looked for; 2ms if left out",
+    )
+    group.add_argument(
+        "--max-gap",
+        type=options.duration,
+        default=4.0,
+        metavar="TIME",
+        help="longer ones are left alone; 4s if left out",
+    )
+    group.add_argument(
+        "--pad", type=options.duration, default=0.0, metavar="TIME", help="widens each gap at both ends; 0 if left out"
     )
     group.add_argument(
         "--method",
@@ -75,7 +87,7 @@ def add_filling(parser: argparse.ArgumentParser) -> None:
         type=options.whole_number(1),
         default=1,
         metavar="N",
-        help="fills that are tried for each gap; the one that fits its surroundings best is taken",
+        help="fills that are tried for each gap; all are written, the one that fits best first",
     )
 
 

@@ -18,11 +18,11 @@ class HelpFormatter(argparse.HelpFormatter):
         super().__init__(prog, max_help_position=30, width=100)
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        text = action.help
-        shown = action.default not in (None, argparse.SUPPRESS) and not isinstance(action.default, bool)
-        if text and action.option_strings and shown and "%(default)" not in text:
-            return f"{text} (default: %(default)s)"
-        return text
+        text, default = action.help, action.default
+        shown = default not in (None, argparse.SUPPRESS) and not isinstance(default, bool) and action.option_strings
+        if not text or not shown or "left out" in text or "%(default)" in text:  # the help itself says what it is
+            return text
+        return f"{text} (default: {','.join(default) if isinstance(default, tuple) else '%(default)s'})"
 
 
 class CommandParser(argparse.ArgumentParser):

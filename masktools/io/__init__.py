@@ -8,7 +8,7 @@ from masktools.io.av_files import AV_SUFFIXES
 from masktools.io.coding import SUFFIXES, UNLIMITED, Coding, coding_for
 from masktools.io.patching import Piece, can_patch, patch
 from masktools.io.reading import Audio, read
-from masktools.io.recordings import Recording, default_output_suffix, open_recording
+from masktools.io.recordings import Recording, open_recording
 from masktools.io.replacing import replacing
 from masktools.io.resampling import resample, resample_to
 from masktools.io.restoring import restore_into
@@ -25,7 +25,6 @@ __all__ = [
     "Writer",
     "can_patch",
     "coding_for",
-    "default_output_suffix",
     "open_recording",
     "open_writer",
     "patch",

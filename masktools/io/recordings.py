@@ -14,7 +14,7 @@ from masktools.io import av_files
 from masktools.io.checks import MANY_FRAMES, check_finite, check_readable, check_whole, reason_of
 from masktools.io.coding import BITS, LOSSLESS, SUFFIXES
 
-__all__ = ["Recording", "default_output_suffix", "open_recording"]
+__all__ = ["Recording", "open_recording"]
 
 _BLOCK = 1 << 16  # samples a channel that are decoded at once; the last bit of some MP3s depends on it
 _IN_MEMORY_BYTES = 1 << 26  # of decoded audio; what is longer goes to a temporary file
@@ -190,15 +190,3 @@ def open_recording(path: str | Path) -> Recording:
             off only reading tells.
     """
     return Recording(Path(path))
-
-
-def default_output_suffix(recording: Recording) -> str:
-    """Return the ending of a file that keeps what a recording is: never coded lossily a second time.
-
-    Wave, FLAC and AIFF files keep theirs, lossy recordings and what PyAV read become FLAC, all else becomes WAV.
-    """
-    suffix = recording.path.suffix.lower()
-    if recording.is_lossy or suffix in av_files.AV_SUFFIXES:
-        return ".flac"
-    usual = {"FLAC": ".flac", "AIFF": ".aiff"}.get(recording.format, ".wav")
-    return suffix if SUFFIXES.get(suffix) == SUFFIXES[usual] else usual
