@@ -35,7 +35,7 @@ $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/pip
-	$(INSTALL) -e ".[plots]"
+	$(INSTALL) -e .
 	@$(ONE_BUILD)
 	@touch $@
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import count
 from math import ceil
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,27 +15,16 @@ from masktools.demo.picture import Panel, draw
 from masktools.demo.recordings import Recording, low_passed, with_gaps
 from masktools.demo.stage import Stage
 from masktools.demo.tables import COPIED_UP, COPY, EMPTY, OURS
+from masktools.demo.takes import Take, inside, scene
 from masktools.review.html import Player
 
 if TYPE_CHECKING:
     from masktools.model import Model
 
-__all__ = ["Take", "embed", "extend", "fill_gaps", "generate"]
+__all__ = ["embed", "extend", "fill_gaps", "generate"]
 
 Row = dict[str, Any]
 _SHORTEST_S = 1.0  # half of a recording that is worth embedding
-
-
-class Take(NamedTuple):
-    """One recording."""
-
-    samples: np.ndarray  # (channels, t)
-    sample_rate: int  # Hz
-
-    @property
-    def seconds(self) -> float:
-        """Its length."""
-        return self.samples.shape[1] / self.sample_rate
 
 
 def fill_gaps(
@@ -53,12 +42,12 @@ def fill_gaps(
         fills = {
             EMPTY: damaged,
             COPY: GAP_FILLS["copy"](damaged, rate, recording.gaps),
-            OURS: _inside(result.samples),
+            OURS: inside(result.samples),
         }
         rows += measure.gap_rows(recording.name, original, fills, rate, recording.gaps)
         versions = {"original": original, "gaps": damaged, "copied": fills[COPY], "filled": fills[OURS]}
         captions = ("Original", "With gaps", "Best copy from elsewhere", "Filled by masktools")
-        scenes.append(_scene(stage, recording, versions, captions, rate, gaps=recording.gaps))
+        scenes.append(scene(stage, recording, versions, captions, rate, gaps=recording.gaps))
     return rows, scenes
 
 
@@ -75,7 +64,7 @@ def extend(stage: Stage, recordings: Sequence[Recording], takes: Mapping[str, Ta
         extensions = {
             EMPTY: dull,
             COPIED_UP: BAND_FILLS["replication"](dull, rate, recording.cutoff_hz, measure.RATE / 2),
-            OURS: _inside(result.samples),
+            OURS: inside(result.samples),
         }
         rows += measure.band_rows(recording.name, original, extensions, rate, recording.cutoff_hz)
         versions = {
@@ -90,7 +79,7 @@ def extend(stage: Stage, recordings: Sequence[Recording], takes: Mapping[str, Ta
             "Copied up",
             "Extended by masktools",
         )
-        scenes.append(_scene(stage, recording, versions, captions, rate, cutoff_hz=recording.cutoff_hz))
+        scenes.append(scene(stage, recording, versions, captions, rate, cutoff_hz=recording.cutoff_hz))
     return rows, scenes
 
 
@@ -107,7 +96,7 @@ def generate(
             results = stage.model.generate(prompt, n=n, seconds=seconds, seed=stage.seed)
         clips, panels = [], []
         for version, result in enumerate(results, start=1):
-            take = Take(_inside(result.samples), result.sample_rate)
+            take = Take(inside(result.samples), result.sample_rate)
             name = f"{prompt.rstrip('.')}, {version}"
             sounds[name] = take
             agreement = _agreement(stage.model, prompts, take)
@@ -166,29 +155,3 @@ def _neighbours(names: Sequence[str], half_of: Sequence[str | None], cosines: np
             }
         )
     return rows
-
-
-def _scene(
-    stage: Stage,
-    recording: Recording,
-    versions: Mapping[str, np.ndarray],
-    captions: Sequence[str],
-    rate: int,
-    gaps: tuple[tuple[float, float], ...] = (),
-    cutoff_hz: float | None = None,
-) -> Scene:
-    """Return the players and the picture of all versions of a recording; the first is the original, the last ours."""
-    clips, panels = [], []
-    for caption, (kind, samples) in zip(captions, versions.items(), strict=True):
-        file = stage.keep(f"{recording.name}-{kind}", samples, rate)
-        clips.append(Player(caption, file, ours=kind == list(versions)[-1]))
-        panels.append(Panel(caption, samples, rate, gaps, cutoff_hz))
-    shown = [panel for panel, kind in zip(panels, versions, strict=True) if not kind.startswith("copied")]
-    text = f"Spectrograms of {recording.title}: {', '.join(panel.title.lower() for panel in shown)}"
-    return Scene(recording.title, tuple(clips), draw(shown), text)
-
-
-def _inside(samples: np.ndarray) -> np.ndarray:
-    """Return samples (t,) or (t, channels), as the Python face gives them, as (channels, t)."""
-    array = np.asarray(samples, np.float32)
-    return np.ascontiguousarray(array.T) if array.ndim == 2 else array[None]

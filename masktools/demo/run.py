@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from masktools import __version__
-from masktools.demo import jobs, tables
+from masktools.demo import jobs, restoring, tables
 from masktools.demo.page import Chapter, make_page
 from masktools.demo.recordings import RECORDINGS, Recording
 from masktools.demo.stage import Stage
+from masktools.demo.takes import Take
 from masktools.errors import ParameterError
 from masktools.review.table import table_text
 
@@ -33,6 +34,10 @@ _BANDS_TEXT = (
     "Each recording was low-passed. The rows of tokens above the cutoff are predicted from those below, and added; "
     "below the cutoff the recording is kept. Copied up means that the band below was shifted up, on the slope of "
     "the recording's own spectrum."
+)
+_RESTORED_TEXT = (
+    "Each recording was low-passed and lost 12 ms and 0.4 s, and nothing was said about it. Gaps and cutoff were "
+    "found, as masktools restore does for files; the gaps were filled, then the band was extended."
 )
 _SOUNDS_TEXT = "Nothing is given but a text."
 _EMBEDDINGS_TEXT = (
@@ -67,9 +72,10 @@ def run_demo(
     if not recordings or not prompts:
         raise ParameterError("the demonstration needs at least one recording and one prompt, got none")
     stage = Stage(folder, model, seed, say)
-    takes = {recording.name: jobs.Take(*recording.play()) for recording in recordings}
+    takes = {recording.name: Take(*recording.play()) for recording in recordings}
     gaps, gap_scenes = jobs.fill_gaps(stage, recordings, takes)
     bands, band_scenes = jobs.extend(stage, recordings, takes)
+    restored, restored_scenes = restoring.restore(stage, recordings, takes)
     sounds, sound_scenes, made = jobs.generate(stage, prompts, _N_PER_PROMPT, _PROMPT_S)
     neighbours, cosines = jobs.embed(stage, takes, made)
     report = {
@@ -78,6 +84,7 @@ def run_demo(
         "seed": seed,
         "gaps": gaps,
         "bands": bands,
+        "restored": restored,
         "sounds": sounds,
         "neighbours": neighbours,
         "cosines": np.round(cosines, 4).tolist(),
@@ -87,6 +94,7 @@ def run_demo(
     chapters = (
         Chapter("Filling gaps", _GAPS_TEXT, tuple(gap_scenes), (shown["gaps"],)),
         Chapter("Extending the bandwidth", _BANDS_TEXT, tuple(band_scenes), (shown["bands"],)),
+        Chapter("Found and repaired", _RESTORED_TEXT, tuple(restored_scenes), (shown["restored"],)),
         Chapter("Sound from text", _SOUNDS_TEXT, tuple(sound_scenes), (shown["sounds"],)),
         Chapter("Embeddings", _EMBEDDINGS_TEXT, (), (shown["neighbours"],)),
         Chapter("Time", _where(model), (), (shown["speed"],)),

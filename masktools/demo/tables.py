@@ -11,6 +11,7 @@ __all__ = ["COPIED_UP", "COPY", "EMPTY", "OURS", "all_tables", "sentences"]
 OURS, EMPTY, COPY, COPIED_UP = "masktools", "left empty", "best copy", "copied up"
 
 Row = Mapping[str, Any]
+_EDGE_S, _NEAR = 0.001, 0.05  # how near a gap's edge and a cutoff count as found
 Columns = Mapping[str, Callable[[Row], str]]
 
 
@@ -19,6 +20,7 @@ def all_tables(report: Row) -> dict[str, Table]:
     return {
         "gaps": _table("Gaps", report["gaps"], _GAPS, _GAPS_NOTE),
         "bands": _table("Bands above the cutoff", report["bands"], _BANDS, _BANDS_NOTE),
+        "restored": _table("Found and repaired", report["restored"], _RESTORED, _RESTORED_NOTE),
         "sounds": _sounds(report["sounds"]),
         "neighbours": _table("Nearest neighbours", report["neighbours"], _NEIGHBOURS, _NEIGHBOURS_NOTE),
         "speed": _table("Time", report["speed"], _SPEED, _SPEED_NOTE),
@@ -33,6 +35,7 @@ def sentences(report: Row) -> list[str]:
     return [
         f"Gaps: closer to the original {gaps}.",
         f"Bandwidth: above the cutoff closer to the original {bands}; the level there is off by {bias:+.1f} dB.",
+        _restored(report["restored"]),
         _told_apart(report["sounds"]),
         _found(report["neighbours"]),
     ]
@@ -64,6 +67,18 @@ _BANDS: Columns = {
 _BANDS_NOTE = (
     "From 300 Hz above the cutoff to 10.5 kHz. Envelope and bias: root mean square and mean error of the third-octave "
     "levels. Level: of that band, and the original's. LSD below: distance to the original in the band that was there."
+)
+_RESTORED: Columns = {
+    "recording": lambda row: row["recording"],
+    "lost": lambda row: _spans(row["lost_s"]),
+    "found": lambda row: _spans(row["found_s"]),
+    "cutoff": lambda row: f"{row['cutoff_hz']:.0f} Hz",
+    "found at": lambda row: "none" if row["found_hz"] is None else f"{row['found_hz']:.0f} Hz",
+    "changed": lambda row: str(row["n_changed"]),
+}
+_RESTORED_NOTE = (
+    "Lost and found: gaps in seconds. Changed: samples outside the gaps that filling them has changed. What extends "
+    "the band is added; NAME-comparison.html beside this page shows each before and after, and the difference."
 )
 _SOUNDS: Columns = {
     "sound": lambda row: row["name"],
@@ -103,6 +118,10 @@ _SPEED_NOTE = (
 )
 
 
+def _spans(spans_s: Sequence[Sequence[float]]) -> str:
+    return ", ".join(f"{start_s:.3f}-{end_s:.3f}" for start_s, end_s in spans_s) or "nothing"
+
+
 def _table(title: str, rows: Sequence[Row], columns: Columns, note: str) -> Table:
     words = tuple(tuple(read(row) for read in columns.values()) for row in rows)
     marked = tuple(number for number, row in enumerate(rows) if row.get("method") == OURS)
@@ -129,6 +148,19 @@ def _compared(rows: Sequence[Row], key: str, others: Mapping[str, str]) -> str:
         parts.append(f"than {words} in {n_closer} of {len(ours)}")
     medians = ", ".join(f"{words} {median(values(method)):.1f}" for method, words in others.items())
     return f"{', '.join(parts)} (median distance in dB: masktools {median(ours):.1f}, {medians})"
+
+
+def _restored(rows: Sequence[Row]) -> str:
+    n_gaps = sum(len(row["lost_s"]) for row in rows)
+    exact = [
+        sum(any(abs(s - t) < _EDGE_S and abs(e - u) < _EDGE_S for t, u in row["found_s"]) for s, e in row["lost_s"])
+        for row in rows
+    ]
+    near = [row for row in rows if row["found_hz"] and abs(row["found_hz"] / row["cutoff_hz"] - 1) < _NEAR]
+    return (
+        f"Looked through: {sum(exact)} of {n_gaps} gaps found to the millisecond, and {len(near)} of {len(rows)} "
+        "cutoffs within 5 %."
+    )
 
 
 def _told_apart(rows: Sequence[Row]) -> str:

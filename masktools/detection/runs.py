@@ -15,10 +15,12 @@ from masktools.detection.windows import Window
 __all__ = ["ConstantRuns"]
 
 SHOULDER_S = 0.010
-SHOULDER_DB = -60.0  # dBFS, root mean square; next to a held value, of what moves
+SHOULDER_DB = -60.0  # dBFS, root mean square, of the louder side; next to a held value, of what moves
+FAINT_DB = -76.0  # of the fainter side: a recording that is never at rest there
 MAX_STILL_SHARE = 0.5  # of a shoulder's samples that equal the one before
 MIN_TRAVEL_STEPS = 16.0  # steps of the recording's resolution that the sound would have gone meanwhile
 FULL_SCALE = 0.98  # held from here on, it is clipping
+_LANDING_STEPS = 2.0  # a run that both sides reach in so many steps of the resolution is where the sound came to rest
 _JUMP = 4.0  # mean steps, out of a held value that is the peak of its surroundings
 
 
@@ -124,11 +126,15 @@ def _measured(near: np.ndarray, value: float) -> _Shoulder | None:
 
 def _is_cut(run: _Run, before: _Shoulder, after: _Shoulder, length: int) -> bool:
     both = (before, after)
-    quiet = min(one.level for one in both) <= 10 ** (SHOULDER_DB / 20)
+    faint, loud = sorted(one.level for one in both)
+    quiet = loud <= 10 ** (SHOULDER_DB / 20) or faint <= 10 ** (FAINT_DB / 20)
     still = max(one.still_share for one in both) > MAX_STILL_SHARE
     step = min(one.step for one in both)
     slow = min(one.travel for one in both) * length < MIN_TRAVEL_STEPS * step
-    return not (quiet or still or slow or (run.value != 0 and _is_peak(run.value, both)))
+    at_rest = all(one.first_jump <= _LANDING_STEPS * step for one in both)
+    return not (
+        quiet or still or slow or (run.value == 0 and at_rest) or (run.value != 0 and _is_peak(run.value, both))
+    )
 
 
 def _is_peak(value: float, both: Sequence[_Shoulder]) -> bool:

@@ -42,10 +42,11 @@ class Pretender:
 
     def inpaint(self, samples, sample_rate, gaps, seed):
         assert samples.shape == (3 * RATE, 2)
-        start, stop = (round(edge_s * sample_rate) for edge_s in gaps[0])
-        assert not samples[start:stop].any()
         filled = samples.copy()
-        filled[start:stop] = self.noise((stop - start, 2), seed)
+        for gap in gaps:
+            start, stop = (round(edge_s * sample_rate) for edge_s in gap[:2])
+            assert not samples[start:stop].any()
+            filled[start:stop] = self.noise((stop - start, 2), seed)
         return SimpleNamespace(samples=filled)
 
     def bwe(self, samples, sample_rate, cutoff_hz, seed):
@@ -70,8 +71,9 @@ def made(tmp_path_factory):
 def test_the_page_plays_files_that_are_there(made):
     folder, _, _ = made
     files = re.findall(r'src="([^"]+\.wav)"', (folder / "index.html").read_text(encoding="utf-8"))
-    assert len(files) == 12
-    assert {path.name for path in folder.iterdir()} == {*files, "index.html", "report.json"}
+    assert len(files) == 15
+    others = {"index.html", "report.json", "hiss-comparison.html"}
+    assert {path.name for path in folder.iterdir()} == {*files, *others}
     for name in files:
         audio = io.read(folder / name)
         assert audio.sample_rate == RATE
@@ -90,6 +92,15 @@ def test_damaged_and_restored_versions_are_what_they_are_called(made):
     assert np.std(dull) < 0.7 * np.std(original)
 
 
+def test_what_was_lost_is_found_and_nothing_else_changed_by_filling_it(made):
+    _, report, lines = made
+    (row,) = report["restored"]
+    assert row["found_s"] == [pytest.approx(span, abs=1 / RATE) for span in row["lost_s"]]
+    assert row["found_hz"] == pytest.approx(4_000, rel=0.05)
+    assert row["n_changed"] == 0
+    assert "Looked through: 2 of 2 gaps found to the millisecond, and 1 of 1 cutoffs within 5 %." in lines
+
+
 def test_the_report_holds_what_was_measured(made):
     folder, report, _ = made
     assert json.loads((folder / "report.json").read_text(encoding="utf-8")) == report
@@ -99,9 +110,9 @@ def test_the_report_holds_what_was_measured(made):
     assert report["gaps"][2]["lsd_db"] == pytest.approx(8, abs=1)
     assert report["gaps"][2]["n_changed"] == 0
     assert [row["prompt"] for row in report["sounds"]] == ["Rain.", "Rain.", "A tune.", "A tune."]
-    assert [row["job"] for row in report["speed"]] == ["inpaint", "bwe", "generate", "embed"]
+    assert [row["job"] for row in report["speed"]] == ["inpaint", "bwe", "restore", "generate", "embed"]
     # 0.4 s span 3 columns of 5 rows, for 2 channels; from 4 kHz on there are 2 rows of 17 columns.
-    assert [row["n_tokens"] for row in report["speed"][:3]] == [30, 68, 4 * 265]
+    assert [row["n_tokens"] for row in report["speed"][:4]] == [30, 68, 0, 4 * 265]
     assert np.shape(report["cosines"]) == (6, 6)
 
 

@@ -37,6 +37,24 @@ def report():
             gap(COPY, 12.0, 3.0),
             gap(OURS, 11.0, 3.0),
         ],
+        "restored": [
+            {
+                "recording": "music",
+                "lost_s": [[0.7, 0.712], [2.0, 2.4]],
+                "found_s": [[0.7, 0.712], [2.0, 2.41]],
+                "cutoff_hz": 4000.0,
+                "found_hz": 4100.0,
+                "n_changed": 0,
+            },
+            {
+                "recording": "rain",
+                "lost_s": [[0.7, 0.712]],
+                "found_s": [],
+                "cutoff_hz": 4000.0,
+                "found_hz": None,
+                "n_changed": 0,
+            },
+        ],
         "bands": [band(EMPTY, 18.0, -40.0), band(COPIED_UP, 9.0, 1.0), band(OURS, 7.0, -2.25)],
         "sounds": [
             sound("Rain.", 4000, {"Rain.": 0.5, "A tune.": 0.1}),
@@ -52,15 +70,21 @@ def report():
 
 
 def test_wins_and_losses_are_counted(report):
-    gaps, bands, _, _ = sentences(report)
+    gaps, bands, _, _, _ = sentences(report)
     assert "than silence in 1 of 2, than the best copy in 1 of 2" in gaps
     assert "(median distance in dB: masktools 10.0, silence 15.0, the best copy 10.0)" in gaps
     assert "than leaving it empty in 1 of 1, than copying up in 1 of 1" in bands
     assert bands.endswith("the level there is off by -2.2 dB.")
 
 
+def test_only_gaps_found_to_the_millisecond_and_cutoffs_within_a_twentieth_count(report):
+    assert sentences(report)[2] == (
+        "Looked through: 1 of 3 gaps found to the millisecond, and 1 of 2 cutoffs within 5 %."
+    )
+
+
 def test_sounds_are_told_apart_by_their_spectra_and_by_the_encoder(report):
-    said = sentences(report)[2]
+    said = sentences(report)[3]
     assert 'at 4000 Hz for "Rain." and at 900 Hz for "A tune."' in said
     assert "1 of 2 sounds nearest to their own text" in said
 
@@ -68,17 +92,17 @@ def test_sounds_are_told_apart_by_their_spectra_and_by_the_encoder(report):
 def test_without_an_encoder_there_is_no_agreement(report):
     for row in report["sounds"]:
         row["agreement"] = None
-    assert "encoder" not in sentences(report)[2]
+    assert "encoder" not in sentences(report)[3]
     assert len(all_tables(report)["sounds"].columns) == 5
 
 
 def test_only_halves_of_recordings_count_as_found(report):
-    assert sentences(report)[3].startswith("Embeddings: 1 of 2 halves")
+    assert sentences(report)[4].startswith("Embeddings: 1 of 2 halves")
 
 
 def test_rows_of_masktools_are_marked(report):
     made = all_tables(report)
-    assert list(made) == ["gaps", "bands", "sounds", "neighbours", "speed"]
+    assert list(made) == ["gaps", "bands", "restored", "sounds", "neighbours", "speed"]
     assert made["gaps"].marked == (2, 5)
     assert made["gaps"].rows[2] == ("rain 1.00-1.40 s", OURS, "9.0", "-1.0", "+2.0", "0")
     assert made["bands"].marked == (2,)

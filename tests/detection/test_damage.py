@@ -49,6 +49,19 @@ def test_digital_silence_after_a_note_has_died_away_is_no_damage():
     assert find_damage(with_zeros(wave, (20_000, 25_000)), RATE) == []
 
 
+def test_a_word_that_is_cut_off_before_a_pause_is_damage():
+    wave = noise()
+    wave[:, 30_000:] *= 0.003  # a pause, not silent
+    assert find_damage(with_zeros(wave, (25_000, 32_000)), RATE) == [Damage(25_000, 32_000, "zeros", (0,))]
+
+
+def test_a_wave_that_comes_to_rest_on_zero_and_leaves_it_is_no_damage():
+    step = np.float32(1 / 32_768)
+    wave = np.round(noise() / step) * step
+    wave[:, 19_999], wave[:, 20_200] = step, -2 * step
+    assert find_damage(with_zeros(wave, (20_000, 20_200)), RATE) == []
+
+
 def test_the_same_zeros_in_all_channels_are_one_damage():
     found = find_damage(with_zeros(noise(n_channels=3), (9_000, 9_500)), RATE)
     assert found == [Damage(9_000, 9_500, "zeros", (0, 1, 2))]
