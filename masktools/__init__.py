@@ -1,14 +1,15 @@
 """masktools: one masked model of mel spectrograms that fills, extends, generates and embeds audio.
 
-Importing the package loads neither torch nor numpy; the first use of ``load`` or ``Model`` does.
+Importing the package loads neither torch nor numpy; the first use of ``load``, ``Model`` or ``Encoder`` does.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from masktools.features import Encoder
     from masktools.model import Model, load
 
-__all__ = ["Model", "__version__", "load"]
+__all__ = ["Encoder", "Model", "__version__", "load"]
 
 __version__ = "0.1.0"
 
@@ -18,6 +19,10 @@ def __getattr__(name: str) -> Any:
         import masktools.model
 
         return getattr(masktools.model, name)
+    if name == "Encoder":
+        import masktools.features
+
+        return masktools.features.Encoder
     raise AttributeError(f"module 'masktools' has no attribute {name!r}")
 
 

@@ -7,6 +7,7 @@ __all__ = [
     "AudioError",
     "BundleError",
     "CheckpointError",
+    "ClusterError",
     "DeviceError",
     "MasktoolsError",
     "MelMismatchError",
@@ -39,6 +40,10 @@ class MelMismatchError(BundleError):
 
 class CheckpointError(MasktoolsError):
     """A foreign checkpoint that is missing, unsafe to read, or of an unexpected layout."""
+
+
+class ClusterError(MasktoolsError):
+    """A cluster that cannot be reached, or that does not get on with its work."""
 
 
 class DeviceError(MasktoolsError):

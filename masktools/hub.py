@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from masktools.conditioning import CONDITIONERS, ClapEncoder, Conditioner
 from masktools.configs import from_dict, to_dict
+from masktools.downloads import fetch, is_hub_name
 from masktools.errors import BundleError, ParameterError, unknown_name
 from masktools.mel import MelConfig
 from masktools.pipeline import Pipeline, check_mel_settings
@@ -38,6 +39,7 @@ __all__ = [
     "KINDS",
     "DeferredClap",
     "build_part",
+    "halved",
     "list_models",
     "load_bundle",
     "read_decoding",
@@ -137,7 +139,7 @@ def save_bundle(pipeline: Pipeline, folder: str | os.PathLike[str], card: str, n
         temporary.mkdir()
         for part, module in parts.items():
             if isinstance(module, nn.Module) and not isinstance(module, ClapEncoder):
-                (temporary / f"{part}.safetensors").write_bytes(save(_halved(module.state_dict())))
+                (temporary / f"{part}.safetensors").write_bytes(save(halved(module.state_dict())))
         (temporary / _CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (temporary / _CARD).write_text(card.strip() + "\n", encoding="utf-8")
         sums = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
@@ -160,8 +162,8 @@ def _describe(part: str, module: Any) -> dict[str, Any]:
     raise BundleError(f"the {part} of a bundle must be one of {known}, got {type(module).__name__}")
 
 
-def _halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights in fp16 wherever they fit; whole numbers as they are."""
+def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights as bundles keep them: in fp16 wherever they fit, on the CPU; whole numbers as they are."""
 
     def half(value: Tensor) -> Tensor:
         fits = value.is_floating_point() and (not value.numel() or float(value.abs().max()) <= _HALF_MAX)
@@ -176,15 +178,19 @@ def load_bundle(
     precision: str = "auto",
     verify: bool = True,
     batch_size: int | None = None,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
 ) -> Pipeline:
     """Return the model of a bundle, in fp32, on a device.
 
     Args:
-        model: a name that ``list_models`` has, or a bundle's folder.
+        model: a name that ``list_models`` has, a bundle's folder, or ``owner/name`` on the Hugging Face hub.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32, bf16 or fp16: in what the model computes.
         verify: whether the files must have the checksums that were written with them.
         batch_size: clips computed at once; 8 on a CPU and 32 on a GPU where it is not given.
+        revision: of a model on the hub: a branch, a tag or a commit.
+        cache_dir: where models of the hub are kept; the hub's own place where it is not given.
 
     Raises:
         BundleError: no such model, or one that is incomplete, altered, or of another format.
@@ -194,7 +200,7 @@ def load_bundle(
     """
     chosen_device = resolve_device(device)
     chosen_precision = resolve_precision(precision, chosen_device)
-    folder = _find(model)
+    folder = _find(model, revision, cache_dir)
     config = _read_config(folder)
     if verify:
         _verify(folder)
@@ -239,13 +245,15 @@ def read_decoding(settings: Mapping[str, Any]) -> dict[str, SolverConfig]:
     return {job: from_dict(SolverConfig, own) for job, own in settings.items()}
 
 
-def _find(model: str | os.PathLike[str]) -> Path:
+def _find(model: str | os.PathLike[str], revision: str | None, cache_dir: str | os.PathLike[str] | None) -> Path:
     models = list_models()
     if isinstance(model, str) and model in models:
         return models[model]
     folder = Path(model)
     if folder.is_dir():
         return folder
+    if isinstance(model, str) and is_hub_name(model):
+        return fetch(model, revision, cache_dir)
     available = ", ".join(models) or "none"
     raise BundleError(f"no model {os.fspath(model)!r}: available are {available}; or give the folder of a bundle")
 

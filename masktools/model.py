@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from masktools import features, generation, hub, restoration
+from masktools import generation, hub, restoration
 from masktools.arrays import as_recording, checked_rate, checked_seed, checked_tokens, like
 from masktools.conditioning import Prompts
 from masktools.detection import find_damage
 from masktools.errors import ParameterError
-from masktools.features import Embedding
+from masktools.features import Embedding, Encoder, LayerLike
 from masktools.gaps import Gap, GapLike, parse_gaps
 from masktools.io import resample, resample_to
 from masktools.pipeline import Pipeline, Progress
@@ -54,7 +54,7 @@ def load(
     """Return a model, ready for use.
 
     Args:
-        model: the name of a model at hand, or the folder of a bundle.
+        model: the name of a model at hand, the folder of a bundle, or ``owner/name`` on the Hugging Face hub.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32, bf16 or fp16.
         threads: CPU threads at most; as many as torch takes where it is not given.
@@ -90,6 +90,11 @@ class Model:
     def sample_rate(self) -> int:
         """The model's own rate in Hz: that of what it generates."""
         return self.pipeline.sample_rate
+
+    @property
+    def encoder(self) -> Encoder:
+        """The model as an encoder, with every option that embeddings have."""
+        return Encoder(self.pipeline, self.threads)
 
     def inpaint(
         self,
@@ -297,20 +302,20 @@ class Model:
         self,
         samples: np.ndarray,
         sample_rate: int,
-        layer: int | str = "last",
+        layer: LayerLike = "last",
         pool: str = "mean",
         *,
         frames: bool = True,
         progress: Progress | None = None,
     ) -> Embedding:
-        """Return what the recording is like: one vector, and one for each 0.19 s.
+        """Return what the recording is like: one vector, and one for each 0.19 s. ``encoder`` can do more.
 
         Args:
             samples: (t,) or (t, channels); channels are averaged.
             sample_rate: in Hz.
             layer: 0 is what enters the first block, 1 what leaves it; negative numbers count from the last one;
-                ``last``, or ``all``.
-            pool: mean, rows, max or mean_std.
+                ``last``, ``mean`` or ``all``.
+            pool: mean, rows, max, mean_std or none.
             frames: whether the sequence over time is wanted.
             progress: called with (windows done, windows in all).
 
@@ -318,11 +323,7 @@ class Model:
             AudioError: no samples, or some that are not finite.
             ParameterError: a layer that the model does not have, or an unknown name.
         """
-        recording = as_recording(samples, sample_rate)
-        with use_threads(self.threads):
-            return features.embed(
-                self.pipeline, recording, int(sample_rate), layer, pool, frames=frames, progress=progress
-            )
+        return self.encoder.encode(samples, sample_rate, layer=layer, pool=pool, frames=frames, progress=progress)
 
     def encode(self, samples: np.ndarray, sample_rate: int) -> Encoded:
         """Return the recording as tokens, a column for each 0.19 s; its last column is filled up with silence.

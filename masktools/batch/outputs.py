@@ -1,19 +1,15 @@
 """Which recordings a command line means, and where the result of each goes."""
 
 import glob
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from masktools.errors import AudioError, ParameterError
-from masktools.io import AV_SUFFIXES, SUFFIXES
+from masktools.errors import ParameterError
+from masktools.io import AV_SUFFIXES, SUFFIXES, find_recordings
 
-__all__ = ["READABLE", "Task", "clear_parts", "find_recordings", "kept_ending", "plan_tasks"]
-
-READABLE = frozenset(SUFFIXES) | {".aifc", ".au", ".caf", ".rf64", ".snd", ".w64", ".wave"} | AV_SUFFIXES
-"""Endings that are looked for in folders."""
+__all__ = ["Task", "clear_parts", "kept_ending", "plan_tasks"]
 
 _LOSSY = {".mp3", ".ogg", ".oga", ".opus"} | AV_SUFFIXES
 
@@ -24,48 +20,6 @@ class Task:
 
     source: Path
     target: Path
-
-
-@dataclass(frozen=True)
-class _Found:
-    source: Path
-    folder: Path  # below the output folder
-
-
-def find_recordings(inputs: Iterable[Path], recursive: bool = False, without: str = "") -> list[tuple[Path, Path]]:
-    """Return the recordings among files and folders, each with its folder relative to the one it was found in.
-
-    Files are taken as they are; in folders those whose ending is that of a recording, in the order of their names.
-    Hidden files and folders are left out.
-
-    Args:
-        inputs: files and folders.
-        recursive: whether folders inside folders are searched, too.
-        without: files of folders whose stem ends so are left out: what an earlier run made.
-
-    Raises:
-        AudioError: a folder without recordings, or one that cannot be read.
-    """
-    return [(one.source, one.folder) for path in inputs for one in _found(path, recursive, without)]
-
-
-def _found(path: Path, recursive: bool, without: str) -> list[_Found]:
-    if not path.is_dir():
-        return [_Found(path, Path())]
-    if not os.access(path, os.R_OK | os.X_OK):
-        raise AudioError(f"{path} cannot be read: permission denied")
-    found = []
-    for root, folders, names in os.walk(path):
-        folders[:] = sorted(name for name in folders if recursive and not name.startswith("."))
-        for name in sorted(names):
-            file = Path(root, name)
-            made_before = bool(without) and file.stem.endswith(without)
-            if file.suffix.lower() in READABLE and not name.startswith(".") and not made_before:
-                found.append(_Found(file, Path(root).relative_to(path)))
-    if not found:
-        deeper = "" if recursive else "; are they in folders of it? Then say --recursive"
-        raise AudioError(f"{path} holds no recordings ({', '.join(sorted(READABLE))}){deeper}")
-    return found
 
 
 def plan_tasks(

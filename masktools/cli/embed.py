@@ -1,87 +1,298 @@
-"""Embed recordings: one vector for each, and with --frames one for each moment, in one .npz file.
+"""Embed recordings: one vector for each, and with --frames one for each moment, in one file or a tree of files.
 
-Recordings that cannot be read are named and left out; the exit code is then 3.
+IN is a recording, a folder, a manifest (.csv, .tsv, .jsonl, .parquet, .txt), a WebDataset shard (.tar) or a URL of one.
+What is done is kept in OUT.parts until all is done: a run that was stopped goes on with --resume. Recordings that
+cannot be embedded are listed in OUT.errors.jsonl and left out; the exit code is then 3. With --merge, IN are the
+outputs of all shards of one run (--shard), and OUT is what one run without shards would have made.
 """
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from masktools.cli import files, options
-from masktools.errors import AudioError
+from masktools.cli import options
+from masktools.cli.meter import Meter
+from masktools.cli.parser import fail
+from masktools.cli.progress import MODES
+from masktools.errors import AudioError, ParameterError
 
 if TYPE_CHECKING:
-    from masktools.features import Embedding
+    from masktools.extraction import ExtractionSettings, Item, Store, Summary, Worker
 
 __all__ = ["HELP", "add_arguments", "run"]
 
 HELP = "vectors that describe recordings"
-SOME_FAILED = 3
+SOME_FAILED, INTERRUPTED = 3, 130
+FORMATS = ("npz", "npy", "parquet", "h5", "dir")  # as in extraction.stores, which must not be imported here
+COLUMNS = ("path", "key", "start", "stop", "member")  # as in extraction.sources.Columns
+_SHOWN = 20  # recordings that are named on the error stream
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="the recordings")
-    options.add_output(parser, "the vectors, one row for each recording", metavar="OUT.npz")
-    parser.add_argument(
-        "--layer",
-        type=options.layer,
-        default="last",
-        metavar="N",
-        help="0 is what enters the first block, 1 what leaves it, -1 or last the end; all: one after the other",
-    )
-    parser.add_argument(
-        "--pool", default="mean", metavar="HOW", help="how vectors become one: mean, rows, max or mean_std"
-    )
-    parser.add_argument("--frames", action="store_true", help="store the vector of each moment too")
+    parser.add_argument("inputs", nargs="+", metavar="IN", help="recordings, folders, manifests, shards or URLs")
+    options.add_output(parser, "the vectors: .npz, .npy, .parquet, .h5, or a folder of .npz files")
+    _add_vectors(parser)
+    _add_files(parser)
+    _add_work(parser)
     options.add_model(parser)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Embed each recording, write what came out, and say which failed."""
-    files.check_outputs([args.output], args.inputs, ending=".npz")
-    from masktools import io
+def _add_vectors(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("vectors")
+    group.add_argument(
+        "--layer",
+        type=_layer,
+        default="last",
+        metavar="WHICH",
+        help="0 is what enters the first block, 1 what leaves it, -1 or last the end; mean of all; all, or 2,5,8: side "
+        "by side; or as many weights as there are layers: 0.5,0.25,...",
+    )
+    group.add_argument(
+        "--pool", default="mean", metavar="HOW", help="how vectors become one: mean, rows, max, mean_std or none"
+    )
+    group.add_argument(
+        "--hop-s",
+        type=options.number(0.0, "s", above=True),
+        metavar="S",
+        help="seconds between moments; 0.186 if left out",
+    )
+    group.add_argument("--frames", action="store_true", help="store the vector of each moment too")
+    group.add_argument("--tokens", action="store_true", help="store the tokens too")
+    group.add_argument(
+        "--prefix",
+        default="learned",
+        metavar="WHAT",
+        help="learned; condition (or clap): what the conditioner hears; or a .npy file of one vector",
+    )
+    group.add_argument(
+        "--dtype", choices=("float32", "float16"), default="float32", metavar="NAME", help="float32, float16"
+    )
 
-    only = io.read(args.inputs[0]) if len(args.inputs) == 1 else None  # a bad one fails before a model is loaded
-    model = options.load_model(args)
-    embedded: dict[Path, Embedding] = {}
-    for path in args.inputs:
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("files")
+    group.add_argument("-r", "--recursive", action="store_true", help="search folders inside folders, too")
+    group.add_argument(
+        "--format", choices=FORMATS, metavar="NAME", help=f"{', '.join(FORMATS)}; that of OUT's ending if left out"
+    )
+    group.add_argument(
+        "--manifest",
+        type=_columns,
+        default={},
+        metavar="NAMES",
+        help="columns of manifests that are called otherwise than path, id, start, stop and member, as in "
+        "path=file,key=clip,start=from_s",
+    )
+    group.add_argument("--root", metavar="DIR", help="what paths in manifests are relative to; its folder if left out")
+    group.add_argument("--resume", action="store_true", help="go on with what an earlier run has left")
+    group.add_argument("--overwrite", action="store_true", help="replace vectors that are there")
+    group.add_argument("--shard", type=_shard, metavar="I/N", help="only part I of N, from 0/N to N-1/N")
+    group.add_argument("--merge", action="store_true", help="join the shards IN of one run")
+    group.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+
+
+def _add_work(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("work")
+    group.add_argument(
+        "--on-error", choices=("skip", "fail"), default="skip", metavar="WHAT", help="skip bad recordings, or fail"
+    )
+    group.add_argument("--jobs", type=options.whole_number(1), default=1, metavar="N", help="processes")
+    group.add_argument(
+        "--engine", choices=("local", "ray"), default="local", metavar="NAME", help="local, or ray for many machines"
+    )
+    group.add_argument(
+        "--address", metavar="ADDRESS", help="of the Ray cluster; one of its own on this machine if left out"
+    )
+    group.add_argument(
+        "--progress", choices=MODES, default="auto", metavar="HOW", help="auto, bar, json or none, on the error stream"
+    )
+
+
+def _layer(text: str) -> "int | str | tuple[int, ...] | tuple[float, ...]":
+    """Return a layer as ``ExtractionSettings`` has it."""
+    words = text.split(",")
+    try:
+        return int(text) if len(words) == 1 else tuple(int(word) for word in words)
+    except ValueError:
         try:
-            audio = only or io.read(path)
-            embedded[path] = model.embed(
-                audio.samples.T,
-                audio.sample_rate,
-                args.layer,
-                args.pool,
-                frames=args.frames,
-                progress=options.progress(),
+            return tuple(float(word) for word in words) if len(words) > 1 else text
+        except ValueError:
+            return text
+
+
+def _columns(text: str) -> dict[str, str]:
+    """Return what columns are called, for argparse."""
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    for name, equals, _ in pairs:
+        if not equals or name.strip() not in COLUMNS:
+            raise argparse.ArgumentTypeError(
+                f"must be names such as path=file,key=clip for {', '.join(COLUMNS)}, got {text!r}"
             )
-        except AudioError as error:
-            if only:
-                raise
-            sys.stderr.write(f"masktools: left out: {' '.join(str(error).splitlines())}\n")
-    if not embedded:
-        raise AudioError(f"none of the {len(args.inputs)} recordings could be embedded")
-    files.write_arrays(args.output, table(list(embedded), list(embedded.values()), args.frames))
-    n_failed = len(args.inputs) - len(embedded)
-    print(f"{args.output}: {len(embedded)} embedded" + (f", {n_failed} left out" if n_failed else ""))
-    return SOME_FAILED if n_failed else 0
+    return {name.strip(): column.strip() for name, _, column in pairs}
 
 
-def table(paths: Sequence[Path], embeddings: "Sequence[Embedding]", frames: bool) -> dict[str, Any]:
-    """Return the arrays of the .npz file: see docs/formats.md."""
+def _shard(text: str) -> tuple[int, int]:
+    """Return which part of how many, for argparse."""
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise argparse.ArgumentTypeError(f"must be I/N with I from 0 to N - 1, as in 0/4, got {text!r}")
+    return int(index), int(count)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Embed recordings, or join what was embedded, and say what came of it."""
+    if args.output.is_symlink():  # a link stays a link
+        args.output = args.output.resolve()
+    if args.merge:
+        return _merge(args)
+    from masktools.extraction import Worker, find_items, items_hash, open_store, take_shard
+    from masktools.extraction.sources import Columns
+    from masktools.extraction.stores import check_output
+
+    if args.address and args.engine != "ray":
+        raise ParameterError("--address is that of a Ray cluster: say --engine ray, too")
+    settings = _settings(args)
+    check_output(args.output, settings, args.format, is_free=not (args.resume or args.overwrite or args.dry_run))
+    _refuse_to_replace(args)
+    named = {field.name: args.manifest.get(field.name, field.default) for field in fields(Columns)}
+    every = find_items(args.inputs, recursive=args.recursive, columns=Columns(**named), root=args.root)
+    items = list(take_shard(every, *args.shard)) if args.shard else every
+    if not items:
+        raise ParameterError(
+            f"shard {args.shard[0]}/{args.shard[1]} of {len(every)} recordings is empty: make fewer shards"
+        )
+    if args.dry_run:
+        return _tell_plan(args, items)
+    threads = args.threads or (_cores() // args.jobs or 1 if args.jobs > 1 else None)
+    worker = Worker(args.model, settings, args.device, args.precision, threads, args.batch_size)
+    worker.check()
+    with open_store(
+        args.output,
+        [item.key for item in items],
+        settings,
+        settings.fingerprint(worker.identity),
+        format=args.format,
+        items_hash=items_hash(every),
+        shard=args.shard,
+        model=worker.encoder.name,
+        resume=args.resume,
+        overwrite=args.overwrite,
+    ) as store:
+        return _work(args, items, worker, store)
+
+
+def _work(args: argparse.Namespace, items: "list[Item]", worker: "Worker", store: "Store") -> int:
+    meter = Meter(args.progress)
+    try:
+        _engine(args, items, worker, store, meter)
+        meter.finish()
+        summary = store.close()
+    except (KeyboardInterrupt, AudioError) as error:
+        meter.finish()
+        done = len(store.finished())
+        left = f"{done} of {len(items)} recordings are done, --resume goes on" if done else "nothing is done yet"
+        if isinstance(error, AudioError):
+            raise type(error)(f"{error} ({left})" if len(items) > 1 else str(error)) from error
+        sys.stderr.write(fail(f"interrupted: {left}"))
+        return INTERRUPTED
+    return _conclude(summary, store)
+
+
+def _engine(args: argparse.Namespace, items: "list[Item]", worker: "Worker", store: "Store", meter: Meter) -> None:
+    fail_fast = args.on_error == "fail"
+    if args.engine == "ray":
+        from masktools.extraction.ray_engine import run_ray
+
+        n_workers = args.jobs if args.jobs > 1 else None
+        run_ray(items, worker, store, meter, address=args.address, n_workers=n_workers, fail_fast=fail_fast)
+        return
+    from masktools.extraction import run_local
+
+    run_local(items, worker, store, meter, n_jobs=args.jobs, fail_fast=fail_fast)
+
+
+def _merge(args: argparse.Namespace) -> int:
+    from masktools.extraction import merge
+
+    given = [name for name in ("resume", "shard", "dry_run") if getattr(args, name)]
+    if given:
+        raise ParameterError(f"--merge joins what is there already: leave out --{given[0].replace('_', '-')}")
+    summary = merge(args.inputs, args.output, format=args.format, overwrite=args.overwrite)
+    print(f"{args.output}: {summary.n_rows} embedded, in {len(args.inputs)} shards" + _left_out(summary))
+    return SOME_FAILED if summary.n_failed else 0
+
+
+def _conclude(summary: "Summary", store: "Store") -> int:
+    """Say how it went, and return the exit code."""
+    if not summary.n_rows and summary.n_items == 1:
+        raise AudioError(summary.reason or "")
+    for number, failure in enumerate(store.failures()):
+        if number == _SHOWN:
+            sys.stderr.write(f"masktools: left out: {summary.n_failed - _SHOWN} more, which {summary.errors} names\n")
+            break
+        sys.stderr.write(f"masktools: left out: {failure.error}\n")
+    if not summary.n_rows:
+        raise AudioError(f"none of the {summary.n_items} recordings could be embedded")
+    print(f"{summary.path}: {summary.n_rows} embedded" + _left_out(summary))
+    return SOME_FAILED if summary.n_failed else 0
+
+
+def _left_out(summary: "Summary") -> str:
+    return f", {summary.n_failed} left out" if summary.n_failed else ""
+
+
+def _tell_plan(args: argparse.Namespace, items: "list[Item]") -> int:
+    from masktools.extraction.stores import finished_before
+
+    before = finished_before(args.output, [item.key for item in items], args.format) if args.resume else set()
+    left = [item for item in items if item.key not in before]
+    for item in left[:_SHOWN]:
+        print(item.key)
+    more = f" ({len(left) - _SHOWN} of them are not named here)" if len(left) > _SHOWN else ""
+    said = f", {len(before)} are done" if before else ""
+    print(f"{args.output}: {len(left)} recordings would be embedded{more}{said}")
+    return 0
+
+
+def _settings(args: argparse.Namespace) -> "ExtractionSettings":
+    from masktools.extraction import ExtractionSettings
+
+    return ExtractionSettings(
+        layer=args.layer,
+        pool=args.pool,
+        hop_s=args.hop_s,
+        frames=args.frames,
+        tokens=args.tokens,
+        prefix=_prefix(args.prefix),
+        dtype=args.dtype,
+    )
+
+
+def _prefix(text: str) -> str | tuple[float, ...]:
+    """Return a prefix as ``ExtractionSettings`` has it."""
+    if not text.lower().endswith(".npy"):
+        return text
     import numpy as np
 
-    arrays: dict[str, Any] = {
-        "paths": np.array([str(path) for path in paths]),
-        "clips": np.stack([np.asarray(one.clip) for one in embeddings]),
-    }
-    if frames:
-        times = [np.asarray(one.times_s) for one in embeddings]
-        # One row for each moment; with all layers asked for, the layers are the second axis, as in clips.
-        arrays["frames"] = np.concatenate([np.moveaxis(np.asarray(one.frames), -2, 0) for one in embeddings])
-        arrays["times_s"] = np.concatenate(times)
-        arrays["starts"] = np.cumsum([0, *map(len, times)])
-    return arrays
+    try:
+        vector: Any = np.load(text, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ParameterError(f"--prefix must be a .npy file of one vector, got {text}: it cannot be read") from error
+    if vector.dtype.kind not in "fiu" or vector.size != max(vector.shape, default=0):
+        raise ParameterError(f"--prefix must be a .npy file of one vector, got {vector.dtype} of shape {vector.shape}")
+    return tuple(float(number) for number in vector.reshape(-1))
+
+
+def _refuse_to_replace(args: argparse.Namespace) -> None:
+    """Refuse an output that is one of the inputs."""
+    output = args.output.resolve()
+    if any(Path(path).resolve() == output and not Path(path).is_dir() for path in args.inputs):
+        raise ParameterError(f"the output must be a file of its own, got {args.output} for two files")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -74,7 +74,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 def run(args: argparse.Namespace) -> int:
     """Probe each recording, and say what was found."""
-    from masktools.batch import find_recordings
+    from masktools.io import find_recordings
 
     paths = [path for path, _ in find_recordings(args.inputs, args.recursive)]
     _settings(args, is_lossy=False)  # bad options fail before anything is read

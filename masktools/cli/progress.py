@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-__all__ = ["MODES", "Watcher"]
+__all__ = ["MODES", "Watcher", "spoken"]
 
 MODES = ("auto", "bar", "json", "none")
 """auto is a bar on a terminal and nothing elsewhere."""
@@ -66,16 +66,16 @@ class Watcher:
             sys.stderr.write(json.dumps(state) + "\n")
         else:
             of_all = f" {min(self._n_done + 1, self._n_files)}/{self._n_files}" if self._n_files > 1 else ""
-            left = "" if left_s is None or overall >= 1 else f", {_shown(left_s)} left"
+            left = "" if left_s is None or overall >= 1 else f", {spoken(left_s)} left"
             line = f"{overall:4.0%}{of_all} {Path(self._file).name}{left}"
             sys.stderr.write("\r" + line[:_WIDTH].ljust(_WIDTH))
         sys.stderr.flush()
 
 
-def _shown(seconds: float) -> str:
+def spoken(seconds: float) -> str:
     """Return a duration as people write it.
 
-    >>> _shown(5), _shown(125), _shown(7260)
+    >>> spoken(5), spoken(125), spoken(7260)
     ('5 s', '2 min 5 s', '2 h 1 min')
     """
     whole = round(seconds)

@@ -6,6 +6,7 @@ installed, PyAV; nothing else in masktools opens an audio file.
 
 from masktools.io.av_files import AV_SUFFIXES
 from masktools.io.coding import SUFFIXES, UNLIMITED, Coding, coding_for
+from masktools.io.folders import READABLE, file_names, find_recordings, is_recording
 from masktools.io.patching import Piece, can_patch, patch
 from masktools.io.reading import Audio, read
 from masktools.io.recordings import Recording, open_recording
@@ -16,6 +17,7 @@ from masktools.io.writing import Writer, open_writer, write
 
 __all__ = [
     "AV_SUFFIXES",
+    "READABLE",
     "SUFFIXES",
     "UNLIMITED",
     "Audio",
@@ -25,6 +27,9 @@ __all__ = [
     "Writer",
     "can_patch",
     "coding_for",
+    "file_names",
+    "find_recordings",
+    "is_recording",
     "open_recording",
     "open_writer",
     "patch",

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from masktools.batch import find_recordings, plan_tasks
+from masktools.batch import plan_tasks
 from masktools.errors import AudioError, ParameterError
+from masktools.io import find_recordings
 
 
 @pytest.fixture

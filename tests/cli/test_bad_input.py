@@ -254,8 +254,9 @@ def test_a_report_in_the_place_of_the_recording(refused, wav, tmp_path):
     assert "a file of its own" in refused(*words, wav)
 
 
-def test_arrays_go_into_npz_files(refused, wav, tmp_path):
-    assert "the output must end in .npz, got 'out.csv'" in refused("embed", wav, "-o", tmp_path / "out.csv")
+def test_vectors_go_into_files_of_known_formats(refused, wav, tmp_path):
+    line = refused("embed", wav, "-o", tmp_path / "out.csv")
+    assert "the output must end in .npz, .npy, .parquet or .h5, or be a folder (without an ending), got 'out.csv'" in line
 
 
 def test_tokens_that_no_model_made(refused, wav, tiny, tmp_path):

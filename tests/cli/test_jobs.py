@@ -85,47 +85,6 @@ def test_a_preset_sets_what_is_left_out(command, tmp_path):
     assert json.loads(report.read_text())["n_steps"] == 8
 
 
-def test_embed_stores_a_row_for_each_recording(command, wav, stereo, tmp_path):
-    out = tmp_path / "out.npz"
-    code, said, errors = command("embed", wav, stereo, "-o", out)
-    assert (code, said, errors) == (0, f"{out}: 2 embedded\n", "")
-    with np.load(out) as stored:
-        assert set(stored) == {"paths", "clips"}
-        assert stored["paths"].tolist() == [str(wav), str(stereo)]
-        assert stored["clips"].shape == (2, 32)
-
-
-def test_embed_stores_moments_with_their_times(command, wav, stereo, tmp_path):
-    out = tmp_path / "out.npz"
-    assert command("embed", wav, stereo, "-o", out, "--frames", "--layer", "-2", "--pool", "rows")[0] == 0
-    with np.load(out) as stored:
-        starts = stored["starts"]
-        assert starts.tolist() == [0, 8, 13]  # 1.5 s and 1 s in columns of 0.186 s
-        assert stored["frames"].shape == (13, 5 * 32)
-        assert stored["clips"].shape == (2, 5 * 32)
-        assert np.all(np.diff(stored["times_s"][starts[1] : starts[2]]) > 0)
-
-
-def test_embed_of_all_layers_has_an_axis_more(command, wav, tmp_path):
-    assert command("embed", wav, "-o", tmp_path / "out.npz", "--layer", "all", "--frames")[0] == 0
-    with np.load(tmp_path / "out.npz") as stored:
-        assert stored["clips"].shape == (1, 3, 32)
-        assert stored["frames"].shape == (8, 3, 32)
-
-
-def test_embed_names_what_it_leaves_out(command, wav, tmp_path):
-    (tmp_path / "notes.wav").write_text("no audio")
-    out = tmp_path / "out.npz"
-    code, said, errors = command("embed", tmp_path / "notes.wav", wav, tmp_path / "missing.wav", "-o", out)
-    assert code == 3
-    assert said == f"{out}: 1 embedded, 2 left out\n"
-    assert [line.split(": ")[1] for line in errors.splitlines()] == ["left out", "left out"]
-    assert "notes.wav" in errors
-    assert "missing.wav" in errors
-    with np.load(out) as stored:
-        assert stored["paths"].tolist() == [str(wav)]
-
-
 @pytest.mark.parametrize(("name", "shape"), [("wav", (33_075,)), ("stereo", (48_000, 2))])
 def test_tokens_come_back_as_a_recording_of_the_same_size(command, request, tmp_path, name, shape):
     source = request.getfixturevalue(name)

@@ -11,15 +11,17 @@ PACKAGE = ROOT / "masktools"
 # The floors, from the ground up. A module imports from floors below its own and from its own part only.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "shapes"}),
-    frozenset({"arrays", "configs", "runtime", "io", "segments", "mel", "gaps", "metrics", "classical"}),
+    frozenset(
+        {"arrays", "configs", "downloads", "runtime", "io", "segments", "mel", "gaps", "metrics", "classical"}
+    ),
     frozenset({"grid", "detection"}),
     frozenset({"tokenizer", "vocoder", "conditioning", "transformer", "solver"}),
     frozenset({"pipeline", "training"}),
     frozenset({"hub", "convert"}),
     frozenset({"restoration", "generation", "features"}),
     frozenset({"model"}),
-    frozenset({"evaluation", "review"}),
-    frozenset({"demo", "batch"}),
+    frozenset({"adapters", "estimators", "evaluation", "hear", "review"}),
+    frozenset({"demo", "batch", "extraction"}),
     frozenset({"cli"}),
 )
 FLOOR_OF = {part: number for number, parts in enumerate(FLOORS, start=1) for part in parts}

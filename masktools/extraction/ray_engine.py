@@ -1,0 +1,276 @@
+"""Extraction on a Ray cluster: the local engine, chunk by chunk, in as many processes as there are places for.
+
+A job of Ray Data: chunks of items go to workers that hold a model each, rows come back and are stored by the process
+that asked for them. Recordings are decoded where they are embedded: an item is a hundred bytes, what is decoded of it
+megabytes, and decoding takes one part in ten of a CPU worker's time. A GPU worker is given CPUs for it.
+
+A worker that dies is started anew, and its chunk with it. A chunk that kills twice is computed item by item, and the
+item that was at work when its process died gets a row that says so.
+"""
+
+import platform
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from masktools.errors import AudioError, ClusterError
+from masktools.extraction.local import Progress, Sink, Work, chunks_of, run_local
+from masktools.extraction.packing import pack_items, pack_row, unpack_items, unpack_row
+from masktools.extraction.ray_cluster import Cluster, Places, cluster
+from masktools.extraction.rows import Row
+from masktools.extraction.sources import Item
+from masktools.extraction.worker import Worker
+
+__all__ = ["run_ray"]
+
+_TRIES = 2  # of a chunk as a whole
+_TICK_S = 1.0
+_GPU_CHUNKS = 4  # at once: one is decoded while another is computed
+
+
+def run_ray(
+    items: Sequence[Item],
+    worker: Work,
+    store: Sink,
+    progress: Progress | None = None,
+    *,
+    address: str | None = None,
+    n_workers: int | None = None,
+    use_gpus: bool = True,
+    fail_fast: bool = False,
+    start_patience_s: float = 300.0,
+    patience_s: float = 3600.0,
+) -> None:
+    """Embed what is not finished yet on a cluster, and store it: the rows that ``run_local`` gives with this worker.
+
+    Args:
+        items: all recordings, in order; every machine must reach their locations.
+        worker: what embeds them; it is sent to every machine, where masktools must be installed, too.
+        store: where the rows go; it is used in this process only.
+        progress: called with (recordings done, recordings in all), those of earlier runs among them.
+        address: of a running cluster; None for one of this machine alone.
+        n_workers: processes; None for one for each GPU, or for each CPU where there is none.
+        use_gpus: whether workers take the GPUs of the cluster.
+        fail_fast: whether the first recording that cannot be embedded ends the run.
+        start_patience_s: seconds until a worker must have started.
+        patience_s: seconds in which something must get on.
+
+    Raises:
+        ParameterError: Ray is missing, or an address that is none.
+        ClusterError: the cluster cannot be reached, has no place for a worker, or does not get on; what has come until
+            then is stored.
+        AudioError: with ``fail_fast``: what is wrong with the first recording that cannot be embedded.
+    """
+    finished = store.finished()
+    chunks = [chunk for chunk in chunks_of(items) if any(item.key not in finished for item in chunk)]
+    n_done = sum(item.key in finished for item in items)
+    if progress is not None:
+        progress(n_done, len(items))
+    if not chunks:
+        return
+    packed = [
+        (pack_items(chunk), [number for number, item in enumerate(chunk) if item.key in finished]) for chunk in chunks
+    ]
+    with cluster(address, n_workers) as joined:
+        places = Places.among(joined.n_cpus, joined.n_gpus if use_gpus else 0.0, n_workers)
+        ledger = joined.ray.remote(num_cpus=0)(_Ledger).remote()
+        arriving = _arriving(_batches(joined, packed, worker, ledger, places))
+        for rows in _watched(arriving, joined, ledger, places, start_patience_s, patience_s):
+            bad = next((row for row in rows if row.error is not None), None) if fail_fast else None
+            store.add([row for row in rows if row.error is None] if bad else rows)
+            if bad is not None:
+                raise AudioError(bad.error or "")
+            n_done += len(rows)
+            if progress is not None:
+                progress(n_done, len(items))
+
+
+class _Collected:
+    """A sink that keeps what it is given."""
+
+    def __init__(self, finished: set[str]) -> None:
+        self._finished, self.rows = finished, list[Row]()
+
+    def finished(self) -> set[str]:
+        return self._finished
+
+    def add(self, rows: Sequence[Row]) -> None:
+        self.rows += rows
+
+
+class _Ledger:
+    """What workers have begun and ended; a single one, that outlives them."""
+
+    def __init__(self) -> None:
+        self._n_tries: dict[str, int] = {}
+        self._open: set[str] = set()
+        self._n_signs = 0
+
+    def begin(self, name: str) -> tuple[int, bool]:
+        """Note that something begins; return how often it did, and whether it had begun before without an end."""
+        self._n_signs += 1
+        was_open = name in self._open
+        self._open.add(name)
+        self._n_tries[name] = self._n_tries.get(name, 0) + 1
+        return self._n_tries[name], was_open
+
+    def end(self, name: str) -> None:
+        """Note that something has ended."""
+        self._n_signs += 1
+        self._open.discard(name)
+
+    def n_signs(self) -> int:
+        """Return how many signs of life there have been."""
+        return self._n_signs
+
+
+class _Actor:
+    """A worker of the cluster, with its model."""
+
+    def __init__(self, worker: Work, identity: str | None, ledger: Any) -> None:
+        import ray
+
+        self._ray, self._worker, self._ledger = ray, worker, ledger
+        ray.get(ledger.begin.remote("worker"))
+        if isinstance(worker, Worker):
+            worker.check()
+            if worker.identity != identity:
+                raise ClusterError(
+                    f"{worker.model!r} on {platform.node()} must be what it is where the run was started, got"
+                    f" {worker.identity!r} and {identity!r}: let all machines have the same model, and say --precision"
+                )
+
+    def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[bytes]]]:
+        """Yield the packed rows of packed chunks."""
+        items = [unpack_items(packed) for packed in batch["items"]]
+        finished = {
+            chunk[number].key for chunk, numbers in zip(items, batch["finished"], strict=True) for number in numbers
+        }
+        name = f"chunk {items[0][0].key}"
+        n_tries, _ = self._ray.get(self._ledger.begin.remote(name))
+        every = [item for chunk in items for item in chunk]
+        rows = self._whole(every, finished) if n_tries <= _TRIES else self._one_by_one(every, finished)
+        self._ledger.end.remote(name)
+        for row in rows:
+            yield {"row": [pack_row(row)]}
+
+    def _whole(self, items: list[Item], finished: set[str]) -> list[Row]:
+        kept = _Collected(finished)
+        run_local(items, self._worker, kept)
+        return kept.rows
+
+    def _one_by_one(self, items: list[Item], finished: set[str]) -> Iterator[Row]:
+        for item in items:
+            if item.key in finished:
+                continue
+            name = f"item {item.key}"
+            _, killed_before = self._ray.get(self._ledger.begin.remote(name))
+            if killed_before:
+                yield Row(item.key, error=f"{item.location}: the process at work on it was killed: too little memory?")
+            else:
+                yield self._worker([item])[0]
+                self._ray.get(self._ledger.end.remote(name))
+
+
+def _batches(
+    joined: Cluster, packed: list[tuple[str, list[int]]], worker: Work, ledger: Any, places: Places
+) -> Iterator[list[Row]]:
+    """Yield rows as they arrive."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current().copy()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    size = _GPU_CHUNKS if places.n_gpus else 1
+    with ray.data.DataContext.current(context):
+        rows = [{"items": text, "finished": numbers} for text, numbers in packed]
+        dataset = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // size)).map_batches(
+            _Actor,
+            fn_constructor_args=(worker, worker.identity if isinstance(worker, Worker) else None, ledger),
+            batch_size=size,
+            batch_format="numpy",
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=places.n_workers, initial_size=places.n_workers),
+            num_cpus=places.n_cpus,
+            num_gpus=places.n_gpus or None,
+        )
+        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+            yield [unpack_row(value.as_py()) for value in batch["row"]]
+
+
+def _arriving(batches: Iterator[list[Row]]) -> "queue.Queue[list[Row] | BaseException | None]":
+    """Return a queue of batches, then an error or None: it holds a few only, which holds the cluster back."""
+    arriving: queue.Queue[list[Row] | BaseException | None] = queue.Queue(2)
+
+    def pass_on() -> None:
+        try:
+            for rows in batches:
+                arriving.put(rows)
+            arriving.put(None)
+        except BaseException as error:
+            arriving.put(error)
+
+    threading.Thread(target=pass_on, name="rows of the cluster", daemon=True).start()
+    return arriving
+
+
+def _watched(
+    arriving: "queue.Queue[list[Row] | BaseException | None]",
+    joined: Cluster,
+    ledger: Any,
+    places: Places,
+    start_patience_s: float,
+    patience_s: float,
+) -> Iterator[list[Row]]:
+    """Yield what arrives, as long as something gets on."""
+    n_signs, since = 0, time.monotonic()
+    while True:
+        try:
+            rows = arriving.get(timeout=_TICK_S)
+        except queue.Empty:
+            rows = []
+            n_now = _signs(joined, ledger, n_signs)
+            if n_now == n_signs:
+                _check_patience(joined, places, n_signs, time.monotonic() - since, start_patience_s, patience_s)
+                continue
+            n_signs = n_now
+        since = time.monotonic()
+        if rows is None:
+            return
+        if isinstance(rows, BaseException):
+            raise _told(rows) from rows
+        if rows:
+            yield rows
+
+
+def _signs(joined: Cluster, ledger: Any, before: int) -> int:
+    try:
+        return joined.ray.get(ledger.n_signs.remote(), timeout=_TICK_S)
+    except joined.ray.exceptions.GetTimeoutError:
+        return before
+
+
+def _check_patience(
+    joined: Cluster, places: Places, n_signs: int, idle_s: float, start_patience_s: float, patience_s: float
+) -> None:
+    if n_signs and idle_s > patience_s:
+        raise ClusterError(
+            f"nothing has got on for {patience_s:g} s: what has been stored is kept, go on with --resume"
+        )
+    if not n_signs and idle_s > start_patience_s:
+        needed = f"{places.n_cpus:g} CPUs" + (f" and {places.n_gpus:g} GPUs" if places.n_gpus else "")
+        free = joined.ray.available_resources()
+        raise ClusterError(
+            f"no worker could start within {start_patience_s:g} s: each needs {needed}, and of the cluster's"
+            f" {joined.n_cpus:g} CPUs and {joined.n_gpus:g} GPUs {free.get('CPU', 0):g} and {free.get('GPU', 0):g}"
+            " are free: wait until others have finished, or ask for fewer workers"
+        )
+
+
+def _told(error: BaseException) -> Exception:
+    """Return the error of a job in one line: the last one of what Ray tells."""
+    if isinstance(error, ClusterError):
+        return error
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    last = lines[-1] if lines else type(error).__name__
+    return ClusterError(f"the job on the cluster failed: {last}; what has been stored is kept, go on with --resume")

@@ -1,0 +1,291 @@
+"""Where vectors go: bit by bit into parts, and when all are there, in order into one file or folder.
+
+What is stored says of which model, settings and recordings it is; an extraction that goes on with others is refused.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from io import BufferedIOBase
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from masktools.errors import ParameterError
+from masktools.extraction.rows import Row
+from masktools.extraction.settings import ExtractionSettings
+from masktools.extraction.stores.formats import (
+    check_format,
+    errors_of,
+    exists,
+    format_of,
+    open_stored,
+    parts_of,
+    write_table,
+)
+from masktools.extraction.stores.lock import locked
+from masktools.extraction.stores.meta import Meta, keys_hash
+from masktools.extraction.stores.parts import Parts
+from masktools.extraction.stores.placing import placed
+from masktools.extraction.stores.table import Failure, Layout
+from masktools.extraction.summary import Summary
+
+__all__ = ["Store", "check_output", "finished_before", "open_store", "read_failures", "write_failures"]
+
+
+class Store:
+    """An extraction that is going on; made by ``open_store``. For one process at a time; a context."""
+
+    def __init__(
+        self,
+        path: Path,
+        format: str,
+        parts: Parts,
+        keys: Sequence[str],
+        lock: BufferedIOBase | None = None,
+        complete: Summary | None = None,
+    ) -> None:
+        """Hold what ``open_store`` found.
+
+        Args:
+            path: of the whole.
+            format: of the whole.
+            parts: what has come of it.
+            keys: the recordings, in their order.
+            lock: what keeps other processes away, until it is closed.
+            complete: how it ended, if it did so in an earlier run.
+        """
+        self.path, self.format, self._parts, self._keys = path, format, parts, keys
+        self._lock, self._complete = lock, complete
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def finished(self) -> set[str]:
+        """Return the recordings that need no more work: stored, or known to fail."""
+        return set(self._keys) if self._complete else self._parts.finished()
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Store some recordings, in any order; they are on the disk when this returns.
+
+        Raises:
+            ParameterError: a recording that does not belong here, or vectors of another shape than those before.
+            AudioError: the disk is full, or closed to us.
+        """
+        if not self._complete:
+            self._parts.add(rows)
+
+    def close(self) -> Summary:
+        """Return how it went; if nothing is left to do, the whole is written and its parts vanish.
+
+        Otherwise they stay, and ``open_store`` with ``resume`` goes on with them. Where every recording failed there
+        are no vectors, and nothing is written but the list of failures; of a single recording not even that.
+
+        Raises:
+            AudioError: the disk is full, or closed to us.
+        """
+        if self._complete:
+            return self._complete
+        parts = self._parts
+        good, failures = parts.good(), list(parts.failures())
+        named = failures if len(self._keys) > 1 else []  # of a single one its error tells all
+        errors = errors_of(self.path) if named else None
+        reason = failures[0].error if failures else None
+        summary = Summary(self.path, len(self._keys), len(good), len(failures), errors, reason)
+        if summary.is_complete:
+            write_failures(self.path, named, parts.folder)
+            if summary.n_rows:
+                write_table(self.path, self.format, _Assembled(parts, self._keys, good), parts.folder)
+            self._complete = summary
+            self.release()
+            parts.remove()
+        else:
+            self.release()
+        return summary
+
+    def release(self) -> None:
+        """Let another process go on with it; where nothing has been stored, nothing stays."""
+        if self._lock is None:
+            return
+        self._lock.close()
+        self._lock = None
+        if self._complete is None and not len(self._parts.finished()):
+            self._parts.remove()
+
+    def failures(self) -> Iterator[Failure]:
+        """Yield what could not be embedded so far."""
+        if self._complete and not self._parts.errors:
+            return iter(read_failures(self.path))
+        return self._parts.failures()
+
+
+class _Assembled:
+    """The parts as one table, in the order of the recordings."""
+
+    def __init__(self, parts: Parts, keys: Sequence[str], good: np.ndarray) -> None:
+        self._parts, self._keys, self._good = parts, keys, good
+        meta = parts.meta
+        self.meta = Meta(
+            meta.fingerprint, meta.settings, meta.items, meta.n_items, meta.model, meta.shard, len(parts.errors)
+        )
+        self.layout = parts.layout or Layout()
+        self.durations_s = parts.durations_s[good]
+        self.n_moments, self.n_columns = parts.n_moments[good], parts.n_columns[good]
+
+    def keys(self) -> Iterator[str]:
+        """Yield the names of the recordings, as text that every format holds."""
+        for number in self._good.tolist():
+            yield str(self._keys[number]).encode("utf-8", "backslashreplace").decode()
+
+    def pieces(self, name: str) -> Iterator[np.ndarray]:
+        """Yield an array recording by recording."""
+        return (self._parts.piece(int(number), name) for number in self._good)
+
+
+def open_store(
+    path: str | Path,
+    order: Sequence[str],
+    settings: ExtractionSettings,
+    fingerprint: str,
+    *,
+    format: str | None = None,
+    items_hash: str | None = None,
+    shard: tuple[int, int] | None = None,
+    model: str = "",
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Store:
+    """Return a store, new or gone on with.
+
+    Args:
+        path: of the file or folder that is to be in the end.
+        order: the keys of the recordings, in the order that they are to have.
+        settings: what is stored of each.
+        fingerprint: ``settings.fingerprint`` of the model.
+        format: one of ``FORMATS``; that of the path's ending if None.
+        items_hash: of the whole list of recordings, that of all shards; made of ``order`` if None.
+        shard: which part of how many ``order`` is.
+        model: its name, for people.
+        resume: go on with what an earlier run has left, or begin if there is nothing.
+        overwrite: begin anew; what is there already stays until the new is complete.
+
+    Raises:
+        ParameterError: there is something already and neither ``resume`` nor ``overwrite`` is asked for; it is of
+            another model, of other settings or of other recordings; another process is at work on it; a format that
+            does not hold what is wanted, or whose package is missing; a folder that does not exist.
+    """
+    path = Path(path)
+    if resume and overwrite:
+        raise ParameterError("either --resume or --overwrite must be chosen, got both")
+    if not order:
+        raise ParameterError("there must be at least one recording, got none")
+    chosen = check_output(path, settings, format, is_free=not (resume or overwrite))
+    items = keys_hash(order) if items_hash is None else items_hash
+    meta = Meta(fingerprint, settings.to_json(), items, len(order), model, shard)
+    whole, parts = exists(path, chosen), Parts(parts_of(path), order, meta)
+    begun = Parts.meta_of(parts.folder)
+    if whole and not begun and resume:
+        earlier = _earlier(path, chosen, meta)
+        parts.remove()
+        return Store(path, chosen, parts, order, complete=earlier)
+    if begun and not overwrite:
+        _refuse(begun, meta, path, "begun")
+    lock = locked(parts.folder)
+    try:
+        if begun and not overwrite:
+            parts.load()
+        else:
+            parts.begin()
+    except BaseException:
+        lock.close()
+        raise
+    return Store(path, chosen, parts, order, lock)
+
+
+def check_output(path: Path, settings: ExtractionSettings, format: str | None = None, is_free: bool = True) -> str:
+    """Return the format of an output that can be written.
+
+    Args:
+        path: of the file or folder that is to be.
+        settings: what is to be stored.
+        format: one of ``FORMATS``; that of the path's ending if None.
+        is_free: whether nothing may be there yet.
+
+    Raises:
+        ParameterError: there is something already, complete or begun; a format that does not hold what is wanted, or
+            whose package is missing; a folder that does not exist or is closed to us.
+    """
+    chosen = format_of(path, format)
+    check_format(chosen, settings.to_json())
+    if not path.name or not path.parent.is_dir():
+        raise ParameterError(f"the output's folder must exist, got {path}: make {path.parent} first")
+    if not os.access(path.parent, os.W_OK):
+        raise ParameterError(f"the output's folder must be open for writing, got {path.parent}")
+    whole = exists(path, chosen)
+    if path.is_dir() and path.stat().st_dev != path.parent.stat().st_dev:
+        raise ParameterError(f"the output must be on the disk of the folder that it is in: name a folder inside {path}")
+    if is_free and (whole or Parts.meta_of(parts_of(path))):
+        state = "there already" if whole else "begun already"
+        raise ParameterError(f"{path} is {state}: say --resume to go on with it, or --overwrite to begin anew")
+    return chosen
+
+
+def finished_before(path: str | Path, order: Sequence[str], format: str | None = None) -> set[str]:
+    """Return which recordings an earlier run has finished, without touching what it left.
+
+    Args:
+        path: of the file or folder that is to be in the end.
+        order: the keys of the recordings.
+        format: one of ``FORMATS``; that of the path's ending if None.
+    """
+    path = Path(path)
+    begun = Parts.meta_of(parts_of(path))
+    if begun is None:
+        return set(order) if exists(path, format_of(path, format)) else set()
+    parts = Parts(parts_of(path), order, begun)
+    parts.load(tidy=False)
+    return parts.finished()
+
+
+def _refuse(there: Meta, wanted: Meta, path: Path, what: str) -> None:
+    difference = there.difference(wanted)
+    if difference:
+        raise ParameterError(
+            f"{path} was {what} with {difference}: give the same as then, --overwrite it, or name another output"
+        )
+
+
+def _earlier(path: Path, format: str, wanted: Meta) -> Summary:
+    """Return how an earlier run ended."""
+    stored = open_stored(path, format)
+    _refuse(stored.meta, wanted, path, "made")
+    failures = read_failures(path)
+    errors = errors_of(path) if failures else None
+    n_rows, reason = len(stored.durations_s), failures[0].error if failures else None
+    return Summary(path, wanted.n_items, n_rows, wanted.n_items - n_rows, errors, reason)
+
+
+def write_failures(path: Path, failures: Sequence[Failure], scratch: Path) -> None:
+    """Write what could not be embedded beside the vectors, a line of JSON for each; no file if there is nothing."""
+    place = errors_of(path)
+    if not failures:
+        place.unlink(missing_ok=True)
+        return
+    with placed(place, scratch) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+        for failure in failures:
+            file.write(json.dumps({"key": failure.key, "error": failure.error}) + "\n")
+
+
+def read_failures(path: Path) -> list[Failure]:
+    """Return what could not be embedded, as it was written beside the vectors."""
+    place = errors_of(path)
+    if not place.is_file():
+        return []
+    lines = [json.loads(line) for line in place.read_text(encoding="utf-8").splitlines()]
+    return [Failure(str(line["key"]), str(line["error"])) for line in lines]

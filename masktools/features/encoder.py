@@ -1,0 +1,304 @@
+"""The encoder: recordings in, vectors out, whatever their rate, length and number.
+
+Nothing is masked. Recordings are heard in windows of the model's length; every window is computed at its own length,
+beside windows of the same length only, so that neither padding nor the batch changes a result.
+
+Source: SpecMaskGIT (arXiv:2406.17672), section 4.4, for the use of the model as an encoder.
+"""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypedDict, Unpack, overload
+
+import numpy as np
+import torch
+
+from masktools import downloads, hub
+from masktools.errors import ParameterError
+from masktools.features.embedding import Embedding
+from masktools.features.gathering import Batches, Gathered, Task
+from masktools.features.identity import identity_of
+from masktools.features.inputs import Rates, Source, Waves, as_sources
+from masktools.features.layers import LayerLike, parse_layers
+from masktools.features.pooling import check_pool, clip_factor, frame_factor
+from masktools.features.prefix import PrefixLike, parse_prefix
+from masktools.features.tokens import hear
+from masktools.features.windows import Times, check_window, parse_hop
+from masktools.io import Recording
+from masktools.pipeline import Pipeline, Progress
+from masktools.runtime import threads as use_threads
+from masktools.segments import cover
+
+__all__ = ["Encoder", "embed"]
+
+_CARD = """# {name}
+
+A masktools bundle, written by `Encoder.save_pretrained`. The encoder reads {sample_rate} Hz, has {n_layers} layers of
+{width} numbers and a vector for each {hop_s:.4f} s. What it was trained on is to be told by whoever shares it.
+"""
+
+
+class Options(TypedDict, total=False):
+    """What ``Encoder.encode`` may be asked, as its type checkers read it."""
+
+    layer: LayerLike
+    pool: str
+    prefix: PrefixLike
+    hop_s: float | None
+    window: str | float
+    frames: bool
+    tokens: bool
+    progress: Progress | None
+
+
+class Encoder:
+    """The encoder of a pretrained model.
+
+    Args:
+        pipeline: the parts of the model.
+        threads: CPU threads at most; as many as torch takes if None.
+
+    Raises:
+        ParameterError: fewer than one thread.
+    """
+
+    def __init__(self, pipeline: Pipeline, threads: int | None = None) -> None:
+        with use_threads(threads):
+            self.pipeline, self.threads = pipeline, threads
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | os.PathLike[str] = "mini",
+        *,
+        device: str | torch.device = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+        batch_size: int | None = None,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+    ) -> "Encoder":
+        """Return the encoder of a model at hand, of a folder, or of the Hugging Face hub.
+
+        Args:
+            model: the name of a model at hand, the folder of a bundle, or ``owner/name`` on the hub: what was loaded
+                once is taken from the cache and needs no network.
+            device: auto, cpu, cuda, cuda:N or mps.
+            precision: auto, fp32, bf16 or fp16. Results are the same in every batch in fp32; in lower precision, as
+                far as its rounding goes.
+            threads: CPU threads at most; as many as torch takes where it is not given.
+            batch_size: windows computed at once; 8 on a CPU and 32 on a GPU where it is not given.
+            revision: of a model on the hub: a branch, a tag or, so that it never changes, a commit.
+            cache_dir: where models of the hub are kept; the hub's own place where it is not given.
+
+        Raises:
+            BundleError: no such model, or one that is incomplete, altered or of another format.
+            ParameterError: a value out of its range, or an unknown name.
+            DeviceError: a device or a precision that this machine does not offer.
+        """
+        if batch_size is not None and batch_size < 1:
+            raise ParameterError(f"batch_size must be at least 1, got {batch_size}")
+        with use_threads(threads):
+            pipeline = hub.load_bundle(
+                model, device, precision, batch_size=batch_size, revision=revision, cache_dir=cache_dir
+            )
+        return cls(pipeline, threads)
+
+    def save_pretrained(self, folder: str | os.PathLike[str], card: str | None = None) -> Path:
+        """Write the model as a bundle, which ``from_pretrained`` and ``masktools.load`` read, and return its folder.
+
+        Args:
+            folder: where to; it must not exist yet.
+            card: the text of the model card; the sizes of the encoder where it is not given.
+
+        Raises:
+            ParameterError: a folder that exists, or whose parent does not.
+        """
+        sizes = {"sample_rate": self.sample_rate, "n_layers": self.n_layers, "width": self.width, "hop_s": self.hop_s}
+        return hub.save_bundle(self.pipeline, folder, card or _CARD.format(name=self.name, **sizes), self.name)
+
+    def push_to_hub(self, repo_id: str, *, private: bool | None = None, card: str | None = None) -> str:
+        """Write the model to the Hugging Face hub, as whom you are signed in there, and return its address.
+
+        Args:
+            repo_id: ``owner/name``; it is made if it does not exist.
+            private: whether only you may see it; as your account has it if None.
+            card: the text of the model card; the sizes of the encoder where it is not given.
+
+        Raises:
+            BundleError: huggingface_hub is not installed, or the hub refuses.
+        """
+        with TemporaryDirectory() as place:
+            return downloads.upload(self.save_pretrained(Path(place) / "bundle", card), repo_id, private)
+
+    def __repr__(self) -> str:
+        return f"Encoder({self.name!r}, {self.sample_rate} Hz, {self.n_layers} layers of {self.width}, {self.device})"
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.pipeline.name
+
+    @property
+    def sample_rate(self) -> int:
+        """The model's own rate in Hz; recordings of any other are resampled."""
+        return self.pipeline.sample_rate
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers: what enters the first block, and what leaves each."""
+        return self.pipeline.transformer.config.depth + 1
+
+    @property
+    def width(self) -> int:
+        """Numbers in the vector of one token."""
+        return self.pipeline.transformer.config.width
+
+    @property
+    def hop_s(self) -> float:
+        """Seconds of a column of tokens, and from one frame to the next where nothing else is asked for."""
+        return self.pipeline.grid.column_s
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.pipeline.device
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 of the weights that embeddings depend on and of their settings, the same on every machine."""
+        return identity_of(self.pipeline)
+
+    def dim(self, pool: str = "mean", layer: LayerLike = "last") -> int:
+        """Return how many numbers describe a clip, those of all layers that stand side by side together.
+
+        Raises:
+            ParameterError: an unknown name, or a layer that the model does not have.
+        """
+        n_out = parse_layers(layer, self.n_layers - 1).n_out
+        return n_out * clip_factor(check_pool(pool), self.pipeline.grid.n_rows) * self.width
+
+    def frame_dim(self, pool: str = "mean", layer: LayerLike = "last") -> int:
+        """Return how many numbers describe a moment (a token, with the pool ``none``), those of all layers together.
+
+        Raises:
+            ParameterError: an unknown name, or a layer that the model does not have.
+        """
+        n_out = parse_layers(layer, self.n_layers - 1).n_out
+        return n_out * frame_factor(check_pool(pool), self.pipeline.grid.n_rows) * self.width
+
+    def frame_hop_s(self, hop_s: float | None = None) -> float:
+        """Return the seconds from one frame to the next when ``hop_s`` is asked for.
+
+        Raises:
+            ParameterError: a hop that is not positive, or shorter than a mel frame.
+        """
+        return parse_hop(hop_s, self.pipeline.grid).seconds(self.pipeline.grid)
+
+    @overload
+    def encode(
+        self, waves: np.ndarray | Recording | Source, sample_rate: Rates = None, **options: Unpack[Options]
+    ) -> Embedding: ...
+
+    @overload
+    def encode(
+        self, waves: list[Any] | tuple[Any, ...], sample_rate: Rates = None, **options: Unpack[Options]
+    ) -> list[Embedding]: ...
+
+    @overload
+    def encode(
+        self, waves: Waves, sample_rate: Rates = None, **options: Unpack[Options]
+    ) -> Embedding | list[Embedding]: ...
+
+    @torch.inference_mode()
+    def encode(
+        self,
+        waves: Waves,
+        sample_rate: Rates = None,
+        *,
+        layer: LayerLike = "last",
+        pool: str = "mean",
+        prefix: PrefixLike = "learned",
+        hop_s: float | None = None,
+        window: str | float = "model",
+        frames: bool = True,
+        tokens: bool = False,
+        progress: Progress | None = None,
+    ) -> Embedding | list[Embedding]:
+        """Return what a recording is like; for a list, a tuple or a batch of them, a list.
+
+        A recording is the same alone and in any batch, to within 1e-5 in fp32. Open files (``io.open_recording``) and
+        sources are read piece by piece, and take no more memory for an hour than for a minute, but for the result.
+
+        Args:
+            waves: numpy (t,) or (t, channels), as soundfile has it; torch (t,), (channels, t) or (b, channels, t), as
+                torchaudio has it; an open audio file; a ``Source``; or a list or tuple of these, of any lengths.
+                Channels are averaged.
+            sample_rate: in Hz, one for all or one for each; files and sources have their own.
+            layer: 0 is what enters the first block, 1 what leaves it; negative numbers count from the last one;
+                ``last``; ``mean``, the average of all; ``all``, or a list of numbers: side by side; or an array of
+                floats, the weight of each layer in a sum.
+            pool: mean, rows, max, mean_std or none: how the vectors of tokens become one (``features.POOLS``).
+            prefix: ``learned``; ``condition``, what the model's conditioner hears in each window (``clap`` is another
+                name for it): a probe then measures the conditioner too; or vectors (d,) or (b, d).
+            hop_s: time from one frame to the next; a column of tokens, 0.186 s, if None. Longer: the average (with
+                ``max`` the largest) of the columns whose middles lie in each such stretch. Shorter: the recording is
+                heard 2, 4, 8 or 16 times, each time a part of a column later, so that frames have their middles at 0,
+                hop, 2 hop, ...; ``frame_hop_s`` tells the true hop. The vector of the clip does not depend on it.
+            window: how much is heard at once: ``model`` is all that it reads, 9.85 s, or fewer seconds.
+            frames: whether the vectors of moments are wanted.
+            tokens: whether the tokens are wanted.
+            progress: called with (windows done, windows in all).
+
+        Raises:
+            AudioError: no samples, or some that are not finite.
+            ParameterError: samples or rates of another kind, a layer that the model does not have, an unknown name, or
+                a value out of its range.
+        """
+        sources, alone = as_sources(waves, sample_rate)
+        grid = self.pipeline.grid
+        choice, hop = parse_layers(layer, self.n_layers - 1), parse_hop(hop_s, grid)
+        window_cols = check_window(window, self.pipeline.window_cols, grid.column_s)
+        before, needs_wave = parse_prefix(prefix, self.pipeline, len(sources))
+        if check_pool(pool) == "none" and not frames:
+            raise ParameterError("with the pool none there are frames only, but frames is False: choose another pool")
+        every_times = [Times(grid, hop, source.n_samples, source.sample_rate) for source in sources]
+        shifts = range(hop.n_shifts) if frames else [hop.home]
+        widths = [times.n_columns(shift) for times in every_times for shift in shifts]
+        n_windows = sum(len(cover(n_cols, window_cols, window_cols)) for n_cols in widths if n_cols)
+        every_gathered = [
+            Gathered(times, choice, pool, self.width, frames, tokens, source.duration_s)
+            for times, source in zip(every_times, sources, strict=True)
+        ]
+        batches = Batches(self.pipeline, choice, pool, progress, n_windows)
+        with use_threads(self.threads):
+            for index, (source, gathered) in enumerate(zip(sources, every_gathered, strict=True)):
+                for shift in shifts:
+                    for heard in hear(self.pipeline, source, gathered.times, shift, window_cols, needs_wave):
+                        condition = before(index, heard.wave)
+                        batches.add(Task(gathered, heard.window, shift, heard.tokens, condition))
+            batches.finish()
+        found = [gathered.embedding() for gathered in every_gathered]
+        return found[0] if alone else found
+
+
+def embed(
+    pipeline: Pipeline,
+    samples: np.ndarray,
+    sample_rate: int,
+    layer: LayerLike = "last",
+    pool: str = "mean",
+    *,
+    frames: bool = True,
+    progress: Progress | None = None,
+) -> Embedding:
+    """Return the embedding of a recording (channels, t), full scale 1; ``Encoder.encode`` tells what is what.
+
+    Raises:
+        AudioError: no samples, or some that are not finite.
+        ParameterError: a layer that the model does not have, or an unknown name.
+    """
+    wave = np.asarray(samples, np.float32).T
+    return Encoder(pipeline).encode(wave, sample_rate, layer=layer, pool=pool, frames=frames, progress=progress)

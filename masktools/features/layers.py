@@ -1,0 +1,135 @@
+"""Which layers an embedding is made of, and the way through the transformer that stops behind the highest of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from masktools.errors import ParameterError, unknown_name
+from masktools.shapes import Condition, FlatTokens
+from masktools.transformer import MaskedTransformer
+
+__all__ = ["LayerChoice", "LayerLike", "hidden_states", "parse_layers"]
+
+LayerLike = int | np.integer | str | Sequence[int] | Sequence[float] | np.ndarray | Tensor
+"""A number, ``last``, ``mean``, ``all``, whole numbers (layers side by side) or floats (the weight of each layer)."""
+
+_NAMES = ("last", "mean", "all")
+
+
+@dataclass(frozen=True)
+class LayerChoice:
+    """Layers side by side, or one weighted sum of them. Layer 0 is what enters the first block, i what leaves block i.
+
+    Attributes:
+        layers: the layers that are needed, each from 0 to the model's depth.
+        weights: one for each of ``layers`` whose sum is wanted; None where they stand side by side.
+        single: whether the result is without the axis of layers.
+    """
+
+    layers: tuple[int, ...]
+    weights: tuple[float, ...] | None = None
+    single: bool = True
+
+    def __post_init__(self) -> None:
+        """Check that there is something to compute."""
+        if not self.layers:
+            raise ParameterError("at least one layer must be asked for, got none")
+        if self.weights is not None and len(self.weights) != len(self.layers):
+            raise ParameterError(f"{len(self.layers)} layers need as many weights, got {len(self.weights)}")
+        if self.single and self.weights is None and len(self.layers) > 1:
+            raise ParameterError(f"{len(self.layers)} layers side by side are not a single one")
+
+    @property
+    def n_out(self) -> int:
+        """How many vectors stand side by side."""
+        return 1 if self.weights is not None else len(self.layers)
+
+
+def parse_layers(layer: LayerLike, depth: int) -> LayerChoice:
+    """Return the layers that are meant, for a model of ``depth`` blocks.
+
+    >>> parse_layers(-1, depth=8).layers
+    (8,)
+    >>> parse_layers([2, 5], depth=8)
+    LayerChoice(layers=(2, 5), weights=None, single=False)
+
+    Raises:
+        ParameterError: a layer that the model does not have, an unknown name, or weights of another number.
+    """
+    if isinstance(layer, str):
+        return _named(layer, depth)
+    values = np.asarray(layer.detach().cpu() if isinstance(layer, Tensor) else layer)
+    if values.dtype.kind in "iu" and values.ndim == 0:
+        return LayerChoice((_counted(int(values), depth),))
+    if values.dtype.kind in "iu" and values.ndim == 1:
+        return LayerChoice(tuple(_counted(int(value), depth) for value in values), single=False)
+    if values.dtype.kind == "f" and values.ndim == 1 and values.size:
+        return _weighted(values, depth)
+    raise ParameterError(
+        f"layer must be a whole number, one of {', '.join(_NAMES)}, a list of whole numbers or {depth + 1} weights, "
+        f"got {layer!r:.80}"
+    )
+
+
+def _named(name: str, depth: int) -> LayerChoice:
+    if name not in _NAMES:
+        raise unknown_name("layer", name, (*_NAMES, f"a number from {-depth - 1} to {depth}"))
+    every = tuple(range(depth + 1))
+    if name == "last":
+        return LayerChoice((depth,))
+    if name == "all":
+        return LayerChoice(every, single=False)
+    return LayerChoice(every, weights=(1 / len(every),) * len(every))
+
+
+def _counted(layer: int, depth: int) -> int:
+    if not -depth - 1 <= layer <= depth:
+        raise ParameterError(f"layer must lie in [{-depth - 1}, {depth}], got {layer}: this model has {depth} blocks")
+    return layer % (depth + 1)
+
+
+def _weighted(weights: np.ndarray, depth: int) -> LayerChoice:
+    if len(weights) != depth + 1:
+        raise ParameterError(f"weights of layers must be {depth + 1}, one for each from 0 on, got {len(weights)}")
+    if not np.isfinite(weights).all() or not weights.any():
+        raise ParameterError(f"weights of layers must be finite and not all zero, got {weights.tolist()}")
+    used = [index for index, weight in enumerate(weights) if weight]
+    return LayerChoice(tuple(used), weights=tuple(float(weights[index]) for index in used))
+
+
+def hidden_states(
+    transformer: MaskedTransformer, tokens: FlatTokens, condition: Condition | None, choice: LayerChoice
+) -> Tensor:
+    """Return the states (l, b, n, d) of known tokens, without the prefix; blocks above the last layer do not run.
+
+    Args:
+        transformer: the model.
+        tokens: at most a full clip of them.
+        condition: (b, d) what stands before the tokens; the learned vector if None.
+        choice: the layers.
+
+    Raises:
+        ParameterError: shapes that do not fit the model.
+    """
+    nothing = torch.zeros_like(tokens, dtype=torch.bool)
+    sequence = transformer._enter(tokens, nothing, condition, None)
+    kept: dict[int, Tensor] = {}
+    total: Tensor | None = None
+    wanted = set(choice.layers)
+    weight_of = dict(zip(choice.layers, choice.weights or (), strict=False))
+    for number in range(max(wanted) + 1):
+        if number:
+            sequence = transformer.blocks[number - 1](sequence)
+        if number not in wanted:
+            continue
+        if choice.weights is None:
+            kept[number] = sequence[:, 1:]
+        else:
+            part = weight_of[number] * sequence[:, 1:].float()
+            total = part if total is None else total + part
+    if total is not None:
+        return total[None]
+    return torch.stack([kept[number] for number in choice.layers])

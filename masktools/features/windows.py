@@ -1,0 +1,138 @@
+"""When things are heard: columns, the windows that the transformer reads at once, and the times of frames."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+import numpy as np
+
+from masktools.errors import ParameterError, unknown_name
+from masktools.grid import TokenGrid
+
+__all__ = ["Hop", "Times", "check_window", "parse_hop"]
+
+_ROUNDING = 1e-6  # relative; a hop in seconds that was computed from samples is off by less
+
+
+@dataclass(frozen=True)
+class Hop:
+    """How frames follow each other.
+
+    Attributes:
+        n_shifts: how often the recording is heard, each time from another moment: from half a column before it on,
+            a part of a column later each time. Shift number ``n_shifts // 2`` begins with the recording.
+        stretch_s: columns whose middles lie in one stretch of this length become one frame; None leaves them apart.
+    """
+
+    n_shifts: int = 1
+    stretch_s: float | None = None
+
+    @property
+    def home(self) -> int:
+        """Number of the shift that begins with the recording."""
+        return self.n_shifts // 2
+
+    def seconds(self, grid: TokenGrid) -> float:
+        """Return the time from one frame to the next."""
+        return self.stretch_s or grid.column_s / self.n_shifts
+
+
+def parse_hop(hop_s: float | None, grid: TokenGrid) -> Hop:
+    """Return the hop that is meant: None is a column, a longer one is kept to, a shorter one is part of a column.
+
+    A column has 16 mel frames, so its parts are a half, a quarter, an eighth and a sixteenth; the first that is no
+    longer than what is asked for is taken.
+
+    Raises:
+        ParameterError: a hop that is not positive, or shorter than a mel frame.
+    """
+    if hop_s is None:
+        return Hop()
+    shortest = grid.hop_length / grid.sample_rate
+    if isinstance(hop_s, bool) or not isfinite(hop_s) or hop_s < shortest * (1 - _ROUNDING):
+        raise ParameterError(f"hop_s must be at least {shortest:.4f} s, a frame of the mel spectrogram, got {hop_s:g}")
+    n_columns = hop_s / grid.column_s
+    if abs(n_columns - 1) < _ROUNDING:
+        return Hop()
+    if n_columns > 1:
+        return Hop(stretch_s=float(hop_s))
+    parts = (n for n in range(1, grid.patch_frames + 1) if grid.patch_frames % n == 0)
+    return Hop(n_shifts=next(n for n in parts if 1 / n <= n_columns * (1 + _ROUNDING)))
+
+
+def check_window(window: str | float, window_cols: int, column_s: float) -> int:
+    """Return how many columns are heard at once: ``model`` is as many as the model reads, or so many seconds of them.
+
+    Raises:
+        ParameterError: an unknown name, or more than the model reads.
+    """
+    if isinstance(window, str):
+        if window != "model":
+            raise unknown_name("window", window, ("model", "a number of seconds"))
+        return window_cols
+    longest = window_cols * column_s
+    if isinstance(window, bool) or not 0 < window <= longest * (1 + _ROUNDING):
+        raise ParameterError(f"window must be model, or lie in (0, {longest:.4f}] s, got {window!r}")
+    return min(window_cols, max(1, round(window / column_s)))
+
+
+@dataclass(frozen=True)
+class Times:
+    """The columns and the frames of one recording. Each belongs to it if its middle does; there is always a first.
+
+    Attributes:
+        grid: where tokens lie.
+        hop: how frames follow each other.
+        n_samples: of the recording, at its own rate.
+        sample_rate: of the recording, in Hz.
+    """
+
+    grid: TokenGrid
+    hop: Hop
+    n_samples: int
+    sample_rate: int
+
+    def n_columns(self, shift: int | None = None) -> int:
+        """Return how many columns there are in a shift; in the one that begins with the recording if None."""
+        number = self.hop.home if shift is None else shift
+        column, ours, theirs = self.grid.column_samples, self.grid.sample_rate, self.sample_rate
+        # The middle of column i, offset + (i + 1/2) * column, counted in twice its samples at both rates.
+        offset = self.first_frame(number) * self.grid.hop_length
+        n = (2 * self.n_samples * ours - 2 * offset * theirs + column * theirs) // (2 * column * theirs)
+        return max(1 if number == self.hop.home else 0, n)
+
+    def first_frame(self, shift: int) -> int:
+        """Return the frame of the mel spectrogram with which a shift begins; it may lie before the recording."""
+        return (shift - self.hop.home) * self.grid.patch_frames // self.hop.n_shifts
+
+    def frame_of(self, columns: Sequence[int] | np.ndarray, shift: int = 0) -> np.ndarray:
+        """Return the number of the frame that each column is, or is part of; some lie behind the last one."""
+        numbers = np.asarray(columns)
+        if self.hop.stretch_s is None:
+            return numbers * self.hop.n_shifts + shift
+        middles_s = (numbers + 0.5) * self.grid.column_s
+        return np.floor(middles_s / self.hop.stretch_s * (1 + 1e-12)).astype(np.int64)
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        if self.hop.stretch_s is not None:
+            n_whole = int(self.n_samples / self.sample_rate / self.hop.stretch_s * (1 + 1e-12) + 0.5)
+            last = int(self.frame_of([self.n_columns() - 1])[0])
+            return max(1, min(n_whole, last + 1))
+        if self.hop.n_shifts == 1:
+            return self.n_columns()
+        ours, theirs = self.hop.n_shifts * self.grid.sample_rate, self.grid.column_samples * self.sample_rate
+        return 1 + self.n_samples * ours // theirs
+
+    def seconds(self) -> np.ndarray:
+        """Return the middle of each frame, float64; that of a recording shorter than half a frame is its own."""
+        number = np.arange(self.n_frames)
+        if self.hop.stretch_s is None:
+            parts = self.hop.n_shifts
+            twice = 2 * number + (parts == 1)  # shifted columns have their middles at 0, hop, 2 hop, ...
+            times_s = twice * self.grid.column_samples / (2 * parts * self.grid.sample_rate)
+        else:
+            times_s = (number + 0.5) * self.hop.stretch_s
+        duration_s = self.n_samples / self.sample_rate
+        return times_s if times_s[0] <= duration_s else np.array([duration_s / 2])

@@ -1,0 +1,103 @@
+"""The common API of HEAR: ``load_model``, ``get_scene_embeddings`` and ``get_timestamp_embeddings``.
+
+Audio is (n, t) in [-1, 1], mono, at ``model.sample_rate``. Timestamps are in milliseconds: the middle of what a vector
+describes, never behind the end of the sound.
+
+Source: HEAR (arXiv:2203.03022) and its common API.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from masktools.features import Encoder, EncoderModule
+
+__all__ = ["HearModel", "get_scene_embeddings", "get_timestamp_embeddings", "load_model"]
+
+
+class HearModel(EncoderModule):
+    """An encoder as HEAR holds it.
+
+    Attributes:
+        sample_rate: in Hz; the only one that it hears.
+        scene_embedding_size: numbers in the vector of a sound.
+        timestamp_embedding_size: numbers in the vector of a moment.
+    """
+
+    def __init__(self, encoder: Encoder, **options: Any) -> None:
+        super().__init__(encoder, **options)
+        self.sample_rate: int = encoder.sample_rate
+        self.scene_embedding_size: int = self.clip_dim
+        self.timestamp_embedding_size: int = self.frame_dim
+
+
+def load_model(
+    model_file_path: str = "",
+    *,
+    layer: int | str | list[int] | list[float] = "last",
+    pool: str = "mean",
+    hop_ms: float | None = None,
+    prefix: str = "learned",
+    window: str | float = "model",
+    precision: str = "fp32",
+    batch_size: int | None = None,
+    threads: int | None = None,
+) -> HearModel:
+    """Return a model on the CPU; whoever asked for it moves it to its device.
+
+    Args:
+        model_file_path: the name of a model at hand, the folder of a bundle, or ``owner/name`` on the Hugging Face hub;
+            the bundled model if it is empty.
+        layer: as ``Encoder.encode`` has it; layers side by side follow each other in one vector.
+        pool: mean, rows, max or mean_std.
+        hop_ms: from one timestamp to the next; a column of tokens, 185.76 ms, if None. 50 gives 46.44 ms at four
+            times the cost.
+        prefix: learned or condition.
+        window: how much is heard at once: ``model``, or seconds.
+        precision: fp32, bf16 or fp16.
+        batch_size: windows computed at once.
+        threads: CPU threads at most.
+
+    Raises:
+        BundleError: no such model.
+        ParameterError: an unknown name, or a value out of its range.
+    """
+    encoder = Encoder.from_pretrained(
+        model_file_path or "mini", device="cpu", precision=precision, threads=threads, batch_size=batch_size
+    )
+    hop_s = None if hop_ms is None else hop_ms / 1000
+    return HearModel(encoder, layer=layer, pool=pool, hop_s=hop_s, prefix=prefix, window=window)
+
+
+def get_scene_embeddings(audio: Tensor, model: HearModel) -> Float[Tensor, "n d"]:
+    """Return one vector for each sound, float32.
+
+    Args:
+        audio: (n, t) at the model's rate.
+        model: what ``load_model`` gave.
+
+    Raises:
+        ParameterError: audio of another shape or kind.
+        AudioError: no samples, or some that are not finite.
+    """
+    return model(audio)
+
+
+def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Float[Tensor, "n m d"], Float[Tensor, "n m"]]:
+    """Return a vector for each moment of each sound, float32, and the middle of each moment in ms, float64.
+
+    The timestamps of an Apple GPU, which has no doubles, are on the CPU.
+
+    Args:
+        audio: (n, t) at the model's rate.
+        model: what ``load_model`` gave.
+
+    Raises:
+        ParameterError: audio of another shape or kind.
+        AudioError: no samples, or some that are not finite.
+    """
+    vectors, times_s = model.over_time(audio)
+    stamps_ms = torch.from_numpy(1000.0 * times_s).expand(len(vectors), -1)
+    return vectors, stamps_ms.clone() if model.device.type == "mps" else stamps_ms.to(model.device).clone()
