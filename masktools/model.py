@@ -14,12 +14,12 @@ import torch
 from masktools import generation, hub, restoration
 from masktools.arrays import as_recording, checked_rate, checked_seed, checked_tokens, like
 from masktools.conditioning import Prompts
-from masktools.detection import find_damage
 from masktools.errors import ParameterError
 from masktools.features import Embedding, Encoder, LayerLike
-from masktools.gaps import Gap, GapLike, parse_gaps
+from masktools.gaps import GapLike
 from masktools.io import resample, resample_to
 from masktools.pipeline import Pipeline, Progress
+from masktools.restoration.which_gaps import which_gaps
 from masktools.runtime import threads as use_threads
 from masktools.solver import SolverConfig, preset
 
@@ -147,7 +147,7 @@ class Model:
             ParameterError: gaps that are none of this recording, or a value out of its range.
         """
         recording = as_recording(samples, sample_rate, finite=False)
-        wanted = _gaps(recording, int(sample_rate), gaps, max_gap_s)
+        wanted = which_gaps(recording, int(sample_rate), gaps, max_gap_s)
         if not wanted:
             report = {
                 "job": "inpaint",
@@ -388,13 +388,3 @@ class Model:
         config = preset(base) if isinstance(base, str) else base or own
         asked = {"n_steps": n_steps, "temperature": temperature, "guidance": guidance}
         return replace(config, **{name: value for name, value in asked.items() if value is not None})
-
-
-def _gaps(recording: np.ndarray, sample_rate: int, gaps: Iterable[GapLike] | str, max_gap_s: float) -> list[GapLike]:
-    """Return gaps that were given, written down or, with "auto", that are found."""
-    if not isinstance(gaps, str):
-        return list(gaps)
-    if gaps != "auto":
-        return list(parse_gaps(gaps))
-    found = find_damage(recording, sample_rate, max_gap_s=max_gap_s)
-    return [Gap(one.start / sample_rate, one.stop / sample_rate, one.channels) for one in found]

@@ -20,8 +20,10 @@ def mel_mean(pipeline: Pipeline) -> Describe:
 
 
 def mel_statistics(pipeline: Pipeline) -> Describe:
-    """Return the function from a wave to mean and standard deviation over time, and to those of the steps from frame to
-    frame, (4 * bands,): the mel spectrogram with what a tagger of the time before learned features had of its motion.
+    """Return the function from a wave to statistics of its mel spectrogram, (4 * bands,).
+
+    Mean and standard deviation over time, of the frames and of the steps from frame to frame: what a tagger of the time
+    before learned features knew of a sound and its motion.
     """
 
     def describe(wave: np.ndarray, sample_rate: int) -> np.ndarray:
