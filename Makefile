@@ -1,9 +1,11 @@
 # make demo   install masktools and run its demonstration      make lint    style and types
 # make test   install everything for development and test      make clean   remove what these made
 # make model-report SOURCE=manifest.csv   measure the bundled model on recordings it has not heard
+# JOBS=4 runs so many tests at once (2 if left out).
 # PYTHON=python3.12 chooses the interpreter of a new environment; DEMO=folder where the demonstration goes.
 
 PYTHON ?= python3
+JOBS ?= 2
 DEMO ?= demo-out
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +20,7 @@ demo: $(VENV)/.installed-demo
 	$(BIN)/masktools demo -o $(DEMO)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

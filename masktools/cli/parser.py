@@ -19,7 +19,7 @@ class HelpFormatter(argparse.HelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text, default = action.help, action.default
-        shown = default not in (None, argparse.SUPPRESS) and not isinstance(default, bool) and action.option_strings
+        shown = default not in (None, argparse.SUPPRESS, {}) and not isinstance(default, bool) and action.option_strings
         if not text or not shown or "left out" in text or "%(default)" in text:  # the help itself says what it is
             return text
         return f"{text} (default: {','.join(default) if isinstance(default, tuple) else '%(default)s'})"
