@@ -37,7 +37,8 @@ def shared_indices(
 
 def drawn_index(cumulative: np.ndarray, rng: np.random.Generator) -> int:
     """Return an index drawn by its weight, given the running sum of the weights (n,)."""
-    return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+    last = np.searchsorted(cumulative, cumulative[-1])  # the product below may be rounded up to the whole sum
+    return int(min(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"), last))
 
 
 class Stream(IterableDataset[Batch], ABC):
