@@ -20,8 +20,9 @@ def mel_mean(pipeline: Pipeline) -> Describe:
 
 
 def mel_statistics(pipeline: Pipeline) -> Describe:
-    """Return the function from a wave to mean and standard deviation over time, and to those of the steps from frame to
-    frame, (4 * bands,): the mel spectrogram with what a tagger of the time before learned features had of its motion.
+    """Return the function from a wave to how its mel spectrogram lies and moves, (4 * bands,).
+
+    Mean and standard deviation over time, and the same of the steps from frame to frame.
     """
 
     def describe(wave: np.ndarray, sample_rate: int) -> np.ndarray:
