@@ -13,7 +13,6 @@ second a cluster hands out when computing costs nothing. --state says in the tab
 import argparse
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -160,7 +159,7 @@ def measure_listing(folder: Path) -> str:
     rows = []
     for ending in (".csv", ".jsonl", ".parquet"):
         path = folder / f"million{ending}"
-        command = [sys.executable, __file__, "--list", str(path)]
+        command = [sys.executable, str(Path(__file__).with_name("measure_listing.py")), str(path)]
         subprocess.run([*command, "--make"], check=True)  # noqa: S603 - this file
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()  # noqa: S603
         rows.append([ending, f"{path.stat().st_size / 2**20:.0f}", said[0], said[1]])
@@ -168,19 +167,15 @@ def measure_listing(folder: Path) -> str:
     return table(["manifest of 1,000,000 rows", "MiB", "CPU seconds to read", "MiB of memory, at most"], rows)
 
 
-def list_million(path: str, make: bool) -> None:
-    """Write a manifest of a million rows, or read it and say what that cost."""
-    from masktools.extraction.sources import write_manifest
+def varied(row: Row, seed: int) -> Row:
+    """Return a row that differs a little, as that of another recording: what is there twice is stored once."""
+    rng = np.random.default_rng(seed)
 
-    if make:
-        names = [f"{number // 1000:04d}/recording {number:07d}.flac" for number in range(MILLION)]
-        write_manifest(path, [Item(name, f"/collection/audio/{name}") for name in names])
-        return
-    start = time.process_time()
-    n_found = len(find_items([path]))
-    if n_found != MILLION:
-        raise SystemExit(f"{n_found} recordings found in {path}")
-    print(f"{time.process_time() - start:.1f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}")
+    def moved(values: np.ndarray | None) -> np.ndarray | None:
+        return None if values is None else (values + 0.1 * rng.standard_normal(values.shape)).astype(values.dtype)
+
+    tokens = None if row.tokens is None else rng.permutation(row.tokens)
+    return Row(f"{seed:06d}", moved(row.clip), moved(row.frames), row.times_s, tokens, row.duration_s)
 
 
 def measure_storage(model: str, clips: list[Item], folder: Path) -> str:
@@ -198,8 +193,7 @@ def measure_storage(model: str, clips: list[Item], folder: Path) -> str:
     for kind, options in kinds.items():
         settings = ExtractionSettings(**options)
         computed = Worker(model, settings, device="cpu", threads=1)(clips[:8])
-        # written many times over, so that what a file has once does not count
-        many = [Row(f"{n:06d}", *list(vars(computed[n % len(computed)]).values())[1:]) for n in range(2048)]
+        many = [varied(computed[n % len(computed)], n) for n in range(1024)]
         sizes = []
         for ending in (".npz", ".parquet", ".h5"):
             store = open_store(folder / f"out{ending}", [row.key for row in many], settings, "f", overwrite=True)
@@ -240,7 +234,7 @@ def put(path: Path, text: str) -> None:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", nargs="?")
+    parser.add_argument("source")
     parser.add_argument("--model", default="mini")
     parser.add_argument("--n", type=int, default=96)
     parser.add_argument("--device", default="cpu")
@@ -248,14 +242,7 @@ def main() -> None:
     parser.add_argument("--ray", action="store_true")
     parser.add_argument("--state", default="nothing else was running")
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).with_name("scale.md"))
-    parser.add_argument("--list", help=argparse.SUPPRESS)
-    parser.add_argument("--make", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.list:
-        list_million(args.list, args.make)
-        return
-    if not args.source:
-        parser.error("say which recordings")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -266,14 +253,19 @@ def main() -> None:
             models += measure_paper(args.device, max(2, args.n // 16))
         head = ["encoder", "CPU ms a clip", "clock ms a clip", "clips a second", "times real time", "hours a million"]
         versions = f"masktools {masktools.__version__}, torch {torch.__version__}, {platform.machine()}"
-        told = f"{len(flac)} clips of {SECONDS:g} s, {os.cpu_count()} cores, {versions}; {args.state}."
-        tables = [told + "\n", measure_reading(clips), table(head, models), measure_storage(args.model, flac, folder)]
-        tables.append(measure_listing(folder))
-        if args.ray:
-            tables.append(measure_ray(20_000))
-    text = "\n".join(tables)
-    print(text)
-    put(args.output, text)
+        told = f"{len(flac)} clips of {SECONDS:g} s, {os.cpu_count()} cores, {versions}; {args.state}.\n"
+        steps = [
+            lambda: measure_reading(clips),
+            lambda: table(head, models),
+            lambda: measure_storage(args.model, flac, folder),
+            lambda: measure_listing(folder),
+            *([lambda: measure_ray(20_000)] if args.ray else []),
+        ]
+        tables = [told]
+        for step in steps:
+            tables.append(step())
+            print(tables[-1], flush=True)
+            put(args.output, "\n".join(tables))  # what is known is kept if something later fails
 
 
 if __name__ == "__main__":

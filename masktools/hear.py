@@ -57,7 +57,7 @@ def load_model(
         prefix: learned or condition.
         window: how much is heard at once: ``model``, or seconds.
         precision: fp32, bf16 or fp16.
-        batch_size: windows computed at once.
+        batch_size: windows that a GPU computes at once.
         threads: CPU threads at most.
 
     Raises:

@@ -127,3 +127,10 @@ class TaggedData:
         """Return the data set with those of its clips alone that have these keys, in the same order."""
         wanted = set(keys)
         return replace(self, clips=tuple(clip for clip in self.clips if clip.key in wanted))
+
+    def shuffled(self, seed: int) -> "TaggedData":
+        """Return the data set with the labels of each clip given to another one: what nobody can predict."""
+        order = np.random.default_rng(seed).permutation(len(self.clips))
+        clips = (replace(clip, labels=self.clips[other].labels) for clip, other in zip(self.clips, order, strict=True))
+        notes = f"{self.notes}; " if self.notes else ""
+        return replace(self, clips=tuple(clips), notes=f"{notes}labels shuffled: a check, not a result")

@@ -12,13 +12,13 @@ import numpy as np
 from masktools.errors import ParameterError
 from probes.scores import LabelRanking, as_indicators
 
-__all__ = ["METRICS", "Interval", "Tested", "bootstrap_scores"]
+__all__ = ["METRICS", "HeldOut", "Interval", "bootstrap_scores", "percentiles", "resampled_scores", "scores_of"]
 
 METRICS = ("roc_auc", "average_precision", "accuracy")
 _BLOCK = 100  # resamples at once
 
 
-class Tested(NamedTuple):
+class HeldOut(NamedTuple):
     """The test of one round: what was to be predicted, and what each seed's probe predicted."""
 
     targets: np.ndarray  # bool (n, k), or int (n,)
@@ -34,12 +34,9 @@ class Interval(NamedTuple):
 
 
 def bootstrap_scores(
-    rounds: Sequence[Tested], n_resamples: int = 1000, level: float = 0.95, seed: int = 0, *, by_group: bool = False
+    rounds: Sequence[HeldOut], n_resamples: int = 1000, level: float = 0.95, seed: int = 0, *, by_group: bool = False
 ) -> dict[str, Interval]:
     """Return the percentile interval of each score's mean over rounds and seeds.
-
-    The probes of all seeds are tested on the same resampled clips. A label that a resample lacks does not count in
-    that resample. Accuracy is there where each clip has one label.
 
     Args:
         rounds: the tests.
@@ -53,8 +50,45 @@ def bootstrap_scores(
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
     """
-    if n_resamples < 1 or not 0 < level < 1:
-        raise ParameterError(f"n_resamples must be at least 1 and level in (0, 1), got {n_resamples} and {level:g}")
+    if not 0 < level < 1:
+        raise ParameterError(f"level must lie in (0, 1), got {level:g}")
+    drawn = resampled_scores(rounds, n_resamples, seed, by_group=by_group)
+    return {name: percentiles(values, level) for name, values in drawn.items()}
+
+
+def percentiles(drawn: np.ndarray, level: float = 0.95) -> Interval:
+    """Return the interval that holds a share of resampled values, half of the rest below it; NaN does not count.
+
+    Raises:
+        ParameterError: there is nothing but NaN.
+    """
+    known = drawn[np.isfinite(drawn)]
+    if not len(known):
+        raise ParameterError(f"none of {len(drawn)} resamples of the test has a label that can be scored: ask for more")
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
+def resampled_scores(
+    rounds: Sequence[HeldOut], n_resamples: int = 1000, seed: int = 0, *, by_group: bool = False
+) -> dict[str, np.ndarray]:
+    """Return each score's mean over rounds and seeds in each resample, (n_resamples,).
+
+    The probes of all seeds are tested on the same resampled clips, and so are those of other vectors for the same
+    clips and the same ``seed``. A label that a resample lacks does not count in that resample. Accuracy is there where
+    each clip has one label.
+
+    Args:
+        rounds: the tests.
+        n_resamples: how often clips are drawn with replacement.
+        seed: of the draws.
+        by_group: draw groups with all their clips, not clips.
+
+    Raises:
+        ParameterError: fewer than one resample, or groups that are not known.
+    """
+    if n_resamples < 1:
+        raise ParameterError(f"n_resamples must be at least 1, got {n_resamples}")
     rng = np.random.default_rng(seed)
     samplers = [_sampler(one, by_group) for one in rounds]
     rankings = [_rankings(one) for one in rounds]
@@ -65,13 +99,16 @@ def bootstrap_scores(
             _scores(one, ranking, draw(rng, n)) for one, ranking, draw in zip(rounds, rankings, samplers, strict=True)
         ]
         blocks.append(_mean(np.array(parts)))
-    drawn = np.concatenate(blocks, axis=1)  # (scores, resamples)
-    # A resample without any label that can be scored tells nothing.
-    edges = [np.quantile(of[np.isfinite(of)], [(1 - level) / 2, (1 + level) / 2]) for of in drawn]
-    return {name: Interval(float(low), float(high)) for name, (low, high) in zip(METRICS, edges, strict=False)}
+    return dict(zip(METRICS, np.concatenate(blocks, axis=1), strict=False))
 
 
-def _sampler(tested: Tested, by_group: bool):
+def scores_of(rounds: Sequence[HeldOut]) -> dict[str, float]:
+    """Return each score's mean over rounds and seeds, of all clips."""
+    parts = [_scores(one, _rankings(one), np.ones((1, len(one.targets)))) for one in rounds]
+    return {name: float(values[0]) for name, values in zip(METRICS, _mean(np.array(parts)), strict=False)}
+
+
+def _sampler(tested: HeldOut, by_group: bool):
     """Return the function (rng, r) -> how often each clip is drawn in each of r resamples, (r, n)."""
     n_clips = len(tested.targets)
     if not by_group:
@@ -85,13 +122,13 @@ def _sampler(tested: Tested, by_group: bool):
     return lambda rng, n: rng.multinomial(n_groups, shares, size=n)[:, groups].astype(np.float64)
 
 
-def _rankings(tested: Tested) -> list[list[LabelRanking]]:
+def _rankings(tested: HeldOut) -> list[list[LabelRanking]]:
     """Return the ranking of each label by each seed's probe."""
     wanted = as_indicators(tested.targets, tested.predicted[0].shape[1])
     return [[LabelRanking(wanted[:, k], given[:, k]) for k in range(wanted.shape[1])] for given in tested.predicted]
 
 
-def _scores(tested: Tested, rankings: list[list[LabelRanking]], weights: np.ndarray) -> np.ndarray:
+def _scores(tested: HeldOut, rankings: list[list[LabelRanking]], weights: np.ndarray) -> np.ndarray:
     """Return each score's mean over seeds for each resample, (scores, r)."""
     by_seed = []
     for ranking, given in zip(rankings, tested.predicted, strict=True):

@@ -5,11 +5,11 @@ validation split, ``fit(X, Y, X_val, Y_val)``, which says when to stop and which
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d, validate_data
 
 from masktools.errors import ParameterError
@@ -112,14 +112,15 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
             drawn = np.random.default_rng([int(self.seed), 2]).permutation(len(chosen))[: self.n_trainings]
             chosen = [chosen[place] for place in sorted(drawn)]
         if self.max_epochs is not None:
-            chosen = [replace(one, max_epochs=self.max_epochs) for one in chosen]
+            chosen = [replace(one, max_epochs=self.max_epochs, least_steps=0) for one in chosen]
         return chosen
 
     def _vectors(self, X: Any, reset: bool) -> np.ndarray:  # noqa: N803
         """Return vectors as finite float32 in the shape they were given."""
-        if not (isinstance(X, np.ndarray | list) and np.ndim(X) == 3):
+        is_layered = isinstance(X, np.ndarray | list) and np.ndim(X) == 3
+        if not is_layered:
             self.n_layers_in_ = 1 if reset else self.n_layers_in_
-            return np.asarray(validate_data(self, X, reset=reset, dtype="float32"))
+            return np.asarray(validate_data(self, cast(Any, X), reset=reset, dtype="float32"))
         vectors = check_array(X, dtype="float32", allow_nd=True)
         _, n_layers, width = vectors.shape
         if reset:
@@ -141,7 +142,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
             raise ParameterError(f"there must be labels for each of {n_vectors} vectors, got them for {len(labels)}")
         self.multilabel_ = labels.ndim == 2 and labels.shape[1] > 1
         if self.multilabel_:
-            if type_of_target(labels) != "multilabel-indicator":
+            if not np.isin(labels, (0, 1)).all():
                 raise ParameterError("labels of shape (n, labels) must be zeros and ones")
             self.classes_ = np.arange(labels.shape[1])
             return labels.astype(bool)

@@ -30,10 +30,12 @@ class ProbeSettings:
     weight_decay: float = 0.0  # L2, inside Adam's gradient
     batch_size: int = 64
     check_steps: int = 0  # steps between two looks at the validation split; 0 for one after each epoch
-    patience: int = 10  # looks without a better score after which a training ends
+    least_check_steps: int = 25  # between two looks after epochs, where those are short
+    patience: int = 20  # looks without a better score after which a training ends
     plateau: int = 0  # looks without a better score after which the learning rate falls; 0: it stays
     plateau_factor: float = 0.1
     max_epochs: int = 200
+    least_steps: int = 4000  # before the last epoch ends a training, where epochs are short
 
     def __post_init__(self) -> None:
         for name in ("input_dropout", "hidden_dropout"):
@@ -44,12 +46,12 @@ class ProbeSettings:
                 raise ParameterError(f"{name} must lie in (0, 1], got {getattr(self, name):g}")
         if self.weight_decay < 0:
             raise ParameterError(f"weight_decay must be at least 0, got {self.weight_decay:g}")
-        for name in ("n_hidden", "check_steps", "plateau"):
+        for name in ("n_hidden", "check_steps", "plateau", "least_steps"):
             if getattr(self, name) < 0:
                 raise ParameterError(f"{name} must be at least 0, got {getattr(self, name)}")
         if self.batch_size < 2:
             raise ParameterError(f"batch_size must be at least 2, got {self.batch_size}")
-        for name in ("patience", "max_epochs"):
+        for name in ("patience", "max_epochs", "least_check_steps"):
             if getattr(self, name) < 1:
                 raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
 
@@ -78,6 +80,7 @@ def _jukemir() -> tuple[ProbeSettings, ...]:
             check_steps=8,
             patience=256,
             max_epochs=10_000,  # the source has no end but the patience
+            least_steps=0,
         )
         for standardise, n_hidden, batch_size, learning_rate, dropout, weight_decay in every
     )
@@ -88,15 +91,15 @@ def _marble() -> tuple[ProbeSettings, ...]:
     one = ProbeSettings(
         batch_norm=False, n_hidden=512, input_dropout=0.0, hidden_dropout=0.2, weigh_layers=True, batch_size=64
     )
-    fixed = replace(one, patience=10, plateau=3, max_epochs=100)
+    fixed = replace(one, patience=10, plateau=3, max_epochs=100, least_check_steps=1, least_steps=0)
     return tuple(replace(fixed, learning_rate=rate) for rate in (1e-2, 5e-3, 1e-3, 5e-4, 1e-4))
 
 
 PRESETS = {
     "paper": Preset(
         (ProbeSettings(),),
-        "batch norm, dropout 0.1, one linear layer (Adam 1e-3, batches of 64, stop after 10 epochs: ours, the paper "
-        "names none)",
+        "batch norm, dropout 0.1, one linear layer (Adam 1e-3, batches of 64, an end after 20 epochs without a "
+        "better validation score: ours, the paper names none)",
     ),
     "jukemir": Preset(
         _jukemir(),

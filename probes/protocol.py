@@ -11,14 +11,14 @@ import numpy as np
 
 from masktools.errors import ParameterError
 from probes.data import Round, TaggedData
-from probes.intervals import Interval, Tested, bootstrap_scores
+from probes.intervals import HeldOut, Interval, bootstrap_scores
 from probes.linear import LinearProbe, mean_by_clip
 from probes.presets import PRESETS, grid
 from probes.results import LabelResult, LayerResult, ProbeResult, Score
 from probes.scores import TagScores, accuracy, as_indicators, macro_roc_auc, score_tags
 from probes.vectors import Vectors
 
-__all__ = ["Progress", "ProtocolSettings", "probe"]
+__all__ = ["Progress", "ProtocolSettings", "probe", "probe_and_test"]
 
 Progress = Callable[[int, int], object]
 """Called with (trainings done, trainings in all)."""
@@ -82,9 +82,9 @@ class _Task(NamedTuple):
     def rows_of(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.vectors.rows_of(self.place_of[clips])
 
-    def tested(self, predicted: list[np.ndarray], groups: np.ndarray | None) -> Tested:
+    def tested(self, predicted: list[np.ndarray], groups: np.ndarray | None) -> HeldOut:
         test = self.round.test
-        return Tested(self.targets[test], predicted, None if groups is None else groups[test])
+        return HeldOut(self.targets[test], predicted, None if groups is None else groups[test])
 
 
 def probe(
@@ -103,6 +103,25 @@ def probe(
 
     Raises:
         ParameterError: no clip with vectors, a split without clips, a layer that is not there.
+    """
+    return probe_and_test(vectors, data, settings, progress)[0]
+
+
+def probe_and_test(
+    vectors: Vectors, data: TaggedData, settings: ProtocolSettings | None = None, progress: Progress | None = None
+) -> tuple[ProbeResult, list[HeldOut]]:
+    """Return what ``probe`` does, and what the probes of the chosen layers predicted for the test, round by round.
+
+    Two results on the same clips can be compared clip by clip (``paired.differences``).
+
+    Args:
+        vectors: of the clips; their keys are those of the data set.
+        data: the clips with their labels and splits.
+        settings: of the protocol; the paper's probe with five seeds if None.
+        progress: called with (trainings done, trainings in all).
+
+    Raises:
+        ParameterError: as ``probe``.
     """
     settings = settings or ProtocolSettings()
     known = data.only(vectors.keys)
@@ -130,7 +149,8 @@ def probe(
         task.tested([one.predicted for one in outcomes], groups)
         for task, (_, outcomes) in zip(tasks, best, strict=True)
     ]
-    return _result(vectors, known, settings, tasks, tested, tuple(sweep), tuple(name for name, _ in best))
+    result = _result(vectors, known, settings, tasks, tested, tuple(sweep), tuple(name for name, _ in best))
+    return result, tested
 
 
 def _layers(vectors: Vectors, settings: ProtocolSettings) -> list[_Layer]:
@@ -144,8 +164,17 @@ def _layers(vectors: Vectors, settings: ProtocolSettings) -> list[_Layer]:
     places = range(n_layers) if settings.layers is None else [layer % n_layers for layer in settings.layers]
     numbers = list(dict.fromkeys(places))
     if grid(settings.preset)[0].weigh_layers and len(numbers) > 1:
-        return [_Layer(_WEIGHTED, lambda: np.stack([vectors.read(number) for number in numbers], axis=1))]
+        return [_Layer(_WEIGHTED, lambda: _together(vectors, numbers))]
     return [_Layer(str(number), lambda number=number: vectors.read(number)) for number in numbers]
+
+
+def _together(vectors: Vectors, numbers: list[int]) -> np.ndarray:
+    """Return several layers side by side, (rows, layers, d), without a second copy of them."""
+    first = vectors.read(numbers[0])
+    rows = np.empty((len(first), len(numbers), first.shape[1]), np.float32)
+    for place, number in enumerate(numbers):
+        rows[:, place] = vectors.read(number)
+    return rows
 
 
 def _train(task: _Task, rows: np.ndarray, settings: ProtocolSettings, seed: int) -> _Outcome:
@@ -186,7 +215,7 @@ def _of_layer(task: _Task, layer: str, outcomes: list[_Outcome]) -> LayerResult:
     )
 
 
-def _test_scores(tested: Tested) -> dict[str, list[float]]:
+def _test_scores(tested: HeldOut) -> dict[str, list[float]]:
     """Return the scores of one round, one for each seed."""
     every = [_tags(tested, predicted) for predicted in tested.predicted]
     scores = {
@@ -198,7 +227,7 @@ def _test_scores(tested: Tested) -> dict[str, list[float]]:
     return scores
 
 
-def _tags(tested: Tested, predicted: np.ndarray) -> TagScores:
+def _tags(tested: HeldOut, predicted: np.ndarray) -> TagScores:
     return score_tags(as_indicators(tested.targets, predicted.shape[1]), predicted)
 
 
@@ -207,7 +236,7 @@ def _result(
     data: TaggedData,
     settings: ProtocolSettings,
     tasks: list[_Task],
-    tested: list[Tested],
+    tested: list[HeldOut],
     sweep: tuple[LayerResult, ...],
     chosen: tuple[str, ...],
 ) -> ProbeResult:
@@ -248,13 +277,13 @@ def _result(
     )
 
 
-def _intervals(tested: list[Tested], settings: ProtocolSettings, by_group: bool) -> dict[str, Interval]:
+def _intervals(tested: list[HeldOut], settings: ProtocolSettings, by_group: bool) -> dict[str, Interval]:
     if settings.n_resamples == 0:
         return {}
     return bootstrap_scores(tested, settings.n_resamples, settings.level, by_group=by_group)
 
 
-def _by_label(names: tuple[str, ...], tested: list[Tested]) -> tuple[tuple[LabelResult, ...], int]:
+def _by_label(names: tuple[str, ...], tested: list[HeldOut]) -> tuple[tuple[LabelResult, ...], int]:
     """Return how each label was predicted, and how many labels every round could score."""
     every = [[_tags(one, predicted) for predicted in one.predicted] for one in tested]
     roc_auc = np.array([[tags.by_label_roc_auc for tags in seeds] for seeds in every])  # (rounds, seeds, labels)

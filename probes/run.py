@@ -28,6 +28,7 @@ from probes.table import Published, to_json, to_markdown
 from probes.verification import Verification
 
 if TYPE_CHECKING:
+    from probes.data import TaggedData
     from probes.protocol import ProtocolSettings
     from probes.results import ProbeResult
 
@@ -95,6 +96,9 @@ def _add_arguments(parser: argparse.ArgumentParser, can_verify: bool) -> None:
         "--resamples", type=options.whole_number(0), default=1000, metavar="N", help="of the intervals; 0 for none"
     )
     how.add_argument("--probe-device", default="cpu", metavar="NAME", help="where probes are trained: cpu or cuda")
+    how.add_argument(
+        "--shuffle-labels", action="store_true", help="a check: labels of other clips, whose ROC-AUC must be 50"
+    )
     how.add_argument("--strict", action="store_true", help="exit with 4 if a label of the test cannot be scored")
     out = parser.add_argument_group("output")
     out.add_argument("--json", type=Path, metavar="FILE", help="write everything to this file")
@@ -149,7 +153,9 @@ def _run(args: argparse.Namespace, argv: list[str]) -> int:
     from probes.rows import extractors
 
     settings = _settings(args)
-    data = module.read(args)
+    data: TaggedData = module.read(args)
+    if args.shuffle_labels:
+        data = data.shuffled(args.first_seed)
     worker = Worker(
         args.model, device=args.device, precision=args.precision, threads=args.threads, batch_size=args.batch_size
     )

@@ -7,6 +7,7 @@ the matrices are small, and the same seed gives the same bits whatever the numbe
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import torch
@@ -123,19 +124,22 @@ def _train(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     best, best_score, best_step, waited, waited_for_rate = None, -np.inf, 0, 0, 0
-    step = 0
+    step = looked_at = 0
     for step, (batch, epoch_ends) in enumerate(_batches(len(inputs), settings, seed), start=1):
         network.train()
         optimiser.zero_grad(set_to_none=True)
         loss_of(network(inputs[batch]), wanted[batch]).backward()
         optimiser.step()
-        is_look = epoch_ends if settings.check_steps == 0 else step % settings.check_steps == 0
-        if score is None or valid is None or not is_look:
+        due = settings.check_steps or settings.least_check_steps
+        if score is None or valid is None or step - looked_at < due or not (epoch_ends or settings.check_steps):
             continue
+        looked_at = step
         reached = score(network.predict(valid))
         if reached > best_score:
             best, best_score, best_step = deepcopy(network.state_dict()), reached, step
             waited = waited_for_rate = 0
+            if reached >= 1:  # nothing is better
+                break
             continue
         waited, waited_for_rate = waited + 1, waited_for_rate + 1
         if waited >= settings.patience:
@@ -157,7 +161,8 @@ def _batches(n_clips: int, settings: ProbeSettings, seed: int) -> Iterator[tuple
     """
     rng = np.random.default_rng([seed, 1])
     starts = [start for start in range(0, n_clips, settings.batch_size) if n_clips - start > 1 or n_clips == 1]
-    for _ in range(settings.max_epochs):
+    n_epochs = max(settings.max_epochs, ceil(settings.least_steps / max(1, len(starts))))
+    for _ in range(n_epochs):
         order = torch.from_numpy(rng.permutation(n_clips))
         for start in starts:
             yield order[start : start + settings.batch_size], start == starts[-1]

@@ -38,7 +38,7 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32, bf16 or fp16.
         threads: CPU threads at most.
-        batch_size: windows computed at once.
+        batch_size: windows that a GPU computes at once.
 
     Attributes:
         identity_: of the model, as ``Encoder.identity`` has it. Pickles hold no weights: whoever opens one must have a

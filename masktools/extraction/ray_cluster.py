@@ -14,6 +14,7 @@ from masktools.errors import ClusterError, ParameterError
 __all__ = ["Cluster", "Places", "cluster"]
 
 _REACH_S = 10.0  # until an address that does not answer is given up
+_STARTS = 3  # of a cluster of our own: Ray gives itself 30 s, which a machine that is busy may not have
 _SHARE = 0.9  # of the CPUs that workers take: Ray's own helpers must find a place, too
 _STORE_BYTES = 1 << 29  # of results on their way, on this machine
 
@@ -92,11 +93,7 @@ def cluster(address: str | None, n_workers: int | None = None) -> Iterator[Clust
                 return
             if address is not None:
                 _check_reachable(address)
-            try:
-                with _silence():
-                    ray.init(**(_own(n_workers) if address is None else {"address": address}), **_SILENT)
-            except Exception as error:  # Ray raises what it likes here
-                raise ClusterError(_refused(address, error)) from error
+            _join(ray, address, n_workers)
             try:
                 yield _described(ray, address is None)
             finally:
@@ -110,6 +107,18 @@ _ALWAYS = {
 }
 _ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # by this it also knows, on Linux, that it may use 127.0.0.1 only
 _SILENT = {"log_to_driver": False, "logging_level": logging.ERROR}
+
+
+def _join(ray: Any, address: str | None, n_workers: int | None) -> None:
+    for n_left in reversed(range(1 if address else _STARTS)):
+        try:
+            with _silence():
+                ray.init(**(_own(n_workers) if address is None else {"address": address}), **_SILENT)
+            return
+        except Exception as error:  # Ray raises what it likes here
+            ray.shutdown()
+            if not n_left:
+                raise ClusterError(_refused(address, error)) from error
 
 
 def _own(n_workers: int | None) -> dict[str, Any]:

@@ -86,10 +86,9 @@ class Encoder:
             model: the name of a model at hand, the folder of a bundle, or ``owner/name`` on the hub: what was loaded
                 once is taken from the cache and needs no network.
             device: auto, cpu, cuda, cuda:N or mps.
-            precision: auto, fp32, bf16 or fp16. Results are the same in every batch in fp32; in lower precision, as
-                far as its rounding goes.
+            precision: auto, fp32, bf16 or fp16.
             threads: CPU threads at most; as many as torch takes where it is not given.
-            batch_size: windows computed at once; 8 on a CPU and 32 on a GPU where it is not given.
+            batch_size: windows that a GPU computes at once, 32 where it is not given; a CPU computes one by one.
             revision: of a model on the hub: a branch, a tag or, so that it never changes, a commit.
             cache_dir: where models of the hub are kept; the hub's own place where it is not given.
 
@@ -229,8 +228,9 @@ class Encoder:
     ) -> Embedding | list[Embedding]:
         """Return what a recording is like; for a list, a tuple or a batch of them, a list.
 
-        A recording is the same alone and in any batch, to within 1e-5 in fp32. Open files (``io.open_recording``) and
-        sources are read piece by piece, and take no more memory for an hour than for a minute, but for the result.
+        A recording is the same alone and in any batch: on a CPU exactly, on a GPU as far as the rounding of its
+        precision goes. Open files (``io.open_recording``) and sources are read piece by piece, and take no more memory
+        for an hour than for a minute, but for the result.
 
         Args:
             waves: numpy (t,) or (t, channels), as soundfile has it; torch (t,), (channels, t) or (b, channels, t), as

@@ -45,14 +45,17 @@ def _codes_by_row(like: EncoderExtractor) -> Extractor:
     return FunctionExtractor(TITLES["codes-rows"], code_histogram(like.worker.encoder, by_row=True), identity)
 
 
-def _untrained(like: EncoderExtractor) -> Extractor:
-    return EncoderExtractor.of(
-        untrained(like.worker.encoder),
-        pool=like.pool,
-        windows=like.windows,
-        dtype=like.dtype,
-        label=TITLES["untrained"],
-    )
+def _random(like: EncoderExtractor) -> Extractor:
+    return _untrained(like, "random", from_codes=False)
+
+
+def _from_codes(like: EncoderExtractor) -> Extractor:
+    return _untrained(like, "untrained", from_codes=True)
+
+
+def _untrained(like: EncoderExtractor, name: str, from_codes: bool) -> Extractor:
+    encoder = untrained(like.worker.encoder, from_codes=from_codes)
+    return EncoderExtractor.of(encoder, pool=like.pool, windows=like.windows, dtype=like.dtype, label=TITLES[name])
 
 
 def _conditioner(like: EncoderExtractor) -> Extractor:
@@ -67,7 +70,8 @@ TITLES = {
     "mfcc": "MFCC statistics",
     "codes": "code histogram",
     "codes-rows": "code histogram by row",
-    "untrained": "random-weight transformer",
+    "random": "random weights",
+    "untrained": "random weights, embeddings of codes",
     "conditioner": "conditioner only",
 }
 """What tables call each baseline."""
@@ -78,7 +82,8 @@ BASELINES: dict[str, Callable[[EncoderExtractor], Extractor]] = {
     "mfcc": _mfcc,
     "codes": _codes,
     "codes-rows": _codes_by_row,
-    "untrained": _untrained,
+    "random": _random,
+    "untrained": _from_codes,
     "conditioner": _conditioner,
 }
 """Name of a row -> what makes its extractor from the pretrained row's."""

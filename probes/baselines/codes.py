@@ -23,7 +23,8 @@ def code_histogram(encoder: Encoder, by_row: bool = False) -> Callable[[np.ndarr
 
     def describe(wave: np.ndarray, sample_rate: int) -> np.ndarray:
         heard = encoder.encode(np.asarray(wave, np.float32), sample_rate, layer=0, frames=False, tokens=True)
-        rows = [row for row in heard.tokens] if by_row else [heard.tokens.ravel()]
+        tokens = np.asarray(heard.tokens)
+        rows = list(tokens) if by_row else [tokens.ravel()]
         counts = np.concatenate([np.bincount(row, minlength=n_codes) / row.size for row in rows])
         return np.sqrt(counts).astype(np.float32)
 

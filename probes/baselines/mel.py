@@ -20,10 +20,9 @@ def mel_mean(pipeline: Pipeline) -> Describe:
 
 
 def mel_statistics(pipeline: Pipeline) -> Describe:
-    """Return the function from a wave to statistics of its mel spectrogram, (4 * bands,).
+    """Return the function from a wave to how its mel spectrogram lies and moves, (4 * bands,).
 
-    Mean and standard deviation over time, of the frames and of the steps from frame to frame: what a tagger of the time
-    before learned features knew of a sound and its motion.
+    Mean and standard deviation over time, and the same of the steps from frame to frame.
     """
 
     def describe(wave: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -126,14 +126,18 @@ def test_an_address_where_nobody_listens_is_told_at_once(imaginary_ray):
 
 
 def test_a_cluster_that_refuses_is_told(imaginary_ray):
-    def init(**_):
+    asked = []
+
+    def init(**options):
+        asked.append(options["address"])
         raise RuntimeError("Version mismatch:\n 1 and 2")
 
-    imaginary_ray.init = init
+    imaginary_ray.init, imaginary_ray.shutdown = init, lambda: None
     with pytest.raises(ClusterError, match=r"at auto could not be joined: Version mismatch: 1 and 2 \(this machine"):
         run_ray(items(1), FakeWorker(), Kept(), address="auto")
     with pytest.raises(ClusterError, match="Ray could not be started on this machine: Version mismatch"):
         run_ray(items(1), FakeWorker(), Kept())
+    assert asked == ["auto", "local", "local", "local"], "a busy machine gets more than one try of its own"
 
 
 def test_ray_is_asked_to_tell_nobody_and_the_environment_is_given_back(imaginary_ray, monkeypatch):

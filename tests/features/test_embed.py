@@ -97,8 +97,8 @@ def test_the_sequence_can_be_left_out():
 
 def test_progress_counts_windows():
     seen = []
-    embed(tiny_pipeline(batch_size=2), noise(10), SAMPLE_RATE, progress=lambda *step: seen.append(step))
-    assert seen == [(2, 4), (4, 4)]
+    embed(PIPELINE, noise(10), SAMPLE_RATE, progress=lambda *step: seen.append(step))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 @pytest.mark.parametrize(

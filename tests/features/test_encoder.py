@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import masktools
 from masktools import io
 from masktools.errors import AudioError, ParameterError
-from masktools.features import Encoder, Source
+from masktools.features import Encoder, Source, gathering
 from tests.tiny import COLUMN, SAMPLE_RATE, noise, tiny_pipeline
 
 ENCODER = Encoder(tiny_pipeline())
@@ -52,15 +52,25 @@ lengths = st.lists(st.integers(1, 20 * COLUMN), min_size=1, max_size=6)
 
 @settings(max_examples=15, deadline=None)
 @given(lengths, st.integers(1, 4), st.sampled_from([None, 0.09, 0.5]), st.sampled_from(["mean", "rows", "max"]))
-def test_a_recording_is_the_same_alone_and_in_any_batch(lengths, batch_size, hop_s, pool):
+def test_a_recording_is_the_same_alone_and_in_any_batch(lengths, at_once, hop_s, pool):
     waves = [noise(4, seed=seed)[0, :n] for seed, n in enumerate(lengths)]
-    encoder = Encoder(tiny_pipeline(batch_size=batch_size))
     options = {"hop_s": hop_s, "pool": pool, "layer": "all", "tokens": True}
-    together = encoder.encode(waves, SAMPLE_RATE, **options)
+    alone = [ENCODER.encode(wave, SAMPLE_RATE, **options) for wave in waves]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gathering, "windows_at_once", lambda pipeline: at_once)  # as a GPU has it
+        together = ENCODER.encode(waves, SAMPLE_RATE, **options)
+        backwards = ENCODER.encode(waves[::-1], SAMPLE_RATE, **options)[::-1]
+    for found, same, expected in zip(together, backwards, alone, strict=True):
+        assert_same(found, expected)
+        assert_same(same, expected)
+
+
+def test_on_a_cpu_it_is_the_same_to_the_last_bit():
+    encoder = Encoder.from_pretrained("mini", device="cpu", precision="fp32", threads=2)
+    waves = [noise(seconds, seed=seed)[0] for seed, seconds in enumerate((0.3, 2, 2, 2.1))]
+    together = encoder.encode(waves, SAMPLE_RATE, layer="all", tokens=True)
     for wave, found in zip(waves, together, strict=True):
-        assert_same(found, ENCODER.encode(wave, SAMPLE_RATE, **options))
-    for found, backwards in zip(together, reversed(encoder.encode(waves[::-1], SAMPLE_RATE, **options)), strict=True):
-        assert_same(found, backwards)
+        assert_same(encoder.encode(wave, SAMPLE_RATE, layer="all", tokens=True), found, 0)
 
 
 def test_lengths_from_a_moment_to_minutes_can_be_mixed():
@@ -102,7 +112,7 @@ def test_each_wave_of_a_list_may_have_its_rate():
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000])
-@pytest.mark.parametrize("seconds", [0.001, 1, 35])
+@pytest.mark.parametrize("seconds", [0.001, 8])
 def test_what_is_read_piece_by_piece_is_the_same(rate, seconds, tmp_path):
     wave = noise(seconds, rate, n_channels=2)
     expected = ENCODER.encode(wave.T, rate, tokens=True, pool="rows")

@@ -8,7 +8,7 @@ A process that is killed loses what it has not stored yet, and nothing else.
 
 import shutil
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -18,12 +18,12 @@ from masktools.errors import ParameterError
 from masktools.extraction.rows import Row
 from masktools.extraction.stores.lock import LOCK
 from masktools.extraction.stores.meta import META, Meta
-from masktools.extraction.stores.table import Failure, Layout
+from masktools.extraction.stores.table import ARRAYS, Failure, Layout
 from masktools.io import replacing
 
 __all__ = ["Parts"]
 
-_HELD_BYTES = 1 << 28  # of parts that are read again
+_HELD_BYTES = 1 << 26  # of parts that are read again
 
 
 class Parts:
@@ -48,6 +48,7 @@ class Parts:
         self.errors: dict[int, str] = {}
         self.layout: Layout | None = None
         self._files: OrderedDict[int, dict[str, np.ndarray]] = OrderedDict()
+        self._n_held = 0  # bytes of their arrays
 
     @staticmethod
     def meta_of(folder: Path) -> Meta | None:
@@ -194,18 +195,16 @@ class Parts:
         self._files.move_to_end(first)
         if name not in stored:
             stored |= _read(self._place(first), (name,))
-            while len(self._files) > 1 and _size(self._files.values()) > _HELD_BYTES:
-                self._files.popitem(last=False)
+            self._n_held += stored[name].nbytes
+            while len(self._files) > 1 and self._n_held > _HELD_BYTES:
+                _, dropped = self._files.popitem(last=False)
+                self._n_held -= sum(dropped[array].nbytes for array in ARRAYS if array in dropped)
         return stored
 
 
 def _read(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         return {name: stored[name] for name in names}
-
-
-def _size(held: Iterable[dict[str, np.ndarray]]) -> int:
-    return sum(array.nbytes for arrays in held for array in arrays.values())
 
 
 def _layout_of(row: Row, dtype: str) -> Layout:
