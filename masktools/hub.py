@@ -13,22 +13,23 @@ import os
 import secrets
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from masktools.conditioning import CONDITIONERS, ClapEncoder, Conditioner
+from masktools.conditioning import CONDITIONERS, ClapEncoder, Conditioner, DeferredClap
 from masktools.configs import from_dict, to_dict
 from masktools.downloads import fetch, is_hub_name
 from masktools.errors import BundleError, ParameterError, unknown_name
 from masktools.mel import MelConfig
+from masktools.packing import StoredWeights, fill_rest, laid_out
 from masktools.pipeline import Pipeline, check_mel_settings
-from masktools.runtime import resolve_device, resolve_precision
-from masktools.shapes import Condition, Wave
+from masktools.runtime import PRECISIONS, fitting_batch_size, resolve_device, resolve_precision
 from masktools.solver import SolverConfig
 from masktools.tokenizer import TOKENIZERS
 from masktools.transformer import MaskedTransformer, TransformerConfig
@@ -42,6 +43,7 @@ __all__ = [
     "halved",
     "list_models",
     "load_bundle",
+    "make_part",
     "read_decoding",
     "save_bundle",
 ]
@@ -60,38 +62,9 @@ _JOBS = ("generate", "inpaint", "bwe")
 _CONFIG, _CARD, _CHECKSUMS = "config.json", "MODEL_CARD.md", "checksums.json"
 _BUNDLED = Path(__file__).parent / "bundled"
 _FOLDERS_VARIABLE = "MASKTOOLS_MODELS"
+_ALTERED = "it was altered, or cut off"
 _OTHER_MODEL = "weights and settings are of different models"
 _HALF_MAX = torch.finfo(torch.float16).max
-
-
-class DeferredClap:
-    """CLAP, whose weights are not part of a bundle, loaded when a text or a sound is first embedded.
-
-    A model that was trained with it works without it as long as nothing asks for a condition.
-    """
-
-    def __init__(self, dim: int, device: torch.device) -> None:
-        self.dim, self.device = dim, device
-        self._clap: ClapEncoder | None = None
-
-    @property
-    def clap(self) -> ClapEncoder:
-        """The encoder itself.
-
-        Raises:
-            CheckpointError: it is not at hand.
-        """
-        if self._clap is None:
-            self._clap = ClapEncoder.from_checkpoint(device=self.device)
-        return self._clap
-
-    def embed_audio(self, wave: Wave, sample_rate: int) -> Condition:
-        """Return one embedding a wave."""
-        return self.clap.embed_audio(wave, sample_rate)
-
-    def embed_text(self, texts: list[str]) -> Condition:
-        """Return one embedding a text."""
-        return self.clap.embed_text(texts)
 
 
 def list_models() -> dict[str, Path]:
@@ -116,7 +89,7 @@ def save_bundle(pipeline: Pipeline, folder: str | os.PathLike[str], card: str, n
         name: of the model, in reports; that of the folder where it is not given.
 
     Raises:
-        ParameterError: a folder that exists, or whose parent does not; an empty card.
+        ParameterError: a folder that exists, or whose parent does not; an empty card; weights rounded for less.
         BundleError: a part of a kind that bundles do not know.
     """
     target = Path(os.path.abspath(folder))
@@ -126,6 +99,11 @@ def save_bundle(pipeline: Pipeline, folder: str | os.PathLike[str], card: str, n
         raise ParameterError(f"the folder to hold the bundle must exist, got {target.parent}")
     if not card.strip():
         raise ParameterError("a bundle needs a model card: say what the model was trained on and what it is for")
+    if pipeline.folder is None and pipeline.transformer.packed and pipeline.precision != torch.float32:
+        raise ParameterError(
+            f"a bundle must be saved with the weights that were trained, those of this model are rounded to "
+            f"{_name_of(pipeline.precision)}: save it before it is packed"
+        )
     parts = {part: getattr(pipeline, part) for part in KINDS if getattr(pipeline, part) is not None}
     mel = to_dict(pipeline.mel)
     entries = {part: {**_describe(part, module), "mel": mel} for part, module in parts.items()}
@@ -148,6 +126,10 @@ def save_bundle(pipeline: Pipeline, folder: str | os.PathLike[str], card: str, n
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def _name_of(precision: torch.dtype) -> str:
+    return next((name for name, dtype in PRECISIONS.items() if dtype == precision), str(precision))
 
 
 def _describe(part: str, module: Any) -> dict[str, Any]:
@@ -180,17 +162,21 @@ def load_bundle(
     batch_size: int | None = None,
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
+    compile: bool = False,
 ) -> Pipeline:
-    """Return the model of a bundle, in fp32, on a device.
+    """Return the model of a bundle on a device, its weights packed for inference in one precision.
+
+    Weights are read one by one: more than the packed ones, and one beside them, are never in memory.
 
     Args:
         model: a name that ``list_models`` has, a bundle's folder, or ``owner/name`` on the Hugging Face hub.
         device: auto, cpu, cuda, cuda:N or mps.
-        precision: auto, fp32, bf16 or fp16: in what the model computes.
+        precision: auto, fp32, bf16, fp16 or int8: in what the model computes.
         verify: whether the files must have the checksums that were written with them.
-        batch_size: clips computed at once; 8 on a CPU and 32 on a GPU where it is not given.
+        batch_size: clips computed at once; where it is not given 8 on a CPU, and on a GPU what its memory holds.
         revision: of a model on the hub: a branch, a tag or a commit.
         cache_dir: where models of the hub are kept; the hub's own place where it is not given.
+        compile: whether the transformer is compiled, a matter of minutes: for many short jobs on a GPU.
 
     Raises:
         BundleError: no such model, or one that is incomplete, altered, or of another format.
@@ -200,23 +186,32 @@ def load_bundle(
     """
     chosen_device = resolve_device(device)
     chosen_precision = resolve_precision(precision, chosen_device)
+    if compile and chosen_precision == torch.int8:
+        raise ParameterError("a model must be either in int8 or compiled: load it with another precision, or as it is")
     folder = _find(model, revision, cache_dir)
     config = _read_config(folder)
     if verify:
         _verify(folder)
     mel = _checked(folder, "mel", lambda: from_dict(MelConfig, config["mel"]))
+    kept = {"transformer"} if compile and chosen_device.type == "cpu" else set()  # as they are
     parts: dict[str, Any] = {
-        part: _load_part(folder, part, config[part], mel, chosen_device) for part in KINDS if config.get(part)
+        part: _load_part(folder, part, config[part], mel, chosen_device, None if part in kept else chosen_precision)
+        for part in KINDS
+        if config.get(part)
     }
-    return Pipeline(
+    pipeline = Pipeline(
         mel,
         **parts,
         name=config["name"],
         decoding=_checked(folder, "decoding", lambda: read_decoding(config.get("decoding") or {})),
         device=chosen_device,
         precision=chosen_precision,
-        batch_size=batch_size or (8 if chosen_device.type == "cpu" else 32),
+        batch_size=batch_size or fitting_batch_size(chosen_device),
     )
+    pipeline.folder = folder
+    if compile:
+        pipeline.compile()
+    return pipeline
 
 
 def build_part(part: str, kind: str, config: Mapping[str, Any], mel: MelConfig) -> nn.Module:
@@ -281,7 +276,7 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise BundleError(f"{folder}: {name} is not JSON ({error}): it was altered, or cut off") from error
+        raise BundleError(f"{folder}: {name} is not JSON ({error}): {_ALTERED}") from error
     if not isinstance(content, dict):
         raise BundleError(f"{folder}: {name} must hold an object, got {type(content).__name__}")
     return content
@@ -314,7 +309,9 @@ def _checked(folder: Path, part: str, make: Any) -> Any:
         raise BundleError(f"{folder}: {part}: {error}") from error
 
 
-def _load_part(folder: Path, part: str, entry: Any, mel: MelConfig, device: torch.device) -> nn.Module | Conditioner:
+def _load_part(
+    folder: Path, part: str, entry: Any, mel: MelConfig, device: torch.device, precision: torch.dtype | None
+) -> nn.Module | Conditioner:
     if not isinstance(entry, dict) or not {"kind", "config"} <= set(entry) <= {"kind", "config", "mel"}:
         raise BundleError(f"{folder}: {part} must have a kind and a config in {_CONFIG}, got {entry!r:.80}")
     if "mel" in entry:
@@ -322,27 +319,81 @@ def _load_part(folder: Path, part: str, entry: Any, mel: MelConfig, device: torc
     if part == "conditioner" and entry["kind"] == "clap":
         settings = _checked(folder, part, lambda: from_dict(CONDITIONERS["clap"][0], entry["config"]))
         return DeferredClap(settings.dim, device)
-    module: nn.Module = _checked(folder, part, lambda: build_part(part, entry["kind"], entry["config"], mel))
-    module.load_state_dict(_fitting_state(folder, part, module))
-    return module
+    with laid_out():
+        layout: nn.Module = _checked(folder, part, lambda: build_part(part, entry["kind"], entry["config"], mel))
+    weights = _fitting_weights(folder, part, layout)
+    try:
+        return make_part(part, entry["kind"], entry["config"], mel, weights, precision, device)
+    except (SafetensorError, OSError) as error:
+        raise BundleError(f"{folder}: {part}.safetensors is not readable ({error}): {_ALTERED}") from error
 
 
-def _fitting_state(folder: Path, part: str, module: nn.Module) -> dict[str, Tensor]:
+def make_part(
+    part: str,
+    kind: str,
+    config: Mapping[str, Any],
+    mel: MelConfig,
+    weights: Mapping[str, Tensor],
+    precision: torch.dtype | None,
+    device: torch.device | str = "cpu",
+) -> nn.Module:
+    """Return a part with weights, packed for inference; each weight is asked for once, and let go of when it is used.
+
+    Args:
+        part: one of ``KINDS``.
+        kind: one of the part's.
+        config: its settings, as JSON has them.
+        mel: settings of the model.
+        weights: by name, of any float type.
+        precision: in which the model computes; None leaves the part unpacked, in single precision.
+        device: where to.
+
+    Raises:
+        ParameterError: an unknown part or kind, or settings that are not those of its kind.
+        DeviceError: int8 on a processor that does not compute in it.
+    """
+    with laid_out():
+        module = build_part(part, kind, config, mel)
+    kept = module.state_dict()
+    if any(value.is_meta for name, value in module.named_buffers() if name not in kept):
+        module = build_part(part, kind, config, mel)  # it has constants, which are nowhere but in it
+        module.load_state_dict({name: weights[name] for name in kept})
+        own: Mapping[str, Tensor] | None = None
+    else:
+        own = weights
+    module.eval().requires_grad_(False)
+    if precision is not None and hasattr(module, "pack"):
+        cast(Any, module).pack(precision, own, device)
+    elif own is not None:
+        fill_rest(module, own, device)
+    if isinstance(weights, StoredWeights) and precision not in (None, torch.float32):
+        module.register_state_dict_post_hook(partial(_put_stored, weights))
+    return module.to(device)
+
+
+def _put_stored(weights: StoredWeights, module: nn.Module, state: dict[str, Tensor], prefix: str, _: Any) -> None:
+    """Put the weights as they are stored into a part's state, whatever they were rounded to for computing."""
+    for name in weights:
+        value = weights[name]
+        state[prefix + name] = value.float() if value.is_floating_point() else value
+
+
+def _fitting_weights(folder: Path, part: str, layout: nn.Module) -> StoredWeights:
     """Return the weights of a part, if they are exactly those that it has."""
     path = folder / f"{part}.safetensors"
     if not path.is_file():
         raise BundleError(f"{folder} is no complete bundle: {path.name} is missing")
     try:
-        state = load_file(path)
+        weights = StoredWeights(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise BundleError(f"{folder}: {path.name} is not readable ({error}): it was altered, or cut off") from error
-    wanted = module.state_dict()
-    for keys, problem in ((set(wanted) - set(state), "are missing"), (set(state) - set(wanted), "are unknown")):
+        raise BundleError(f"{folder}: {path.name} is not readable ({error}): {_ALTERED}") from error
+    wanted = {key: tuple(value.shape) for key, value in layout.state_dict().items()}
+    found = weights.shapes
+    for keys, problem in ((set(wanted) - set(found), "are missing"), (set(found) - set(wanted), "are unknown")):
         if keys:
             some = ", ".join(sorted(keys)[:3]) + (", ..." if len(keys) > 3 else "")
             raise BundleError(f"{folder}: {path.name}: {len(keys)} weights {problem} ({some}): {_OTHER_MODEL}")
-    for key, value in wanted.items():
-        if state[key].shape != value.shape:
-            shapes = f"{tuple(value.shape)}, got {tuple(state[key].shape)}"
-            raise BundleError(f"{folder}: {path.name}: {key} must have shape {shapes}: {_OTHER_MODEL}")
-    return state
+    for key, shape in wanted.items():
+        if found[key] != shape:
+            raise BundleError(f"{folder}: {path.name}: {key} must have shape {shape}, got {found[key]}: {_OTHER_MODEL}")
+    return weights

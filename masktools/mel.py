@@ -26,6 +26,7 @@ __all__ = [
     "mel_filterbank",
     "mel_to_db",
     "mel_to_log",
+    "power_of",
 ]
 
 DB_PER_NEPER = 20.0 / log(10.0)
@@ -141,6 +142,11 @@ def mel_filterbank(config: MelConfig) -> Tensor:
     return torch.from_numpy((triangles * area[:, None]).astype(np.float32))
 
 
+def power_of(spectrum: Tensor) -> Tensor:
+    """Return the squared magnitude of complex numbers, of the same shape."""
+    return spectrum.real.square() + spectrum.imag.square()
+
+
 class MelFrontEnd(nn.Module):
     """Mel spectrogram in [-1, 1]. ``forward``: (b, t) -> (b, f, t // hop_length).
 
@@ -153,7 +159,7 @@ class MelFrontEnd(nn.Module):
     def __init__(self, config: MelConfig) -> None:
         super().__init__()
         self.config = config
-        window = torch.hann_window(config.win_length, periodic=True)
+        window = torch.hann_window(config.win_length, periodic=True, device="cpu")
         self.register_buffer("window", window, persistent=False)
         self.register_buffer("filterbank", mel_filterbank(config), persistent=False)
 
@@ -174,7 +180,7 @@ class MelFrontEnd(nn.Module):
             center=False,
             return_complex=True,
         )
-        return (torch.view_as_real(spectrum).square().sum(-1) + 1e-9).sqrt()
+        return (power_of(spectrum) + 1e-9).sqrt()
 
     def log_mel(self, wave: Wave) -> Mel:
         """Return the natural logarithm of the mel magnitude, floored at ``floor``."""

@@ -50,15 +50,17 @@ def load(
     precision: str = "auto",
     threads: int | None = None,
     batch_size: int | None = None,
+    compile: bool = False,
 ) -> "Model":
     """Return a model, ready for use.
 
     Args:
         model: the name of a model at hand, the folder of a bundle, or ``owner/name`` on the Hugging Face hub.
         device: auto, cpu, cuda, cuda:N or mps.
-        precision: auto, fp32, bf16 or fp16.
+        precision: auto, fp32, bf16, fp16 or int8; auto is bf16 where the processor multiplies in it faster.
         threads: CPU threads at most; as many as torch takes where it is not given.
-        batch_size: clips computed at once; 8 on a CPU and 32 on a GPU where it is not given.
+        batch_size: clips computed at once; where it is not given 8 on a CPU, and on a GPU what its memory holds.
+        compile: whether the transformer is compiled, a matter of minutes: for many short jobs on a GPU.
 
     Raises:
         BundleError: no such model, or one that is incomplete, altered or of another format.
@@ -69,7 +71,7 @@ def load(
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ParameterError(f"{name} must be a whole number of at least 1, got {value!r}")
     with use_threads(threads):
-        return Model(hub.load_bundle(model, device, precision, batch_size=batch_size), threads)
+        return Model(hub.load_bundle(model, device, precision, batch_size=batch_size, compile=compile), threads)
 
 
 class Model:

@@ -1,17 +1,36 @@
-"""Where a model runs: its device, its precision and its threads, chosen by name and checked before use."""
+"""Where a model runs: its device, its precision, its threads and its memory; names are checked before use."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import TypeVar
 
 import torch
+from torch import Tensor
 
-from masktools.errors import DeviceError, ParameterError, unknown_name
+from masktools.errors import DeviceError, MasktoolsError, ParameterError, unknown_name
 
-__all__ = ["resolve_device", "resolve_precision", "threads"]
+__all__ = [
+    "PRECISIONS",
+    "fitting_batch_size",
+    "has_fast_bf16",
+    "in_batches",
+    "is_out_of_memory",
+    "resolve_device",
+    "resolve_precision",
+    "threads",
+    "to_device",
+]
+
+Made = TypeVar("Made")
 
 _DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
-_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.int8}
+"""The number types in which a model computes, by name."""
+
+_BYTES_OF_A_CLIP = 2**29  # of memory that a clip takes at most, at the paper's size
+_MAX_BATCH, _CPU_BATCH = 128, 8
 
 
 def resolve_device(name: str | torch.device = "auto") -> torch.device:
@@ -49,23 +68,37 @@ def _cuda(number: int) -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:
-    """Return the number type of a name: ``auto`` is bf16 on GPUs that compute in it, fp32 everywhere else.
+    """Return the number type of a name.
+
+    ``auto`` is bf16 where the device multiplies in it faster than in single precision, fp32 everywhere else.
+    ``int8`` computes the linear layers of the transformer in whole numbers, on CPUs.
 
     Raises:
         ParameterError: an unknown name.
         DeviceError: the device does not compute in that precision.
     """
-    if name != "auto" and name not in _PRECISIONS:
-        raise unknown_name("precision", name, ("auto", *_PRECISIONS))
+    if name != "auto" and name not in PRECISIONS:
+        raise unknown_name("precision", name, ("auto", *PRECISIONS))
     if name == "auto":
+        if device.type == "cpu":
+            return torch.bfloat16 if has_fast_bf16() else torch.float32
         return torch.bfloat16 if device.type == "cuda" and _has_bf16(device) else torch.float32
     if name == "fp16" and device.type == "cpu":
         raise DeviceError("fp16 needs a GPU, the device is cpu: use --precision fp32 or bf16")
+    if name == "int8" and device.type != "cpu":
+        raise DeviceError(f"int8 needs a CPU, the device is {device}: use --precision bf16 or fp32")
     if name == "bf16" and device.type == "cuda" and not _has_bf16(device):
         raise DeviceError(f"{device} does not compute in bf16: use --precision fp16 or fp32")
     if name == "bf16" and device.type == "mps":
         raise DeviceError("bf16 is not offered on mps: use --precision fp16 or fp32")
-    return _PRECISIONS[name]
+    return PRECISIONS[name]
+
+
+@cache
+def has_fast_bf16() -> bool:
+    """Return whether this CPU multiplies in bf16 faster than in single precision."""
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return torch.backends.mkldnn.is_available() and any(ask() for ask in asked if ask is not None)
 
 
 def _has_bf16(device: torch.device) -> bool:
@@ -91,3 +124,59 @@ def threads(n: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def fitting_batch_size(device: torch.device) -> int:
+    """Return how many clips to compute at once: what the memory of a GPU is sure to hold, and a few on a CPU."""
+    if device.type != "cuda":
+        return _CPU_BATCH
+    free, _ = torch.cuda.mem_get_info(device)
+    n_fitting = max(1, min(_MAX_BATCH, free // _BYTES_OF_A_CLIP))
+    return 2 ** (n_fitting.bit_length() - 1)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory was asked for and not given, on a GPU or on the CPU."""
+    # torch raises no class of its own where the CPU's memory ends
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def in_batches(compute: Callable[[slice], Made], n: int, size: int) -> tuple[list[Made], int]:
+    """Return what a function makes of n items, some at a time, and how many at a time went well.
+
+    Where memory runs out, half as many are tried, and from then on.
+
+    Args:
+        compute: function of the items' slice.
+        n: items in all.
+        size: items to begin with at once.
+
+    Raises:
+        MasktoolsError: memory ran out for a single item.
+    """
+    made: list[Made] = []
+    start = 0
+    while start < n:
+        try:
+            made.append(compute(slice(start, min(start + size, n))))
+            start += size
+            continue
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if size == 1:
+                raise MasktoolsError(
+                    "memory ran out while one clip was computed: close other programs, or use --device cpu, a smaller "
+                    "model, or --precision bf16"
+                ) from error
+        size //= 2  # not in the except block: the error still holds what did not fit
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    return made, size
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device; one that goes to a GPU waits for nothing on its way."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

@@ -11,6 +11,7 @@ from masktools import hub
 from masktools.conditioning import ClapEncoderConfig
 from masktools.errors import BundleError, CheckpointError, DeviceError, MelMismatchError, ParameterError
 from masktools.mel import MelConfig
+from masktools.packing import can_compute_int8
 from masktools.pipeline import Pipeline
 from masktools.solver import SolverConfig
 from masktools.vocoder import GriffinLim, GriffinLimConfig
@@ -55,8 +56,8 @@ def test_a_bundle_is_json_and_safetensors_in_half_precision(original):
 
 
 def test_what_is_loaded_is_what_was_saved(original, tmp_path):
-    loaded = hub.load_bundle(original, device="cpu")
-    assert loaded.name == "tiny"
+    loaded = hub.load_bundle(original, device="cpu", precision="fp32")
+    assert (loaded.name, loaded.folder) == ("tiny", original)
     assert loaded.mel == MEL
     assert not loaded.transformer.training
     saved = tiny_pipeline()
@@ -120,7 +121,7 @@ def test_clap_is_asked_for_when_it_is_needed_and_not_before(tmp_path, monkeypatc
 def test_values_beyond_half_precision_stay_in_single(tmp_path):
     pipeline = tiny_pipeline()
     pipeline.transformer.position[0, 0] = 1e6
-    loaded = hub.load_bundle(hub.save_bundle(pipeline, tmp_path / "big", CARD), device="cpu")
+    loaded = hub.load_bundle(hub.save_bundle(pipeline, tmp_path / "big", CARD), device="cpu", precision="fp32")
     assert loaded.transformer.position[0, 0] == 1e6
 
 
@@ -306,3 +307,45 @@ def test_parts_are_made_by_name():
     assert hub.build_part("vocoder", "griffin_lim", {}, MelConfig()).mel_config == MelConfig()
     with pytest.raises(ParameterError, match="unknown part 'vocodor'"):
         hub.build_part("vocodor", "light", {}, MelConfig())
+
+
+PRECISIONS = ["fp32", "bf16", pytest.param("int8", marks=pytest.mark.skipif(not can_compute_int8(), reason="no int8"))]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_state_of_a_loaded_model_is_what_was_stored_whatever_it_computes_in(original, tmp_path, precision):
+    loaded = hub.load_bundle(original, device="cpu", precision=precision)
+    again = hub.save_bundle(loaded, tmp_path / "again", CARD, name="tiny")
+    for path in original.iterdir():
+        assert path.read_bytes() == (again / path.name).read_bytes(), path.name
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_loaded_model_computes_as_the_saved_one_but_for_rounding(original, precision):
+    saved, loaded = tiny_pipeline(), hub.load_bundle(original, device="cpu", precision=precision)
+    assert loaded.transformer.packed
+    tokens, mask = torch.zeros(2, 80, dtype=torch.int64), torch.rand(2, 80) < 0.5
+    items = torch.arange(2)
+    ours, theirs = (model.predictor()(tokens, mask, items, False) for model in (saved, loaded))
+    torch.testing.assert_close(theirs[mask], ours[mask], atol=3e-2, rtol=0)
+    assert not theirs[~mask].any()
+
+
+def test_weights_that_were_rounded_and_are_stored_nowhere_are_not_saved(tmp_path):
+    pipeline = tiny_pipeline(precision=torch.bfloat16)
+    pipeline.pack()
+    with pytest.raises(ParameterError, match="those of this model are rounded to bf16: save it before it is packed"):
+        hub.save_bundle(pipeline, tmp_path / "rounded", CARD)
+
+
+def test_int8_is_not_compiled(original):
+    with pytest.raises(ParameterError, match="either in int8 or compiled"):
+        hub.load_bundle(original, device="cpu", precision="int8", compile=True)
+
+
+def test_a_compiled_model_is_left_unpacked_on_a_cpu(original, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(Pipeline, "compile", lambda self: compiled.append(self))
+    loaded = hub.load_bundle(original, device="cpu", compile=True)
+    assert compiled == [loaded]
+    assert not loaded.transformer.packed

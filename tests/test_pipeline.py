@@ -1,16 +1,23 @@
 """The pipeline: wave <-> mel <-> tokens, parts that fit, and one solver call for any mask."""
 
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.errors import BundleError, MasktoolsError, MelMismatchError, ParameterError
+from masktools.errors import BundleError, DeviceError, MasktoolsError, MelMismatchError, ParameterError
 from masktools.mel import MelFrontEnd
-from masktools.pipeline import Pipeline, check_mel_settings, keep_known, share_of
+from masktools.packing import can_compute_int8
+from masktools.pipeline import Pipeline, agreement, check_mel_settings, keep_known, share_of
 from masktools.solver import SolverConfig
 from masktools.transformer import MaskedTransformer, TransformerConfig
+from masktools.transformer.compiled import check_compiler
 from masktools.vocoder import LightVocoder, LightVocoderConfig
 from tests.tiny import COLUMN, MEL, noise, other_mel, tiny_pipeline
 
@@ -79,7 +86,7 @@ def test_a_wave_without_samples_is_refused():
 
 def test_a_long_mel_spectrogram_is_the_one_computed_at_once(monkeypatch):
     wave = waves(4)
-    monkeypatch.setattr("masktools.pipeline._BLOCK_COLS", 3)
+    monkeypatch.setattr("masktools.pipeline.walk._BLOCK_COLS", 3)
     frames = wave.shape[1] // 256
     whole = MelFrontEnd(MEL)(wave[:, : frames * 256])
     torch.testing.assert_close(PIPELINE.to_mel(wave[:, : frames * 256])[..., :frames], whole, atol=1e-6, rtol=0)
@@ -217,3 +224,160 @@ def test_a_gpu_walks_as_the_cpu_does():
     filled = [one.fill(one.encode(wave), mask, [0], FEW).tokens.cpu() for one in (PIPELINE, gpu)]
     assert (filled[0] == filled[1]).float().mean() > 0.98
     torch.testing.assert_close(gpu.decode(filled[0]).cpu(), PIPELINE.decode(filled[0]), atol=1e-3, rtol=0)
+
+
+@pytest.fixture
+def crowded(monkeypatch):
+    """A pipeline whose parts take two clips at once at most."""
+    pipeline = tiny_pipeline(batch_size=8)
+
+    def at_most_two(function):
+        def call(first, *rest, **named):
+            if len(first) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return function(first, *rest, **named)
+
+        return call
+
+    monkeypatch.setattr(pipeline, "_logits", at_most_two(pipeline._logits))
+    for name in ("encode", "decode"):
+        monkeypatch.setattr(pipeline.tokenizer, name, at_most_two(getattr(pipeline.tokenizer, name)))
+    return pipeline
+
+
+def test_when_memory_runs_out_fewer_clips_are_computed_at_once_to_the_same_end(crowded):
+    tokens = torch.zeros(5, 5, 16, dtype=torch.int64)
+    mask = torch.ones_like(tokens, dtype=torch.bool)
+    seeds = [1, 2, 3, 4, 5]
+    assert torch.equal(crowded.fill(tokens, mask, seeds, FEW).tokens, PIPELINE.fill(tokens, mask, seeds, FEW).tokens)
+    assert crowded.batch_size == 2
+    crowded.batch_size = 8
+    wave = waves(2, n=5)
+    assert torch.equal(crowded.encode(wave), PIPELINE.encode(wave))
+    assert crowded.batch_size == 2
+
+
+def test_who_asks_is_told_of_every_decoding():
+    pipeline, seen = tiny_pipeline(), []
+    pipeline.on_solved = seen.append
+    tokens = torch.zeros(1, 5, 16, dtype=torch.int64)
+    result = pipeline.fill(tokens, torch.ones_like(tokens, dtype=torch.bool), [0], FEW)
+    assert seen == [result]
+
+
+PACKED = [
+    "float32",
+    "bfloat16",
+    pytest.param("int8", marks=pytest.mark.skipif(not can_compute_int8(), reason="no int8")),
+]
+
+
+@pytest.mark.parametrize("precision", PACKED)
+def test_a_packed_batch_is_filled_bit_for_bit_as_its_clips_are_alone(precision):
+    pipeline = tiny_pipeline(precision=getattr(torch, precision))
+    pipeline.pack()
+    tokens = torch.zeros(3, 5, 16, dtype=torch.int64)
+    mask = torch.ones_like(tokens, dtype=torch.bool)
+    condition = pipeline.condition(["rain", "dogs", "wind"])
+    together = pipeline.fill(tokens, mask, [5, 6, 7], FEW, condition).tokens
+    for item in range(3):
+        one = slice(item, item + 1)
+        alone = pipeline.fill(tokens[one], mask[one], [5 + item], FEW, condition[one]).tokens
+        assert torch.equal(alone, together[one])
+
+
+@pytest.mark.parametrize("precision", PACKED)
+def test_a_packed_model_makes_the_tokens_of_audio_that_the_model_makes(precision):
+    pipeline = tiny_pipeline(precision=getattr(torch, precision))
+    pipeline.pack()
+    wave = waves(3)
+    assert torch.equal(pipeline.encode(wave), PIPELINE.encode(wave))
+
+
+@pytest.mark.parametrize("precision", PACKED)
+def test_how_far_a_fast_model_agrees_is_measured(precision):
+    fast = tiny_pipeline(precision=getattr(torch, precision))
+    fast.pack()
+    found = agreement(PIPELINE, fast, waves(2.9, n=2), [3, 4], FEW)
+    assert found.n_slots == 80
+    assert found.divergence_nats < 1e-3
+    assert found.told_apart == pytest.approx((50 * found.divergence_nats) ** 0.5)
+    assert found.top_share > 0.9
+    assert found.draw_share > 0.9
+    assert found.chance_share < 0.5
+    assert found.decoder_db < 0.1
+    assert found.wave_db < -60
+    if precision == "float32":
+        assert found.token_share == 1.0
+        assert found.exact_db == pytest.approx(found.fast_db, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "seeds", "other", "message"),
+    [
+        (1, [1], {}, "seeds must be one for each wave, 2 in all, got 1"),
+        (5, [1, 2], {}, "waves must have at most 65536 samples, got 110250"),
+        (1, [1, 2], {"n_codes": 17}, "the same grid of tokens: compare a model with itself"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(seconds, seeds, other, message):
+    fast = tiny_pipeline()
+    if other:
+        fast.tokenizer.config = replace(fast.tokenizer.config, **other)
+    with pytest.raises(ParameterError, match=message):
+        agreement(PIPELINE, fast, waves(seconds, n=2), seeds, FEW)
+
+
+def test_a_compiled_transformer_sees_batches_of_powers_of_two(monkeypatch):
+    seen = []
+
+    def compiled(function, **settings):
+        def call(tokens, mask, condition):
+            seen.append((len(tokens), settings["mode"], settings["dynamic"]))
+            return function(tokens, mask, condition)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    pipeline = tiny_pipeline()
+    pipeline.compile()
+    tokens = torch.zeros(3, 5, 16, dtype=torch.int64)
+    mask = torch.ones_like(tokens, dtype=torch.bool)
+    condition = pipeline.condition(["rain", "dogs", "wind"])
+    wanted = PIPELINE.fill(tokens, mask, [5, 6, 7], FEW, condition).tokens
+    assert torch.equal(pipeline.fill(tokens, mask, [5, 6, 7], FEW, condition).tokens, wanted)
+    assert set(seen) == {(4, None, False)}
+
+
+@pytest.mark.slow
+def test_a_compiled_transformer_fills_as_the_plain_one_does():
+    script = """
+import torch
+from tests.tiny import tiny_pipeline
+from masktools.solver import SolverConfig
+tokens = torch.zeros(3, 5, 16, dtype=torch.int64)
+mask = torch.ones_like(tokens, dtype=torch.bool)
+pipeline = tiny_pipeline()
+def fill():
+    return pipeline.fill(tokens, mask, [5, 6, 7], SolverConfig(n_steps=3), pipeline.condition(["rain", "dogs", "a"]))
+plain = fill().tokens
+pipeline.compile(backend="eager")
+raise SystemExit(not torch.equal(fill().tokens, plain))
+"""  # in a process of its own: torch traces no function whose shapes are checked
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[1])
+
+
+def test_what_is_packed_for_a_cpu_is_not_compiled():
+    pipeline = tiny_pipeline()
+    pipeline.pack()
+    with pytest.raises(ParameterError, match="packed for a CPU must stay as it is"):
+        pipeline.compile()
+
+
+def test_a_missing_compiler_is_named(monkeypatch):
+    monkeypatch.setattr("masktools.transformer.compiled.which", lambda name: None)
+    monkeypatch.setattr("masktools.transformer.compiled.find_spec", lambda name: None)
+    with pytest.raises(DeviceError, match=r"needs g\+\+ or clang\+\+, none is found: load the model without compile"):
+        tiny_pipeline().compile()
+    with pytest.raises(DeviceError, match="for a GPU needs triton, which is not installed"):
+        check_compiler(torch.device("cuda"))

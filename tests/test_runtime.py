@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from masktools.errors import DeviceError, ParameterError
-from masktools.runtime import resolve_device, resolve_precision, threads
+from masktools.errors import DeviceError, MasktoolsError, ParameterError
+from masktools.runtime import fitting_batch_size, in_batches, resolve_device, resolve_precision, threads, to_device
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -62,9 +62,13 @@ def test_an_unknown_device_lists_the_choices(name):
         resolve_device(name)
 
 
-def test_precision_on_the_cpu():
-    assert resolve_precision("auto", CPU) is resolve_precision("fp32", CPU) is torch.float32
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_precision_on_the_cpu(monkeypatch, has_bf16):
+    monkeypatch.setattr("masktools.runtime.has_fast_bf16", lambda: has_bf16)
+    assert resolve_precision("auto", CPU) is (torch.bfloat16 if has_bf16 else torch.float32)
+    assert resolve_precision("fp32", CPU) is torch.float32
     assert resolve_precision("bf16", CPU) is torch.bfloat16
+    assert resolve_precision("int8", CPU) is torch.int8
     with pytest.raises(DeviceError, match="fp16 needs a GPU, the device is cpu"):
         resolve_precision("fp16", CPU)
 
@@ -86,7 +90,7 @@ def test_precision_on_mps():
 
 
 def test_an_unknown_precision_lists_the_choices():
-    with pytest.raises(ParameterError, match="unknown precision 'fp23': choose from auto, fp32, bf16, fp16"):
+    with pytest.raises(ParameterError, match="unknown precision 'fp23': choose from auto, fp32, bf16, fp16, int8"):
         resolve_precision("fp23", CPU)
 
 
@@ -124,3 +128,53 @@ def test_threads_are_given_back_after_an_error():
 def test_there_is_at_least_one_thread(n):
     with pytest.raises(ParameterError, match=f"threads must be at least 1, got {n}"), threads(n):
         pass
+
+
+def test_int8_needs_a_cpu():
+    with pytest.raises(DeviceError, match="int8 needs a CPU, the device is cuda:0: use --precision bf16 or fp32"):
+        resolve_precision("int8", CUDA)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_half_as_many_are_tried_when_memory_runs_out(error):
+    asked = []
+
+    def compute(part):
+        asked.append((part.start, part.stop))
+        if part.stop - part.start > 2:
+            raise error
+        return list(range(part.start, part.stop))
+
+    made, size = in_batches(compute, 7, 8)
+    assert [one for part in made for one in part] == list(range(7))
+    assert size == 2
+    assert asked == [(0, 7), (0, 4), (0, 2), (2, 4), (4, 6), (6, 7)]
+
+
+def test_a_single_item_that_does_not_fit_is_the_end():
+    def compute(part):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
+
+    with pytest.raises(MasktoolsError, match="memory ran out while one clip was computed: close other programs"):
+        in_batches(compute, 3, 4)
+
+
+def test_other_errors_are_no_reason_to_try_again():
+    def compute(part):
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        in_batches(compute, 3, 4)
+
+
+def test_a_batch_is_what_the_memory_holds(monkeypatch):
+    assert fitting_batch_size(CPU) == 8
+    for free, wanted in ((100, 1), (3 * 2**30, 4), (10 * 2**30, 16), (140 * 2**30, 128)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 2 * free))
+        assert fitting_batch_size(CUDA) == wanted
+
+
+def test_a_tensor_stays_on_its_device():
+    tensor = torch.ones(2)
+    assert to_device(tensor, CPU) is tensor
+    assert to_device(tensor, torch.device("meta")).is_meta

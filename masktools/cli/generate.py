@@ -1,14 +1,26 @@
-"""Generate audio from a text, from a stored vector (.npy), or, without either, from nothing."""
+"""Generate audio from a text, from a stored vector (.npy), or, without either, from nothing.
+
+With --prompts, from each text of a file (.txt: one in each line; .csv: a column prompt, and perhaps name and seed): OUT
+is then a folder, files are called after their texts, and what was finished before a run was killed is left out by
+--resume.
+"""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
 from masktools.errors import ParameterError
 
+if TYPE_CHECKING:
+    from masktools.generation import GeneratedItem, Item
+
 __all__ = ["HELP", "add_arguments", "numbered", "run"]
 
 HELP = "make audio from a text"
+FORMATS = ("wav", "flac", "ogg", "opus", "mp3")
+_BATCHES_WAITING = 2  # that are made and not yet written
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,12 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "prompt", nargs="?", metavar="TEXT", help="what to hear, or a .npy file of vectors; left out: unconditional"
     )
-    options.add_output(parser, "the recording; with -n above 1, a number is put before its ending")
+    options.add_output(parser, "the recording; with -n above 1, a number is put before its ending; or a folder")
     parser.add_argument("-n", type=options.whole_number(1), default=1, metavar="N", help="how many recordings")
     parser.add_argument(
         "--seconds", type=options.number(0.0, "s", above=True), metavar="S", help="length of each, in seconds"
     )
     options.add_report(parser)
+    group = parser.add_argument_group("many prompts")
+    group.add_argument("--prompts", type=Path, metavar="FILE", help="a .txt or .csv file of texts; OUT is a folder")
+    group.add_argument("--format", choices=FORMATS, default="wav", metavar="NAME", help=", ".join(FORMATS))
+    group.add_argument("--resume", action="store_true", help="leave out what an earlier run has finished")
+    group.add_argument("--overwrite", action="store_true", help="replace recordings that are there")
     options.add_decoding(parser)
     options.add_model(parser)
 
@@ -40,6 +57,12 @@ def numbered(output: Path, n: int) -> list[Path]:
 
 def run(args: argparse.Namespace) -> int:
     """Generate, write."""
+    if args.prompt is not None and args.prompts is not None:
+        raise ParameterError("a text and --prompts must not be given together: put the text into the file")
+    if args.prompts is not None:
+        return _run_many(args)
+    if args.resume or args.overwrite or args.format != "wav":
+        raise ParameterError("--format, --resume and --overwrite go with --prompts: here the output's ending says all")
     if args.prompt is not None and not args.prompt.strip():
         raise ParameterError("the text must not be empty: leave it out to generate without one")
     outputs = numbered(args.output, args.n)
@@ -53,3 +76,73 @@ def run(args: argparse.Namespace) -> int:
     for output in outputs:
         print(output)
     return 0
+
+
+def _run_many(args: argparse.Namespace) -> int:
+    """Generate one or several recordings of each text in a file; they are written while the next are made."""
+    from masktools.generation import Finished, generate_items, plan_items, read_prompts, write_behind
+    from masktools.runtime import threads
+
+    items = plan_items(read_prompts(args.prompts), args.n, args.seed)
+    folder = _made_folder(args.output)
+    files.check_outputs([args.report])
+    model = options.load_model(args)
+    solver = model.solver("generate", **options.solver_settings(args))
+    finished = Finished(folder, model.pipeline, solver, args.seconds)
+    left = _left(items, _target_of(folder, args.format), finished, args.resume, args.overwrite)
+    rate = model.sample_rate
+
+    def write(made: "GeneratedItem") -> dict[str, Any]:
+        target = _target_of(folder, args.format)(made.item)
+        files.write_audio(target, made.samples, made.sample_rate)
+        finished.add(made.item, target)
+        return {"file": target.name, "prompt": made.item.prompt, "seed": made.item.seed, "gain_db": made.gain_db}
+
+    reports = []
+    with threads(model.threads):
+        made = generate_items(model.pipeline, left, args.seconds, solver, options.progress())
+        for report in write_behind(made, write, _BATCHES_WAITING * model.pipeline.batch_size):
+            reports.append(report)
+            print(folder / report["file"], flush=True)
+    kept = len(items) - len(left)
+    whole = {"job": "generate", "model": model.name, "sample_rate": rate, "finished_before": kept, "made": reports}
+    files.write_report(args.report, whole)
+    print(f"{len(left)} made, {kept} finished before")
+    return 0
+
+
+def _made_folder(folder: Path) -> Path:
+    """Return the folder of the recordings, made if its own folder is there.
+
+    Raises:
+        ParameterError: it is a file, or cannot be made.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ParameterError(f"with --prompts the output must be a folder, got the file {folder}")
+    if not folder.exists():
+        if not folder.parent.is_dir():
+            raise ParameterError(f"the folder to hold {folder.name} must exist, got {folder.parent}: make it first")
+        folder.mkdir()
+    return folder
+
+
+def _target_of(folder: Path, ending: str) -> "Callable[[Item], Path]":
+    return lambda item: folder / f"{item.name}.{ending}"
+
+
+def _left(
+    items: "list[Item]", target_of: "Callable[[Item], Path]", finished: Any, resume: bool, overwrite: bool
+) -> "list[Item]":
+    """Return what is still to be made.
+
+    Raises:
+        ParameterError: a file is there that would be replaced, and nobody has said that it may.
+    """
+    left = [item for item in items if not (resume and finished.has(item, target_of(item)))]
+    there = [target for target in map(target_of, left) if target.exists()]
+    if there and not overwrite:
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise ParameterError(
+            f"{there[0]}{more} must not be there yet: give --overwrite, or --resume to keep what is finished"
+        )
+    return left

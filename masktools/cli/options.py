@@ -34,7 +34,7 @@ __all__ = [
     "whole_number",
 ]
 
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 CHANNELS = ("linked", "independent", "mid_side")
 SUBTYPES = {"keep": None, "pcm16": "PCM_16", "pcm24": "PCM_24", "float": "FLOAT"}
 TEXTURES = ("blend", "recording", "model")  # as in restoration.texture, which must not be imported here

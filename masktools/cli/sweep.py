@@ -2,7 +2,8 @@
 
 PROTOCOL is generate, inpaint or bwe, SOURCE is what `masktools evaluate` takes. Each axis is given its values; without
 --grid one axis is moved at a time, from the model's own settings or those of --preset. The folder of the results holds
-points.jsonl, which keeps finished points, sweep.md, sweep.json, and a PNG for each measure.
+points.jsonl, which keeps finished points, sweep.md, sweep.json, cost.md, which says what each setting costs and what it
+loses against the first, and for each measure two PNGs, against the axes and against the cost.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from masktools.errors import ParameterError
 
 if TYPE_CHECKING:
     from masktools.evaluation.clips import Clips
+    from masktools.evaluation.plots import Measure
     from masktools.evaluation.sweep import Sweep, SweepResult
     from masktools.model import Model
 
@@ -41,6 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     axes.add_argument("--guidance", type=_listed(options.number(0.0)), metavar="X,X", help="how closely to follow")
     axes.add_argument("--guidance-schedule", type=_listed(str), metavar="A,B", help="linear_up, constant, ...")
     axes.add_argument("--policy", type=_listed(str), metavar="A,B", help="confidence, halton, random, ...")
+    axes.add_argument("--presets", type=_listed(str), metavar="A,B", help="exact, fast, draft, paper, fast8, ...")
+    axes.add_argument(
+        "--axis",
+        action="append",
+        default=[],
+        metavar="KEY=V,V",
+        help="any setting of the solver, as cache_every=1,4 or guidance_interval=[null,[0,0.5]]",
+    )
     axes.add_argument(
         "--also",
         type=_listed(str),
@@ -71,6 +81,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help=f"a setting: {', '.join(SETTINGS)}"
     )
+    how.add_argument(
+        "--repeats",
+        type=options.whole_number(1),
+        default=1,
+        metavar="N",
+        help="decode with so many seeds; intervals are then of the seeds",
+    )
     how.add_argument("--no-references", action="store_true", help="leave out what does not depend on the decoding")
     how.add_argument("--no-plots", action="store_true", help="draw nothing")
     options.add_seed(how)
@@ -98,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
     )
     result.report.write(args.output / "sweep.md")
     result.report.write(args.output / "sweep.json")
+    _write_losses(result, args.output / "cost.md")
     print(result.report.to_text(), end="")
     for path in () if args.no_plots else _draw(result, args.output):
         print(path)
@@ -112,7 +130,7 @@ def _listed(read: Any) -> Any:
 def _sweep(args: argparse.Namespace) -> "Sweep":
     from masktools.configs import from_dict
     from masktools.evaluation.sweep import SWEPT, Sweep
-    from masktools.evaluation.sweep_points import MODEL_AXIS
+    from masktools.evaluation.sweep_points import MODEL_AXIS, PRESET_AXIS
     from masktools.solver import preset
 
     axes = {
@@ -121,6 +139,8 @@ def _sweep(args: argparse.Namespace) -> "Sweep":
         "guidance": args.guidance,
         "guidance_schedule": args.guidance_schedule,
         "policy": args.policy,
+        PRESET_AXIS: args.presets,
+        **dict(map(_axis, args.axis)),
         MODEL_AXIS: (args.model, *args.also) if args.also else None,
     }
     if args.probe and args.protocol != "generate":
@@ -133,8 +153,32 @@ def _sweep(args: argparse.Namespace) -> "Sweep":
         settings = replace(settings, solver=preset(args.preset))
     chosen = {axis: values for axis, values in axes.items() if values}
     if not chosen:
-        raise ParameterError("a sweep must have at least one axis: give --steps, --temperature, --guidance or another")
-    return Sweep(args.protocol, settings, chosen, args.grid, not args.no_references)
+        raise ParameterError("a sweep must have at least one axis: give --steps, --presets, --axis or another")
+    return Sweep(args.protocol, settings, chosen, args.grid, not args.no_references, args.repeats)
+
+
+def _axis(pair: str) -> tuple[str, tuple[Any, ...]]:
+    """Return an axis and its values: a JSON list, or words and numbers between commas."""
+    key, equals, text = pair.partition("=")
+    if not equals or not text.strip():
+        raise ParameterError(f"--axis must be KEY=V,V, got {pair!r}")
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = [_word(word.strip()) for word in text.split(",")]
+    return key, tuple(tuple(one) if isinstance(one, list) else one for one in _as_list(values))
+
+
+def _as_list(values: Any) -> list[Any]:
+    return values if isinstance(values, list) else [values]
+
+
+def _word(text: str) -> Any:
+    """Return a number, true, false or null where the text is one, else the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _setting(pair: str) -> tuple[str, Any]:
@@ -173,19 +217,42 @@ def _clips(args: argparse.Namespace, model: "Model", split: str) -> "Clips":
     )
 
 
-def _draw(result: "SweepResult", folder: Path) -> list[Path]:
-    """Write a picture of each measure of the widest groups, and return where they are."""
-    from masktools.cli.files import replacing
-    from masktools.evaluation.plots import draw_sweep, plotted_measures
+def _wide_measures(result: "SweepResult") -> "list[Measure]":
+    """Return the measures of the widest groups."""
+    from masktools.evaluation.plots import plotted_measures
 
     measures = plotted_measures(result)
     groups = list(dict.fromkeys(group for group, *_ in measures))
     wide = [group for group in groups if group.startswith("all")] or groups
+    return [one for one in measures if one[0] in wide and len(result.points) > 1]
+
+
+def _write_losses(result: "SweepResult", path: Path) -> None:
+    """Write what each point costs, and what it loses against the first one."""
+    from masktools.cli.files import replacing
+    from masktools.evaluation.sweep_cost import loss_lines
+    from masktools.evaluation.sweep_plot import named_points, priced_measures
+
+    points = named_points(result)
+    lines = loss_lines(points, priced_measures(result, _wide_measures(result)), points[0][0])
+    with replacing(path) as part:
+        part.write_text("\n".join(["# Cost and loss", "", *lines]) + "\n", encoding="utf-8")
+
+
+def _draw(result: "SweepResult", folder: Path) -> list[Path]:
+    """Write the pictures of each measure of the widest groups, and return where they are."""
+    from masktools.cli.files import replacing
+    from masktools.evaluation.plots import draw_sweep
+    from masktools.evaluation.sweep_plot import draw_cost, priced_measures
+
+    wide = [one for one in _wide_measures(result) if one[0] != "cost"]
+    pictures = [("", draw_sweep, one) for one in wide]
+    pictures += [("cost-", draw_cost, one) for one in priced_measures(result, wide)]
     written = []
-    for measure in (one for one in measures if one[0] in wide and len(result.points) > 1):
+    for start, draw, measure in pictures:
         words = "-".join(filter(None, (measure[2], measure[0], measure[1], (measure[3] or "")[:24])))
-        path = folder / f"{re.sub(r'[^a-z0-9]+', '-', words.lower()).strip('-')}.png"
+        path = folder / f"{start}{re.sub(r'[^a-z0-9]+', '-', words.lower()).strip('-')}.png"
         with replacing(path) as part:
-            part.write_bytes(draw_sweep(result, measure))
+            part.write_bytes(draw(result, measure))
         written.append(path)
     return written

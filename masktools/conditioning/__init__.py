@@ -1,6 +1,7 @@
 """Conditions: texts and sounds -> unit vectors that tell the transformer what to generate."""
 
 from masktools.conditioning.clap import ClapEncoder, ClapEncoderConfig
+from masktools.conditioning.deferred import DeferredClap
 from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
 from masktools.conditioning.prompts import Conditioner, Prompts, as_condition
 
@@ -9,6 +10,7 @@ __all__ = [
     "ClapEncoder",
     "ClapEncoderConfig",
     "Conditioner",
+    "DeferredClap",
     "JointEncoder",
     "JointEncoderConfig",
     "Prompts",

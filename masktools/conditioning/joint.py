@@ -68,7 +68,7 @@ class JointEncoder(nn.Module):
             nn.Linear(config.token_dim, config.text_hidden), nn.GELU(), nn.Linear(config.text_hidden, config.dim)
         )
         with torch.no_grad():  # the text side starts as the teacher's space, turned or cut at most
-            self.straight.weight.copy_(torch.eye(config.dim, config.token_dim))
+            self.straight.weight.zero_().fill_diagonal_(1.0)
             for parameter in self.bent[2].parameters():
                 parameter.zero_()
 

@@ -23,11 +23,13 @@ from masktools.evaluation.protocols.common import described
 from masktools.evaluation.protocols.generation import GENERATION_METHODS, GenerationSettings, evaluate_generation
 from masktools.evaluation.protocols.inpainting import INPAINT_METHODS, InpaintSettings, evaluate_inpainting
 from masktools.evaluation.report import Figure, Report
+from masktools.evaluation.sweep_cost import counting
 from masktools.evaluation.sweep_points import MODEL_AXIS, Axes, Notebook, Point, points_of
+from masktools.evaluation.sweep_repeats import over_repeats
 from masktools.evaluation.text_audio import Scorer
 from masktools.model import Model
 from masktools.pipeline import Progress
-from masktools.solver import SolverConfig
+from masktools.solver import SolverConfig, derive_seed
 
 __all__ = ["SWEPT", "Sweep", "SweepResult", "Swept", "run_sweep"]
 
@@ -68,9 +70,12 @@ class Sweep:
     axes: Axes  # settings of the solver, or "model"
     grid: bool = False  # all combinations; otherwise each axis by itself, the others at the base
     references: bool = True  # whether what does not depend on the decoding is measured, once
+    repeats: int = 1  # decodings of everything with other seeds; from two on, intervals are those of the seeds
 
     def __post_init__(self) -> None:
         """Check that protocol and settings belong together, and that the axes make sense."""
+        if self.repeats < 1:
+            raise ParameterError(f"repeats must be at least 1, got {self.repeats}")
         if self.protocol not in SWEPT:
             raise unknown_name("protocol", self.protocol, SWEPT)
         if not isinstance(self.settings, SWEPT[self.protocol].settings):
@@ -127,30 +132,40 @@ def run_sweep(
     notebook = None if path is None else Notebook(path, list(keys.values()))
     jobs = [(first, REFERENCE, base, swept.standing)] if sweep.references else []
     jobs += [(str(point.get(MODEL_AXIS) or first), point.name, point.solver(base), swept.moving) for point in points]
-    found: dict[str, tuple[Figure, ...]] = {}
-    for done, (model, name, solver, methods) in enumerate(jobs):
+    turns = [(job, repeat) for job in jobs for repeat in range(1 if job[1] == REFERENCE else sweep.repeats)]
+    drawn: dict[str, list[tuple[Figure, ...]]] = {}
+    for done, ((model, name, solver, methods), repeat) in enumerate(turns):
         key = keys[model]
-        note = f"{name} @ {_key(to_dict(solver), None)}"
+        note = f"{name} @ {_key(to_dict(solver), None)}" + (f" # {repeat}" if repeat else "")
         figures = None if notebook is None else notebook.find(key, note)
         if figures is None:
-            settings = replace(sweep.settings, solver=solver, methods=methods)
+            seed = derive_seed(sweep.settings.seed, repeat) if repeat else sweep.settings.seed
+            settings = replace(sweep.settings, solver=solver, methods=methods, seed=seed)
             more = {"training": training} if sweep.protocol == "generate" else {}
-            figures = swept.evaluate(models[model], clips, settings, hearing, **more).figures
+            with counting(models[model].pipeline) as spending:
+                figures = swept.evaluate(models[model], clips, settings, hearing, **more).figures
+            if name != REFERENCE:
+                figures = (*figures, *spending.figures(swept.moving[0]))
             if notebook is not None:
                 notebook.add(key, note, figures)
-        found[name] = figures
+        drawn.setdefault(name, []).append(figures)
         if progress is not None:
-            progress(done + 1, len(jobs))
+            progress(done + 1, len(turns))
+    found = {name: over_repeats(each) for name, each in drawn.items()}
     references = found.pop(REFERENCE, ())
     measured = tuple((point, found[point.name]) for point in points)
     about = described(sweep.protocol, models[first], clips, replace(sweep.settings, solver=base), embedders) | {
         "axes": {axis: list(values) for axis, values in sweep.axes.items()},
         "points": len(points),
+        "repeats": sweep.repeats,
         "models": list(models),
     }
     table = (*references, *(named for point, figures in measured for named in _named(point, figures, swept)))
     how = "all combinations" if sweep.grid else "each axis by itself"
-    report = Report(f"Sweep of {sweep.protocol}: {how}", about, _in_order(table), (), left_out_of(clips))
+    notes = ("forwards: full forwards of the transformer per decoded window",)
+    if sweep.repeats > 1:
+        notes = (*notes, f"Means over {sweep.repeats} seeds; intervals are of these means, not of the clips")
+    report = Report(f"Sweep of {sweep.protocol}: {how}", about, _in_order(table), (), left_out_of(clips), notes)
     return SweepResult(report, measured, tuple(references))
 
 

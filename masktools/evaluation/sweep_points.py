@@ -11,12 +11,15 @@ from typing import Any
 
 from masktools.errors import ParameterError, unknown_name
 from masktools.evaluation.report import Figure
-from masktools.solver import SolverConfig
+from masktools.solver import SolverConfig, preset
 
-__all__ = ["MODEL_AXIS", "Axes", "Notebook", "Point", "points_of"]
+__all__ = ["MODEL_AXIS", "PRESET_AXIS", "Axes", "Notebook", "Point", "points_of"]
 
 MODEL_AXIS = "model"
-"""The axis of different bundles; all others are settings of the solver."""
+"""The axis of different bundles; the next one and all others are settings of the solver."""
+
+PRESET_AXIS = "preset"
+"""The axis of named settings, which the other axes change."""
 
 Axes = Mapping[str, Sequence[Any]]
 
@@ -38,7 +41,9 @@ class Point:
 
     def solver(self, base: SolverConfig) -> SolverConfig:
         """Return the settings of the solver at this point."""
-        return replace(base, **{axis: value for axis, value in self.values if axis != MODEL_AXIS})
+        named = self.get(PRESET_AXIS)
+        start = base if named is None else preset(named, base)
+        return replace(start, **{axis: value for axis, value in self.values if axis not in (MODEL_AXIS, PRESET_AXIS)})
 
     def get(self, axis: str) -> Any:
         """Return the value on an axis; None where it is none of the sweep."""
@@ -53,7 +58,7 @@ def points_of(axes: Axes, base: SolverConfig, grid: bool = False, first_model: s
     """Return the points of a sweep: all combinations of a grid, or the base and each axis by itself.
 
     Args:
-        axes: name of a setting of the solver, or "model" -> values.
+        axes: name of a setting of the solver, "preset" or "model" -> values.
         base: where the other axes stand while one is moved.
         grid: whether all combinations are wanted.
         first_model: the model at which the other axes are moved.
@@ -61,7 +66,7 @@ def points_of(axes: Axes, base: SolverConfig, grid: bool = False, first_model: s
     Raises:
         ParameterError: no axis, an unknown one, one without values or with equal ones, or a value out of its range.
     """
-    known = (*(one.name for one in fields(SolverConfig)), MODEL_AXIS)
+    known = (*(one.name for one in fields(SolverConfig)), MODEL_AXIS, PRESET_AXIS)
     for axis, values in axes.items():
         if axis not in known:
             raise unknown_name("axis", axis, known)
@@ -69,7 +74,8 @@ def points_of(axes: Axes, base: SolverConfig, grid: bool = False, first_model: s
             raise ParameterError(f"the axis {axis} must have different values, at least one, got {list(values)}")
     if not axes:
         raise ParameterError("a sweep must have at least one axis, such as n_steps")
-    start = {axis: first_model if axis == MODEL_AXIS else getattr(base, axis) for axis in axes}
+    standing = {MODEL_AXIS: first_model, PRESET_AXIS: "exact"}
+    start = {axis: standing[axis] if axis in standing else getattr(base, axis) for axis in axes}
     if grid:
         chosen = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     else:

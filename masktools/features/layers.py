@@ -115,7 +115,7 @@ def hidden_states(
         ParameterError: shapes that do not fit the model.
     """
     nothing = torch.zeros_like(tokens, dtype=torch.bool)
-    sequence = transformer._enter(tokens, nothing, condition, None)
+    sequence = transformer.enter(tokens, nothing, condition, None)
     kept: dict[int, Tensor] = {}
     total: Tensor | None = None
     wanted = set(choice.layers)

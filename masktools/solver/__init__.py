@@ -2,12 +2,14 @@
 
 from masktools.solver.choice import POLICIES
 from masktools.solver.config import SolverConfig
+from masktools.solver.cost import planned_slots, planned_work
 from masktools.solver.decode import solve
 from masktools.solver.groups import column_groups, span_groups
 from masktools.solver.guidance import Predict, forward_count
 from masktools.solver.noise import derive_seed, item_seeds
 from masktools.solver.plan import Step, make_plan, remaining_counts
-from masktools.solver.presets import PRESETS, preset
+from masktools.solver.presets import PRESETS, SPEEDS, preset
+from masktools.solver.recall import RecallingPredict
 from masktools.solver.sampling import allow_codes, ban_codes
 from masktools.solver.schedules import GUIDANCE_SCHEDULES, SCHEDULES
 from masktools.solver.trace import Callback, SolveResult, StepTrace
@@ -18,8 +20,10 @@ __all__ = [
     "POLICIES",
     "PRESETS",
     "SCHEDULES",
+    "SPEEDS",
     "Callback",
     "Predict",
+    "RecallingPredict",
     "SolveResult",
     "SolverConfig",
     "Step",
@@ -31,6 +35,8 @@ __all__ = [
     "forward_count",
     "item_seeds",
     "make_plan",
+    "planned_slots",
+    "planned_work",
     "preset",
     "remaining_counts",
     "solve",

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-__all__ = ["POLICIES", "Policy", "choose", "distribution_values", "finite", "moment_sharpness"]
+__all__ = ["POLICIES", "Policy", "bounded_count", "choose", "distribution_values", "finite", "moment_sharpness"]
 
 _HUGE = 1e30
 _MAX_SHARPNESS = 16.0  # of the moment policy; the cold limit is the greedy choice anyway
@@ -58,6 +58,39 @@ def choose(
     order = score.argsort(dim=1, descending=True, stable=True)
     taken = torch.arange(score.shape[1], device=score.device) < count[:, None]
     return torch.zeros_like(eligible).scatter(1, order, taken)
+
+
+def bounded_count(
+    values: Float[Tensor, "b n"],
+    eligible: Bool[Tensor, "b n"],
+    entropies: Float[Tensor, "b n"],
+    bound: float,
+    noise: Float[Tensor, "b n"] | None = None,
+) -> Int64[Tensor, "b"]:
+    """Return how many of the best positions can be taken at once, so that little is lost by taking them apart.
+
+    What the tokens of a set tell about each other is at most the sum of their entropies less the largest. So
+    many positions, in the order of preference, are counted as keep this within the bound: one at least.
+
+    Args:
+        values: Preference for each position; only eligible ones are read.
+        eligible: Positions to choose from.
+        entropies: Of what is predicted at each position, in nats.
+        bound: Nats.
+        noise: Added to the values.
+
+    Source: EB-Sampler, Ben-Hamu et al. (arXiv:2505.24857), with the order left to the policy.
+
+    >>> few = torch.tensor([[0.1, 0.2, 3.0]])
+    >>> bounded_count(-few, few > 0, few, bound=0.15)
+    tensor([2])
+    """
+    score = finite(values if noise is None else values + noise).masked_fill(~eligible, -torch.inf)
+    order = score.argsort(dim=1, descending=True, stable=True)
+    ranked = entropies.masked_fill(~eligible, 0).gather(1, order).double()
+    lost = ranked.cumsum(dim=1) - ranked.cummax(dim=1).values
+    within = (lost <= bound + 1e-9).cumprod(dim=1).bool()  # tokens that are certain stand 1e-9 apart at most
+    return (within & eligible.gather(1, order)).sum(dim=1).clamp_min(1)
 
 
 def finite(score: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:

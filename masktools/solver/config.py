@@ -10,9 +10,10 @@ from masktools.solver.choice import POLICIES
 from masktools.solver.groups import GROUP_SCORES
 from masktools.solver.schedules import GUIDANCE_SCHEDULES, SCHEDULES
 
-__all__ = ["SCALINGS", "SolverConfig"]
+__all__ = ["CACHE_SCOPES", "SCALINGS", "SolverConfig"]
 
 SCALINGS = ("relative", "resume")
+CACHE_SCOPES = ("masked", "chosen")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,15 @@ class SolverConfig:
         deterministic_batch: Whether the predictor is asked for one item at a time, so that an item's
             logits cannot depend on the size of its batch.
         group_score: How the slots of a group vote: ``mean``, ``max`` or ``sum``.
+        entropy_bound: Nats, 0 or more: a step accepts more than its count where the entropies of what it
+            accepts, all but the largest of them, add up to no more than this, and the steps that have become
+            needless are left out. None accepts what the count says. Not together with groups.
+        cache_every: Each so many steps the predictor computes all slots; in the steps between it recalls those
+            that are known, and computes the others and what has changed. 1 computes all slots in every step,
+            which is exact; above 1 the predictor must remember, see ``RecallingPredict``.
+        cache_scope: What the steps between compute: ``masked``, all that is still masked; or ``chosen``, only
+            the slots that the last full step has chosen for them. ``chosen`` goes without groups, revocation and
+            entropy_bound.
 
     Raises:
         ParameterError: If a value lies outside its range, or a name is unknown.
@@ -68,6 +78,9 @@ class SolverConfig:
     counts: tuple[int, ...] | None = None
     deterministic_batch: bool = False
     group_score: str = "mean"
+    entropy_bound: float | None = None
+    cache_every: int = 1
+    cache_scope: str = "masked"
 
     def __post_init__(self) -> None:
         for kind, got, choices in (
@@ -76,6 +89,7 @@ class SolverConfig:
             ("policy", self.policy, POLICIES),
             ("scaling", self.scaling, SCALINGS),
             ("group score", self.group_score, GROUP_SCORES),
+            ("cache scope", self.cache_scope, CACHE_SCOPES),
         ):
             if got not in choices:
                 raise unknown_name(kind, got, choices)
@@ -97,6 +111,7 @@ class SolverConfig:
             raise ParameterError(f"revocation must lie in [0, 1), got {self.revocation:g}")
         self._check_interval()
         self._check_counts()
+        self._check_cost()
 
     def _check_interval(self) -> None:
         if self.guidance_interval is None:
@@ -109,6 +124,21 @@ class SolverConfig:
         if len(interval) != 2 or not 0 <= interval[0] <= interval[1] <= 1:
             raise ParameterError(f"guidance_interval must be (start, end) with 0 <= start <= end <= 1, got {interval}")
         object.__setattr__(self, "guidance_interval", interval)
+
+    def _check_cost(self) -> None:
+        _check_integer("cache_every", self.cache_every)
+        if self.entropy_bound is not None and _number("entropy_bound", self.entropy_bound) < 0:
+            raise ParameterError(f"entropy_bound must be 0 nats or more, got {self.entropy_bound:g}")
+        if self.chooses_ahead and (self.revocation > 0 or self.entropy_bound is not None):
+            raise ParameterError(
+                "cache_scope 'chosen' fixes ahead what is accepted, and goes without revocation and entropy_bound: "
+                f"got {self.revocation:g} and {self.entropy_bound}; use cache_scope='masked'"
+            )
+
+    @property
+    def chooses_ahead(self) -> bool:
+        """Whether full steps choose what the steps between them accept."""
+        return self.cache_every > 1 and self.cache_scope == "chosen"
 
     def _check_counts(self) -> None:
         if self.counts is None:

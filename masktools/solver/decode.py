@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from masktools.errors import ParameterError
 from masktools.shapes import unflatten
 from masktools.solver.config import SolverConfig
 from masktools.solver.guidance import Predict
-from masktools.solver.plan import Step, make_plan
+from masktools.solver.plan import Step, left_ahead, make_plan, next_step
+from masktools.solver.recall import Memory, check_remembers
 from masktools.solver.request import Request, check_request
 from masktools.solver.step import Canvas, Job, reading_order, take_step
 from masktools.solver.trace import Callback, SolveResult, StepTrace
@@ -38,7 +40,8 @@ def solve(
 
     Args:
         predict: Function of (tokens (a, n), mask (a, n), items (a,), conditional) to logits (a, n, k), with
-            n time-major and ``items`` the rows' places in this batch. The solver knows no network.
+            n time-major and ``items`` the rows' places in this batch. The solver knows no network. It must be a
+            ``RecallingPredict`` where ``config.cache_every`` is above 1.
         tokens: Integers (b, r, w). Values under the mask are never read.
         mask: Booleans (b, r, w), True where a token must be predicted.
         seeds: One integer per item. The same seed gives the same result in any batch and on any device, as
@@ -68,7 +71,10 @@ def solve(
     tensor([[[3, 2, 1]]])
     """
     request = check_request(tokens, mask, seeds, use_condition, groups, config.group_score, logit_bias)
-    canvas = Canvas(request.tokens.clone(), request.mask.clone(), torch.zeros(request.mask.shape, device=tokens.device))
+    _check_together(predict, request, config)
+    memory = Memory(request.mask) if config.cache_every > 1 else None
+    log_p = torch.zeros(request.mask.shape, device=tokens.device)
+    canvas = Canvas(request.tokens.clone(), request.mask.clone(), log_p, memory)
     job = Job(predict, config, request, reading_order(config.policy, request))
     plans = _plans(request, config)
     total = max(map(len, plans), default=0)
@@ -78,20 +84,31 @@ def solve(
         active = [item for item, n_left in enumerate(left) if n_left]
         if not active:
             break
-        steps = [plans[item][number] for item in active]
-        n_later = [len(plans[item]) - 1 - number for item in active]
-        record = take_step(job, canvas, number, active, steps, n_later)
+        places = [number if config.entropy_bound is None else next_step(plans[item], left[item]) for item in active]
+        steps = [plans[item][place] for item, place in zip(active, places, strict=True)]
+        n_later = [len(plans[item]) - 1 - place for item, place in zip(active, places, strict=True)]
+        n_ahead = [left_ahead(plans[item], number, config.cache_every) for item in active]
+        record = take_step(job, canvas, number, active, steps, n_later, n_ahead)
         trace.append(record)
         for item, n_left in zip(record.items, record.n_after, strict=True):
             left[item] = n_left
         if callback is not None and _asks_to_stop(callback, total, canvas, request, record):
             rest = [item for item, n_left in enumerate(left) if n_left]
             if rest:
-                steps = [plans[item][-1] for item in rest]
-                trace.append(take_step(job, canvas, number + 1, rest, steps, [0] * len(rest), filled=True))
+                steps, none = [plans[item][-1] for item in rest], [0] * len(rest)
+                trace.append(take_step(job, canvas, number + 1, rest, steps, none, none, filled=True))
             break
     complete = unflatten(canvas.tokens, request.n_rows).to(tokens.dtype)
     return SolveResult(complete.contiguous(), tuple(trace))
+
+
+def _check_together(predict: Predict, request: Request, config: SolverConfig) -> None:
+    check_remembers(predict, config.cache_every)
+    if request.groups is not None and (config.chooses_ahead or config.entropy_bound is not None):
+        raise ParameterError(
+            "groups must go without entropy_bound and without cache_scope 'chosen', which count slots; "
+            f"got {config.entropy_bound} and {config.cache_scope!r}"
+        )
 
 
 def _plans(request: Request, config: SolverConfig) -> list[tuple[Step, ...]]:

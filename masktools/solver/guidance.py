@@ -10,6 +10,7 @@ from torch import Tensor
 from masktools.errors import ParameterError
 from masktools.shapes import FlatMask, FlatTokens
 from masktools.solver.plan import Step
+from masktools.solver.recall import Recall, RecallingPredict
 
 __all__ = ["GuidedLogits", "Predict", "combine", "forward_count", "needed_passes", "predict_guided"]
 
@@ -59,6 +60,7 @@ class GuidedLogits:
     conditional: Float[Tensor, "c n k"]
     guidance: tuple[float, ...]  # one per item of the step
     n_forwards: int
+    n_slots: tuple[int, ...]  # computed for each item, in both passes
 
     @property
     def n_codes(self) -> int:
@@ -100,11 +102,12 @@ def predict_guided(
     items: Int64[Tensor, "b"],
     guidance: Sequence[float],
     one_by_one: bool = False,
+    recall: Recall | None = None,
 ) -> GuidedLogits:
     """Return the logits of one step at the cost of the passes that its guidance needs.
 
     An item whose guidance is 0 joins the unconditional pass only, one whose guidance is 1 the conditional
-    pass only; a pass that no item needs is not run.
+    pass only; a pass that no item needs is not run. An item that a pass has not met is computed whole.
 
     Args:
         predict: The predictor.
@@ -113,32 +116,61 @@ def predict_guided(
         items: Index of these items in the original batch.
         guidance: Scale for each item; 0 for an item without a condition.
         one_by_one: Whether each item is predicted by a call of its own.
+        recall: What the predictor may recall; None computes all slots.
 
     Raises:
         ParameterError: If the predictor returns something else than logits (a, n, k).
     """
     passes = [needed_passes(scale) for scale in guidance]
     logits: list[Tensor] = []
-    n_forwards = 0
+    n_forwards, n_slots = 0, [0] * len(passes)
     for which, conditional in enumerate((False, True)):
         wanted = [row for row, needs in enumerate(passes) if needs[which]]
         if not wanted:
             continue  # the other pass then serves every item
-        rows = torch.tensor(wanted, device=tokens.device)
-        parts = rows.split(1) if one_by_one else (rows,)
-        answers = [_call(predict, tokens[part], mask[part], items[part], conditional) for part in parts]
-        logits.append(answers[0] if len(answers) == 1 else torch.cat(answers))
+        parts = [(wanted, False)] if recall is None else recall.parts(which, wanted, items.tolist())
+        answers: list[Tensor] = []
+        for rows, recalled in parts:
+            for part in ([row] for row in rows) if one_by_one else (rows,):
+                place = torch.tensor(part, device=tokens.device)
+                given = tokens[place], mask[place], items[place], conditional
+                slots = _slots(recall, which, place, given[2]) if recalled else None
+                answers.append(_call(predict, *given, slots))
+                counted = [tokens.shape[1]] * len(part) if slots is None else slots.sum(dim=1).tolist()
+                for row, count in zip(part, counted, strict=True):
+                    n_slots[row] += count
+                if recall is not None and slots is None:
+                    recall.memory.meet(which, given[2])
         n_forwards += len(answers)
+        logits.append(_in_order(answers, [row for rows, _ in parts for row in rows]))
     first, last = logits[0], logits[-1]
     if first.shape[2] != last.shape[2]:
         sizes = f"{last.shape[2]} and {first.shape[2]}"
         raise ParameterError(f"predict must return as many codes with a condition as without, got {sizes}")
     # Where only one pass ran it stands for both; rows() reads the one that an item needs.
-    return GuidedLogits(first, last, tuple(guidance), n_forwards)
+    return GuidedLogits(first, last, tuple(guidance), n_forwards, tuple(n_slots))
 
 
-def _call(predict: Predict, tokens: Tensor, mask: Tensor, items: Tensor, conditional: bool) -> Tensor:
-    logits = predict(tokens, mask, items, conditional)
+def _slots(recall: Recall | None, which: int, rows: Tensor, items: Tensor) -> Tensor | None:
+    """Return which slots a pass computes of items that it remembers."""
+    return None if recall is None else recall.memory.take(which, items, recall.wanted[rows])
+
+
+def _in_order(answers: Sequence[Tensor], rows: Sequence[int]) -> Tensor:
+    """Return the answers for some rows as one tensor, by rising row."""
+    joined = answers[0] if len(answers) == 1 else torch.cat(list(answers))
+    if list(rows) == sorted(rows):
+        return joined
+    return joined[torch.tensor(rows, device=joined.device).argsort()]
+
+
+def _call(
+    predict: Predict, tokens: Tensor, mask: Tensor, items: Tensor, conditional: bool, slots: Tensor | None
+) -> Tensor:
+    if slots is not None and isinstance(predict, RecallingPredict):
+        logits = predict.recall(tokens, mask, items, conditional, slots)
+    else:
+        logits = predict(tokens, mask, items, conditional)
     if not isinstance(logits, Tensor) or not logits.is_floating_point():
         kind = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
         raise ParameterError(f"predict must return a tensor of floating-point logits, got {kind}")

@@ -1,5 +1,6 @@
 """The plan of a decoding: how many tokens each step leaves masked, how guided and how noisy it is."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ from masktools.errors import ParameterError, unknown_name
 from masktools.solver.config import SolverConfig
 from masktools.solver.schedules import GUIDANCE_SCHEDULES, SCHEDULES
 
-__all__ = ["Step", "guidance_at", "make_plan", "remaining_counts"]
+__all__ = ["Step", "guidance_at", "left_ahead", "make_plan", "next_step", "remaining_counts"]
 
 
 class Step(NamedTuple):
@@ -112,6 +113,20 @@ def make_plan(n_unknown: int, n_slots: int, config: SolverConfig, n_units: int |
         )
         before = after
     return tuple(plan)
+
+
+def next_step(plan: Sequence[Step], n_left: int) -> int:
+    """Return the first step of a plan that leaves fewer tokens masked than there are now.
+
+    >>> next_step(make_plan(10, 10, SolverConfig(n_steps=4)), 6)
+    2
+    """
+    return next(number for number, step in enumerate(plan) if step.n_after < n_left)
+
+
+def left_ahead(plan: Sequence[Step], number: int, every: int) -> int:
+    """Return how many tokens a plan leaves masked before the next step that computes all slots."""
+    return plan[min(number - number % every + every, len(plan)) - 1].n_after
 
 
 def _token_temperature(progress: float, config: SolverConfig) -> float:

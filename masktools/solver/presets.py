@@ -1,12 +1,14 @@
-"""Settings of the solver that have a name."""
+"""Settings of the solver that have a name, and changes to a model's own settings that make it faster."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 from masktools.errors import unknown_name
 from masktools.solver.config import SolverConfig
 
-__all__ = ["PRESETS", "preset"]
+__all__ = ["PRESETS", "SPEEDS", "preset"]
 
 _ONE_BY_ONE = 1 << 20  # more steps than any grid has slots: one token per step
 
@@ -35,13 +37,33 @@ PRESETS: Mapping[str, SolverConfig] = MappingProxyType(
 )
 """Named settings; ``dataclasses.replace`` changes one of their values."""
 
+SPEEDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "exact": MappingProxyType({}),
+        "fast": MappingProxyType(dict(cache_every=4, cache_scope="chosen")),
+        "draft": MappingProxyType(dict(n_steps=8, cache_every=4, cache_scope="chosen")),
+    }
+)
+"""Named changes to the settings that a model has for a job, from the slowest to the fastest."""
 
-def preset(name: str) -> SolverConfig:
+_PAPER = SolverConfig()
+
+
+def preset(name: str, own: SolverConfig = _PAPER) -> SolverConfig:
     """Return the settings of that name.
+
+    Args:
+        name: one of ``PRESETS``, which are the same for all models, or of ``SPEEDS``, which change a model's own.
+        own: what a name of ``SPEEDS`` changes.
 
     Raises:
         ParameterError: If there is no such preset; the message lists them.
+
+    >>> preset("draft", SolverConfig(temperature=3.0)).temperature
+    3.0
     """
+    if name in SPEEDS:
+        return replace(own, **SPEEDS[name])
     if name not in PRESETS:
-        raise unknown_name("preset", name, PRESETS)
+        raise unknown_name("preset", name, (*PRESETS, *SPEEDS))
     return PRESETS[name]

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from masktools.errors import ParameterError
 from masktools.shapes import FlatMask, FlatTokens
-from masktools.solver.choice import POLICIES, choose, distribution_values, moment_sharpness
+from masktools.solver.choice import POLICIES, bounded_count, choose, distribution_values, moment_sharpness
 from masktools.solver.config import SolverConfig
 from masktools.solver.groups import nearest
 from masktools.solver.guidance import GuidedLogits, Predict, predict_guided
 from masktools.solver.halton import halton_ranks
 from masktools.solver.noise import Stream, gumbel, uniform
 from masktools.solver.plan import Step
+from masktools.solver.recall import Memory, Recall
 from masktools.solver.request import Request
 from masktools.solver.revocation import choose_revoked, revocable_count
 from masktools.solver.sampling import sample, to_log_probs
@@ -42,6 +43,7 @@ class Canvas:
     tokens: FlatTokens  # 0 under the mask
     mask: FlatMask
     log_p: Float[Tensor, "b n"]  # of each token when it was accepted
+    memory: Memory | None = None  # where the predictor remembers
 
 
 def reading_order(policy: str, request: Request) -> Float[Tensor, "b n"]:
@@ -63,6 +65,7 @@ def take_step(
     active: Sequence[int],
     steps: Sequence[Step],
     n_later: Sequence[int],
+    n_ahead: Sequence[int],
     filled: bool = False,
 ) -> StepTrace:
     """Carry out one step on the canvas and return its record.
@@ -74,6 +77,7 @@ def take_step(
         active: Items that still have masked tokens.
         steps: What the plan of each active item says for this step.
         n_later: Steps that the plan of each active item has after this one.
+        n_ahead: Masked tokens of each active item when the predictor next computes all slots.
         filled: Whether the record says that a callback had asked to stop.
     """
     start = time.perf_counter()
@@ -83,18 +87,22 @@ def take_step(
     guidance = tuple(
         step.guidance if request.has_condition[item] else 0.0 for step, item in zip(steps, active, strict=True)
     )
-    logits = predict_guided(job.predict, tokens, mask, items, guidance, job.config.deterministic_batch)
-    if number == 0:
-        _check_codes(logits.n_codes, tokens, request)
-
-    view = _View(job, logits, items, mask, number, steps, n_later)
+    view = _View(job, canvas, items, number, steps, n_later, n_ahead)
     ours = request.mask[items] & ~mask
     revoked, n_revoked = _revoke(view, ours, canvas.log_p[items])
-    accepted, drawn, log_p = _accept(view, n_revoked)
+    early = _accept_early(view, n_revoked)
+    recall = None if canvas.memory is None else Recall(canvas.memory, view.wanted(early), view.is_full)
+    logits = predict_guided(job.predict, tokens, mask, items, guidance, job.config.deterministic_batch, recall)
+    if number == 0:
+        _check_codes(logits.n_codes, tokens, request)
+    view.logits = logits
+    accepted, drawn, log_p = _accept(view, early, n_revoked)
 
     canvas.tokens[items] = torch.where(accepted, drawn, tokens).masked_fill(revoked, 0)
     canvas.mask[items] = after = (mask & ~accepted) | revoked
     canvas.log_p[items] = torch.where(accepted, log_p, canvas.log_p[items])
+    if canvas.memory is not None:
+        canvas.memory.change(items, accepted | revoked)
     n_accepted = accepted.sum(dim=1)
     return StepTrace(
         step=number,
@@ -109,34 +117,58 @@ def take_step(
         forwards=logits.n_forwards,
         seconds=time.perf_counter() - start,
         filled=filled,
+        slots=logits.n_slots,
     )
 
 
 class _View:
     """The active items of one step, and the numbers that their plans hold for it."""
 
+    logits: GuidedLogits
+
     def __init__(
         self,
         job: Job,
-        logits: GuidedLogits,
+        canvas: Canvas,
         items: Tensor,
-        mask: Tensor,
         number: int,
         steps: Sequence[Step],
         n_later: Sequence[int],
+        n_ahead: Sequence[int],
     ) -> None:
-        self.job, self.logits, self.items, self.mask, self.number = job, logits, items, mask, number
+        self.job, self.items, self.number = job, items, number
+        self.mask = mask = canvas.mask[items]
         device = mask.device
         self.n_after = torch.tensor([step.n_after for step in steps], device=device)
         self.n_later = torch.tensor(list(n_later), device=device)
+        self.n_ahead = torch.tensor(list(n_ahead), device=device)
         self.temperature = torch.tensor([step.temperature for step in steps], dtype=torch.float32, device=device)
         self.warmth = torch.tensor([step.token_temperature for step in steps], device=device)
         self.is_warm = any(step.token_temperature != 1.0 for step in steps)
         self.is_last = self.n_after == 0
         self.all_last = all(step.n_after == 0 for step in steps)
+        self.is_full = number % job.config.cache_every == 0
+        self.memory = canvas.memory
         groups = job.request.groups
         self.groups = None if groups is None else groups.select(items)
         self.seeds = job.request.seeds[items.cpu()]
+
+    @property
+    def follows(self) -> bool:
+        """Whether the step accepts from what the last full step has chosen."""
+        return self.job.config.chooses_ahead and not self.is_full
+
+    def eligible(self) -> Bool[Tensor, "b n"]:
+        """Return the masked positions that the step may accept."""
+        if self.memory is None or not self.follows or POLICIES[self.job.config.policy].reads == "order":
+            return self.mask
+        return self.mask & (self.memory.chosen[self.items] | self.is_last[:, None])
+
+    def wanted(self, early: Tensor | None) -> Bool[Tensor, "b n"]:
+        """Return the positions whose logits the step reads, or, where they are computed anyway, all masked ones."""
+        if not self.job.config.chooses_ahead:
+            return self.mask
+        return self.eligible() if early is None else early
 
     def log_probs(self, slots: tuple[Tensor, ...]) -> Float[Tensor, "m k"]:
         """Return what tokens are drawn from at the slots (row of the step, position)."""
@@ -152,6 +184,12 @@ class _View:
     def uniforms(self) -> Float64[Tensor, "b n"]:
         """Return one number per slot for the draw of its token, on the CPU."""
         return uniform(self.seeds, self.number, Stream.TOKEN, self.mask.shape[1])
+
+    def entropies(self, slots: tuple[Tensor, ...], log_probs: Tensor) -> Float[Tensor, "b n"] | None:
+        """Return the entropy of each slot in nats where a bound asks for it, else None."""
+        if self.job.config.entropy_bound is None:
+            return None
+        return self.dense(slots, torch.special.entr(log_probs.exp()).sum(dim=1))
 
     def noise(self, stream: Stream) -> Float[Tensor, "b u"]:
         """Return Gumbel noise for each unit, a slot or a group."""
@@ -174,21 +212,33 @@ def _revoke(view: _View, ours: Tensor, log_p: Tensor) -> tuple[Bool[Tensor, "b n
     return revoked, revoked.sum(dim=1)
 
 
-def _accept(view: _View, n_revoked: Tensor) -> tuple[Bool[Tensor, "b n"], Int64[Tensor, "b n"], Float[Tensor, "b n"]]:
+def _accept_early(view: _View, n_revoked: Tensor) -> Bool[Tensor, "b n"] | None:
+    """Return the accepted positions where no logits are needed to choose them, else None."""
+    if view.all_last:
+        return view.mask
+    config = view.job.config
+    if POLICIES[config.policy].reads == "order" and config.entropy_bound is None:
+        return _choose(view, view.job.order[view.items], n_revoked)
+    return None
+
+
+def _accept(
+    view: _View, early: Tensor | None, n_revoked: Tensor
+) -> tuple[Bool[Tensor, "b n"], Int64[Tensor, "b n"], Float[Tensor, "b n"]]:
     """Return the accepted positions, the tokens drawn there, and their log probabilities."""
     name = view.job.config.policy
     reads = POLICIES[name].reads
-    accepted = None
-    if view.all_last:
-        accepted = view.mask
-    elif reads == "order":
-        accepted = _choose(view, view.job.order[view.items], n_revoked)
-    slots = (view.mask if accepted is None else accepted).nonzero(as_tuple=True)
+    accepted = early
+    slots = (view.eligible() if accepted is None else accepted).nonzero(as_tuple=True)
     log_probs = view.log_probs(slots)
     source = log_probs
-    if accepted is None and reads == "distribution":
+    if accepted is None and reads != "sample":
         sharpness = moment_sharpness(view.temperature, view.is_last)[slots[0]]
-        accepted = _choose(view, view.dense(slots, distribution_values(name, log_probs, sharpness)), n_revoked)
+        if reads == "order":
+            values = view.job.order[view.items]
+        else:
+            values = view.dense(slots, distribution_values(name, log_probs, sharpness))
+        accepted = _choose(view, values, n_revoked, view.entropies(slots, log_probs))
         kept = accepted[slots].nonzero()[:, 0]
         slots = (slots[0][kept], slots[1][kept])
         source = log_probs = log_probs.index_select(0, kept)
@@ -198,7 +248,7 @@ def _accept(view: _View, n_revoked: Tensor) -> tuple[Bool[Tensor, "b n"], Int64[
     tokens = sample(source, _pick(view.uniforms(), slots))
     log_p = view.dense(slots, log_probs.gather(1, tokens[:, None])[:, 0])
     if accepted is None:
-        accepted = _choose(view, log_p, n_revoked)
+        accepted = _choose(view, log_p, n_revoked, view.entropies(slots, log_probs))
     return accepted, view.dense(slots, tokens), log_p
 
 
@@ -210,9 +260,11 @@ def _pick(uniforms: Tensor, slots: tuple[Tensor, ...]) -> Tensor:
     return uniforms.to(device)[slots]
 
 
-def _choose(view: _View, values: Tensor, n_revoked: Tensor) -> Bool[Tensor, "b n"]:
+def _choose(view: _View, values: Tensor, n_revoked: Tensor, entropies: Tensor | None = None) -> Bool[Tensor, "b n"]:
     """Return the masked positions that the policy accepts, given its preference for each."""
-    policy = POLICIES[view.job.config.policy]
+    config = view.job.config
+    policy = POLICIES[config.policy]
+    eligible = view.eligible()
     count = view.mask.sum(dim=1) - view.n_after + n_revoked
     noise = None
     if policy.noise == "unit":
@@ -220,7 +272,13 @@ def _choose(view: _View, values: Tensor, n_revoked: Tensor) -> Bool[Tensor, "b n
     elif policy.noise == "annealed":
         noise = view.temperature[:, None] * view.noise(Stream.CHOICE)
     if view.groups is None:
-        return choose(values, view.mask, count, noise)
+        if entropies is not None and config.entropy_bound is not None:
+            bounded = bounded_count(values, eligible, entropies, config.entropy_bound, noise)
+            count = torch.maximum(count, bounded)
+        if config.chooses_ahead and view.is_full and view.memory is not None:
+            ahead = torch.maximum(count, view.mask.sum(dim=1) - view.n_ahead)
+            view.memory.chosen[view.items] = choose(values, eligible, ahead, noise)
+        return choose(values, eligible, count, noise)
     sizes = view.groups.sizes(view.mask)
     scores = view.groups.scores(values, view.mask, "max" if policy.reads == "order" else None)
     scores = scores if noise is None else scores + noise

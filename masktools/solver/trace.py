@@ -25,6 +25,7 @@ class StepTrace:
         forwards: Calls of the predictor.
         seconds: Time that the step took.
         filled: Whether the step filled all that was left because a callback had asked to stop.
+        slots: Slots that the predictor computed for each item, in all passes; 0 where none were counted.
     """
 
     step: int
@@ -39,6 +40,7 @@ class StepTrace:
     forwards: int
     seconds: float
     filled: bool = False
+    slots: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,12 @@ class SolveResult:
     def n_forwards(self) -> int:
         """Calls of the predictor in all steps."""
         return sum(record.forwards for record in self.trace)
+
+    @property
+    def work(self) -> float:
+        """Slots computed for an item over the slots that it has, on average: full forwards that one item cost."""
+        n_items, n_slots = len(self.tokens), self.tokens[0].numel() if len(self.tokens) else 0
+        return sum(sum(record.slots) for record in self.trace) / (n_items * n_slots) if n_items else 0.0
 
     @property
     def stopped(self) -> bool:

@@ -5,11 +5,14 @@ token depends on its neighbourhood alone: erasing a gap leaves the tokens a few 
 any length of audio is legal.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from masktools.errors import ParameterError
+from masktools.packing import fill_rest
 from masktools.shapes import Mel, Tokens
 from masktools.tokenizer.codebook import Codebook, Quantised
 
@@ -101,6 +104,7 @@ class LocalTokenizer(nn.Module):
     def __init__(self, config: LocalTokenizerConfig) -> None:
         super().__init__()
         self.config = config
+        self.packed = False  # whether ``pack`` has been called
         self.encoder = _encoder(config)
         self.decoder = _decoder(config)
         self.codebook = Codebook(config.n_codes, config.code_dim)
@@ -136,6 +140,23 @@ class LocalTokenizer(nn.Module):
     def decode(self, tokens: Tokens) -> Mel:
         """Return the mel spectrogram in [-1, 1] that the tokens stand for."""
         return self.from_latents(self.codebook.lookup(tokens)).clamp(-1.0, 1.0)
+
+    def pack(
+        self,
+        precision: torch.dtype,
+        weights: Mapping[str, Tensor] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Fill the tokenizer; on a CPU it is so small that it always computes in single precision.
+
+        Args:
+            precision: that of the model.
+            weights: by name, for a tokenizer on the meta device; None for one that has its weights.
+            device: where weights that are read go to.
+        """
+        if weights is not None:
+            fill_rest(self, weights, device)
+        self.packed = self.codebook.weight.device.type == "cpu"
 
     def forward(self, mel: Mel) -> tuple[Tensor, Quantised]:
         """Return the reconstruction and what the quantiser did, for training."""

@@ -4,12 +4,16 @@ Its tokens are not local: attention and group normalisation look at the whole cl
 the tokens far from it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from masktools.errors import ParameterError, unknown_name
+from masktools.packing import fill_rest, order_convolutions
+from masktools.runtime import has_fast_bf16
 from masktools.shapes import Mel, Tokens
 from masktools.tokenizer.codebook import KINDS, Codebook, Quantised
 from masktools.tokenizer.vqgan_blocks import Decoder, Encoder
@@ -86,6 +90,8 @@ class SpecVqgan(nn.Module):
         self.decoder = Decoder(*shape)
         self.quant_conv = nn.Conv2d(config.latent_channels, config.code_dim, 1)
         self.post_quant_conv = nn.Conv2d(config.code_dim, config.latent_channels, 1)
+        self.packed = False  # whether ``pack`` has been called
+        self._decoding = torch.float32
         # Upstream's name of the codebook is quantize.embedding.weight.
         self.quantize = nn.ModuleDict({"embedding": Codebook(config.n_codes, config.code_dim, config.codebook)})
 
@@ -120,6 +126,9 @@ class SpecVqgan(nn.Module):
 
     def from_latents(self, vectors: Tensor) -> Mel:
         """Return the mel spectrogram of vectors (b, d, r, w); it may leave [-1, 1] a little."""
+        if self.packed:
+            vectors = vectors.to(self._decoding, memory_format=torch.channels_last)
+            return self.decoder(self.post_quant_conv(vectors)).squeeze(1).float()
         return self.decoder(self.post_quant_conv(vectors)).squeeze(1)
 
     def encode(self, mel: Mel) -> Tokens:
@@ -129,6 +138,36 @@ class SpecVqgan(nn.Module):
     def decode(self, tokens: Tokens) -> Mel:
         """Return the mel spectrogram in [-1, 1] that the tokens stand for."""
         return self.from_latents(self.codebook.lookup(tokens)).clamp(-1.0, 1.0)
+
+    def pack(
+        self,
+        precision: torch.dtype,
+        weights: Mapping[str, Tensor] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Order the convolutions for inference, and fill them; below single precision a CPU decodes in bf16.
+
+        Tokens are computed from audio in single precision, whatever is asked for.
+
+        Args:
+            precision: that of the model.
+            weights: by name, for a tokenizer on the meta device; None for one that has its weights.
+            device: where weights that are read go to.
+        """
+        if weights is not None:
+            fill_rest(self, weights, device)
+        if self.codebook.weight.device.type != "cpu":
+            return
+        reduced = precision != torch.float32 and has_fast_bf16()
+        self._decoding = torch.bfloat16 if reduced else torch.float32
+        for part, dtype in (
+            (self.encoder, torch.float32),
+            (self.quant_conv, torch.float32),
+            (self.decoder, self._decoding),
+            (self.post_quant_conv, self._decoding),
+        ):
+            order_convolutions(part, dtype)
+        self.packed = True
 
     def forward(self, mel: Mel) -> tuple[Tensor, Quantised]:
         """Return the reconstruction and what the quantiser did, for training."""

@@ -5,15 +5,20 @@ mask vector where there is none. A masked slot holds the same vector as the pref
 mask, "C") or always the learned one ("M"); values under the mask are never read.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from masktools.errors import ParameterError, unknown_name
+from masktools.errors import DeviceError, ParameterError, unknown_name
+from masktools.packing import Int8Linear, PackedLinear, can_compute_int8, fill_rest, swap_linear
+from masktools.runtime import has_fast_bf16
 from masktools.shapes import Condition, FlatMask, FlatTokens, Logits
+from masktools.transformer.block import Block
 
 __all__ = ["MASK_TOKENS", "MaskedTransformer", "TransformerConfig"]
 
@@ -73,6 +78,31 @@ class TokenHead(nn.Module):
         return F.linear(self.norm(F.gelu(self.dense(hidden))), embeddings, self.bias)
 
 
+class PackedHead(nn.Module):
+    """The head for inference, in single precision. ``forward``: (..., d) -> (..., k); it knows the embeddings."""
+
+    def __init__(self, head: TokenHead, embeddings: Tensor) -> None:
+        super().__init__()
+        self.dense = PackedLinear(head.dense, torch.float32, gelu=True)
+        self.norm = head.norm
+        self.register_buffer("bias", head.bias.detach())
+        products = nn.Linear(embeddings.shape[1], embeddings.shape[0], device="meta")
+        products.weight, products.bias = (
+            nn.Parameter(embeddings.detach(), False),
+            nn.Parameter(head.bias.detach(), False),
+        )
+        self._products = (PackedLinear(products, torch.float32),)  # in a tuple: its weight is the transformer's state
+
+    def forward(self, hidden: Tensor, embeddings: Tensor) -> Tensor:
+        """Return how well each slot fits each code."""
+        return self._products[0](self.norm(self.dense(hidden)))
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "PackedHead":
+        super()._apply(fn, recurse)
+        self._products[0]._apply(fn, recurse)
+        return self
+
+
 class MaskedTransformer(nn.Module):
     """Predictor of masked tokens. ``logits``: (b, n), (b, n), (b, d) -> (b, n, k), n up to a full clip."""
 
@@ -87,11 +117,10 @@ class MaskedTransformer(nn.Module):
         self.enter_norm = nn.LayerNorm(width, eps=1e-6)
         self.enter_dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(
-            Block(width, config.n_heads, config.mlp_ratio, qkv_bias=True, proj_drop=config.dropout)
-            for _ in range(config.depth)
+            Block(width, config.n_heads, config.mlp_ratio, config.dropout) for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.head = TokenHead(width, config.n_codes)
+        self.head: nn.Module = TokenHead(width, config.n_codes)
         self.apply(_initialise)
         for vector in (self.mask_vector, self.position):
             nn.init.normal_(vector, std=0.02)
@@ -115,9 +144,18 @@ class MaskedTransformer(nn.Module):
                 f"condition must have shape {(len(tokens), config.condition_dim)}, got {tuple(condition.shape)}"
             )
 
-    def _enter(
-        self, tokens: FlatTokens, mask: FlatMask, condition: Condition | None, use_condition: Tensor | None
+    def enter(
+        self,
+        tokens: FlatTokens,
+        mask: FlatMask,
+        condition: Condition | None = None,
+        use_condition: Tensor | None = None,
     ) -> Tensor:
+        """Return what enters the first block, (b, 1 + n, width): the prefix, then the slots.
+
+        Raises:
+            ParameterError: As ``logits``.
+        """
         self._check(tokens, mask, condition)
         prefix = self.prefix(len(tokens), condition, use_condition)
         filler = prefix if self.config.mask_token == "conditional" else self.mask_vector.expand(len(tokens), -1)  # noqa: S105
@@ -126,12 +164,27 @@ class MaskedTransformer(nn.Module):
         sequence = torch.cat([prefix[:, None], slots], dim=1) + self.position[: 1 + tokens.shape[1]]
         return self.enter_dropout(self.enter_norm(sequence))
 
+    @property
+    def packed(self) -> bool:
+        """Whether ``pack`` has been called."""
+        return isinstance(self.head, PackedHead)
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether the clips of a batch are computed one after the other."""
+        return self.packed and self.position.device.type == "cpu"
+
+    def predict_head(self, hidden: Tensor) -> Tensor:
+        """Return the logits (..., k) of slots (..., width) that have passed the last norm."""
+        return self.head(hidden, self.token_embedding.weight)
+
     def logits(
         self,
         tokens: FlatTokens,
         mask: FlatMask,
         condition: Condition | None = None,
         use_condition: Tensor | None = None,
+        only_masked: bool = False,
     ) -> Logits:
         """Return the logits of every slot; only those of masked slots carry meaning.
 
@@ -140,14 +193,22 @@ class MaskedTransformer(nn.Module):
             mask: True where a token is to be predicted.
             condition: Unit vectors of the conditioner, or None for the learned mask vector.
             use_condition: (b,) bool, False for clips that go without their condition.
+            only_masked: Whether the logits of known slots are left at 0, which spares their cost.
 
         Raises:
             ParameterError: Shapes that do not fit each other or the configuration.
         """
-        sequence = self._enter(tokens, mask, condition, use_condition)
+        if self.one_by_one and len(tokens) > 1:
+            clips = _each(tokens, mask, condition, use_condition)
+            return torch.cat([self.logits(*clip, only_masked=only_masked) for clip in clips])
+        sequence = self.enter(tokens, mask, condition, use_condition)
         for block in self.blocks:
             sequence = block(sequence)
-        return self.head(self.norm(sequence[:, 1:]), self.token_embedding.weight)
+        hidden = sequence[:, 1:]
+        if not only_masked:
+            return self.predict_head(self.norm(hidden))
+        found = self.predict_head(self.norm(hidden[mask]))
+        return found.new_zeros(*mask.shape, found.shape[-1]).masked_scatter_(mask[:, :, None], found)
 
     forward = logits
 
@@ -157,16 +218,82 @@ class MaskedTransformer(nn.Module):
         mask: FlatMask,
         condition: Condition | None = None,
         use_condition: Tensor | None = None,
+        layers: Sequence[int] | None = None,
     ) -> tuple[Tensor, ...]:
-        """Return depth + 1 tensors (b, 1 + n, width): the input of the first block, then the output of each.
+        """Return states (b, 1 + n, width): number 0 enters the first block, number i leaves the i-th.
+
+        Args:
+            tokens: As for ``logits``.
+            mask: As for ``logits``.
+            condition: As for ``logits``.
+            use_condition: As for ``logits``.
+            layers: The numbers of the states that are wanted, in the order in which they are returned; all
+                depth + 1 of them where it is not given. Blocks beyond the last of them are not computed.
 
         Raises:
-            ParameterError: As ``logits``.
+            ParameterError: As ``logits``, and layers that there are not.
         """
-        states = [self._enter(tokens, mask, condition, use_condition)]
-        for block in self.blocks:
-            states.append(block(states[-1]))
-        return tuple(states)
+        depth = self.config.depth
+        wanted = range(depth + 1) if layers is None else layers
+        if not wanted or not all(0 <= layer <= depth for layer in wanted):
+            raise ParameterError(f"layers must be numbers from 0 to {depth}, at least one, got {tuple(wanted)}")
+        if self.one_by_one and len(tokens) > 1:
+            clips = _each(tokens, mask, condition, use_condition)
+            each = [self.hidden_states(*clip, layers=wanted) for clip in clips]
+            return tuple(torch.cat(states) for states in zip(*each, strict=True))
+        state = self.enter(tokens, mask, condition, use_condition)
+        kept = {0: state} if 0 in wanted else {}
+        for number, block in enumerate(self.blocks[: max(wanted)], start=1):
+            state = block(state)
+            if number in wanted:
+                kept[number] = state
+        return tuple(kept[layer] for layer in wanted)
+
+    def pack(
+        self,
+        precision: torch.dtype,
+        weights: Mapping[str, Tensor] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Exchange the linear layers for packed ones, for inference only, and fill the rest.
+
+        On a CPU clips are then computed one by one, so that a batch gives, bit for bit, what its clips give alone.
+        The head stays in single precision, in which tokens are drawn.
+
+        Args:
+            precision: float32, bfloat16, float16 or int8: that of the products in the blocks.
+            weights: by name, read one after the other, for a transformer on the meta device; None for one that has
+                its weights.
+            device: where weights that are read go to.
+
+        Raises:
+            DeviceError: int8 on a processor, or with a torch, that does not compute in it.
+        """
+        whole = precision == torch.int8
+        if whole and not can_compute_int8():
+            raise DeviceError("this CPU does not compute in int8 (VNNI is missing): use --precision fp32 or bf16")
+        between = torch.bfloat16 if whole and has_fast_bf16() else torch.float32  # in which slots attend
+
+        def packed(name: str, linear: nn.Linear) -> nn.Module:
+            gelu = name == "mlp.fc1"
+            if whole:
+                return Int8Linear(linear, gelu, between if name == "attn.qkv" else torch.float32)
+            return PackedLinear(linear, precision, gelu)
+
+        for number, block in enumerate(self.blocks):
+            for name in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"):
+                swap_linear(self, f"blocks.{number}.{name}", partial(packed, name), weights, device)
+            cast(Block, block).mlp.act = nn.Identity()
+        if weights is not None:
+            fill_rest(self, weights, device)
+        self.head = PackedHead(cast(TokenHead, self.head), self.token_embedding.weight)
+
+
+def _each(*parts: Tensor | None) -> Iterator[tuple[Any, ...]]:
+    """Yield what each clip has of some tensors over a batch, as batches of one."""
+    n_clips = next(len(part) for part in parts if part is not None)
+    for clip in range(n_clips):
+        yield tuple(None if part is None else part[clip : clip + 1] for part in parts)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masktools.errors import ParameterError
-from masktools.mel import MelConfig, MelFrontEnd, mel_to_log
+from masktools.mel import MelConfig, MelFrontEnd, mel_to_log, power_of
 from masktools.shapes import Mel, Wave
-from masktools.vocoder.overlap import overlap_add
+from masktools.vocoder.overlap import inverse_frames, overlap_add
 
 __all__ = ["MelConsistency"]
 
@@ -44,8 +44,8 @@ class MelConsistency(nn.Module):
             padded = F.pad(wave, (config.margin, config.margin), mode="reflect")
             sizes = (config.n_fft, config.hop_length, config.win_length)
             spectrum = torch.stft(padded, *sizes, window=front_end.window, center=False, return_complex=True)
-            found = (front_end.filterbank @ spectrum.abs()).clamp_min(config.floor).log()
+            found = (front_end.filterbank @ power_of(spectrum).sqrt()).clamp_min(config.floor).log()
             gain = (self.shares @ (wanted - found).clamp(-_LARGEST_STEP, _LARGEST_STEP)).exp()
-            frames = torch.fft.irfft(spectrum * gain, n=config.n_fft, dim=1)
+            frames = inverse_frames(spectrum * gain, config.n_fft)
             wave = overlap_add(frames, front_end.window, config.hop_length, config.margin)
         return wave

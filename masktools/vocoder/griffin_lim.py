@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masktools.errors import ParameterError
-from masktools.mel import MelConfig, mel_filterbank, mel_to_log
+from masktools.mel import MelConfig, mel_filterbank, mel_to_log, power_of
 from masktools.shapes import Mel, Wave
-from masktools.vocoder.overlap import overlap_add
+from masktools.vocoder.overlap import inverse_frames, overlap_add
 from masktools.vocoder.upsampling import check_mel_bins
 
 __all__ = ["GriffinLim", "GriffinLimConfig"]
@@ -104,12 +104,13 @@ class GriffinLim(nn.Module):
         return spectrum
 
     def _find_phases(self, magnitude: Tensor, phases: Tensor) -> Wave:
+        magnitude = magnitude.transpose(1, 2).contiguous().transpose(1, 2)  # frame after frame, as the transforms
         spectrum = torch.polar(magnitude, phases)
         previous = torch.zeros_like(spectrum)
         for _ in range(self.config.n_iterations):
             consistent = self._analyse(self._synthesise(spectrum))
             ahead = consistent + self.config.momentum * (consistent - previous)
-            spectrum = magnitude * ahead / ahead.abs().clamp_min(_TINY)
+            spectrum = ahead * (magnitude * power_of(ahead).clamp_min(_TINY**2).rsqrt())
             previous = consistent
         return self._synthesise(spectrum)
 
@@ -125,5 +126,5 @@ class GriffinLim(nn.Module):
 
     def _synthesise(self, spectrum: Tensor) -> Wave:
         """Return the wave (b, m * hop_length) whose frames are nearest to the spectrum in least squares."""
-        frames = torch.fft.irfft(spectrum, n=self.mel_config.n_fft, dim=1)
+        frames = inverse_frames(spectrum, self.mel_config.n_fft)
         return overlap_add(frames, self.window, self.mel_config.hop_length, self.mel_config.margin)

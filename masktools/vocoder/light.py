@@ -3,18 +3,21 @@
 Source: Vocos (arXiv:2306.00814), with the framing of HiFi-GAN: m frames give exactly m * hop_length samples.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
+from masktools.packing import PackedLinear, fill_rest, swap_linear
 from masktools.shapes import Mel, Wave
 from masktools.vocoder.consistency import MelConsistency
 from masktools.vocoder.griffin_lim import GriffinLim, GriffinLimConfig
-from masktools.vocoder.overlap import overlap_add
+from masktools.vocoder.overlap import inverse_frames, overlap_add
 
 __all__ = ["LightVocoder", "LightVocoderConfig"]
 
@@ -50,13 +53,14 @@ class ConvNeXtBlock(nn.Module):
         self.depthwise = nn.Conv1d(width, width, 7, padding=3, groups=width)
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.expand = nn.Linear(width, hidden)
+        self.act: nn.Module = nn.GELU()
         self.contract = nn.Linear(hidden, width)
         self.scale = nn.Parameter(torch.full((width,), scale))
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return the frames plus what the block adds."""
         inner = self.norm(self.depthwise(frames).transpose(1, 2))
-        inner = self.contract(F.gelu(self.expand(inner))) * self.scale
+        inner = self.contract(self.act(self.expand(inner))) * self.scale
         return frames + inner.transpose(1, 2)
 
 
@@ -68,6 +72,7 @@ class LightVocoder(nn.Module):
     def __init__(self, config: LightVocoderConfig, mel_config: MelConfig) -> None:
         super().__init__()
         self.config, self.mel_config = config, mel_config
+        self.packed = False  # whether ``pack`` has been called
         width = config.width
         self.enter = nn.Conv1d(mel_config.n_mels, width, 7, padding=3)
         self.enter_norm = nn.LayerNorm(width, eps=1e-6)
@@ -75,7 +80,7 @@ class LightVocoder(nn.Module):
         self.blocks = nn.ModuleList(ConvNeXtBlock(width, hidden, 1.0 / config.depth) for _ in range(config.depth))
         self.leave_norm = nn.LayerNorm(width, eps=1e-6)
         self.head = nn.Linear(width, mel_config.n_fft + 2)
-        self.register_buffer("window", torch.hann_window(mel_config.n_fft), persistent=False)
+        self.register_buffer("window", torch.hann_window(mel_config.n_fft, device="cpu"), persistent=False)
         self.griffin_lim = GriffinLim(GriffinLimConfig(n_iterations=config.n_phase_rounds), mel_config)
         self.consistency = MelConsistency(mel_config, config.n_corrections)
 
@@ -91,6 +96,30 @@ class LightVocoder(nn.Module):
         magnitude = log_magnitude.exp().clamp_max(_MAX_MAGNITUDE)
         spectrum = torch.complex(magnitude * phase.cos(), magnitude * phase.sin())
         config = self.mel_config
-        pieces = torch.fft.irfft(spectrum, n=config.n_fft, dim=1)
+        pieces = inverse_frames(spectrum, config.n_fft)
         wave = overlap_add(pieces, self.window, config.hop_length, config.margin)
         return wave if self.training else self.consistency(self.griffin_lim.refine(wave, mel), mel)
+
+    def pack(
+        self,
+        precision: torch.dtype,
+        weights: Mapping[str, Tensor] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Exchange the linear layers for packed ones, and fill the rest; a CPU computes in single precision.
+
+        Args:
+            precision: that of the model.
+            weights: by name, for a vocoder on the meta device; None for one that has its weights.
+            device: where weights that are read go to.
+        """
+        if weights is not None:
+            fill_rest(self, weights, device)
+        if self.enter.weight.device.type != "cpu":
+            return
+        for number, block in enumerate(self.blocks):
+            swap_linear(self, f"blocks.{number}.expand", partial(PackedLinear, dtype=torch.float32, gelu=True))
+            swap_linear(self, f"blocks.{number}.contract", partial(PackedLinear, dtype=torch.float32))
+            cast(ConvNeXtBlock, block).act = nn.Identity()
+        swap_linear(self, "head", partial(PackedLinear, dtype=torch.float32))
+        self.packed = True

@@ -1,4 +1,4 @@
-"""The benchmark of restoration runs its checks on recordings of one's own, beside the rules of others."""
+"""`masktools bench` measures speed, and restoration on recordings of one's own, beside the rules of others."""
 
 import json
 
@@ -28,11 +28,16 @@ def test_checks_are_printed_and_written(command, folder, tmp_path):
     assert "|---|" in (tmp_path / "b.md").read_text()
 
 
-def test_every_check_is_offered():
-    from masktools.cli import bench
+def test_every_name_is_offered():
+    from masktools.benchmark import jobs, measurements, models, peers
+    from masktools.cli import bench_restoration, bench_speed
     from masktools.evaluation.restoration_checks.run import CHECKS
 
-    assert set(bench.CHECKS) == set(CHECKS)
+    assert set(bench_restoration.CHECKS) == set(CHECKS)
+    assert set(bench_speed.SUBJECTS) == set(measurements.SUBJECTS) - {"ceilings"}
+    assert set(bench_speed.SIZES) == set(models.SIZES)
+    assert set(bench_speed.JOBS) == set(jobs.JOBS)
+    assert set(bench_speed.PEERS) == set(peers.PEERS)
 
 
 def test_an_unknown_check_is_one_line(command, folder):
@@ -40,3 +45,53 @@ def test_an_unknown_check_is_one_line(command, folder):
     assert code == 2
     assert "unknown check 'cutofs'" in errors
     assert "did you mean 'cutoffs'?" in errors
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("restoration",), "restoration goes with one manifest or folder of audio"),
+        (("stages", "restoration", "x"), "restoration goes with one manifest or folder of audio"),
+        (("restoration", "x", "--precision", "fp32,bf16"), "restoration takes one value of --precision, got 2"),
+        (("stagse",), "unknown subject 'stagse': choose from stages"),
+        (("stages", "--batch", "0"), "argument --batch: must be a whole number of at least 1, got '0'"),
+        (("stages", "--precision", "fp31"), "unknown precision 'fp31'"),
+        (("stages", "--json", "nowhere/b.json"), "the output's folder must exist"),
+        (("stages", "--size", "tiny"), "--size takes random weights in place of a model"),
+        (("accuracy", "--recordings", "missing.wav"), "missing.wav does not exist"),
+    ],
+)
+def test_wrong_words_are_one_line(command, words, message):
+    code, told, errors = command("bench", *words)
+    assert code == 2
+    assert message in errors
+    assert len(errors.splitlines()) == 1
+    assert not told
+
+
+def test_speed_is_printed_and_written(command, wav, tmp_path):
+    files = {name: tmp_path / f"b.{name}" for name in ("json", "md", "png")}
+    code, told, _ = command(
+        *("bench", "stages", "jobs", "accuracy", "--precision", "fp32,bf16", "--batch", "1", "--steps", "1"),
+        *("--repeats", "1", "--jobs", "embed", "--recordings", wav, "--threads", "1"),
+        *("--json", files["json"], "--markdown", files["md"], "--plot", files["png"]),
+    )
+    assert code == 0
+    for title in ("What the machine can do at best", "Stages (fp32", "Jobs", "Nearness to fp32", "machine: "):
+        assert title in told
+    stored = json.loads(files["json"].read_text())
+    assert stored["format"] == 1
+    assert stored["settings"]["command"].startswith("masktools bench stages jobs accuracy --model ")
+    assert "--steps 1" in stored["settings"]["command"]
+    assert "### Jobs" in files["md"].read_text()
+    assert files["png"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_random_weights_need_no_model(command):
+    code, told, _ = command(
+        *("bench", "jobs", "--size", "tiny", "--jobs", "embed", "--precision", "fp32", "--batch", "1"),
+        *("--repeats", "1", "--device", "cpu"),
+        model=None,
+    )
+    assert code == 0
+    assert "tiny size, random weights, light vocoder" in told

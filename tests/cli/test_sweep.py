@@ -28,7 +28,7 @@ def test_a_sweep_leaves_its_tables_and_its_points_and_goes_on_from_them(command,
     code, said, errors = command("sweep", "generate", recordings, "-o", out, *AXES, "--set", "n_prompts=2")
     assert (code, errors) == (0, "")
     assert said.startswith("Sweep of generate: each axis by itself\n")
-    assert sorted(path.name for path in out.iterdir()) == ["points.jsonl", "sweep.json", "sweep.md"]
+    assert sorted(path.name for path in out.iterdir()) == ["cost.md", "points.jsonl", "sweep.json", "sweep.md"]
     table = json.loads((out / "sweep.json").read_text())
     assert table["settings"]["axes"] == {"n_steps": [1, 2]}
     methods = {figure["method"] for figure in table["figures"]}
@@ -49,6 +49,22 @@ def test_a_sweep_draws_a_picture_of_each_measure(command, recordings, tmp_path):
     assert all(str(tmp_path / "out" / name) in said for name in pictures)
 
 
+def test_presets_and_any_setting_are_axes_and_their_cost_is_told(command, recordings, tmp_path):
+    axes = ("--presets", "exact,draft", "--axis", "guidance_interval=[null,[0,0.5]]", "--axis", "cache_scope=masked")
+    words = ("--no-plots", "--no-references", "--set", "n_prompts=2", "--repeats", 2, "--seconds", 1.5)
+    code, _, errors = command("sweep", "generate", recordings, "-o", tmp_path / "out", *axes, *words)
+    assert (code, errors) == (0, "")
+    points = json.loads((tmp_path / "out" / "sweep.json").read_text())["settings"]["axes"]
+    assert points == {
+        "preset": ["exact", "draft"],
+        "guidance_interval": [None, [0, 0.5]],
+        "cache_scope": ["masked"],
+    }
+    table = (tmp_path / "out" / "cost.md").read_text()
+    assert "| measure | settings | forwards | value | worse by | |" in table
+    assert "preset=draft, guidance_interval=None, cache_scope=masked" in table
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -59,6 +75,10 @@ def test_a_sweep_draws_a_picture_of_each_measure(command, recordings, tmp_path):
         (("--steps", "2", "--set", "gaps_s=[1]"), "has no key 'gaps_s'"),
         (("--steps", "2", "--preset", "papre"), "unknown preset 'papre'"),
         (("--policy", "halten"), "unknown policy 'halten'"),
+        (("--presets", "exact,drat"), "unknown preset 'drat'"),
+        (("--axis", "cache_every"), "--axis must be KEY=V,V, got 'cache_every'"),
+        (("--axis", "cache_every=0,2"), "cache_every must be an integer of at least 1, got 0"),
+        (("--axis", "cash=1"), "unknown axis 'cash'"),
     ],
 )
 def test_what_makes_no_sense_is_refused(command, recordings, tmp_path, words, message):

@@ -12,13 +12,13 @@ PACKAGE = ROOT / "masktools"
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "shapes"}),
     frozenset({"arrays", "configs", "downloads", "runtime", "io", "segments", "mel", "gaps", "metrics", "classical"}),
-    frozenset({"grid", "detection"}),
+    frozenset({"grid", "detection", "packing"}),
     frozenset({"tokenizer", "vocoder", "conditioning", "transformer", "solver"}),
     frozenset({"pipeline", "training"}),
     frozenset({"hub", "convert"}),
     frozenset({"restoration", "generation", "features"}),
     frozenset({"model"}),
-    frozenset({"adapters", "estimators", "evaluation", "hear", "review"}),
+    frozenset({"adapters", "benchmark", "estimators", "evaluation", "hear", "review"}),
     frozenset({"demo", "batch", "extraction"}),
     frozenset({"cli"}),
 )

@@ -41,11 +41,22 @@ def test_the_defaults_are_those_of_the_paper():
         ("counts", (3, 3, 0), r"counts must fall strictly and end at 0, got \(3, 3, 0\)"),
         ("counts", (3, 1), r"counts must fall strictly and end at 0, got \(3, 1\)"),
         ("counts", (), "counts must fall strictly and end at 0"),
+        ("cache_every", 0, "cache_every must be an integer of at least 1, got 0"),
+        ("cache_scope", "masks", "unknown cache scope 'masks': choose from masked, chosen.*did you mean 'masked'"),
+        ("entropy_bound", -0.1, "entropy_bound must be 0 nats or more, got -0.1"),
+        ("entropy_bound", math.inf, "entropy_bound must be a finite number, got inf"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused(field, value, message):
     with pytest.raises(ParameterError, match=message):
         SolverConfig(**{field: value})
+
+
+@pytest.mark.parametrize("changes", [dict(revocation=0.1), dict(entropy_bound=1.0)])
+def test_what_is_chosen_ahead_cannot_change_its_counts(changes):
+    with pytest.raises(ParameterError, match="cache_scope 'chosen' fixes ahead what is accepted, and goes without"):
+        SolverConfig(cache_every=2, cache_scope="chosen", **changes)
+    assert SolverConfig(cache_scope="chosen", **changes).cache_every == 1  # nothing is chosen ahead
 
 
 def test_lists_become_tuples_so_that_settings_stay_comparable():

@@ -4,8 +4,10 @@ import pytest
 import timm.models.vision_transformer
 import torch
 
-from masktools.errors import ParameterError
+from masktools.errors import DeviceError, ParameterError
+from masktools.packing import can_compute_int8, laid_out
 from masktools.transformer import MaskedTransformer, TransformerConfig
+from masktools.transformer.block import attend
 
 SMALL = TransformerConfig(n_codes=32, n_cols=8, width=32, depth=3, n_heads=2, condition_dim=6)
 
@@ -137,3 +139,71 @@ def test_shapes_that_do_not_fit_are_refused(model):
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ParameterError, match=message):
         TransformerConfig(**settings)
+
+
+def test_layers_that_are_asked_for_are_those_of_all(model):
+    tokens, mask = clip()
+    states = model.hidden_states(tokens, mask)
+    third, first = model.hidden_states(tokens, mask, layers=[2, 0])
+    assert torch.equal(third, states[2])
+    assert torch.equal(first, states[0])
+    with pytest.raises(ParameterError, match=r"layers must be numbers from 0 to 3, at least one, got \(4,\)"):
+        model.hidden_states(tokens, mask, layers=[4])
+
+
+def test_blocks_beyond_the_last_layer_asked_for_do_not_run(model):
+    model.blocks[1].forward = None
+    tokens, mask = clip()
+    assert len(model.hidden_states(tokens, mask, layers=[0, 1])) == 2
+
+
+@torch.inference_mode()
+def test_known_slots_can_be_spared_the_head(model):
+    tokens, mask = clip()
+    found = model.logits(tokens, mask, only_masked=True)
+    torch.testing.assert_close(found[mask], model.logits(tokens, mask)[mask])
+    assert not found[~mask].any()
+
+
+KINDS = [("float32", 1e-5), ("bfloat16", 3e-2)] + [("int8", 6e-2)] * can_compute_int8()
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), KINDS)
+@torch.inference_mode()
+def test_packing_changes_predictions_by_rounding_only_and_no_name(model, precision, tolerance):
+    tokens, mask = clip(3)
+    condition = torch.randn(3, 6)
+    wanted, states = model.logits(tokens, mask, condition), model.hidden_states(tokens, mask)
+    names = model.state_dict().keys()
+    model.pack(getattr(torch, precision))
+    assert model.packed
+    assert model.state_dict().keys() == names
+    found = model.logits(tokens, mask, condition)
+    torch.testing.assert_close(found, wanted, atol=tolerance, rtol=0)
+    assert torch.equal(found[2:], model.logits(tokens[2:], mask[2:], condition[2:]))
+    torch.testing.assert_close(model.hidden_states(tokens, mask)[-1], states[-1], atol=4 * tolerance, rtol=0)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), KINDS)
+@torch.inference_mode()
+def test_weights_that_come_one_by_one_make_the_same_model(model, precision, tolerance):
+    tokens, mask = clip()
+    with laid_out():
+        other = MaskedTransformer(SMALL).eval()
+    other.pack(getattr(torch, precision), model.state_dict())
+    model.pack(getattr(torch, precision))
+    assert torch.equal(other.logits(tokens, mask), model.logits(tokens, mask))
+
+
+def test_int8_is_refused_where_there_is_none(model, monkeypatch):
+    monkeypatch.setattr("masktools.transformer.model.can_compute_int8", lambda: False)
+    with pytest.raises(DeviceError, match=r"does not compute in int8 \(VNNI is missing\): use --precision fp32 or bf16"):
+        model.pack(torch.int8)
+
+
+@torch.inference_mode()
+def test_attention_in_few_bits_is_attention():
+    queries, keys, values = torch.randn(3, 2, 4, 9, 8).unbind(0)
+    found = attend(*(part.bfloat16() for part in (queries[:, :, :5], keys, values))).float()
+    wanted = torch.nn.functional.scaled_dot_product_attention(queries[:, :, :5], keys, values)
+    torch.testing.assert_close(found, wanted, atol=3e-2, rtol=0)

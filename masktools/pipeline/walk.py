@@ -4,10 +4,11 @@ Only the pipeline knows the whole walk. Waves are (b, t) at the model's rate; re
 channels and of any length are the business of the jobs above.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,26 +20,20 @@ from masktools.conditioning import Conditioner, Prompts, as_condition
 from masktools.errors import BundleError, MasktoolsError, MelMismatchError, ParameterError
 from masktools.grid import TokenGrid
 from masktools.mel import MelConfig, MelFrontEnd, differing_fields
+from masktools.pipeline.progress import Counter, Progress
+from masktools.runtime import has_fast_bf16, in_batches, to_device
 from masktools.segments import Window, cover, stitch
 from masktools.shapes import Condition, FlatMask, FlatTokens, Logits, Mask, Mel, Tokens, Wave
 from masktools.solver import Predict, SolverConfig, SolveResult, forward_count, make_plan, solve, solve_windows
 from masktools.transformer import MaskedTransformer
+from masktools.transformer.cached import CachedPredictor
+from masktools.transformer.compiled import CompiledLogits, check_compiler
 
-__all__ = ["Pipeline", "Progress", "check_mel_settings", "keep_known", "share_of"]
-
-Progress = Callable[[int, int], object]
-"""Called with (steps done, steps in all) while something is computed."""
+__all__ = ["Pipeline", "check_mel_settings"]
 
 _CONTEXT_COLS = 4  # what a part sees beyond the columns that are kept, where audio is computed in windows
 _FADE = 512  # samples of the cross-fade between windows of the vocoder
 _BLOCK_COLS = 256  # columns of mel spectrogram computed at once
-
-
-def share_of(progress: Progress | None, index: int, n_parts: int) -> Progress | None:
-    """Return the callback for one of several equal parts of a job."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(index * total + done, n_parts * total)
 
 
 def check_mel_settings(ours: MelConfig, parts: Mapping[str, MelConfig]) -> None:
@@ -61,7 +56,7 @@ class Pipeline:
     """The parts of a model on one device, and the ways between wave, mel spectrogram and tokens.
 
     The parts are put into evaluation, without gradients. Precision lower than fp32 is used where tokens are
-    predicted and decoded; they are always computed from audio in fp32.
+    predicted and decoded; they are always computed from audio in fp32. ``batch_size`` is halved when memory runs out.
     """
 
     def __init__(
@@ -86,8 +81,11 @@ class Pipeline:
         self.front_end = MelFrontEnd(mel)
         self.tokenizer: Any = tokenizer
         self.transformer = transformer
+        self._logits: Callable[..., Tensor] = transformer.logits
         self.vocoder: Any = vocoder
         self.conditioner = conditioner
+        self.folder: Path | None = None  # of the bundle that it was loaded from
+        self.on_solved: Callable[[SolveResult], object] | None = None  # told of every decoding
         check_mel_settings(mel, {"vocoder": self.vocoder.mel_config})
         self._check_fit()
         self.grid = TokenGrid.from_mel(mel, self.tokenizer.patch)
@@ -126,12 +124,47 @@ class Pipeline:
         """Samples of a full window, at the model's rate."""
         return self.window_cols * self.grid.column_samples
 
-    @contextmanager
-    def autocast(self) -> Iterator[None]:
-        """Compute in the pipeline's precision inside the block."""
-        reduced = self.precision != torch.float32
-        with torch.autocast(self.device.type, dtype=self.precision if reduced else None, enabled=reduced):
-            yield
+    def pack(self) -> None:
+        """Exchange the layers of the parts for those that compute fastest in the pipeline's precision.
+
+        The parts are changed themselves, and can be trained no more. A bundle's are packed while it is loaded.
+
+        Raises:
+            DeviceError: int8 on a processor that does not compute in it.
+        """
+        for part in (self.transformer, self.tokenizer, self.vocoder):
+            if hasattr(part, "pack"):
+                part.pack(self.precision)
+
+    def compile(self, backend: str = "inductor") -> None:
+        """Have predictions computed by the compiled transformer from now on, which takes a while at first calls.
+
+        A solver that caches, and embeddings, go on with the transformer as it is.
+
+        Args:
+            backend: torch's name of the compiler.
+
+        Raises:
+            DeviceError: torch finds nothing to compile with.
+            ParameterError: the transformer is packed for a CPU.
+        """
+        if self.transformer.one_by_one:
+            raise ParameterError("a transformer packed for a CPU must stay as it is: compile one that is not packed")
+        check_compiler(self.device)
+        self._logits = CompiledLogits(self.transformer, backend)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Compute with the transformer in the pipeline's precision inside the block."""
+        return self._context(self.transformer)
+
+    def _context(self, part: Any) -> AbstractContextManager[Any]:
+        """Compute with a part in the pipeline's precision inside the block; one that is packed sees to it itself."""
+        dtype = self.precision
+        if dtype == torch.int8:  # of the transformer; what has none of its own takes the next best
+            dtype = torch.bfloat16 if has_fast_bf16() else torch.float32
+        if dtype == torch.float32 or getattr(part, "packed", False):
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=dtype)
 
     @torch.inference_mode()
     def to_mel(self, wave: Wave) -> Mel:
@@ -147,7 +180,7 @@ class Pipeline:
             raise ParameterError("a wave must have at least one sample, got none")
         n_frames = ceil(n_samples / hop)
         shortest = self.mel.margin // hop + 1
-        wave = F.pad(wave.to(self.device, torch.float32), (0, max(n_frames, shortest) * hop - n_samples))
+        wave = F.pad(to_device(wave.float(), self.device), (0, max(n_frames, shortest) * hop - n_samples))
         mel = torch.cat([self._frames(wave, block) for block in self._blocks(n_frames)], dim=-1)[..., :n_frames]
         return F.pad(mel, (0, -n_frames % self.grid.patch_frames), value=self.front_end.silence)
 
@@ -193,8 +226,8 @@ class Pipeline:
         """Return the mel spectrogram that tokens stand for."""
         frames, n_cols = self.grid.patch_frames, tokens.shape[-1]
         windows = self._windows(n_cols)
-        with self.autocast():
-            parts = self._by_window(self.tokenizer.decode, tokens.to(self.device), windows, 1)
+        with self._context(self.tokenizer):
+            parts = self._by_window(self.tokenizer.decode, to_device(tokens, self.device), windows, 1)
         return stitch(parts, _scaled(windows, frames), n_cols * frames, frames).clamp(-1.0, 1.0)
 
     @torch.inference_mode()
@@ -206,8 +239,8 @@ class Pipeline:
         """
         n_cols = mel.shape[-1] // self.grid.patch_frames
         windows = self._windows(n_cols)
-        with self.autocast():
-            parts = self._by_window(self.vocoder, mel.to(self.device), windows, self.grid.patch_frames)
+        with self._context(self.vocoder):
+            parts = self._by_window(self.vocoder, to_device(mel, self.device), windows, self.grid.patch_frames)
         samples = self.grid.column_samples
         wave = stitch(parts, _scaled(windows, samples), n_cols * samples, _FADE)
         if not wave.isfinite().all():
@@ -236,28 +269,47 @@ class Pipeline:
             return None
         return as_condition(prompts, self.conditioner, self.transformer.config.condition_dim).to(self.device)
 
-    def predictor(self, condition: Condition | None = None, on_call: Callable[[], object] | None = None) -> Predict:
+    def predictor(
+        self,
+        condition: Condition | None = None,
+        on_call: Callable[[], object] | None = None,
+        remembers: bool = False,
+    ) -> Predict:
         """Return the function that tells the solver the logits, ``batch_size`` clips at a time.
 
         Args:
             condition: one for each item of the solver's batch, or None for no condition at all.
             on_call: called after every prediction.
+            remembers: keep keys and values, for a solver that caches (``SolverConfig.cache_every`` above 1).
         """
+        if remembers:
+            return CachedPredictor(self.transformer, condition, self.batch_size, self.autocast, on_call)
+        only_masked = self.device.type == "cpu"  # a GPU would wait to learn how many there are
 
         @torch.inference_mode()
         def predict(tokens: FlatTokens, mask: FlatMask, items: Tensor, conditional: bool) -> Logits:
             chosen = condition[items] if conditional and condition is not None else None
-            logits = []
-            for start in range(0, len(tokens), self.batch_size):
-                part = slice(start, start + self.batch_size)
+
+            def compute(part: slice) -> Tensor:
                 given = None if chosen is None else chosen[part]
                 with self.autocast():
-                    logits.append(self.transformer.logits(tokens[part], mask[part], given).float())
+                    return self._logits(tokens[part], mask[part], given, only_masked=only_masked).float()
+
+            logits = self.in_batches(compute, len(tokens))
             if on_call is not None:
                 on_call()
             return torch.cat(logits)
 
         return predict
+
+    def in_batches(self, compute: Callable[[slice], Tensor], n_clips: int) -> list[Tensor]:
+        """Return what a function makes of clips, ``batch_size`` at a time, and fewer from when memory runs out.
+
+        Raises:
+            MasktoolsError: memory ran out for a single clip.
+        """
+        made, self.batch_size = in_batches(compute, n_clips, self.batch_size)
+        return made
 
     @torch.inference_mode()
     def fill(
@@ -287,11 +339,11 @@ class Pipeline:
         Raises:
             ParameterError: arguments that do not fit each other.
         """
-        tokens, mask = tokens.to(self.device), mask.to(self.device)
+        tokens, mask = to_device(tokens, self.device), to_device(mask, self.device)
         use_condition = [condition is not None] * len(tokens)
         overlap = self.window_cols // 4 if overlap_cols is None else overlap_cols
-        count = None if progress is None else _Counter(progress, self._n_forwards(tokens, overlap, solver, condition))
-        predict = self.predictor(condition, count)
+        count = None if progress is None else Counter(progress, self._n_forwards(tokens, overlap, solver, condition))
+        predict = self.predictor(condition, count, solver.cache_every > 1)
         if tokens.shape[-1] <= self.window_cols:
             result = solve(predict, tokens, mask, seeds, solver, use_condition)
         else:
@@ -300,6 +352,8 @@ class Pipeline:
             )
         if count is not None:
             count.finish()
+        if self.on_solved is not None:
+            self.on_solved(result)
         return result
 
     def _n_forwards(self, tokens: Tokens, overlap: int, solver: SolverConfig, condition: Condition | None) -> int:
@@ -320,53 +374,9 @@ class Pipeline:
         clips = [
             clip[..., window.start * per_column : window.stop * per_column] for window in windows for clip in whole
         ]
-        size = self.batch_size
-        done = torch.cat([function(torch.stack(clips[start : start + size])) for start in range(0, len(clips), size)])
+        done = torch.cat(self.in_batches(lambda part: function(torch.stack(clips[part])), len(clips)))
         return list((done.float() if done.is_floating_point() else done).split(len(whole)))
 
 
 def _scaled(windows: Sequence[Window], factor: int) -> list[Window]:
     return [Window(window.start * factor, window.stop * factor) for window in windows]
-
-
-class _Counter:
-    """Counts predictions and tells how far they have come."""
-
-    def __init__(self, progress: Progress, total: int) -> None:
-        self.progress, self.total, self.done = progress, total, 0
-
-    def __call__(self) -> None:
-        self.done = min(self.done + 1, self.total)
-        self.progress(self.done, self.total)
-
-    def finish(self) -> None:
-        """Say that everything is done, where it took fewer predictions than foreseen."""
-        if self.done < self.total:
-            self.progress(self.total, self.total)
-
-
-def keep_known(
-    generated: Mel, original: Mel, unknown: Bool[Tensor, "b f m"], n_frames: int = 3, n_bins: int = 0
-) -> Mel:
-    """Return the original where it is known and the generated spectrogram elsewhere, without a step between them.
-
-    What separates the two at the border is carried a little way into the unknown side, fading out linearly over
-    ``n_frames`` frames and ``n_bins`` mel bins.
-    """
-    offset = (original - generated).masked_fill(unknown, 0.0)
-    carried = _carried(offset, unknown, 2, n_frames) + _carried(offset, unknown, 1, n_bins)
-    return (generated + carried).clamp(-1.0, 1.0).where(unknown, original)
-
-
-def _carried(offset: Tensor, unknown: Tensor, dim: int, reach: int) -> Tensor:
-    """Return in each unknown cell what the nearest known cells along an axis carry to it, from both sides."""
-    total = torch.zeros_like(offset)
-    for step in (1, -1):
-        moving = offset
-        edge = [slice(None)] * offset.ndim
-        edge[dim] = slice(0, 1) if step == 1 else slice(-1, None)
-        for distance in range(1, reach + 1):
-            moving = moving.roll(step, dim).where(unknown, 0.0)
-            moving[tuple(edge)] = 0.0  # nothing comes in from beyond the edge
-            total += moving * (1.0 - distance / (reach + 1.0))
-    return total

@@ -1,5 +1,6 @@
 """Audio from a description, or from nothing: everything is masked, and the solver fills it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from time import perf_counter
@@ -12,9 +13,10 @@ from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.grid import GridMask
 from masktools.pipeline import Pipeline, Progress, share_of
+from masktools.shapes import Condition
 from masktools.solver import SolverConfig, SolveResult, item_seeds
 
-__all__ = ["MAX_SECONDS", "Generated", "generate"]
+__all__ = ["MAX_SECONDS", "Generated", "checked_samples", "decoded", "generate", "within_full_scale"]
 
 MAX_SECONDS = 600.0
 _PEAK = 0.99  # of full scale, where a recording would go beyond it
@@ -64,36 +66,22 @@ def generate(
     started = perf_counter()
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ParameterError(f"n must be a whole number of at least 1, got {n!r}")
-    grid, rate = pipeline.grid, pipeline.sample_rate
-    if seconds is not None and not (isfinite(seconds) and 0 < seconds <= MAX_SECONDS):
-        raise ParameterError(f"seconds must lie in (0, {MAX_SECONDS:g}], got {seconds:g}")
+    rate, n_samples = pipeline.sample_rate, checked_samples(pipeline, seconds)
     condition = pipeline.condition(prompts)
-    n_samples = pipeline.window_samples if seconds is None else max(1, round(seconds * rate))
-    n_cols = max(pipeline.window_cols, grid.n_columns(n_samples))
     if condition is not None:
         condition = condition.repeat_interleave(n, dim=0)
     n_items = n if condition is None else len(condition)
     seeds = item_seeds(seed, n_items)
-    mask = GridMask.full(grid, n_cols).tensor
-    waves, tokens, solved = list[np.ndarray](), list[torch.Tensor](), list[SolveResult]()
+    waves, tokens, solved = list[np.ndarray](), list[np.ndarray](), list[SolveResult]()
     starts = range(0, n_items, pipeline.batch_size)
     for number, start in enumerate(starts):
         part = slice(start, start + pipeline.batch_size)
-        masks = mask.expand(len(seeds[part]), -1, -1)
-        result = pipeline.fill(
-            torch.zeros_like(masks, dtype=torch.int64),
-            masks,
-            seeds[part],
-            solver,
-            None if condition is None else condition[part],
-            round(pipeline.window_cols * _OVERLAP_SHARE),
-            share_of(progress, number, len(starts)),
-        )
-        waves.append(pipeline.decode(result.tokens, n_samples).cpu().numpy())
-        tokens.append(result.tokens.cpu())
+        given = None if condition is None else condition[part]
+        wave, result = decoded(pipeline, given, seeds[part], n_samples, solver, share_of(progress, number, len(starts)))
+        waves.append(wave)
+        tokens.append(result.tokens.cpu().numpy())
         solved.append(result)
-    rendered = np.concatenate(waves)
-    gains = np.minimum(1.0, _PEAK / np.abs(rendered).max(axis=1).clip(min=_PEAK))
+    samples, gains_db = within_full_scale(np.concatenate(waves))
     report = {
         "job": "generate",
         "model": pipeline.name,
@@ -104,11 +92,56 @@ def generate(
         "n_steps": solver.n_steps,
         "guidance": solver.guidance if condition is not None else 0.0,
         "temperature": solver.temperature,
-        "gains_db": [round(float(20 * np.log10(gain)), 2) for gain in gains],
+        "gains_db": gains_db,
         "n_forwards": sum(result.n_forwards for result in solved),
         "timings": {
             "solve_s": round(sum(record.seconds for result in solved for record in result.trace), 3),
             "total_s": round(perf_counter() - started, 3),
         },
     }
-    return Generated((rendered * gains[:, None]).astype(np.float32), rate, torch.cat(tokens).numpy(), report)
+    return Generated(samples, rate, np.concatenate(tokens), report)
+
+
+def checked_samples(pipeline: Pipeline, seconds: float | None) -> int:
+    """Return how many samples so many seconds are; those of a full window for None.
+
+    Raises:
+        ParameterError: a length out of (0, 600] s.
+    """
+    if seconds is None:
+        return pipeline.window_samples
+    if not (isfinite(seconds) and 0 < seconds <= MAX_SECONDS):
+        raise ParameterError(f"seconds must lie in (0, {MAX_SECONDS:g}], got {seconds:g}")
+    return max(1, round(seconds * pipeline.sample_rate))
+
+
+def decoded(
+    pipeline: Pipeline,
+    condition: Condition | None,
+    seeds: Sequence[int],
+    n_samples: int,
+    solver: SolverConfig,
+    progress: Progress | None = None,
+) -> tuple[np.ndarray, SolveResult]:
+    """Return recordings (b, t) as they come out of the vocoder, and how they were decoded.
+
+    Args:
+        pipeline: the model.
+        condition: one for each recording, or None.
+        seeds: one for each recording.
+        n_samples: length of each.
+        solver: settings of the decoding.
+        progress: called with (steps done, steps in all).
+    """
+    n_cols = max(pipeline.window_cols, pipeline.grid.n_columns(n_samples))
+    mask = GridMask.full(pipeline.grid, n_cols).tensor.expand(len(seeds), -1, -1)
+    overlap = round(pipeline.window_cols * _OVERLAP_SHARE)
+    tokens = torch.zeros_like(mask, dtype=torch.int64)
+    result = pipeline.fill(tokens, mask, seeds, solver, condition, overlap, progress)
+    return pipeline.decode(result.tokens, n_samples).cpu().numpy(), result
+
+
+def within_full_scale(waves: np.ndarray) -> tuple[np.ndarray, list[float]]:
+    """Return recordings (b, t), those beyond full scale made quieter as a whole, and the gain of each in dB."""
+    gains = np.minimum(1.0, _PEAK / np.abs(waves).max(axis=1).clip(min=_PEAK))
+    return (waves * gains[:, None]).astype(np.float32), [round(float(20 * np.log10(gain)), 2) for gain in gains]

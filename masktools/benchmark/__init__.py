@@ -1,0 +1,1 @@
+"""What the toolkit costs on this machine: times, arithmetic and memory, beside what the machine could do at best."""

@@ -1,0 +1,182 @@
+"""How near a precision stays to fp32: tokens under the same seeds, and the sound that they become."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import mean
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from masktools.benchmark.floors import precision_name
+from masktools.benchmark.measurements import Measurement, Value
+from masktools.benchmark.models import random_condition
+from masktools.errors import ParameterError
+from masktools.pipeline import Pipeline, Progress
+from masktools.shapes import Condition, Mask, Mel, Tokens, flatten
+from masktools.solver import SolverConfig, derive_seed, item_seeds
+
+__all__ = ["AccuracySettings", "measure_accuracy"]
+
+_RATIOS = (0.25, 0.5, 0.75, 1.0)  # of masked tokens in single predictions
+
+
+@dataclass(frozen=True)
+class AccuracySettings:
+    """What is compared."""
+
+    precisions: tuple[str, ...] = ("bf16", "int8")
+    n_seeds: int = 2  # for each clip
+    solver: SolverConfig = field(default_factory=SolverConfig)
+    gap_cols: int = 10  # of a clip, in the middle, that are filled
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        if self.n_seeds < 1 or self.gap_cols < 1:
+            raise ParameterError(f"n_seeds and gap_cols must be at least 1, got {self.n_seeds} and {self.gap_cols}")
+
+
+def measure_accuracy(
+    load: Callable[[str], Pipeline],
+    clips: Sequence[np.ndarray],
+    settings: AccuracySettings,
+    progress: Progress | None = None,
+) -> tuple[Measurement, ...]:
+    """Return how near each precision stays to fp32 in what it predicts, generates and fills.
+
+    ``predict`` is one prediction of tokens of the clips under random masks. ``generate`` and ``inpaint`` are whole
+    decodings: a single token that falls out otherwise changes those after it, so that the distance to beat is that
+    between two seeds of fp32, which stands beside it.
+
+    Args:
+        load: precision -> model.
+        clips: (t,) at the model's rate; what is longer than its window is cut, what is shorter is continued by silence.
+        settings: what is compared.
+        progress: called with (precisions done, precisions in all).
+
+    Raises:
+        ParameterError: no clips.
+    """
+    if not clips:
+        raise ParameterError("accuracy must be measured with at least one clip, got none")
+    base = load("fp32")
+    waves = torch.from_numpy(np.stack([_fitted(clip, base.window_samples) for clip in clips]))
+    exact = _Decodings(base, waves, settings)
+    others = exact.with_seed(settings.seed + 1)
+    found: list[Measurement] = []
+    wanted = [name for name in dict.fromkeys(settings.precisions) if name != "fp32"]
+    for number, name in enumerate(wanted):
+        pipeline = load(name)
+        case: dict[str, Value] = {"precision": precision_name(pipeline), "asked_precision": name, "clips": len(clips)}
+        ours = _Decodings(pipeline, waves, settings)
+        choices = mean(_same(ours.choices(one)[one], exact.choices(one)[one]) for one in exact.random_masks())
+        found.append(Measurement("accuracy", "predict", case, {"choice_agreement": choices}))
+        for job in ("generate", "inpaint"):
+            figures = _compared(job, ours, exact, others)
+            found.append(Measurement("accuracy", job, {**case, "seeds": settings.n_seeds}, figures))
+        if progress is not None:
+            progress(number + 1, len(wanted))
+    return tuple(found)
+
+
+def _fitted(clip: np.ndarray, n_samples: int) -> np.ndarray:
+    cut = np.asarray(clip, np.float32)[:n_samples]
+    return np.pad(cut, (0, n_samples - len(cut)))
+
+
+def _same(ours: Tensor, theirs: Tensor) -> float:
+    return float((ours == theirs).float().mean())
+
+
+def _compared(job: str, ours: "_Decodings", exact: "_Decodings", others: "_Decodings") -> dict[str, float]:
+    mask = exact.mask_of(job)
+    tokens, wanted, other = ours.tokens(job), exact.tokens(job), others.tokens(job)
+    made = exact.sound(wanted)
+    return {
+        "token_agreement": _same(tokens[mask], wanted[mask]),
+        "mel_db": exact.distance(ours.sound(tokens), made, mask),
+        "decoded_mel_db": exact.distance(ours.sound(wanted), made, mask),
+        "other_seed_agreement": _same(other[mask], wanted[mask]),
+        "other_seed_mel_db": exact.distance(exact.sound(other), made, mask),
+    }
+
+
+class _Decodings:
+    """What one model makes of the clips; each is computed once."""
+
+    def __init__(self, pipeline: Pipeline, waves: Tensor, settings: AccuracySettings) -> None:
+        self.pipeline, self.settings, self.waves = pipeline, settings, waves
+        self.n_clips, self.n_seeds = len(waves), settings.n_seeds
+        self.known = self._repeated(pipeline.tokenise(self._mel(waves)))
+        self._kept: dict[str, Tokens] = {}
+
+    def with_seed(self, seed: int) -> "_Decodings":
+        """Return the same of another seed."""
+        return _Decodings(self.pipeline, self.waves, replace(self.settings, seed=seed))
+
+    def _mel(self, waves: Tensor) -> Mel:
+        return self.pipeline.to_mel(waves)[..., : self.pipeline.window_cols * self.pipeline.grid.patch_frames]
+
+    def _repeated(self, clips: Tensor) -> Tensor:
+        return clips.repeat_interleave(self.n_seeds, dim=0)
+
+    def mask_of(self, job: str) -> Mask:
+        """Return what a job masks, on the CPU."""
+        mask = torch.ones(self.known.shape, dtype=torch.bool)
+        if job == "inpaint":
+            n_cols = mask.shape[-1]
+            width = min(self.settings.gap_cols, n_cols // 2)
+            start = (n_cols - width) // 2
+            mask[:] = False
+            mask[..., start : start + width] = True
+        return mask
+
+    def tokens(self, job: str) -> Tokens:
+        """Return the decoded tokens, on the CPU."""
+        if job not in self._kept:
+            pipeline, settings = self.pipeline, self.settings
+            seeds = item_seeds(settings.seed, self.n_clips * self.n_seeds)
+            mask = self.mask_of(job)
+            known = self.known
+            if job == "inpaint":
+                erased = pipeline.erase(self._mel(self.waves), mask[:: self.n_seeds])
+                known = self._repeated(pipeline.tokenise(erased))
+            condition = self._condition() if job == "generate" else None
+            self._kept[job] = pipeline.fill(known, mask, seeds, settings.solver, condition).tokens.cpu()
+        return self._kept[job]
+
+    def _condition(self) -> Condition:
+        pipeline = self.pipeline
+        if isinstance(pipeline.conditioner, torch.nn.Module):
+            heard = pipeline.conditioner.embed_audio(self.waves.to(pipeline.device), pipeline.sample_rate)
+            return self._repeated(heard)
+        return self._repeated(random_condition(pipeline, self.n_clips, self.settings.seed)).to(pipeline.device)
+
+    def random_masks(self) -> list[Mask]:
+        """Return masks (clips, rows, columns) of several ratios, on the CPU; the same for every precision."""
+        shape = (self.n_clips, *self.known.shape[1:])
+        generator = torch.Generator().manual_seed(derive_seed(self.settings.seed, 0) % 2**63)
+        noise = torch.rand(shape, generator=generator)
+        return [noise <= ratio for ratio in _RATIOS]
+
+    @torch.inference_mode()
+    def choices(self, mask: Mask) -> Tokens:
+        """Return the most likely code of each slot of the clips under a mask, on the CPU."""
+        known = self.known[:: self.n_seeds]
+        predict = self.pipeline.predictor()
+        device = self.pipeline.device
+        items = torch.arange(self.n_clips, device=device)
+        logits = predict(flatten(known), flatten(mask.to(device)), items, False)
+        return logits.argmax(dim=-1).cpu().unflatten(1, (known.shape[2], known.shape[1])).transpose(1, 2)
+
+    def sound(self, tokens: Tokens) -> Mel:
+        """Return the mel spectrogram of the rendered sound of tokens, on the CPU."""
+        rendered = self.pipeline.decode(tokens.to(self.pipeline.device))
+        return self._mel(rendered).float().cpu()
+
+    def distance(self, ours: Mel, theirs: Mel, mask: Mask) -> float:
+        """Return the mean absolute difference in dB over the cells of masked tokens."""
+        span_db = (self.pipeline.mel.db_max - self.pipeline.mel.db_min) / 2
+        cells = self.pipeline.cells(mask)
+        return span_db * float((ours - theirs).abs()[cells].mean())

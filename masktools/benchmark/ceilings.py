@@ -1,0 +1,117 @@
+"""What the machine can do at best: a large matrix product at each precision, and a large copy."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from masktools.benchmark.clocks import seconds_on_device
+from masktools.benchmark.measurements import Measurement, Value
+from masktools.errors import unknown_name
+from masktools.runtime import threads as use_threads
+
+__all__ = ["PRECISIONS", "Ceilings", "measure_ceilings"]
+
+_TYPES: Mapping[str, torch.dtype] = MappingProxyType(
+    {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.int8}
+)
+PRECISIONS = tuple(_TYPES)
+_SIZES: Mapping[str, Sequence[int]] = MappingProxyType({"cpu": (1024, 2048), "cuda": (4096, 8192), "mps": (2048, 4096)})
+_COPY_BYTES: Mapping[str, int] = MappingProxyType({"cpu": 1 << 28, "cuda": 1 << 30, "mps": 1 << 28})
+_MIN_CALLS, _MAX_CALLS = 3, 200
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """Rates that nothing can exceed by much, as they were measured on one device with so many threads."""
+
+    flop_per_s: Mapping[str, float]  # precision -> the best rate
+    measurements: tuple[Measurement, ...]
+
+    def rate(self, precision: str) -> float:
+        """Return the rate of the best matrix product at a precision, in FLOP/s.
+
+        Raises:
+            ParameterError: it was not measured.
+        """
+        if precision not in self.flop_per_s:
+            raise unknown_name("precision", precision, self.flop_per_s)
+        return self.flop_per_s[precision]
+
+    @property
+    def best(self) -> float:
+        """The rate of the best matrix product at any precision."""
+        return max(self.flop_per_s.values())
+
+
+def measure_ceilings(
+    device: torch.device,
+    precisions: Sequence[str] = ("fp32", "bf16", "int8"),
+    threads: int | None = None,
+    seconds: float = 0.4,
+    sizes: Sequence[int] | None = None,
+) -> Ceilings:
+    """Return the rates of large square matrix products, and of a large copy within the device's memory.
+
+    The best of all calls at all sizes counts. A precision in which the device multiplies no matrices is left out.
+
+    Args:
+        device: where.
+        precisions: names in ``PRECISIONS``.
+        threads: CPU threads; as many as torch takes where it is not given.
+        seconds: for each precision and size.
+        sizes: rows of the matrices; what suits the kind of device where it is not given.
+
+    Raises:
+        ParameterError: an unknown precision.
+    """
+    rates: dict[str, float] = {}
+    found: list[Measurement] = []
+    with use_threads(threads), torch.inference_mode():
+        case: dict[str, Value] = {"device": device.type, "threads": threads or torch.get_num_threads()}
+        for precision in precisions:
+            if precision not in _TYPES:
+                raise unknown_name("precision", precision, PRECISIONS)
+            for size in sizes or _SIZES[device.type]:
+                flop = 2.0 * size**3
+                try:
+                    times = _times(_product(size, precision, device), device, seconds)
+                except (RuntimeError, NotImplementedError, TypeError):
+                    continue  # there is no such product on this device
+                rates[precision] = max(rates.get(precision, 0.0), flop / min(times))
+                rate = {"flop": flop, "flop_per_s": flop / min(times)}
+                own = {"precision": precision, "size": size}
+                found.append(Measurement.of_times("ceilings", "matrix product", case | own, times, rate))
+        found.append(_copy(device, case, seconds))
+    return Ceilings(rates, tuple(found))
+
+
+def _product(size: int, precision: str, device: torch.device) -> Callable[[], Tensor]:
+    """Return the product of two random matrices, the second stored column by column, as weights are."""
+    if precision == "int8":
+        left, right = (torch.randint(-100, 100, (size, size), dtype=torch.int8).to(device) for _ in range(2))
+        return lambda: torch.ops.aten._int_mm(left, right.T)
+    left, right = (torch.randn(size, size).to(device, _TYPES[precision]) for _ in range(2))
+    return lambda: left @ right.T
+
+
+def _times(call: Callable[[], object], device: torch.device, seconds: float) -> list[float]:
+    """Return the times of calls until so many seconds have gone by."""
+    call()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < _MIN_CALLS or (time.perf_counter() < end and len(times) < _MAX_CALLS):
+        times.append(seconds_on_device(call, device))
+    return times
+
+
+def _copy(device: torch.device, case: Mapping[str, Value], seconds: float) -> Measurement:
+    n_bytes = _COPY_BYTES[device.type]
+    source = torch.zeros(n_bytes // 4, device=device)
+    target = torch.empty_like(source)
+    times = _times(lambda: target.copy_(source), device, seconds)
+    moved = {"bytes_per_s": 2 * n_bytes / min(times)}
+    return Measurement.of_times("ceilings", "copy", {**case, "bytes": n_bytes}, times, moved)

@@ -1,0 +1,169 @@
+"""Models of published sizes with random weights: for timing, which needs no training and no files."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from masktools.configs import to_dict
+from masktools.errors import unknown_name
+from masktools.hub import build_part, make_part, save_bundle
+from masktools.mel import MelConfig
+from masktools.pipeline import Pipeline
+from masktools.runtime import fitting_batch_size, resolve_device, resolve_precision
+from masktools.shapes import Condition
+from masktools.tokenizer import LocalTokenizerConfig, SpecVqganConfig
+from masktools.transformer import TransformerConfig
+from masktools.vocoder import BigvganConfig, GriffinLimConfig, HifiganConfig, LightVocoderConfig
+
+__all__ = ["SIZES", "Size", "random_condition", "random_pipeline", "write_random_bundle"]
+
+
+@dataclass(frozen=True)
+class Size:
+    """The settings of all parts of a model; kinds are those of bundles."""
+
+    mel: MelConfig
+    tokenizer: tuple[str, Any]  # kind, settings
+    transformer: TransformerConfig
+    vocoders: Mapping[str, Any]  # kind -> settings
+
+
+_FULL_BAND = MelConfig(f_max=11_025.0)
+
+SIZES: Mapping[str, Size] = MappingProxyType(
+    {
+        # The paper's transformer and tokenizer; its vocoder, and a light one of the size that Vocos was published in.
+        "paper": Size(
+            MelConfig(),
+            ("specvqgan", SpecVqganConfig()),
+            TransformerConfig(),
+            {
+                "light": LightVocoderConfig(width=512, depth=8, mlp_ratio=3.0),
+                "hifigan": HifiganConfig.v1(),
+                "bigvgan": BigvganConfig(),
+                "griffin_lim": GriffinLimConfig(),
+            },
+        ),
+        # The bundled model's.
+        "mini": Size(
+            _FULL_BAND,
+            ("local", LocalTokenizerConfig()),
+            TransformerConfig(width=192, depth=8, n_heads=3, condition_dim=128),
+            {
+                "light": LightVocoderConfig(n_phase_rounds=16, n_corrections=8),
+                "hifigan": HifiganConfig.v2(),
+                "griffin_lim": GriffinLimConfig(),
+            },
+        ),
+        # For checks of the benchmark itself.
+        "tiny": Size(
+            _FULL_BAND,
+            ("local", LocalTokenizerConfig(n_codes=16, code_dim=8, widths=(8, 8, 16))),
+            TransformerConfig(n_codes=16, n_cols=16, width=32, depth=2, n_heads=2, condition_dim=8),
+            {"light": LightVocoderConfig(width=16, depth=1)},
+        ),
+    }
+)
+"""Sizes by name. Source: SpecMaskGIT (arXiv:2406.17672), section 4.1; Vocos (arXiv:2306.00814), section 4."""
+
+
+def random_pipeline(
+    size: str = "paper",
+    vocoder: str = "light",
+    device: torch.device | str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> Pipeline:
+    """Return a model of a published size with random weights, ready to be timed; what it makes is noise.
+
+    It has no conditioner: ``random_condition`` gives embeddings in place of texts.
+
+    Args:
+        size: a name in ``SIZES``.
+        vocoder: one that the size has: ``light``; ``hifigan``, in ``paper`` its V1.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto, fp32, bf16, fp16 or int8.
+        batch_size: clips computed at once; where it is not given 8 on a CPU, and on a GPU what its memory holds.
+        seed: of the weights.
+
+    Raises:
+        ParameterError: an unknown name.
+        DeviceError: a device or a precision that this machine does not offer.
+    """
+    place = resolve_device(device)
+    number_type = resolve_precision(precision, place)
+    chosen = _size(size, vocoder)
+    parts: dict[str, Any] = {}
+    for part, (kind, config) in _kinds(chosen, vocoder).items():
+        weights = _random_part(part, kind, config, chosen.mel, seed).state_dict()
+        parts[part] = make_part(part, kind, to_dict(config), chosen.mel, weights, number_type, place)
+    return Pipeline(
+        chosen.mel,
+        **parts,
+        name=_name(size, vocoder),
+        device=place,
+        precision=number_type,
+        batch_size=batch_size or fitting_batch_size(place),
+    )
+
+
+def write_random_bundle(size: str, folder: str | os.PathLike[str], vocoder: str = "light", seed: int = 0) -> Path:
+    """Write the weights of ``random_pipeline`` as a bundle, which is loaded as any other, and return its folder.
+
+    Args:
+        size: a name in ``SIZES``.
+        folder: where to; it must not exist yet.
+        vocoder: one that the size has.
+        seed: of the weights.
+
+    Raises:
+        ParameterError: an unknown name, or a folder that exists.
+    """
+    chosen = _size(size, vocoder)
+    parts: dict[str, Any] = {
+        part: _random_part(part, kind, config, chosen.mel, seed)
+        for part, (kind, config) in _kinds(chosen, vocoder).items()
+    }
+    pipeline = Pipeline(chosen.mel, **parts, name=_name(size, vocoder))
+    return save_bundle(pipeline, folder, "Random weights, for timing: what this model makes is noise.", pipeline.name)
+
+
+def _size(size: str, vocoder: str) -> Size:
+    if size not in SIZES:
+        raise unknown_name("size", size, SIZES)
+    if vocoder not in SIZES[size].vocoders:
+        raise unknown_name("vocoder", vocoder, SIZES[size].vocoders)
+    return SIZES[size]
+
+
+def _name(size: str, vocoder: str) -> str:
+    return f"{size} size, random weights, {vocoder} vocoder"
+
+
+def _kinds(size: Size, vocoder: str) -> dict[str, tuple[str, Any]]:
+    """Return the kind and the settings of each part."""
+    return {
+        "tokenizer": size.tokenizer,
+        "transformer": ("masked", size.transformer),
+        "vocoder": (vocoder, size.vocoders[vocoder]),
+    }
+
+
+def _random_part(part: str, kind: str, config: Any, mel: MelConfig, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_part(part, kind, to_dict(config), mel)
+
+
+def random_condition(pipeline: Pipeline, n: int, seed: int = 0) -> Condition:
+    """Return n unit vectors in place of embedded texts, on the CPU: the same whatever the device."""
+    generator = torch.Generator().manual_seed(seed)
+    vectors: Tensor = torch.randn(n, pipeline.transformer.config.condition_dim, generator=generator)
+    return torch.nn.functional.normalize(vectors, dim=1)

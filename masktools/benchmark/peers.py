@@ -1,0 +1,174 @@
+"""Two well-known text-to-audio models with random weights at their published sizes, to be timed beside ours.
+
+Random weights take as long as trained ones. Text encoders are left out on all sides. The step that a model repeats is
+timed once and multiplied by the published number of steps; what is done once (decoder, vocoder) is added.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import nn
+
+from masktools.errors import ParameterError
+
+__all__ = ["PEERS", "PeerRun", "audioldm_small", "build_peer", "magnet_small"]
+
+Sizes = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class PeerRun:
+    """A model that is ready to be timed, for one clip."""
+
+    name: str
+    step: Callable[[], object]  # with guidance: two items
+    n_steps: int  # of a whole run
+    finish: Callable[[], object]  # what is done once
+    audio_s: float  # that a whole run makes
+    n_parameters: int
+    note: str
+
+
+def build_peer(name: str, device: torch.device, seed: int = 0, sizes: Sizes | None = None) -> PeerRun:
+    """Return a peer by its name in ``PEERS``.
+
+    Args:
+        name: of the peer.
+        device: where it runs.
+        seed: of the weights.
+        sizes: settings that differ from the published ones, by part; for checks of this module.
+
+    Raises:
+        ParameterError: the packages that it is built from are not installed.
+    """
+    build, packages = PEERS[name]
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise ParameterError(f'{name} is built from {", ".join(missing)}: pip install "masktools[bench]"')
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(device, sizes or {})
+
+
+def _ready(module: Any, device: torch.device) -> Any:
+    return module.eval().requires_grad_(False).to(device)
+
+
+def _n_parameters(*modules: nn.Module) -> int:
+    return sum(parameter.numel() for module in modules for parameter in module.parameters())
+
+
+def audioldm_small(device: torch.device, sizes: Sizes) -> PeerRun:
+    """Return AudioLDM-S: 200 steps of diffusion with guidance, then its decoder and its vocoder.
+
+    Source: AudioLDM (arXiv:2301.12503), section 4 and its published configuration.
+    """
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+    published_widths = (128, 256, 384, 640)
+    unet_sizes: dict[str, Any] = {
+        "in_channels": 8,
+        "out_channels": 8,
+        "block_out_channels": published_widths,
+        "cross_attention_dim": published_widths,  # attention to itself, twice
+        "layers_per_block": 2,
+        "down_block_types": ("DownBlock2D", *["CrossAttnDownBlock2D"] * 3),
+        "up_block_types": (*["CrossAttnUpBlock2D"] * 3, "UpBlock2D"),
+        "class_embed_type": "simple_projection",
+        "projection_class_embeddings_input_dim": 512,
+        "class_embeddings_concat": True,
+    } | dict(sizes.get("unet", {}))
+    decoder_sizes: dict[str, Any] = {
+        "in_channels": 1,
+        "out_channels": 1,
+        "latent_channels": 8,
+        "block_out_channels": (128, 256, 512),
+        "down_block_types": ["DownEncoderBlock2D"] * 3,
+        "up_block_types": ["UpDecoderBlock2D"] * 3,
+        "layers_per_block": 2,
+    } | dict(sizes.get("decoder", {}))
+    vocoder_sizes: dict[str, Any] = {
+        "model_in_dim": 64,
+        "sampling_rate": 16_000,
+        "upsample_initial_channel": 1024,
+        "upsample_rates": [5, 4, 2, 2, 2],
+        "upsample_kernel_sizes": [16, 16, 8, 4, 4],
+        "normalize_before": False,
+    } | dict(sizes.get("vocoder", {}))
+    unet = _ready(UNet2DConditionModel(**unet_sizes), device)
+    decoder = _ready(AutoencoderKL(**decoder_sizes), device)
+    vocoder = _ready(SpeechT5HifiGan(SpeechT5HifiGanConfig(**vocoder_sizes)), device)
+    n_frames = int(sizes.get("n_frames", 1024))  # 10.24 s
+    latents = torch.randn(2, 8, n_frames // 4, 16, device=device)
+    labels = torch.randn(2, int(unet_sizes["projection_class_embeddings_input_dim"]), device=device)
+
+    def finish() -> object:
+        mel = decoder.decode(latents[:1]).sample
+        return vocoder(mel.squeeze(1).float())
+
+    return PeerRun(
+        "AudioLDM-S",
+        lambda: unet(latents, 500, encoder_hidden_states=None, class_labels=labels).sample,
+        200,
+        finish,
+        n_frames * 160 / 16_000,
+        _n_parameters(unet, decoder, vocoder),
+        "of diffusers' and transformers' parts, random weights",
+    )
+
+
+def magnet_small(device: torch.device, sizes: Sizes) -> PeerRun:
+    """Return a stand-in for MAGNeT-small: 20 + 10 + 10 + 10 steps over four codebooks, then EnCodec's decoder.
+
+    Its own package needs a torch of its own; the transformer of MusicGen-small has the same sizes (24 layers of 1024
+    with 16 heads, attention to a text besides), and its pass over all positions at once costs what MAGNeT's does.
+
+    Source: MAGNeT (arXiv:2401.04577), section 4 and its published configuration for 10 s.
+    """
+    from transformers import EncodecConfig, EncodecModel, MusicgenDecoderConfig, MusicgenForCausalLM
+
+    transformer_sizes: dict[str, Any] = {
+        "vocab_size": 2048,
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "ffn_dim": 4096,
+        "num_codebooks": 4,
+    } | dict(sizes.get("transformer", {}))
+    codec_sizes: dict[str, Any] = {
+        "sampling_rate": 32_000,
+        "num_filters": 64,
+        "upsampling_ratios": [8, 5, 4, 4],
+        "codebook_size": 2048,
+        "target_bandwidths": [2.2],
+        "use_causal_conv": False,
+    } | dict(sizes.get("codec", {}))
+    transformer = _ready(MusicgenForCausalLM(MusicgenDecoderConfig(**transformer_sizes)), device)
+    codec = _ready(EncodecModel(EncodecConfig(**codec_sizes)), device)
+    n_tokens = int(sizes.get("n_tokens", 500))  # 10 s at 50 a second
+    n_codebooks = int(transformer_sizes["num_codebooks"])
+    codes = torch.randint(int(codec_sizes["codebook_size"]), (2 * n_codebooks, n_tokens), device=device)
+    text = torch.randn(2, 16, int(transformer_sizes["hidden_size"]), device=device)
+    mask = torch.ones(2, 16, dtype=torch.long, device=device)
+    latents = torch.randn(1, codec.config.hidden_size, n_tokens, device=device)
+    return PeerRun(
+        "MAGNeT-small (stand-in)",
+        lambda: transformer(codes, encoder_hidden_states=text, encoder_attention_mask=mask, use_cache=False).logits,
+        50,
+        lambda: codec.decoder(latents),
+        n_tokens / 50,
+        _n_parameters(transformer, codec),
+        "stand-in: a transformer and a codec of the same sizes, of transformers' parts, random weights",
+    )
+
+
+PEERS: Mapping[str, tuple[Callable[[torch.device, Sizes], PeerRun], tuple[str, ...]]] = MappingProxyType(
+    {"audioldm-s": (audioldm_small, ("diffusers", "transformers")), "magnet-small": (magnet_small, ("transformers",))}
+)
+"""The peers by name, and the packages that they are built from."""

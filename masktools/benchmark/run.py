@@ -1,0 +1,266 @@
+"""One run of the benchmark: the subjects that were asked for, one after the other, on one model."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from masktools import __version__
+from masktools.benchmark.accuracy import AccuracySettings, measure_accuracy
+from masktools.benchmark.ceilings import Ceilings, measure_ceilings
+from masktools.benchmark.clips import synthetic_clip
+from masktools.benchmark.flops import model_costs
+from masktools.benchmark.jobs import JobSettings, measure_jobs
+from masktools.benchmark.machine import Neighbours, describe_machine
+from masktools.benchmark.measurements import SUBJECTS, Benchmark, Measurement
+from masktools.benchmark.memory import MemorySettings, measure_memory
+from masktools.benchmark.models import random_pipeline, write_random_bundle
+from masktools.benchmark.peer_times import PeerSettings, measure_peers
+from masktools.benchmark.peers import PEERS
+from masktools.benchmark.stages import StageSettings, measure_stages
+from masktools.benchmark.startup import StartUpSettings, measure_start_up
+from masktools.errors import ParameterError, unknown_name
+from masktools.hub import load_bundle
+from masktools.model import Model
+from masktools.packing import can_compute_int8
+from masktools.pipeline import Pipeline
+from masktools.runtime import PRECISIONS, resolve_device, resolve_precision
+from masktools.solver import SolverConfig
+
+__all__ = ["RunSettings", "Watch", "default_precisions", "default_subjects", "run_benchmark"]
+
+Watch = Callable[[str, int, int], object]
+"""Called with (subject, parts done, parts in all)."""
+
+_MEASURED = {"cpu": ("fp32", "bf16", "int8"), "cuda": ("fp32", "bf16", "fp16", "int8"), "mps": ("fp32", "fp16")}
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What is measured, of which model, in which variants."""
+
+    subjects: tuple[str, ...]
+    model: str = "mini"  # a name at hand, or a bundle's folder
+    size: str | None = None  # random weights of a published size in its place
+    vocoder: str = "light"  # of the random model
+    device: str = "auto"
+    precisions: tuple[str, ...] = ("auto",)
+    batches: tuple[int, ...] = (1,)
+    steps: tuple[int | None, ...] = (None,)
+    threads: tuple[int | None, ...] = (None,)
+    presets: tuple[str | None, ...] = (None,)
+    jobs: tuple[str, ...] = ("generate", "inpaint", "bwe", "embed")
+    peers: tuple[str, ...] = tuple(PEERS)
+    peer_sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # what is not as published
+    grid: bool = False
+    repeats: int = 3
+    seed: int = 0
+    ceiling_s: float = 0.4  # for each matrix product
+    command: str = ""  # that asked for all this
+
+    def __post_init__(self) -> None:
+        """Check that there is something to measure, and its names."""
+        if not self.subjects or not self.precisions or self.repeats < 1:
+            raise ParameterError(
+                "a benchmark needs a subject, a precision and a repeat, "
+                f"got {self.subjects}, {self.precisions} and {self.repeats}"
+            )
+        for subject in self.subjects:
+            if subject not in SUBJECTS:
+                raise unknown_name("subject", subject, SUBJECTS)
+
+    def solver(self, pipeline: Pipeline) -> SolverConfig:
+        """Return the settings of the decoding where a subject has one: the model's, or the first preset and steps."""
+        return Model(pipeline).solver("generate", self.presets[0], self.steps[0])
+
+
+def default_subjects(size: str | None = None) -> tuple[str, ...]:
+    """Return what is measured where nothing is asked for; random weights say nothing of accuracy."""
+    return tuple(name for name in SUBJECTS if name != "peers" and (size is None or name != "accuracy"))
+
+
+def default_precisions(device: torch.device | str = "auto") -> tuple[str, ...]:
+    """Return the precisions that are worth comparing on a device, that of ``auto`` first."""
+    place = resolve_device(device)
+    chosen = resolve_precision("auto", place)
+    first = next(name for name, number_type in PRECISIONS.items() if number_type == chosen)
+    others = ["fp32"] if place.type != "cpu" or not can_compute_int8() else ["fp32", "int8"]
+    return tuple(dict.fromkeys([first, *others]))
+
+
+def run_benchmark(
+    settings: RunSettings,
+    recordings: Sequence[tuple[np.ndarray, int]] = (),
+    watch: Watch | None = None,
+    on_found: Callable[[Benchmark], object] | None = None,
+) -> Benchmark:
+    """Return what was asked for.
+
+    Args:
+        settings: what is measured.
+        recordings: (channels, t) and rate, to state the accuracy with; a synthetic clip where there are none.
+        watch: called as each subject goes on.
+        on_found: called after each subject, with its measurements alone.
+
+    Raises:
+        ParameterError: a value out of its range, an unknown name, or packages of a peer that are not installed.
+        DeviceError: a device or a precision that this machine does not offer.
+        BundleError: no such model.
+    """
+    device = resolve_device(settings.device)
+    machine = describe_machine(device, settings.threads[0])
+    neighbours = Neighbours()
+    with _models(settings) as models:
+        first = models.load(settings.precisions[0])
+        costs = model_costs(first)
+        told = {
+            "masktools": __version__,
+            "name": first.name,
+            "random": settings.size is not None,
+            "window_s": first.window_samples / first.sample_rate,
+            "sample_rate": first.sample_rate,
+            "parameters": dict(costs.parameters),
+        }
+        about = {**asdict(settings), "device": str(device), "when": datetime.now(UTC).isoformat(timespec="seconds")}
+        warnings = machine.warnings()
+        found: list[Measurement] = []
+        limits: dict[int | None, Ceilings] = {}
+        for subject in [name for name in SUBJECTS if name == "ceilings" or name in settings.subjects]:
+            shown = None if watch is None else _watching(watch, subject)
+            if subject == "ceilings":
+                limits = _ceilings(settings, device)
+                made = tuple(one for each in limits.values() for one in each.measurements)
+            else:
+                made = _measured(subject, settings, models, limits, recordings, shown)
+            found += made
+            if on_found is not None:
+                on_found(Benchmark(asdict(machine), told, about, made, ()))
+    warnings += neighbours.warnings(machine.cores)
+    return Benchmark(asdict(machine), told, about, tuple(found), tuple(warnings))
+
+
+def _watching(watch: Watch, subject: str) -> Callable[[int, int], object]:
+    return lambda done, total: watch(subject, done, total)
+
+
+def _ceilings(settings: RunSettings, device: torch.device) -> dict[int | None, Ceilings]:
+    return {
+        n: measure_ceilings(device, _MEASURED[device.type], n, settings.ceiling_s)
+        for n in dict.fromkeys(settings.threads)
+    }
+
+
+class _Models:
+    """The model of a run in each precision, and as a bundle that fresh processes can load."""
+
+    def __init__(self, settings: RunSettings, folder: Path) -> None:
+        self.settings, self.folder = settings, folder
+        self._kept: dict[str, Pipeline] = {}
+        self._bundle: str | None = None if settings.size is not None else settings.model
+
+    def load(self, precision: str) -> Pipeline:
+        """Return the model in a precision; it is made once."""
+        if precision not in self._kept:
+            settings, size = self.settings, max(self.settings.batches)
+            if settings.size is None:
+                made = load_bundle(settings.model, settings.device, precision, batch_size=size)
+            else:
+                made = random_pipeline(settings.size, settings.vocoder, settings.device, precision, size, settings.seed)
+            self._kept[precision] = made
+        return self._kept[precision]
+
+    @property
+    def bundle(self) -> str:
+        """The name of the model, or a folder that it has been written to."""
+        if self._bundle is None:
+            settings = self.settings
+            written = write_random_bundle(settings.size or "", self.folder / "random", settings.vocoder, settings.seed)
+            self._bundle = str(written)
+        return self._bundle
+
+
+@contextmanager
+def _models(settings: RunSettings) -> Iterator[_Models]:
+    with tempfile.TemporaryDirectory(prefix="masktools-bench-") as folder:
+        yield _Models(settings, Path(folder))
+
+
+def _measured(
+    subject: str,
+    settings: RunSettings,
+    models: _Models,
+    limits: Mapping[int | None, Ceilings],
+    recordings: Sequence[tuple[np.ndarray, int]],
+    shown: Callable[[int, int], object] | None,
+) -> tuple[Measurement, ...]:
+    threads, seed = settings.threads[0], settings.seed
+    ceilings = limits[threads]
+    solver = settings.solver(models.load(settings.precisions[0]))
+    if subject == "stages":
+        wanted = StageSettings(settings.batches[0], solver, settings.repeats, threads, seed)
+        each = (measure_stages(models.load(name), ceilings, wanted, shown) for name in settings.precisions)
+        return tuple(one for made in each for one in made)
+    if subject == "jobs":
+        asked = JobSettings(
+            settings.jobs,
+            settings.precisions,
+            settings.batches,
+            settings.steps,
+            settings.threads,
+            settings.presets,
+            settings.grid,
+            settings.repeats,
+            seed,
+        )
+        return measure_jobs(models.load, limits, asked, shown)
+    if subject == "memory":
+        memory = MemorySettings(
+            precisions=settings.precisions,
+            batches=settings.batches,
+            steps=settings.steps[0],
+            threads=threads,
+            device=settings.device,
+            seed=seed,
+        )
+        return measure_memory(models.bundle, memory, shown)
+    if subject == "start-up":
+        return measure_start_up(StartUpSettings(models.bundle, settings.device, settings.repeats), shown)
+    if subject == "accuracy":
+        return _accuracy(settings, models, recordings, shown)
+    names = [name for name in settings.precisions if name in ("fp32", "bf16", "fp16")]
+    beside = PeerSettings(
+        settings.peers,
+        tuple(names) or ("fp32",),
+        solver,
+        settings.repeats,
+        threads,
+        seed,
+        settings.peer_sizes,
+    )
+    return measure_peers(models.load(settings.precisions[0]), ceilings, beside, shown)
+
+
+def _accuracy(
+    settings: RunSettings,
+    models: _Models,
+    recordings: Sequence[tuple[np.ndarray, int]],
+    shown: Callable[[int, int], object] | None,
+) -> tuple[Measurement, ...]:
+    from masktools.io import resample
+
+    pipeline = models.load(settings.precisions[0])
+    rate, n_samples = pipeline.sample_rate, pipeline.window_samples
+    clips = []
+    for samples, own_rate in recordings:
+        wave = resample(samples.mean(axis=0, keepdims=True), own_rate, rate)[0]
+        start = max(0, (len(wave) - n_samples) // 2)
+        clips.append(wave[start : start + n_samples])
+    clips = clips or [synthetic_clip(n_samples / rate, rate, seed=settings.seed)[0]]
+    asked = AccuracySettings(settings.precisions, solver=settings.solver(pipeline), seed=settings.seed)
+    return measure_accuracy(models.load, clips, asked, shown)

@@ -1,0 +1,23 @@
+"""What most checks of the benchmark share: a tiny model of random weights, and ceilings that are not measured."""
+
+import pytest
+
+from masktools.benchmark.ceilings import Ceilings
+from masktools.benchmark.models import random_pipeline, write_random_bundle
+
+
+@pytest.fixture(scope="session")
+def pipeline():
+    return random_pipeline("tiny", device="cpu", precision="fp32")
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory):
+    """The folder of the same model as a bundle."""
+    return str(write_random_bundle("tiny", tmp_path_factory.mktemp("random") / "tiny"))
+
+
+@pytest.fixture
+def ceilings():
+    """A machine of round numbers."""
+    return Ceilings({"fp32": 1e9, "bf16": 2e9, "int8": 4e9}, ())

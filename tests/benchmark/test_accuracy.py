@@ -1,0 +1,50 @@
+"""How near a precision stays to fp32."""
+
+import numpy as np
+import pytest
+
+from masktools.benchmark.accuracy import AccuracySettings, measure_accuracy
+from masktools.benchmark.clips import synthetic_clip
+from masktools.benchmark.models import random_pipeline
+from masktools.errors import ParameterError
+from masktools.solver import SolverConfig
+
+CLIPS = [synthetic_clip(3.0, 22_050)[0], synthetic_clip(1.0, 22_050, seed=1)[0]]
+SETTINGS = AccuracySettings(("fp32", "bf16"), n_seeds=1, solver=SolverConfig(n_steps=2))
+
+
+def _load(precision):
+    return random_pipeline("tiny", device="cpu", precision=precision)
+
+
+def test_fp32_in_disguise_is_fp32():
+    found = measure_accuracy(lambda _: _load("fp32"), CLIPS, SETTINGS)
+    assert [one.name for one in found] == ["predict", "generate", "inpaint"]
+    predict, generate, inpaint = (one.figures for one in found)
+    assert predict == {"choice_agreement": 1.0}
+    for figures in (generate, inpaint):
+        assert figures["token_agreement"] == 1.0
+        assert figures["mel_db"] == figures["decoded_mel_db"] == 0.0
+        assert 0 <= figures["other_seed_agreement"] < 1
+        assert figures["other_seed_mel_db"] > 0
+
+
+def test_bf16_is_near_but_not_the_same():
+    predict, *_ = measure_accuracy(_load, CLIPS, SETTINGS)
+    assert predict.case["precision"] == "bf16"
+    assert 0.5 < predict.figures["choice_agreement"] <= 1.0
+
+
+def test_a_clip_is_needed():
+    with pytest.raises(ParameterError, match="with at least one clip, got none"):
+        measure_accuracy(_load, [], SETTINGS)
+    with pytest.raises(ParameterError, match="n_seeds and gap_cols must be at least 1, got 0 and 10"):
+        AccuracySettings(n_seeds=0)
+
+
+def test_the_made_clip_is_sound_and_the_same_each_time():
+    clip = synthetic_clip(2.0, 8000, n_channels=2)
+    assert clip.shape == (2, 16_000)
+    assert np.abs(clip).max() == pytest.approx(0.5)
+    assert not np.array_equal(clip[0], clip[1])
+    assert np.array_equal(clip, synthetic_clip(2.0, 8000, n_channels=2))

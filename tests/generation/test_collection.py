@@ -1,0 +1,148 @@
+"""A list of prompts is generated in any batch size alike, and writing does not hold up making, nor overtake it."""
+
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from masktools.errors import ParameterError
+from masktools.generation import Finished, Item, Prompt, generate, generate_items, plan_items, write_behind
+from masktools.generation.finished import FINISHED
+from masktools.solver import SolverConfig, item_seeds
+from tests.tiny import tiny_pipeline
+
+FEW = SolverConfig(n_steps=3)
+TEXTS = ["rain", "a dog", "bells", "the sea", "wind"]
+
+
+def made(batch_size, items=None):
+    pipeline = tiny_pipeline(batch_size=batch_size)
+    return list(generate_items(pipeline, items or plan_items([Prompt(text) for text in TEXTS]), 0.5, FEW))
+
+
+def test_the_batch_size_changes_neither_order_nor_sound():
+    one, many = made(1), made(3)
+    assert [result.item.prompt for result in one] == [result.item.prompt for result in many] == TEXTS
+    for left, right in zip(one, many, strict=True):
+        np.testing.assert_allclose(left.samples, right.samples, atol=1e-4)
+
+
+def test_a_list_gives_what_generate_gives():
+    whole = generate(tiny_pipeline(), TEXTS, n=2, seconds=0.5, seed=4, solver=FEW)
+    items = plan_items([Prompt(text) for text in TEXTS], n=2, seed=4)
+    each = list(generate_items(tiny_pipeline(), items, 0.5, FEW))
+    assert [item.seed for item in items] == whole.report["seeds"]
+    np.testing.assert_allclose(np.stack([one.samples for one in each]), whole.samples, atol=1e-4)
+
+
+def test_a_prompt_with_its_own_seed_does_not_depend_on_its_place():
+    own = Prompt("rain", seed=5)
+    alone = plan_items([own], n=2, seed=1)
+    behind = plan_items([Prompt("hail"), own], n=2, seed=9)
+    assert [item.seed for item in alone] == [item.seed for item in behind[2:]] == item_seeds(5, 2)
+
+
+def test_progress_reaches_its_end_and_a_length_out_of_range_is_refused():
+    seen = []
+    items = plan_items([Prompt(text) for text in TEXTS])
+    list(generate_items(tiny_pipeline(batch_size=2), items, 0.3, FEW, lambda done, total: seen.append((done, total))))
+    assert seen[-1][0] == seen[-1][1]
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    with pytest.raises(ParameterError, match=r"seconds must lie in \(0, 600\], got 601"):
+        next(generate_items(tiny_pipeline(), items, 601.0, FEW))
+
+
+def test_writing_keeps_the_order_and_happens_elsewhere():
+    threads, begun = set(), []
+
+    def making():
+        for number in range(6):
+            begun.append(number)
+            yield number
+
+    def write(number):
+        threads.add(threading.current_thread().name)
+        time.sleep(0.002 * (6 - number))
+        return number * 10
+
+    assert list(write_behind(making(), write, 2)) == [0, 10, 20, 30, 40, 50]
+    assert begun == list(range(6))
+    assert threading.main_thread().name not in threads
+
+
+def test_no_more_than_the_allowed_number_waits():
+    let_go, written, begun = threading.Event(), [], []
+
+    def making():
+        for number in range(10):
+            begun.append(number)
+            if number == 4:
+                let_go.set()
+            yield number
+
+    def write(number):
+        let_go.wait(5)
+        written.append(number)
+        return number
+
+    results = write_behind(making(), write, 3)
+    assert next(results) == 0
+    assert max(begun) <= 4, "four wait or are being written, then the making waits"
+    assert list(results) == list(range(1, 10))
+    assert written == list(range(10))
+
+
+def test_what_cannot_be_written_ends_the_making():
+    begun = []
+
+    def making():
+        for number in range(100):
+            begun.append(number)
+            yield number
+
+    def write(number):
+        if number == 2:
+            raise OSError("disk full")
+        return number
+
+    with pytest.raises(OSError, match="disk full"):
+        list(write_behind(making(), write, 1))
+    assert len(begun) < 10
+
+
+def test_what_is_finished_is_known_again_unless_anything_differs(tmp_path):
+    pipeline, item = tiny_pipeline(), Item("rain", "rain", 3)
+    target = tmp_path / "rain.wav"
+    target.write_bytes(b"sound")
+    Finished(tmp_path, pipeline, FEW, 1.0).add(item, target)
+
+    def known(of=item, pipe=pipeline, solver=FEW, seconds=1.0):
+        return Finished(tmp_path, pipe, solver, seconds).has(of, target)
+
+    assert known()
+    assert not known(of=replace(item, seed=4))
+    assert not known(of=replace(item, prompt="hail"))
+    assert not known(pipe=tiny_pipeline(seed=1))
+    assert not known(solver=SolverConfig())
+    assert not known(seconds=2.0)
+    target.write_bytes(b"other sound")
+    assert not known()
+    target.unlink()
+    assert not known()
+
+
+def test_a_line_that_was_cut_off_is_no_line_and_spoils_no_other(tmp_path):
+    pipeline = tiny_pipeline()
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.wav").write_bytes(b"sound")
+    first = Finished(tmp_path, pipeline, FEW, None)
+    first.add(Item("a", "a", 0), tmp_path / "a.wav")
+    with (tmp_path / FINISHED).open("a") as file:
+        file.write('{"file": "b.wav", "ke')
+    again = Finished(tmp_path, pipeline, FEW, None)
+    assert again.has(Item("a", "a", 0), tmp_path / "a.wav")
+    assert not again.has(Item("b", "b", 0), tmp_path / "b.wav")
+    again.add(Item("b", "b", 0), tmp_path / "b.wav")
+    assert Finished(tmp_path, pipeline, FEW, None).has(Item("b", "b", 0), tmp_path / "b.wav")

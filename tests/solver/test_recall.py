@@ -1,0 +1,150 @@
+"""Between full steps a predictor computes what is asked for and what has changed, and no more."""
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from masktools.errors import ParameterError
+from masktools.solver import POLICIES, SolverConfig, make_plan, planned_slots, planned_work, solve, solve_windows
+from tests.solver.remembering import Ledger, RememberingToy
+from tests.solver.toys import problems
+
+few = settings(max_examples=20, deadline=None)
+cached = st.tuples(st.sampled_from([2, 3, 5, 40]), st.sampled_from(["masked", "chosen"]))
+plain = dict(with_groups=False, revocations=(0.0,))
+
+
+def remembering(problem, names=None):
+    return RememberingToy(list(range(problem.b)) if names is None else names, problem.n, problem.k)
+
+
+def with_cache(config, cache):
+    return dataclasses.replace(config, cache_every=cache[0], cache_scope=cache[1])
+
+
+@few
+@given(problems(), st.sampled_from(["masked", "chosen"]))
+def test_a_cache_of_one_step_is_the_exact_decoding(problem, scope):
+    args = (problem.tokens, problem.mask, problem.seeds)
+    config = with_cache(problem.config, (1, scope))
+    toy = remembering(problem)
+    got = solve(toy, *args, config, groups=problem.groups)
+    want = solve(problem.toy(), *args, problem.config, groups=problem.groups)
+    assert torch.equal(got.tokens, want.tokens)
+    assert not toy.recalled
+    assert got.work * problem.b * problem.n == sum(len(items) * problem.n for items, *_ in toy.calls)
+
+
+@few
+@given(problems(), st.sampled_from([2, 3, 5]))
+def test_an_exact_recall_of_all_masked_slots_changes_no_token(problem, every):
+    args = (problem.tokens, problem.mask, problem.seeds)
+    got = solve(remembering(problem), *args, with_cache(problem.config, (every, "masked")), groups=problem.groups)
+    want = solve(problem.toy(), *args, problem.config, groups=problem.groups)
+    assert torch.equal(got.tokens, want.tokens)
+
+
+@few
+@given(problems(**plain), cached)
+def test_what_has_changed_is_never_recalled(problem, cache):
+    result = solve(Ledger(problem.k), problem.tokens, problem.mask, problem.seeds, with_cache(problem.config, cache))
+    assert all(record.slots for record in result.trace)
+
+
+@few
+@given(problems(with_groups=False, revocations=(0.6,)), st.sampled_from([2, 5]))
+def test_what_was_taken_back_is_never_recalled(problem, every):
+    solve(Ledger(problem.k), problem.tokens, problem.mask, problem.seeds, with_cache(problem.config, (every, "masked")))
+
+
+@few
+@given(problems(**plain), cached)
+def test_counts_known_tokens_and_costs_are_those_of_the_plan(problem, cache):
+    config = with_cache(problem.config, cache)
+    toy = remembering(problem)
+    result = solve(toy, problem.tokens, problem.mask, problem.seeds, config)
+    known = ~problem.mask
+    assert torch.equal(result.tokens[known], problem.tokens[known])
+    spent = torch.zeros(problem.b, dtype=torch.int64)
+    for record in result.trace:
+        assert record.n_after == tuple(
+            make_plan(n_unknown, problem.n, config)[record.step].n_after
+            for n_unknown in (problem.n_unknown[item] for item in record.items)
+        )
+        spent[list(record.items)] += torch.tensor(record.slots)
+    plans = [make_plan(n_unknown, problem.n, config) for n_unknown in problem.n_unknown]
+    assert spent.tolist() == [planned_slots(plan, problem.n, config) for plan in plans]
+    asked = sum(int(slots.sum()) for *_, slots in toy.recalled) + sum(len(call[0]) * problem.n for call in toy.calls)
+    assert int(spent.sum()) == asked
+
+
+@few
+@given(problems(**plain), cached)
+def test_a_batch_with_a_cache_decodes_as_its_clips_do_alone(problem, cache):
+    config = with_cache(problem.config, cache)
+    together = solve(remembering(problem), problem.tokens, problem.mask, problem.seeds, config)
+    for item in range(problem.b):
+        one = slice(item, item + 1)
+        alone = solve(remembering(problem, [item]), problem.tokens[one], problem.mask[one], problem.seeds[one], config)
+        assert torch.equal(alone.tokens[0], together.tokens[item])
+
+
+@few
+@given(problems(with_groups=False, revocations=(0.0,)), st.sampled_from([2, 4]))
+def test_full_steps_choose_for_the_steps_that_follow(problem, every):
+    config = with_cache(problem.config, (every, "chosen"))
+    toy = remembering(problem)
+    result = solve(toy, problem.tokens, problem.mask, problem.seeds, config)
+    assert not result.stopped
+    for *_, mask, slots in toy.recalled:
+        assert bool((slots & mask).any(dim=1).all()), "each step computes something that it can accept"
+
+
+def test_an_order_that_is_known_ahead_computes_only_what_it_accepts():
+    config = SolverConfig(policy="halton", cache_every=4, cache_scope="chosen")
+    dear = dataclasses.replace(config, policy="confidence")
+    assert planned_work(265, 265, config, conditional=False) < planned_work(265, 265, dear, conditional=False) < 7
+    assert planned_work(265, 265, SolverConfig(), conditional=False) == 16
+
+
+def test_windows_forget_what_the_one_before_has_seen():
+    tokens = torch.zeros(1, 2, 11, dtype=torch.int64)
+    mask = torch.ones(1, 2, 11, dtype=torch.bool)
+    config = SolverConfig(n_steps=6, cache_every=3)
+    result = solve_windows(Ledger(4), tokens, mask, [0], config, window_cols=5, overlap_cols=2)
+    assert bool((result.tokens >= 0).all())
+
+
+def test_a_stop_fills_all_that_is_left_whatever_was_chosen_ahead():
+    tokens, mask = torch.zeros(1, 2, 10, dtype=torch.int64), torch.ones(1, 2, 10, dtype=torch.bool)
+    config = SolverConfig(n_steps=10, cache_every=5, cache_scope="chosen")
+    toy = RememberingToy([0], 20, 5)
+    result = solve(toy, tokens, mask, [0], config, callback=lambda *_: False)
+    assert result.stopped
+    assert result.trace[-1].n_after == (0,)
+
+
+def test_a_predictor_without_a_memory_is_refused():
+    mask = torch.ones(1, 1, 4, dtype=torch.bool)
+    with pytest.raises(ParameterError, match="cache_every=2 needs a predictor with a method recall, got function"):
+        solve(lambda *_: torch.zeros(1, 4, 3), mask.long(), mask, [0], SolverConfig(cache_every=2))
+
+
+@pytest.mark.parametrize("changes", [dict(entropy_bound=1.0), dict(cache_every=2, cache_scope="chosen")])
+def test_groups_are_refused_where_slots_are_counted(changes):
+    mask = torch.ones(1, 1, 4, dtype=torch.bool)
+    groups = torch.tensor([[0, 0, 1, 1]])
+    with pytest.raises(ParameterError, match="groups must go without entropy_bound and without cache_scope 'chosen'"):
+        solve(RememberingToy([0], 4, 3), mask.long(), mask, [0], SolverConfig(**changes), groups=groups)
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_every_policy_can_choose_ahead(policy):
+    mask = torch.ones(2, 3, 8, dtype=torch.bool)
+    config = SolverConfig(policy=policy, cache_every=4, cache_scope="chosen", guidance_schedule="constant")
+    result = solve(RememberingToy([0, 1], 24, 6), mask.long(), mask, [3, 4], config)
+    assert result.trace[-1].n_after == (0, 0)
+    assert result.work == pytest.approx(planned_work(24, 24, config))
