@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from math import ceil
+from typing import cast
 
 import numpy as np
 import torch
@@ -120,7 +121,7 @@ def _solve(
 ) -> Trained:
     mean, scale = (network.get_buffer(name).numpy() for name in ("mean", "scale"))
     weights, biases, n_steps = solve((vectors - mean) / scale, targets, settings.weight_decay)
-    last = network.probe[-1]
+    last = cast(nn.Linear, network.probe[-1])
     with torch.no_grad():
         for parameter, values in ((last.weight, weights), (last.bias, biases)):
             parameter.copy_(torch.from_numpy(values))
