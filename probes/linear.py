@@ -30,7 +30,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
     was best), ``valid_score_`` (macro ROC-AUC, None without a validation split), ``n_steps_``.
 
     Args:
-        preset: paper, jukemir or marble.
+        preset: paper, jukemir, marble or logistic.
         seed: of weights, batches and dropout; the same one gives the same bits on a CPU.
         n_trainings: how many of the preset's trainings are tried, chosen by the seed; all of them where it is None.
         max_epochs: an end to trainings, where the preset's own is not wanted.

@@ -69,7 +69,7 @@ def _add_arguments(parser: argparse.ArgumentParser, can_verify: bool) -> None:
         type=options.names,
         default="paper",
         metavar="A,B",
-        help="paper, jukemir, marble",
+        help="paper, jukemir, marble or logistic",
     )
     how.add_argument(
         "--rows",

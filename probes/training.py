@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from math import ceil
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masktools.runtime import threads
+from probes.exact import solve
 from probes.presets import ProbeSettings
 
 __all__ = ["ProbeNetwork", "Trained", "train"]
@@ -97,6 +99,8 @@ def train(
         network = ProbeNetwork(settings, vectors.shape[-1], n_layers, n_outputs)
         if settings.standardise:
             _fit_scaler(network, vectors)
+        if settings.exact:
+            return _solve(network, settings, vectors, targets, score, valid)
         return _train(network.to(device), settings, vectors, targets, score, valid, seed)
 
 
@@ -105,6 +109,25 @@ def _fit_scaler(network: ProbeNetwork, vectors: np.ndarray) -> None:
     scale = rows.std(axis=0, dtype=np.float64)
     network.get_buffer("mean").copy_(torch.from_numpy(rows.mean(axis=0, dtype=np.float64)))
     network.get_buffer("scale").copy_(torch.from_numpy(np.where(scale > 0, scale, 1.0)))
+
+
+def _solve(
+    network: ProbeNetwork,
+    settings: ProbeSettings,
+    vectors: np.ndarray,
+    targets: np.ndarray,
+    score: Callable[[np.ndarray], float] | None,
+    valid: np.ndarray | None,
+) -> Trained:
+    mean, scale = (network.get_buffer(name).numpy() for name in ("mean", "scale"))
+    weights, biases, n_steps = solve((vectors - mean) / scale, targets, settings.weight_decay)
+    last = cast(nn.Linear, network.probe[-1])
+    with torch.no_grad():
+        for parameter, values in ((last.weight, weights), (last.bias, biases)):
+            parameter.copy_(torch.from_numpy(values))
+    network.eval().requires_grad_(False)
+    worth = None if score is None or valid is None else float(score(network.predict(valid)))
+    return Trained(network, worth, n_steps)
 
 
 def _train(

@@ -82,7 +82,6 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--manifest",
         type=_columns,
-        default={},
         metavar="NAMES",
         help="columns of manifests that are called otherwise than path, id, start, stop and member, as in "
         "path=file,key=clip,start=from_s",
@@ -158,7 +157,7 @@ def run(args: argparse.Namespace) -> int:
     settings = _settings(args)
     check_output(args.output, settings, args.format, is_free=not (args.resume or args.overwrite or args.dry_run))
     _refuse_to_replace(args)
-    named = {field.name: args.manifest.get(field.name, field.default) for field in fields(Columns)}
+    named = {field.name: (args.manifest or {}).get(field.name, field.default) for field in fields(Columns)}
     every = find_items(args.inputs, recursive=args.recursive, columns=Columns(**named), root=args.root)
     items = list(take_shard(every, *args.shard)) if args.shard else every
     if not items:

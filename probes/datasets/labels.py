@@ -4,12 +4,14 @@ MANIFEST is a CSV file with the columns path (relative to the file), split (trai
 with ;), and perhaps kind, group, source_repo and bandwidth_hz, as that of the data that ``mini`` was trained on.
 
 No group is in two splits. Validation and test are both unheard, so each is the test once while the other validates
-(--one-way: the test only).
+(--one-way: the test only); where labels are rare, both are the test at once, and a quarter of the training groups
+validates.
 """
 
 import argparse
 import csv
-from collections import defaultdict
+import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +53,7 @@ _INSTRUMENTS = (
     "vocals",
 )
 _WIDE_HZ = 10_000  # recordings that reach less far up give themselves away by it
+_PARTS = 4  # of the training groups, where one of them validates
 _LEAST_GROUPS = 10  # of a split, for intervals over groups to mean anything
 
 Line = dict[str, str]
@@ -66,7 +69,8 @@ class LabelTask:
     labels: tuple[str, ...] | None = None  # that are asked for; all that are frequent enough if None
     from_kind: bool = False  # the column kind is the label
     n_train: int = 8  # groups with a label that make it one of the task, at the least
-    n_tested: int = 2  # the same, of the valid and of the test split
+    n_tested: int = 2  # the same, of the valid and of the test split, or of both where they are tested together
+    together: bool = False  # test on both at once, and validate on a quarter of the training groups
 
 
 TASKS = {
@@ -99,7 +103,8 @@ TASKS = {
         lambda line: line.get("kind") == "music",
         labels=_INSTRUMENTS,
         n_train=4,
-        n_tested=1,
+        n_tested=2,
+        together=True,
     ),
     "digits": LabelTask(
         "the ten digits, spoken by four speakers to train and one each to validate and to test",
@@ -148,13 +153,14 @@ def read_labels(manifest: Path, task: str | LabelTask, *, both_ways: bool = True
         name = "labels"
     lines = [line for line in _lines(manifest) if task.wanted(line)]
     _check_groups(manifest, lines)
+    together = task.together and both_ways
+    if together:
+        lines = _tested_together(lines, task)
     labels = _frequent(lines, task)
     if len(labels) < 2 - task.multilabel:
         raise ParameterError(f"{manifest} must hold recordings of several classes of the task {name}, got {labels}")
     place_of = {label: place for place, label in enumerate(labels)}
-    n_groups = [
-        len({line.get("group") or line["path"] for line in lines if line["split"] == split}) for split in SPLITS
-    ]
+    n_groups = [len({_group_of(line) for line in lines if line["split"] == split}) for split in SPLITS]
     resampled = min(n_groups[1:]) >= _LEAST_GROUPS
     clips = []
     for line in lines:
@@ -163,8 +169,9 @@ def read_labels(manifest: Path, task: str | LabelTask, *, both_ways: bool = True
             path = str(manifest.parent / line["path"])
             group = line.get("group", "") if resampled else ""
             clips.append(Clip(line["path"], path, line["split"], None, own, group))
-    kind = TwoWayData if both_ways else TaggedData
-    return kind(name, tuple(clips), labels, task.multilabel, _notes(task, clips, n_groups, both_ways))
+    kind = TwoWayData if both_ways and not together else TaggedData
+    way = "together" if together else "both" if both_ways else "one"
+    return kind(name, tuple(clips), labels, task.multilabel, _notes(task, clips, n_groups, way))
 
 
 def _lines(manifest: Path) -> list[Line]:
@@ -198,6 +205,31 @@ def _check_groups(manifest: Path, lines: Sequence[Line]) -> None:
             )
 
 
+def _tested_together(lines: Sequence[Line], task: LabelTask) -> list[Line]:
+    """Return recordings with new splits: what was to validate is tested too, and a quarter of the training validates.
+
+    Training groups are dealt one after the other, ordered by the rarest of their labels, so that rare ones are in both.
+    """
+    counts = Counter(label for line in lines if line["split"] == "train" for label in _asked_of(line, task))
+    labels: dict[str, set[str]] = defaultdict(set)
+    for line in lines:
+        if line["split"] == "train":
+            labels[_group_of(line)].update(_asked_of(line, task))
+    rarest = {group: min(((counts[label], label) for label in own), default=(0, "")) for group, own in labels.items()}
+    order = sorted(labels, key=lambda group: (rarest[group], hashlib.sha256(group.encode()).digest()))
+    validating = set(order[_PARTS - 1 :: _PARTS])
+    found = []
+    for line in lines:
+        split = "test" if line["split"] != "train" else "valid" if _group_of(line) in validating else "train"
+        found.append(line | {"split": split})
+    return found
+
+
+def _group_of(line: Line) -> str:
+    """Return the group of a recording; one that has none is a group of its own."""
+    return line.get("group") or line["path"]
+
+
 def _labels_of(line: Line) -> tuple[str, ...]:
     return tuple(dict.fromkeys(label.strip() for label in line["labels"].split(";") if label.strip()))
 
@@ -210,17 +242,14 @@ def _asked_of(line: Line, task: LabelTask) -> tuple[str, ...]:
 
 
 def _frequent(lines: Sequence[Line], task: LabelTask) -> tuple[str, ...]:
-    """Return the labels that enough groups of each split have, by name; of several of the same recordings, the first.
-
-    A recording without a group is a group of its own.
-    """
+    """Return the labels that enough groups of each split have, by name; of several of the same recordings, one."""
     groups: dict[str, dict[str, set[str]]] = defaultdict(lambda: {split: set() for split in SPLITS})
     recordings: dict[str, set[str]] = defaultdict(set)
     for line in lines:
         for label in _asked_of(line, task):
-            groups[label][line["split"]].add(line.get("group") or line["path"])
+            groups[label][line["split"]].add(_group_of(line))
             recordings[label].add(line["path"])
-    least = dict(zip(SPLITS, (task.n_train, task.n_tested, task.n_tested), strict=True))
+    least = dict(zip(SPLITS, (task.n_train, 1 if task.together else task.n_tested, task.n_tested), strict=True))
     enough = [label for label in sorted(groups) if all(len(groups[label][split]) >= n for split, n in least.items())]
     first_of: dict[frozenset[str], str] = {}
     for label in enough:
@@ -228,7 +257,7 @@ def _frequent(lines: Sequence[Line], task: LabelTask) -> tuple[str, ...]:
     return tuple(first_of.values())
 
 
-def _notes(task: LabelTask, clips: Sequence[Clip], n_groups: Sequence[int], both_ways: bool) -> str:
+def _notes(task: LabelTask, clips: Sequence[Clip], n_groups: Sequence[int], way: str) -> str:
     n_clips = [sum(clip.split == split for clip in clips) for split in SPLITS]
     told = [
         task.about,
@@ -236,9 +265,12 @@ def _notes(task: LabelTask, clips: Sequence[Clip], n_groups: Sequence[int], both
         "no group is in two splits",
     ]
     if task.multilabel:
-        told.append(f"labels that at least {task.n_train} / {task.n_tested} / {task.n_tested} groups have")
+        least = f"{task.n_train} groups to train and {task.n_tested} of each test have"
+        told.append(f"labels that at least {least}")
     if min(n_groups[1:]) < _LEAST_GROUPS:
         told.append("too few groups to resample them: intervals are over clips, and say nothing of other speakers")
-    if both_ways:
+    if way == "together":
+        told.append("the splits valid and test are tested together; a quarter of the training groups validates")
+    if way == "both":
         told.append("in a second round validation and test are exchanged; training stays")
     return "; ".join(told)

@@ -256,9 +256,8 @@ def test_a_report_in_the_place_of_the_recording(refused, wav, tmp_path):
 
 def test_vectors_go_into_files_of_known_formats(refused, wav, tmp_path):
     line = refused("embed", wav, "-o", tmp_path / "out.csv")
-    assert (
-        "the output must end in .npz, .npy, .parquet or .h5, or be a folder (without an ending), got 'out.csv'" in line
-    )
+    assert "the output must end in .npz, .npy, .parquet or .h5, or be a folder" in line
+    assert "got 'out.csv'" in line
 
 
 def test_tokens_that_no_model_made(refused, wav, tiny, tmp_path):

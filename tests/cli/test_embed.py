@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from masktools.extraction import Worker, local
 from tests.cli.conftest import RATE, recording
 
 
@@ -186,6 +187,26 @@ def test_on_error_fail_stops_and_the_rest_goes_on_later(command, collection, tmp
     assert not out.exists()
     soundfile.write(collection / "notes.wav", recording(0.4), RATE)
     assert command("embed", collection, "-o", out, "--resume") == (0, f"{out}: 5 embedded\n", "")
+    assert not list(tmp_path.glob("*.parts"))
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(command, collection, tmp_path, monkeypatch):
+    out = tmp_path / "out.npz"
+    embed, n_calls = Worker.embed, []
+
+    def interrupted(self, batch):
+        n_calls.append(batch)
+        if len(n_calls) == 2:
+            raise KeyboardInterrupt
+        return embed(self, batch)
+
+    monkeypatch.setattr(local, "CHUNK", 2)
+    monkeypatch.setattr(Worker, "embed", interrupted)
+    code, said, errors = command("embed", collection, "-o", out)
+    assert (code, said) == (130, "")
+    assert errors == "masktools: error: interrupted: 2 of 5 recordings are done, --resume goes on\n"
+    assert "is begun already: say --resume" in command("embed", collection, "-o", out)[2]
+    assert command("embed", collection, "-o", out, "--resume")[0] == 3
     assert not list(tmp_path.glob("*.parts"))
 
 

@@ -13,7 +13,7 @@ from masktools.extraction.sources import write_manifest
 from tests.tiny import noise
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
-LINES = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S) for line in block.splitlines()]
+LINES = [line for block in re.findall(r"```(?:sh|sbatch)\n(.*?)```", PAGE, re.S) for line in block.splitlines()]
 COMMANDS = [line.removeprefix("masktools ") for line in LINES if line.startswith("masktools ")]
 
 

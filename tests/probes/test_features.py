@@ -82,6 +82,22 @@ def test_nothing_is_computed_twice(tmp_path, encoder, data):
     assert len(calls) == 6
 
 
+def test_a_run_that_was_interrupted_goes_on_where_it_was(tmp_path, data):
+    calls = []
+
+    def patient(wave, sample_rate):
+        calls.append(len(wave) / sample_rate)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return wave[:2]
+
+    extractor = FunctionExtractor("patient", patient, "1")
+    with pytest.raises(KeyboardInterrupt):
+        vectors_of(data, extractor, tmp_path / "cache")
+    assert vectors_of(data, extractor, tmp_path / "cache").keys == ("k0", "k1", "k2")
+    assert calls == [*SECONDS, SECONDS[2]]
+
+
 def test_a_function_hears_one_channel_at_the_rate_it_wants(tmp_path):
     path = tmp_path / "stereo.wav"
     samples = noise(1.0, 16_000, n_channels=2)

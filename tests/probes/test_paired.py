@@ -9,7 +9,7 @@ from probes.paired import differences
 from probes.protocol import ProtocolSettings, probe_and_test
 from tests.probes.toys import folded, silent, tagged, telling, vectors_of_layers
 
-QUICK = ProtocolSettings(n_seeds=2, max_epochs=5, n_resamples=100)
+QUICK = ProtocolSettings(n_seeds=2, max_epochs=100, n_resamples=100)
 
 
 def held_out(noise: float, seed: int = 0, n_clips: int = 120) -> list[HeldOut]:
