@@ -53,6 +53,7 @@ def measure_ceilings(
     threads: int | None = None,
     seconds: float = 0.4,
     sizes: Sequence[int] | None = None,
+    copy_bytes: int | None = None,
 ) -> Ceilings:
     """Return the rates of large square matrix products, and of a large copy within the device's memory.
 
@@ -64,6 +65,7 @@ def measure_ceilings(
         threads: CPU threads; as many as torch takes where it is not given.
         seconds: for each precision and size.
         sizes: rows of the matrices; what suits the kind of device where it is not given.
+        copy_bytes: of what is copied; what suits the kind of device where it is not given.
 
     Raises:
         ParameterError: an unknown precision.
@@ -85,7 +87,7 @@ def measure_ceilings(
                 rate = {"flop": flop, "flop_per_s": flop / min(times)}
                 own = {"precision": precision, "size": size}
                 found.append(Measurement.of_times("ceilings", "matrix product", case | own, times, rate))
-        found.append(_copy(device, case, seconds))
+        found.append(_copy(device, case, seconds, copy_bytes or _COPY_BYTES[device.type]))
     return Ceilings(rates, tuple(found))
 
 
@@ -108,8 +110,7 @@ def _times(call: Callable[[], object], device: torch.device, seconds: float) -> 
     return times
 
 
-def _copy(device: torch.device, case: Mapping[str, Value], seconds: float) -> Measurement:
-    n_bytes = _COPY_BYTES[device.type]
+def _copy(device: torch.device, case: Mapping[str, Value], seconds: float, n_bytes: int) -> Measurement:
     source = torch.zeros(n_bytes // 4, device=device)
     target = torch.empty_like(source)
     times = _times(lambda: target.copy_(source), device, seconds)

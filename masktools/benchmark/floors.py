@@ -1,24 +1,48 @@
 """What a job must take at least: its arithmetic over the rates of the machine's best matrix products."""
 
 from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
 
 from masktools.benchmark.ceilings import Ceilings
+from masktools.packing import PackedLinear
 from masktools.pipeline import Pipeline
-from masktools.runtime import PRECISIONS
+from masktools.runtime import PRECISIONS, has_fast_bf16
 
-__all__ = ["floor_figures", "precision_name", "rate_figures", "rest_of"]
+__all__ = ["floor_figures", "part_precision", "precision_name", "rate_figures"]
 
 
 def precision_name(pipeline: Pipeline) -> str:
     """Return the name of the precision in which a model's transformer computes."""
-    return next(name for name, number_type in PRECISIONS.items() if number_type == pipeline.precision)
+    return _name(pipeline.precision)
 
 
-def rest_of(precision: str, ceilings: Ceilings) -> str:
-    """Return the precision of decoder and vocoder beside a transformer's: beside int8 the fastest that there is."""
-    if precision != "int8":
-        return precision
-    return max((name for name in ceilings.flop_per_s if name in ("fp32", "bf16")), key=ceilings.rate)
+def part_precision(pipeline: Pipeline, part: str) -> str:
+    """Return the name of the precision in which most of a part's products are, of ``decoder`` or ``vocoder``.
+
+    A packed part chooses its own; others compute in the model's, or, beside int8, in the next best.
+    """
+    owner: Any = pipeline.vocoder if part == "vocoder" else pipeline.tokenizer
+    if not getattr(owner, "packed", False):
+        reduced = torch.bfloat16 if has_fast_bf16() else torch.float32
+        return _name(reduced if pipeline.precision == torch.int8 else pipeline.precision)
+    weights: dict[torch.dtype, int] = {torch.float32: 0}
+    layers: nn.Module = owner if part == "vocoder" else getattr(owner, "decoder", owner)
+    for layer in layers.modules():
+        if isinstance(layer, PackedLinear):
+            number_type, n_weights = layer.dtype, layer.in_features * layer.out_features
+        elif isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d):
+            number_type, n_weights = layer.weight.dtype, layer.weight.numel()
+        else:
+            continue
+        weights[number_type] = weights.get(number_type, 0) + n_weights
+    return _name(max(weights, key=lambda number_type: weights[number_type]))
+
+
+def _name(number_type: torch.dtype) -> str:
+    return next(name for name, known in PRECISIONS.items() if known == number_type)
 
 
 def rate_figures(flop: float, seconds: float, precision: str, ceilings: Ceilings) -> dict[str, float]:

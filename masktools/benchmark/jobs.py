@@ -12,7 +12,7 @@ import torch
 from masktools.benchmark.ceilings import Ceilings
 from masktools.benchmark.clips import synthetic_clip
 from masktools.benchmark.clocks import interleaved
-from masktools.benchmark.floors import floor_figures, precision_name, rest_of
+from masktools.benchmark.floors import floor_figures, part_precision, precision_name
 from masktools.benchmark.flops import Costs, model_costs
 from masktools.benchmark.measurements import Measurement, Value, ratio_to, spread_of
 from masktools.benchmark.models import random_condition
@@ -136,7 +136,7 @@ def measure_jobs(
             name, pipeline = _name(variant), pipelines[variant.precision]
             call, times = calls[name], timed[name]
             limits = ceilings[variant.threads]
-            flop, n_passes = _flop(job, call, last[name], costs, precision_name(pipeline), limits)
+            flop, n_passes = _flop(job, call, last[name], costs, pipeline)
             figures = floor_figures(flop, spread_of(times).median, call.audio_s, limits) | ratio_to(times, base)
             if call.solves:
                 figures["n_passes"] = float(n_passes)
@@ -234,22 +234,22 @@ JOBS: Mapping[str, Callable[[Model, Variant, int], JobCall]] = MappingProxyType(
 """The jobs that can be timed."""
 
 
-def _flop(
-    job: str, call: JobCall, made: Any, costs: Costs, precision: str, ceilings: Ceilings
-) -> tuple[dict[str, float], int]:
+def _flop(job: str, call: JobCall, made: Any, costs: Costs, pipeline: Pipeline) -> tuple[dict[str, float], int]:
     """Return the arithmetic that a job must do, precision -> FLOP, and how often the transformer was passed."""
     flop = {"fp32": 0.0}
+    precision, n_passes = precision_name(pipeline), 0
 
     def add(name: str, amount: float) -> None:
-        flop[name] = flop.get(name, 0.0) + amount
+        flop[name] = flop.get(name, 0.0) + call.n_clips * amount
 
     if job != "generate":
-        add("fp32", call.n_clips * (costs.mel + costs.encode))
+        add("fp32", costs.mel + costs.encode)
     if job == "embed":
-        add(precision, call.n_clips * costs.hidden_states())
-        return flop, 0
-    result = made[0] if isinstance(made, list) else made
-    n_passes = int(result.report["n_forwards"])
-    add(precision, call.n_clips * n_passes * costs.one_pass())
-    add(rest_of(precision, ceilings), call.n_clips * (costs.decode + costs.vocoder))
+        add(precision, costs.hidden_states())
+    else:
+        result = made[0] if isinstance(made, list) else made
+        n_passes = int(result.report["n_forwards"])
+        add(precision, n_passes * costs.one_pass())
+        add(part_precision(pipeline, "decoder"), costs.decode)
+        add(part_precision(pipeline, "vocoder"), costs.vocoder)
     return flop, n_passes

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from masktools.configs import to_dict
-from masktools.errors import unknown_name
+from masktools.errors import ParameterError, unknown_name
 from masktools.hub import build_part, make_part, save_bundle
 from masktools.mel import MelConfig
 from masktools.pipeline import Pipeline
@@ -80,6 +80,7 @@ def random_pipeline(
     precision: str = "auto",
     batch_size: int | None = None,
     seed: int = 0,
+    compile: bool = False,
 ) -> Pipeline:
     """Return a model of a published size with random weights, ready to be timed; what it makes is noise.
 
@@ -92,19 +93,24 @@ def random_pipeline(
         precision: auto, fp32, bf16, fp16 or int8.
         batch_size: clips computed at once; where it is not given 8 on a CPU, and on a GPU what its memory holds.
         seed: of the weights.
+        compile: whether the transformer is compiled.
 
     Raises:
-        ParameterError: an unknown name.
-        DeviceError: a device or a precision that this machine does not offer.
+        ParameterError: an unknown name, or int8 to be compiled.
+        DeviceError: a device, a precision or a compiler that this machine does not offer.
     """
     place = resolve_device(device)
     number_type = resolve_precision(precision, place)
+    if compile and number_type == torch.int8:
+        raise ParameterError("a model must be either in int8 or compiled, got both")
     chosen = _size(size, vocoder)
+    plain = {"transformer"} if compile and place.type == "cpu" else set[str]()  # is compiled as it is
     parts: dict[str, Any] = {}
     for part, (kind, config) in _kinds(chosen, vocoder).items():
         weights = _random_part(part, kind, config, chosen.mel, seed).state_dict()
-        parts[part] = make_part(part, kind, to_dict(config), chosen.mel, weights, number_type, place)
-    return Pipeline(
+        packed_for = None if part in plain else number_type
+        parts[part] = make_part(part, kind, to_dict(config), chosen.mel, weights, packed_for, place)
+    pipeline = Pipeline(
         chosen.mel,
         **parts,
         name=_name(size, vocoder),
@@ -112,6 +118,9 @@ def random_pipeline(
         precision=number_type,
         batch_size=batch_size or fitting_batch_size(place),
     )
+    if compile:
+        pipeline.compile()
+    return pipeline
 
 
 def write_random_bundle(size: str, folder: str | os.PathLike[str], vocoder: str = "light", seed: int = 0) -> Path:

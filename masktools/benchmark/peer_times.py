@@ -8,7 +8,7 @@ import torch
 
 from masktools.benchmark.ceilings import Ceilings
 from masktools.benchmark.clocks import interleaved
-from masktools.benchmark.floors import floor_figures, precision_name, rest_of
+from masktools.benchmark.floors import floor_figures, part_precision, precision_name
 from masktools.benchmark.flops import counted, model_costs
 from masktools.benchmark.measurements import Measurement, Value, ratio_to, spread_of
 from masktools.benchmark.models import random_condition
@@ -111,8 +111,9 @@ def _ours(
 ) -> Measurement:
     costs, precision = model_costs(pipeline), precision_name(pipeline)
     flop = {precision: costs.solving(settings.solver, True)}
-    rest = rest_of(precision, ceilings)
-    flop[rest] = flop.get(rest, 0.0) + costs.decode + costs.vocoder
+    for part, amount in (("decoder", costs.decode), ("vocoder", costs.vocoder)):
+        name = part_precision(pipeline, part)
+        flop[name] = flop.get(name, 0.0) + amount
     audio_s = pipeline.window_samples / pipeline.sample_rate
     figures = floor_figures(flop, spread_of(times).median, audio_s, ceilings)
     figures |= {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0, "n_steps": float(settings.solver.n_steps)}

@@ -59,6 +59,7 @@ class RunSettings:
     peers: tuple[str, ...] = tuple(PEERS)
     peer_sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # what is not as published
     grid: bool = False
+    compiled: bool = False  # the transformer, beforehand
     repeats: int = 3
     seed: int = 0
     ceiling_s: float = 0.4  # for each matrix product
@@ -110,7 +111,7 @@ def run_benchmark(
 
     Raises:
         ParameterError: a value out of its range, an unknown name, or packages of a peer that are not installed.
-        DeviceError: a device or a precision that this machine does not offer.
+        DeviceError: a device, a precision or a compiler that this machine does not offer.
         BundleError: no such model.
     """
     device = resolve_device(settings.device)
@@ -169,9 +170,13 @@ class _Models:
         if precision not in self._kept:
             settings, size = self.settings, max(self.settings.batches)
             if settings.size is None:
-                made = load_bundle(settings.model, settings.device, precision, batch_size=size)
+                made = load_bundle(
+                    settings.model, settings.device, precision, batch_size=size, compile=settings.compiled
+                )
             else:
-                made = random_pipeline(settings.size, settings.vocoder, settings.device, precision, size, settings.seed)
+                made = random_pipeline(
+                    settings.size, settings.vocoder, settings.device, precision, size, settings.seed, settings.compiled
+                )
             self._kept[precision] = made
         return self._kept[precision]
 

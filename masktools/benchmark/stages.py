@@ -15,7 +15,7 @@ from masktools import io
 from masktools.benchmark.ceilings import Ceilings
 from masktools.benchmark.clips import synthetic_clip
 from masktools.benchmark.clocks import seconds_of, seconds_on_device, settle
-from masktools.benchmark.floors import precision_name, rate_figures, rest_of
+from masktools.benchmark.floors import part_precision, precision_name, rate_figures
 from masktools.benchmark.flops import Costs, model_costs
 from masktools.benchmark.measurements import Measurement, Value, spread_of
 from masktools.benchmark.models import random_condition
@@ -69,7 +69,7 @@ def measure_stages(
         "threads": threads,
     }
     costs = model_costs(pipeline)
-    return (*_of_stages(rounds, case, costs, ceilings, settings), *_of_steps(rounds, case, costs, ceilings))
+    return (*_of_stages(pipeline, rounds, case, costs, ceilings), *_of_steps(rounds, case, costs, ceilings))
 
 
 def _counted(total: int, progress: Progress | None) -> Any:
@@ -139,7 +139,8 @@ class _Walk:
         pipeline, settings = self.pipeline, self.settings
         device = pipeline.device
         mask = GridMask.full(pipeline.grid, pipeline.window_cols).tensor.expand(settings.batch, -1, -1).to(device)
-        predict = _TimedPredict(pipeline.predictor(self.condition), device)
+        remembers = settings.solver.cache_every > 1
+        predict = _TimedPredict(pipeline.predictor(self.condition, remembers=remembers), device)
         clock = _StepClock(device)
         solved = solve(
             predict,
@@ -195,15 +196,15 @@ class _StepClock:
 
 
 def _of_stages(
-    rounds: Sequence[_Round], case: dict[str, Value], costs: Costs, ceilings: Ceilings, settings: StageSettings
+    pipeline: Pipeline, rounds: Sequence[_Round], case: dict[str, Value], costs: Costs, ceilings: Ceilings
 ) -> list[Measurement]:
-    batch = settings.batch
+    batch = int(case["batch"])
     work = {
         "mel": ("fp32", batch * costs.mel),
         "encode": ("fp32", batch * costs.encode),
         "transformer": (case["precision"], sum(costs.step(record) for record in rounds[0].solved.trace)),
-        "decode": (rest_of(str(case["precision"]), ceilings), batch * costs.decode),
-        "vocoder": (rest_of(str(case["precision"]), ceilings), batch * costs.vocoder),
+        "decode": (part_precision(pipeline, "decoder"), batch * costs.decode),
+        "vocoder": (part_precision(pipeline, "vocoder"), batch * costs.vocoder),
     }
     total = sum(spread_of([one.stages_s[name] for one in rounds]).median for name in rounds[0].stages_s)
     found = []

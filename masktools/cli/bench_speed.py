@@ -34,6 +34,7 @@ def add_arguments(group: options.Group) -> None:
     group.add_argument("--steps", type=counts, metavar="N,N", help="decoding steps; the model's own if left out")
     group.add_argument("--preset", type=options.names, metavar="A,B", help="settings of the decoding that have a name")
     group.add_argument("--grid", action="store_true", help="all combinations instead of one axis at a time")
+    group.add_argument("--compile", action="store_true", help="compile the transformer beforehand; for GPUs")
     group.add_argument("--repeats", type=options.whole_number(1), default=3, metavar="N", help="rounds that count")
     group.add_argument(
         "--recordings", nargs="+", type=Path, default=(), metavar="FILE", help="for accuracy; a made clip if left out"
@@ -103,6 +104,7 @@ def _settings(args: argparse.Namespace) -> "RunSettings":
         jobs=args.jobs,
         peers=args.peers,
         grid=args.grid,
+        compiled=args.compile,
         repeats=args.repeats,
         seed=args.seed,
         command=shlex.join(["masktools", "bench", *_words(args)]),
@@ -120,7 +122,7 @@ def _words(args: argparse.Namespace) -> list[str]:
             words += [f"--{name}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
     if args.recordings:
         words += ["--recordings", *(path.name for path in args.recordings)]
-    return [*words, *(["--grid"] if args.grid else [])]
+    return [*words, *(f"--{name}" for name in ("grid", "compile") if getattr(args, name))]
 
 
 def _watch() -> Callable[[str, int, int], None] | None:

@@ -73,8 +73,7 @@ def draw_cost(result: SweepResult, measure: Measure, dots_per_inch: int = 150) -
                 color=_FAINT,
                 ha="right",
             )
-    panel.set_xlim(left=0.0)
-    panel.margins(x=0.18)
+    panel.set_xlim(0.0, 1.25 * max(one.cost for one in points))  # room for the names
     panel.set_xlabel("full forwards of the transformer per decoded window")
     panel.set_ylabel(f"{metric} ({'more' if DIRECTIONS[metric] > 0 else 'less'} is better)")
     panel.grid(alpha=0.25, linewidth=0.6)

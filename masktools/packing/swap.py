@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["fill_rest", "laid_out", "swap_linear"]
+__all__ = ["fill_layer", "fill_rest", "laid_out", "swap_linear"]
 
 _DRAWS = frozenset(
     {
@@ -65,7 +65,7 @@ def swap_linear(
     if not isinstance(layer, nn.Linear):
         return
     if weights is not None:
-        _fill(layer, f"{path}.", weights, device)
+        fill_layer(layer, path, weights, device)
     parent, _, name = path.rpartition(".")
     setattr(part.get_submodule(parent), name, make(layer))
 
@@ -73,10 +73,19 @@ def swap_linear(
 def fill_rest(part: nn.Module, weights: Mapping[str, Tensor], device: torch.device | str = "cpu") -> None:
     """Fill what a part still has on the meta device from weights by name, in single precision."""
     for path, module in part.named_modules():
-        _fill(module, f"{path}." if path else "", weights, device)
+        fill_layer(module, path, weights, device)
 
 
-def _fill(module: nn.Module, prefix: str, weights: Mapping[str, Tensor], device: torch.device | str) -> None:
+def fill_layer(module: nn.Module, path: str, weights: Mapping[str, Tensor], device: torch.device | str = "cpu") -> None:
+    """Fill what a module itself, none inside it, still has on the meta device.
+
+    Args:
+        module: the module.
+        path: its name inside the part.
+        weights: of the whole part by name.
+        device: where weights that are read go to.
+    """
+    prefix = f"{path}." if path else ""
     for name, value in list(module.named_parameters(recurse=False)):
         if value.is_meta:
             own = nn.Parameter(_read(weights, prefix + name, device), requires_grad=False)

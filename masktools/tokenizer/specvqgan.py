@@ -154,20 +154,16 @@ class SpecVqgan(nn.Module):
             weights: by name, for a tokenizer on the meta device; None for one that has its weights.
             device: where weights that are read go to.
         """
+        if torch.device(device).type == "cpu" and self.codebook.weight.device.type in ("cpu", "meta"):
+            reduced = precision != torch.float32 and has_fast_bf16()
+            self._decoding = torch.bfloat16 if reduced else torch.float32
+            for path in ("encoder", "quant_conv"):
+                order_convolutions(self, path, torch.float32, weights)
+            for path in ("decoder", "post_quant_conv"):
+                order_convolutions(self, path, self._decoding, weights)
+            self.packed = True
         if weights is not None:
             fill_rest(self, weights, device)
-        if self.codebook.weight.device.type != "cpu":
-            return
-        reduced = precision != torch.float32 and has_fast_bf16()
-        self._decoding = torch.bfloat16 if reduced else torch.float32
-        for part, dtype in (
-            (self.encoder, torch.float32),
-            (self.quant_conv, torch.float32),
-            (self.decoder, self._decoding),
-            (self.post_quant_conv, self._decoding),
-        ):
-            order_convolutions(part, dtype)
-        self.packed = True
 
     def forward(self, mel: Mel) -> tuple[Tensor, Quantised]:
         """Return the reconstruction and what the quantiser did, for training."""

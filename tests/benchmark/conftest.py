@@ -6,6 +6,15 @@ from masktools.benchmark.ceilings import Ceilings
 from masktools.benchmark.models import random_pipeline, write_random_bundle
 
 
+@pytest.fixture(scope="package", autouse=True)
+def _small_ceilings():
+    """Have small matrices multiplied where nobody asks how fast the machine is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("masktools.benchmark.ceilings._SIZES", {"cpu": (64,)})
+        patch.setattr("masktools.benchmark.ceilings._COPY_BYTES", {"cpu": 1 << 16})
+        yield
+
+
 @pytest.fixture(scope="session")
 def pipeline():
     return random_pipeline("tiny", device="cpu", precision="fp32")

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from masktools.benchmark.floors import floor_figures, rate_figures, rest_of
+from masktools.benchmark.floors import floor_figures, part_precision, precision_name, rate_figures
 from masktools.benchmark.flops import counted, model_costs, transformer_flop
-from masktools.benchmark.models import SIZES, random_condition
+from masktools.benchmark.models import SIZES, random_condition, random_pipeline
 from masktools.generation import generate
+from masktools.pipeline import Pipeline
 from masktools.solver import SolverConfig
 from masktools.transformer import MaskedTransformer, TransformerConfig
 
@@ -73,5 +74,19 @@ def test_a_rate_is_told_beside_the_best(ceilings):
     assert rate_figures(0.0, 2.0, "bf16", ceilings) == {}
 
 
-def test_beside_int8_the_rest_is_in_the_fastest_precision(ceilings):
-    assert [rest_of(name, ceilings) for name in ("fp32", "bf16", "int8")] == ["fp32", "bf16", "bf16"]
+def test_parts_tell_the_precision_that_they_compute_in():
+    for precision in ("fp32", "bf16"):
+        pipeline = random_pipeline("tiny", device="cpu", precision=precision)
+        assert precision_name(pipeline) == precision
+        assert part_precision(pipeline, "vocoder") in ("fp32", precision)
+        assert part_precision(pipeline, "decoder") in ("fp32", precision)
+
+
+def test_a_part_that_is_not_packed_computes_in_the_model_s_precision(pipeline):
+    plain = Pipeline(
+        pipeline.mel,
+        *(type(part)(part.config) for part in (pipeline.tokenizer, pipeline.transformer)),
+        type(pipeline.vocoder)(pipeline.vocoder.config, pipeline.mel),
+        precision=torch.bfloat16,
+    )
+    assert part_precision(plain, "vocoder") == part_precision(plain, "decoder") == "bf16"

@@ -73,3 +73,8 @@ def test_unknown_names_are_refused(make):
         make("papr", vocoder="light")
     with pytest.raises(ParameterError, match="unknown vocoder 'wavenet': choose from light"):
         make("tiny", vocoder="wavenet")
+
+
+def test_int8_is_not_compiled():
+    with pytest.raises(ParameterError, match="a model must be either in int8 or compiled, got both"):
+        random_pipeline("tiny", device="cpu", precision="int8", compile=True)

@@ -69,7 +69,16 @@ def test_wrong_words_are_one_line(command, words, message):
     assert not told
 
 
+@pytest.fixture
+def small_ceilings(monkeypatch):
+    """Have small matrices multiplied where nobody asks how fast the machine is."""
+    monkeypatch.setattr("masktools.benchmark.ceilings._SIZES", {"cpu": (64,)})
+    monkeypatch.setattr("masktools.benchmark.ceilings._COPY_BYTES", {"cpu": 1 << 16})
+
+
+@pytest.mark.usefixtures("small_ceilings")
 def test_speed_is_printed_and_written(command, wav, tmp_path):
+    pytest.importorskip("matplotlib")
     files = {name: tmp_path / f"b.{name}" for name in ("json", "md", "png")}
     code, told, _ = command(
         *("bench", "stages", "jobs", "accuracy", "--precision", "fp32,bf16", "--batch", "1", "--steps", "1"),
@@ -87,6 +96,7 @@ def test_speed_is_printed_and_written(command, wav, tmp_path):
     assert files["png"].read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.usefixtures("small_ceilings")
 def test_random_weights_need_no_model(command):
     code, told, _ = command(
         *("bench", "jobs", "--size", "tiny", "--jobs", "embed", "--precision", "fp32", "--batch", "1"),

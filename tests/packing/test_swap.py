@@ -73,7 +73,7 @@ def test_a_layer_is_filled_before_it_is_swapped(stored):
 
 def test_convolutions_change_their_type_and_norms_do_not():
     part = nn.Sequential(nn.Conv2d(4, 4, 3), nn.GroupNorm(2, 4))
-    order_convolutions(part, torch.bfloat16)
+    order_convolutions(part, "", torch.bfloat16)
     assert part[0].weight.dtype == part[0].bias.dtype == torch.bfloat16
     assert part[0].weight.is_contiguous(memory_format=torch.channels_last)
     assert part[1].weight.dtype == torch.float32

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from masktools.errors import ParameterError
-from masktools.solver import PRESETS, SolverConfig, item_seeds, preset, solve, span_groups
+from masktools.solver import PRESETS, SPEEDS, SolverConfig, item_seeds, planned_work, preset, solve, span_groups
 from tests.solver.toys import Toy
 
 
@@ -89,3 +89,15 @@ def test_every_preset_fills_a_grid(name):
 def test_presets_cannot_be_changed_by_accident():
     with pytest.raises(TypeError, match="does not support item assignment"):
         PRESETS["paper"] = SolverConfig(n_steps=1)
+
+
+def test_speeds_change_the_models_own_settings_and_are_ever_cheaper():
+    own = SolverConfig(temperature=0.7, token_temperature=0.8, guidance_schedule="constant")
+    chosen = [preset(name, own) for name in SPEEDS]
+    assert chosen[0] == own, "the first is exact"
+    assert all(one.token_temperature == 0.8 for one in chosen)
+    for conditional in (False, True):
+        costs = [planned_work(265, 265, one, conditional) for one in chosen]
+        assert costs == sorted(costs, reverse=True)
+        assert len(set(costs)) == len(costs)
+    assert not set(SPEEDS) & set(PRESETS)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from masktools.configs import from_dict, to_dict
 from masktools.errors import ParameterError
+from masktools.packing import laid_out
 from masktools.tokenizer.specvqgan import SpecVqgan, SpecVqganConfig
 from masktools.tokenizer.vqgan_blocks import AttentionBlock
 
@@ -235,3 +236,29 @@ def test_settings_out_of_range_are_refused(change, message):
 
 def test_the_settings_survive_a_dictionary():
     assert from_dict(SpecVqganConfig, to_dict(SMALL)) == SMALL
+
+
+@torch.inference_mode()
+def test_packed_it_makes_the_same_tokens_and_nearly_the_same_mel():
+    module, mel = small(), mels(2, 64)
+    tokens = module.encode(mel)
+    wanted = module.decode(tokens)
+    for precision, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 0.1), (torch.int8, 0.1)):
+        packed = small()
+        packed.pack(precision)
+        assert packed.packed
+        assert torch.equal(packed.encode(mel), tokens)
+        decoded = packed.decode(tokens)
+        assert decoded.dtype == torch.float32
+        assert (decoded - wanted).abs().mean() < tolerance
+
+
+@torch.inference_mode()
+def test_weights_that_come_one_by_one_make_the_same_tokenizer():
+    module, mel = small(), mels(1, 32)
+    with laid_out():
+        other = SpecVqgan(SMALL).eval()
+    other.pack(torch.float32, module.state_dict())
+    module.pack(torch.float32)
+    assert torch.equal(other.encode(mel), module.encode(mel))
+    assert torch.equal(other.decode(other.encode(mel)), module.decode(module.encode(mel)))

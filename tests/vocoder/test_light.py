@@ -56,3 +56,23 @@ def test_it_learns_the_mel_of_one_tone():
 def test_settings_out_of_range_are_refused():
     with pytest.raises(ParameterError, match="width, depth and mlp_ratio must be positive"):
         LightVocoderConfig(depth=0)
+
+
+@pytest.mark.parametrize("hop", [256, 300])
+def test_overlap_add_sums_frames_where_they_stand(hop):
+    frames, window = torch.randn(2, 1024, 5), torch.hann_window(1024)
+    shape = {"output_size": (1, 4 * hop + 1024), "kernel_size": (1, 1024), "stride": (1, hop)}
+    summed = torch.nn.functional.fold(frames * window[:, None], **shape)[:, 0, 0]
+    weight = torch.nn.functional.fold(window.square()[None, :, None].expand(1, -1, 5), **shape)[0, 0, 0]
+    wanted = (summed / weight.clamp_min(1e-8))[:, 100:-100]
+    torch.testing.assert_close(overlap_add(frames, window, hop, 100), wanted, atol=1e-4, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_packed_it_makes_the_same_wave_whatever_the_precision():
+    torch.manual_seed(0)
+    vocoder, mel = LightVocoder(SMALL, MelConfig()).eval(), torch.empty(2, 80, 20).uniform_(-1, 1)
+    wanted = vocoder(mel)
+    vocoder.pack(torch.int8)
+    assert vocoder.packed
+    torch.testing.assert_close(vocoder(mel), wanted, atol=1e-5, rtol=1e-4)
