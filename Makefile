@@ -38,7 +38,6 @@ $(BIN)/pip:
 
 $(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/pip
 	$(INSTALL) -e .
-	@$(ONE_BUILD)
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/pip
