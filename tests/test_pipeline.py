@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from masktools.errors import BundleError, DeviceError, MasktoolsError, MelMismatchError, ParameterError
 from masktools.mel import MelFrontEnd
 from masktools.packing import can_compute_int8
-from masktools.pipeline import Pipeline, agreement, check_mel_settings, keep_known, share_of
+from masktools.pipeline import Pipeline, check_mel_settings, keep_known, share_of
 from masktools.solver import SolverConfig
 from masktools.transformer import MaskedTransformer, TransformerConfig
 from masktools.transformer.compiled import check_compiler
@@ -295,37 +294,21 @@ def test_a_packed_model_makes_the_tokens_of_audio_that_the_model_makes(precision
 
 
 @pytest.mark.parametrize("precision", PACKED)
-def test_how_far_a_fast_model_agrees_is_measured(precision):
-    fast = tiny_pipeline(precision=getattr(torch, precision))
-    fast.pack()
-    found = agreement(PIPELINE, fast, waves(2.9, n=2), [3, 4], FEW)
-    assert found.n_slots == 80
-    assert found.divergence_nats < 1e-3
-    assert found.told_apart == pytest.approx((50 * found.divergence_nats) ** 0.5)
-    assert found.top_share > 0.9
-    assert found.draw_share > 0.9
-    assert found.chance_share < 0.5
-    assert found.decoder_db < 0.1
-    assert found.wave_db < -60
-    if precision == "float32":
-        assert found.token_share == 1.0
-        assert found.exact_db == pytest.approx(found.fast_db, abs=1e-4)
+def test_a_packed_model_makes_the_sound_of_tokens_that_the_model_makes(precision):
+    pipeline = tiny_pipeline(precision=getattr(torch, precision))
+    pipeline.pack()
+    tokens = PIPELINE.encode(waves(2.9, n=2))
+    wanted, found = PIPELINE.decode(tokens), pipeline.decode(tokens)
+    assert float((found - wanted).square().mean()) < 1e-6 * float(wanted.square().mean())
 
 
-@pytest.mark.parametrize(
-    ("seconds", "seeds", "other", "message"),
-    [
-        (1, [1], {}, "seeds must be one for each wave, 2 in all, got 1"),
-        (5, [1, 2], {}, "waves must have at most 65536 samples, got 110250"),
-        (1, [1, 2], {"n_codes": 17}, "the same grid of tokens: compare a model with itself"),
-    ],
-)
-def test_what_cannot_be_compared_is_refused(seconds, seeds, other, message):
-    fast = tiny_pipeline()
-    if other:
-        fast.tokenizer.config = replace(fast.tokenizer.config, **other)
-    with pytest.raises(ParameterError, match=message):
-        agreement(PIPELINE, fast, waves(seconds, n=2), seeds, FEW)
+def test_a_packed_model_in_single_precision_fills_as_the_model_does():
+    pipeline = tiny_pipeline()
+    pipeline.pack()
+    tokens = PIPELINE.encode(waves(2.9, n=2))
+    mask = torch.zeros_like(tokens, dtype=torch.bool)
+    mask[..., 4:12] = True
+    assert torch.equal(pipeline.fill(tokens, mask, [3, 4], FEW).tokens, PIPELINE.fill(tokens, mask, [3, 4], FEW).tokens)
 
 
 def test_a_compiled_transformer_sees_batches_of_powers_of_two(monkeypatch):

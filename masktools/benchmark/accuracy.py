@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import mean
+from math import sqrt
+from statistics import mean, stdev
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from masktools.errors import ParameterError
 from masktools.pipeline import Pipeline, Progress
 from masktools.shapes import Condition, Mask, Mel, Tokens, flatten
 from masktools.solver import SolverConfig, derive_seed, item_seeds
+from masktools.solver.sampling import sample
 
 __all__ = ["AccuracySettings", "measure_accuracy"]
 
@@ -47,7 +49,8 @@ def measure_accuracy(
 
     ``predict`` is one prediction of tokens of the clips under random masks. ``generate`` and ``inpaint`` are whole
     decodings: a single token that falls out otherwise changes those after it, so that the distance to beat is that
-    between two seeds of fp32, which stands beside it.
+    between two seeds of fp32, which stands beside it. ``inpaint`` also says how much further from the recording its
+    fills are than those of fp32, with the standard error over the clips.
 
     Args:
         load: precision -> model.
@@ -70,8 +73,7 @@ def measure_accuracy(
         pipeline = load(name)
         case: dict[str, Value] = {"precision": precision_name(pipeline), "asked_precision": name, "clips": len(clips)}
         ours = _Decodings(pipeline, waves, settings)
-        choices = mean(_same(ours.choices(one)[one], exact.choices(one)[one]) for one in exact.random_masks())
-        found.append(Measurement("accuracy", "predict", case, {"choice_agreement": choices}))
+        found.append(Measurement("accuracy", "predict", case, _predicted(ours, exact)))
         for job in ("generate", "inpaint"):
             figures = _compared(job, ours, exact, others)
             found.append(Measurement("accuracy", job, {**case, "seeds": settings.n_seeds}, figures))
@@ -89,16 +91,55 @@ def _same(ours: Tensor, theirs: Tensor) -> float:
     return float((ours == theirs).float().mean())
 
 
+def _predicted(ours: "_Decodings", exact: "_Decodings") -> dict[str, float]:
+    """Return how single predictions of masked slots agree.
+
+    By the chain rule the divergence of whole decodings is that of one draw times the tokens drawn; the root of half of
+    it bounds how much better than by chance anyone could tell which of the two made a result (Pinsker's inequality).
+    """
+    found = []
+    for mask in exact.random_masks():
+        mine, theirs = ours.log_probs(mask), exact.log_probs(mask)
+        luck = torch.rand(len(mine), generator=torch.Generator().manual_seed(exact.settings.seed), dtype=torch.float64)
+        found.append(
+            (
+                _same(mine.argmax(dim=-1), theirs.argmax(dim=-1)),
+                _same(sample(mine, luck), sample(theirs, luck)),
+                max(0.0, float((theirs.exp() * (theirs - mine)).sum(dim=-1).mean())),
+            )
+        )
+    agreement, draws, divergence = (mean(values) for values in zip(*found, strict=True))
+    return {"choice_agreement": agreement, "draw_agreement": draws, "divergence_nats": divergence}
+
+
 def _compared(job: str, ours: "_Decodings", exact: "_Decodings", others: "_Decodings") -> dict[str, float]:
     mask = exact.mask_of(job)
     tokens, wanted, other = ours.tokens(job), exact.tokens(job), others.tokens(job)
-    made = exact.sound(wanted)
-    return {
+    made, mine = exact.sound(wanted), ours.sound(tokens)
+    figures = {
         "token_agreement": _same(tokens[mask], wanted[mask]),
-        "mel_db": exact.distance(ours.sound(tokens), made, mask),
+        "mel_db": exact.distance(mine, made, mask),
         "decoded_mel_db": exact.distance(ours.sound(wanted), made, mask),
         "other_seed_agreement": _same(other[mask], wanted[mask]),
         "other_seed_mel_db": exact.distance(exact.sound(other), made, mask),
+    }
+    return figures if job == "generate" else figures | _further(exact, mine, made, mask)
+
+
+def _further(exact: "_Decodings", mine: Mel, made: Mel, mask: Mask) -> dict[str, float]:
+    """Return how far what fills a gap is from the recording, and how much further than what fp32 fills it with."""
+    truth = exact.recordings()
+    n_seeds = exact.n_seeds
+    distances = []
+    for start in range(0, len(truth), n_seeds):
+        one = slice(start, start + n_seeds)
+        distances.append([exact.distance(sound[one], truth[one], mask[one]) for sound in (mine, made)])
+    further = [own - theirs for own, theirs in distances]
+    error = stdev(further) / sqrt(len(further)) if len(further) > 1 else 0.0
+    return {
+        "recording_mel_db": mean(own for own, _ in distances),
+        "further_db": mean(further),
+        "further_error_db": error,
     }
 
 
@@ -161,14 +202,18 @@ class _Decodings:
         return [noise <= ratio for ratio in _RATIOS]
 
     @torch.inference_mode()
-    def choices(self, mask: Mask) -> Tokens:
-        """Return the most likely code of each slot of the clips under a mask, on the CPU."""
+    def log_probs(self, mask: Mask) -> Tensor:
+        """Return the log probabilities (m, k) of the masked slots of the clips, in double precision, on the CPU."""
         known = self.known[:: self.n_seeds]
         predict = self.pipeline.predictor()
         device = self.pipeline.device
         items = torch.arange(self.n_clips, device=device)
         logits = predict(flatten(known), flatten(mask.to(device)), items, False)
-        return logits.argmax(dim=-1).cpu().unflatten(1, (known.shape[2], known.shape[1])).transpose(1, 2)
+        return logits[flatten(mask.to(device))].double().log_softmax(dim=-1).cpu()
+
+    def recordings(self) -> Mel:
+        """Return the mel spectrograms of the clips, each as often as it is decoded, on the CPU."""
+        return self._repeated(self._mel(self.waves).float().cpu())
 
     def sound(self, tokens: Tokens) -> Mel:
         """Return the mel spectrogram of the rendered sound of tokens, on the CPU."""

@@ -195,25 +195,35 @@ def _start_up(found: Benchmark) -> Table:
 
 
 def _accuracy(found: Benchmark) -> Table:
-    names = ("choice_agreement", "token_agreement", "other_seed_agreement")
+    names = ("choice_agreement", "draw_agreement", "token_agreement", "other_seed_agreement")
     distances = ("mel_db", "decoded_mel_db", "other_seed_mel_db")
     rows = tuple(
         (
             one.name,
             _told(one.case, "precision"),
+            _figure(one, "divergence_nats", digits=1),
             *(_share(one, name) for name in names),
             *(_figure(one, name, digits=2) for name in distances),
+            _further(one),
         )
         for one in found.of("accuracy")
     )
     columns = (
-        *("job", "precision", "most likely code", "tokens as in fp32", "as with another seed"),
-        *("mel, dB", "same tokens, dB", "another seed, dB"),
+        *("job", "precision", "nats", "most likely code", "same draw", "tokens as in fp32", "as with another seed"),
+        *("mel, dB", "same tokens, dB", "another seed, dB", "further from the recording, dB"),
     )
     lines = (
         "Against fp32 under the same seeds; another seed of fp32 is how far two results lie apart that are as good.",
     )
     return Table("Nearness to fp32", columns, rows, lines)
+
+
+def _further(one: Measurement) -> str:
+    """Return how much further than those of fp32 the fills are from the recordings, with the standard error."""
+    if "further_db" not in one.figures:
+        return ""
+    error = f" ± {one.figures['further_error_db']:.2f}" if one.figures["further_error_db"] else ""
+    return f"{one.figures['further_db']:+.2f}{error}"
 
 
 def _peers(found: Benchmark) -> Table:

@@ -1,8 +1,7 @@
 """Where the parts meet: wave <-> mel <-> tokens, and the one call that fills masked tokens."""
 
-from masktools.pipeline.agreement import Agreement, agreement
 from masktools.pipeline.blending import keep_known
 from masktools.pipeline.progress import Progress, share_of
 from masktools.pipeline.walk import Pipeline, check_mel_settings
 
-__all__ = ["Agreement", "Pipeline", "Progress", "agreement", "check_mel_settings", "keep_known", "share_of"]
+__all__ = ["Pipeline", "Progress", "check_mel_settings", "keep_known", "share_of"]

@@ -21,18 +21,32 @@ def test_fp32_in_disguise_is_fp32():
     found = measure_accuracy(lambda _: _load("fp32"), CLIPS, SETTINGS)
     assert [one.name for one in found] == ["predict", "generate", "inpaint"]
     predict, generate, inpaint = (one.figures for one in found)
-    assert predict == {"choice_agreement": 1.0}
+    assert predict == {"choice_agreement": 1.0, "draw_agreement": 1.0, "divergence_nats": 0.0}
     for figures in (generate, inpaint):
         assert figures["token_agreement"] == 1.0
         assert figures["mel_db"] == figures["decoded_mel_db"] == 0.0
         assert 0 <= figures["other_seed_agreement"] < 1
         assert figures["other_seed_mel_db"] > 0
+    assert inpaint["further_db"] == inpaint["further_error_db"] == 0.0
+    assert inpaint["recording_mel_db"] > 0
+
+
+def test_fills_of_other_weights_are_as_far_from_the_recording_as_they_are():
+    def load(precision):
+        return random_pipeline("tiny", device="cpu", precision="fp32", seed=int(precision == "bf16"))
+
+    further = measure_accuracy(load, CLIPS, SETTINGS)[-1].figures["further_db"]
+    back = measure_accuracy(lambda name: load("bf16" if name == "fp32" else "fp32"), CLIPS, SETTINGS)[-1].figures
+    assert back["further_db"] == pytest.approx(-further)
+    assert further != 0
 
 
 def test_bf16_is_near_but_not_the_same():
     predict, *_ = measure_accuracy(_load, CLIPS, SETTINGS)
     assert predict.case["precision"] == "bf16"
     assert 0.5 < predict.figures["choice_agreement"] <= 1.0
+    assert 0.5 < predict.figures["draw_agreement"] <= 1.0
+    assert 0 < predict.figures["divergence_nats"] < 1e-3
 
 
 def test_a_clip_is_needed():

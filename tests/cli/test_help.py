@@ -36,7 +36,7 @@ usage: masktools COMMAND ...
   train     train what a recipe says
   evaluate  measure a model on recordings
   sweep     measure a model at many settings of its decoding
-  bench     measure restoration on recordings of yours
+  bench     measure speed and memory on this machine, or restoration on recordings of yours
   demo      see and hear what the model does
 
   --version  print the version

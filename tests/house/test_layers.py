@@ -7,7 +7,7 @@ from tests.house.source import FLOOR_OF, house_imports, imported_names, modules,
 PARTS = [path for path in modules() if part_of(path) not in ("__init__", "__main__", "bundled")]  # without the face
 # What only training, probing and drawing may import: those who restore audio do not install it.
 HEAVY = {"lightning", "torchaudio", "sklearn", "pandas", "librosa", "tensorboard", "matplotlib", "jsonargparse"}
-WORKSHOPS = {"training", "evaluation", "estimators"}
+WORKSHOPS = {"training", "evaluation", "estimators", "benchmark"}
 
 
 def foreign_packages(path):
