@@ -387,6 +387,6 @@ class Model:
             ParameterError: an unknown preset, or a value out of its range.
         """
         own = self.pipeline.decoding.get(job, SolverConfig())
-        config = preset(base) if isinstance(base, str) else base or own
+        config = preset(base, own) if isinstance(base, str) else base or own
         asked = {"n_steps": n_steps, "temperature": temperature, "guidance": guidance}
         return replace(config, **{name: value for name, value in asked.items() if value is not None})

@@ -158,7 +158,7 @@ def add_decoding(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--guidance", type=number(0.0), metavar="X", help="how closely to follow the text; 3 if left out"
     )
-    group.add_argument("--preset", metavar="NAME", help="settings that have a name: paper, fast8, quality32, ...")
+    group.add_argument("--preset", metavar="NAME", help="settings that have a name: fast, draft, paper, quality32, ...")
 
 
 def decoding(args: argparse.Namespace) -> dict[str, Any]:
