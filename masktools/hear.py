@@ -56,7 +56,7 @@ def load_model(
             times the cost.
         prefix: learned or condition.
         window: how much is heard at once: ``model``, or seconds.
-        precision: fp32, bf16 or fp16.
+        precision: fp32, bf16, fp16 or int8.
         batch_size: windows that a GPU computes at once.
         threads: CPU threads at most.
 

@@ -36,7 +36,7 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         window: how much is heard at once: ``model``, or seconds.
         sample_rate: of waves that come without their rate, in Hz; the model's own if None.
         device: auto, cpu, cuda, cuda:N or mps.
-        precision: auto, fp32, bf16 or fp16.
+        precision: auto (fp32 on a CPU), fp32, bf16, fp16 or int8.
         threads: CPU threads at most.
         batch_size: windows that a GPU computes at once.
 

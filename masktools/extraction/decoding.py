@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from masktools.errors import AudioError, MasktoolsError
+from masktools.errors import MasktoolsError
 from masktools.extraction.sources import Item, read_item
+from masktools.extraction.sources.reading import span_of
 from masktools.extraction.sources.remote import ending_of, is_url
 from masktools.extraction.sources.shards import SHARD_ENDING
 from masktools.io import Recording, open_recording
@@ -86,7 +87,7 @@ def opened(item: Item) -> Iterator[Source]:
         AudioError: the file is missing, damaged, no audio, or ends before the part starts.
     """
     with open_recording(item.location) as recording:
-        start, stop = _part(item, recording)
+        start, stop = span_of(item, recording)
         yield _source(recording, start, stop)
 
 
@@ -103,17 +104,6 @@ def _held(samples: np.ndarray, rate: int, name: str) -> Source:
     from masktools.features import Source as Held
 
     return Held(lambda first, last: samples[:, first:last], samples.shape[1], rate, name)
-
-
-def _part(item: Item, recording: Recording) -> tuple[int, int]:
-    """Return the first sample of an item, and the one behind its last."""
-    rate, n = recording.sample_rate, recording.n_samples
-    start = round((item.start_s or 0.0) * rate)
-    if start >= n:
-        raise AudioError(
-            f"{item.location} ends at {recording.duration_s:.3f} s, before {item.key} starts: {item.start_s:g} s"
-        )
-    return start, n if item.stop_s is None else min(n, max(start + 1, round(item.stop_s * rate)))
 
 
 def _is_file(item: Item) -> bool:

@@ -38,7 +38,7 @@ class Worker:
         model: a name at hand, a folder, or ``owner/name`` on the hub.
         settings: what is wanted of each recording.
         device: auto, cpu, cuda, cuda:N or mps.
-        precision: auto, fp32, bf16 or fp16.
+        precision: auto (fp32 on a CPU), fp32, bf16, fp16 or int8.
         threads: CPU threads of the model at most.
         batch_size: windows computed at once.
     """

@@ -28,6 +28,7 @@ from masktools.features.tokens import hear
 from masktools.features.windows import Times, check_window, parse_hop
 from masktools.io import Recording
 from masktools.pipeline import Pipeline, Progress
+from masktools.runtime import resolve_device
 from masktools.runtime import threads as use_threads
 from masktools.segments import cover
 
@@ -86,7 +87,8 @@ class Encoder:
             model: the name of a model at hand, the folder of a bundle, or ``owner/name`` on the hub: what was loaded
                 once is taken from the cache and needs no network.
             device: auto, cpu, cuda, cuda:N or mps.
-            precision: auto, fp32, bf16 or fp16.
+            precision: auto, fp32, bf16, fp16 or int8. auto is fp32 on a CPU, so that vectors are the same whatever the
+                processor is, and bf16 on a GPU that computes in it.
             threads: CPU threads at most; as many as torch takes where it is not given.
             batch_size: windows that a GPU computes at once, 32 where it is not given; a CPU computes one by one.
             revision: of a model on the hub: a branch, a tag or, so that it never changes, a commit.
@@ -99,6 +101,8 @@ class Encoder:
         """
         if batch_size is not None and batch_size < 1:
             raise ParameterError(f"batch_size must be at least 1, got {batch_size}")
+        if precision == "auto" and resolve_device(device).type == "cpu":
+            precision = "fp32"
         with use_threads(threads):
             pipeline = hub.load_bundle(
                 model, device, precision, batch_size=batch_size, revision=revision, cache_dir=cache_dir

@@ -12,6 +12,7 @@ from masktools import hub
 from masktools.errors import ParameterError
 from masktools.extraction import ExtractionSettings, Item, Worker, decoding, find_items
 from masktools.io import read
+from masktools.packing import can_compute_int8
 from tests.tiny import noise, tiny_pipeline
 
 
@@ -173,3 +174,12 @@ def test_a_lower_precision_is_another_identity(model):
     full = worker(model)
     assert full.identity == full.encoder.identity == worker(model, "auto").identity
     assert worker(model, "bf16").identity == f"{full.identity} bf16"
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_vectors_of_a_lower_precision_point_where_those_of_full_precision_do(model, folder, precision):
+    if precision == "int8" and not can_compute_int8():
+        pytest.skip("this processor multiplies no int8")
+    items = find_items([folder])[:1]
+    (full,), (low,) = list(worker(model)(items)), list(worker(model, precision)(items))
+    assert low.clip @ full.clip > 0.999 * np.linalg.norm(low.clip) * np.linalg.norm(full.clip)

@@ -10,9 +10,9 @@ from masktools.errors import AudioError
 from masktools.extraction.sources.items import Item
 from masktools.extraction.sources.remote import ending_of, fetch, is_url
 from masktools.extraction.sources.shards import SHARD_ENDING, member_bytes
-from masktools.io import open_recording
+from masktools.io import Recording, open_recording
 
-__all__ = ["read_item"]
+__all__ = ["read_item", "span_of"]
 
 
 def read_item(item: Item) -> tuple[np.ndarray, int]:
@@ -42,11 +42,19 @@ def read_item(item: Item) -> tuple[np.ndarray, int]:
 
 def _part(item: Item, path: str) -> tuple[np.ndarray, int]:
     with open_recording(path) as recording:
-        rate = recording.sample_rate
-        start = round((item.start_s or 0.0) * rate)
-        stop = None if item.stop_s is None else max(start + 1, round(item.stop_s * rate))
-        if start >= recording.n_samples:
-            raise AudioError(
-                f"{path} ends at {recording.duration_s:.3f} s, before {item.key} starts: {item.start_s:g} s"
-            )
-        return recording.read(start, stop), rate
+        return recording.read(*span_of(item, recording)), recording.sample_rate
+
+
+def span_of(item: Item, recording: Recording) -> tuple[int, int]:
+    """Return the first sample of an item in its recording, and the one behind its last.
+
+    Raises:
+        AudioError: the recording ends before the item starts.
+    """
+    rate, n = recording.sample_rate, recording.n_samples
+    start = round((item.start_s or 0.0) * rate)
+    if start >= n:
+        raise AudioError(
+            f"{recording.path} ends at {recording.duration_s:.3f} s, before {item.key} starts: {item.start_s:g} s"
+        )
+    return start, n if item.stop_s is None else min(n, max(start + 1, round(item.stop_s * rate)))
