@@ -1,17 +1,19 @@
 """Probe the bundled model and its baselines on the labels of a manifest, and write the tables of docs/probes.md.
 
-Usage: python docs/measure_probes.py MANIFEST [--model mini] [--tasks A,B] [--seeds 5] [--cache DIR]
-                                     [-o docs/probes.md] [--picture docs/pictures/probes.png] [--json FILE]
+Usage: python docs/measure_probes.py MANIFEST [--model mini] [--tasks A,B] [--presets logistic,paper] [--seeds 5]
+           [--layers N,N] [--cache DIR] [-o docs/probes.md] [--picture docs/pictures/probes.png] [--json FILE]
 
 MANIFEST is that of the recordings the model was trained on, whose splits valid and test it has not heard. Vectors of
 all recordings are computed once and kept in the cache; then each row is probed on each task, by the protocol of
-`python -m probes.run`, and compared with the pretrained row clip by clip. Prints what it writes.
+`python -m probes.run`, and compared with the pretrained row clip by clip. Prints what it writes between the marks of
+the page. With the probe `logistic`, layer and pool are chosen on the validation clips, for the pretrained model and
+for those of random weights alike; with `paper`, the pool is the mean.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,21 +21,24 @@ from masktools.extraction import Worker
 from probes.baselines import TITLES
 from probes.data import TaggedData
 from probes.datasets.labels import TASKS, read_labels
-from probes.features import Extractor, FunctionExtractor, vectors_of
+from probes.features import EncoderExtractor, Extractor, FunctionExtractor, vectors_of
 from probes.intervals import HeldOut
 from probes.paired import Difference, differences
 from probes.protocol import ProtocolSettings, probe_and_test
-from probes.results import ProbeResult
+from probes.results import ProbeResult, Score
 from probes.rows import extractors
 from probes.vectors import Vectors
 
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
-ROWS = ("learned", "condition", *TITLES)
 FREE = ("mel", "mel-stats", "mfcc", "codes", "codes-rows", "random", "untrained")  # of labels
+LABELLED = ("conditioner", "condition")  # made by, or with, what was trained on captions made from these labels
+ROWS = ("learned", *FREE, *LABELLED)
 ENCODERS = ("learned", "random", "untrained")
 NAMES = {"learned": "pretrained", "condition": "pretrained, conditioner as prefix", **TITLES}
-COLOURS = {"learned": "#0072b2", "condition": "#56b4e9", "conditioner": "#cc79a7", "random": "#777777"}
-N_HEARINGS = 8  # of the row that hears short recordings several times
+SCORES = {"roc_auc": "ROC-AUC", "average_precision": "mAP", "accuracy": "accuracy"}
+COLOURS = {"learned": "#0072b2", "condition": "#8cc5e8", "conditioner": "#e3b5cf"}
+N_HEARINGS = 8  # of the rows that hear short recordings several times
+Watch = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -42,9 +47,13 @@ class Found:
 
     task: str
     row: str
-    pool: str
+    how: str  # the preset, or "once" and "often": heard so
     result: ProbeResult
     tests: list[HeldOut]
+
+
+Board = Mapping[tuple[str, str, str], Found]
+"""(how, task, row) -> what came out."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,38 +62,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     every = {task: read_labels(args.manifest, task) for task in args.tasks}
     union = _union(list(every.values()))
     worker = Worker(args.model, threads=args.threads)
-    settings = ProtocolSettings("paper", args.seeds, layers=args.layers, n_resamples=args.resamples)
+    exact = ProtocolSettings("logistic", 1, layers=None, n_resamples=args.resamples)
+    drawn = ProtocolSettings("paper", args.seeds, layers=args.layers, n_resamples=args.resamples)
     found: list[Found] = []
     for row in ROWS:
-        if row not in ENCODERS:
-            (extractor,) = extractors([row], worker)
-            found += _probed(every, row, "mean", _vectors(union, extractor, args), settings, args)
-            continue
-        (extractor,) = extractors([row], worker, "rows")
-        by_row = _vectors(union, extractor, args)
-        found += _probed(every, row, "mean", _row_mean(by_row, worker.encoder.width), settings, args)
-        found += _probed(every, row, "rows", by_row, settings, args)
-        if "digits" in every:
-            vectors = _vectors(every["digits"], _heard_often(extractor, row), args)
-            found += _probed({"digits": every["digits"]}, row, "often", vectors, settings, args)
-    text = report(found, every, settings)
+        (extractor,) = extractors([row], worker, "rows" if row in ENCODERS else "mean")
+        vectors = _vectors(union, extractor, args)
+        mean = _row_mean(vectors, worker.encoder.width) if row in ENCODERS else vectors
+        if "logistic" in args.presets:
+            either = _either(mean, vectors) if row in ENCODERS else vectors
+            found += _probed(every, row, "logistic", either, exact)
+        if "paper" in args.presets:
+            found += _probed(every, row, "paper", mean, drawn)
+        if row in ENCODERS and "digits" in every:
+            digits = {"digits": every["digits"]}
+            often = _vectors(every["digits"], _heard_often(extractor, row), args)
+            found += _probed(digits, row, "once", vectors, exact) + _probed(digits, row, "often", often, exact)
+    board = {(one.how, one.task, one.row): one for one in found}
+    text = report(board, every, {"logistic": exact, "paper": drawn})
     print(text)
-    _write(args, text, found, settings)
+    _write(args, text, board, every)
     return 0
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    def names(text: str) -> list[str]:
+        return text.split(",")
+
+    here = Path(__file__).parent
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--tasks", type=lambda text: text.split(","), default=list(TASKS))
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--layers", type=lambda text: tuple(map(int, text.split(","))), help="all if left out")
+    parser.add_argument("--tasks", type=names, default=list(TASKS))
+    parser.add_argument("--presets", type=names, default=["logistic", "paper"])
+    parser.add_argument("--seeds", type=int, default=5, help="of the probe paper")
+    parser.add_argument("--layers", type=lambda text: tuple(map(int, names(text))), help="of the probe paper; else all")
     parser.add_argument("--resamples", type=int, default=2000)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--cache", type=Path, default=Path("runs/probes"))
-    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent / "probes.md")
-    parser.add_argument("--picture", type=Path, default=Path(__file__).parent / "pictures" / "probes.png")
+    parser.add_argument("-o", "--output", type=Path, default=here / "probes.md")
+    parser.add_argument("--picture", type=Path, default=here / "pictures" / "probes.png")
     parser.add_argument("--json", type=Path)
     return parser.parse_args(argv)
 
@@ -101,16 +118,29 @@ def _vectors(data: TaggedData, extractor: Extractor, args: argparse.Namespace) -
 
 def _row_mean(by_row: Vectors, width: int) -> Vectors:
     """Return the vectors of the pool mean, made from those of the pool rows: the average of the rows."""
-    read = by_row.read
+
+    def read(layer: int):
+        rows = by_row.read(layer)
+        return rows.reshape(len(rows), -1, width).mean(axis=1)
+
+    return replace(by_row, read=read, about=by_row.about | {"pool": "mean"})
+
+
+def _either(mean: Vectors, rows: Vectors) -> Vectors:
+    """Return both pools as layers of one, those of the mean first, so that the validation clips choose between them."""
+    n = mean.n_layers
     return replace(
-        by_row,
-        read=lambda layer: (rows := read(layer)).reshape(len(rows), -1, width).mean(axis=1),
-        about=by_row.about | {"pool": "mean"},
+        mean,
+        n_layers=2 * n,
+        read=lambda layer: mean.read(layer) if layer < n else rows.read(layer - n),
+        about=mean.about | {"pool": "mean or rows"},
     )
 
 
 def _heard_often(extractor: Extractor, row: str) -> FunctionExtractor:
     """Return the extractor of an encoder that hears a recording 8 times, each time an eighth of a column later."""
+    if not isinstance(extractor, EncoderExtractor):
+        raise TypeError(f"{extractor.name} is no encoder")
     encoder = extractor.worker.encoder
 
     def describe(wave, sample_rate):
@@ -121,18 +151,17 @@ def _heard_often(extractor: Extractor, row: str) -> FunctionExtractor:
 
 
 def _probed(
-    every: dict[str, TaggedData], row: str, pool: str, vectors: Vectors, settings: ProtocolSettings, args
+    every: Mapping[str, TaggedData], row: str, how: str, vectors: Vectors, settings: ProtocolSettings
 ) -> list[Found]:
+    own = settings if vectors.n_layers > 1 else replace(settings, layers=None)
     found = []
-    if vectors.n_layers == 1:
-        settings = replace(settings, layers=None)
     for task, data in every.items():
-        result, tests = probe_and_test(vectors, data, settings, said(f"{NAMES[row]}, {pool}, {task}: trainings"))
-        found.append(Found(task, row, pool, result, tests))
+        result, tests = probe_and_test(vectors, data, own, said(f"{NAMES[row]}, {how}, {task}: trainings"))
+        found.append(Found(task, row, how, result, tests))
     return found
 
 
-def said(what: str):
+def said(what: str) -> Watch:
     """Return a progress callback that says on stderr where things stand."""
 
     def tell(done: int, total: int) -> None:
@@ -142,19 +171,21 @@ def said(what: str):
     return tell
 
 
-def report(found: Sequence[Found], every: dict[str, TaggedData], settings: ProtocolSettings) -> str:
+def report(board: Board, every: Mapping[str, TaggedData], settings: Mapping[str, ProtocolSettings]) -> str:
     """Return the tables."""
-    main_table = {(one.task, one.row): one for one in found if one.pool == "mean"}
-    parts = [headline(main_table, every, settings), "![Scores of each row](pictures/probes.png)"]
-    parts += ["## Tasks", _tasks(every)]
-    parts += ["## Results", _how_to_read(settings)]
-    for task, data in every.items():
-        parts += [f"### {task}", f"{data.notes.split(';')[0].capitalize()}.", _results(main_table, task, settings)]
-    parts += ["## Pooling", _pools(found, every)]
-    often = [one for one in found if one.pool == "often"]
-    if often:
-        parts += ["## Short recordings", _short(found)]
-    parts += ["## Layers", _layers(main_table, every)]
+    presets = [preset for preset in settings if any(how == preset for how, *_ in board)]
+    parts = []
+    for preset in presets:
+        parts += [f"## How far ahead, by the probe `{preset}`", _headline(board, every, settings[preset])]
+    parts += ["![Scores of each row](pictures/probes.png)", "## Tasks", _tasks(every)]
+    for preset in presets:
+        parts += [f"## All rows, by the probe `{preset}`", _how_to_read(settings[preset])]
+        for task, data in every.items():
+            parts += [f"### {task}", f"{data.notes.split(';')[0].capitalize()}.", _rows(board, task, settings[preset])]
+    if ("often", "digits", "learned") in board:
+        parts += ["## Short recordings", _short(board)]
+    for preset in presets:
+        parts += [f"## Layers, by the probe `{preset}`", _layers(board, every, preset)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -163,172 +194,161 @@ def metrics_of(data: TaggedData) -> tuple[str, str]:
     return ("roc_auc", "average_precision") if data.multilabel else ("accuracy", "average_precision")
 
 
-LONG = {"roc_auc": "ROC-AUC", "average_precision": "mAP", "accuracy": "accuracy"}
-
-
-def _apart(found: dict, task: str, row: str, settings: ProtocolSettings) -> dict[str, Difference]:
+def _apart(board: Board, task: str, row: str, settings: ProtocolSettings) -> dict[str, Difference]:
     """Return how far the pretrained row is ahead of another one, over groups where they are known."""
-    ours, theirs = found[task, "learned"], found[task, row]
+    ours, theirs = (board[settings.preset, task, one] for one in ("learned", row))
     by_group = ours.tests[0].groups is not None
     return differences(ours.tests, theirs.tests, settings.n_resamples, settings.level, by_group=by_group)
 
 
-def headline(found: dict, every: dict[str, TaggedData], settings: ProtocolSettings) -> str:
-    """Return by how much the pretrained row is ahead of the best of the others, task by task."""
-    head = ["task", "score", "pretrained", "best of the others", "ahead by", "ahead in", "of random weights by"]
-    rows = []
+def _headline(board: Board, every: Mapping[str, TaggedData], settings: ProtocolSettings) -> str:
+    lines = []
     for task, data in every.items():
+        apart = {row: _apart(board, task, row, settings) for row in FREE}
         for metric in metrics_of(data):
-            rival = max(FREE, key=lambda row: found[task, row].result.scores[metric].mean)
-            apart = _apart(found, task, rival, settings)[metric]
-            random = _apart(found, task, "random", settings)[metric]
-            ours, theirs = (found[task, row].result.scores[metric].mean for row in ("learned", rival))
-            rows.append(
-                [
-                    task,
-                    LONG[metric],
-                    f"{100 * ours:.1f}",
-                    f"{NAMES[rival]}, {100 * theirs:.1f}",
-                    _signed(apart),
-                    f"{100 * apart.ahead:.0f} %",
-                    _signed(random),
-                ]
-            )
-    return _table(head, rows)
+            score = {row: board[settings.preset, task, row].result.scores[metric].mean for row in ("learned", *FREE)}
+            rival = max(FREE, key=lambda row: score[row])
+            cells = [task, SCORES[metric], f"{100 * score['learned']:.1f}", f"{NAMES[rival]}, {100 * score[rival]:.1f}"]
+            cells += [_signed(apart[rival][metric]), _signed(apart["random"][metric]), _signed(apart["mfcc"][metric])]
+            lines.append(cells)
+    head = ["task", "score", "pretrained", "best of the baselines", "ahead of it", "of random weights", "of MFCC"]
+    return _table(head, lines)
 
 
 def _signed(apart: Difference) -> str:
     low, high = (100 * edge for edge in apart.interval)
-    return f"{100 * apart.mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+    text = f"{100 * apart.mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return f"**{text}**" if low > 0 else text
 
 
-def _tasks(every: dict[str, TaggedData]) -> str:
-    rows = []
+def _tasks(every: Mapping[str, TaggedData]) -> str:
+    lines = []
     for task, data in every.items():
-        sizes = [sum(clip.split == split for clip in data.clips) for split in ("train", "valid", "test")]
-        tested = [clip for clip in data.clips if clip.split != "train"]
-        groups = len({clip.group for clip in tested}) if tested[0].group else "not resampled"
+        rounds = list(data.rounds())
+        tested = [data.clips[place] for one in rounds for place in one.test]
+        groups = str(len({clip.group for clip in tested})) if tested[0].group else "too few"
         kind = "several labels" if data.multilabel else "one class"
-        rows.append([task, f"{len(data.labels)}, {kind}", f"{sizes[0]}", f"{sizes[1]} + {sizes[2]}", f"{groups}"])
-    return _table(["task", "labels", "clips to train", "clips tested", "groups tested"], rows)
+        sizes = " + ".join(str(len(one.test)) for one in rounds)
+        lines.append([task, f"{len(data.labels)}, {kind}", str(len(rounds[0].train)), sizes, groups])
+    return _table(["task", "labels", "clips to train", "clips tested", "groups tested"], lines)
 
 
 def _how_to_read(settings: ProtocolSettings) -> str:
+    seeds = f"the mean of {settings.n_seeds} seeds ± their standard deviation, " if settings.n_seeds > 1 else ""
     return (
-        f"In %: the mean of {settings.n_seeds} seeds ± their standard deviation, [the {100 * settings.level:g} % "
-        "interval over groups of the tested clips], and how far the pretrained row is ahead, with the interval of that "
-        "difference over the same resamples."
+        f"In %: {seeds}[the {100 * settings.level:g} % interval over groups of the tested clips, or over clips where "
+        "there are too few], and how far the pretrained row is ahead, with the interval of that difference over the "
+        "same resamples."
     )
 
 
-def _results(found: dict, task: str, settings: ProtocolSettings) -> str:
-    rows = []
-    metrics = list(found[task, "learned"].result.scores)
-    for row in ROWS:
-        result = found[task, row].result
-        apart = None if row == "learned" else _apart(found, task, row, settings)
-        cells = [NAMES[row], " ".join(result.layers) if len(result.sweep) > 2 else ""]
-        for metric in metrics:
-            score = result.scores[metric]
-            interval = score.over_groups or score.over_clips
-            cells.append(
-                f"{100 * score.mean:.1f} ± {100 * (score.std or 0):.1f} [{100 * interval.low:.1f}, "
-                f"{100 * interval.high:.1f}]" + (f", {_signed(apart[metric])}" if apart else "")
-            )
-        rows.append(cells)
-    return _table(["features", "layers", *(LONG[metric] for metric in metrics)], rows)
-
-
-def _pools(found: Sequence[Found], every: dict[str, TaggedData]) -> str:
-    scores = {(one.task, one.row, one.pool): one.result.scores for one in found}
-    rows = [
-        [f"{NAMES[row]}, {pool}", *(_two(scores[task, row, pool], data) for task, data in every.items())]
-        for pool in ("mean", "rows")
-        for row in ENCODERS
-    ]
-    return _table(["features, pool", *every], rows)
-
-
-def _two(scores: dict, data: TaggedData) -> str:
-    return " / ".join(f"{100 * scores[metric].mean:.1f}" for metric in metrics_of(data))
-
-
-def _short(found: Sequence[Found]) -> str:
-    rows = [
-        [f"{NAMES[one.row]}, {'heard 8 times' if one.pool == 'often' else 'heard once'}", *_three(one.result)]
-        for one in found
-        if one.task == "digits" and one.pool in ("rows", "often")
-    ]
-    return _table(["features, rows side by side", "ROC-AUC", "mAP", "accuracy", "layers"], rows)
-
-
-def _three(result: ProbeResult) -> list[str]:
-    return [f"{100 * result.scores[name].mean:.1f}" for name in LONG if name in result.scores] + [
-        " ".join(result.layers)
-    ]
-
-
-def _layers(found: dict, every: dict[str, TaggedData]) -> str:
+def _rows(board: Board, task: str, settings: ProtocolSettings) -> str:
     lines = []
+    metrics = list(board[settings.preset, task, "learned"].result.scores)
+    for row in ROWS:
+        result = board[settings.preset, task, row].result
+        apart = None if row == "learned" else _apart(board, task, row, settings)
+        cells = [NAMES[row], _chosen(result)]
+        for metric in metrics:
+            cells.append(_score(result.scores[metric]) + (f", {_signed(apart[metric])}" if apart else ""))
+        lines.append(cells)
+    return _table(["features", "layers", *(SCORES[metric] for metric in metrics)], lines)
+
+
+def _chosen(result: ProbeResult) -> str:
+    """Return the layers that were chosen, with their pool where there were two."""
+    if len(result.sweep) == len(result.layers):
+        return ""
+    if result.protocol["vectors"].get("pool") != "mean or rows":
+        return " ".join(result.layers)
+    n = len({one.layer for one in result.sweep}) // 2
+    return ", ".join(f"{'mean' if int(layer) < n else 'rows'} {int(layer) % n}" for layer in result.layers)
+
+
+def _score(score: Score) -> str:
+    interval = score.over_groups or score.over_clips
+    spread = "" if score.std is None else f" ± {100 * score.std:.1f}"
+    edges = "" if interval is None else f" [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    return f"{100 * score.mean:.1f}{spread}{edges}"
+
+
+def _short(board: Board) -> str:
+    lines = []
+    for how, times in (("once", "once"), ("often", f"{N_HEARINGS} times")):
+        for row in ENCODERS:
+            result = board[how, "digits", row].result
+            scores = [f"{100 * result.scores[name].mean:.1f}" for name in SCORES]
+            lines.append([f"{NAMES[row]}, heard {times}", *scores, " ".join(result.layers)])
+    for row in ("mel-stats", "mfcc"):
+        result = board["logistic", "digits", row].result
+        lines.append([NAMES[row], *(f"{100 * result.scores[name].mean:.1f}" for name in SCORES), ""])
+    return _table(["digits: features, rows side by side", *SCORES.values(), "layers"], lines)
+
+
+def _layers(board: Board, every: Mapping[str, TaggedData], preset: str) -> str:
+    """Return what chooses, layer by layer: the mean over rounds of the score of the validation clips."""
+    lines: list[list[str]] = []
     for task in every:
         for row in ENCODERS:
+            result = board[preset, task, row].result
             by_layer: dict[str, list[float]] = {}
-            for one in found[task, row].result.sweep:
+            for one in result.sweep:
                 by_layer.setdefault(one.layer, []).append(one.valid)
-            lines.append([f"{task}, {NAMES[row]}", *(f"{100 * sum(v) / len(v):.1f}" for v in by_layer.values())])
-    return _table(["task, features", *(str(layer) for layer in range(len(lines[0]) - 1))], lines)
+            means = [f"{100 * sum(found) / len(found):.1f}" for found in by_layer.values()]
+            pools = ("mean", "rows") if result.protocol["vectors"]["pool"] == "mean or rows" else ("mean",)
+            n = len(means) // len(pools)
+            numbers = [str(int(layer) % n) if len(pools) > 1 else layer for layer in list(by_layer)[:n]]
+            lines += [[task, NAMES[row], pool, *means[i * n : (i + 1) * n]] for i, pool in enumerate(pools)]
+    return _table(["task", "features", "pool", *(f"layer {number}" for number in numbers)], lines)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines))
 
 
-def _write(args: argparse.Namespace, text: str, found: Sequence[Found], settings: ProtocolSettings) -> None:
+def _write(args: argparse.Namespace, text: str, board: Board, every: Mapping[str, TaggedData]) -> None:
     if args.json:
-        args.json.write_text(
-            json.dumps([{"row": one.row, "pool": one.pool, **one.result.to_dict()} for one in found], indent=1) + "\n",
-            encoding="utf-8",
-        )
+        told = [{"row": one.row, "how": one.how, **one.result.to_dict()} for one in board.values()]
+        args.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     page = args.output.read_text(encoding="utf-8") if args.output.exists() else f"{BEGIN}{END}"
     before, rest = page.split(BEGIN)
     args.output.write_text(before + BEGIN + text + END + rest.split(END)[1], encoding="utf-8")
-    draw({(one.task, one.row): one for one in found if one.pool == "mean"}, args.tasks, args.picture)
+    draw(board, every, args.presets[0], args.picture)
 
 
-def draw(found: dict, tasks: Sequence[str], path: Path) -> None:
-    """Draw a bar for each row of each task, with its interval over groups."""
+def draw(board: Board, every: Mapping[str, TaggedData], preset: str, path: Path) -> None:
+    """Draw a bar for each row of each task, with its interval."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, every_axes = plt.subplots(2, 3, figsize=(13, 7.5), sharey=True, layout="constrained")
+    n_columns = min(3, len(every))
+    n_lines = -(-len(every) // n_columns)
+    figure, grid = plt.subplots(
+        n_lines, n_columns, figsize=(1.5 + 3.9 * n_columns, 0.6 + 3.2 * n_lines), sharey=True, squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
     rows = list(reversed(ROWS))
-    for axes, task in zip(every_axes.flat, tasks, strict=False):
-        scores = [found[task, row].result.scores["average_precision"] for row in rows]
+    for axes, (task, data) in zip(grid.flat, every.items(), strict=False):
+        scores = [board[preset, task, row].result.scores["average_precision"] for row in rows]
         means = [100 * score.mean for score in scores]
-        edges = [score.over_groups or score.over_clips for score in scores]
-        low = [mean - 100 * edge.low for mean, edge in zip(means, edges, strict=True)]
-        high = [100 * edge.high - mean for mean, edge in zip(means, edges, strict=True)]
-        colours = [COLOURS.get(row, "#bbbbbb") for row in rows]
-        axes.barh([NAMES[row] for row in rows], means, color=colours, height=0.75)
-        axes.errorbar(
-            means,
-            range(len(rows)),
-            xerr=[[max(0, v) for v in low], [max(0, v) for v in high]],
-            fmt="none",
-            ecolor="#222222",
-            elinewidth=1,
-            capsize=2,
-        )
-        axes.axvline(means[-1], color=COLOURS["learned"], linewidth=0.8, linestyle=":")
-        n_tested = found[task, "learned"].result.n_test
-        axes.set_title(f"{task}: {n_tested} clips tested", fontsize=10)
+        edges = [score.over_groups or score.over_clips or (score.mean, score.mean) for score in scores]
+        errors = [
+            [max(0.0, mean - 100 * edge[0]) for mean, edge in zip(means, edges, strict=True)],
+            [max(0.0, 100 * edge[1] - mean) for mean, edge in zip(means, edges, strict=True)],
+        ]
+        axes.barh(range(len(rows)), means, color=[COLOURS.get(row, "#bdbdbd") for row in rows], height=0.72)
+        axes.errorbar(means, range(len(rows)), xerr=errors, fmt="none", ecolor="#333333", elinewidth=0.9, capsize=2)
+        axes.axvline(means[-1], color=COLOURS["learned"], linewidth=0.9, linestyle=(0, (4, 3)))
+        axes.set_yticks(range(len(rows)), [NAMES[row] for row in rows], fontsize=9)
+        n_tested = sum(len(one.test) for one in data.rounds())
+        axes.set_title(f"{task}: {len(data.labels)} labels, {n_tested} clips tested", fontsize=10)
         axes.set_xlim(0, 100)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-    figure.supxlabel("mean average precision, %, with 95 % intervals over groups of tested clips", fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in list(grid.flat)[len(every) :]:
+        axes.set_visible(False)
+    figure.supxlabel("mean average precision in %, with the 95 % interval over the tested recordings", fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)

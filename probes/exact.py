@@ -7,6 +7,7 @@ from scipy.special import expit, log_softmax
 __all__ = ["solve"]
 
 _MAX_STEPS = 500
+_RANK = 1e-10  # of the largest square; what is below is rounding
 
 
 def solve(vectors: np.ndarray, targets: np.ndarray, decay: float) -> tuple[np.ndarray, np.ndarray, int]:
@@ -27,8 +28,11 @@ def solve(vectors: np.ndarray, targets: np.ndarray, decay: float) -> tuple[np.nd
     rows = np.asarray(vectors, np.float64)
     basis = None
     if rows.shape[1] > len(rows):
-        left, strengths, basis = np.linalg.svd(rows, full_matrices=False)
-        rows = left * strengths
+        squares, axes = np.linalg.eigh(rows @ rows.T)
+        kept = squares > _RANK * squares[-1]
+        strengths = np.sqrt(squares[kept])
+        basis = (axes[:, kept] / strengths).T @ rows
+        rows = axes[:, kept] * strengths
     wanted = targets.astype(np.float64) if targets.ndim == 2 else np.eye(int(targets.max()) + 1)[targets]
     n_labels, width = wanted.shape[1], rows.shape[1]
     learned = np.ones(n_labels, bool)
