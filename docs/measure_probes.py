@@ -6,8 +6,9 @@ Usage: python docs/measure_probes.py MANIFEST [--model mini] [--tasks A,B] [--pr
 MANIFEST is that of the recordings the model was trained on, whose splits valid and test it has not heard. Vectors of
 all recordings are computed once and kept in the cache; then each row is probed on each task, by the protocol of
 `python -m probes.run`, and compared with the pretrained row clip by clip. Prints what it writes between the marks of
-the page. With the probe `logistic`, layer and pool are chosen on the validation clips, for the pretrained model and
-for those of random weights alike; with `paper`, the pool is the mean.
+the page. The pretrained model and those of random weights hear a recording four times, and have the mean and the
+standard deviation of each row of tokens over time, as the statistics of mel bands and of MFCCs are both; their layer is
+chosen on the validation clips.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from masktools.extraction import Worker
 from probes.baselines import TITLES
 from probes.data import TaggedData
 from probes.datasets.labels import TASKS, read_labels
-from probes.features import EncoderExtractor, Extractor, FunctionExtractor, vectors_of
+from probes.features import vectors_of
 from probes.intervals import HeldOut
 from probes.paired import Difference, differences
 from probes.protocol import ProtocolSettings, probe_and_test
@@ -33,11 +34,12 @@ BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 FREE = ("mel", "mel-stats", "mfcc", "codes", "codes-rows", "random", "untrained")  # of labels
 LABELLED = ("conditioner", "condition")  # made by, or with, what was trained on captions made from these labels
 ROWS = ("learned", *FREE, *LABELLED)
-ENCODERS = ("learned", "random", "untrained")
+ENCODERS = ("learned", "random", "untrained", "condition")
 NAMES = {"learned": "pretrained", "condition": "pretrained, conditioner as prefix", **TITLES}
 SCORES = {"roc_auc": "ROC-AUC", "average_precision": "mAP", "accuracy": "accuracy"}
 COLOURS = {"learned": "#0072b2", "condition": "#8cc5e8", "conditioner": "#e3b5cf"}
-N_HEARINGS = 8  # of the rows that hear short recordings several times
+POOL, HOP_S = "rows_std", 0.05  # of the encoders: a quarter of a column
+PLAINER = {"mean": ("mean", None), "rows and deviations": (POOL, None), "mean, four times": ("mean", HOP_S)}
 Watch = Callable[[int, int], None]
 
 
@@ -47,7 +49,7 @@ class Found:
 
     task: str
     row: str
-    how: str  # the preset, or "once" and "often": heard so
+    how: str  # the preset, or one of ``PLAINER``
     result: ProbeResult
     tests: list[HeldOut]
 
@@ -66,18 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     drawn = ProtocolSettings("paper", args.seeds, layers=args.layers, n_resamples=args.resamples)
     found: list[Found] = []
     for row in ROWS:
-        (extractor,) = extractors([row], worker, "rows" if row in ENCODERS else "mean")
-        vectors = _vectors(union, extractor, args)
-        mean = _row_mean(vectors, worker.encoder.width) if row in ENCODERS else vectors
+        vectors = _vectors(union, worker, row, args, *((POOL, HOP_S) if row in ENCODERS else ()))
         if "logistic" in args.presets:
-            either = _either(mean, vectors) if row in ENCODERS else vectors
-            found += _probed(every, row, "logistic", either, exact)
+            found += _probed(every, row, "logistic", vectors, exact)
         if "paper" in args.presets:
-            found += _probed(every, row, "paper", mean, drawn)
-        if row in ENCODERS and "digits" in every:
-            digits = {"digits": every["digits"]}
-            often = _vectors(every["digits"], _heard_often(extractor, row), args)
-            found += _probed(digits, row, "once", vectors, exact) + _probed(digits, row, "often", often, exact)
+            found += _probed(every, row, "paper", vectors, drawn)
+    for how, (pool, hop_s) in PLAINER.items() if "logistic" in args.presets else ():
+        found += _probed(every, "learned", how, _vectors(union, worker, "learned", args, pool, hop_s), exact)
     board = {(one.how, one.task, one.row): one for one in found}
     text = report(board, every, {"logistic": exact, "paper": drawn})
     print(text)
@@ -112,42 +109,11 @@ def _union(every: Sequence[TaggedData]) -> TaggedData:
     return TaggedData("recordings", tuple(clips.values()), ("any",), True)
 
 
-def _vectors(data: TaggedData, extractor: Extractor, args: argparse.Namespace) -> Vectors:
+def _vectors(
+    data: TaggedData, worker: Worker, row: str, args: argparse.Namespace, pool: str = "mean", hop_s: float | None = None
+) -> Vectors:
+    (extractor,) = extractors([row], worker, pool, hop_s=hop_s)
     return vectors_of(data, extractor, args.cache, said(f"{extractor.name}: recordings"))
-
-
-def _row_mean(by_row: Vectors, width: int) -> Vectors:
-    """Return the vectors of the pool mean, made from those of the pool rows: the average of the rows."""
-
-    def read(layer: int):
-        rows = by_row.read(layer)
-        return rows.reshape(len(rows), -1, width).mean(axis=1)
-
-    return replace(by_row, read=read, about=by_row.about | {"pool": "mean"})
-
-
-def _either(mean: Vectors, rows: Vectors) -> Vectors:
-    """Return both pools as layers of one, those of the mean first, so that the validation clips choose between them."""
-    n = mean.n_layers
-    return replace(
-        mean,
-        n_layers=2 * n,
-        read=lambda layer: mean.read(layer) if layer < n else rows.read(layer - n),
-        about=mean.about | {"pool": "mean or rows"},
-    )
-
-
-def _heard_often(extractor: Extractor, row: str) -> FunctionExtractor:
-    """Return the extractor of an encoder that hears a recording 8 times, each time an eighth of a column later."""
-    if not isinstance(extractor, EncoderExtractor):
-        raise TypeError(f"{extractor.name} is no encoder")
-    encoder = extractor.worker.encoder
-
-    def describe(wave, sample_rate):
-        heard = encoder.encode(wave, sample_rate, layer="all", pool="rows", hop_s=encoder.hop_s / N_HEARINGS)
-        return heard.frames.mean(axis=1)
-
-    return FunctionExtractor(f"{NAMES[row]}, heard often", describe, f"{N_HEARINGS} times; {encoder.identity}")
 
 
 def _probed(
@@ -182,8 +148,8 @@ def report(board: Board, every: Mapping[str, TaggedData], settings: Mapping[str,
         parts += [f"## All rows, by the probe `{preset}`", _how_to_read(settings[preset])]
         for task, data in every.items():
             parts += [f"### {task}", f"{data.notes.split(';')[0].capitalize()}.", _rows(board, task, settings[preset])]
-    if ("often", "digits", "learned") in board:
-        parts += ["## Short recordings", _short(board)]
+    if "logistic" in presets:
+        parts += ["## How recordings are heard: the pretrained model, by the probe `logistic`", _plainer(board, every)]
     for preset in presets:
         parts += [f"## Layers, by the probe `{preset}`", _layers(board, every, preset)]
     return "\n\n".join(parts) + "\n"
@@ -256,13 +222,8 @@ def _rows(board: Board, task: str, settings: ProtocolSettings) -> str:
 
 
 def _chosen(result: ProbeResult) -> str:
-    """Return the layers that were chosen, with their pool where there were two."""
-    if len(result.sweep) == len(result.layers):
-        return ""
-    if result.protocol["vectors"].get("pool") != "mean or rows":
-        return " ".join(result.layers)
-    n = len({one.layer for one in result.sweep}) // 2
-    return ", ".join(f"{'mean' if int(layer) < n else 'rows'} {int(layer) % n}" for layer in result.layers)
+    """Return the layers that were chosen, one for each round, where there was a choice."""
+    return "" if len(result.sweep) == len(result.layers) else " ".join(result.layers)
 
 
 def _score(score: Score) -> str:
@@ -272,34 +233,30 @@ def _score(score: Score) -> str:
     return f"{100 * score.mean:.1f}{spread}{edges}"
 
 
-def _short(board: Board) -> str:
+def _plainer(board: Board, every: Mapping[str, TaggedData]) -> str:
+    """Return what each way to hear a recording and to pool its vectors gives."""
+    ways = (*PLAINER, "logistic")
     lines = []
-    for how, times in (("once", "once"), ("often", f"{N_HEARINGS} times")):
-        for row in ENCODERS:
-            result = board[how, "digits", row].result
-            scores = [f"{100 * result.scores[name].mean:.1f}" for name in SCORES]
-            lines.append([f"{NAMES[row]}, heard {times}", *scores, " ".join(result.layers)])
-    for row in ("mel-stats", "mfcc"):
-        result = board["logistic", "digits", row].result
-        lines.append([NAMES[row], *(f"{100 * result.scores[name].mean:.1f}" for name in SCORES), ""])
-    return _table(["digits: features, rows side by side", *SCORES.values(), "layers"], lines)
+    for task, data in every.items():
+        for metric in metrics_of(data):
+            scores = [board[way, task, "learned"].result.scores[metric].mean for way in ways]
+            lines.append([task, SCORES[metric], *(f"{100 * score:.1f}" for score in scores)])
+    return _table(["task", "score", *PLAINER, "rows and deviations, four times"], lines)
 
 
 def _layers(board: Board, every: Mapping[str, TaggedData], preset: str) -> str:
     """Return what chooses, layer by layer: the mean over rounds of the score of the validation clips."""
     lines: list[list[str]] = []
+    numbers: list[str] = []
     for task in every:
-        for row in ENCODERS:
-            result = board[preset, task, row].result
+        for row in ENCODERS[:-1]:
             by_layer: dict[str, list[float]] = {}
-            for one in result.sweep:
+            for one in board[preset, task, row].result.sweep:
                 by_layer.setdefault(one.layer, []).append(one.valid)
-            means = [f"{100 * sum(found) / len(found):.1f}" for found in by_layer.values()]
-            pools = ("mean", "rows") if result.protocol["vectors"]["pool"] == "mean or rows" else ("mean",)
-            n = len(means) // len(pools)
-            numbers = [str(int(layer) % n) if len(pools) > 1 else layer for layer in list(by_layer)[:n]]
-            lines += [[task, NAMES[row], pool, *means[i * n : (i + 1) * n]] for i, pool in enumerate(pools)]
-    return _table(["task", "features", "pool", *(f"layer {number}" for number in numbers)], lines)
+            numbers = list(by_layer)
+            means = (f"{100 * sum(found) / len(found):.1f}" for found in by_layer.values())
+            lines.append([task, NAMES[row], *means])
+    return _table(["task", "features", *(f"layer {number}" for number in numbers)], lines)
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

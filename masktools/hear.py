@@ -51,7 +51,7 @@ def load_model(
         model_file_path: the name of a model at hand, the folder of a bundle, or ``owner/name`` on the Hugging Face hub;
             the bundled model if it is empty.
         layer: as ``Encoder.encode`` has it; layers side by side follow each other in one vector.
-        pool: mean, rows, max or mean_std.
+        pool: mean, rows, max, mean_std or rows_std.
         hop_ms: from one timestamp to the next; a column of tokens, 185.76 ms, if None. 50 gives 46.44 ms at four
             times the cost.
         prefix: learned or condition.

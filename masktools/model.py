@@ -317,7 +317,7 @@ class Model:
             sample_rate: in Hz.
             layer: 0 is what enters the first block, 1 what leaves it; negative numbers count from the last one;
                 ``last``, ``mean`` or ``all``.
-            pool: mean, rows, max, mean_std or none.
+            pool: mean, rows, max, mean_std, rows_std or none.
             frames: whether the sequence over time is wanted.
             progress: called with (windows done, windows in all).
 

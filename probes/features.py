@@ -26,7 +26,7 @@ from probes.vectors import Vectors
 
 __all__ = ["POOLS", "WINDOWS", "EncoderExtractor", "Extractor", "FunctionExtractor", "vectors_of"]
 
-POOLS = ("mean", "rows", "max", "mean_std")
+POOLS = ("mean", "rows", "max", "mean_std", "rows_std")
 WINDOWS = ("vector", "prediction")
 """What is averaged over a recording longer than the model's window: the vectors, or the predictions from them."""
 
@@ -71,6 +71,7 @@ class EncoderExtractor:
         pool: one of ``POOLS``.
         windows: one of ``WINDOWS``. With ``prediction`` there is a vector for each window of the model's length.
         dtype: of the vectors on the disk: float32, or float16 for half the room.
+        hop_s: shorter than a column, it says how often a recording is heard, each time a little later.
         label: what tables call it; the model's name and the prefix if empty.
     """
 
@@ -79,14 +80,16 @@ class EncoderExtractor:
     pool: str = "mean"
     windows: str = "vector"
     dtype: str = "float32"
+    hop_s: float | None = None
     label: str = ""
 
     def __post_init__(self) -> None:
         for kind, got, known in (("pool", self.pool, POOLS), ("windows", self.windows, WINDOWS)):
             if got not in known:
                 raise unknown_name(kind, got, known)
-        if self.pool == "mean_std" and self.windows == "prediction":
-            raise ParameterError("the pool mean_std has no vectors of windows: choose windows vector, or another pool")
+        if self.windows == "prediction" and (self.pool.endswith("_std") or self.hop_s is not None):
+            what = f"the pool {self.pool}" if self.hop_s is None else f"a hop of {self.hop_s:g} s"
+            raise ParameterError(f"{what} has no vectors of windows: choose windows vector, or leave it out")
 
     @classmethod
     def of(cls, encoder: Encoder, **settings: Any) -> "EncoderExtractor":
@@ -105,7 +108,7 @@ class EncoderExtractor:
         by_window = self.windows == "prediction"
         window_s = encoder.pipeline.window_cols * encoder.hop_s
         return ExtractionSettings(
-            "all", self.pool, window_s if by_window else None, by_window, False, self.prefix, self.dtype
+            "all", self.pool, window_s if by_window else self.hop_s, by_window, False, self.prefix, self.dtype
         )
 
     @property

@@ -24,7 +24,12 @@ def row_names() -> tuple[str, ...]:
 
 
 def extractors(
-    names: Sequence[str], worker: Worker, pool: str = "mean", windows: str = "vector", dtype: str = "float32"
+    names: Sequence[str],
+    worker: Worker,
+    pool: str = "mean",
+    windows: str = "vector",
+    dtype: str = "float32",
+    hop_s: float | None = None,
 ) -> list[Extractor]:
     """Return what makes the vectors of each row.
 
@@ -34,6 +39,7 @@ def extractors(
         pool: one of ``features.POOLS``, for the encoder.
         windows: one of ``features.WINDOWS``, for the encoder.
         dtype: of the encoder's vectors on the disk.
+        hop_s: for the encoder: shorter than a column, recordings are heard several times.
 
     Raises:
         ParameterError: an unknown name, or a row that needs a conditioner where the model has none.
@@ -52,7 +58,7 @@ def extractors(
             wanted.append(name)
     if not wanted:
         raise ParameterError(f"at least one row must be named: choose from {', '.join(known)}")
-    ours = {prefix: EncoderExtractor(worker, prefix, pool, windows, dtype) for prefix in PREFIXES}
+    ours = {prefix: EncoderExtractor(worker, prefix, pool, windows, dtype, hop_s) for prefix in PREFIXES}
     baselines = _baselines()
     return [ours[name] if name in ours else baselines[name](ours["learned"]) for name in dict.fromkeys(wanted)]
 

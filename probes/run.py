@@ -81,7 +81,13 @@ def _add_arguments(parser: argparse.ArgumentParser, can_verify: bool) -> None:
     how.add_argument(
         "--layers", type=_layers, metavar="N,N", help="that are tried, negative ones from the end; all if left out"
     )
-    how.add_argument("--pool", default="mean", metavar="HOW", help="mean, rows, max or mean_std")
+    how.add_argument("--pool", default="mean", metavar="HOW", help="mean, rows, max, mean_std or rows_std")
+    how.add_argument(
+        "--hop-s",
+        type=options.number(0.0, "s", above=True),
+        metavar="S",
+        help="shorter than 0.186, clips are heard several times, each time a little later",
+    )
     how.add_argument(
         "--windows",
         default="vector",
@@ -160,7 +166,7 @@ def _run(args: argparse.Namespace, argv: list[str]) -> int:
         args.model, device=args.device, precision=args.precision, threads=args.threads, batch_size=args.batch_size
     )
     results: list[ProbeResult] = []
-    for extractor in extractors(args.rows, worker, args.pool, args.windows, args.dtype):
+    for extractor in extractors(args.rows, worker, args.pool, args.windows, args.dtype, args.hop_s):
         vectors = vectors_of(data, extractor, _cache(args.cache), _watch(f"{extractor.name}: clips"))
         for one in settings:
             # A baseline of one layer has none to choose from.

@@ -26,7 +26,7 @@ class MaebEncoder:
         revision: of a model on the hub.
         device: auto, cpu, cuda, cuda:N or mps; auto if None.
         layer: as ``Encoder.encode`` has it; layers side by side follow each other in one vector.
-        pool: mean, rows, max or mean_std.
+        pool: mean, rows, max, mean_std or rows_std.
         meta: what mteb knows about the model.
 
     Raises:
@@ -132,7 +132,7 @@ def model_meta(
         name: ``owner/name``, as it stands in tables; masktools/ and the model's own name if None.
         revision: of a model on the hub.
         layer: as ``Encoder.encode`` has it.
-        pool: mean, rows, max or mean_std.
+        pool: mean, rows, max, mean_std or rows_std.
 
     Raises:
         BundleError: no such model.

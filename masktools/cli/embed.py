@@ -52,13 +52,13 @@ def _add_vectors(parser: argparse.ArgumentParser) -> None:
         "by side; or as many weights as there are layers: 0.5,0.25,...",
     )
     group.add_argument(
-        "--pool", default="mean", metavar="HOW", help="how vectors become one: mean, rows, max, mean_std or none"
+        "--pool", default="mean", metavar="HOW", help="how vectors become one: mean, rows, max, mean_std, rows_std or none"
     )
     group.add_argument(
         "--hop-s",
         type=options.number(0.0, "s", above=True),
         metavar="S",
-        help="seconds between moments; 0.186 if left out",
+        help="seconds between moments; 0.186 if left out; shorter hears a recording several times",
     )
     group.add_argument("--frames", action="store_true", help="store the vector of each moment too")
     group.add_argument("--tokens", action="store_true", help="store the tokens too")

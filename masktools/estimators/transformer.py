@@ -31,7 +31,7 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     Args:
         model: the name of a model at hand, the folder of a bundle, or ``owner/name`` on the Hugging Face hub.
         layer: as ``Encoder.encode`` has it; layers side by side follow each other in one row.
-        pool: mean, rows, max or mean_std.
+        pool: mean, rows, max, mean_std or rows_std.
         prefix: learned, condition or a vector.
         window: how much is heard at once: ``model``, or seconds.
         sample_rate: of waves that come without their rate, in Hz; the model's own if None.

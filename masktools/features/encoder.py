@@ -244,13 +244,14 @@ class Encoder:
             layer: 0 is what enters the first block, 1 what leaves it; negative numbers count from the last one;
                 ``last``; ``mean``, the average of all; ``all``, or a list of numbers: side by side; or an array of
                 floats, the weight of each layer in a sum.
-            pool: mean, rows, max, mean_std or none: how the vectors of tokens become one (``features.POOLS``).
+            pool: mean, rows, max, mean_std, rows_std or none: how the vectors of tokens become one (``features.POOLS``).
             prefix: ``learned``; ``condition``, what the model's conditioner hears in each window (``clap`` is another
                 name for it): a probe then measures the conditioner too; or vectors (d,) or (b, d).
             hop_s: time from one frame to the next; a column of tokens, 0.186 s, if None. Longer: the average (with
                 ``max`` the largest) of the columns whose middles lie in each such stretch. Shorter: the recording is
                 heard 2, 4, 8 or 16 times, each time a part of a column later, so that frames have their middles at 0,
-                hop, 2 hop, ...; ``frame_hop_s`` tells the true hop. The vector of the clip does not depend on it.
+                hop, 2 hop, ...; ``frame_hop_s`` tells the true hop. The vector of the clip is then that of all
+                hearings, which tells more, above all of short recordings.
             window: how much is heard at once: ``model`` is all that it reads, 9.85 s, or fewer seconds.
             frames: whether the vectors of moments are wanted.
             tokens: whether the tokens are wanted.
@@ -269,7 +270,7 @@ class Encoder:
         if check_pool(pool) == "none" and not frames:
             raise ParameterError("with the pool none there are frames only, but frames is False: choose another pool")
         every_times = [Times(grid, hop, source.n_samples, source.sample_rate) for source in sources]
-        shifts = range(hop.n_shifts) if frames else [hop.home]
+        shifts = range(hop.n_shifts)
         widths = [times.n_columns(shift) for times in every_times for shift in shifts]
         n_windows = sum(len(cover(n_cols, window_cols, window_cols)) for n_cols in widths if n_cols)
         every_gathered = [

@@ -48,22 +48,22 @@ class Gathered:
         start, stop = self._position[shift], window.stop
         self._position[shift] = stop
         columns = columns[:, start - window.start :]
-        if shift == self.times.hop.home:
-            self._clip.add(columns)
-            if self._tokens is not None:
-                self._tokens[:, start:stop] = tokens[:, start - window.start :].numpy()
-        if self._frames is not None:
-            self._lay(columns, self.times.frame_of(range(start, stop), shift))
+        if shift == self.times.hop.home and self._tokens is not None:
+            self._tokens[:, start:stop] = tokens[:, start - window.start :].numpy()
+        numbers = self.times.frame_of(range(start, stop), shift)
+        inside = numbers < len(self._counts)  # some shifts begin or end outside the recording
+        if inside.any():
+            self._clip.add(columns[:, inside])
+            self._lay(columns[:, inside], numbers[inside])
 
     def _lay(self, columns: np.ndarray, numbers: np.ndarray) -> None:
         """Put the vectors of columns where their frames are."""
         if self._frames is None:
             return
         if self.times.hop.stretch_s is None:
-            inside = numbers < len(self._counts)
-            self._frames[:, numbers[inside]] = columns[:, inside]
+            self._frames[:, numbers] = columns
             return
-        for number in range(numbers[0], min(numbers[-1] + 1, len(self._counts))):
+        for number in range(numbers[0], numbers[-1] + 1):
             of_frame = columns[:, numbers == number]
             if self.pool == "max":
                 self._frames[:, number] = np.maximum(self._frames[:, number], of_frame.max(axis=1))

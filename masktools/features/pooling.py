@@ -7,13 +7,15 @@ from masktools.errors import unknown_name
 
 __all__ = ["POOLS", "ClipPool", "check_pool", "clip_factor", "frame_factor", "pool_rows"]
 
-POOLS = ("mean", "rows", "max", "mean_std", "none")
+POOLS = ("mean", "rows", "max", "mean_std", "rows_std", "none")
 """How the vectors of tokens become one.
 
 ``mean`` averages over rows and time. ``rows`` keeps the rows apart, one after the other, lowest first, and averages
 over time. ``max`` is the largest over rows and time. ``mean_std`` is the mean and the standard deviation over time of
-the average over rows. ``none`` keeps every token's own vector: there are frames (m, rows, d) and no vector of the clip.
+the average over rows, ``rows_std`` those of each row. ``none`` keeps every token's own vector: there are frames (m, rows, d) and no vector of the clip.
 """
+
+_BY_ROW, _WITH_STD = ("rows", "rows_std"), ("mean_std", "rows_std")
 
 
 def check_pool(pool: str) -> str:
@@ -29,19 +31,19 @@ def check_pool(pool: str) -> str:
 
 def frame_factor(pool: str, n_rows: int) -> int:
     """Return how many times the model's width the vector of a moment is long (of a token, with ``none``)."""
-    return n_rows if pool == "rows" else 1
+    return n_rows if pool in _BY_ROW else 1
 
 
 def clip_factor(pool: str, n_rows: int) -> int:
     """Return how many times the model's width the vector of a clip is long (0 with ``none``)."""
-    return {"rows": n_rows, "mean_std": 2, "none": 0}.get(pool, 1)
+    return {"mean_std": 2, "rows_std": 2 * n_rows, "none": 0}.get(pool, frame_factor(pool, n_rows))
 
 
 def pool_rows(states: Tensor, pool: str) -> Tensor:
     """Return the states (..., r, d) of columns as one vector for each, (..., d or r * d); with ``none`` as they are."""
     if pool == "none":
         return states
-    if pool == "rows":
+    if pool in _BY_ROW:
         return states.flatten(-2)
     return states.amax(dim=-2) if pool == "max" else states.mean(dim=-2)
 
@@ -64,7 +66,7 @@ class ClipPool:
             return
         total = columns.sum(axis=1, dtype=np.float64)
         self._sum = total if self._sum is None else self._sum + total
-        if self.pool == "mean_std":
+        if self.pool in _WITH_STD:
             squares = np.square(columns, dtype=np.float64).sum(axis=1)
             self._squares = squares if self._squares is None else self._squares + squares
 

@@ -55,7 +55,8 @@ def _from_codes(like: EncoderExtractor) -> Extractor:
 
 def _untrained(like: EncoderExtractor, name: str, from_codes: bool) -> Extractor:
     encoder = untrained(like.worker.encoder, from_codes=from_codes)
-    return EncoderExtractor.of(encoder, pool=like.pool, windows=like.windows, dtype=like.dtype, label=TITLES[name])
+    settings = {"pool": like.pool, "windows": like.windows, "dtype": like.dtype, "hop_s": like.hop_s}
+    return EncoderExtractor.of(encoder, **settings, label=TITLES[name])
 
 
 def _conditioner(like: EncoderExtractor) -> Extractor:

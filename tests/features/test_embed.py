@@ -104,7 +104,10 @@ def test_progress_counts_windows():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"pool": "mein"}, "unknown pool 'mein': choose from mean, rows, max, mean_std, none .did you mean 'mean'"),
+        (
+            {"pool": "mein"},
+            "unknown pool 'mein': choose from mean, rows, max, mean_std, rows_std, none .did you mean 'mean'",
+        ),
         ({"layer": "first"}, "unknown layer 'first': choose from last, mean, all"),
         ({"layer": 3}, r"layer must lie in \[-3, 2\], got 3: this model has 2 blocks"),
         ({"layer": -4}, r"layer must lie in \[-3, 2\], got -4"),

@@ -201,7 +201,7 @@ def test_a_finer_hop_hears_the_recording_again_a_little_later(hop_s, parts):
     assert 5 - true_hop_s < found.times_s[-1] <= 5
     plain = ENCODER.encode(wave, SAMPLE_RATE, tokens=True)
     np.testing.assert_allclose(found.frames[parts // 2 :: parts], plain.frames, atol=1e-5)
-    np.testing.assert_allclose(found.clip, plain.clip, atol=1e-5)
+    np.testing.assert_allclose(found.clip, found.frames.mean(axis=0), atol=1e-5)
     np.testing.assert_array_equal(found.tokens, plain.tokens)
 
 
@@ -223,10 +223,18 @@ def test_no_frame_lies_behind_the_end(n_samples, hop_s):
     assert np.isfinite(found.frames).all()
 
 
-def test_the_clip_of_a_fine_hop_alone_costs_nothing_more():
-    seen = []
-    ENCODER.encode(noise(2)[0], SAMPLE_RATE, hop_s=0.05, frames=False, progress=lambda *step: seen.append(step))
-    assert seen == [(1, 1)]
+def test_the_vector_of_a_clip_is_the_same_with_and_without_those_of_its_moments():
+    wave = noise(2)[0]
+    both, alone = (ENCODER.encode(wave, SAMPLE_RATE, hop_s=0.05, frames=frames) for frames in (True, False))
+    np.testing.assert_array_equal(both.clip, alone.clip)
+
+
+def test_rows_have_their_own_mean_and_deviation_over_time():
+    wave = noise(3)[0]
+    rows = ENCODER.encode(wave, SAMPLE_RATE, pool="rows", hop_s=0.1).frames
+    found = ENCODER.encode(wave, SAMPLE_RATE, pool="rows_std", hop_s=0.1)
+    np.testing.assert_array_equal(found.frames, rows)
+    np.testing.assert_allclose(found.clip, np.concatenate([rows.mean(axis=0), rows.std(axis=0)]), atol=1e-5)
 
 
 def test_pooling_nothing_keeps_every_token():
@@ -325,7 +333,7 @@ def test_what_is_no_recording_is_refused(waves, rate, error, message):
         ({"layer": [0.5, 0.5]}, "weights of layers must be 3, one for each from 0 on, got 2"),
         ({"layer": [0.0, 0.0, 0.0]}, "must be finite and not all zero"),
         ({"layer": "lost"}, "unknown layer 'lost': choose from last, mean, all, .*did you mean 'last'"),
-        ({"pool": "median"}, "unknown pool 'median': choose from mean, rows, max, mean_std, none"),
+        ({"pool": "median"}, "unknown pool 'median': choose from mean, rows, max, mean_std, rows_std, none"),
         ({"pool": "none", "frames": False}, "with the pool none there are frames only"),
         (
             {"prefix": "clip"},
