@@ -13,7 +13,6 @@ import os
 import secrets
 import shutil
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,9 +26,9 @@ from masktools.configs import from_dict, to_dict
 from masktools.downloads import fetch, is_hub_name
 from masktools.errors import BundleError, ParameterError, unknown_name
 from masktools.mel import MelConfig
-from masktools.packing import StoredWeights, fill_rest, laid_out
+from masktools.packing import StoredWeights, fill_rest, give_back, has_lost_weights, keep_stored, laid_out
 from masktools.pipeline import Pipeline, check_mel_settings
-from masktools.runtime import PRECISIONS, fitting_batch_size, resolve_device, resolve_precision
+from masktools.runtime import fitting_batch_size, resolve_device, resolve_precision
 from masktools.solver import SolverConfig
 from masktools.tokenizer import TOKENIZERS
 from masktools.transformer import MaskedTransformer, TransformerConfig
@@ -99,12 +98,13 @@ def save_bundle(pipeline: Pipeline, folder: str | os.PathLike[str], card: str, n
         raise ParameterError(f"the folder to hold the bundle must exist, got {target.parent}")
     if not card.strip():
         raise ParameterError("a bundle needs a model card: say what the model was trained on and what it is for")
-    if pipeline.folder is None and pipeline.transformer.packed and pipeline.precision != torch.float32:
-        raise ParameterError(
-            f"a bundle must be saved with the weights that were trained, those of this model are rounded to "
-            f"{_name_of(pipeline.precision)}: save it before it is packed"
-        )
     parts = {part: getattr(pipeline, part) for part in KINDS if getattr(pipeline, part) is not None}
+    for part, module in parts.items():
+        if isinstance(module, nn.Module) and has_lost_weights(module):
+            raise ParameterError(
+                f"a bundle must be saved with the weights that were trained, those of this {part} are rounded: save "
+                "the model before it is packed"
+            )
     mel = to_dict(pipeline.mel)
     entries = {part: {**_describe(part, module), "mel": mel} for part, module in parts.items()}
     if "conditioner" in entries:
@@ -126,10 +126,6 @@ def save_bundle(pipeline: Pipeline, folder: str | os.PathLike[str], card: str, n
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
-
-
-def _name_of(precision: torch.dtype) -> str:
-    return next((name for name, dtype in PRECISIONS.items() if dtype == precision), str(precision))
 
 
 def _describe(part: str, module: Any) -> dict[str, Any]:
@@ -322,10 +318,7 @@ def _load_part(
     with laid_out():
         layout: nn.Module = _checked(folder, part, lambda: build_part(part, entry["kind"], entry["config"], mel))
     weights = _fitting_weights(folder, part, layout)
-    try:
-        return make_part(part, entry["kind"], entry["config"], mel, weights, precision, device)
-    except (SafetensorError, OSError) as error:
-        raise BundleError(f"{folder}: {part}.safetensors is not readable ({error}): {_ALTERED}") from error
+    return make_part(part, entry["kind"], entry["config"], mel, weights, precision, device)
 
 
 def make_part(
@@ -366,16 +359,11 @@ def make_part(
         cast(Any, module).pack(precision, own, device)
     elif own is not None:
         fill_rest(module, own, device)
-    if isinstance(weights, StoredWeights) and precision not in (None, torch.float32):
-        module.register_state_dict_post_hook(partial(_put_stored, weights))
-    return module.to(device)
-
-
-def _put_stored(weights: StoredWeights, module: nn.Module, state: dict[str, Tensor], prefix: str, _: Any) -> None:
-    """Put the weights as they are stored into a part's state, whatever they were rounded to for computing."""
-    for name in weights:
-        value = weights[name]
-        state[prefix + name] = value.float() if value.is_floating_point() else value
+    if isinstance(weights, StoredWeights):
+        keep_stored(module, weights)
+    module.to(device)
+    give_back()
+    return module
 
 
 def _fitting_weights(folder: Path, part: str, layout: nn.Module) -> StoredWeights:

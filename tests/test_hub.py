@@ -331,13 +331,6 @@ def test_a_loaded_model_computes_as_the_saved_one_but_for_rounding(original, pre
     assert not theirs[~mask].any()
 
 
-def test_weights_that_were_rounded_and_are_stored_nowhere_are_not_saved(tmp_path):
-    pipeline = tiny_pipeline(precision=torch.bfloat16)
-    pipeline.pack()
-    with pytest.raises(ParameterError, match="those of this model are rounded to bf16: save it before it is packed"):
-        hub.save_bundle(pipeline, tmp_path / "rounded", CARD)
-
-
 def test_int8_is_not_compiled(original):
     with pytest.raises(ParameterError, match="either in int8 or compiled"):
         hub.load_bundle(original, device="cpu", precision="int8", compile=True)

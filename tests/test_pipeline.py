@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from masktools.errors import BundleError, DeviceError, MasktoolsError, MelMismatchError, ParameterError
 from masktools.mel import MelFrontEnd
-from masktools.packing import can_compute_int8
 from masktools.pipeline import Pipeline, check_mel_settings, keep_known, share_of
 from masktools.solver import SolverConfig
 from masktools.transformer import MaskedTransformer, TransformerConfig
@@ -238,7 +237,7 @@ def crowded(monkeypatch):
 
         return call
 
-    monkeypatch.setattr(pipeline, "_logits", at_most_two(pipeline._logits))
+    monkeypatch.setattr(pipeline.transformer, "logits", at_most_two(pipeline.transformer.logits))
     for name in ("encode", "decode"):
         monkeypatch.setattr(pipeline.tokenizer, name, at_most_two(getattr(pipeline.tokenizer, name)))
     return pipeline
@@ -262,53 +261,6 @@ def test_who_asks_is_told_of_every_decoding():
     tokens = torch.zeros(1, 5, 16, dtype=torch.int64)
     result = pipeline.fill(tokens, torch.ones_like(tokens, dtype=torch.bool), [0], FEW)
     assert seen == [result]
-
-
-PACKED = [
-    "float32",
-    "bfloat16",
-    pytest.param("int8", marks=pytest.mark.skipif(not can_compute_int8(), reason="no int8")),
-]
-
-
-@pytest.mark.parametrize("precision", PACKED)
-def test_a_packed_batch_is_filled_bit_for_bit_as_its_clips_are_alone(precision):
-    pipeline = tiny_pipeline(precision=getattr(torch, precision))
-    pipeline.pack()
-    tokens = torch.zeros(3, 5, 16, dtype=torch.int64)
-    mask = torch.ones_like(tokens, dtype=torch.bool)
-    condition = pipeline.condition(["rain", "dogs", "wind"])
-    together = pipeline.fill(tokens, mask, [5, 6, 7], FEW, condition).tokens
-    for item in range(3):
-        one = slice(item, item + 1)
-        alone = pipeline.fill(tokens[one], mask[one], [5 + item], FEW, condition[one]).tokens
-        assert torch.equal(alone, together[one])
-
-
-@pytest.mark.parametrize("precision", PACKED)
-def test_a_packed_model_makes_the_tokens_of_audio_that_the_model_makes(precision):
-    pipeline = tiny_pipeline(precision=getattr(torch, precision))
-    pipeline.pack()
-    wave = waves(3)
-    assert torch.equal(pipeline.encode(wave), PIPELINE.encode(wave))
-
-
-@pytest.mark.parametrize("precision", PACKED)
-def test_a_packed_model_makes_the_sound_of_tokens_that_the_model_makes(precision):
-    pipeline = tiny_pipeline(precision=getattr(torch, precision))
-    pipeline.pack()
-    tokens = PIPELINE.encode(waves(2.9, n=2))
-    wanted, found = PIPELINE.decode(tokens), pipeline.decode(tokens)
-    assert float((found - wanted).square().mean()) < 1e-6 * float(wanted.square().mean())
-
-
-def test_a_packed_model_in_single_precision_fills_as_the_model_does():
-    pipeline = tiny_pipeline()
-    pipeline.pack()
-    tokens = PIPELINE.encode(waves(2.9, n=2))
-    mask = torch.zeros_like(tokens, dtype=torch.bool)
-    mask[..., 4:12] = True
-    assert torch.equal(pipeline.fill(tokens, mask, [3, 4], FEW).tokens, PIPELINE.fill(tokens, mask, [3, 4], FEW).tokens)
 
 
 def test_a_compiled_transformer_sees_batches_of_powers_of_two(monkeypatch):
@@ -348,6 +300,23 @@ pipeline.compile(backend="eager")
 raise SystemExit(not torch.equal(fill().tokens, plain))
 """  # in a process of its own: torch traces no function whose shapes are checked
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[1])
+
+
+def test_a_transformer_that_is_exchanged_is_the_one_that_predicts():
+    pipeline, other = tiny_pipeline(), tiny_pipeline(seed=1)
+    tokens = torch.zeros(1, 5, 16, dtype=torch.int64)
+    mask = torch.ones_like(tokens, dtype=torch.bool)
+    pipeline.transformer = other.transformer
+    assert torch.equal(pipeline.fill(tokens, mask, [5], FEW).tokens, other.fill(tokens, mask, [5], FEW).tokens)
+
+
+def test_a_batch_of_no_clips_is_named():
+    nothing = torch.zeros(0, 5, 16, dtype=torch.int64)
+    assert PIPELINE.fill(nothing, nothing.bool(), [], FEW).tokens.shape == (0, 5, 16)
+    with pytest.raises(ParameterError, match="a batch must hold at least one clip, got none"):
+        PIPELINE.decode(nothing)
+    with pytest.raises(ParameterError, match="a wave must have at least one sample, got none"):
+        PIPELINE.encode(torch.zeros(0, 8192))
 
 
 def test_what_is_packed_for_a_cpu_is_not_compiled():

@@ -1,19 +1,28 @@
 """Packing: layers that hold their weights as a processor computes with them fastest, in place of those of training."""
 
-from masktools.packing.convolution import order_convolutions
+from masktools.packing.convolution import ResidualInPlace, halve_convolutions, order_convolutions, through
+from masktools.packing.heap import give_back
 from masktools.packing.int8 import Int8Linear, can_compute_int8
 from masktools.packing.linear import PackedLinear, can_pack
-from masktools.packing.stored import StoredWeights
+from masktools.packing.refusals import refuse_weights
+from masktools.packing.stored import StoredWeights, has_lost_weights, keep_stored
 from masktools.packing.swap import fill_rest, laid_out, swap_linear
 
 __all__ = [
     "Int8Linear",
     "PackedLinear",
+    "ResidualInPlace",
     "StoredWeights",
     "can_compute_int8",
     "can_pack",
     "fill_rest",
+    "give_back",
+    "halve_convolutions",
+    "has_lost_weights",
+    "keep_stored",
     "laid_out",
     "order_convolutions",
+    "refuse_weights",
     "swap_linear",
+    "through",
 ]

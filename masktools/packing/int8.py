@@ -5,13 +5,15 @@ that it has, so that a clip's result does not depend on the others in its batch.
 """
 
 from functools import cache
-from typing import Any
+from math import isfinite, nan
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masktools.errors import DeviceError
+from masktools.packing.refusals import refuse_gradients
 
 __all__ = ["Int8Linear", "can_compute_int8"]
 
@@ -24,10 +26,11 @@ def can_compute_int8() -> bool:
     """Return whether this CPU and this build of torch multiply whole numbers of 8 bits, exactly."""
     if not torch.backends.mkldnn.is_available():
         return False
-    rows, layer = torch.full((4, 64), 255.0), nn.Linear(64, 8, device="cpu")
+    rows = torch.full((4, 64), 255.0, device="cpu")
     rows[0, ::2] = 0.0
-    layer.weight.data = torch.full((8, 64), 127.0)  # sums that processors without such instructions cannot hold
-    layer.bias.data = torch.arange(8.0)
+    layer = cast(nn.Linear, nn.utils.skip_init(nn.Linear, 64, 8, device="cpu")).requires_grad_(False)
+    layer.weight.fill_(127.0)  # sums that processors without such instructions cannot hold
+    layer.bias.copy_(torch.arange(8.0))
     try:
         found = Int8Linear(layer)(rows)
     except (AttributeError, RuntimeError):
@@ -61,18 +64,27 @@ class Int8Linear(nn.Module):
         whole = (weight / self.scales[:, None]).round_().to(torch.int8)
         # The operators that torch itself compiles quantised models to; they have no public name.
         self.packed = torch.ops.onednn.qlinear_prepack(whole, None)
-        self.zeros = torch.zeros(self.out_features, dtype=torch.int64)
+        self.zeros = torch.zeros(self.out_features, dtype=torch.int64, device="cpu")
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().float().clone())
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Return the weighted sums of each row."""
+        """Return the weighted sums of each row; a clip that is not finite has none.
+
+        Raises:
+            ParameterError: gradients are wanted.
+        """
+        refuse_gradients(rows)
         if rows.ndim == 3 and len(rows) > 1:
             return torch.stack([self._clip(clip) for clip in rows])
         return self._clip(rows)
 
     def _clip(self, rows: Tensor) -> Tensor:
+        if not rows.numel():
+            return rows.new_zeros(*rows.shape[:-1], self.out_features, dtype=self.out_dtype)
         rows = rows.float()
-        lowest, highest = (float(end) for end in rows.aminmax()) if rows.numel() else (0.0, 0.0)
+        lowest, highest = (float(end) for end in rows.aminmax())
+        if not isfinite(highest - lowest):
+            return rows.new_full((*rows.shape[:-1], self.out_features), nan, dtype=self.out_dtype)
         lowest, highest = min(lowest, 0.0), max(highest, 0.0)
         step = max((highest - lowest) / _INPUT_LEVELS, _TINY)
         zero = min(_INPUT_LEVELS, round(-lowest / step))
@@ -105,15 +117,24 @@ class Int8Linear(nn.Module):
             raise DeviceError(f"int8 needs a CPU, the device is {device}: use --precision bf16 or fp32")
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made of; torch neither copies nor writes packed weights."""
+        return self.__dict__ | {"packed": self._whole_numbers().to(torch.int8)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Become a copy, packed anew."""
+        super().__setstate__(state)
+        self.packed = torch.ops.onednn.qlinear_prepack(self.packed, None)
+
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[f"{prefix}weight"] = self.scales[:, None] * self._whole_numbers()
 
     def _whole_numbers(self) -> Tensor:
         """Return the rounded weights (n_out, n_in), read from the packed ones by products with unit rows."""
-        units = (torch.eye(self.in_features) * _INPUT_LEVELS).to(torch.uint8)
+        units = (torch.eye(self.in_features, device="cpu") * _INPUT_LEVELS).to(torch.uint8)
         ones = torch.ones_like(self.scales)
         columns = torch.ops.onednn.qlinear_pointwise(
             units, 1.0 / _INPUT_LEVELS, 0, self.packed, ones, self.zeros, None, 1.0, 0, torch.float32, "none", [], ""
         )
-        return columns.T.round()
+        return columns.T.round().contiguous()

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from masktools.packing.refusals import refuse_gradients
+
 __all__ = ["PackedLinear", "can_pack"]
 
 _TYPICAL_ROWS = 266  # slots of a full clip, for which the order is chosen; any number of rows works
@@ -21,7 +23,8 @@ def can_pack(dtype: torch.dtype) -> bool:
     """Return whether this build of torch multiplies with packed weights of a number type, and does so rightly."""
     if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
         return False
-    rows, weight, bias = torch.eye(3, 4), torch.arange(8.0).view(2, 4), torch.ones(2)
+    rows, weight = torch.eye(3, 4, device="cpu"), torch.arange(8.0, device="cpu").view(2, 4)
+    bias = torch.ones(2, device="cpu")
     try:
         packed = _pack(weight.to(dtype))
         result = _multiply(rows.to(dtype), packed, bias.to(dtype), gelu=False).float()
@@ -63,14 +66,24 @@ class PackedLinear(nn.Module):
         self.dtype, self.gelu = dtype, gelu
         weight = linear.weight.detach().to(dtype)
         bias = None if linear.bias is None else linear.bias.detach().to(dtype)
-        self.packed = _pack(weight) if weight.device.type == "cpu" and can_pack(dtype) else None
-        self.register_buffer("weight", weight if self.packed is None else None)
+        self.register_buffer("weight", None)
         self.register_buffer("bias", bias)
+        self._hold(weight)
+
+    def _hold(self, weight: Tensor) -> None:
+        """Pack a weight where that is possible, else keep it as it is."""
+        self.packed = _pack(weight) if weight.device.type == "cpu" and can_pack(self.dtype) else None
+        self.weight = weight if self.packed is None else None
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Return the weighted sums of each row."""
+        """Return the weighted sums of each row.
+
+        Raises:
+            ParameterError: gradients are wanted of a packed weight.
+        """
         rows = rows.to(self.dtype)
         if self.packed is not None:
+            refuse_gradients(rows)
             if rows.ndim == 3 and len(rows) > 1 and self.dtype != torch.float32:
                 # one by one, or what is rounded to few bits would depend on the other clips
                 return torch.stack([_multiply(clip, self.packed, self.bias, self.gelu) for clip in rows])
@@ -80,13 +93,27 @@ class PackedLinear(nn.Module):
         return F.gelu(sums) if self.gelu else sums
 
     def _apply(self, fn: Any, recurse: bool = True) -> "PackedLinear":
-        """Take the layer to another device, where it is no longer packed."""
-        super()._apply(fn, recurse)
-        if self.packed is not None:
-            moved = fn(self.packed.to_dense())
-            if moved.device.type != "cpu":
-                self.packed, self.weight = None, moved
+        """Take the layer to another device, where it is no longer packed; it goes on computing in its number type."""
+
+        def moved(value: Tensor) -> Tensor:
+            there = fn(value)
+            return there if there.dtype == value.dtype else value.to(there.device)
+
+        if self.packed is not None and fn(torch.empty(0, device="cpu")).device.type != "cpu":
+            self.packed, self.weight = None, self.packed.to_dense()
+        self.weight, self.bias = (None if value is None else moved(value) for value in (self.weight, self.bias))
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made of; torch neither copies nor writes packed weights."""
+        return self.__dict__ | {"packed": None, "dense": None if self.packed is None else self.packed.to_dense()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Become a copy, packed anew where that is possible."""
+        dense = state.pop("dense")
+        super().__setstate__(state)
+        if dense is not None:
+            self._hold(dense)
 
     def _dense(self) -> Tensor:
         if self.weight is not None:

@@ -71,7 +71,7 @@ def swap_linear(
 
 
 def fill_rest(part: nn.Module, weights: Mapping[str, Tensor], device: torch.device | str = "cpu") -> None:
-    """Fill what a part still has on the meta device from weights by name, in single precision."""
+    """Fill what a part still has on the meta device from weights by name, in the types that it was laid out in."""
     for path, module in part.named_modules():
         fill_layer(module, path, weights, device)
 
@@ -88,13 +88,12 @@ def fill_layer(module: nn.Module, path: str, weights: Mapping[str, Tensor], devi
     prefix = f"{path}." if path else ""
     for name, value in list(module.named_parameters(recurse=False)):
         if value.is_meta:
-            own = nn.Parameter(_read(weights, prefix + name, device), requires_grad=False)
+            own = nn.Parameter(_read(weights, prefix + name, value.dtype, device), requires_grad=False)
             setattr(module, name, own)
     for name, value in list(module.named_buffers(recurse=False)):
         if value.is_meta:
-            setattr(module, name, _read(weights, prefix + name, device))
+            setattr(module, name, _read(weights, prefix + name, value.dtype, device))
 
 
-def _read(weights: Mapping[str, Tensor], name: str, device: torch.device | str) -> Tensor:
-    value = weights[name]
-    return value.to(device, torch.float32 if value.is_floating_point() else value.dtype, copy=True)
+def _read(weights: Mapping[str, Tensor], name: str, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    return weights[name].to(device, dtype, copy=True)

@@ -81,7 +81,7 @@ class Pipeline:
         self.front_end = MelFrontEnd(mel)
         self.tokenizer: Any = tokenizer
         self.transformer = transformer
-        self._logits: Callable[..., Tensor] = transformer.logits
+        self._compiled: CompiledLogits | None = None
         self.vocoder: Any = vocoder
         self.conditioner = conditioner
         self.folder: Path | None = None  # of the bundle that it was loaded from
@@ -127,11 +127,15 @@ class Pipeline:
     def pack(self) -> None:
         """Exchange the layers of the parts for those that compute fastest in the pipeline's precision.
 
-        The parts are changed themselves, and can be trained no more. A bundle's are packed while it is loaded.
+        The parts are changed themselves, and can be trained no more. A bundle's are packed while it is loaded, and what
+        is packed stays as it is.
 
         Raises:
             DeviceError: int8 on a processor that does not compute in it.
+            ParameterError: the transformer is compiled.
         """
+        if self._compiled is not None:
+            raise ParameterError("a compiled transformer must stay as it is: pack the model before it is compiled")
         for part in (self.transformer, self.tokenizer, self.vocoder):
             if hasattr(part, "pack"):
                 part.pack(self.precision)
@@ -151,7 +155,7 @@ class Pipeline:
         if self.transformer.one_by_one:
             raise ParameterError("a transformer packed for a CPU must stay as it is: compile one that is not packed")
         check_compiler(self.device)
-        self._logits = CompiledLogits(self.transformer, backend)
+        self._compiled = CompiledLogits(self.transformer, backend)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Compute with the transformer in the pipeline's precision inside the block."""
@@ -176,7 +180,7 @@ class Pipeline:
             ParameterError: a wave without samples.
         """
         n_samples, hop = wave.shape[-1], self.mel.hop_length
-        if n_samples == 0:
+        if not wave.numel():
             raise ParameterError("a wave must have at least one sample, got none")
         n_frames = ceil(n_samples / hop)
         shortest = self.mel.margin // hop + 1
@@ -284,6 +288,7 @@ class Pipeline:
         """
         if remembers:
             return CachedPredictor(self.transformer, condition, self.batch_size, self.autocast, on_call)
+        network = self.transformer.logits if self._compiled is None else self._compiled
         only_masked = self.device.type == "cpu"  # a GPU would wait to learn how many there are
 
         @torch.inference_mode()
@@ -293,7 +298,7 @@ class Pipeline:
             def compute(part: slice) -> Tensor:
                 given = None if chosen is None else chosen[part]
                 with self.autocast():
-                    return self._logits(tokens[part], mask[part], given, only_masked=only_masked).float()
+                    return network(tokens[part], mask[part], given, only_masked=only_masked).float()
 
             logits = self.in_batches(compute, len(tokens))
             if on_call is not None:
@@ -374,6 +379,8 @@ class Pipeline:
         clips = [
             clip[..., window.start * per_column : window.stop * per_column] for window in windows for clip in whole
         ]
+        if not clips:
+            raise ParameterError("a batch must hold at least one clip, got none")
         done = torch.cat(self.in_batches(lambda part: function(torch.stack(clips[part])), len(clips)))
         return list((done.float() if done.is_floating_point() else done).split(len(whole)))
 

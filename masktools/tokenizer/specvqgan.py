@@ -4,19 +4,27 @@ Its tokens are not local: attention and group normalisation look at the whole cl
 the tokens far from it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
+from itertools import zip_longest
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from masktools.errors import ParameterError, unknown_name
-from masktools.packing import fill_rest, order_convolutions
+from masktools.packing import (
+    ResidualInPlace,
+    fill_rest,
+    halve_convolutions,
+    order_convolutions,
+    refuse_weights,
+    through,
+)
 from masktools.runtime import has_fast_bf16
 from masktools.shapes import Mel, Tokens
 from masktools.tokenizer.codebook import KINDS, Codebook, Quantised
-from masktools.tokenizer.vqgan_blocks import Decoder, Encoder
+from masktools.tokenizer.vqgan_blocks import Decoder, Encoder, ResidualBlock
 
 __all__ = ["SpecVqgan", "SpecVqganConfig"]
 
@@ -92,6 +100,7 @@ class SpecVqgan(nn.Module):
         self.post_quant_conv = nn.Conv2d(config.code_dim, config.latent_channels, 1)
         self.packed = False  # whether ``pack`` has been called
         self._decoding = torch.float32
+        self._waiting = False  # for the first audio to be encoded, in half precision
         # Upstream's name of the codebook is quantize.embedding.weight.
         self.quantize = nn.ModuleDict({"embedding": Codebook(config.n_codes, config.code_dim, config.codebook)})
 
@@ -122,13 +131,21 @@ class SpecVqgan(nn.Module):
                 f"mel must have {self.config.n_mels} bins and a positive multiple of {self.patch} frames, "
                 f"got {n_mels} bins and {n_frames} frames"
             )
-        return self.quant_conv(self.encoder(mel.unsqueeze(1)))
+        if not self.packed:
+            return self.quant_conv(self.encoder(mel.unsqueeze(1)))
+        self._order_encoder()
+        encoder, rectify = self.encoder, nn.SiLU(inplace=True)
+        steps = (encoder.conv_in, *_steps(encoder.down), encoder.mid, encoder.norm_out, rectify, encoder.conv_out)
+        return self.quant_conv(through(steps, mel.unsqueeze(1)))
 
     def from_latents(self, vectors: Tensor) -> Mel:
         """Return the mel spectrogram of vectors (b, d, r, w); it may leave [-1, 1] a little."""
         if self.packed:
-            vectors = vectors.to(self._decoding, memory_format=torch.channels_last)
-            return self.decoder(self.post_quant_conv(vectors)).squeeze(1).float()
+            vectors = self.post_quant_conv(vectors.to(self._decoding, memory_format=torch.channels_last))
+            decoder, rectify = self.decoder, nn.SiLU(inplace=True)
+            blocks = _steps(reversed(list(decoder.up)))
+            steps = (decoder.conv_in, decoder.mid, *blocks, decoder.norm_out, rectify, decoder.conv_out)
+            return through(steps, vectors).squeeze(1).float()
         return self.decoder(self.post_quant_conv(vectors)).squeeze(1)
 
     def encode(self, mel: Mel) -> Tokens:
@@ -147,25 +164,52 @@ class SpecVqgan(nn.Module):
     ) -> None:
         """Order the convolutions for inference, and fill them; below single precision a CPU decodes in bf16.
 
-        Tokens are computed from audio in single precision, whatever is asked for.
+        Tokens are computed from audio in single precision, whatever is asked for. A tokenizer that is packed stays as
+        it is.
 
         Args:
             precision: that of the model.
             weights: by name, for a tokenizer on the meta device; None for one that has its weights.
             device: where weights that are read go to.
         """
+        if self.packed:
+            return
         if torch.device(device).type == "cpu" and self.codebook.weight.device.type in ("cpu", "meta"):
             reduced = precision != torch.float32 and has_fast_bf16()
             self._decoding = torch.bfloat16 if reduced else torch.float32
             for path in ("encoder", "quant_conv"):
-                order_convolutions(self, path, torch.float32, weights)
+                halve_convolutions(self, path, weights)
             for path in ("decoder", "post_quant_conv"):
                 order_convolutions(self, path, self._decoding, weights)
-            self.packed = True
+            self.packed = self._waiting = True
+            for path, block in list(self.named_modules()):
+                if isinstance(block, ResidualBlock):
+                    self.set_submodule(path, ResidualInPlace(block))
+            refuse_weights(self)
         if weights is not None:
             fill_rest(self, weights, device)
+
+    def _order_encoder(self) -> None:
+        if self._waiting:  # two threads may both do it, one to no effect
+            for path in ("encoder", "quant_conv"):
+                order_convolutions(self, path, torch.float32)
+            self._waiting = False
+
+    def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._order_encoder()
+        super()._save_to_state_dict(*args, **kwargs)
 
     def forward(self, mel: Mel) -> tuple[Tensor, Quantised]:
         """Return the reconstruction and what the quantiser did, for training."""
         quantised: Quantised = self.codebook(self.to_latents(mel))
         return self.from_latents(quantised.vectors), quantised
+
+
+def _steps(stages: Iterable[Any]) -> Iterator[nn.Module]:
+    """Yield what the stages of an encoder or a decoder do, one after the other."""
+    for stage in stages:
+        for block, attend in zip_longest(stage.block, stage.attn):
+            yield block
+            if attend is not None:
+                yield attend
+        yield from (stage.downsample, stage.upsample)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masktools.errors import DeviceError, ParameterError, unknown_name
-from masktools.packing import Int8Linear, PackedLinear, can_compute_int8, fill_rest, swap_linear
+from masktools.packing import Int8Linear, PackedLinear, can_compute_int8, fill_rest, refuse_weights, swap_linear
 from masktools.runtime import has_fast_bf16
 from masktools.shapes import Condition, FlatMask, FlatTokens, Logits
 from masktools.transformer.block import Block
@@ -258,7 +258,7 @@ class MaskedTransformer(nn.Module):
         """Exchange the linear layers for packed ones, for inference only, and fill the rest.
 
         On a CPU clips are then computed one by one, so that a batch gives, bit for bit, what its clips give alone.
-        The head stays in single precision, in which tokens are drawn.
+        The head stays in single precision, in which tokens are drawn. A transformer that is packed stays as it is.
 
         Args:
             precision: float32, bfloat16, float16 or int8: that of the products in the blocks.
@@ -269,7 +269,11 @@ class MaskedTransformer(nn.Module):
         Raises:
             DeviceError: int8 on a processor, or with a torch, that does not compute in it.
         """
-        whole = precision == torch.int8
+        if self.packed:
+            return
+        whole, place = precision == torch.int8, self.position.device if weights is None else torch.device(device)
+        if whole and place.type != "cpu":
+            raise DeviceError(f"int8 needs a CPU, the device is {place}: use --precision bf16 or fp32")
         if whole and not can_compute_int8():
             raise DeviceError("this CPU does not compute in int8 (VNNI is missing): use --precision fp32 or bf16")
         between = torch.bfloat16 if whole and has_fast_bf16() else torch.float32  # in which slots attend
@@ -287,6 +291,7 @@ class MaskedTransformer(nn.Module):
         if weights is not None:
             fill_rest(self, weights, device)
         self.head = PackedHead(cast(TokenHead, self.head), self.token_embedding.weight)
+        refuse_weights(self)
 
 
 def _each(*parts: Tensor | None) -> Iterator[tuple[Any, ...]]:

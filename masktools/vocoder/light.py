@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
-from masktools.packing import PackedLinear, fill_rest, swap_linear
+from masktools.packing import PackedLinear, fill_rest, refuse_weights, swap_linear
 from masktools.shapes import Mel, Wave
 from masktools.vocoder.consistency import MelConsistency
 from masktools.vocoder.griffin_lim import GriffinLim, GriffinLimConfig
@@ -108,14 +108,16 @@ class LightVocoder(nn.Module):
     ) -> None:
         """Exchange the linear layers for packed ones, and fill the rest; a CPU computes in single precision.
 
+        A vocoder that is packed stays as it is.
+
         Args:
             precision: that of the model.
             weights: by name, for a vocoder on the meta device; None for one that has its weights.
             device: where weights that are read go to.
         """
-        if weights is not None:
+        if weights is not None and not self.packed:
             fill_rest(self, weights, device)
-        if self.enter.weight.device.type != "cpu":
+        if self.packed or self.enter.weight.device.type != "cpu":
             return
         for number, block in enumerate(self.blocks):
             swap_linear(self, f"blocks.{number}.expand", partial(PackedLinear, dtype=torch.float32, gelu=True))
@@ -123,3 +125,4 @@ class LightVocoder(nn.Module):
             cast(ConvNeXtBlock, block).act = nn.Identity()
         swap_linear(self, "head", partial(PackedLinear, dtype=torch.float32))
         self.packed = True
+        refuse_weights(self)

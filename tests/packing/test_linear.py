@@ -1,10 +1,13 @@
 """Packed layers give what the layers they were made from give, but for rounding, and clip by clip."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import nn
 
-from masktools.errors import DeviceError
+from masktools.errors import DeviceError, ParameterError
 from masktools.packing import Int8Linear, PackedLinear, can_compute_int8, can_pack
 from masktools.packing import linear as packed_linear
 
@@ -112,3 +115,71 @@ def test_whole_numbers_err_by_less_than_half_a_step(layer):
     scale = layer.weight.abs().amax(dim=1, keepdim=True) / 127
     layer.weight.data = (layer.weight / scale).round() * scale
     torch.testing.assert_close(Int8Linear(layer)(levels), layer(levels), atol=2e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+@pytest.mark.parametrize("kind", KINDS)
+@torch.inference_mode()
+def test_a_copy_computes_bit_for_bit_what_the_packed_layer_computes(layer, rows, kind, copied):
+    ours = packed(layer, kind)
+    theirs = copied(ours)
+    assert torch.equal(theirs(rows), ours(rows))
+    assert torch.equal(theirs.state_dict()["weight"], ours.state_dict()["weight"])
+
+
+@torch.inference_mode()
+def test_a_copy_is_no_longer_packed_where_torch_cannot_pack(layer, rows, monkeypatch):
+    written = pickle.dumps(PackedLinear(layer, torch.float32))
+    monkeypatch.setattr(packed_linear, "can_pack", lambda dtype: False)
+    read = pickle.loads(written)
+    assert read.packed is None
+    torch.testing.assert_close(read(rows), layer(rows))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_are_refused_where_they_would_silently_be_zero(layer, rows, kind):
+    ours = packed(layer, kind)
+    assert not ours(rows).requires_grad
+    with pytest.raises(ParameterError, match="gives no gradients: load the part's state_dict into one that is not"):
+        ours(rows.requires_grad_(True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.inference_mode()
+def test_a_packed_layer_keeps_the_number_type_it_was_packed_for(layer, rows, kind):
+    ours = packed(layer, kind)
+    wanted = ours(rows)
+    for cast in (ours.half, ours.double, ours.bfloat16):
+        assert torch.equal(cast()(rows), wanted)
+
+
+def test_a_layer_that_moves_within_the_cpu_is_not_unpacked(layer, monkeypatch):
+    ours = PackedLinear(layer, torch.float32)
+    packed_before = ours.packed
+    monkeypatch.setattr(packed_linear, "_pack", None)
+    assert ours.to("cpu").packed is packed_before
+
+
+@needs_int8
+@torch.inference_mode()
+def test_whole_numbers_of_no_clips_have_the_shape_of_no_clips(layer):
+    assert Int8Linear(layer)(torch.zeros(0, 7, 48)).shape == (0, 7, 40)
+    assert Int8Linear(layer)(torch.zeros(2, 0, 48)).shape == (2, 0, 40)
+
+
+@needs_int8
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+@torch.inference_mode()
+def test_a_clip_that_is_not_finite_has_no_sums_and_the_others_have_theirs(layer, rows, wrong):
+    ours = Int8Linear(layer)
+    wanted = ours(rows)
+    rows[1, 2, 3] = wrong
+    found = ours(rows)
+    assert found[1].isnan().all()
+    assert torch.equal(found[::2], wanted[::2])
+
+
+def test_looking_for_whole_numbers_draws_no_random_number():
+    before = torch.get_rng_state()
+    can_compute_int8.__wrapped__()
+    assert torch.equal(torch.get_rng_state(), before)

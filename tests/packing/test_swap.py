@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from masktools.packing import StoredWeights, fill_rest, laid_out, order_convolutions, swap_linear
+from masktools.packing import StoredWeights, fill_rest, laid_out, swap_linear
 
 
 class Small(nn.Module):
@@ -71,9 +71,11 @@ def test_a_layer_is_filled_before_it_is_swapped(stored):
     assert isinstance(module.layers[1], nn.LayerNorm)
 
 
-def test_convolutions_change_their_type_and_norms_do_not():
-    part = nn.Sequential(nn.Conv2d(4, 4, 3), nn.GroupNorm(2, 4))
-    order_convolutions(part, "", torch.bfloat16)
-    assert part[0].weight.dtype == part[0].bias.dtype == torch.bfloat16
-    assert part[0].weight.is_contiguous(memory_format=torch.channels_last)
-    assert part[1].weight.dtype == torch.float32
+def test_weights_of_another_type_come_in_the_type_of_their_place(tmp_path):
+    state = {name: value.to(torch.int16) for name, value in Small().state_dict().items()}
+    save_file(state, tmp_path / "small.safetensors")
+    with laid_out():
+        module = Small()
+    fill_rest(module, StoredWeights(tmp_path / "small.safetensors"))
+    assert module.vector.dtype == torch.float32
+    assert module.steps.dtype == torch.int64

@@ -262,3 +262,41 @@ def test_weights_that_come_one_by_one_make_the_same_tokenizer():
     module.pack(torch.float32)
     assert torch.equal(other.encode(mel), module.encode(mel))
     assert torch.equal(other.decode(other.encode(mel)), module.decode(module.encode(mel)))
+
+
+def halves():
+    """A tokenizer whose weights are numbers of half precision, as bundles have them."""
+    module = small()
+    module.load_state_dict({name: value.half() for name, value in module.state_dict().items()})
+    return module
+
+
+@torch.inference_mode()
+def test_an_encoder_takes_half_the_memory_until_something_is_encoded():
+    module, mel = halves(), mels(1, 32)
+    wanted = module.encode(mel)
+    module.pack(torch.float32)
+    assert module.encoder.conv_in.weight.dtype == torch.float16
+    module.decode(wanted)
+    assert module.encoder.conv_in.weight.dtype == torch.float16
+    assert torch.equal(module.encode(mel), wanted)
+    assert module.encoder.conv_in.weight.dtype == torch.float32
+
+
+def test_the_state_of_an_encoder_that_waits_is_in_single_precision():
+    module, wanted = halves(), halves().state_dict()
+    module.pack(torch.float32)
+    state = module.state_dict()
+    assert state.keys() == wanted.keys()
+    assert all(torch.equal(state[name], value) and state[name].dtype == value.dtype for name, value in wanted.items())
+
+
+@torch.inference_mode()
+def test_what_is_packed_stays_as_it_is_and_refuses_weights():
+    module, mel = small(), mels(1, 32)
+    module.pack(torch.float32)
+    wanted = module.decode(module.encode(mel))
+    module.pack(torch.bfloat16)
+    assert torch.equal(module.decode(module.encode(mel)), wanted)
+    with pytest.raises(ParameterError, match="a packed part must keep its weights"):
+        module.load_state_dict(small().state_dict())

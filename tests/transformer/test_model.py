@@ -201,6 +201,38 @@ def test_int8_is_refused_where_there_is_none(model, monkeypatch):
         model.pack(torch.int8)
 
 
+def test_int8_is_refused_on_another_device_before_anything_is_changed(model):
+    model.to("meta")
+    with pytest.raises(DeviceError, match="int8 needs a CPU, the device is meta: use --precision bf16 or fp32"):
+        model.pack(torch.int8)
+    assert not model.packed
+
+
+@torch.inference_mode()
+def test_what_is_packed_stays_as_it_is(model):
+    tokens, mask = clip()
+    model.pack(torch.float32)
+    wanted = model.logits(tokens, mask)
+    model.pack(torch.bfloat16)
+    assert torch.equal(model.logits(tokens, mask), wanted)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_packed_transformer_refuses_weights_and_is_not_changed_by_them(model, strict):
+    model.pack(torch.float32)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(ParameterError, match="a packed part must keep its weights: load others into one that is not"):
+        model.load_state_dict({name: value + 1 for name, value in before.items()}, strict=strict)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_packed_transformer_is_not_trained_by_mistake(model):
+    model.pack(torch.float32)
+    model.requires_grad_(True).train()
+    with pytest.raises(ParameterError, match="a packed layer gives no gradients"):
+        model.logits(*clip())
+
+
 @torch.inference_mode()
 def test_attention_in_few_bits_is_attention():
     queries, keys, values = torch.randn(3, 2, 4, 9, 8).unbind(0)

@@ -76,3 +76,15 @@ def test_packed_it_makes_the_same_wave_whatever_the_precision():
     vocoder.pack(torch.int8)
     assert vocoder.packed
     torch.testing.assert_close(vocoder(mel), wanted, atol=1e-5, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_a_packed_vocoder_stays_as_it_is_and_refuses_weights():
+    vocoder, mel = LightVocoder(SMALL, MelConfig()).eval(), torch.empty(1, 80, 20).uniform_(-1, 1)
+    state = vocoder.state_dict()
+    vocoder.pack(torch.float32)
+    wanted = vocoder(mel)
+    vocoder.pack(torch.float32, state)
+    assert torch.equal(vocoder(mel), wanted)
+    with pytest.raises(ParameterError, match="a packed part must keep its weights"):
+        vocoder.load_state_dict(state)
