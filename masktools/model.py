@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from masktools import generation, hub, restoration
+from masktools import generation, hub
 from masktools.arrays import as_recording, checked_rate, checked_seed, checked_tokens, like
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
@@ -19,7 +19,6 @@ from masktools.features import Embedding, Encoder, LayerLike
 from masktools.gaps import GapLike
 from masktools.io import resample, resample_to
 from masktools.pipeline import Pipeline, Progress
-from masktools.restoration.which_gaps import which_gaps
 from masktools.runtime import threads as use_threads
 from masktools.solver import SolverConfig, preset
 
@@ -148,6 +147,9 @@ class Model:
             AudioError: no samples, or some that are not finite.
             ParameterError: gaps that are none of this recording, or a value out of its range.
         """
+        from masktools import restoration  # with scipy's filters: a second and 70 MB that other jobs need not
+        from masktools.restoration.which_gaps import which_gaps
+
         recording = as_recording(samples, sample_rate, finite=False)
         wanted = which_gaps(recording, int(sample_rate), gaps, max_gap_s)
         if not wanted:
@@ -233,6 +235,8 @@ class Model:
             AudioError: no samples, or some that are not finite.
             ParameterError: a cutoff that the recording or the model does not have, or a value out of its range.
         """
+        from masktools import restoration
+
         recording = as_recording(samples, sample_rate)
         with use_threads(self.threads):
             restored = restoration.bwe(

@@ -33,6 +33,10 @@ def test_import_masktools_pulls_no_torch():
     assert not loaded_after("import masktools; masktools.__version__; dir(masktools)") & HEAVY
 
 
+def test_who_generates_or_embeds_waits_for_no_filters():
+    assert not loaded_after("import masktools; masktools.load('mini').encoder") & {"scipy", "timm", "torchvision"}
+
+
 def test_the_errors_are_words_only():
     assert not loaded_after("import masktools.errors") & HEAVY
 
