@@ -188,7 +188,7 @@ def test_a_models_own_settings_of_the_decoding_stand_unless_others_are_asked_for
     assert (asked["n_steps"], asked["temperature"]) == (2, 4.0)
     assert model.generate("rain", solver="fast8")[0].report["n_steps"] == 8
     draft = model.solver("generate", "draft")
-    assert (draft.n_steps, draft.temperature) == (8, 4.0)  # a speed leaves the rest as it is
+    assert (draft.n_steps, draft.temperature, draft.cache_every) == (3, 4.0, 4)  # a speed leaves the rest as it is
 
 
 def test_what_is_lost_in_a_gap_may_be_anything_and_beside_it_must_be_finite():
