@@ -52,7 +52,10 @@ def _add_vectors(parser: argparse.ArgumentParser) -> None:
         "by side; or as many weights as there are layers: 0.5,0.25,...",
     )
     group.add_argument(
-        "--pool", default="mean", metavar="HOW", help="how vectors become one: mean, rows, max, mean_std, rows_std or none"
+        "--pool",
+        default="mean",
+        metavar="HOW",
+        help="how vectors become one: mean, rows, max, mean_std, rows_std or none",
     )
     group.add_argument(
         "--hop-s",

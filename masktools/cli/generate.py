@@ -6,7 +6,9 @@ is then a folder, files are called after their texts, and what was finished befo
 """
 
 import argparse
+import os
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +96,7 @@ def _run_many(args: argparse.Namespace) -> int:
 
     def write(made: "GeneratedItem") -> dict[str, Any]:
         target = _target_of(folder, args.format)(made.item)
+        finished.begin(made.item, target)
         files.write_audio(target, made.samples, made.sample_rate)
         finished.add(made.item, target)
         return {"file": target.name, "prompt": made.item.prompt, "seed": made.item.seed, "gain_db": made.gain_db}
@@ -101,9 +104,10 @@ def _run_many(args: argparse.Namespace) -> int:
     reports = []
     with threads(model.threads):
         made = generate_items(model.pipeline, left, args.seconds, solver, options.progress())
-        for report in write_behind(made, write, _BATCHES_WAITING * model.pipeline.batch_size):
-            reports.append(report)
-            print(folder / report["file"], flush=True)
+        with closing(write_behind(made, write, _BATCHES_WAITING * model.pipeline.batch_size)) as written:
+            for report in written:
+                reports.append(report)
+                print(folder / report["file"], flush=True)
     kept = len(items) - len(left)
     whole = {"job": "generate", "model": model.name, "sample_rate": rate, "finished_before": kept, "made": reports}
     files.write_report(args.report, whole)
@@ -115,7 +119,7 @@ def _made_folder(folder: Path) -> Path:
     """Return the folder of the recordings, made if its own folder is there.
 
     Raises:
-        ParameterError: it is a file, or cannot be made.
+        ParameterError: it is a file, or closed, or there is no folder to hold it.
     """
     if folder.exists() and not folder.is_dir():
         raise ParameterError(f"with --prompts the output must be a folder, got the file {folder}")
@@ -123,6 +127,8 @@ def _made_folder(folder: Path) -> Path:
         if not folder.parent.is_dir():
             raise ParameterError(f"the folder to hold {folder.name} must exist, got {folder.parent}: make it first")
         folder.mkdir()
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ParameterError(f"the output's folder must be open for writing, got {folder}")
     return folder
 
 
@@ -139,9 +145,18 @@ def _left(
         ParameterError: a file is there that would be replaced, and nobody has said that it may.
     """
     left = [item for item in items if not (resume and finished.has(item, target_of(item)))]
-    there = [target for target in map(target_of, left) if target.exists()]
+    there = [
+        target_of(item)
+        for item in left
+        if target_of(item).exists() and not (resume and finished.has_begun(item, target_of(item)))
+    ]
     if there and not overwrite:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        if resume:
+            raise ParameterError(
+                f"{there[0]}{more} cannot be resumed, made with other settings or changed since: give the settings of "
+                "the earlier run, another folder, or --overwrite to make them anew"
+            )
         raise ParameterError(
             f"{there[0]}{more} must not be there yet: give --overwrite, or --resume to keep what is finished"
         )

@@ -10,6 +10,7 @@ import argparse
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,8 @@ def run(args: argparse.Namespace) -> int:
         check_matplotlib()  # before anything is computed
     models = _models(args)
     first = next(iter(models.values()))
+    if args.preset is not None:
+        sweep = replace(sweep, settings=replace(sweep.settings, solver=first.solver(args.protocol, args.preset)))
     embedders = [parse_embedder(name, first) for name in dict.fromkeys(args.embedder or ["mel"])]
     clips = _clips(args, first, args.split)
     training = _clips(args, first, "train") if args.probe else ()
@@ -133,24 +136,26 @@ def _sweep(args: argparse.Namespace) -> "Sweep":
     from masktools.evaluation.sweep_points import MODEL_AXIS, PRESET_AXIS
     from masktools.solver import preset
 
-    axes = {
+    named = [_axis(pair) for pair in args.axis]
+    axes: dict[str, Any] = {
         "n_steps": args.steps,
         "temperature": args.temperature,
         "guidance": args.guidance,
         "guidance_schedule": args.guidance_schedule,
         "policy": args.policy,
         PRESET_AXIS: args.presets,
-        **dict(map(_axis, args.axis)),
         MODEL_AXIS: (args.model, *args.also) if args.also else None,
     }
+    for axis, at in named:
+        if axes.get(axis):
+            raise ParameterError(f"the axis {axis} must be given once, with all its values: got it twice")
+        axes[axis] = at
     if args.probe and args.protocol != "generate":
         raise ParameterError(f"--probe goes with generate, not with {args.protocol}")
     values: dict[str, Any] = {"seed": args.seed} | dict(map(_setting, args.set))
     settings = from_dict(SWEPT[args.protocol].settings, values)
     if args.preset is not None:
-        from dataclasses import replace
-
-        settings = replace(settings, solver=preset(args.preset))
+        settings = replace(settings, solver=preset(args.preset))  # checked here; `run` knows what the model's own are
     chosen = {axis: values for axis, values in axes.items() if values}
     if not chosen:
         raise ParameterError("a sweep must have at least one axis: give --steps, --presets, --axis or another")
@@ -235,6 +240,7 @@ def _write_losses(result: "SweepResult", path: Path) -> None:
 
     points = named_points(result)
     lines = loss_lines(points, priced_measures(result, _wide_measures(result)), points[0][0])
+    lines += ["", f"Of all settings what differs from the first is named; the first is {points[0][0]}."]
     with replacing(path) as part:
         part.write_text("\n".join(["# Cost and loss", "", *lines]) + "\n", encoding="utf-8")
 

@@ -207,7 +207,7 @@ def _key(common: Mapping[str, Any], model: Model | None) -> str:
     content: dict[str, Any] = dict(common)
     if model is not None:
         about = described("", model, [Clip("", np.zeros(1, np.float32), model.sample_rate)], _Nothing(), ())
-        content |= {name: about[name] for name in ("weights", "mel")}
+        content |= {name: about[name] for name in ("weights", "mel")} | {"precision": str(model.pipeline.precision)}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import isfinite
+from math import hypot, isfinite
 
 from masktools.errors import ParameterError
 from masktools.evaluation.report import Figure
@@ -132,8 +132,9 @@ def frontier(pairs: Sequence[tuple[float, float]], direction: int) -> list[int]:
 def loss_lines(points: Sequence[tuple[str, Sequence[Figure]]], measures: Sequence[Measure], base: str) -> list[str]:
     """Return a table in Markdown: by each measure, what each point costs and loses against one of them.
 
-    A loss is within noise where the two intervals overlap. With repeats these are of the decoding's own randomness;
-    without, of the clips, which the points share, and then they are too wide.
+    A loss is within noise where it is less than the root of the sum of squares of what the two intervals reach towards
+    each other. With repeats these are of the decoding's own randomness; without, of the clips, which the points share,
+    and then they are too wide.
 
     Args:
         points: names and figures.
@@ -166,10 +167,9 @@ def _interval(figure: Figure) -> str:
 
 def _verdict(own: Figure, other: Figure, loss: float) -> str:
     """Return in words whether a loss can be told from noise."""
-    ends = own.low, own.high, other.low, other.high
-    if None in ends:
+    low, high = (own, other) if own.value <= other.value else (other, own)
+    if low.high is None or high.low is None:
         return "no intervals"
-    apart = other.low > own.high or other.high < own.low  # type: ignore[operator]
-    if not apart:
+    if abs(loss) <= hypot(max(0.0, low.high - low.value), max(0.0, high.value - high.low)):
         return "within noise"
     return "worse" if loss > 0 else "better"

@@ -7,6 +7,7 @@ from masktools.errors import ParameterError
 from masktools.evaluation.plots import check_matplotlib
 from masktools.evaluation.sweep import SweepResult
 from masktools.evaluation.sweep_cost import DIRECTIONS, Measure, Priced, priced
+from masktools.evaluation.sweep_points import Point
 
 __all__ = ["draw_cost", "named_points", "priced_measures"]
 
@@ -15,8 +16,16 @@ _NAMED = 14  # points at most whose names all stand beside them; of more, only t
 
 
 def named_points(result: SweepResult) -> list[tuple[str, Sequence]]:
-    """Return the points of a sweep by their names."""
-    return [(point.name, figures) for point, figures in result.points]
+    """Return the points of a sweep, named by what they change of the first one; that has its whole name."""
+    if not result.points:
+        return []
+    first, _ = result.points[0]
+    return [(_changes(first, point) or first.name, figures) for point, figures in result.points]
+
+
+def _changes(first: Point, other: Point) -> str:
+    """Return the name of a point without what is as at the first one."""
+    return Point(tuple((axis, value) for axis, value in other.values if value != first.get(axis))).name
 
 
 def priced_measures(result: SweepResult, measures: Sequence[Measure]) -> list[Measure]:
@@ -28,7 +37,7 @@ def priced_measures(result: SweepResult, measures: Sequence[Measure]) -> list[Me
 def draw_cost(result: SweepResult, measure: Measure, dots_per_inch: int = 150) -> bytes:
     """Return a PNG of one measure against the cost of each point.
 
-    Bars are the intervals; dashed lines are the references.
+    Bars are the intervals; dashed lines are the references that lie near, so that the far ones do not flatten the rest.
 
     Args:
         result: the sweep.
@@ -56,12 +65,22 @@ def draw_cost(result: SweepResult, measure: Measure, dots_per_inch: int = 150) -
             [one.cost], [one.value], yerr=_ends(one), color=colour, marker="o", markersize=5, elinewidth=0.8, capsize=2
         )
         if one.best or len(points) <= _NAMED:
+            is_far = one.cost > 0.7 * max(each.cost for each in points)  # its name goes to the left
             panel.annotate(
-                one.name, (one.cost, one.value), (4, 4), textcoords="offset points", fontsize=6.5, color=_INK
-            )
+                one.name.replace(", ", "\n"),
+                (one.cost, one.value),
+                (-4 if is_far else 4, 4),
+                textcoords="offset points",
+                fontsize=6.5,
+                color=_INK,
+                ha="right" if is_far else "left",
+            ).set_in_layout(False)
     group, case, metric, embedder = measure
+    low, high = _reach(points)
+    span = high - low
     for reference in result.references:
-        if (reference.group, reference.case, reference.metric, reference.embedder) == measure:
+        is_near = low - span <= reference.value <= high + span
+        if is_near and (reference.group, reference.case, reference.metric, reference.embedder) == measure:
             panel.axhline(reference.value, color=_FAINT, linewidth=0.9, linestyle=(0, (5, 3)), zorder=0)
             panel.annotate(
                 reference.method,
@@ -73,7 +92,7 @@ def draw_cost(result: SweepResult, measure: Measure, dots_per_inch: int = 150) -
                 color=_FAINT,
                 ha="right",
             )
-    panel.set_xlim(0.0, 1.25 * max(one.cost for one in points))  # room for the names
+    panel.set_xlim(0.0, 1.1 * max(one.cost for one in points))
     panel.set_xlabel("full forwards of the transformer per decoded window")
     panel.set_ylabel(f"{metric} ({'more' if DIRECTIONS[metric] > 0 else 'less'} is better)")
     panel.grid(alpha=0.25, linewidth=0.6)
@@ -84,6 +103,13 @@ def draw_cost(result: SweepResult, measure: Measure, dots_per_inch: int = 150) -
     written = io.BytesIO()
     canvas.print_png(written, metadata={"Software": None})
     return written.getvalue()
+
+
+def _reach(points: Sequence[Priced]) -> tuple[float, float]:
+    """Return the least and the greatest of all values and intervals."""
+    figures = [one.figure for one in points]
+    ends = [end for one in figures for end in (one.value, one.low, one.high) if end is not None]
+    return min(ends), max(ends)
 
 
 def _ends(one: Priced) -> list[list[float]] | None:

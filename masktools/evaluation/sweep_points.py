@@ -57,6 +57,8 @@ def _shown(value: Any) -> str:
 def points_of(axes: Axes, base: SolverConfig, grid: bool = False, first_model: str = "") -> tuple[Point, ...]:
     """Return the points of a sweep: all combinations of a grid, or the base and each axis by itself.
 
+    In a grid the other axes overrule what a preset sets; by itself a preset sets them.
+
     Args:
         axes: name of a setting of the solver, "preset" or "model" -> values.
         base: where the other axes stand while one is moved.
@@ -79,11 +81,20 @@ def points_of(axes: Axes, base: SolverConfig, grid: bool = False, first_model: s
     if grid:
         chosen = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     else:
-        chosen = [start, *({**start, axis: value} for axis, values in axes.items() for value in values)]
+        chosen = [start, *(_moved(start, axis, value, base) for axis, values in axes.items() for value in values)]
     points = tuple(dict.fromkeys(Point(tuple(one.items())) for one in chosen))
     for point in points:
         point.solver(base)  # refuses values out of their range before anything is computed
     return points
+
+
+def _moved(start: Mapping[str, Any], axis: str, value: Any, base: SolverConfig) -> dict[str, Any]:
+    """Return the start with another value on one axis; with another preset, the other axes have what that sets."""
+    others = start
+    if axis == PRESET_AXIS and value != start[axis]:
+        named = preset(value, base)
+        others = {one: at if one in (MODEL_AXIS, PRESET_AXIS) else getattr(named, one) for one, at in start.items()}
+    return {**others, axis: value}
 
 
 class Notebook:

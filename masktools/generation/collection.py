@@ -1,7 +1,7 @@
 """Recordings for a list of prompts, one after the other: made in batches, and written while the next are made."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from masktools.generation.prompt_files import Prompt, file_names
-from masktools.generation.recordings import checked_samples, decoded, within_full_scale
+from masktools.generation.recordings import checked_samples, conditions_of, decoded, within_full_scale
 from masktools.pipeline import Pipeline, Progress, share_of
 from masktools.solver import SolverConfig, item_seeds
 
@@ -78,17 +78,22 @@ def generate_items(
         ParameterError: a length out of its range, or a prompt that the model cannot read.
     """
     n_samples, size = checked_samples(pipeline, seconds), pipeline.batch_size
-    batches = [items[start : start + size] for start in range(0, len(items), size)]
+    starts = range(0, len(items), size)
+    if not starts:
+        return
     # All texts are read before anything costly starts: one that cannot be is then no surprise at night.
-    conditions = [pipeline.condition([item.prompt for item in batch]) for batch in batches]
-    for number, (batch, condition) in enumerate(zip(batches, conditions, strict=True)):
+    conditions = conditions_of(pipeline, [item.prompt for item in items])
+    for number, start in enumerate(starts):
+        batch, condition = items[start : start + size], conditions[start : start + size]
         seeds = [item.seed for item in batch]
-        waves, _ = decoded(pipeline, condition, seeds, n_samples, solver, share_of(progress, number, len(batches)))
+        waves, _ = decoded(pipeline, condition, seeds, n_samples, solver, share_of(progress, number, len(starts)))
         for item, samples, gain_db in zip(batch, *within_full_scale(waves), strict=True):
             yield GeneratedItem(item, samples, pipeline.sample_rate, gain_db)
 
 
-def write_behind(made: Iterable[Made], write: Callable[[Made], Written], n_waiting: int) -> Iterator[Written]:
+def write_behind(
+    made: Iterable[Made], write: Callable[[Made], Written], n_waiting: int
+) -> Generator[Written, None, None]:
     """Yield what ``write`` returns for each, in order, while another thread than the one that makes them writes.
 
     Args:

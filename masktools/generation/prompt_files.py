@@ -1,6 +1,9 @@
 """Lists of prompts: a text file with one in each line, or a table with a column of them."""
 
 import csv
+import io
+import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +14,8 @@ __all__ = ["Prompt", "file_names", "read_prompts"]
 _COLUMNS = ("prompt", "caption", "text")
 _MAX_SEED = 2**63 - 1
 _LONGEST = 60  # characters of a name that is made of a prompt
+_LONGEST_BYTES = 180  # of any name: file systems take 255, and numbers and an ending come behind it
+_ENDINGS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,8 @@ def read_prompts(path: Path) -> list[Prompt]:
     names, one of them prompt, caption or text, and perhaps name and seed; rows without a prompt are left out.
 
     Raises:
-        ParameterError: no such file, one of another kind, or one without prompts; a name or a seed that is none.
+        ParameterError: no such file, one of another kind, or one without prompts; a row with more fields than there
+            are columns, or with quotes that are not closed; a name or a seed that is none.
     """
     if not path.is_file():
         raise ParameterError(f"the file of prompts must exist, got {path}")
@@ -40,19 +46,25 @@ def read_prompts(path: Path) -> list[Prompt]:
         content = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ParameterError(f"a file of prompts must be text in UTF-8, got {path}: save it as UTF-8") from error
-    lines = content.splitlines()
+    if "\0" in content:
+        raise ParameterError(f"a file of prompts must be text, got {path} with zero bytes: save it as UTF-8")
     if kind == ".txt":
-        texts = (line.strip() for line in lines)
+        texts = (line.strip() for line in content.split("\n"))
         prompts = [Prompt(text) for text in texts if text and not text.startswith("#")]
     else:
-        prompts = _of_table(path, lines)
+        try:
+            prompts = _of_table(path, content)
+        except csv.Error as error:
+            raise ParameterError(
+                f"{path} must be a table with commas between its columns and quotes in pairs: {error}"
+            ) from error
     if not prompts:
         raise ParameterError(f"a file of prompts must hold at least one, {path} holds none")
     return prompts
 
 
-def _of_table(path: Path, lines: list[str]) -> list[Prompt]:
-    rows = csv.DictReader(lines, restval="")
+def _of_table(path: Path, content: str) -> list[Prompt]:
+    rows = csv.DictReader(io.StringIO(content, newline=""), restval="", strict=True)
     named = {(name or "").strip().lower(): name for name in rows.fieldnames or ()}
     column = next((named[name] for name in _COLUMNS if name in named), None)
     if column is None:
@@ -60,11 +72,13 @@ def _of_table(path: Path, lines: list[str]) -> list[Prompt]:
         raise ParameterError(f"{path} must have a column prompt, caption or text, it has {found}")
     prompts = []
     for row in rows:
-        text = (row[column] or "").strip()
+        text, where = row[column].strip(), f"{path}, line {rows.line_num}"
+        if any(field.strip() for field in row.get(None, ())):
+            raise ParameterError(
+                f"{where}: a row must not have more fields than columns: put commas of texts in quotes"
+            )
         if text:
-            name = (row.get(named.get("name", ""), "") or "").strip()
-            seed = (row.get(named.get("seed", ""), "") or "").strip()
-            where = f"{path}, line {rows.line_num}"
+            name, seed = (row[named[key]].strip() if key in named else "" for key in ("name", "seed"))
             prompts.append(Prompt(text, _checked_name(name, where), _checked_seed(seed, where)))
     return prompts
 
@@ -74,14 +88,18 @@ def _checked_name(name: str, where: str) -> str | None:
         return None
     if Path(name).name != name or name.startswith(".") or any(ord(char) < 32 or char in '\\/:*?"<>|' for char in name):
         raise ParameterError(f"{where}: a name must be that of a file, without folders and ending, got {name!r}")
+    if name.lower().endswith(_ENDINGS):
+        raise ParameterError(f"{where}: a name must go without its ending, which --format chooses, got {name!r}")
+    if len(name.encode()) > _LONGEST_BYTES:
+        raise ParameterError(f"{where}: a name must have at most {_LONGEST_BYTES} bytes, got {len(name.encode())}")
     return name
 
 
 def _checked_seed(seed: str, where: str) -> int | None:
     if not seed:
         return None
-    if not (seed.isascii() and seed.isdigit() and int(seed) <= _MAX_SEED):
-        raise ParameterError(f"{where}: a seed must be a whole number from 0 to {_MAX_SEED}, got {seed!r}")
+    if not (seed.isascii() and seed.isdigit() and len(seed) < 100 and int(seed) <= _MAX_SEED):
+        raise ParameterError(f"{where}: a seed must be a whole number from 0 to {_MAX_SEED}, got {seed[:40]!r}")
     return int(seed)
 
 
@@ -89,7 +107,8 @@ def file_names(prompts: list[Prompt], n: int = 1) -> list[list[str]]:
     """Return the names of the recordings of each prompt, all different whatever the case of their letters.
 
     A name is the prompt's own, or the letters and digits of its text; the second of the same gets a 2 behind it. With
-    several recordings of each prompt all are numbered. What comes later in the list changes no earlier name.
+    several recordings of each prompt all are numbered. What comes later in the list changes no earlier name, but where
+    it is given that very name.
 
     Raises:
         ParameterError: two prompts that were given one name.
@@ -99,21 +118,20 @@ def file_names(prompts: list[Prompt], n: int = 1) -> list[list[str]]:
     >>> file_names([Prompt("rain")], n=2)
     [['rain-1', 'rain-2']]
     """
-    given = [prompt.name for prompt in prompts if prompt.name is not None]
-    taken = {name.lower() for name in given}
-    if len(taken) < len(given):
-        twice = next(name for name in given if sum(name.lower() == other.lower() for other in given) > 1)
+    given = Counter(_alike(prompt.name) for prompt in prompts if prompt.name is not None)
+    twice = next((prompt.name for prompt in prompts if prompt.name and given[_alike(prompt.name)] > 1), None)
+    if twice is not None:
         raise ParameterError(f"each prompt must have a name of its own, got {twice!r} twice")
+    taken, latest = set(given), Counter[str]()
     stems = []
     for prompt in prompts:
         stem = prompt.name
         if stem is None:
             first = stem = _slug(prompt.text)
-            number = 1
-            while stem.lower() in taken:
-                number += 1
-                stem = f"{first}-{number}"
-            taken.add(stem.lower())
+            while _alike(stem) in taken:
+                latest[first] += 1
+                stem = f"{first}-{1 + latest[first]}"
+            taken.add(_alike(stem))
         stems.append(stem)
     if n == 1:
         return [[stem] for stem in stems]
@@ -121,12 +139,19 @@ def file_names(prompts: list[Prompt], n: int = 1) -> list[list[str]]:
     return [[f"{stem}-{number:0{width}d}" for number in range(1, n + 1)] for stem in stems]
 
 
+def _alike(name: str) -> str:
+    """Return what two names have in common that are one on some file systems."""
+    return unicodedata.normalize("NFC", name).lower()
+
+
 def _slug(text: str) -> str:
     """Return the letters and digits of a text, words joined by hyphens."""
-    words = "".join(char if char.isalnum() else " " for char in text.lower()).split()
+    text = unicodedata.normalize("NFC", text).lower()
+    words = "".join(char if char.isalnum() else " " for char in text).split()
     slug = ""
     for word in words:
         if slug and len(slug) + 1 + len(word) > _LONGEST:
             break
         slug = f"{slug}-{word}" if slug else word[:_LONGEST]
+    slug = slug.encode()[:_LONGEST_BYTES].decode(errors="ignore")  # not in the midst of a letter
     return slug or "sound"

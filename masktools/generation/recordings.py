@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from masktools.pipeline import Pipeline, Progress, share_of
 from masktools.shapes import Condition
 from masktools.solver import SolverConfig, SolveResult, item_seeds
 
-__all__ = ["MAX_SECONDS", "Generated", "checked_samples", "decoded", "generate", "within_full_scale"]
+__all__ = ["MAX_SECONDS", "Generated", "checked_samples", "conditions_of", "decoded", "generate", "within_full_scale"]
 
 MAX_SECONDS = 600.0
 _PEAK = 0.99  # of full scale, where a recording would go beyond it
@@ -67,7 +67,10 @@ def generate(
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ParameterError(f"n must be a whole number of at least 1, got {n!r}")
     rate, n_samples = pipeline.sample_rate, checked_samples(pipeline, seconds)
-    condition = pipeline.condition(prompts)
+    if isinstance(prompts, list | tuple) and prompts and all(isinstance(prompt, str) for prompt in prompts):
+        condition = conditions_of(pipeline, list[str](prompts))
+    else:
+        condition = pipeline.condition(prompts)
     if condition is not None:
         condition = condition.repeat_interleave(n, dim=0)
     n_items = n if condition is None else len(condition)
@@ -115,6 +118,18 @@ def checked_samples(pipeline: Pipeline, seconds: float | None) -> int:
     return max(1, round(seconds * pipeline.sample_rate))
 
 
+def conditions_of(pipeline: Pipeline, texts: Sequence[str]) -> Condition:
+    """Return the conditions of texts, each read by itself.
+
+    Read together they differ in the last digit from what each is alone, and one token drawn otherwise is another sound.
+
+    Raises:
+        ParameterError: a text that the model cannot read.
+    """
+    each = {text: cast(Condition, pipeline.condition([text])) for text in dict.fromkeys(texts)}
+    return torch.cat([each[text] for text in texts])
+
+
 def decoded(
     pipeline: Pipeline,
     condition: Condition | None,
@@ -124,6 +139,8 @@ def decoded(
     progress: Progress | None = None,
 ) -> tuple[np.ndarray, SolveResult]:
     """Return recordings (b, t) as they come out of the vocoder, and how they were decoded.
+
+    A CPU renders them one by one: a batch is no faster there, and would change their last digits.
 
     Args:
         pipeline: the model.
@@ -138,7 +155,8 @@ def decoded(
     overlap = round(pipeline.window_cols * _OVERLAP_SHARE)
     tokens = torch.zeros_like(mask, dtype=torch.int64)
     result = pipeline.fill(tokens, mask, seeds, solver, condition, overlap, progress)
-    return pipeline.decode(result.tokens, n_samples).cpu().numpy(), result
+    parts = result.tokens.split(1 if pipeline.device.type == "cpu" else len(result.tokens))
+    return torch.cat([pipeline.decode(part, n_samples) for part in parts]).cpu().numpy(), result
 
 
 def within_full_scale(waves: np.ndarray) -> tuple[np.ndarray, list[float]]:

@@ -120,7 +120,11 @@ class SolverConfig:
                     "guidance_schedule 'interval' needs guidance_interval, such as (0.2, 0.8); got None"
                 )
             return
-        interval = tuple(_number("guidance_interval", edge) for edge in self.guidance_interval)
+        try:
+            edges = tuple(self.guidance_interval)
+        except TypeError:
+            edges = (self.guidance_interval,)
+        interval = tuple(_number("guidance_interval", edge) for edge in edges)
         if len(interval) != 2 or not 0 <= interval[0] <= interval[1] <= 1:
             raise ParameterError(f"guidance_interval must be (start, end) with 0 <= start <= end <= 1, got {interval}")
         object.__setattr__(self, "guidance_interval", interval)

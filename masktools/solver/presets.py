@@ -44,7 +44,7 @@ SPEEDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "draft": MappingProxyType(dict(n_steps=8, cache_every=4, cache_scope="chosen")),
     }
 )
-"""Named changes to the settings that a model has for a job, from the slowest to the fastest."""
+"""Named changes to the settings that a model has for a job, from the slowest to the fastest; none makes it slower."""
 
 _PAPER = SolverConfig()
 
@@ -63,7 +63,20 @@ def preset(name: str, own: SolverConfig = _PAPER) -> SolverConfig:
     3.0
     """
     if name in SPEEDS:
-        return replace(own, **SPEEDS[name])
+        return replace(own, **_fitting(SPEEDS[name], own))
     if name not in PRESETS:
         raise unknown_name("preset", name, (*PRESETS, *SPEEDS))
     return PRESETS[name]
+
+
+def _fitting(changes: Mapping[str, Any], own: SolverConfig) -> dict[str, Any]:
+    """Return changes that go with a model's own settings, and add no step to them."""
+    fitting = dict(changes)
+    if "n_steps" in fitting:
+        if (own.n_steps if own.counts is None else len(own.counts)) <= fitting["n_steps"]:
+            del fitting["n_steps"]
+        else:
+            fitting["counts"] = None  # they would take the place of the steps
+    if "cache_scope" in fitting and (own.revocation > 0 or own.entropy_bound is not None):
+        fitting["cache_scope"] = "masked"  # what is accepted is not known ahead
+    return fitting

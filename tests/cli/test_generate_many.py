@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from masktools.cli import files, generate
+from masktools.errors import AudioError
+
 FAST = ("--seconds", 0.5, "--steps", 2)
 
 
@@ -49,7 +52,7 @@ def test_nothing_is_replaced_unasked(command, prompts, tmp_path):
     code, _, errors = command(*words)
     assert code == 2
     assert "rain-falls.wav and 2 more must not be there yet: give --overwrite, or --resume" in errors
-    assert "must not be there yet" in command(*words, "--resume", "--seed", 1)[2], "of another seed: not finished"
+    assert "cannot be resumed, made with other settings" in command(*words, "--resume", "--seed", 1)[2]
     assert command(*words, "--overwrite")[0] == 0
 
 
@@ -85,3 +88,70 @@ def test_the_output_must_be_a_folder(command, prompts, tmp_path):
     assert "must be a folder, got the file" in command("generate", "--prompts", prompts, "-o", prompts)[2]
     missing = tmp_path / "no" / "where"
     assert "the folder to hold where must exist" in command("generate", "--prompts", prompts, "-o", missing)[2]
+
+
+def test_a_run_killed_between_a_file_and_its_note_is_resumed(command, prompts, tmp_path):
+    out = tmp_path / "out"
+    words = ("generate", "--prompts", prompts, "-o", out, *FAST)
+    command(*words)
+    whole = {path.name: path.read_bytes() for path in out.iterdir()}
+    notes = out / ".masktools-generated.jsonl"
+    lines = notes.read_text().splitlines(keepends=True)
+    assert len(lines) == 6, "one before each file, one behind it"
+    notes.write_text("".join(lines[:3]) + lines[3][:20])  # a-dog.wav is there, and was not noted
+    (out / "rain-falls-2.wav").unlink()
+    code, said, errors = command(*words, "--resume", "--batch-size", 1)
+    assert (code, errors) == (0, "")
+    assert said.splitlines()[-1] == "2 made, 1 finished before"
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path != notes} == {
+        name: content for name, content in whole.items() if name != notes.name
+    }
+
+
+def test_what_was_changed_since_is_not_replaced_by_a_resumed_run(command, prompts, tmp_path):
+    words = ("generate", "--prompts", prompts, "-o", tmp_path / "out", *FAST)
+    command(*words)
+    (tmp_path / "out" / "a-dog.wav").write_bytes(b"mine")
+    code, said, errors = command(*words, "--resume")
+    assert (code, said) == (2, "")
+    assert "a-dog.wav cannot be resumed, made with other settings or changed since" in errors
+    assert (tmp_path / "out" / "a-dog.wav").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (AudioError("a-dog.wav cannot be written: No space left on device"), 2, "No space left on device"),
+        (OSError(28, "No space left on device", "a-dog.wav"), 2, "No space left on device: a-dog.wav"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_a_writer_that_fails_ends_the_run_in_one_line_and_what_was_written_stays(
+    command, prompts, tmp_path, monkeypatch, error, code, message
+):
+    write = files.write_audio
+
+    def failing(target, samples, sample_rate):
+        if target.name == "a-dog.wav":
+            raise error
+        write(target, samples, sample_rate)
+
+    words = ("generate", "--prompts", prompts, "-o", tmp_path / "out", *FAST, "--batch-size", 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "write_audio", failing)
+        got, _, errors = command(*words)
+    assert got == code
+    assert errors.splitlines() == [f"masktools: error: {message}" if code == 130 else errors.strip()]
+    assert message in errors
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert "rain-falls.wav" in names
+    assert "a-dog.wav" not in names
+    assert not any(name.endswith(".part") for name in names)
+    assert command(*words, "--resume")[0] == 0
+
+
+def test_a_closed_folder_is_told_before_anything_is_made(command, prompts, tmp_path, monkeypatch):
+    monkeypatch.setattr(generate.os, "access", lambda place, mode: place != tmp_path)
+    code, said, errors = command("generate", "--prompts", prompts, "-o", tmp_path, *FAST)
+    assert (code, said) == (2, "")
+    assert "the output's folder must be open for writing" in errors

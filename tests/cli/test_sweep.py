@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.cli.conftest import RATE
+from masktools import hub
+from masktools.solver import SolverConfig
+from tests.cli.conftest import RATE, random_pipeline
 
 AXES = ("--steps", "1,2", "--no-plots", "--seconds", 1.5, "--min-seconds", 1)
 
@@ -62,7 +64,20 @@ def test_presets_and_any_setting_are_axes_and_their_cost_is_told(command, record
     }
     table = (tmp_path / "out" / "cost.md").read_text()
     assert "| measure | settings | forwards | value | worse by | |" in table
-    assert "preset=draft, guidance_interval=None, cache_scope=masked" in table
+    assert "| preset=draft, cache_scope=chosen |" in table.replace("**", "")
+    assert "the first is preset=exact, guidance_interval=None, cache_scope=masked." in table
+
+
+def test_a_speed_to_start_from_changes_the_models_own_settings(command, recordings, tmp_path):
+    pipeline = random_pipeline()
+    pipeline.decoding = {"generate": SolverConfig(temperature=0.7)}
+    model = hub.save_bundle(pipeline, tmp_path / "own", "Random weights, for tests.")
+    words = ("--no-plots", "--no-references", "--set", "n_prompts=2", "--seconds", 1.5, "--steps", 1)
+    for name, wanted in (("draft", (8, 4, 0.7)), ("fast8", (8, 1, 1.5))):
+        out = tmp_path / name
+        assert command("sweep", "generate", recordings, "-o", out, "--preset", name, *words, model=model)[0] == 0
+        solver = json.loads((out / "sweep.json").read_text())["settings"]["settings"]["solver"]
+        assert (solver["n_steps"], solver["cache_every"], solver["temperature"]) == wanted
 
 
 @pytest.mark.parametrize(
@@ -79,6 +94,7 @@ def test_presets_and_any_setting_are_axes_and_their_cost_is_told(command, record
         (("--axis", "cache_every"), "--axis must be KEY=V,V, got 'cache_every'"),
         (("--axis", "cache_every=0,2"), "cache_every must be an integer of at least 1, got 0"),
         (("--axis", "cash=1"), "unknown axis 'cash'"),
+        (("--steps", "2", "--axis", "n_steps=4"), "the axis n_steps must be given once"),
     ],
 )
 def test_what_makes_no_sense_is_refused(command, recordings, tmp_path, words, message):

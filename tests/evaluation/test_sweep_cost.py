@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from masktools.errors import ParameterError
 from masktools.evaluation.protocols.generation import GenerationSettings
@@ -59,17 +60,18 @@ def test_points_are_priced_by_measures_of_quality_only():
         priced(points, ("all", "", "level_db", None))
 
 
-def test_a_loss_is_within_noise_where_intervals_meet():
-    points = [point("a", 30, 8.0, 7.9, 8.1), point("b", 4, 8.15, 8.05, 8.2), point("c", 2, 9.0, 8.8, 9.2)]
-    points.append(point("d", 1, 7.0, 6.9, 7.1))
+def test_a_loss_is_told_from_noise_by_what_both_intervals_reach_towards_each_other():
+    points = [point("a", 30, 8.0, 7.9, 8.1), point("b", 4, 8.12, 8.02, 8.2), point("c", 2, 9.0, 8.8, 9.2)]
+    points += [point("d", 1, 7.0, 6.9, 7.1), point("e", 5, 8.15, 8.05, 8.2)]
     lines = loss_lines(points, [MEASURE], "a")
-    assert [line.split("|")[-2].strip() for line in lines[2:6]] == [
+    assert [line.split("|")[-2].strip() for line in lines[2:7]] == [
         "what it is compared with",
         "within noise",
         "worse",
         "better",
+        "worse",  # the two intervals meet, the difference is 0.15 +- 0.14
     ]
-    assert "| b | 4.00 | 8.15 [8.05, 8.2] | +0.15 |" in lines[3]
+    assert "| b | 4.00 | 8.12 [8.02, 8.2] | +0.12 |" in lines[3]
     assert "| **d** |" in lines[5]
     assert "no intervals" in loss_lines([point("a", 3, 8.0), point("b", 2, 8.1)], [MEASURE], "a")[3]
 
@@ -94,6 +96,16 @@ def test_presets_are_an_axis_that_changes_the_models_own_settings():
         Sweep("generate", GenerationSettings(), {"n_steps": (1,)}, repeats=0)
 
 
+def test_a_preset_by_itself_is_not_overruled_by_where_the_other_axes_stand():
+    own = SolverConfig(temperature=0.5)
+    axes = {"preset": ("fast", "draft"), "cache_every": (1, 2), "n_steps": (12,)}
+    solvers = [one.solver(own) for one in points_of(axes, own)]
+    assert solvers[:3] == [own, preset("fast", own), preset("draft", own)]
+    assert solvers[3:] == [replace(own, cache_every=2), replace(own, n_steps=12)]
+    grid = points_of({"preset": ("fast",), "cache_every": (1, 2)}, own, grid=True)
+    assert [one.solver(own).cache_every for one in grid] == [1, 2]
+
+
 @pytest.fixture(scope="module")
 def swept():
     settings = InpaintSettings(gaps_s=(0.4,), context_s=0.4, statistics=QUICK)
@@ -102,10 +114,27 @@ def swept():
 
 
 def test_a_sweep_of_presets_says_what_each_costs(swept):
+    assert [name for name, _ in named_points(swept)] == ["preset=exact", "preset=fast", "preset=draft"]
     costs = [swept.report.value("cost", name, COST) for name, _ in named_points(swept)]
     assert costs == sorted(costs, reverse=True)
     assert costs[0] > 2 * costs[1]
     assert any("Means over 2 seeds" in note for note in swept.report.notes)
+
+
+def test_points_are_named_by_what_they_change_of_the_first(swept):
+    axes = {"n_steps": (16, 4), "temperature": (1.5, 0.5)}
+    points = tuple((one, ()) for one in points_of(axes, SolverConfig()))
+    names = [name for name, _ in named_points(replace(swept, points=points))]
+    assert names == ["n_steps=16, temperature=1.5", "n_steps=4", "temperature=0.5"]
+
+
+def test_points_of_another_precision_are_not_mixed_in(tmp_path):
+    sweep = Sweep("generate", GenerationSettings(n_prompts=1, statistics=QUICK), {"n_steps": (1,)}, True, False)
+    model = tiny_model()
+    run_sweep({"t": model}, clips(1), sweep, (), tmp_path / "p")
+    model.pipeline.precision = torch.bfloat16
+    with pytest.raises(ParameterError, match="holds points of another sweep"):
+        run_sweep({"t": model}, clips(1), sweep, (), tmp_path / "p")
 
 
 def test_a_killed_sweep_with_repeats_goes_on(swept, tmp_path):
@@ -132,3 +161,14 @@ def test_quality_against_cost_is_drawn_with_its_frontier(swept):
     assert np.asarray(image.convert("L")).std() > 5
     with pytest.raises(ParameterError, match="a plot of cost needs at least two points that were decoded, got 1"):
         draw_cost(replace(swept, points=swept.points[:1]), (group.group, group.case, "lsd_db", None))
+
+
+def test_a_reference_far_away_does_not_flatten_what_is_compared(swept):
+    pytest.importorskip("matplotlib")
+    group = next(one for _, figures in swept.points for one in figures if one.metric == "lsd_db")
+    measure = (group.group, group.case, "lsd_db", None)
+    alone = draw_cost(swept, measure)
+    far = replace(group, method="unprocessed", value=group.value + 1000.0, low=None, high=None)
+    near = replace(far, value=group.value)
+    assert draw_cost(replace(swept, references=(far,)), measure) == alone
+    assert draw_cost(replace(swept, references=(near,)), measure) != alone

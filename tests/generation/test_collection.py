@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from masktools.errors import ParameterError
+from masktools.errors import MasktoolsError, ParameterError
 from masktools.generation import Finished, Item, Prompt, generate, generate_items, plan_items, write_behind
 from masktools.generation.finished import FINISHED
+from masktools.generation.recordings import conditions_of
 from masktools.solver import SolverConfig, item_seeds
 from tests.tiny import tiny_pipeline
 
@@ -27,6 +29,34 @@ def test_the_batch_size_changes_neither_order_nor_sound():
     assert [result.item.prompt for result in one] == [result.item.prompt for result in many] == TEXTS
     for left, right in zip(one, many, strict=True):
         np.testing.assert_allclose(left.samples, right.samples, atol=1e-4)
+
+
+def test_a_packed_model_makes_bit_for_bit_the_same_in_any_batch():
+    each = []
+    for size in (1, 2, 5):
+        pipeline = tiny_pipeline(batch_size=size)
+        pipeline.pack()
+        items = plan_items([Prompt(text) for text in TEXTS])
+        each.append(np.stack([one.samples for one in generate_items(pipeline, items, 0.5, FEW)]))
+    assert (each[0] == each[1]).all()
+    assert (each[0] == each[2]).all()
+
+
+def test_a_text_is_read_by_itself_whatever_stands_beside_it():
+    pipeline, asked = tiny_pipeline(batch_size=3), []
+    read = pipeline.condition
+    pipeline.condition = lambda texts: asked.append(list(texts)) or read(texts)
+    texts = ["rain", "a dog", "rain"]
+    together = conditions_of(pipeline, texts)
+    assert asked == [["rain"], ["a dog"]]
+    assert all(torch.equal(together[place], read([text])[0]) for place, text in enumerate(texts))
+    generate(pipeline, texts, seconds=0.3, solver=FEW)
+    list(generate_items(pipeline, plan_items([Prompt(text) for text in texts]), 0.3, FEW))
+    assert all(len(one) == 1 for one in asked)
+
+
+def test_nothing_to_make_is_nothing():
+    assert list(generate_items(tiny_pipeline(), [])) == []
 
 
 def test_a_list_gives_what_generate_gives():
@@ -125,6 +155,9 @@ def test_what_is_finished_is_known_again_unless_anything_differs(tmp_path):
     assert not known(of=replace(item, seed=4))
     assert not known(of=replace(item, prompt="hail"))
     assert not known(pipe=tiny_pipeline(seed=1))
+    other = tiny_pipeline()
+    other.vocoder.head.bias.add_(1.0)
+    assert not known(pipe=other), "a bundle whose vocoder was trained further"
     assert not known(solver=SolverConfig())
     assert not known(seconds=2.0)
     target.write_bytes(b"other sound")
@@ -146,3 +179,37 @@ def test_a_line_that_was_cut_off_is_no_line_and_spoils_no_other(tmp_path):
     assert not again.has(Item("b", "b", 0), tmp_path / "b.wav")
     again.add(Item("b", "b", 0), tmp_path / "b.wav")
     assert Finished(tmp_path, pipeline, FEW, None).has(Item("b", "b", 0), tmp_path / "b.wav")
+
+
+def test_a_recording_that_was_begun_is_known_as_ones_own(tmp_path):
+    pipeline, item, target = tiny_pipeline(), Item("rain", "rain", 3), tmp_path / "rain.wav"
+    target.write_bytes(b"sound")
+    Finished(tmp_path, pipeline, FEW, 1.0).begin(item, target)
+    again = Finished(tmp_path, pipeline, FEW, 1.0)
+    assert not again.has(item, target)
+    assert again.has_begun(item, target)
+    assert not again.has_begun(replace(item, seed=4), target)
+    assert not Finished(tmp_path, pipeline, FEW, 2.0).has_begun(item, target)
+    again.add(item, target)
+    assert again.has(item, target)
+    assert not again.has_begun(item, target)
+
+
+def test_a_bundle_is_known_by_its_checksums_but_not_by_its_card(tmp_path):
+    pipeline, item, target = tiny_pipeline(), Item("rain", "rain", 3), tmp_path / "rain.wav"
+    target.write_bytes(b"sound")
+    pipeline.folder = tmp_path
+    sums = tmp_path / "checksums.json"
+    sums.write_text('{"vocoder.safetensors": "1", "MODEL_CARD.md": "1"}')
+    Finished(tmp_path, pipeline, FEW, None).add(item, target)
+    sums.write_text('{"vocoder.safetensors": "1", "MODEL_CARD.md": "2"}')
+    assert Finished(tmp_path, pipeline, FEW, None).has(item, target)
+    sums.write_text('{"vocoder.safetensors": "2", "MODEL_CARD.md": "2"}')
+    assert not Finished(tmp_path, pipeline, FEW, None).has(item, target)
+
+
+def test_a_note_that_cannot_be_written_is_told_in_one_line(tmp_path):
+    (tmp_path / FINISHED).mkdir()
+    notes = Finished(tmp_path, tiny_pipeline(), FEW, None)
+    with pytest.raises(MasktoolsError, match=rf"{FINISHED} cannot be written: Is a directory"):
+        notes.begin(Item("rain", "rain", 3), tmp_path / "rain.wav")

@@ -1,5 +1,7 @@
 """A file of prompts is read as it is meant, and names do not change when more is put behind."""
 
+import time
+
 import pytest
 
 from masktools.errors import ParameterError
@@ -33,6 +35,13 @@ def test_a_table_may_name_its_recordings_and_their_seeds(tmp_path):
         ("p.csv", "text,seed\nrain,-1\n", "got '-1'"),
         ("p.csv", "text,name\nrain,../rain\n", "line 2: a name must be that of a file, .* got '../rain'"),
         ("p.csv", "text,name\nrain,a:b\n", "got 'a:b'"),
+        ("p.csv", "text,name\nrain,a.WAV\n", "a name must go without its ending, which --format chooses, got 'a.WAV'"),
+        ("p.csv", f"text,name\nrain,{'雨' * 70}\n", "line 2: a name must have at most 180 bytes, got 210"),
+        ("p.csv", f"text,seed\nrain,{'9' * 5000}\n", "line 2: a seed must be a whole number"),
+        ("p.csv", "text\nhail\nrain, soft\n", "line 3: a row must not have more fields than columns: put commas"),
+        ("p.csv", 'text,seed\n"rain,1\nhail,2\n', "commas between its columns and quotes in pairs: unexpected end"),
+        ("p.csv", f"text\n{'x' * 140_000}\n", "quotes in pairs: field larger than field limit"),
+        ("p.txt", "r\0a\0i\0n\0", "must be text, got .* with zero bytes"),
     ],
 )
 def test_what_is_no_list_of_prompts_is_refused(tmp_path, name, content, message):
@@ -46,6 +55,16 @@ def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path):
     (tmp_path / "p.txt").write_bytes("Glöckchen".encode("latin-1"))
     with pytest.raises(ParameterError, match="must be text in UTF-8"):
         read_prompts(tmp_path / "p.txt")
+
+
+def test_a_prompt_in_quotes_may_have_several_lines_and_fields_that_are_left_over_may_be_empty(tmp_path):
+    path = written(tmp_path, "p.csv", 'text,seed\r\n"a bell\r\nin a tower",1,,\r\n"a ""dog""\u2028barks",2\r\n')
+    assert read_prompts(path) == [Prompt("a bell\nin a tower", None, 1), Prompt('a "dog"\u2028barks', None, 2)]
+
+
+def test_a_line_of_text_ends_where_the_line_ends(tmp_path):
+    path = written(tmp_path, "p.txt", "rain\u2028on a roof\x0c\nhail\x85falls\r\n")
+    assert [prompt.text for prompt in read_prompts(path)] == ["rain\u2028on a roof", "hail\x85falls"]
 
 
 def test_names_come_from_the_words_and_are_all_different():
@@ -63,3 +82,23 @@ def test_a_given_name_is_kept_and_words_give_way_to_it():
 def test_prompts_put_behind_change_no_name():
     first = [Prompt("rain"), Prompt("rain"), Prompt("hail")]
     assert file_names([*first, *first])[:3] == file_names(first)
+
+
+def test_names_that_some_file_systems_take_for_one_are_two():
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    assert file_names([Prompt(composed), Prompt(apart)]) == [[composed], [f"{composed}-2"]]
+    with pytest.raises(ParameterError, match="each prompt must have a name of its own"):
+        file_names([Prompt("a", composed), Prompt("b", apart)])
+
+
+def test_a_name_made_of_long_letters_is_cut_between_two_of_them():
+    ((name,),) = file_names([Prompt("\U00020000" * 100)])
+    assert name == "\U00020000" * 45
+
+
+def test_ten_thousand_equal_prompts_are_named_at_once():
+    started = time.perf_counter()
+    names = [name for (name,) in file_names([Prompt("rain")] * 10_000)]
+    assert names[-1] == "rain-10000"
+    assert len(set(names)) == 10_000
+    assert time.perf_counter() - started < 5

@@ -101,3 +101,23 @@ def test_speeds_change_the_models_own_settings_and_are_ever_cheaper():
         assert costs == sorted(costs, reverse=True)
         assert len(set(costs)) == len(costs)
     assert not set(SPEEDS) & set(PRESETS)
+
+
+def test_an_interval_that_is_one_number_is_refused_in_words():
+    config = SolverConfig()
+    object.__setattr__(config, "guidance_interval", 0.5)  # as it comes from a file, where no type checker looks on
+    with pytest.raises(ParameterError, match=r"guidance_interval must be \(start, end\) .*, got \(0.5,\)"):
+        config.__post_init__()
+
+
+def test_a_speed_adds_no_step_and_goes_with_what_the_model_takes_back():
+    quick = SolverConfig(n_steps=6)
+    assert preset("draft", quick).n_steps == 6
+    listed = SolverConfig(counts=(30, 20, 10, 6, 5, 4, 3, 2, 1, 0))
+    assert preset("draft", listed).counts is None
+    assert preset("draft", SolverConfig(counts=(5, 0))).counts == (5, 0)
+    for own in (quick, SolverConfig(counts=(5, 0)), SolverConfig(revocation=0.1)):
+        costs = [planned_work(60, 60, preset(name, own)) for name in SPEEDS]
+        assert costs == sorted(costs, reverse=True)
+    for own in (SolverConfig(revocation=0.1), SolverConfig(entropy_bound=1.0)):
+        assert preset("fast", own).cache_scope == "masked"
