@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from masktools.benchmark.clocks import seconds_on_device
 from masktools.benchmark.measurements import Measurement, Value
 from masktools.errors import unknown_name
+from masktools.packing import PackedLinear, can_pack
 from masktools.runtime import threads as use_threads
 
 __all__ = ["PRECISIONS", "Ceilings", "measure_ceilings"]
@@ -57,7 +58,7 @@ def measure_ceilings(
 ) -> Ceilings:
     """Return the rates of large square matrix products, and of a large copy within the device's memory.
 
-    The best of all calls at all sizes counts. A precision in which the device multiplies no matrices is left out.
+    The best of all calls at all sizes counts, on a CPU with the second matrix packed beforehand, too. A precision in which the device multiplies no matrices is left out.
 
     Args:
         device: where.
@@ -79,10 +80,15 @@ def measure_ceilings(
                 raise unknown_name("precision", precision, PRECISIONS)
             for size in sizes or _SIZES[device.type]:
                 flop = 2.0 * size**3
-                try:
-                    times = _times(_product(size, precision, device), device, seconds)
-                except (RuntimeError, NotImplementedError, TypeError):
-                    continue  # there is no such product on this device
+                times: list[float] = []
+                for make in (_product, _packed_product):
+                    try:
+                        call = make(size, precision, device)
+                        times += [] if call is None else _times(call, device, seconds)
+                    except (RuntimeError, NotImplementedError, TypeError):
+                        continue  # there is no such product on this device
+                if not times:
+                    continue
                 rates[precision] = max(rates.get(precision, 0.0), flop / min(times))
                 rate = {"flop": flop, "flop_per_s": flop / min(times)}
                 own = {"precision": precision, "size": size}
@@ -98,6 +104,15 @@ def _product(size: int, precision: str, device: torch.device) -> Callable[[], Te
         return lambda: torch.ops.aten._int_mm(left, right.T)
     left, right = (torch.randn(size, size).to(device, _TYPES[precision]) for _ in range(2))
     return lambda: left @ right.T
+
+
+def _packed_product(size: int, precision: str, device: torch.device) -> Callable[[], Tensor] | None:
+    """Return the same with the second matrix packed beforehand, as weights are on a CPU; None where that is not done."""
+    if device.type != "cpu" or precision == "int8" or not can_pack(_TYPES[precision]):
+        return None
+    packed = PackedLinear(nn.Linear(size, size, bias=False), _TYPES[precision])
+    rows = torch.randn(size, size).to(_TYPES[precision])
+    return lambda: packed(rows)
 
 
 def _times(call: Callable[[], object], device: torch.device, seconds: float) -> list[float]:

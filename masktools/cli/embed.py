@@ -55,7 +55,7 @@ def _add_vectors(parser: argparse.ArgumentParser) -> None:
         "--pool",
         default="mean",
         metavar="HOW",
-        help="how vectors become one: mean, rows, max, mean_std, rows_std or none",
+        help="how they become one vector: mean, rows, max, mean_std, rows_std or none",
     )
     group.add_argument(
         "--hop-s",

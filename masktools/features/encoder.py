@@ -244,7 +244,7 @@ class Encoder:
             layer: 0 is what enters the first block, 1 what leaves it; negative numbers count from the last one;
                 ``last``; ``mean``, the average of all; ``all``, or a list of numbers: side by side; or an array of
                 floats, the weight of each layer in a sum.
-            pool: mean, rows, max, mean_std, rows_std or none: how the vectors of tokens become one (``features.POOLS``).
+            pool: mean, rows, max, mean_std, rows_std or none: how vectors of tokens become one (``features.POOLS``).
             prefix: ``learned``; ``condition``, what the model's conditioner hears in each window (``clap`` is another
                 name for it): a probe then measures the conditioner too; or vectors (d,) or (b, d).
             hop_s: time from one frame to the next; a column of tokens, 0.186 s, if None. Longer: the average (with

@@ -12,7 +12,8 @@ POOLS = ("mean", "rows", "max", "mean_std", "rows_std", "none")
 
 ``mean`` averages over rows and time. ``rows`` keeps the rows apart, one after the other, lowest first, and averages
 over time. ``max`` is the largest over rows and time. ``mean_std`` is the mean and the standard deviation over time of
-the average over rows, ``rows_std`` those of each row. ``none`` keeps every token's own vector: there are frames (m, rows, d) and no vector of the clip.
+the average over rows, ``rows_std`` those of each row. ``none`` keeps every token's own vector: there are frames
+(m, rows, d) and no vector of the clip.
 """
 
 _BY_ROW, _WITH_STD = ("rows", "rows_std"), ("mean_std", "rows_std")
