@@ -58,7 +58,8 @@ def measure_ceilings(
 ) -> Ceilings:
     """Return the rates of large square matrix products, and of a large copy within the device's memory.
 
-    The best of all calls at all sizes counts, on a CPU with the second matrix packed beforehand, too. A precision in which the device multiplies no matrices is left out.
+    The best of all calls at all sizes counts, on a CPU with the second matrix packed beforehand, too. A precision in
+    which the device multiplies no matrices is left out.
 
     Args:
         device: where.
@@ -107,7 +108,7 @@ def _product(size: int, precision: str, device: torch.device) -> Callable[[], Te
 
 
 def _packed_product(size: int, precision: str, device: torch.device) -> Callable[[], Tensor] | None:
-    """Return the same with the second matrix packed beforehand, as weights are on a CPU; None where that is not done."""
+    """Return the same with the second matrix packed, as weights are on a CPU; None where that is not done."""
     if device.type != "cpu" or precision == "int8" or not can_pack(_TYPES[precision]):
         return None
     packed = PackedLinear(nn.Linear(size, size, bias=False), _TYPES[precision])

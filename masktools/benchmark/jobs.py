@@ -19,6 +19,7 @@ from masktools.benchmark.models import random_condition
 from masktools.errors import ParameterError, unknown_name
 from masktools.model import Model
 from masktools.pipeline import Pipeline, Progress, share_of
+from masktools.solver import SolveResult
 
 __all__ = ["BATCHED", "JOBS", "JobSettings", "Variant", "measure_jobs", "prepared"]
 
@@ -124,9 +125,9 @@ def measure_jobs(
             _name(one): prepared(job, Model(pipelines[one.precision], one.threads), one, settings.seed)
             for one in variants
         }
-        last: dict[str, Any] = {}
+        last: dict[str, list[SolveResult]] = {}
         timed = interleaved(
-            {name: _keeping(last, name, call) for name, call in calls.items()},
+            {_name(one): _keeping(last, _name(one), calls[_name(one)], pipelines[one.precision]) for one in variants},
             settings.repeats,
             first.device,
             progress=share_of(progress, number, len(settings.jobs)),
@@ -165,9 +166,17 @@ def _name(variant: Variant) -> str:
     return repr(variant)
 
 
-def _keeping(last: dict[str, Any], name: str, call: JobCall) -> Callable[[], None]:
+def _keeping(last: dict[str, list[SolveResult]], name: str, call: JobCall, pipeline: Pipeline) -> Callable[[], None]:
+    """Return a job that leaves behind what its decodings did, the last time it was done."""
+
     def run() -> None:
-        last[name] = call.run()
+        solved: list[SolveResult] = []
+        pipeline.on_solved = solved.append
+        try:
+            call.run()
+        finally:
+            pipeline.on_solved = None
+        last[name] = solved
 
     return run
 
@@ -234,22 +243,22 @@ JOBS: Mapping[str, Callable[[Model, Variant, int], JobCall]] = MappingProxyType(
 """The jobs that can be timed."""
 
 
-def _flop(job: str, call: JobCall, made: Any, costs: Costs, pipeline: Pipeline) -> tuple[dict[str, float], int]:
+def _flop(
+    job: str, call: JobCall, solved: Sequence[SolveResult], costs: Costs, pipeline: Pipeline
+) -> tuple[dict[str, float], int]:
     """Return the arithmetic that a job must do, precision -> FLOP, and how often the transformer was passed."""
     flop = {"fp32": 0.0}
-    precision, n_passes = precision_name(pipeline), 0
+    precision = precision_name(pipeline)
 
     def add(name: str, amount: float) -> None:
-        flop[name] = flop.get(name, 0.0) + call.n_clips * amount
+        flop[name] = flop.get(name, 0.0) + amount
 
     if job != "generate":
-        add("fp32", costs.mel + costs.encode)
+        add("fp32", call.n_clips * (costs.mel + costs.encode))
     if job == "embed":
-        add(precision, costs.hidden_states())
+        add(precision, call.n_clips * costs.hidden_states())
     else:
-        result = made[0] if isinstance(made, list) else made
-        n_passes = int(result.report["n_forwards"])
-        add(precision, n_passes * costs.one_pass())
-        add(part_precision(pipeline, "decoder"), costs.decode)
-        add(part_precision(pipeline, "vocoder"), costs.vocoder)
-    return flop, n_passes
+        add(precision, sum(costs.step(record) for result in solved for record in result.trace))
+        add(part_precision(pipeline, "decoder"), call.n_clips * costs.decode)
+        add(part_precision(pipeline, "vocoder"), call.n_clips * costs.vocoder)
+    return flop, sum(result.n_forwards for result in solved)
