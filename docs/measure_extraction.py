@@ -26,15 +26,11 @@ import torch
 
 import masktools
 from masktools import io
+from masktools.benchmark.models import random_pipeline
 from masktools.errors import AudioError
 from masktools.extraction import ExtractionSettings, Item, Row, Worker, find_items, open_store, read_item
 from masktools.extraction.decoding import Prepared
 from masktools.features import Encoder
-from masktools.mel import MelConfig
-from masktools.pipeline import Pipeline
-from masktools.tokenizer import SpecVqgan, SpecVqganConfig
-from masktools.transformer import MaskedTransformer, TransformerConfig
-from masktools.vocoder import GriffinLim, GriffinLimConfig
 
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 RATE, SECONDS = 44_100, 10.0
@@ -137,9 +133,7 @@ def model_row(what: str, cpu: float, clock: float) -> list[str]:
 
 def measure_paper(device: str, n: int) -> list[list[str]]:
     """Return what an encoder of the paper's size costs, on waves in memory."""
-    mel = MelConfig()
-    parts = SpecVqgan(SpecVqganConfig()), MaskedTransformer(TransformerConfig()), GriffinLim(GriffinLimConfig(), mel)
-    encoder = Encoder(Pipeline(mel, *parts, None, device=device, name="paper"), threads=1)
+    encoder = Encoder(random_pipeline("paper", device=device, precision="fp32"), threads=1)
     rng = np.random.default_rng(0)
     rows = []
     for seconds in (9.845, 10.0):
