@@ -43,7 +43,7 @@ def draw(found: Benchmark, dots_per_inch: int = 150) -> bytes:
     panels = [
         (draw_panel, group)
         for draw_panel, group in (
-            (_draw_stages, [one for one in found.of("stages") if one.name != _STEP]),
+            (_draw_stages, _worth_drawing([one for one in found.of("stages") if one.name != _STEP])),
             (_draw_jobs, list(found.of("jobs"))),
             (_draw_peers, list(found.of("peers"))),
         )
@@ -104,7 +104,7 @@ def _dots(axis: Any, group: Sequence[Measurement]) -> None:
 
 def _tell(axis: Any, value: float, end: float, place: int) -> None:
     told: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 7, "color": _INK}
-    axis.annotate(f"{value:.3g}", (max(value, end), place), (6, 0), **told)
+    axis.annotate(f"{value:.0f}" if value >= 1000 else f"{value:.3g}", (max(value, end), place), (6, 0), **told)
 
 
 def _legend(axis: Any, group: Sequence[Measurement], more: Sequence[Any] = ()) -> None:
@@ -115,15 +115,18 @@ def _legend(axis: Any, group: Sequence[Measurement], more: Sequence[Any] = ()) -
     axis.legend(handles=[*entries, *more], fontsize=7, frameon=False, loc="best")
 
 
+def _worth_drawing(stages: Sequence[Measurement]) -> list[Measurement]:
+    """Return the stages that take a share of the time in some precision, each one's measurements together."""
+    names = dict.fromkeys(one.name for one in stages if one.figures["share"] >= _LEAST)
+    return [one for name in names for one in stages if one.name == name]
+
+
 def _draw_stages(axis: Any, group: Sequence[Measurement]) -> None:
-    names = dict.fromkeys(one.name for one in group if one.figures["share"] >= _LEAST)
-    ordered = [one for name in names for one in group if one.name == name]
-    labels = [name if count == 0 else "" for name, count in _numbered([one.name for one in ordered])]
-    _bars(axis, ordered)
-    axis.set_yticks(range(len(ordered)), labels)
-    axis.set_ylim(len(ordered) - 0.4, -0.6)
+    labels = [name if count == 0 else "" for name, count in _numbered([one.name for one in group])]
+    _bars(axis, group)
+    axis.set_yticks(range(len(group)), labels)
     axis.set_xlabel(f"milliseconds of each stage, batch {group[0].case.get('batch')}", fontsize=8, color=_INK)
-    _legend(axis, ordered)
+    _legend(axis, group)
 
 
 def _numbered(names: Sequence[str]) -> list[tuple[str, int]]:
