@@ -34,7 +34,8 @@ def main(pairs):
         name, _, path = pair.partition("=")
         found = Benchmark.from_json(Path(path).read_text(encoding="utf-8"))
         page = filled(page, name, found)
-        (PICTURES / f"speed-{name}.png").write_bytes(draw(found))
+        if any(found.of(subject) for subject in ("stages", "jobs", "peers")):
+            (PICTURES / f"speed-{name}.png").write_bytes(draw(found))
     PAGE.write_text(page, encoding="utf-8")
 
 
