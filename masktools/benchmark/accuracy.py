@@ -29,7 +29,8 @@ class AccuracySettings:
 
     precisions: tuple[str, ...] = ("bf16", "int8")
     n_seeds: int = 2  # for each clip
-    solver: SolverConfig = field(default_factory=SolverConfig)
+    generate: SolverConfig = field(default_factory=SolverConfig)  # how sound is generated
+    inpaint: SolverConfig = field(default_factory=SolverConfig)  # how gaps are filled
     gap_cols: int = 10  # of a clip, in the middle, that are filled
     seed: int = 0
 
@@ -184,7 +185,8 @@ class _Decodings:
                 erased = pipeline.erase(self._mel(self.waves), mask[:: self.n_seeds])
                 known = self._repeated(pipeline.tokenise(erased))
             condition = self._condition() if job == "generate" else None
-            self._kept[job] = pipeline.fill(known, mask, seeds, settings.solver, condition).tokens.cpu()
+            solver = settings.inpaint if job == "inpaint" else settings.generate
+            self._kept[job] = pipeline.fill(known, mask, seeds, solver, condition).tokens.cpu()
         return self._kept[job]
 
     def _condition(self) -> Condition:

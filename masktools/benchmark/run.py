@@ -76,9 +76,9 @@ class RunSettings:
             if subject not in SUBJECTS:
                 raise unknown_name("subject", subject, SUBJECTS)
 
-    def solver(self, pipeline: Pipeline) -> SolverConfig:
-        """Return the settings of the decoding where a subject has one: the model's, or the first preset and steps."""
-        return Model(pipeline).solver("generate", self.presets[0], self.steps[0])
+    def solver(self, pipeline: Pipeline, job: str = "generate") -> SolverConfig:
+        """Return how a subject decodes for a job: by the model's settings, or the first preset and steps."""
+        return Model(pipeline).solver(job, self.presets[0], self.steps[0])
 
 
 def default_subjects(size: str | None = None) -> tuple[str, ...]:
@@ -267,5 +267,6 @@ def _accuracy(
         start = max(0, (len(wave) - n_samples) // 2)
         clips.append(wave[start : start + n_samples])
     clips = clips or [synthetic_clip(n_samples / rate, rate, seed=settings.seed)[0]]
-    asked = AccuracySettings(settings.precisions, solver=settings.solver(pipeline), seed=settings.seed)
+    generate, inpaint = (settings.solver(pipeline, job) for job in ("generate", "inpaint"))
+    asked = AccuracySettings(settings.precisions, generate=generate, inpaint=inpaint, seed=settings.seed)
     return measure_accuracy(models.load, clips, asked, shown)
