@@ -17,6 +17,7 @@ __all__ = [
     "has_fast_bf16",
     "in_batches",
     "is_out_of_memory",
+    "precision_of",
     "resolve_device",
     "resolve_precision",
     "threads",
@@ -92,6 +93,15 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     if name == "bf16" and device.type == "mps":
         raise DeviceError("bf16 is not offered on mps: use --precision fp16 or fp32")
     return PRECISIONS[name]
+
+
+def precision_of(number_type: torch.dtype) -> str:
+    """Return the name of a number type, one of ``PRECISIONS``.
+
+    >>> precision_of(torch.bfloat16)
+    'bf16'
+    """
+    return next(name for name, known in PRECISIONS.items() if known == number_type)
 
 
 @cache

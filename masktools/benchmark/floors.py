@@ -9,14 +9,14 @@ from torch import nn
 from masktools.benchmark.ceilings import Ceilings
 from masktools.packing import PackedLinear
 from masktools.pipeline import Pipeline
-from masktools.runtime import PRECISIONS, has_fast_bf16
+from masktools.runtime import has_fast_bf16, precision_of
 
 __all__ = ["floor_figures", "part_precision", "precision_name", "rate_figures"]
 
 
 def precision_name(pipeline: Pipeline) -> str:
     """Return the name of the precision in which a model's transformer computes."""
-    return _name(pipeline.precision)
+    return precision_of(pipeline.precision)
 
 
 def part_precision(pipeline: Pipeline, part: str) -> str:
@@ -27,7 +27,7 @@ def part_precision(pipeline: Pipeline, part: str) -> str:
     owner: Any = pipeline.vocoder if part == "vocoder" else pipeline.tokenizer
     if not getattr(owner, "packed", False):
         reduced = torch.bfloat16 if has_fast_bf16() else torch.float32
-        return _name(reduced if pipeline.precision == torch.int8 else pipeline.precision)
+        return precision_of(reduced if pipeline.precision == torch.int8 else pipeline.precision)
     weights: dict[torch.dtype, int] = {torch.float32: 0}
     layers: nn.Module = owner if part == "vocoder" else getattr(owner, "decoder", owner)
     for layer in layers.modules():
@@ -38,11 +38,7 @@ def part_precision(pipeline: Pipeline, part: str) -> str:
         else:
             continue
         weights[number_type] = weights.get(number_type, 0) + n_weights
-    return _name(max(weights, key=lambda number_type: weights[number_type]))
-
-
-def _name(number_type: torch.dtype) -> str:
-    return next(name for name, known in PRECISIONS.items() if known == number_type)
+    return precision_of(max(weights, key=lambda number_type: weights[number_type]))
 
 
 def rate_figures(flop: float, seconds: float, precision: str, ceilings: Ceilings) -> dict[str, float]:

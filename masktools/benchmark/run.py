@@ -30,7 +30,7 @@ from masktools.hub import load_bundle
 from masktools.model import Model
 from masktools.packing import can_compute_int8
 from masktools.pipeline import Pipeline
-from masktools.runtime import PRECISIONS, resolve_device, resolve_precision
+from masktools.runtime import precision_of, resolve_device, resolve_precision
 from masktools.solver import SolverConfig
 
 __all__ = ["RunSettings", "Watch", "default_precisions", "default_subjects", "run_benchmark"]
@@ -90,9 +90,8 @@ def default_precisions(device: torch.device | str = "auto") -> tuple[str, ...]:
     """Return the precisions that are worth comparing on a device, that of ``auto`` first."""
     place = resolve_device(device)
     chosen = resolve_precision("auto", place)
-    first = next(name for name, number_type in PRECISIONS.items() if number_type == chosen)
     others = ["fp32"] if place.type != "cpu" or not can_compute_int8() else ["fp32", "int8"]
-    return tuple(dict.fromkeys([first, *others]))
+    return tuple(dict.fromkeys([precision_of(chosen), *others]))
 
 
 def run_benchmark(

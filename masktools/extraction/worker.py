@@ -64,8 +64,9 @@ class Worker:
     @property
     def identity(self) -> str:
         """What the vectors depend on beside the settings: the weights, and the precision unless it is full."""
-        names = {"torch.float32": "fp32", "torch.bfloat16": "bf16", "torch.float16": "fp16"}
-        precision = names[str(self.encoder.pipeline.precision)] if self.precision == "auto" else self.precision
+        from masktools.runtime import precision_of
+
+        precision = precision_of(self.encoder.pipeline.precision)
         return self.encoder.identity if precision == "fp32" else f"{self.encoder.identity} {precision}"
 
     @property
