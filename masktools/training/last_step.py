@@ -18,7 +18,9 @@ class LastStep(pl.Callback):
     def __init__(self) -> None:
         self._saved_at = 0
 
-    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Note that this step is saved."""
         self._saved_at = trainer.global_step
 
@@ -35,7 +37,7 @@ class LastStep(pl.Callback):
             self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
-        if self._saved_at == trainer.global_step or trainer.fast_dev_run:
+        if self._saved_at == trainer.global_step:
             return
         for kept in trainer.checkpoint_callbacks:
             if isinstance(kept, ModelCheckpoint) and kept.monitor is None and kept.save_top_k:

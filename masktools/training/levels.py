@@ -4,6 +4,8 @@ An L1 distance of mel cells leaves the lowest five bands, which hold six thirds 
 five highest, which hold one; and it is least where a cell has its median level, which is below its mean power.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -20,7 +22,7 @@ _N_POINTS = 16  # of a band, at which the mel spectrogram is interpolated
 
 
 class ThirdOctaveLevels(nn.Module):
-    """Levels of thirds of an octave from 50 Hz on, pooled over 93 ms. ``forward``: (b, f, m) -> (b, k, m // 4 - 1), dB."""
+    """Levels of thirds of an octave from 50 Hz on, over 93 ms, in dB. ``forward``: (b, f, m) -> (b, k, m // 4 - 1)."""
 
     weights: Tensor
 
@@ -31,7 +33,7 @@ class ThirdOctaveLevels(nn.Module):
         n_bands = max(1, int(3 * np.log2(min(mel.f_max, mel.sample_rate / 2) / _LOWEST_HZ)))
         edges = _LOWEST_HZ * 2.0 ** (np.arange(n_bands + 1) / 3)
         weights = np.zeros((n_bands, mel.n_mels), np.float32)
-        for band, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+        for band, (low, high) in enumerate(pairwise(edges)):
             points = low + (high - low) * (np.arange(_N_POINTS) + 0.5) / _N_POINTS
             for bin_, share in enumerate(np.identity(mel.n_mels)):
                 weights[band, bin_] = np.interp(points, centres, share).mean()

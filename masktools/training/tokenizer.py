@@ -108,7 +108,7 @@ class DecoderTraining(TokenizerValidation, AdversarialTraining):
     ) -> None:
         super().__init__(mel, optimiser)
         self.save_hyperparameters(ignore=["mel", "optimiser"])
-        self.kind = part_description(checkpoint)["kind"]
+        self.kind = part_description(checkpoint, self.part)["kind"]
         self.net = load_tokenizer(checkpoint)
         self.net.decoder.requires_grad_(True)
         self.judge = MelPatchDiscriminator(judge_width)

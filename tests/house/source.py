@@ -13,7 +13,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "shapes"}),
     frozenset({"arrays", "configs", "downloads", "runtime", "io", "segments", "mel", "gaps", "metrics", "classical"}),
     frozenset({"grid", "detection", "packing"}),
-    frozenset({"tokenizer", "vocoder", "conditioning", "transformer", "solver"}),
+    frozenset({"bundles", "tokenizer", "vocoder", "conditioning", "transformer", "solver"}),
     frozenset({"pipeline", "training"}),
     frozenset({"hub", "convert"}),
     frozenset({"restoration", "generation", "features"}),

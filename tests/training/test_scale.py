@@ -123,7 +123,9 @@ def test_batches_that_are_accumulated_train_as_one(uninterrupted, tmp_path):
     assert losses(tmp_path) == pytest.approx(uninterrupted, abs=1e-4)
 
 
-@pytest.mark.parametrize("end", [{}, {"max_steps": -1, "max_epochs": 2, "limit_train_batches": 6}], ids=["steps", "epochs"])
+@pytest.mark.parametrize(
+    "end", [{}, {"max_steps": -1, "max_epochs": 2, "limit_train_batches": 6}], ids=["steps", "epochs"]
+)
 def test_the_last_step_is_saved_though_the_interval_does_not_divide_the_steps(tmp_path, end):
     report = run_recipe(recipe(tmp_path, saved_every=5, **end))
     saved = torch.load(report.checkpoint, weights_only=True)
