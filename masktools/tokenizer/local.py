@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from masktools.configs import later
 from masktools.errors import ParameterError
 from masktools.packing import fill_rest
 from masktools.shapes import Mel, Tokens
@@ -31,7 +32,7 @@ class LocalTokenizerConfig:
     widths: tuple[int, ...] = (48, 96, 192)  # channels at 1/4, 1/8 and 1/16 of the resolution
     n_encoder_blocks: int = 1
     n_decoder_blocks: int = 1
-    n_deep_blocks: int = 0  # of the decoder at 1/16 of the resolution, beside those of every level
+    n_deep_blocks: int = later(0)  # of the decoder at 1/16 of the resolution, beside those of every level
 
     def __post_init__(self) -> None:
         """Check every range."""
