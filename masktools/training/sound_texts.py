@@ -87,7 +87,7 @@ class SoundTextData(StreamData):
 
     Args:
         cache: an audio cache.
-        folder: where its mel spectrograms are kept.
+        mels: where its mel spectrograms are kept.
         prompts: a JSON file, tag -> further texts for it.
         synonyms: a JSON file, tag -> texts that are no training texts, by which validation names sounds.
         mel: settings of the mel front end.
@@ -102,7 +102,7 @@ class SoundTextData(StreamData):
     def __init__(
         self,
         cache: str,
-        folder: str,
+        mels: str,
         prompts: str | None = None,
         synonyms: str | None = None,
         mel: MelConfig = MelConfig(),
@@ -120,7 +120,7 @@ class SoundTextData(StreamData):
     def setup(self, stage: str | None = None) -> None:
         """Compute the mel spectrograms that are not computed yet, and collect the texts."""
         own = self.hparams
-        recordings = captioned_mels(AudioCache(own["cache"]), self.mel, own["folder"])
+        recordings = captioned_mels(AudioCache(own["cache"]), self.mel, own["mels"])
         self.train = [r for r in recordings if r.split == "train"]
         self.valid = [r for r in recordings if r.split == "valid"]
         self.collect()
