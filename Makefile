@@ -1,12 +1,15 @@
 # make demo   install masktools and run its demonstration      make lint    style and types
 # make test   install everything for development and test      make clean   remove what these made
 # make model-report SOURCE=manifest.csv   measure the bundled model on recordings it has not heard
+# make mini SOURCE="manifest.csv ..."     train a model like the bundled one, from recordings to bundle (days on one core)
+# RUN=folder where it is trained; MINI="--skip text" and the like go to recipes/mini/make.py, which tells what there is.
 # JOBS=4 runs so many tests at once (2 if left out).
 # PYTHON=python3.12 chooses the interpreter of a new environment; DEMO=folder where the demonstration goes.
 
 PYTHON ?= python3
 JOBS ?= 2
 DEMO ?= demo-out
+RUN ?= mini-run
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
@@ -14,7 +17,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraint
 ONE_BUILD = $(BIN)/python -c "import timm" || \
 	{ echo "torch and torchvision in $(VENV) are of different builds: run 'make clean-venv' and try again" >&2; exit 1; }
 
-.PHONY: demo test lint model-report clean clean-venv
+.PHONY: demo test lint model-report mini clean clean-venv
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/masktools demo -o $(DEMO)
@@ -30,6 +33,10 @@ lint: $(VENV)/.installed-dev
 model-report: $(VENV)/.installed-dev
 	@test -n "$(SOURCE)" || { echo "say which recordings: make model-report SOURCE=manifest.csv" >&2; exit 1; }
 	$(BIN)/python docs/model_report.py "$(SOURCE)"
+
+mini: $(VENV)/.installed-dev
+	@test -n "$(SOURCE)" || { echo 'say which recordings: make mini SOURCE="manifest.csv ..."' >&2; exit 1; }
+	$(BIN)/python recipes/mini/make.py $(SOURCE) -o "$(RUN)" $(MINI)
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

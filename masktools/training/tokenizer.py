@@ -110,6 +110,7 @@ class DecoderTraining(TokenizerValidation, AdversarialTraining):
         self.save_hyperparameters(ignore=["mel", "optimiser"])
         self.kind = part_description(checkpoint, self.part)["kind"]
         self.net = load_tokenizer(checkpoint)
+        self._given = {f"net.{name}": value.clone() for name, value in self.net.state_dict().items()}
         self.net.decoder.requires_grad_(True)
         self.judge = MelPatchDiscriminator(judge_width)
 
@@ -117,6 +118,12 @@ class DecoderTraining(TokenizerValidation, AdversarialTraining):
     def trained(self) -> nn.Module:
         """What plays against the judge."""
         return self.net.decoder
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write what is frozen as it was given: an average of it is off in the last bits, and so might a token be."""
+        super().on_save_checkpoint(checkpoint)
+        learned = {f"net.{name}" for name, parameter in self.net.named_parameters() if parameter.requires_grad}
+        checkpoint["state_dict"] |= {name: value for name, value in self._given.items() if name not in learned}
 
     def on_fit_start(self) -> None:
         """Compile what is to be compiled."""
