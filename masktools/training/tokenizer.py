@@ -88,7 +88,7 @@ class TokenizerTraining(WholeTokenizerTraining):
 
 
 class DecoderTraining(TokenizerValidation, AdversarialTraining):
-    """Stage B: the decoder alone, L1 beside a hinge game with a patch discriminator that starts first."""
+    """Stage B: the decoder alone, by reconstruction and a hinge game with a patch discriminator that starts first."""
 
     part = "tokenizer"
 
@@ -103,6 +103,7 @@ class DecoderTraining(TokenizerValidation, AdversarialTraining):
         adversarial_weight: float = 0.05,
         feature_weight: float = 0.1,
         judge_width: int = 32,
+        level_weight: float = 0.0,
         optimiser: OptimiserConfig = _DECODER_OPTIMISER,
         compile: bool = False,
     ) -> None:
@@ -113,6 +114,7 @@ class DecoderTraining(TokenizerValidation, AdversarialTraining):
         self._given = {f"net.{name}": value.clone() for name, value in self.net.state_dict().items()}
         self.net.decoder.requires_grad_(True)
         self.judge = MelPatchDiscriminator(judge_width)
+        self.levels = ThirdOctaveLevels(mel)
 
     @property
     def trained(self) -> nn.Module:
@@ -145,6 +147,8 @@ class DecoderTraining(TokenizerValidation, AdversarialTraining):
 
         error = F.l1_loss(estimate, mel)
         loss = error + 0.5 * slope_loss(estimate, mel)
+        if own["level_weight"] > 0:
+            loss = loss + own["level_weight"] * level_loss(estimate, mel, self.levels)
         if step >= own["n_judge_only"]:
             ramp = min(1.0, (step - own["n_judge_only"]) / 500)
             with self.judge_at_rest():
