@@ -20,6 +20,7 @@ from masktools.mel import MelConfig
 from masktools.training.audio_cache import AudioCache, build_cache
 from masktools.training.captioned_mels import CaptionedMel, captioned_mels, mixed_mels
 from masktools.training.checkpoints import load_joint_encoder
+from masktools.training.packed_mels import is_packed, read_packed
 from masktools.training.stream_data import StreamData
 from masktools.training.streams import FULL_BAND_HZ, Batch, Stream, StreamLoader, drawn_index
 from masktools.training.tokenising import fingerprint
@@ -110,9 +111,9 @@ class MelClipStream(Stream):
         louder = np.where(clip <= _SILENCE, _SILENCE, clip + gain).clip(-1.0, 1.0)
         return {
             "mel": torch.from_numpy(np.ascontiguousarray(louder.T, np.float32)),
-            "condition": torch.from_numpy(self.embeddings[number][stretch]),
             "caption": self.recordings[number].caption or "sound",
             "full_band": full_band,
+            **_condition(self.embeddings[number][stretch]),
         }
 
 
@@ -120,8 +121,8 @@ class MelClipData(StreamData):
     """Random training clips and fixed validation clips of a cache, for the transformer.
 
     Args:
-        cache: an audio cache; where ``folder`` is given, it is made of that.
-        conditioner: a text-audio encoder, or a bundle that has one.
+        cache: an audio cache, or a file of packed mel spectrograms; where ``folder`` is given, a cache is made of that.
+        conditioner: a text-audio encoder, or a bundle that has one; without one, clips have no condition.
         mels: where mel spectrograms and embeddings are kept.
         folder: a folder of recordings, or what else `masktools cache` reads.
         base: a bundle that is trained further: its mel settings, its length of clips and its text-audio encoder hold.
@@ -133,6 +134,7 @@ class MelClipData(StreamData):
         gain_share: of the range of levels by which a clip may be louder or softer.
         kind_weights: how often a kind is drawn; 1 where it is not named.
         mix_share: of the clips are two at once.
+        n_workers: processes that draw clips.
     """
 
     def __init__(
@@ -150,16 +152,15 @@ class MelClipData(StreamData):
         gain_share: float = 0.12,
         kind_weights: dict[str, float] | None = None,
         mix_share: float = 0.0,
+        n_workers: int = 0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["mel"])
-        self.mel, self.n_frames, self.conditioner = mel, n_frames, conditioner or ""
+        self.mel, self.n_frames, self.conditioner = mel, n_frames, conditioner
         if base is not None:
             told, _ = stored_part(base, "transformer")
             self.mel, self.conditioner = from_dict(MelConfig, told["mel"]), base
             self.n_frames = 16 * from_dict(TransformerConfig, told["config"]).n_cols
-        if not self.conditioner:
-            raise ParameterError("clips carry the embedding of their sound: give a conditioner, or a base that has one")
 
     def prepare_data(self) -> None:
         """Decode the recordings of the folder, if there is one, in one process of each node."""
@@ -170,6 +171,8 @@ class MelClipData(StreamData):
     def _embeddings(self, recordings: Sequence[CaptionedMel]) -> list[np.ndarray]:
         """Return the embeddings of each recording, from the folder or computed into it."""
         own = self.hparams
+        if self.conditioner is None:
+            return [np.zeros((1, 0), np.float32) for _ in recordings]
         encoder = load_joint_encoder(self.conditioner)
         key = f"{fingerprint(encoder)}-{self.n_frames}"
         stored = Path(own["mels"], f"embeddings-{key}.npz")
@@ -186,7 +189,11 @@ class MelClipData(StreamData):
     def setup(self, stage: str | None = None) -> None:
         """Compute what is not computed yet, and part the recordings by split."""
         own = self.hparams
-        recordings = captioned_mels(AudioCache(own["cache"]), self.mel, own["mels"])
+        if is_packed(own["cache"]):
+            recordings = read_packed(own["cache"])
+            Path(own["mels"]).mkdir(parents=True, exist_ok=True)
+        else:
+            recordings = captioned_mels(AudioCache(own["cache"]), self.mel, own["mels"])
         pairs = list(zip(recordings, self._embeddings(recordings), strict=True))
         self.train = [pair for pair in pairs if pair[0].split == "train"]
         of_split = [p for p in pairs if p[0].split == "valid"]
@@ -210,7 +217,7 @@ class MelClipData(StreamData):
             own["mix_share"],
             self.mel.db_max - self.mel.db_min,
         )
-        return self.stream_loader(stream, own["batch_size"])
+        return self.stream_loader(stream, own["batch_size"], own["n_workers"])
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the fixed validation batches: the beginning of each recording, silence after one that is too short."""
@@ -218,12 +225,17 @@ class MelClipData(StreamData):
         clips = [
             {
                 "mel": torch.from_numpy(_beginning(r.mel, n_frames)),
-                "condition": torch.from_numpy(e[0]),
                 "caption": r.caption or "sound",
+                **_condition(e[0]),
             }
             for r, e in self.valid
         ]
         return DataLoader(clips, self.hparams["batch_size"])  # type: ignore[arg-type]
+
+
+def _condition(embedding: np.ndarray) -> dict[str, torch.Tensor]:
+    """Return the condition of a clip, none where nobody listened to it."""
+    return {"condition": torch.from_numpy(embedding)} if embedding.size else {}
 
 
 def _beginning(mel: np.ndarray, n_frames: int) -> np.ndarray:
