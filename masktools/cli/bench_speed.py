@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from masktools import io
     from masktools.benchmark.report import tables_of, to_markdown, to_text
     from masktools.benchmark.run import run_benchmark
-    from masktools.benchmark.tables import text_of
+    from masktools.tables import text_of
 
     recordings = [(audio.samples, audio.sample_rate) for audio in map(io.read, args.recordings)]
     watch = _watch()

@@ -1,8 +1,4 @@
-"""What a page does: players of one recording share their position, and the spectrograms show and choose it."""
-
-__all__ = ["SCRIPT"]
-
-SCRIPT = """
+/* What a page does: players of one recording share their position, and the spectrograms show and choose it. */
 'use strict';
 (function () {
   var scenes = Array.prototype.map.call(document.querySelectorAll('.scene'), makeScene), active = scenes[0];
@@ -230,4 +226,3 @@ SCRIPT = """
     show(scene);
   });
 })();
-"""
