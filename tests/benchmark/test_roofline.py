@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from masktools.benchmark.ceilings import Ceilings, measure_ceilings
+from masktools.benchmark.roofline import Ceilings, measure_ceilings
 from masktools.errors import ParameterError
 
 CPU = torch.device("cpu")

@@ -1,23 +1,109 @@
-"""How long a command takes until it works: fresh processes, and how much of their time is importing."""
+"""What fresh processes cost: memory of a job, and the time until a command works."""
 
+import json
+import os
 import re
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from masktools import io
-from masktools.benchmark.clips import synthetic_clip
-from masktools.benchmark.clocks import interleaved
+from masktools.benchmark.machine import interleaved
 from masktools.benchmark.measurements import Measurement, Value, spread_of
-from masktools.benchmark.processes import run_python
-from masktools.errors import ParameterError
+from masktools.benchmark.models import synthetic_clip
+from masktools.errors import MasktoolsError, ParameterError, unknown_name
 from masktools.pipeline import Progress
 
-__all__ = ["StartUpSettings", "imports_by_package", "measure_start_up"]
+__all__ = [
+    "MemorySettings",
+    "StartUpSettings",
+    "imports_by_package",
+    "measure_memory",
+    "measure_start_up",
+    "run_python",
+]
+
+_PLACE = Path(__file__).resolve().parents[2]
+
+
+def run_python(words: Sequence[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Return what a fresh Python did with a command line.
+
+    Raises:
+        MasktoolsError: it failed; the message holds its last line.
+    """
+    paths = [str(_PLACE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment)  # noqa: S603
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise MasktoolsError(f"a process of the benchmark failed with code {done.returncode}: {last}")
+    return done
+
+
+_CHILD = "from masktools.benchmark.memory_child import main; main()"
+_JOBS = ("generate", "inpaint", "bwe", "embed")
+
+
+@dataclass(frozen=True)
+class MemorySettings:
+    """What is done in each process."""
+
+    job: str = "generate"
+    precisions: tuple[str, ...] = ("auto",)
+    batches: tuple[int, ...] = (1,)
+    steps: int | None = None
+    threads: int | None = None
+    device: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the job, and that there is something to measure."""
+        if self.job not in _JOBS:
+            raise unknown_name("job", self.job, _JOBS)
+        if not self.precisions or not self.batches:
+            raise ParameterError("memory must be measured for at least one precision and one batch, got none")
+
+
+def measure_memory(model: str, settings: MemorySettings, progress: Progress | None = None) -> tuple[Measurement, ...]:
+    """Return what processes need that load a model as its users do, and do one job.
+
+    Args:
+        model: the name of a model at hand, or the folder of a bundle.
+        settings: what is done.
+        progress: called with (processes done, processes in all).
+
+    Raises:
+        MasktoolsError: a process failed.
+    """
+    found: list[Measurement] = []
+    pairs: Sequence[tuple[str, int]] = [(name, size) for name in settings.precisions for size in settings.batches]
+    for number, (precision, batch) in enumerate(dict.fromkeys(pairs)):
+        spec = {
+            "model": model,
+            "device": settings.device,
+            "precision": precision,
+            "threads": settings.threads,
+            "batch": batch,
+            "job": settings.job,
+            "steps": settings.steps,
+            "seed": settings.seed,
+        }
+        done = run_python(["-c", _CHILD, json.dumps(spec)])
+        figures = {name: float(value) for name, value in json.loads(done.stdout.splitlines()[-1]).items()}
+        case: dict[str, Value] = {"precision": precision, "batch": batch}
+        found.append(Measurement("memory", settings.job, case, figures))
+        if progress is not None:
+            progress(number + 1, len(pairs))
+    return tuple(found)
+
 
 _IMPORT = re.compile(r"^import time:\s+(\d+) \|\s+\d+ \|\s*(\S+)", re.MULTILINE)
 _SECONDS, _RATE = 10.0, 44_100
