@@ -65,8 +65,8 @@ def repair(
         progress: called with (steps done, steps in all).
 
     Raises:
-        ParameterError: regions that are none of this recording, several prompts, an unknown name, or no model where
-            one is needed.
+        ParameterError: regions that are none of this recording or leave nothing to repair them from, several prompts,
+            an unknown name, or no model where one is needed.
         AudioError: samples around a region that are not finite.
     """
     repairing = repair_pieces(
