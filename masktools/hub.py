@@ -57,7 +57,7 @@ KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
 """Each part's kinds, name -> (class of its settings, class of itself)."""
 
 _OPTIONAL = ("conditioner",)
-_JOBS = ("generate", "inpaint", "bwe")
+JOBS = ("generate", "inpaint", "bwe")
 _CONFIG, _CARD, _CHECKSUMS = "config.json", "MODEL_CARD.md", "checksums.json"
 _BUNDLED = Path(__file__).parent / "bundled"
 _FOLDERS_VARIABLE = "MASKTOOLS_MODELS"
@@ -231,8 +231,8 @@ def read_decoding(settings: Mapping[str, Any]) -> dict[str, SolverConfig]:
         ParameterError: an unknown job, or settings that the solver does not have.
     """
     for job in settings:
-        if job not in _JOBS:
-            raise unknown_name("job", job, _JOBS)
+        if job not in JOBS:
+            raise unknown_name("job", job, JOBS)
     return {job: from_dict(SolverConfig, own) for job, own in settings.items()}
 
 

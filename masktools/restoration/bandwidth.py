@@ -12,7 +12,7 @@ from masktools.restoration.band_extension import BandExtension
 from masktools.restoration.band_settings import BandSettings
 from masktools.restoration.band_stereo import LINKED, check_channels
 from masktools.restoration.band_streams import Reader
-from masktools.restoration.restored import Restored
+from masktools.restoration.restored import Restored, untouched
 from masktools.solver import SolverConfig
 
 __all__ = ["BandExtension", "Decision", "bwe", "choose_cutoff", "cutoff_limits_hz", "extend_blocks"]
@@ -146,10 +146,13 @@ def bwe(
     Source: SpecMaskGIT (arXiv:2406.17672), section 4.3; the replacement is additive (no filter on the original).
     """
     n_channels, n_samples = samples.shape
+    BandSettings(lfr, channels, texture, leak_free, quiet_guard_db, hf_gain_db, limit_peaks, clean_above)
+    check_channels(channels, n_channels)
     if isinstance(cutoff_hz, str):
         decision = _decided(pipeline, samples, sample_rate, cutoff_hz)
         if decision.cutoff_hz is None:
-            return Restored(samples, sample_rate, _untouched(pipeline, decision, seed, sample_rate))
+            report = _nothing_done(pipeline, decision, seed, sample_rate)
+            return untouched(pipeline, samples, sample_rate, prompt, report)
         cutoff_hz = decision.cutoff_hz
     extension = extend_blocks(
         pipeline,
@@ -186,7 +189,7 @@ def _decided(pipeline: Pipeline, samples: np.ndarray, sample_rate: int, word: st
     return choose_cutoff(find_bandwidth(samples, sample_rate), pipeline, sample_rate)
 
 
-def _untouched(pipeline: Pipeline, decision: Decision, seed: int, sample_rate: int) -> dict[str, Any]:
+def _nothing_done(pipeline: Pipeline, decision: Decision, seed: int, sample_rate: int) -> dict[str, Any]:
     return {
         "job": "bwe",
         "status": decision.status,
@@ -194,7 +197,6 @@ def _untouched(pipeline: Pipeline, decision: Decision, seed: int, sample_rate: i
         "model": pipeline.name,
         "seed": seed,
         "cutoff_hz": None,
-        "samples_changed": 0,
         "sample_rate": sample_rate,
         "warnings": [],
     }

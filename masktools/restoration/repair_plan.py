@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor
 
-from masktools.errors import ParameterError, unknown_name
+from masktools.arguments import checked_name, settle
+from masktools.errors import ParameterError
 from masktools.grid import TokenGrid
 from masktools.restoration.band_stereo import INDEPENDENT, LINKED, MID_SIDE, check_channels
 from masktools.restoration.gap_windows import GapWindow, plan_windows
@@ -47,11 +48,10 @@ class RepairSettings:
     texture: str = "blend"  # one of TEXTURES
 
     def __post_init__(self) -> None:
-        """Check every name."""
-        if self.method not in REPAIRS:
-            raise unknown_name("method", self.method, REPAIRS)
-        if self.texture not in TEXTURES:
-            raise unknown_name("texture", self.texture, TEXTURES)
+        """Check every kind and name."""
+        settle(self)
+        checked_name("method", self.method, REPAIRS)
+        checked_name("texture", self.texture, TEXTURES)
 
     @property
     def linked(self) -> bool:
