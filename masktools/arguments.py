@@ -1,7 +1,7 @@
 """Arguments as users give them, checked for their kind before anything is done: one line names what was wrong.
 
-A number may be Python's, numpy's or an array or a tensor without axes, and comes back as Python's. True and False are no
-numbers.
+A number may be Python's, numpy's, or an array or a tensor without axes, and comes back as Python's. True and False are
+no numbers.
 """
 
 import reprlib
@@ -15,7 +15,16 @@ import numpy as np
 
 from masktools.errors import ParameterError, unknown_name
 
-__all__ = ["checked_call", "checked_name", "checked_real", "checked_switch", "checked_whole", "plain", "settle", "shown"]
+__all__ = [
+    "checked_call",
+    "checked_name",
+    "checked_real",
+    "checked_switch",
+    "checked_whole",
+    "plain",
+    "settle",
+    "shown",
+]
 
 _LONGEST = 80  # characters of a value that an error shows
 _SHORT = reprlib.Repr()
@@ -107,7 +116,7 @@ def checked_call(name: str, value: object) -> None:
 
 
 def settle(settings: Any) -> None:
-    """Check the kind of every field of a frozen dataclass that is a number, a name or a switch; numpy's become Python's.
+    """Check the kind of every number, name and switch of a frozen dataclass; numpy's become Python's.
 
     Ranges, and which names there are, remain for the class itself to check.
 

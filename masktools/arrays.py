@@ -21,6 +21,7 @@ __all__ = [
     "is_alone",
     "is_tensor",
     "like",
+    "plain_samples",
 ]
 
 MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz
@@ -94,10 +95,19 @@ def as_channels(samples: object, sample_rate: object, finite: bool = True) -> np
         ParameterError: samples of another kind or shape, or a rate that recordings do not have.
     """
     rate = checked_rate(sample_rate)
-    channels = _from_tensor(samples) if is_tensor(samples) else _from_numpy(samples)
-    if channels.ndim != 2:
-        raise ParameterError(f"samples must be of shape (channels, t), got {channels.shape}")
+    channels = plain_samples(samples)
+    if channels.ndim != 2 or np.ndim(samples) == 1:
+        raise ParameterError(f"samples must be of shape (channels, t), got {tuple(np.shape(samples))}")
     return _checked_samples(channels, rate, finite, samples)
+
+
+def plain_samples(samples: object) -> np.ndarray:
+    """Return an array of numpy's, or a tensor as one, as float32 or float64 in an order of memory that libraries take.
+
+    Raises:
+        ParameterError: samples of another kind.
+    """
+    return _from_tensor(samples) if is_tensor(samples) else _from_numpy(samples)
 
 
 def _from_numpy(samples: object) -> np.ndarray:

@@ -28,7 +28,7 @@ from masktools.errors import BundleError, ParameterError, unknown_name
 from masktools.mel import MelConfig
 from masktools.packing import StoredWeights, fill_rest, give_back, has_lost_weights, keep_stored, laid_out
 from masktools.pipeline import Pipeline, check_mel_settings
-from masktools.runtime import fitting_batch_size, resolve_device, resolve_precision
+from masktools.runtime import fitting_batch_size, resolve_device, resolve_precision, single_precision
 from masktools.solver import SolverConfig
 from masktools.tokenizer import TOKENIZERS
 from masktools.transformer import MaskedTransformer, TransformerConfig
@@ -150,6 +150,7 @@ def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: half(value) for key, value in state.items()}
 
 
+@single_precision()
 def load_bundle(
     model: str | os.PathLike[str],
     device: str | torch.device = "auto",
@@ -210,6 +211,7 @@ def load_bundle(
     return pipeline
 
 
+@single_precision()
 def build_part(part: str, kind: str, config: Mapping[str, Any], mel: MelConfig) -> nn.Module:
     """Return a part without its weights, from its kind and its settings.
 

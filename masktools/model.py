@@ -130,7 +130,8 @@ class Model:
         """Return the recording with its gaps filled; outside them every sample stays as it is.
 
         Args:
-            samples: numpy (t,) or (t, channels), torch (t,) or (channels, t); what is in the gaps is not read, and may be NaN.
+            samples: numpy (t,) or (t, channels), torch (t,) or (channels, t); what is in the gaps is not
+                read, and may be NaN.
             sample_rate: in Hz.
             gaps: (start, end) in seconds, or (start, end, channels); or a text such as "1.20-1.55,3-3.2"; or "auto":
                 dropouts to digital silence, held samples and samples that are not finite are found.
@@ -362,9 +363,11 @@ class Model:
             n_samples = tokens.n_samples if n_samples is None and sample_rate is None else n_samples
             sample_rate = tokens.sample_rate if sample_rate is None else sample_rate
             tokens = tokens.tokens
-        n_samples = None if n_samples is None else checked_whole("n_samples", n_samples, 0)
         rate = self.sample_rate if sample_rate is None else checked_rate(sample_rate)
         grids = checked_tokens(tokens, self.pipeline.grid.n_rows, self.pipeline.tokenizer.n_codes)
+        if n_samples is not None:  # tokens tell no more than their columns, the last of which may be cut
+            longest = (grids.shape[2] + 1) * self.pipeline.grid.column_samples * rate // self.sample_rate
+            n_samples = checked_whole("n_samples", n_samples, 0, longest)
         with use_threads(self.threads):
             wave = self.pipeline.decode(torch.from_numpy(grids)).cpu().numpy()
             if n_samples is None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from masktools.arguments import checked_real, checked_whole
+from masktools.arguments import checked_real, checked_whole, shown
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.grid import GridMask
@@ -19,6 +19,7 @@ from masktools.solver import SolverConfig, SolveResult, item_seeds
 __all__ = ["MAX_SECONDS", "Generated", "checked_samples", "conditions_of", "decoded", "generate", "within_full_scale"]
 
 MAX_SECONDS = 600.0
+MAX_RECORDINGS = 100_000  # of one call, which holds them all
 _PEAK = 0.99  # of full scale, where a recording would go beyond it
 _OVERLAP_SHARE = 26 / 53  # of a window: what a continuation knows of what came before
 
@@ -65,6 +66,8 @@ def generate(
     """
     started = perf_counter()
     n = checked_whole("n", n, 1)
+    if n > MAX_RECORDINGS:
+        raise ParameterError(f"n must be at most {MAX_RECORDINGS}, got {shown(n)}: ask several times with other seeds")
     rate, n_samples = pipeline.sample_rate, checked_samples(pipeline, seconds)
     if isinstance(prompts, list | tuple) and prompts and all(isinstance(prompt, str) for prompt in prompts):
         condition = conditions_of(pipeline, list[str](prompts))

@@ -16,12 +16,13 @@ import torch.nn.functional as F
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from masktools.arrays import LOUDEST
 from masktools.conditioning import Conditioner, Prompts, as_condition
-from masktools.errors import BundleError, MasktoolsError, MelMismatchError, ParameterError
+from masktools.errors import AudioError, BundleError, MasktoolsError, MelMismatchError, ParameterError
 from masktools.grid import TokenGrid
 from masktools.mel import MelConfig, MelFrontEnd, differing_fields
 from masktools.pipeline.progress import Counter, Progress
-from masktools.runtime import has_fast_bf16, in_batches, to_device
+from masktools.runtime import has_fast_bf16, in_batches, single_precision, to_device
 from masktools.segments import Window, cover, stitch
 from masktools.shapes import Condition, FlatMask, FlatTokens, Logits, Mask, Mel, Tokens, Wave
 from masktools.solver import Predict, SolverConfig, SolveResult, forward_count, make_plan, solve, solve_windows
@@ -59,6 +60,7 @@ class Pipeline:
     predicted and decoded; they are always computed from audio in fp32. ``batch_size`` is halved when memory runs out.
     """
 
+    @single_precision()
     def __init__(
         self,
         mel: MelConfig,
@@ -178,10 +180,13 @@ class Pipeline:
 
         Raises:
             ParameterError: a wave without samples.
+            AudioError: samples that are NaN, infinite or far beyond full scale.
         """
         n_samples, hop = wave.shape[-1], self.mel.hop_length
         if not wave.numel():
             raise ParameterError("a wave must have at least one sample, got none")
+        if wave.device.type == "cpu" and not (loudest := float(wave.abs().max())) <= LOUDEST:
+            raise AudioError(f"samples must be within full scale, 1, or not far beyond it, got {loudest:g}: scale them")
         n_frames = ceil(n_samples / hop)
         shortest = self.mel.margin // hop + 1
         wave = F.pad(to_device(wave.float(), self.device), (0, max(n_frames, shortest) * hop - n_samples))
@@ -248,8 +253,13 @@ class Pipeline:
         samples = self.grid.column_samples
         wave = stitch(parts, _scaled(windows, samples), n_cols * samples, _FADE)
         if not wave.isfinite().all():
-            raise MasktoolsError("the vocoder must return finite samples, got NaN or infinity: use --precision fp32")
+            raise MasktoolsError(f"the vocoder must return finite samples, got NaN or infinity: {self._remedy()}")
         return wave
+
+    def _remedy(self) -> str:
+        if self.precision == torch.float32:
+            return "the weights of the model, or its mel spectrogram, are not what it was trained with"
+        return "use --precision fp32"
 
     def encode(self, wave: Wave) -> Tokens:
         """Return the tokens of waves at the model's rate; the last column is filled up with silence.

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from masktools.arguments import shown
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.pipeline import Pipeline, Progress
@@ -183,7 +184,7 @@ def bwe(
 
 def _decided(pipeline: Pipeline, samples: np.ndarray, sample_rate: int, word: str) -> Decision:
     if word != "auto":
-        raise ParameterError(f"cutoff must be a frequency in Hz or 'auto', got {word!r}")
+        raise ParameterError(f"cutoff must be a frequency in Hz or 'auto', got {shown(word)}")
     from masktools.detection import find_bandwidth
 
     return choose_cutoff(find_bandwidth(samples, sample_rate), pipeline, sample_rate)

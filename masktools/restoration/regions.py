@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from masktools.arguments import shown
 from masktools.errors import ParameterError
 
 __all__ = ["Region", "check_regions", "parse_regions", "read_regions"]
@@ -157,7 +158,7 @@ def parse_regions(text: str) -> list[Region]:
         if match is None:
             raise ParameterError(
                 "regions must be written start-end,low-high in seconds and hertz and separated by semicolons, "
-                f"as in 1.2-1.5,3000-6000;2-2.4,500-900; got {item.strip()!r}"
+                f"as in 1.2-1.5,3000-6000;2-2.4,500-900; got {shown(item.strip())}"
             )
         start_s, end_s, low_hz, high_hz = map(float, match.groups())
         regions.append(Region.rectangle(start_s, end_s, low_hz, high_hz))
