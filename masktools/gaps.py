@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from masktools.arguments import checked_real, plain, shown
 from masktools.errors import ParameterError
+from masktools.jsons import parse_json
 
 __all__ = ["Gap", "GapLike", "as_gap", "channels_of", "check_gaps", "parse_gaps", "read_gaps"]
 
@@ -120,7 +121,7 @@ def _from_labels(text: str, path: Path) -> list[Gap]:
 
 def _from_json(text: str, path: Path) -> list[Gap]:
     try:
-        content: Any = json.loads(text)
+        content: Any = parse_json(text)
     except json.JSONDecodeError as error:
         raise ParameterError(f"{path}, line {error.lineno}: this is no JSON: {error.msg}") from None
     if isinstance(content, list) and len(content) == 1 and isinstance(content[0], dict) and "gaps" in content[0]:

@@ -25,6 +25,7 @@ from masktools.conditioning import CONDITIONERS, ClapEncoder, Conditioner, Defer
 from masktools.configs import from_dict, to_dict
 from masktools.downloads import fetch, is_hub_name
 from masktools.errors import BundleError, ParameterError, unknown_name
+from masktools.jsons import parse_json
 from masktools.mel import MelConfig
 from masktools.packing import StoredWeights, fill_rest, give_back, has_lost_weights, keep_stored, laid_out
 from masktools.pipeline import Pipeline, check_mel_settings
@@ -272,7 +273,7 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     if not path.is_file():
         raise BundleError(f"{folder} is no complete bundle: {name} is missing")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BundleError(f"{folder}: {name} is not JSON ({error}): {_ALTERED}") from error
     if not isinstance(content, dict):

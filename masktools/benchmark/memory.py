@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from masktools.benchmark.measurements import Measurement, Value
 from masktools.benchmark.processes import run_python
 from masktools.errors import ParameterError, unknown_name
+from masktools.jsons import parse_json
 from masktools.pipeline import Progress
 
 __all__ = ["MemorySettings", "measure_memory"]
@@ -60,7 +61,7 @@ def measure_memory(model: str, settings: MemorySettings, progress: Progress | No
             "seed": settings.seed,
         }
         done = run_python(["-c", _CHILD, json.dumps(spec)])
-        figures = {name: float(value) for name, value in json.loads(done.stdout.splitlines()[-1]).items()}
+        figures = {name: float(value) for name, value in parse_json(done.stdout.splitlines()[-1]).items()}
         case: dict[str, Value] = {"precision": precision, "batch": batch}
         found.append(Measurement("memory", settings.job, case, figures))
         if progress is not None:

@@ -1,6 +1,5 @@
 """HiFi-GAN's and BigVGAN's checkpoints: a generator's weights and the config.json beside them."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from masktools.convert.weights import fill, fold_weight_norm, read_weights
 from masktools.errors import CheckpointError, MelMismatchError, ParameterError
+from masktools.jsons import parse_json
 from masktools.mel import MelConfig, differing_fields
 from masktools.vocoder import Bigvgan, BigvganConfig, Hifigan, HifiganConfig
 
@@ -86,7 +86,7 @@ class _Settings:
         if not path.is_file():
             raise CheckpointError(f"the config.json of the checkpoint must be given, but there is no file {path}")
         try:
-            entries = json.loads(path.read_text(encoding="utf-8"))
+            entries = parse_json(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise CheckpointError(f"{path} must be JSON: {error}") from error
         if not isinstance(entries, dict):

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from masktools.arguments import shown
+from masktools.arguments import checked_call, shown
+from masktools.arrays import as_channels, checked_seed
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.pipeline import Pipeline, Progress
@@ -118,7 +119,7 @@ def bwe(
 
     Args:
         pipeline: the model.
-        samples: (channels, t), full scale 1, of any rate and length.
+        samples: (channels, t), an array or a tensor, full scale 1, of any rate and length.
         sample_rate: in Hz.
         cutoff_hz: where the recording's own band ends, or "auto": then it is measured, and a recording that has no
             such edge, or none that this model can go on from, comes back as it is, with the reason in the report.
@@ -146,6 +147,9 @@ def bwe(
 
     Source: SpecMaskGIT (arXiv:2406.17672), section 4.3; the replacement is additive (no filter on the original).
     """
+    samples = as_channels(samples, sample_rate)
+    checked_seed(seed)
+    checked_call("progress", progress)
     n_channels, n_samples = samples.shape
     BandSettings(lfr, channels, texture, leak_free, quiet_guard_db, hf_gain_db, limit_peaks, clean_above)
     check_channels(channels, n_channels)

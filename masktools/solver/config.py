@@ -15,6 +15,7 @@ __all__ = ["CACHE_SCOPES", "SCALINGS", "SolverConfig"]
 
 SCALINGS = ("relative", "resume")
 CACHE_SCOPES = ("masked", "chosen")
+_MAX_INTEGER = 1 << 20  # more than any grid has tokens
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,8 @@ class SolverConfig:
 def _check_integer(name: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ParameterError(f"{name} must be an integer of at least 1, got {shown(value)}")
+    if value > _MAX_INTEGER:
+        raise ParameterError(f"{name} must be at most {_MAX_INTEGER}, got {shown(value)}")
 
 
 def _number(name: str, value: object) -> float:

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "masktools"
 # The floors, from the ground up. A module imports from floors below its own and from its own part only.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "shapes"}),
-    frozenset({"arguments"}),
+    frozenset({"arguments", "jsons"}),
     frozenset({"arrays", "configs", "downloads", "runtime", "io", "segments", "mel", "gaps", "metrics", "classical"}),
     frozenset({"grid", "detection", "packing"}),
     frozenset({"tokenizer", "vocoder", "conditioning", "transformer", "solver"}),
