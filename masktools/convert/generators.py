@@ -24,6 +24,7 @@ _MEL_NAMES = {  # ours -> theirs
     "win_length": "win_size",
     "n_mels": "num_mels",
 }
+_FLOOR_DB = -100.0  # the logarithm of 1e-5, at which both projects clip the mel magnitude
 _FILTERS = (".upsample.filter", ".downsample.lowpass.filter")
 
 
@@ -137,6 +138,7 @@ def _skeleton(settings: _Settings) -> dict[str, Any]:
         "block_kind": int(kind),
         "block_kernels": settings.numbers("resblock_kernel_sizes"),
         "block_dilations": settings.lists("resblock_dilation_sizes"),
+        "floor_db": _FLOOR_DB,
     }
 
 

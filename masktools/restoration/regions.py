@@ -151,9 +151,8 @@ def _corners(corners: Any) -> tuple[Corner, ...]:
     try:
         return tuple((checked_real("time", time_s), checked_real("frequency", hertz)) for time_s, hertz in corners)
     except (TypeError, ValueError):  # ParameterError is one
-        raise ParameterError(
-            f"the corners of a region must be (time, frequency), in s and Hz, got {shown(corners)}"
-        ) from (None)
+        message = f"the corners of a region must be (time, frequency), in s and Hz, got {shown(corners)}"
+        raise ParameterError(message) from None
 
 
 def _channels(channels: Any) -> tuple[int, ...]:

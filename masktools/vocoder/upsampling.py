@@ -37,6 +37,7 @@ class UpsamplingConfig:
     block_kind: int = 1  # 1: two convolutions for each dilation; 2: one
     block_kernels: tuple[int, ...] = (3, 7, 11)
     block_dilations: tuple[tuple[int, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
+    floor_db: float | None = None  # down to which its mel spectrograms reach; None: to db_min, as the model's do
 
     def __post_init__(self) -> None:
         """Check every range."""
