@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from masktools.arguments import shown
 from masktools.conditioning import CONDITIONERS, ClapEncoder, Conditioner, DeferredClap
 from masktools.configs import from_dict, to_dict
 from masktools.downloads import fetch, is_hub_name
@@ -241,15 +242,20 @@ def read_decoding(settings: Mapping[str, Any]) -> dict[str, SolverConfig]:
 
 def _find(model: str | os.PathLike[str], revision: str | None, cache_dir: str | os.PathLike[str] | None) -> Path:
     models = list_models()
+    if not isinstance(model, str | os.PathLike) or not isinstance(os.fspath(model), str):
+        raise ParameterError(f"model must be a name, a folder or owner/name on the hub, got {shown(model)}")
     if isinstance(model, str) and model in models:
         return models[model]
     folder = Path(model)
-    if folder.is_dir():
-        return folder
+    try:
+        if folder.is_dir():
+            return folder
+    except (OSError, ValueError):  # a name that no folder can have
+        raise BundleError(f"no model {shown(model)}: that is no name") from None
     if isinstance(model, str) and is_hub_name(model):
         return fetch(model, revision, cache_dir)
     available = ", ".join(models) or "none"
-    raise BundleError(f"no model {os.fspath(model)!r}: available are {available}; or give the folder of a bundle")
+    raise BundleError(f"no model {shown(os.fspath(model))}: available are {available}; or give the folder of a bundle")
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

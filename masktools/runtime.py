@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from masktools.arguments import checked_name, checked_whole, shown
-from masktools.errors import DeviceError, MasktoolsError, unknown_name
+from masktools.errors import DeviceError, MasktoolsError, ParameterError, unknown_name
 
 __all__ = [
     "PRECISIONS",
@@ -34,6 +34,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 _BYTES_OF_A_CLIP = 2**29  # of memory that a clip takes at most, at the paper's size
 _MAX_BATCH, _CPU_BATCH = 128, 8
+_MOST_THREADS = 1024
 
 
 def resolve_device(name: str | torch.device = "auto") -> torch.device:
@@ -138,7 +139,9 @@ def threads(n: int | None) -> Iterator[None]:
     if n is None:
         yield
         return
-    n = checked_whole("threads", n, 1)
+    n = min(checked_whole("threads", n), _MOST_THREADS)
+    if n < 1:
+        raise ParameterError(f"threads must be at least 1, got {n}")
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:

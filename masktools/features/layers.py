@@ -76,12 +76,12 @@ def parse_layers(layer: LayerLike, depth: int) -> LayerChoice:
 
 
 def _numbers(layer: object) -> np.ndarray:
-    if isinstance(layer, Tensor):
-        layer = layer.detach().cpu()
-        layer = layer.double() if layer.is_floating_point() else layer
     try:
+        if isinstance(layer, Tensor):
+            layer = layer.detach().cpu()
+            layer = layer.double() if layer.is_floating_point() else layer
         return np.asarray(layer)
-    except (TypeError, ValueError, RuntimeError):  # lists of unequal lengths, and what is no list
+    except (TypeError, ValueError, RuntimeError, NotImplementedError):  # lists of unequal lengths, and what is no list
         return np.zeros((), object)
 
 
