@@ -21,14 +21,16 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from masktools.arguments import shown
 from masktools.conditioning import CONDITIONERS, ClapEncoder, Conditioner, DeferredClap
 from masktools.configs import from_dict, to_dict
 from masktools.downloads import fetch, is_hub_name
 from masktools.errors import BundleError, ParameterError, unknown_name
+from masktools.jsons import parse_json
 from masktools.mel import MelConfig
 from masktools.packing import StoredWeights, fill_rest, give_back, has_lost_weights, keep_stored, laid_out
 from masktools.pipeline import Pipeline, check_mel_settings
-from masktools.runtime import fitting_batch_size, resolve_device, resolve_precision
+from masktools.runtime import fitting_batch_size, resolve_device, resolve_precision, single_precision
 from masktools.solver import SolverConfig
 from masktools.tokenizer import TOKENIZERS
 from masktools.transformer import MaskedTransformer, TransformerConfig
@@ -57,7 +59,7 @@ KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
 """Each part's kinds, name -> (class of its settings, class of itself)."""
 
 _OPTIONAL = ("conditioner",)
-_JOBS = ("generate", "inpaint", "bwe")
+JOBS = ("generate", "inpaint", "bwe")
 _CONFIG, _CARD, _CHECKSUMS = "config.json", "MODEL_CARD.md", "checksums.json"
 _BUNDLED = Path(__file__).parent / "bundled"
 _FOLDERS_VARIABLE = "MASKTOOLS_MODELS"
@@ -150,6 +152,7 @@ def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: half(value) for key, value in state.items()}
 
 
+@single_precision()
 def load_bundle(
     model: str | os.PathLike[str],
     device: str | torch.device = "auto",
@@ -210,6 +213,7 @@ def load_bundle(
     return pipeline
 
 
+@single_precision()
 def build_part(part: str, kind: str, config: Mapping[str, Any], mel: MelConfig) -> nn.Module:
     """Return a part without its weights, from its kind and its settings.
 
@@ -231,22 +235,27 @@ def read_decoding(settings: Mapping[str, Any]) -> dict[str, SolverConfig]:
         ParameterError: an unknown job, or settings that the solver does not have.
     """
     for job in settings:
-        if job not in _JOBS:
-            raise unknown_name("job", job, _JOBS)
+        if job not in JOBS:
+            raise unknown_name("job", job, JOBS)
     return {job: from_dict(SolverConfig, own) for job, own in settings.items()}
 
 
 def _find(model: str | os.PathLike[str], revision: str | None, cache_dir: str | os.PathLike[str] | None) -> Path:
     models = list_models()
+    if not isinstance(model, str | os.PathLike) or not isinstance(os.fspath(model), str):
+        raise ParameterError(f"model must be a name, a folder or owner/name on the hub, got {shown(model)}")
     if isinstance(model, str) and model in models:
         return models[model]
     folder = Path(model)
-    if folder.is_dir():
-        return folder
+    try:
+        if folder.is_dir():
+            return folder
+    except (OSError, ValueError):  # a name that no folder can have
+        raise BundleError(f"no model {shown(model)}: that is no name") from None
     if isinstance(model, str) and is_hub_name(model):
         return fetch(model, revision, cache_dir)
     available = ", ".join(models) or "none"
-    raise BundleError(f"no model {os.fspath(model)!r}: available are {available}; or give the folder of a bundle")
+    raise BundleError(f"no model {shown(os.fspath(model))}: available are {available}; or give the folder of a bundle")
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -270,7 +279,7 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     if not path.is_file():
         raise BundleError(f"{folder} is no complete bundle: {name} is missing")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BundleError(f"{folder}: {name} is not JSON ({error}): {_ALTERED}") from error
     if not isinstance(content, dict):

@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from masktools.arguments import checked_name, checked_whole, shown
 from masktools.errors import DeviceError, MasktoolsError, ParameterError, unknown_name
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "precision_of",
     "resolve_device",
     "resolve_precision",
+    "single_precision",
     "threads",
     "to_device",
 ]
@@ -32,6 +34,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 _BYTES_OF_A_CLIP = 2**29  # of memory that a clip takes at most, at the paper's size
 _MAX_BATCH, _CPU_BATCH = 128, 8
+_MOST_THREADS = 1024
 
 
 def resolve_device(name: str | torch.device = "auto") -> torch.device:
@@ -44,8 +47,8 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
         DeviceError: the device is not there.
     """
     named = re.fullmatch(r"(auto)|(cpu|mps)(?::0)?|(cuda)(?::([0-9]+))?", str(name))
-    if named is None:
-        raise unknown_name("device", str(name), _DEVICES)
+    if named is None or not isinstance(name, str | torch.device):
+        raise unknown_name("device", name if isinstance(name, str) else shown(name), _DEVICES)
     auto, other, cuda, number = named.groups()
     if auto:
         return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
@@ -78,8 +81,7 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
         ParameterError: an unknown name.
         DeviceError: the device does not compute in that precision.
     """
-    if name != "auto" and name not in PRECISIONS:
-        raise unknown_name("precision", name, ("auto", *PRECISIONS))
+    checked_name("precision", name, ("auto", *PRECISIONS))
     if name == "auto":
         if device.type == "cpu":
             return torch.bfloat16 if has_fast_bf16() else torch.float32
@@ -117,6 +119,17 @@ def _has_bf16(device: torch.device) -> bool:
 
 
 @contextmanager
+def single_precision() -> Iterator[None]:
+    """Make tensors in single precision inside the block, whatever ``torch.set_default_dtype`` was told."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
 def threads(n: int | None) -> Iterator[None]:
     """Compute with n CPU threads inside the block, and with as many as before after it; None changes nothing.
 
@@ -126,7 +139,8 @@ def threads(n: int | None) -> Iterator[None]:
     if n is None:
         yield
         return
-    if isinstance(n, bool) or n < 1:
+    n = min(checked_whole("threads", n), _MOST_THREADS)
+    if n < 1:
         raise ParameterError(f"threads must be at least 1, got {n}")
     before = torch.get_num_threads()
     torch.set_num_threads(n)

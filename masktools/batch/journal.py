@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from masktools.batch.outputs import Task
+from masktools.jsons import parse_json
 
 __all__ = ["JOURNAL", "Journal", "settings_key"]
 
@@ -39,7 +40,7 @@ class Journal:
         if path.is_file():
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
-                    entry = json.loads(line)
+                    entry = parse_json(line)
                     self._finished[entry["target"]] = entry
                 except (ValueError, KeyError, TypeError):
                     continue

@@ -18,6 +18,7 @@ from masktools.benchmark.machine import interleaved
 from masktools.benchmark.measurements import Measurement, Value, spread_of
 from masktools.benchmark.models import synthetic_clip
 from masktools.errors import MasktoolsError, ParameterError, unknown_name
+from masktools.jsons import parse_json
 from masktools.pipeline import Progress
 
 __all__ = [
@@ -97,7 +98,7 @@ def measure_memory(model: str, settings: MemorySettings, progress: Progress | No
             "seed": settings.seed,
         }
         done = run_python(["-c", _CHILD, json.dumps(spec)])
-        figures = {name: float(value) for name, value in json.loads(done.stdout.splitlines()[-1]).items()}
+        figures = {name: float(value) for name, value in parse_json(done.stdout.splitlines()[-1]).items()}
         case: dict[str, Value] = {"precision": precision, "batch": batch}
         found.append(Measurement("memory", settings.job, case, figures))
         if progress is not None:

@@ -1,10 +1,10 @@
 """The part of `masktools bench` that measures restoration on recordings, beside other rules and methods."""
 
 import argparse
-import json
 import sys
 
 from masktools.cli import files, options
+from masktools.jsons import parse_json
 
 __all__ = ["CHECKS", "add_arguments", "run"]
 
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         for one in reports[name].left_out:
             if one.fault == "broken":
                 sys.stderr.write(f"masktools: skipped: {one.name}: {one.reason}\n")
-    files.write_report(args.json, {name: json.loads(report.to_json()) for name, report in reports.items()})
+    files.write_report(args.json, {name: parse_json(report.to_json()) for name, report in reports.items()})
     if args.markdown is not None:
         with files.replacing(args.markdown) as part:
             part.write_text("\n".join(report.to_markdown() for report in reports.values()), encoding="utf-8")

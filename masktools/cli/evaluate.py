@@ -6,7 +6,6 @@ folder of audio. Recordings that cannot be read are named and left out; the exit
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
 from masktools.errors import ParameterError
+from masktools.jsons import parse_json
 
 if TYPE_CHECKING:
     from masktools.evaluation.clips import Clips
@@ -173,7 +173,7 @@ def _put(values: dict[str, Any], pair: str) -> None:
     if not equals or not all(key.split(".")):
         raise ParameterError(f"--set must be KEY=VALUE, as in gaps_s=[0.1,0.5], got {pair!r}")
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except ValueError:
         value = text
     *places, name = key.split(".")

@@ -19,6 +19,7 @@ from masktools.cli import files
 from masktools.configs import from_dict, to_dict
 from masktools.errors import CheckpointError, ParameterError
 from masktools.hub import KINDS, DeferredClap, build_part
+from masktools.jsons import parse_json
 from masktools.mel import MelConfig
 from masktools.training.checkpoints import load_joint_encoder, network_state, part_description
 
@@ -61,7 +62,7 @@ def _description(path: Path) -> Mapping[str, Any]:
     try:
         with safe_open(path, framework="pt") as stored:
             metadata = stored.metadata() or {}
-        return json.loads(metadata["masktools"])
+        return parse_json(metadata["masktools"])
     except KeyError as error:
         raise CheckpointError(f"{path} does not say which part it holds: did `masktools convert` write it?") from error
     except (SafetensorError, OSError, ValueError) as error:

@@ -7,7 +7,6 @@ loses against the first, and for each measure two PNGs, against the axes and aga
 """
 
 import argparse
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from masktools.cli import options
 from masktools.cli.cache import progress
 from masktools.errors import ParameterError
+from masktools.jsons import parse_json
 
 if TYPE_CHECKING:
     from masktools.evaluation.clips import Clips
@@ -168,7 +168,7 @@ def _axis(pair: str) -> tuple[str, tuple[Any, ...]]:
     if not equals or not text.strip():
         raise ParameterError(f"--axis must be KEY=V,V, got {pair!r}")
     try:
-        values = json.loads(text)
+        values = parse_json(text)
     except ValueError:
         values = [_word(word.strip()) for word in text.split(",")]
     return key, tuple(tuple(one) if isinstance(one, list) else one for one in _as_list(values))
@@ -181,7 +181,7 @@ def _as_list(values: Any) -> list[Any]:
 def _word(text: str) -> Any:
     """Return a number, true, false or null where the text is one, else the text."""
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return text
 
@@ -191,7 +191,7 @@ def _setting(pair: str) -> tuple[str, Any]:
     if not equals or key not in SETTINGS:
         raise ParameterError(f"--set must be KEY=VALUE, KEY one of {', '.join(SETTINGS)}, got {pair!r}")
     try:
-        return key, json.loads(text)
+        return key, parse_json(text)
     except ValueError as error:
         raise ParameterError(f"--set {key} must be a number, true, false or a list as [0.5,1], got {text!r}") from error
 

@@ -1,6 +1,5 @@
 """The files of a CLAP: where its checkpoint is looked for, how it is read without running it, and its tokenizer."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from masktools.conditioning.clap_keys import from_laion, is_laion, without_prefix
 from masktools.errors import CheckpointError
+from masktools.jsons import parse_json
 
 __all__ = ["ENVIRONMENT_VARIABLE", "ClapTokenizer", "find_checkpoint", "read_checkpoint"]
 
@@ -72,7 +72,7 @@ def read_checkpoint(source: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _architecture(settings: Path) -> dict[str, Any]:
     try:
-        content = json.loads(settings.read_text(encoding="utf-8"))
+        content = parse_json(settings.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise CheckpointError(f"{settings} cannot be read as JSON: {error}") from error
     if not isinstance(content, dict) or content.get("model_type") != "clap":

@@ -16,6 +16,7 @@ from torch import nn
 from masktools.configs import to_dict
 from masktools.errors import MasktoolsError
 from masktools.generation.collection import Item
+from masktools.jsons import parse_json, read_json
 from masktools.pipeline import Pipeline
 from masktools.solver import SolverConfig
 
@@ -46,7 +47,7 @@ class Finished:
             self._torn = content[-1:] not in ("", "\n")
             for line in content.splitlines():
                 try:
-                    entry = json.loads(line)
+                    entry = parse_json(line)
                     self._entries[entry["file"]] = entry
                 except (ValueError, KeyError, TypeError):
                     continue
@@ -109,7 +110,7 @@ def _fingerprint(pipeline: Pipeline) -> list[str]:
     checksums = None if pipeline.folder is None else pipeline.folder / "checksums.json"
     digest = hashlib.sha256()
     if checksums is not None and checksums.is_file():
-        sums = json.loads(checksums.read_text(encoding="utf-8"))
+        sums = read_json(checksums)
         digest.update(_key({name: value for name, value in sums.items() if not name.endswith(".md")}).encode())
     else:
         for part in (pipeline.tokenizer, pipeline.transformer, pipeline.vocoder, pipeline.conditioner):

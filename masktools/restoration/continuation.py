@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from masktools.arguments import checked_call, checked_name, checked_real
+from masktools.arrays import as_channels, checked_seed
 from masktools.conditioning import Prompts
-from masktools.errors import AudioError, ParameterError, unknown_name
+from masktools.errors import AudioError, ParameterError
 from masktools.gaps import Gap
 from masktools.pipeline import Pipeline, Progress, share_of
 from masktools.restoration.band_stereo import check_channels
@@ -49,7 +51,7 @@ def continue_recording(
 
     Args:
         pipeline: the model.
-        samples: (channels, t), full scale 1, of any rate and length.
+        samples: (channels, t), an array or a tensor, full scale 1, of any rate and length.
         sample_rate: in Hz.
         seconds: how much is added, up to 600.
         side: ``end`` or ``start``: where it is added.
@@ -65,6 +67,7 @@ def continue_recording(
         ParameterError: a length or a fade out of its range, several prompts, or an unknown name.
         AudioError: samples near the join that are not finite.
     """
+    samples = as_channels(samples, sample_rate, finite=False)
     piece, report = continuation(
         pipeline,
         lambda start, stop: samples[:, start:stop],
@@ -124,8 +127,10 @@ def continuation(
         AudioError: as ``continue_recording``.
     """
     started = perf_counter()
-    if side not in SIDES:
-        raise unknown_name("side", side, SIDES)
+    checked_name("side", side, SIDES)
+    checked_seed(seed)
+    checked_call("progress", progress)
+    seconds, fade_s = checked_real("seconds", seconds), checked_real("fade_s", fade_s, "seconds")
     if not 0 < seconds <= MAX_SECONDS:
         raise ParameterError(f"seconds must lie in (0, {MAX_SECONDS:g}], got {seconds:g}")
     if not 0 <= fade_s <= MAX_SECONDS:

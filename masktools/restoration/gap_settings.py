@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from masktools.arguments import checked_name, settle
 from masktools.classical import GAP_FILLS
 from masktools.classical.janssen import MAX_GAP_S
-from masktools.errors import ParameterError, unknown_name
+from masktools.errors import ParameterError
 from masktools.restoration.band_stereo import INDEPENDENT, LINKED, MID_SIDE, check_channels
 from masktools.restoration.texture import TEXTURES
 
@@ -34,11 +35,10 @@ class GapSettings:
     leak_free: bool = True  # False: known tokens are computed from audio that still holds what is in the gaps
 
     def __post_init__(self) -> None:
-        """Check every name and range."""
-        if self.method not in METHODS:
-            raise unknown_name("method", self.method, METHODS)
-        if self.texture not in TEXTURES:
-            raise unknown_name("texture", self.texture, TEXTURES)
+        """Check every kind, name and range."""
+        settle(self)
+        checked_name("method", self.method, METHODS)
+        checked_name("texture", self.texture, TEXTURES)
         for name, value in (("classical_below_s", self.classical_below_s), ("max_gap_s", self.max_gap_s)):
             if not value >= 0:
                 raise ParameterError(f"{name} must not be negative, got {value:g} s")

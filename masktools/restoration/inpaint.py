@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from masktools.arguments import checked_call
+from masktools.arrays import as_channels
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.gaps import GapLike
@@ -43,7 +45,8 @@ def inpaint(
 
     Args:
         pipeline: the model; None where no gap is filled by one.
-        samples: (channels, t), full scale 1, of any rate and length; in the gaps anything, NaN too.
+        samples: (channels, t), an array or a tensor, full scale 1, of any rate and length; in the gaps
+            anything, NaN too.
         sample_rate: in Hz.
         gaps: (start, end) in seconds, or ``Gap`` where only some channels are damaged.
         seed: the same seed gives the same result, however large batches are.
@@ -174,6 +177,7 @@ def _filling(
     progress: Progress | None,
 ) -> GapFilling:
     n_channels, n_samples = size
+    checked_call("progress", progress)
     plan = plan_gaps(gaps, n_samples, n_channels, sample_rate, settings)
     if not 1 <= n_ranks <= settings.n_candidates:
         raise ParameterError(f"n_ranks must lie in [1, {settings.n_candidates}], the candidates, got {n_ranks}")
@@ -203,6 +207,7 @@ def _composed(
     progress: Progress | None,
 ) -> list[Restored]:
     """Return the recording with its gaps filled, once for each rank of fills."""
+    samples = as_channels(samples, sample_rate, finite=False)
     filling = _filling(
         pipeline,
         lambda start, stop: samples[:, start:stop],

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from masktools.arguments import checked_real
+from masktools.arrays import as_channels
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.gaps import Gap
@@ -44,7 +46,7 @@ def loop(
 
     Args:
         pipeline: the model; None where the seam is not filled by one.
-        samples: (channels, t), full scale 1, of any rate, at least twice as long as the seam.
+        samples: (channels, t), an array or a tensor, full scale 1, of any rate, at least twice as long as the seam.
         sample_rate: in Hz.
         seam_s: what is replaced, up to 10 s.
         seed: the same seed gives the same result.
@@ -59,6 +61,7 @@ def loop(
         ParameterError: a seam out of its range, several prompts, an unknown name, or no model where one is needed.
         AudioError: samples beside the seam that are not finite.
     """
+    samples = as_channels(samples, sample_rate, finite=False)
     pieces, report = loop_pieces(
         pipeline,
         lambda start, stop: samples[:, start:stop],
@@ -117,6 +120,7 @@ def loop_pieces(
         AudioError: as ``loop``.
     """
     started = perf_counter()
+    seam_s = checked_real("seam_s", seam_s, "seconds")
     if not 0 < seam_s <= MAX_SEAM_S:
         raise ParameterError(f"seam_s must lie in (0, {MAX_SEAM_S:g}] s, got {seam_s:g} s")
     half = max(1, round(seam_s * sample_rate / 2))

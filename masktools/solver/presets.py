@@ -22,7 +22,8 @@ PRESETS: Mapping[str, SolverConfig] = MappingProxyType(
             n_steps=_ONE_BY_ONE, policy="random", temperature=0.0, guidance=1.0, guidance_schedule="constant"
         ),
         "mage": SolverConfig(n_steps=20, temperature=6.0, guidance=1.0, guidance_schedule="constant"),
-        # To be used with span_groups, as MAGNeT accepts spans of three tokens.
+        # After MAGNeT's settings, token by token: its spans of three are groups, which only ``solver.solve`` takes and
+        # no job of the pipeline gives. Its pace and its course of guidance are others, too.
         "magnet_like": SolverConfig(
             n_steps=20,
             temperature=0.0,

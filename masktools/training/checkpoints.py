@@ -1,6 +1,5 @@
 """What training leaves on disk, and how the next stage reads it."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from masktools.conditioning import ClapEncoder
 from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
 from masktools.configs import from_dict
 from masktools.errors import CheckpointError, ParameterError
+from masktools.jsons import parse_json, read_json
 from masktools.mel import MelConfig
 from masktools.tokenizer import TOKENIZERS, LocalTokenizer, SpecVqgan
 from masktools.vocoder import VOCODERS
@@ -79,7 +79,7 @@ def part_description(path: str | os.PathLike[str]) -> dict[str, Any]:
     if _is_part_file(path):
         try:
             with safe_open(path, framework="pt") as stored:
-                return json.loads((stored.metadata() or {})["masktools"])
+                return parse_json((stored.metadata() or {})["masktools"])
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise CheckpointError(
                 f"{path} does not say which part it holds: did `masktools convert` write it?"
@@ -113,7 +113,7 @@ def load_joint_encoder(folder: str) -> JointEncoder:
     settings = Path(folder, "conditioner.json")
     if not settings.is_file():
         raise ParameterError(f"no conditioner.json in {folder}: train the text-audio encoder first")
-    encoder = JointEncoder(from_dict(JointEncoderConfig, json.loads(settings.read_text(encoding="utf-8"))))
+    encoder = JointEncoder(from_dict(JointEncoderConfig, read_json(settings)))
     encoder.load_state_dict(
         {
             k: v.float() if v.is_floating_point() else v

@@ -11,6 +11,7 @@ PACKAGE = ROOT / "masktools"
 # The floors, from the ground up. A module imports from floors below its own and from its own part only.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "shapes"}),
+    frozenset({"arguments", "jsons"}),
     frozenset(
         {"arrays", "configs", "downloads", "runtime", "io", "segments", "mel", "gaps", "metrics", "classical", "tables"}
     ),

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 from masktools.errors import AudioError, ParameterError
 from masktools.extraction.sources.items import Item
 from masktools.extraction.sources.remote import as_local, ending_of, is_url, open_bytes
+from masktools.jsons import parse_json
 
 __all__ = ["BYTES", "MANIFEST_ENDINGS", "Columns", "manifest_items", "need_pyarrow"]
 
@@ -163,7 +163,7 @@ def _json_rows(text: Iterable[str], manifest: str, columns: Columns) -> Iterator
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError as error:
             raise ParameterError(f"row {number} of {manifest} must be JSON: {error}") from error
         if not isinstance(row, dict):

@@ -30,6 +30,7 @@ from masktools.extraction.stores.parts import Parts
 from masktools.extraction.stores.placing import placed
 from masktools.extraction.stores.table import Failure, Layout
 from masktools.extraction.summary import Summary
+from masktools.jsons import parse_json
 
 __all__ = ["Store", "check_output", "finished_before", "open_store", "read_failures", "write_failures"]
 
@@ -287,5 +288,5 @@ def read_failures(path: Path) -> list[Failure]:
     place = errors_of(path)
     if not place.is_file():
         return []
-    lines = [json.loads(line) for line in place.read_text(encoding="utf-8").splitlines()]
+    lines = [parse_json(line) for line in place.read_text(encoding="utf-8").splitlines()]
     return [Failure(str(line["key"]), str(line["error"])) for line in lines]
