@@ -7,7 +7,6 @@ outputs of all shards of one run (--shard), and OUT is what one run without shar
 """
 
 import argparse
-import os
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from masktools.cli import options
 from masktools.cli.meter import Meter
 from masktools.cli.parser import fail
-from masktools.cli.progress import MODES
 from masktools.errors import AudioError, ParameterError
 
 if TYPE_CHECKING:
@@ -78,7 +76,7 @@ def _add_vectors(parser: argparse.ArgumentParser) -> None:
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("files")
-    group.add_argument("-r", "--recursive", action="store_true", help="search folders inside folders, too")
+    options.add_recursive(group)
     group.add_argument(
         "--format", choices=FORMATS, metavar="NAME", help=f"{', '.join(FORMATS)}; that of OUT's ending if left out"
     )
@@ -90,8 +88,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         "path=file,key=clip,start=from_s",
     )
     group.add_argument("--root", metavar="DIR", help="what paths in manifests are relative to; its folder if left out")
-    group.add_argument("--resume", action="store_true", help="go on with what an earlier run has left")
-    group.add_argument("--overwrite", action="store_true", help="replace vectors that are there")
+    options.add_resume(group)
+    options.add_overwrite(group)
     group.add_argument("--shard", type=_shard, metavar="I/N", help="only part I of N, from 0/N to N-1/N")
     group.add_argument("--merge", action="store_true", help="join the shards IN of one run")
     group.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
@@ -102,16 +100,14 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--on-error", choices=("skip", "fail"), default="skip", metavar="WHAT", help="skip bad recordings, or fail"
     )
-    group.add_argument("--jobs", type=options.whole_number(1), default=1, metavar="N", help="processes")
+    options.add_jobs(group)
     group.add_argument(
         "--engine", choices=("local", "ray"), default="local", metavar="NAME", help="local, or ray for many machines"
     )
     group.add_argument(
         "--address", metavar="ADDRESS", help="of the Ray cluster; one of its own on this machine if left out"
     )
-    group.add_argument(
-        "--progress", choices=MODES, default="auto", metavar="HOW", help="auto, bar, json or none, on the error stream"
-    )
+    options.add_progress(group)
 
 
 def _layer(text: str) -> "int | str | tuple[int, ...] | tuple[float, ...]":
@@ -169,7 +165,9 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.dry_run:
         return _tell_plan(args, items)
-    threads = args.threads or (_cores() // args.jobs or 1 if args.jobs > 1 else None)
+    from masktools.runtime import usable_cores
+
+    threads = args.threads or (usable_cores() // args.jobs or 1 if args.jobs > 1 else None)
     worker = Worker(args.model, settings, args.device, args.precision, threads, args.batch_size)
     worker.check()
     with open_store(
@@ -294,7 +292,3 @@ def _refuse_to_replace(args: argparse.Namespace) -> None:
     output = args.output.resolve()
     if any(Path(path).resolve() == output and not Path(path).is_dir() for path in args.inputs):
         raise ParameterError(f"the output must be a file of its own, got {args.output} for two files")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
