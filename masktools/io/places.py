@@ -41,34 +41,32 @@ def check_places(
     Raises:
         ParameterError: it names the first output that must not be written.
     """
-    places = _Places()
-    read, names_read = set[tuple[int, int]](), dict[str, Path]()
-    for source in sources:
-        names_read[places.key(source)] = source
-        if there := _stat(source):
-            read.add((there.st_dev, there.st_ino))
-    taken = dict[str, Path]()
-    folded = dict[str, Path]()
-    n_outputs, found = 0, list[Path]()
+    places, taken, folded = _Places(), dict[str, Path](), dict[str, Path]()
+    there, found = dict[tuple[int, int], Path](), list[Path]()
+    n_outputs = 0
     for note in notes:
         taken[places.key(note)] = note
     for output in outputs:
         n_outputs += 1
-        key, there = places.key(output), _stat(output)
-        if key in names_read or (there is not None and (there.st_dev, there.st_ino) in read):
-            raise ParameterError(f"the output must be a file of its own, got {output} for two files: it is read too")
+        key, known = places.key(output), _stat(output)
         first = taken.setdefault(key, output)
         alike = folded.setdefault(unicodedata.normalize("NFC", key).casefold(), output)
         if first is not output or (alike is not output and not places.tell_apart(output, alike)):
             as_other = "" if first is not output else f": {alike.name} is the same name on this disk"
             raise ParameterError(f"each output must be a file of its own, got {output} for two files{as_other}")
-        if there is None:
+        if known is None:
             continue
-        if not stat.S_ISREG(there.st_mode):
-            what = "the folder" if stat.S_ISDIR(there.st_mode) else "what is none:"
+        if not stat.S_ISREG(known.st_mode):
+            what = "the folder" if stat.S_ISDIR(known.st_mode) else "what is none:"
             raise ParameterError(f"the output must be a file, got {what} {output}")
+        there[known.st_dev, known.st_ino] = output
         if not (overwrite or (ours is not None and ours(output))):
             found.append(output)
+    for source in sources:
+        known = _stat(source) if there else None  # links of all kinds
+        output = taken.get(places.key(source)) or (there.get((known.st_dev, known.st_ino)) if known else None)
+        if output is not None:
+            raise ParameterError(f"the output must be a file of its own, got {output} for two files: {source} is read")
     if found:
         n, them = len(found), "them" if n_outputs > 1 else "it"
         said = f"{n} of {n_outputs} results are there already, {found[0]} first"
