@@ -1,9 +1,12 @@
 """Where a model runs: its device, its precision, its threads and its memory; names are checked before use."""
 
+import math
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -24,6 +27,7 @@ __all__ = [
     "single_precision",
     "threads",
     "to_device",
+    "usable_cores",
 ]
 
 Made = TypeVar("Made")
@@ -34,7 +38,6 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 _BYTES_OF_A_CLIP = 2**29  # of memory that a clip takes at most, at the paper's size
 _MAX_BATCH, _CPU_BATCH = 128, 8
-_MOST_THREADS = 1024
 
 
 def resolve_device(name: str | torch.device = "auto") -> torch.device:
@@ -118,6 +121,45 @@ def _has_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def usable_cores(root: Path = Path("/")) -> int:
+    """Return how many cores this process may use: those of its affinity, or fewer where a container has a quota.
+
+    Args:
+        root: of the file system in which the kernel tells of quotas (cgroup v2 and v1).
+    """
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([n_cores, *(math.ceil(quota) for quota in _quotas(root))]))
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """Yield the CPU quotas of the control groups of this process and of those around them, in cores.
+
+    Source: the kernel's cgroup-v2 (cpu.max: quota and period in microseconds) and sched-bwc (cpu.cfs_quota_us).
+    """
+    mounts = root / "sys" / "fs" / "cgroup"
+    for line in _words(root / "proc" / "self" / "cgroup", "\n"):
+        _, controllers, group = (*line.split(":", 2), "", "")[:3]
+        if not controllers:
+            places, files = (mounts, mounts / "unified"), ("cpu.max",)
+        elif "cpu" in controllers.split(","):
+            places, files = (mounts / controllers, mounts / "cpu"), ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        else:
+            continue
+        inner = Path(group.strip("/"))
+        for place in places:
+            for folder in (inner, *inner.parents):  # a container may see its own group as the root
+                words = [word for file in files for word in _words(place / folder / file)]
+                if len(words) == 2 and all(word.isdecimal() and int(word) for word in words):
+                    yield int(words[0]) / int(words[1])
+
+
+def _words(path: Path, separator: str | None = None) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").split(separator)
+    except OSError:
+        return []
+
+
 @contextmanager
 def single_precision() -> Iterator[None]:
     """Make tensors in single precision inside the block, whatever ``torch.set_default_dtype`` was told."""
@@ -131,19 +173,22 @@ def single_precision() -> Iterator[None]:
 
 @contextmanager
 def threads(n: int | None) -> Iterator[None]:
-    """Compute with n CPU threads inside the block, and with as many as before after it; None changes nothing.
+    """Compute with n CPU threads inside the block, and with as many as before after it.
+
+    More than the process has cores for would wait for each other: there are never more, and None changes nothing else.
 
     Raises:
         ParameterError: fewer than one thread.
     """
-    if n is None:
+    before = torch.get_num_threads()
+    wanted = before if n is None else checked_whole("threads", n)
+    if wanted < 1:
+        raise ParameterError(f"threads must be at least 1, got {n}")
+    wanted = min(wanted, usable_cores())
+    if wanted == before:
         yield
         return
-    n = min(checked_whole("threads", n), _MOST_THREADS)
-    if n < 1:
-        raise ParameterError(f"threads must be at least 1, got {n}")
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
+    torch.set_num_threads(wanted)
     try:
         yield
     finally:

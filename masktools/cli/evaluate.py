@@ -77,12 +77,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_seed(how)
     how.add_argument("--json", type=Path, metavar="FILE", help="write everything to this file")
     how.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables to this file")
+    options.add_overwrite(how)
     options.add_model(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Read, measure, tell."""
-    files.check_outputs([args.json, args.markdown], [args.source] if args.source.is_file() else [])
+    sources = [args.source] if args.source.is_file() else []
+    files.check_outputs([args.json, args.markdown], sources, overwrite=args.overwrite)
     from masktools.evaluation.protocols.table import PROTOCOLS as TABLE
 
     protocol = TABLE[args.protocol]
@@ -95,8 +97,7 @@ def run(args: argparse.Namespace) -> int:
     report = protocol.evaluate(model, clips, settings, embedders, options.progress(), **training)
     for output, content in ((args.json, report.to_json), (args.markdown, report.to_markdown)):
         if output is not None:
-            with files.replacing(output) as part:
-                part.write_text(content(), encoding="utf-8")
+            files.write_content(output, content())
     print(report.to_text(), end="")
     broken = [one for one in report.left_out if one.fault == "broken"]
     for one in broken:

@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
     from masktools.restoration.continuation import continuation
     from masktools.runtime import threads
 
-    files.check_audio_outputs([args.output], args.report, [args.input])
+    sources = [args.input, *files.read_by(args)]
+    files.check_audio_outputs([args.output], args.report, sources, overwrite=args.overwrite)
     with io.open_recording(args.input) as recording, threads(args.threads):
         model = options.load_model(args)
         added, report = continuation(

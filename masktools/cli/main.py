@@ -1,7 +1,7 @@
 """The ``masktools`` command: find the sub-command, run it, and turn what goes wrong into one line and an exit code.
 
 Exit codes: 0 done, 2 wrong usage or unusable input, 3 some of several files failed, 4 nothing to repair (--strict),
-130 interrupted, 141 the reader of the output went away.
+130 interrupted, 141 the reader of the output went away, 143 told to end.
 """
 
 import argparse
@@ -38,6 +38,7 @@ from masktools.cli import (
     train,
 )
 from masktools.cli.parser import CommandParser, fail
+from masktools.cli.signals import Ended, ended_by_signals
 from masktools.errors import MasktoolsError
 
 __all__ = ["main", "make_parser"]
@@ -97,7 +98,8 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     try:
-        code = _run(argv)
+        with ended_by_signals():
+            code = _run(argv)
         sys.stdout.flush()
     except BrokenPipeError:
         _forget_stdout()
@@ -115,6 +117,8 @@ def _run(argv: Sequence[str] | None) -> int:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except MasktoolsError as error:
         return _report(str(error), error.exit_code)
+    except Ended as error:
+        return _report(f"ended by {error.name}", error.exit_code)
     except KeyboardInterrupt:
         return _report("interrupted", INTERRUPTED)
     except BrokenPipeError:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from masktools.cli import options
+from masktools.cli import files, options
 from masktools.cli.cache import progress
 from masktools.errors import ParameterError
 from masktools.jsons import parse_json
@@ -234,20 +234,17 @@ def _wide_measures(result: "SweepResult") -> "list[Measure]":
 
 def _write_losses(result: "SweepResult", path: Path) -> None:
     """Write what each point costs, and what it loses against the first one."""
-    from masktools.cli.files import replacing
     from masktools.evaluation.sweep_cost import loss_lines
     from masktools.evaluation.sweep_plot import named_points, priced_measures
 
     points = named_points(result)
     lines = loss_lines(points, priced_measures(result, _wide_measures(result)), points[0][0])
     lines += ["", f"Of all settings what differs from the first is named; the first is {points[0][0]}."]
-    with replacing(path) as part:
-        part.write_text("\n".join(["# Cost and loss", "", *lines]) + "\n", encoding="utf-8")
+    files.write_content(path, "\n".join(["# Cost and loss", "", *lines]) + "\n")
 
 
 def _draw(result: "SweepResult", folder: Path) -> list[Path]:
     """Write the pictures of each measure of the widest groups, and return where they are."""
-    from masktools.cli.files import replacing
     from masktools.evaluation.plots import draw_sweep
     from masktools.evaluation.sweep_plot import draw_cost, priced_measures
 
@@ -258,7 +255,6 @@ def _draw(result: "SweepResult", folder: Path) -> list[Path]:
     for start, draw, measure in pictures:
         words = "-".join(filter(None, (measure[2], measure[0], measure[1], (measure[3] or "")[:24])))
         path = folder / f"{start}{re.sub(r'[^a-z0-9]+', '-', words.lower()).strip('-')}.png"
-        with replacing(path) as part:
-            part.write_bytes(draw(result, measure))
+        files.write_content(path, draw(result, measure))
         written.append(path)
     return written

@@ -12,9 +12,8 @@ PACKAGE = ROOT / "masktools"
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "shapes"}),
     frozenset({"arguments", "jsons"}),
-    frozenset(
-        {"arrays", "configs", "downloads", "runtime", "io", "segments", "mel", "gaps", "metrics", "classical", "tables"}
-    ),
+    frozenset({"arrays", "configs", "downloads", "runtime", "io", "segments", "mel", "gaps", "metrics", "classical"})
+    | {"processes", "tables"},
     frozenset({"grid", "detection", "packing"}),
     frozenset({"tokenizer", "vocoder", "conditioning", "transformer", "solver"}),
     frozenset({"pipeline", "training"}),

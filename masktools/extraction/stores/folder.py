@@ -19,9 +19,10 @@ import numpy as np
 
 from masktools.extraction.stores.meta import META, Meta
 from masktools.extraction.stores.npz import write_arrays
-from masktools.extraction.stores.placing import placed, writing
+from masktools.extraction.stores.placing import placed
 from masktools.extraction.stores.stored import Stored, not_ours
 from masktools.extraction.stores.table import Layout, Table
+from masktools.io import telling
 from masktools.jsons import parse_json
 
 __all__ = ["INDEX", "FolderStored", "is_ours", "place_of", "write"]
@@ -53,7 +54,7 @@ def place_of(key: str) -> str:
 
 def write(path: Path, table: Table, scratch: Path) -> None:
     """Write a file for each recording, and then the list of them; files of an earlier list go first."""
-    with writing(path):
+    with telling(path):
         path.mkdir(exist_ok=True)
     if is_ours(path):
         _clear(path)
@@ -77,7 +78,7 @@ def write(path: Path, table: Table, scratch: Path) -> None:
 
 def _write_one(path: Path, key: str, duration_s: float, given: dict[str, np.ndarray], scratch: Path) -> None:
     arrays = {_ONE[name]: array[0] if name == "clips" else array for name, array in given.items()}
-    with writing(path):
+    with telling(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with placed(path, scratch, durable=False) as part, zipfile.ZipFile(part, "w") as file:
         write_arrays(file, arrays | {"key": np.array(key), "duration_s": np.array(duration_s)})
