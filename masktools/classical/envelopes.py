@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.fft import next_fast_len, rfft
@@ -12,7 +13,7 @@ from masktools.classical.shaping import shaped
 from masktools.classical.similarity import EDGES_HZ, WINDOW_S, Known, Place, bands_db
 from masktools.classical.spans import Span
 
-__all__ = ["Envelopes", "MAX_GAIN_DB"]
+__all__ = ["MAX_GAIN_DB", "Envelopes"]
 
 HOP_S = 0.0232
 SIDE_S = 0.5  # on either side of a gap, by which the level of a place is compared
@@ -74,12 +75,12 @@ class Envelopes:
         frames = np.lib.stride_tricks.sliding_window_view(waves, length, axis=1)[:, length - length // 2 :: self.hop]
         spectrum = rfft(frames[:, :n] * window, axis=2)
         power = spectrum.real**2 + spectrum.imag**2
-        n_bands = int(np.sum(EDGES_HZ <= self.sample_rate / 2)) - 1
+        n_bands = int(np.sum(self.sample_rate / 2 >= EDGES_HZ)) - 1
         levels = bands_db(power, hertz, EDGES_HZ[: max(2, n_bands + 1)])
         return np.maximum(levels.transpose(0, 2, 1), self.floor_db)
 
     def expected(self, span: Span, places: Sequence[Place]) -> np.ndarray | None:
-        """Return the levels (channels, bands, moments) that a gap should have; None where too little is known around it.
+        """Return the levels (channels, bands, moments) that a gap should have; None if too little is known around it.
 
         The mean, in dB, of what there is at every place, made as loud as the gap's own surroundings, and of the
         straight way between these; each with the weight of its cost.
@@ -128,7 +129,7 @@ class Envelopes:
         frames = np.lib.stride_tricks.sliding_window_view(samples, length, axis=1)[:, :: length // 2]
         power = np.abs(rfft(frames * (hann(length, sym=False) * (4 / length)), axis=2)) ** 2 + 1e-13
         flat_db, level_db = [], []
-        for low, high in zip(EDGES_HZ[:23], EDGES_HZ[1:], strict=False):
+        for low, high in pairwise(EDGES_HZ[:24]):
             inside = (hertz >= low) & (hertz < high)
             if inside.sum() >= _FLAT_BINS and high < self.sample_rate / 2:
                 band = power[:, :, inside]

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+
 from masktools.classical import janssen
 from masktools.classical.linear_prediction import LONG_CONTEXT_S, bridge, extrapolate
 from masktools.classical.noise import SPECTRUM_S, noise_between
-from masktools.classical.search import fills_from_elsewhere
 from masktools.classical.seams import join_ends
+from masktools.classical.search import fills_from_elsewhere
 from masktools.classical.similarity import Similarity
 from masktools.classical.spans import Damaged, Span
 

@@ -6,13 +6,23 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 from scipy.signal.windows import hann
 
-__all__ = ["OVERLAP", "SPECTRUM_S", "channel_relation", "frame_length", "mean_power", "noise_between", "random_phases"]
+__all__ = [
+    "FRAME_S",
+    "OVERLAP",
+    "SPECTRUM_S",
+    "channel_relation",
+    "frame_length",
+    "mean_power",
+    "noise_between",
+    "offset_between",
+    "random_phases",
+]
 
 SPECTRUM_S = 0.1  # on either side of a gap, whose spectrum the noise takes
 FRAME_S = 0.046  # of that noise
 _RELATED_BINS = 5  # over which the relation of channels is averaged
 _DEPENDENT = 1e-6  # share of a channel's power that counts as a source of its own
-_OFFSET_S = 0.08  # from which on a side tells its offset
+_OFFSET_S = 0.045  # from which on a side tells its offset
 _FAINT = 1e-12  # power; what is fainter counts as that
 
 OVERLAP = 4  # frames that cover a sample
@@ -105,7 +115,13 @@ def random_phases(
 
 
 def noise_between(
-    before: np.ndarray, after: np.ndarray, length: int, sample_rate: int, rng: np.random.Generator, margin: int = 0
+    before: np.ndarray,
+    after: np.ndarray,
+    length: int,
+    sample_rate: int,
+    rng: np.random.Generator,
+    margin: int = 0,
+    frame_s: float = FRAME_S,
 ) -> np.ndarray:
     """Return noise (channels, length + 2 * margin) whose spectrum goes, in decibels, from one side's to the other's.
 
@@ -116,9 +132,10 @@ def noise_between(
         sample_rate: in Hz.
         rng: where the phases come from.
         margin: samples of each side's own colour before and after the gap.
+        frame_s: long frames hold the partials of the sides, as tones that do not change, and no moment of them.
     """
-    n_fft = frame_length(sample_rate, FRAME_S)
-    offset = _offset(before, after, length, sample_rate, margin)
+    n_fft = frame_length(sample_rate, frame_s)
+    offset = offset_between(before, after, length, sample_rate, margin)
     enough = min(n_fft // 16, max(before.shape[1], after.shape[1]))
     sides = [side for side in (before, after) if side.shape[1] >= enough]
     spectra = [mean_power(side, n_fft) for side in sides]
@@ -131,10 +148,17 @@ def noise_between(
     return random_phases(power, length + 2 * margin, rng, relation) + offset
 
 
-def _offset(before: np.ndarray, after: np.ndarray, length: int, sample_rate: int, margin: int) -> np.ndarray:
+def offset_between(before: np.ndarray, after: np.ndarray, length: int, sample_rate: int, margin: int) -> np.ndarray:
     """Return the constant offset (channels, length + 2 * margin), straight from one side's to the other's.
 
     Sides too short to tell an offset from a low tone have none of their own.
+
+    Args:
+        before: (channels, t) known samples that end where the gap starts.
+        after: (channels, t) known samples that start where it ends.
+        length: of the gap.
+        sample_rate: in Hz.
+        margin: samples before and after the gap.
     """
     ends = []
     for side in (before, after):
@@ -142,7 +166,7 @@ def _offset(before: np.ndarray, after: np.ndarray, length: int, sample_rate: int
         ends.append(np.average(side, axis=1, weights=hann(side.shape[1] + 2)[1:-1]) if enough else None)
     first, last = ends[1] if ends[0] is None else ends[0], ends[0] if ends[1] is None else ends[1]
     if first is None or last is None:
-        return np.zeros((len(before), 1))
+        return np.zeros((len(before), length + 2 * margin))
     share = np.clip((np.arange(length + 2 * margin) - margin) / length, 0.0, 1.0)
     return (1 - share) * first[:, None] + share * last[:, None]
 

@@ -1,4 +1,4 @@
-"""Gaps filled from what the recording itself holds: copied from the place that fits best, as loud as all such places are.
+"""Gaps filled from what the recording itself holds: a copy from the best place, as loud as all good places agree.
 
 Source: N. Perraudin, N. Holighaus, P. Majdak, P. Balazs, Inpainting of long audio segments with similarity graphs
     (IEEE/ACM TASLP 26, 2018), for the copy from a similar place.
@@ -13,7 +13,7 @@ from scipy.signal import correlate
 
 from masktools.classical.envelopes import Envelopes
 from masktools.classical.linear_prediction import extrapolate
-from masktools.classical.noise import SPECTRUM_S, noise_between
+from masktools.classical.noise import FRAME_S, SPECTRUM_S, noise_between, offset_between
 from masktools.classical.seams import join_ends, with_residuals
 from masktools.classical.similarity import Found, Known, Place, Similarity
 from masktools.classical.spans import Span
@@ -21,7 +21,8 @@ from masktools.classical.spans import Span
 __all__ = ["ALIKE", "Copy", "fills_from_elsewhere"]
 
 N_TRIED = 6  # of which a copy is considered
-ALIKE = 0.2  # confidence from which on a copy is better than an invention
+ALIKE = 0.2  # confidence from which on the recording itself is better than an invention
+COPIED = 0.38  # confidence from which on a copy is better than what goes on unchanged
 SHARES = ((0.45, 1.0), (0.65, 0.7))  # confidence, and how far a copy's levels go towards the expected ones
 NOISY_DB = -2.8  # flatness of a spectrum that is noise; -2.5 is Gaussian noise
 FLATNESS_S = 1.0  # on either side of a gap, in which it is measured
@@ -30,10 +31,13 @@ REACH_S = 0.012  # either way, within which it is
 LIKENESS_BONUS = 0.15  # in costs
 REPEATED = 0.5  # likeness from which on even noise is copied: it returns to the sample
 ODD = 640.0  # mean squared distance from the expected levels that is as bad as a cost of 1
-MARGIN_S = 0.05  # of a copy beside its gap
+MARGIN_S = 0.05  # of a grain beside its gap
+TONES_S, TONES_FRAME_S = 0.25, 0.372  # on either side, whose partials go on; frames that tell them apart
 SEAM_S = 0.012  # at most, at each end of a gap
+DEPTH_DB = 25.0  # below what counts as silence when places are compared, down to which levels are still shaped
 _LEAST_S = 0.0116  # of a side that has something to say
 _DIGITS = 4  # of a score: what is beyond differs between machines
+COPY, TONES, NOISE = "copy", "tones", "noise"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +45,8 @@ class Copy:
     """What fills a gap, and where it is from."""
 
     samples: np.ndarray  # (channels, n) float64
-    lag: int | None  # samples from the gap to its source; None for noise
+    grain: str  # COPY, TONES or NOISE
+    lag: int | None  # samples from the gap to its source, if it is a copy
     likeness: float  # correlation with the source on both sides, 0 to 1
 
 
@@ -72,9 +77,10 @@ def fills_from_elsewhere(
 def search_fills(
     similarity: Similarity, known: Known, span: Span, found: Found, n_fills: int, seeds: tuple[int, ...]
 ) -> list[Copy]:
-    """Return up to ``n_fills`` fills of a gap, the best first: copies from different places, or noise.
+    """Return up to ``n_fills`` fills of a gap, the best first; none where too little is known around it.
 
-    Noise where the surroundings are noise or no place was found; nothing where too little is known around the gap.
+    Copies from different places, where there are such as are alike; else the partials of both sides go on, and noise
+    goes on as noise. All of them have the levels that are expected.
 
     Args:
         similarity: of the recording.
@@ -84,21 +90,21 @@ def search_fills(
         n_fills: at least 1.
         seeds: of the noise.
     """
-    envelopes = Envelopes(known, similarity.sample_rate, similarity.floor_db)
+    envelopes = Envelopes(known, similarity.sample_rate, similarity.floor_db - DEPTH_DB)
     wanted = envelopes.expected(span, found.places)
     if wanted is None:
         return []
     best = _best_copies(envelopes, span, found.places, n_fills, wanted)
-    if all(likeness < REPEATED for _, likeness in best) and (
-        not best or flatness_db(known, span, similarity.sample_rate) >= NOISY_DB
-    ):
-        return [_noise(envelopes, span, wanted, (*seeds, *range(number))) for number in range(1, n_fills + 1)]
+    is_noise = flatness_db(known, span, similarity.sample_rate) >= NOISY_DB
+    if (is_noise or found.confidence < COPIED) and all(likeness < REPEATED for _, likeness in best):
+        grain = NOISE if is_noise else TONES
+        return [_steady(envelopes, span, wanted, grain, (*seeds, *range(number))) for number in range(1, n_fills + 1)]
     share = float(np.interp(found.confidence, *zip(*SHARES, strict=True)))
     return [_copied(envelopes, span, *one, wanted, share) for one in best]
 
 
 def copies(known: Known, span: Span, places: Sequence[Place], sample_rate: int, n_fills: int) -> list[Copy]:
-    """Return up to ``n_fills`` fills of a gap that are copied as they are; without any place, one fades into silence."""
+    """Return up to ``n_fills`` fills of a gap copied as they are; without any place, one that fades into silence."""
     envelopes = Envelopes(known, sample_rate, -np.inf)
     best = _best_copies(envelopes, span, places, n_fills) or [(None, 0.0)]
     return [_copied(envelopes, span, *one) for one in best]
@@ -181,20 +187,21 @@ def flatness_db(known: Known, span: Span, sample_rate: int) -> float:
     return float(np.mean(found)) if found else -np.inf
 
 
-def _noise(envelopes: Envelopes, span: Span, wanted: np.ndarray, seeds: tuple[int, ...]) -> Copy:
-    """Return noise between both sides' spectra, with the expected levels."""
+def _steady(envelopes: Envelopes, span: Span, wanted: np.ndarray, grain: str, seeds: tuple[int, ...]) -> Copy:
+    """Return what goes from one side's spectrum to the other's, with the expected levels: noise, or its partials."""
     rate, margin = envelopes.sample_rate, round(MARGIN_S * envelopes.sample_rate)
-    before, after = sides_of(envelopes.known, span, round(SPECTRUM_S * rate))
-    grain = noise_between(before, after, span.length, rate, np.random.default_rng(seeds), margin)
-    present = envelopes.levels_of(grain, margin, wanted.shape[2])
-    shaped = envelopes.brought_to(wanted, grain, present, margin, 1.0)[:, margin : margin + span.length]
+    side_s, frame_s = (SPECTRUM_S, FRAME_S) if grain == NOISE else (TONES_S, TONES_FRAME_S)
+    before, after = sides_of(envelopes.known, span, round(side_s * rate))
+    made = noise_between(before, after, span.length, rate, np.random.default_rng(seeds), margin, frame_s)
+    present = envelopes.levels_of(made, margin, wanted.shape[2])
+    shaped = envelopes.brought_to(wanted, made, present, margin, 1.0)[:, margin : margin + span.length]
     seam = _seam_length(span, rate)
     left, right = sides_of(envelopes.known, span, margin)
     made = [
         join_ends(wave, extrapolate(one, seam), extrapolate(other[::-1], seam)[::-1])
         for wave, one, other in zip(shaped, left, right, strict=True)
     ]
-    return Copy(np.stack(made), None, 0.0)
+    return Copy(np.stack(made), grain, None, 0.0)
 
 
 def _copied(
@@ -208,7 +215,7 @@ def _copied(
     """Return what lies a lag away, its levels brought a share of the way to the expected ones; no lag gives silence."""
     rate, margin = envelopes.sample_rate, round(MARGIN_S * envelopes.sample_rate)
     before, after = sides_of(envelopes.known, span, margin)
-    grain = np.zeros((len(before), span.length + 2 * margin))
+    grain = offset_between(before, after, span.length, rate, margin)
     if lag is not None:
         source = envelopes.known(span.start + lag - margin, span.stop + lag + margin)
         grain = np.where(np.isfinite(source), source, 0.0)
@@ -220,7 +227,7 @@ def _copied(
     inside, seam = slice(margin, margin + span.length), _seam_length(span, rate)
     lacking = before - grain[:, margin - before.shape[1] : margin], after - grain[:, inside.stop :][:, : after.shape[1]]
     made = [with_residuals(wave[inside], *sides, seam) for wave, *sides in zip(grain, *lacking, strict=True)]
-    return Copy(np.stack(made), lag, round(likeness, _DIGITS))
+    return Copy(np.stack(made), COPY, lag, round(likeness, _DIGITS))
 
 
 def _seam_length(span: Span, sample_rate: int) -> int:

@@ -16,7 +16,7 @@ from scipy.signal.windows import hann
 
 from masktools.classical.spans import Span
 
-__all__ = ["EDGES_HZ", "Found", "Known", "Place", "Similarity", "WINDOW_S", "bands_db"]
+__all__ = ["EDGES_HZ", "WINDOW_S", "Found", "Known", "Place", "Similarity", "bands_db"]
 
 Known = Callable[[int, int], np.ndarray]
 """Gives the samples [start, stop) of a recording, (channels, n); NaN in gaps and beyond the ends."""
@@ -68,7 +68,7 @@ class Found:
 
 
 def bands_db(power: np.ndarray, hertz: np.ndarray, edges_hz: np.ndarray = EDGES_HZ[:24]) -> np.ndarray:
-    """Return the levels in dB, (..., bands), of power spectra (..., bins) between edges; bands without bins are faint."""
+    """Return the levels in dB, (..., bands), of power spectra (..., bins) between edges; empty bands are faint."""
     inside = (hertz[:, None] >= edges_hz[:-1]) & (hertz[:, None] < edges_hz[1:])
     return 10 * np.log10(power @ inside.astype(power.dtype) + _FAINT)
 
@@ -80,7 +80,7 @@ def _fine_db(power: np.ndarray, hertz: np.ndarray) -> np.ndarray:
 
 
 def _semitones_db(power: np.ndarray, hertz: np.ndarray) -> np.ndarray:
-    """Return by how much each of 62 semitones from 82 Hz on stands out of the octave around it, (n, 62), -6 to 12 dB."""
+    """Return by how much each of 62 semitones from 82 Hz on stands out of its octave, (n, 62), -6 to 12 dB."""
     pitch = 12 * np.log2(np.maximum(hertz, 1.0) / 82.4)
     level_db = 10 * np.log10(power @ _triangles(pitch, np.arange(62.0)) + _FAINT)
     level_db = np.maximum(level_db, level_db.max(axis=1, keepdims=True) - _RANGE_DB)
@@ -216,7 +216,7 @@ class Similarity:
             values, valid, _ = self._described(origin, n)
             for number, floor_db in enumerate(self._floors_db):
                 np.maximum(values[number], floor_db, out=values[number])
-            total = 0.0
+            total = np.zeros(1)
             for number, feature in enumerate(_FEATURES):
                 weights = self._weights(feature, middles < span.start, away, valid[number])
                 total = total + self._cost_of(number, values[number], weights)

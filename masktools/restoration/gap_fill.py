@@ -79,9 +79,9 @@ def noise_core(part: Part, span: Window, margin: int, seeds: tuple[int, ...]) ->
     """Return noise (voices, n + 2 * margin) as the voices sound together on both sides of a gap, without seams."""
     sides = [sides_of(part, voice, span, SPECTRUM_S) for voice in range(len(part.samples))]
     start, stop = max(left.start for left, _ in sides), min(right.stop for _, right in sides)
-    before, after = part.samples[:, start : span.start], part.samples[:, span.stop : stop]
-    rng = np.random.default_rng(seeds)
-    return noise_between(*map(np.float64, (before, after)), span.length, part.sample_rate, rng, margin)
+    before = part.samples[:, start : span.start].astype(np.float64)
+    after = part.samples[:, span.stop : stop].astype(np.float64)
+    return noise_between(before, after, span.length, part.sample_rate, np.random.default_rng(seeds), margin)
 
 
 def noise_above(part: Part, span: Window, margin: int, cutoff_hz: float, seeds: tuple[int, ...]) -> np.ndarray:
@@ -145,13 +145,11 @@ def generated_fill(
 
 
 def _in_phase(part: Part, span: Window, waves: np.ndarray, sides: list[tuple[Window, Window]]) -> np.ndarray:
-    """Return waves of which none is opposite to the loudest voice where the voices are alike, or the other way round."""
+    """Return waves turned over where they are opposite to the loudest voice and the voices are not, or the reverse."""
     beside = [np.concatenate([wave[a:b] for a, b in sides[0]]) for wave in part.samples]
     made = waves[:, span.start : span.stop]
     loudest = int(np.argmax([_rms(wave) for wave in beside]))
-    known, generated = (
-        [_correlation(wave, waves_of[loudest]) for wave in waves_of] for waves_of in (beside, made)
-    )
+    known, generated = ([_correlation(wave, waves_of[loudest]) for wave in waves_of] for waves_of in (beside, made))
     opposite = [abs(one) > ALIKE and one * other < 0 for one, other in zip(known, generated, strict=True)]
     return np.where(np.array(opposite)[:, None], -waves, waves)
 

@@ -164,8 +164,8 @@ class GapFilling(Iterator[FilledGap]):
         for rank, fill in enumerate(fills):
             told = {
                 "method": task.method if task.method in SEARCHES else SEARCH,
-                "grain": "noise" if fill.lag is None else "copy",
-                "source_s": [(edge + fill.lag) / rate for edge in task.span] if fill.lag is not None else None,
+                "grain": fill.grain,
+                "source_s": None if fill.lag is None else [(edge + fill.lag) / rate for edge in task.span],
                 "lag_s": (fill.lag or 0) / rate,
                 "likeness": fill.likeness,
                 "confidence": found.confidence,
@@ -176,7 +176,7 @@ class GapFilling(Iterator[FilledGap]):
         return [made[min(rank, len(made) - 1)] for rank in range(self.n_ranks)]
 
     def _searched(self, job: WindowJob) -> tuple[list[list[FilledGap]], WindowJob | None]:
-        """Return the fills of those gaps of a window that the recording itself can fill, and the window with the rest."""
+        """Return the fills of the gaps of a window that the recording itself can fill, and the window with the rest."""
         if not self.settings.searches_first or self.condition is not None:
             return [], job
         done, left, notes = [], [], {}

@@ -163,7 +163,9 @@ def _filled(
         waves, method = core, "burg+spectral_noise"
     elif texture is not None and heard.grain is not None:
         for voice, rendering in enumerate(voices):
-            waves[voice] = _shaped(pipeline, heard, heard.grain[voice], waves[voice], rendering.mel, span, texture.share)
+            waves[voice] = _shaped(
+                pipeline, heard, heard.grain[voice], waves[voice], rendering.mel, span, texture.share
+            )
     elif rate >= FULL_BAND_HZ:
         above = noise_above(part, span, shoulder_samples(part), _top_hz(pipeline), seeds)
     is_vocoded = core is None and texture is None
