@@ -9,9 +9,9 @@ from masktools.errors import ParameterError
 from masktools.restoration.band_stereo import INDEPENDENT, LINKED, MID_SIDE, check_channels
 from masktools.restoration.texture import TEXTURES
 
-__all__ = ["AUTO", "BLEND", "METHODS", "MODEL", "GapSettings"]
+__all__ = ["AUTO", "BLEND", "METHODS", "MODEL", "SEARCH", "GapSettings"]
 
-AUTO, MODEL, BLEND = "auto", "model", "blend"
+AUTO, MODEL, BLEND, SEARCH = "auto", "model", "blend", "search"
 METHODS = (AUTO, MODEL, *GAP_FILLS)
 """By length, by the model, or by a classical method."""
 
@@ -64,6 +64,20 @@ class GapSettings:
     def mid_side(self) -> bool:
         """Whether the middle and the side of two channels are filled, not the channels themselves."""
         return self.channels == MID_SIDE
+
+    @property
+    def searches_first(self) -> bool:
+        """Whether a gap that is the model's is filled from the recording itself, where that holds something alike."""
+        return self.method == AUTO and self.texture == "blend"
+
+    def seeds_for(self, number: int, channels: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the seeds of what a classical method leaves to chance.
+
+        Args:
+            number: of the gap in its recording.
+            channels: that are filled.
+        """
+        return (self.seed % 2**64, number, *(() if self.linked else channels))
 
     def method_for(self, length_s: float) -> str:
         """Return what fills a gap of that length: the model, a classical method, or the "blend" of both.
