@@ -64,8 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--embedder",
         action="append",
         metavar="NAME",
-        help="what distances between sets are computed with: mel (if left out), own, joint, clap=PATH, vggish=PATH, "
-        "or none; may be given again",
+        help="what distances between sets are computed with: mel (if left out), own, joint, aisfx=PATH, musicnn=PATH, "
+        "clap=PATH, vggish=PATH (of a package's wheel or folder, or of the weights), or none; may be given again",
     )
     how.add_argument(
         "--set",
