@@ -1,9 +1,9 @@
 """What hears the sets of recordings whose distance is measured. A figure without the name of its embedder is none.
 
 ``own`` and ``joint`` are parts of the model under test: they are biased towards it, and good for comparing its own
-settings. ``mel`` is not trained at all. The others were trained by others, on other recordings: ``aisfx`` hears sounds
-of all kinds up to 22 kHz, ``musicnn`` music up to 8 kHz, and published figures use ``vggish`` or ``clap``. Their weights
-are given by path.
+settings. ``mel`` is not trained at all. The rest were trained by others, on other recordings: ``aisfx`` hears sounds
+of all kinds up to 22 kHz, ``musicnn`` music up to 8 kHz, and published figures use ``vggish`` or ``clap``. Their
+weights are given by path.
 """
 
 import hashlib

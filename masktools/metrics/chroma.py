@@ -14,9 +14,7 @@ _CENTRE_OCTAVE, _OCTAVE_WIDTH = 5.0, 2.0  # of the weight of octaves; octave 4 b
 _SILENT = 1e-12  # power
 
 
-def chroma_distance(
-    reference: np.ndarray, estimate: np.ndarray, sample_rate: int, span_s: Pair | None = None
-) -> float:
+def chroma_distance(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, span_s: Pair | None = None) -> float:
     """Return the mean cosine distance of the chroma vectors of frames: 0 for the same harmony, 1 for none in common.
 
     Frames are of 0.19 s, every 46 ms, in the span as a whole; NaN where it is shorter than one.

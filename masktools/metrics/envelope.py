@@ -5,6 +5,8 @@ of one colour are about 3 dB apart here, where a log-spectral distance at full r
 smooth grey wash nearer to either than they are to each other.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from scipy.signal.windows import hann
 
@@ -96,11 +98,7 @@ def _bands(wave: np.ndarray, sample_rate: int, band_hz: Pair) -> tuple[np.ndarra
     edges = _LOWEST_HZ * 2 ** (np.arange(28) / 3)  # to 25.6 kHz
     low, high = band_hz
     hz = np.fft.rfftfreq(n_fft, 1 / sample_rate)
-    pairs = [
-        (below, above)
-        for below, above in zip(edges, edges[1:], strict=False)
-        if low <= below and above <= min(high, sample_rate / 2)
-    ]
+    pairs = [(below, above) for below, above in pairwise(edges) if low <= below and above <= min(high, sample_rate / 2)]
     of_bands = np.array([(hz >= below) & (hz < above) for below, above in pairs]).reshape(len(pairs), len(hz))
     return power, of_bands[of_bands.any(axis=1)]
 

@@ -72,7 +72,7 @@ class _Block(nn.Module):
 
 
 class AisfxNetwork(nn.Module):
-    """Four blocks of convolutions. ``forward``: (n, m, 96) -> (n, 8 * width), mean over frequency, then greatest in time.
+    """Four blocks of convolutions. ``forward``: (n, m, 96) -> (n, 8 * width), greatest in time of frequency's mean.
 
     Source: Ma and Lerch (ISMIR 2022), section 3.2: the network of 8 convolutions of PANNs (arXiv:1912.10211).
     """

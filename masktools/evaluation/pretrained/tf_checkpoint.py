@@ -53,13 +53,14 @@ def _tensors(index: bytes, data: bytes) -> Iterator[tuple[str, np.ndarray]]:
         for key, value in _entries(index, block_start, block_size):
             if not key:  # the header of the bundle
                 continue
-            entry = dict(_fields(value))
+            fields = list(_fields(value))
+            entry = {number: whole for number, whole, _ in fields}
             dtype = _DTYPES.get(entry.get(_DTYPE, 0))
             if dtype is None:
                 continue
             if entry.get(_SHARD, 0):
                 raise ValueError("it has several parts, where one is read")
-            shape = [dict(_fields(d)).get(1, 0) for number, d in _fields(entry.get(_SHAPE, b"")) if number == 2]
+            shape = [size for number, _, content in fields if number == _SHAPE for size in _sizes(content)]
             offset, n_bytes = entry.get(_OFFSET, 0), entry.get(_SIZE, 0)
             if n_bytes != prod(shape) * np.dtype(dtype).itemsize or offset + n_bytes > len(data):
                 raise ValueError(f"the tensor {key.decode()} of shape {shape} lies outside the data")
@@ -94,15 +95,22 @@ def _handle(content: bytes, at: int) -> tuple[int, int, int]:
     return start, size, at
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yield the numbered fields of a protocol buffer."""
+def _sizes(shape: bytes) -> Iterator[int]:
+    """Yield the sizes of a TensorShapeProto: the first field of each of its second ones."""
+    for number, _, dimension in _fields(shape):
+        if number == 2:
+            yield next((whole for inner, whole, _ in _fields(dimension) if inner == 1), 0)
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield the numbered fields of a protocol buffer, each a whole number or, where that is 0, bytes."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
         number, wire = tag >> 3, tag & 7
         if wire == _VARINT:
             value, at = _varint(message, at)
-            yield number, value
+            yield number, value, b""
             continue
         if wire == _BYTES:
             size, at = _varint(message, at)
@@ -112,7 +120,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
             raise ValueError(f"a field of its table has the unknown wire type {wire}")
         if at + size > len(message):
             raise ValueError("a field of its table is cut off")
-        yield number, message[at : at + size]
+        yield number, 0, message[at : at + size]
         at += size
 
 

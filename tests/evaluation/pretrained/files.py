@@ -1,4 +1,4 @@
-"""Weights in the formats of the packages, small and random: a checkpoint of TensorFlow, and one of torch with numbers."""
+"""Weights in the formats of the packages, small and random: a checkpoint of TensorFlow, and one of torch."""
 
 import struct
 import zipfile
