@@ -3,10 +3,10 @@
 Usage: python docs/model_report.py SOURCE... [--model mini] [--embedder aisfx=PATH] [-o docs/model-report.md]
 
 SOURCE is an audio cache, a manifest or a folder; several are taken together. Their split `test` is measured; their
-split `train` is what the model may know. --model may be given again: all bundles are measured in the same run, on the same
-recordings, and stand side by side in the first table; gates are those of the first. Embedders that nobody here trained
-(aisfx, musicnn, vggish, clap) judge beside the mel statistics. Prints every table and the gates, and writes them as
-Markdown; the exit code is 0 whether the gates hold or not, since a gate that fails is a result, too.
+split `train` is what the model may know. --model may be given again: all bundles are measured in the same run, on the
+same recordings, and stand side by side in the first table; gates are those of the first. Embedders that nobody here
+trained (aisfx, musicnn, vggish, clap) judge beside the mel statistics. Prints every table and the gates, and writes
+them as Markdown; the exit code is 0 whether the gates hold or not, since a gate that fails is a result, too.
 
 With --keep FOLDER each part's report is kept as JSON, and what is there already is not measured again: a run that was
 stopped goes on. Empty the folder when weights, recordings or settings change.
