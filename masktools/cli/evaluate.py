@@ -1,8 +1,9 @@
 """Measure a model on recordings that are whole, beside what one can do without it, with intervals over the recordings.
 
-PROTOCOL is what is measured: tokenizer, vocoder, inpaint, bwe, generate or conditioning. SOURCE is the folder of an
-audio cache, a manifest (CSV with path and split, and perhaps kind, labels, caption, origin and bandwidth_hz), or a
-folder of audio. Recordings that cannot be read are named and left out; the exit code is then 3.
+PROTOCOL is what is measured: tokenizer, transformer, vocoder, inpaint, bwe, generate or conditioning. SOURCE is the
+folder of an audio cache, a manifest (CSV with path and split, and perhaps kind, labels, caption, origin and
+bandwidth_hz), or a folder of audio; several are taken together. Recordings that cannot be read are named and left out;
+the exit code is then 3.
 """
 
 import argparse
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "add_arguments", "run"]
 
 HELP = "measure a model on recordings"
-PROTOCOLS = ("tokenizer", "vocoder", "inpaint", "bwe", "generate", "conditioning")
+PROTOCOLS = ("tokenizer", "transformer", "vocoder", "inpaint", "bwe", "generate", "conditioning")
 SPLITS = ("train", "valid", "test", "all")
 SECONDS, ENOUGH_SECONDS = 10.0, 4.0
 SOME_FAILED = 3
@@ -34,7 +35,9 @@ SOME_FAILED = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("protocol", choices=PROTOCOLS, metavar="PROTOCOL", help=", ".join(PROTOCOLS))
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="an audio cache, a manifest or a folder of audio")
+    parser.add_argument(
+        "source", type=Path, nargs="+", metavar="SOURCE", help="an audio cache, a manifest or a folder of audio"
+    )
     clips = parser.add_argument_group("recordings")
     clips.add_argument("--split", choices=SPLITS, default="test", metavar="NAME", help=", ".join(SPLITS))
     clips.add_argument("--n", type=options.whole_number(1), metavar="N", help="of each kind; all if left out")
@@ -64,8 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--embedder",
         action="append",
         metavar="NAME",
-        help="what distances between sets are computed with: mel (if left out), own, joint, clap=PATH, vggish=PATH, "
-        "or none; may be given again",
+        help="what distances between sets are computed with: mel (if left out), own, joint, aisfx=PATH, musicnn=PATH, "
+        "clap=PATH, vggish=PATH (of a package's wheel or folder, or of the weights), or none; may be given again",
     )
     how.add_argument(
         "--set",
@@ -83,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, measure, tell."""
-    sources = [args.source] if args.source.is_file() else []
+    sources = [source for source in args.source if source.is_file()]
     files.check_outputs([args.json, args.markdown], sources, overwrite=args.overwrite)
     from masktools.evaluation.protocols.table import PROTOCOLS as TABLE
 

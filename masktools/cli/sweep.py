@@ -76,9 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how = parser.add_argument_group("measurement")
     how.add_argument("--probe", action="store_true", help="generate: train a probe of labels on the split train")
-    how.add_argument(
-        "--embedder", action="append", metavar="NAME", help="mel (if left out), own, joint, clap=PATH or vggish=PATH"
-    )
+    how.add_argument("--embedder", action="append", metavar="NAME", help="as evaluate takes them")
     how.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help=f"a setting: {', '.join(SETTINGS)}"
     )

@@ -95,7 +95,7 @@ def evaluate_tokenizer(
         *scores.figures(),
     )
     about = described("tokenizer", model, clips, settings, embedders)
-    return make_report("Reconstruction by tokenizer and vocoder", about, clips, rows, figures, _NOTES)
+    return make_report("Reconstruction by tokenizer and vocoder", about, clips, rows, figures, (*_NOTES, *scores.notes))
 
 
 def _roughness(true: Tensor, found: Tensor) -> float:

@@ -92,4 +92,4 @@ def evaluate_vocoder(
                 meter.step(len(places))
     figures = (*settings.statistics.summary(rows), *scores.figures())
     about = described("vocoder", model, clips, settings, embedders)
-    return make_report("Vocoders on true mel spectrograms", about, clips, rows, figures, _NOTES)
+    return make_report("Vocoders on true mel spectrograms", about, clips, rows, figures, (*_NOTES, *scores.notes))

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from masktools.errors import CheckpointError
-from masktools.evaluation.vggish import VggishEmbedder, VggishNetwork, log_mel_examples
+from masktools.evaluation.pretrained.vggish import VggishEmbedder, VggishNetwork, log_mel_examples
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_a_tone_is_loudest_in_the_band_that_holds_it():
 def test_the_filters_are_those_of_librosa_on_the_htk_scale():
     import librosa
 
-    from masktools.evaluation.vggish import _mel_matrix
+    from masktools.evaluation.pretrained.vggish import _mel_matrix
 
     expected = librosa.filters.mel(sr=16_000, n_fft=512, n_mels=64, fmin=125, fmax=7500, htk=True, norm=None).T
     # librosa draws straight lines in Hz, VGGish in mel: the same triangles but for their slight bend.
