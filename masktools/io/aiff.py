@@ -25,13 +25,15 @@ _OTHERS = {
 def aiff_layout(file: BinaryIO) -> Layout | None:
     """Return where and how an AIFF file holds its samples; None where they cannot be replaced one by one."""
     common, sound = b"", (0, 0)
-    for name, start, n_bytes in chunks_of(file, "big"):
-        file.seek(start)
-        if name == b"COMM":
-            common = file.read(min(n_bytes, 64))
-        elif name == b"SSND":
+    is_mended = False
+    for chunk in chunks_of(file):
+        file.seek(chunk.start)
+        if chunk.name == b"COMM":
+            common = file.read(min(chunk.n_bytes, 64))
+        elif chunk.name == b"SSND":
             offset = 8 + int.from_bytes(file.read(4), "big")
-            sound = (start + offset, min(n_bytes, file.seek(0, 2) - start) - offset)
+            sound = (chunk.start + offset, min(chunk.n_bytes, file.seek(0, 2) - chunk.start) - offset)
+            is_mended = chunk.is_mended
     coding = _coding_of(common)
     if coding is None or not sound[0]:
         return None
@@ -39,7 +41,9 @@ def aiff_layout(file: BinaryIO) -> Layout | None:
     n_channels, n_announced = int.from_bytes(common[:2], "big"), int.from_bytes(common[2:6], "big")
     if not n_channels:
         return None
-    n_samples = min(n_announced, max(0, sound[1]) // (width * n_channels))
+    n_samples = max(0, sound[1]) // (width * n_channels)
+    if not is_mended:
+        n_samples = min(n_announced, n_samples)
     return Layout(sound[0], n_samples, n_channels, _extended(common[8:18]), width, subtype, order)
 
 

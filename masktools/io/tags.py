@@ -94,7 +94,7 @@ class Tags:
 
 
 def _riff_tags(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    for name, start, n_bytes in chunks_of(file):
-        if name not in _OF_THE_SAMPLES and n_bytes <= _MAX_BYTES:
-            file.seek(start)
-            yield name, file.read(n_bytes)
+    for chunk in chunks_of(file):
+        if chunk.name not in _OF_THE_SAMPLES and chunk.n_bytes <= _MAX_BYTES:
+            file.seek(chunk.start)
+            yield chunk.name, file.read(chunk.n_bytes)

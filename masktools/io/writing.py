@@ -80,7 +80,7 @@ class Writer:
         if self.coding.format == "WAV":
             frame_bytes = self.n_channels * BITS[self.coding.subtype] // 8
             if self.n_samples * frame_bytes + (tags.n_bytes if tags else 0) > _WAV_BYTES:
-                make_rf64(self._part, self.n_samples, frame_bytes)
+                make_rf64(self._part, self.n_samples * frame_bytes)
         if soundfile.info(self._part).frames != self.n_samples:
             raise AudioError(f"{self.path} could not be written in full: is the disk full?")
         if tags is not None:
