@@ -3,9 +3,10 @@
 Source: Apple, Audio Interchange File Format 1.3 (1989); Audio Interchange File Format AIFF-C (1991).
 """
 
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from masktools.io.chunks import Layout, chunks_of
+from masktools.io.spliced import ReadFile
 
 __all__ = ["aiff_layout"]
 
@@ -22,7 +23,7 @@ _OTHERS = {
 }
 
 
-def aiff_layout(file: BinaryIO) -> Layout | None:
+def aiff_layout(file: ReadFile) -> Layout | None:
     """Return where and how an AIFF file holds its samples; None where they cannot be replaced one by one."""
     common, sound = b"", (0, 0)
     is_mended = False

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from masktools.errors import AudioError
 from masktools.io.coding import FOREIGN
 from masktools.io.speakers import Speakers, by_names
+from masktools.io.spliced import ReadFile
 
 __all__ = ["AV_SUFFIXES", "Decoding", "decoding", "has_pyav"]
 
@@ -73,7 +74,7 @@ def has_pyav() -> bool:
 
 
 @contextmanager
-def decoding(path: Path, file: BinaryIO) -> Iterator[Decoding]:
+def decoding(path: Path, file: ReadFile) -> Iterator[Decoding]:
     """Yield the audio of an open file, ready to be decoded; PyAV must be installed.
 
     Raises:

@@ -1,11 +1,13 @@
 """Files made of chunks, each with a name and a length: RIFF, RF64, AIFF, Wave64 and CAF; and lengths that are wrong.
 
-Whoever cannot go back in a file (a pipe), or is stopped before the end, leaves a length that was never true: 0, or about
-the largest that there is. Then the samples go on to the end of the file.
+Whoever cannot go back in a file (a pipe), or is stopped before the end, leaves a length that was never true: 0, or
+about the largest that there is. Then the samples go on to the end of the file.
 """
 
 from collections.abc import Iterator
-from typing import BinaryIO, Literal, NamedTuple
+from typing import Literal, NamedTuple
+
+from masktools.io.spliced import ReadFile
 
 __all__ = ["Chunk", "Layout", "chunks_of", "is_chunked", "sample_chunk"]
 
@@ -68,12 +70,12 @@ def is_chunked(head: bytes) -> bool:
     return head[:4] in _KINDS and (head[:4] in (b"riff", b"caff") or head[8:12] in (b"WAVE", b"AIFF", b"AIFC"))
 
 
-def sample_chunk(file: BinaryIO) -> Chunk | None:
+def sample_chunk(file: ReadFile) -> Chunk | None:
     """Return the chunk that holds the samples."""
     return next((chunk for chunk in chunks_of(file) if chunk.name in (b"data", b"SSND")), None)
 
 
-def chunks_of(file: BinaryIO) -> Iterator[Chunk]:
+def chunks_of(file: ReadFile) -> Iterator[Chunk]:
     """Yield the chunks of a file, in order.
 
     A chunk of samples ends with the file where its length was never written (0, or about 2 or 4 GiB), where it promises
@@ -111,7 +113,7 @@ def chunks_of(file: BinaryIO) -> Iterator[Chunk]:
         position = _next(file, kind, start + n_bytes, size)
 
 
-def _head(file: BinaryIO, position: int, kind: _Kind) -> tuple[bytes, int] | None:
+def _head(file: ReadFile, position: int, kind: _Kind) -> tuple[bytes, int] | None:
     """Return the name of the chunk at a position, and the length of its content; None where the length is none."""
     file.seek(position)
     head = file.read(kind.name_bytes + kind.length_bytes)
@@ -121,7 +123,7 @@ def _head(file: BinaryIO, position: int, kind: _Kind) -> tuple[bytes, int] | Non
     return (head[:4], n_bytes) if n_bytes >= 0 else None
 
 
-def _next(file: BinaryIO, kind: _Kind, end: int, size: int) -> int:
+def _next(file: ReadFile, kind: _Kind, end: int, size: int) -> int:
     """Return where the chunk behind one that ends here begins: some forget the byte that makes lengths even."""
     padded = end + -end % kind.even
     if padded == end + 1 and not _is_head(file, kind, padded, size) and _is_head(file, kind, end, size):
@@ -129,7 +131,7 @@ def _next(file: BinaryIO, kind: _Kind, end: int, size: int) -> int:
     return padded
 
 
-def _is_head(file: BinaryIO, kind: _Kind, position: int, size: int) -> bool:
+def _is_head(file: ReadFile, kind: _Kind, position: int, size: int) -> bool:
     found = _head(file, position, kind) if position + kind.name_bytes + kind.length_bytes <= size else None
     return (
         found is not None
@@ -138,9 +140,7 @@ def _is_head(file: BinaryIO, kind: _Kind, position: int, size: int) -> bool:
     )
 
 
-def _held(
-    file: BinaryIO, kind: _Kind, start: int, promised: int, size: int, is_whole: bool, length_bytes: int
-) -> int:
+def _held(file: ReadFile, kind: _Kind, start: int, promised: int, size: int, is_whole: bool, length_bytes: int) -> int:
     """Return how many bytes a chunk of samples has, whatever its length says."""
     room = size - start
     if promised > room:
@@ -158,7 +158,7 @@ def _says_unknown(promised: int, length_bytes: int) -> bool:
     return promised >= 2**32 - _MARGIN or any(abs(promised - at) <= _MARGIN for at in (0x7F000000, 2**31))
 
 
-def _are_chunks(file: BinaryIO, kind: _Kind, position: int, size: int) -> bool:
+def _are_chunks(file: ReadFile, kind: _Kind, position: int, size: int) -> bool:
     """Tell whether chunks follow one another from here to the end of the file."""
     for _ in range(_MOST_CHUNKS):
         if position >= size:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
@@ -11,9 +11,9 @@ import soundfile
 from masktools.errors import AudioError
 from masktools.io import av_files
 from masktools.io.checks import MANY_FRAMES, reason_of, sound_name
-from masktools.io.coding import SUFFIXES
+from masktools.io.coding import BITS, SUFFIXES
 from masktools.io.quiet import without_chatter
-from masktools.io.speakers import Speakers, speakers_of
+from masktools.io.speakers import speakers_of
 from masktools.io.streams import Stream
 
 __all__ = ["Decoder", "SoundDecoder", "decoder"]
@@ -25,27 +25,33 @@ _TRIMMED = 10_000  # samples that an MP3 may tell to leave out at its beginning 
 class SoundDecoder:
     """A recording that libsndfile decodes."""
 
-    def __init__(self, path: Path, raw: BinaryIO, stream: Stream, is_mpeg: bool) -> None:
+    def __init__(self, path: Path, raw: Any, stream: Stream, is_mpeg: bool) -> None:
         self._path, self._stream, self._is_mpeg = path, stream, is_mpeg
+        self._first: np.ndarray | None = None
         with self._quiet():
             self.file = soundfile.SoundFile(stream.file or sound_name(path))
+            if self.file.subtype not in BITS:  # some that can be opened cannot be decoded
+                self._first = self.file.read(_BLOCK, dtype="float32", always_2d=True)
         self.sample_rate, self.n_channels = self.file.samplerate, self.file.channels
         self.format, self.subtype = self.file.format, self.file.subtype
+        place = 0 if stream.file is None else stream.file.tell()
         self.speakers = speakers_of(stream.file or raw, self.n_channels)
+        (stream.file or raw).seek(place)
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield what the file holds to its last sample; ``SoundFile.blocks`` fills up what is missing."""
         block = np.empty((_BLOCK, self.n_channels), np.float32)
         n_read = 0
-        while True:
+        decoded = self._first
+        while decoded is None or len(decoded):
+            if decoded is not None:
+                n_read += len(decoded)
+                yield decoded
             with self._quiet():
                 decoded = self.file.read(out=block)
-            if not len(decoded):
-                break
-            n_read += len(decoded)
-            yield decoded
-        # The header's length is a hint: a stream has none, and Ogg is checked by its pages.
-        n_announced = self._stream.n_samples or (0 if self.format == "OGG" else self.file.frames)
+        # The header's length is a hint: of MPEG it is an estimate, a stream has none, and Ogg is checked by its pages.
+        is_hint = self.format == "OGG" or self.subtype.startswith("MPEG")
+        n_announced = self._stream.n_samples or (0 if is_hint else self.file.frames)
         if n_read < n_announced - (_TRIMMED if self._stream.n_samples else 0) and n_announced <= MANY_FRAMES:
             what = "damaged" if self._stream.n_samples else "cut off"
             raise AudioError(f"{self._path} is {what}: it holds {n_read} of the {n_announced} samples that it promises")

@@ -6,7 +6,8 @@ Source: RFC 9639, section 8.
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+
+from masktools.io.spliced import ReadFile
 
 __all__ = ["flac_tags", "put_flac_tags"]
 
@@ -15,7 +16,7 @@ _KEPT = (2, _VORBIS_COMMENT, 5, 6)  # APPLICATION, VORBIS_COMMENT, CUESHEET, PIC
 _LAST = 128
 
 
-def flac_tags(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
+def flac_tags(file: ReadFile) -> Iterator[tuple[bytes, bytes]]:
     """Yield kind and content of each metadata block that is not about the coding of the samples."""
     for kind, content in _blocks(file):
         if kind in _KEPT:
@@ -41,7 +42,7 @@ def put_flac_tags(path: Path, tags: tuple[tuple[bytes, bytes], ...]) -> None:
         moved.unlink(missing_ok=True)
 
 
-def _blocks(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+def _blocks(file: ReadFile) -> Iterator[tuple[int, bytes]]:
     """Yield kind and content of each metadata block; the file stands behind the last one afterwards."""
     file.seek(4)
     last = False

@@ -3,9 +3,7 @@
 Source: RFC 9639, sections 8.2 (the number in STREAMINFO is 0 if it is not known) and 9.1 (frame header).
 """
 
-from typing import BinaryIO
-
-from masktools.io.spliced import Spliced, overlaid
+from masktools.io.spliced import ReadFile, Spliced, overlaid
 
 __all__ = ["with_length"]
 
@@ -16,7 +14,7 @@ _SEARCHED = (1 << 17, 1 << 21, 1 << 25)  # bytes from the end: a frame has up to
 _BLOCKS = {1: 192, 2: 576, 3: 1152, 4: 2304, 5: 4608, **{code: 256 << (code - 8) for code in range(8, 16)}}
 
 
-def with_length(file: BinaryIO) -> tuple[Spliced, int] | None:
+def with_length(file: ReadFile) -> tuple[Spliced, int] | None:
     """Return a FLAC file whose header says how many samples it has, and that number; None if it says so by itself.
 
     None, too, where no frame is found at its end.
@@ -32,7 +30,7 @@ def with_length(file: BinaryIO) -> tuple[Spliced, int] | None:
     return overlaid(file, {_TOTAL.start: total.to_bytes(5, "big")}), n_samples
 
 
-def _n_samples(file: BinaryIO, block_size: int) -> int:
+def _n_samples(file: ReadFile, block_size: int) -> int:
     """Return the number of the sample behind the last whole frame; 0 if there is no frame."""
     size = file.seek(0, 2)
     for searched in _SEARCHED:
@@ -57,7 +55,7 @@ def _n_samples(file: BinaryIO, block_size: int) -> int:
 
 
 def _frame(head: bytes, block_size: int) -> tuple[int, int] | None:
-    """Return the numbers of the first sample of the frame that begins so, and of the one behind it; None if none does."""
+    """Return the numbers of a frame's first sample and of the one behind it, by its header; None if this is none."""
     if len(head) < 7 or head[1] & 0xFE != 0xF8 or head[2] >> 4 == 0 or head[2] & 15 == 15 or head[3] & 1:
         return None
     n_more = 0 if head[4] < 0x80 else 8 - (head[4] ^ 0xFF).bit_length() - 1

@@ -1,19 +1,18 @@
 """Headers that tell another length than the file has, corrected for who reads them; the file stays as it is."""
 
 from pathlib import Path
-from typing import BinaryIO
 
 from masktools.errors import AudioError
 from masktools.io.chunks import is_chunked, sample_chunk
 from masktools.io.riff import rf64_head
-from masktools.io.spliced import Spliced, overlaid
+from masktools.io.spliced import ReadFile, Spliced, overlaid
 
 __all__ = ["mended"]
 
 _LONGEST = 2**32 - 2**16  # bytes that a length of 32 bits can say
 
 
-def mended(path: Path, file: BinaryIO) -> tuple[BinaryIO | Spliced, str] | None:
+def mended(path: Path, file: ReadFile) -> tuple[Spliced, str] | None:
     """Return a file whose header tells its true length and the line that says so; None where it does by itself.
 
     Raises:

@@ -8,10 +8,10 @@ Source: ISO/IEC 11172-3, 2.4.1 (frames); ISO/IEC 13818-3 (lower rates); Xing, VB
 
 import functools
 from dataclasses import dataclass, field
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from masktools.io.id3 import id3_bytes
-from masktools.io.spliced import Spliced
+from masktools.io.spliced import ReadFile, Spliced
 
 __all__ = ["Mp3Part", "mp3_parts"]
 
@@ -61,11 +61,11 @@ class Mp3Part:
             return 0
         return int.from_bytes(self.header[self.header_at + 8 : self.header_at + 12], "big")
 
-    def opened(self, file: BinaryIO) -> Spliced:
+    def opened(self, file: ReadFile) -> Spliced:
         """Return this recording as a file of its own, as long as it is.
 
-        Where no header tells the length, decoders guess it from how long the file is, and stop there: it says to be long
-        enough for any guess.
+        Where no header tells the length, decoders guess it from how long the file is, and stop there: it says to be
+        long enough for any guess.
         """
         n_bytes = sum(stop - start for start, stop in self.ranges)
         header = self._header()
@@ -85,7 +85,7 @@ class Mp3Part:
         return bytes(made)
 
 
-def mp3_parts(file: BinaryIO) -> tuple[list[Mp3Part], int]:
+def mp3_parts(file: ReadFile) -> tuple[list[Mp3Part], int]:
     """Return the recordings in an MP3 file, and how many bytes there are that are neither sound nor tags.
 
     A new one begins with a header of Xing's, Fraunhofer's or LAME's, and where rate or channels change.
@@ -129,7 +129,7 @@ def _kind(part: Mp3Part) -> tuple[int, int, int]:
     return part.layer, part.sample_rate, part.n_channels
 
 
-def _frame(file: BinaryIO, position: int, size: int, part: Mp3Part | None) -> tuple[_Head, bytes] | None:
+def _frame(file: ReadFile, position: int, size: int, part: Mp3Part | None) -> tuple[_Head, bytes] | None:
     """Return the frame at a position with its beginning; one of another kind than before must have a next one."""
     file.seek(position)
     seen = file.read(_LOOKED_AT)
@@ -179,7 +179,7 @@ def _padding_at(header: bytes, header_at: int) -> int | None:
     return place if place + 3 <= len(header) else None
 
 
-def _tag_bytes(file: BinaryIO, position: int, size: int) -> int:
+def _tag_bytes(file: ReadFile, position: int, size: int) -> int:
     """Return how long the tag is at a position; 0 if there is none."""
     file.seek(position)
     head = file.read(_APE_BYTES)
@@ -193,7 +193,7 @@ def _tag_bytes(file: BinaryIO, position: int, size: int) -> int:
     return 0
 
 
-def _strange(file: BinaryIO, position: int, size: int) -> tuple[int, int]:
+def _strange(file: ReadFile, position: int, size: int) -> tuple[int, int]:
     """Return how many bytes from a position on say something that is neither, and how many there are to pass."""
     file.seek(position)
     held = file.read(_SEARCHED)
@@ -205,4 +205,3 @@ def _strange(file: BinaryIO, position: int, size: int) -> tuple[int, int]:
 def _found(held: bytes, word: bytes) -> int | None:
     place = held.find(word, 1)
     return place if place > 0 else None
-

@@ -5,7 +5,9 @@ Source: RFC 3533, section 6 (pages) and section 4 (chaining: streams begin where
 
 import re
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
+
+from masktools.io.spliced import ReadFile
 
 __all__ = ["OggLink", "ogg_ends", "ogg_links"]
 
@@ -22,7 +24,7 @@ class OggLink(NamedTuple):
     begins: bytes  # what its first packet begins with: says how it is coded
 
 
-def ogg_links(file: BinaryIO) -> list[OggLink]:
+def ogg_links(file: ReadFile) -> list[OggLink]:
     """Return the recordings in an Ogg file, in order."""
     starts: list[tuple[int, bytes]] = []
     went_on = True
@@ -35,7 +37,7 @@ def ogg_links(file: BinaryIO) -> list[OggLink]:
     return [OggLink(start, stop, begins) for (start, begins), stop in zip(starts, stops, strict=True)]
 
 
-def _pages(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
+def _pages(file: ReadFile) -> Iterator[tuple[int, int, bytes]]:
     """Yield where each page begins, its flags, and what the first of a stream begins with."""
     size = file.seek(0, 2)
     position = 0
@@ -51,7 +53,7 @@ def _pages(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
         position += content + sum(lengths)
 
 
-def _next_page(file: BinaryIO, position: int, size: int) -> int:
+def _next_page(file: ReadFile, position: int, size: int) -> int:
     """Return where the next page begins; the end of the file if there is none."""
     while position < size:
         file.seek(position)
@@ -63,7 +65,7 @@ def _next_page(file: BinaryIO, position: int, size: int) -> int:
     return size
 
 
-def ogg_ends(file: BinaryIO) -> bool:
+def ogg_ends(file: ReadFile) -> bool:
     """Tell whether the last page of an Ogg file is complete and marked as the last of its stream."""
     size = file.seek(0, 2)
     file.seek(max(0, size - 2 * _LONGEST))

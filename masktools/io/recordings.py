@@ -84,7 +84,7 @@ class Recording:
         if self.subtype in BITS and 0 < n_known <= MANY_FRAMES and len(found.streams) == 1:
             self._file, self.n_samples = first.file, n_known
             return
-        self._store = opened.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES))
+        self._store = opened.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES))  # noqa: SIM115
         self._keep(first, self._store)
         for stream in found.streams[1:]:
             with decoder(self.path, raw, stream, found.is_mpeg) as following:

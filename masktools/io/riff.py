@@ -6,9 +6,9 @@ Source: Microsoft and IBM, Multimedia Programming Interface and Data Specificati
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from masktools.io.chunks import Layout, chunks_of
+from masktools.io.spliced import ReadFile
 
 __all__ = ["grow", "make_rf64", "rf64_head", "riff_layout"]
 
@@ -25,7 +25,7 @@ _SUBTYPES = {
 }
 
 
-def riff_layout(file: BinaryIO) -> Layout | None:
+def riff_layout(file: ReadFile) -> Layout | None:
     """Return where and how a wave file holds its samples; None where they cannot be replaced one by one."""
     coding, data = b"", None
     for chunk in chunks_of(file):
@@ -79,7 +79,7 @@ def make_rf64(path: Path, n_bytes: int) -> None:
         moved.unlink(missing_ok=True)
 
 
-def rf64_head(file: BinaryIO, start: int, n_bytes: int) -> bytes:
+def rf64_head(file: ReadFile, start: int, n_bytes: int) -> bytes:
     """Return what an RF64 file begins with whose n_bytes of samples, and what is before them, are those of a RIFF file.
 
     Args:

@@ -1,8 +1,8 @@
 """Which loudspeaker each channel of a file is for: containers have orders of their own, and masktools has one.
 
 In memory channels have the order of WAVE, that of the bits of a mask: front left, front right, front centre, low
-frequencies, back left, back right, ... ; Vorbis and Opus hold the centre between left and right, and the low frequencies
-last. What a file does not say is taken from how many channels it has.
+frequencies, back left, back right, ... ; Vorbis and Opus hold the centre between left and right, and the low
+frequencies last. What a file does not say is taken from how many channels it has.
 
 Source: Microsoft, Multiple Channel Audio Data and WAVE Files; RFC 9639, section 9.1.3 (FLAC); Xiph.Org, Vorbis I
 Specification, 4.3.9; RFC 7845, 5.1.1.2 (Opus); Apple, CoreAudioBaseTypes.h (AIFF, CAF).
@@ -10,10 +10,10 @@ Specification, 4.3.9; RFC 7845, 5.1.1.2 (Opus); Apple, CoreAudioBaseTypes.h (AIF
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from masktools.io.chunks import Chunk, chunks_of
 from masktools.io.flac_blocks import flac_tags
+from masktools.io.spliced import ReadFile
 
 __all__ = ["FLAC_MASK_TAG", "Speakers", "by_names", "flac_says", "named", "ogg_order", "speakers_of"]
 
@@ -99,7 +99,7 @@ class Speakers:
 def named(labels: Sequence[int | None]) -> Speakers:
     """Return the speakers of channels by their bits; None stands for a channel that is for none."""
     given = [label if label is not None and labels.count(label) == 1 else None for label in labels]
-    order = sorted(range(len(given)), key=lambda channel: (_N_NAMED if given[channel] is None else given[channel]))
+    order = sorted(range(len(given)), key=lambda channel: _N_NAMED if given[channel] is None else given[channel])
     return Speakers(sum(1 << label for label in given if label is not None), tuple(order))
 
 
@@ -133,7 +133,7 @@ def flac_says(mask: int, n_channels: int) -> bool:
     return n_channels < 3 or mask in _FLAC.get(n_channels, ())
 
 
-def speakers_of(file: BinaryIO, n_channels: int) -> Speakers | None:
+def speakers_of(file: ReadFile, n_channels: int) -> Speakers | None:
     """Return what the channels of a file are for; None if it does not say, nor its format."""
     file.seek(0)
     head = file.read(64)
@@ -153,7 +153,7 @@ def _masked(mask: int, n_channels: int) -> Speakers:
     return Speakers(sum(1 << bit for bit in bits), tuple(range(n_channels)))
 
 
-def _of_wave(file: BinaryIO, n_channels: int, order: str) -> Speakers | None:
+def _of_wave(file: ReadFile, n_channels: int, order: str) -> Speakers | None:
     for chunk in chunks_of(file):
         if chunk.name == b"fmt ":
             content = _content(file, chunk)
@@ -162,18 +162,20 @@ def _of_wave(file: BinaryIO, n_channels: int, order: str) -> Speakers | None:
     return None
 
 
-def _of_flac(file: BinaryIO, n_channels: int) -> Speakers | None:
+def _of_flac(file: ReadFile, n_channels: int) -> Speakers | None:
     for kind, content in flac_tags(file):
         at = content.upper().find(FLAC_MASK_TAG + b"=0X") if kind == b"\x04" else -1
         if at >= 0:
             digits = content[at + len(FLAC_MASK_TAG) + 3 :][:8]
-            n_digits = next((n for n, digit in enumerate(digits) if digit not in b"0123456789abcdefABCDEF"), len(digits))
+            n_digits = next(
+                (n for n, digit in enumerate(digits) if digit not in b"0123456789abcdefABCDEF"), len(digits)
+            )
             return _masked(int(digits[:n_digits] or b"0", 16), n_channels)
     masks = _FLAC.get(n_channels)
     return _masked(masks[0], n_channels) if masks else None
 
 
-def _of_apple(file: BinaryIO, n_channels: int) -> Speakers | None:
+def _of_apple(file: ReadFile, n_channels: int) -> Speakers | None:
     """Return what the channels of an AIFF or a CAF are for: a chunk says it by number, by a mask, or one by one."""
     for chunk in chunks_of(file):
         if chunk.name in (b"CHAN", b"chan"):
@@ -196,6 +198,6 @@ def _at_the_sides(labels: Sequence[int]) -> list[int | None]:
     return [label if 0 <= label < _N_NAMED else None for label in changed]
 
 
-def _content(file: BinaryIO, chunk: Chunk) -> bytes:
+def _content(file: ReadFile, chunk: Chunk) -> bytes:
     file.seek(chunk.start)
     return file.read(min(chunk.n_bytes, 4096))

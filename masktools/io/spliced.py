@@ -4,9 +4,9 @@ import io
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-__all__ = ["Spliced", "overlaid"]
+__all__ = ["ReadFile", "Spliced", "overlaid"]
 
 Piece = bytes | int | tuple[int, int]
 
@@ -18,7 +18,7 @@ class Spliced(io.RawIOBase):
     that call this from C expect of a seek that fails.
     """
 
-    def __init__(self, file: BinaryIO, pieces: Sequence[Piece]) -> None:
+    def __init__(self, file: "ReadFile", pieces: Sequence[Piece]) -> None:
         """Take the file, and what is read of it, (first byte, byte behind the last), or instead of it.
 
         A number is how many bytes the file says to have more, none of which can be read.
@@ -50,7 +50,7 @@ class Spliced(io.RawIOBase):
             self._position = position
         return self._position
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def readinto(self, buffer: Any) -> int:
         """Fill a buffer as far as there is something, and return how many bytes that were."""
         view = memoryview(buffer).cast("B")
         n_read = 0
@@ -73,13 +73,17 @@ class Spliced(io.RawIOBase):
         return n_read
 
 
+ReadFile = BinaryIO | Spliced
+"""What is read and sought in."""
+
+
 def _length(piece: Piece) -> int:
     if isinstance(piece, int):
         return piece
     return len(piece) if isinstance(piece, bytes) else piece[1] - piece[0]
 
 
-def overlaid(file: BinaryIO, changes: Mapping[int, bytes]) -> Spliced:
+def overlaid(file: ReadFile, changes: Mapping[int, bytes]) -> Spliced:
     """Return a file in which other bytes stand at some positions."""
     pieces: list[Piece] = []
     position = 0

@@ -1,20 +1,20 @@
-"""What a file consists of for those who decode it: one recording, or several that were joined, each with a true header."""
+"""What a file consists of for those who decode it: one recording, or several joined ones, each with a true header."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from masktools.errors import AudioError
-from masktools.io.chunks import is_chunked
+from masktools.io.chunks import chunks_of, is_chunked
 from masktools.io.flac_length import with_length
 from masktools.io.headers import mended
 from masktools.io.id3 import id3_bytes
 from masktools.io.mp3_frames import Mp3Part, mp3_parts
 from masktools.io.ogg_links import ogg_ends, ogg_links
-from masktools.io.spliced import Spliced
+from masktools.io.spliced import ReadFile, Spliced
 
 __all__ = ["Stream", "Streams", "streams_of"]
 
+_MPEG_TAGS = (0x50, 0x55)  # of a wave file's format: MPEG layer 1 and 2, layer 3
 _MP3_SUFFIXES = (".mp1", ".mp2", ".mp3", ".mpa", ".mpga")
 
 
@@ -35,7 +35,7 @@ class Streams:
     is_mpeg: bool = False  # libmpg123 reads it, and talks
 
 
-def streams_of(path: Path, file: BinaryIO) -> Streams:
+def streams_of(path: Path, file: ReadFile) -> Streams:
     """Return what an open file consists of; only headers are read, and those of frames and pages.
 
     Raises:
@@ -53,6 +53,9 @@ def streams_of(path: Path, file: BinaryIO) -> Streams:
         line = f"{path}: its header does not tell how many samples it holds: it was read to its end, sample {found[1]}"
         return Streams([Stream(found[0])], [line])
     if is_chunked(head) and not start:
+        coded = _mpeg_in_wave(file)
+        if coded is not None:
+            return _of_mp3(path, coded)
         corrected = mended(path, file)
         return Streams() if corrected is None else Streams([Stream(corrected[0])], [corrected[1]])
     if head[:4] in (b"OggS", b"fLaC", b"RIFF", b"FORM"):
@@ -62,7 +65,20 @@ def streams_of(path: Path, file: BinaryIO) -> Streams:
     return Streams()
 
 
-def _behind_tags(file: BinaryIO) -> int:
+def _mpeg_in_wave(file: ReadFile) -> Spliced | None:
+    """Return the MP3 that a wave file holds in the place of samples; None if it holds samples."""
+    tag = 0
+    for chunk in chunks_of(file):
+        if chunk.name == b"fmt ":
+            file.seek(chunk.start)
+            tag = int.from_bytes(file.read(2), "little")
+        elif chunk.name == b"data":
+            stop = min(chunk.start + chunk.n_bytes, file.seek(0, 2))
+            return Spliced(file, [(chunk.start, stop)]) if tag in _MPEG_TAGS else None
+    return None
+
+
+def _behind_tags(file: ReadFile) -> int:
     """Return where a file begins behind the ID3 tags in front of it."""
     position = 0
     while True:
@@ -73,7 +89,7 @@ def _behind_tags(file: BinaryIO) -> int:
         position += n_bytes
 
 
-def _of_ogg(path: Path, file: BinaryIO) -> Streams:
+def _of_ogg(path: Path, file: ReadFile) -> Streams:
     if not ogg_ends(file):
         raise AudioError(f"{path} is cut off: its last page is not marked as the end of the stream")
     links = ogg_links(file)
@@ -82,7 +98,7 @@ def _of_ogg(path: Path, file: BinaryIO) -> Streams:
     return Streams([Stream(Spliced(file, [(link.start, link.stop)])) for link in links], [_joined(path, len(links))])
 
 
-def _of_mp3(path: Path, file: BinaryIO) -> Streams:
+def _of_mp3(path: Path, file: ReadFile) -> Streams:
     parts, n_strange = mp3_parts(file)
     if not parts:
         return Streams(is_mpeg=True)
