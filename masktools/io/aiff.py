@@ -1,15 +1,18 @@
-"""Where AIFF and AIFF-C files hold their samples.
+"""Where AIFF and AIFF-C files hold their samples, and what their channels are for.
 
 Source: Apple, Audio Interchange File Format 1.3 (1989); Audio Interchange File Format AIFF-C (1991).
 """
 
+import shutil
+from pathlib import Path
 from typing import Literal
 
 from masktools.io.chunks import Layout, chunks_of
 from masktools.io.spliced import ReadFile
 
-__all__ = ["aiff_layout"]
+__all__ = ["aiff_layout", "put_bitmap"]
 
+_BY_BITMAP = 1 << 16
 _INTEGERS = {8: "PCM_S8", 16: "PCM_16", 24: "PCM_24", 32: "PCM_32"}
 _OTHERS = {
     b"fl32": ("FLOAT", 4),
@@ -46,6 +49,24 @@ def aiff_layout(file: ReadFile) -> Layout | None:
     if not is_mended:
         n_samples = min(n_announced, n_samples)
     return Layout(sound[0], n_samples, n_channels, _extended(common[8:18]), width, subtype, order)
+
+
+def put_bitmap(path: Path, mask: int) -> None:
+    """Say in an AIFF file which loudspeakers its channels are for: in a chunk CHAN, before the samples.
+
+    Source: Apple, Core Audio Format Specification 1.0 (channel layout chunk, with a bitmap).
+    """
+    moved = path.with_name(f"{path.stem}-chan.part")
+    content = _BY_BITMAP.to_bytes(4, "big") + mask.to_bytes(4, "big") + bytes(4)
+    try:
+        with path.open("rb") as file, moved.open("wb") as out:
+            n_bytes = int.from_bytes(file.read(8)[4:], "big") + 8 + len(content)
+            out.write(b"FORM" + n_bytes.to_bytes(4, "big") + file.read(4))
+            out.write(b"CHAN" + len(content).to_bytes(4, "big") + content)
+            shutil.copyfileobj(file, out, 1 << 20)
+        moved.replace(path)
+    finally:
+        moved.unlink(missing_ok=True)
 
 
 def _coding_of(common: bytes) -> tuple[str, int, Literal["little", "big"]] | None:

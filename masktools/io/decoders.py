@@ -16,10 +16,14 @@ from masktools.io.quiet import without_chatter
 from masktools.io.speakers import speakers_of
 from masktools.io.streams import Stream
 
-__all__ = ["Decoder", "SoundDecoder", "decoder"]
+__all__ = ["DamagedError", "Decoder", "SoundDecoder", "decoder"]
 
 _BLOCK = 1 << 16  # samples a channel that are decoded at once; the last bit of some MP3s depends on it
 _TRIMMED = 10_000  # samples that an MP3 may tell to leave out at its beginning and its end, and delay of the decoder
+
+
+class DamagedError(AudioError):
+    """A recording that was decoded up to a place and no further."""
 
 
 class SoundDecoder:
@@ -53,8 +57,10 @@ class SoundDecoder:
         is_hint = self.format == "OGG" or self.subtype.startswith("MPEG")
         n_announced = self._stream.n_samples or (0 if is_hint else self.file.frames)
         if n_read < n_announced - (_TRIMMED if self._stream.n_samples else 0) and n_announced <= MANY_FRAMES:
-            what = "damaged" if self._stream.n_samples else "cut off"
-            raise AudioError(f"{self._path} is {what}: it holds {n_read} of the {n_announced} samples that it promises")
+            held = f"it holds {n_read} of the {n_announced} samples that it promises"
+            if self._stream.n_samples:
+                raise DamagedError(f"{self._path} is damaged: {held}")
+            raise AudioError(f"{self._path} is cut off: {held}")
 
     def _quiet(self) -> AbstractContextManager[None]:
         return without_chatter() if self._is_mpeg else nullcontext()

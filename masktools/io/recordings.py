@@ -12,11 +12,12 @@ import numpy as np
 import soundfile
 
 from masktools.errors import AudioError
+from masktools.io.av_files import decoding, has_pyav
 from masktools.io.checks import MANY_FRAMES, check_finite, check_readable, reason_of
 from masktools.io.coding import BITS, LOSSLESS
-from masktools.io.decoders import Decoder, SoundDecoder, decoder
+from masktools.io.decoders import DamagedError, Decoder, SoundDecoder, decoder
 from masktools.io.joining import brought
-from masktools.io.streams import streams_of
+from masktools.io.streams import Stream, streams_of
 
 __all__ = ["Recording", "open_recording"]
 
@@ -85,10 +86,28 @@ class Recording:
             self._file, self.n_samples = first.file, n_known
             return
         self._store = opened.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES))  # noqa: SIM115
-        self._keep(first, self._store)
+        self._keep_all(first, raw, found.streams[0], self._store)
         for stream in found.streams[1:]:
             with decoder(self.path, raw, stream, found.is_mpeg) as following:
-                self._keep(following, self._store)
+                self._keep_all(following, raw, stream, self._store)
+
+    def _keep_all(self, part: Decoder, raw: BinaryIO, stream: Stream, store: IO[bytes]) -> None:
+        """Store what is decoded; where libsndfile comes to no end, PyAV may."""
+        n_before = self.n_samples
+        try:
+            self._keep(part, store)
+        except (soundfile.SoundFileError, DamagedError) as error:
+            n_decoded, self.n_samples = self.n_samples - n_before, n_before
+            if not isinstance(part, SoundDecoder) or not has_pyav():
+                raise
+            store.seek(4 * n_before * self.n_channels)
+            store.truncate()
+            with decoding(self.path, stream.file or raw) as other:
+                self._keep(other, store)
+            if self.n_samples < n_before + n_decoded:
+                raise
+            line = f"{self.path}: libsndfile stops at sample {n_before + n_decoded} ({reason_of(error)}): PyAV read it"
+            self.warnings = (*self.warnings, line)
 
     def _keep(self, part: Decoder, store: IO[bytes]) -> None:
         """Store what is decoded, (t, channels) float32 in order, with the rate and the channels of the first."""

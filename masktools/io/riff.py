@@ -10,7 +10,7 @@ from pathlib import Path
 from masktools.io.chunks import Layout, chunks_of
 from masktools.io.spliced import ReadFile
 
-__all__ = ["grow", "make_rf64", "rf64_head", "riff_layout"]
+__all__ = ["grow", "make_rf64", "put_mask", "rf64_head", "riff_layout"]
 
 _EXTENSIBLE = 0xFFFE
 _SUBTYPES = {
@@ -63,6 +63,18 @@ def grow(path: Path, chunks: Sequence[tuple[bytes, bytes]]) -> None:
         else:
             file.seek(4)
             file.write(n_bytes.to_bytes(4, "little"))
+
+
+def put_mask(path: Path, mask: int) -> None:
+    """Say in a wave file of the extensible kind which loudspeakers its channels are for."""
+    with path.open("rb+") as file:
+        for chunk in chunks_of(file):
+            if chunk.name == b"fmt ":
+                file.seek(chunk.start)
+                if int.from_bytes(file.read(2), "little") == _EXTENSIBLE and chunk.n_bytes >= 24:
+                    file.seek(chunk.start + 20)
+                    file.write(mask.to_bytes(4, "little"))
+                return
 
 
 def make_rf64(path: Path, n_bytes: int) -> None:
