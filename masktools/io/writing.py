@@ -211,8 +211,8 @@ def write(
 
     Args:
         path: where to; its folder must exist. The suffix chooses the container.
-        samples: (channels, t) float32 or float64, full scale 1, channels in the order of WAVE. Integer subtypes clip what lies
-            beyond, float and lossy ones keep it.
+        samples: (channels, t) float32 or float64, full scale 1, channels in the order of WAVE. Integer subtypes clip
+            what lies beyond, float and lossy ones keep it.
         sample_rate: in Hz.
         subtype: libsndfile's name of the coding, ``Audio.subtype`` to keep that of an input; a container that
             does not have it gets the nearest that it has (see ``coding_for``).

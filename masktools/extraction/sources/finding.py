@@ -1,6 +1,7 @@
 """Inputs (files, folders, manifests, shards, URLs) -> items, always in the same order."""
 
 import glob
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,8 @@ from masktools.extraction.sources.shards import SHARD_ENDING, shard_items
 from masktools.io import file_names, is_recording
 
 __all__ = ["find_items"]
+
+_log = logging.getLogger("masktools")
 
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")
 
@@ -45,11 +48,19 @@ def find_items(
     """
     given = [one for path in inputs for one in _spelled_out(as_local(os.fspath(path)))]
     items: list[Item] = []
+    empty: list[str] = []
     for path in given:
         before = len(items)
         items.extend(_items_of(path, len(given) == 1, recursive, columns or Columns(), root))
-        if len(items) == before:
+        if len(items) > before:
+            continue
+        if ending_of(path) != SHARD_ENDING:
             raise AudioError(_nothing_in(path, recursive))
+        empty.append(path)  # some begin with a shard that nothing was written to
+    if not items and empty:
+        raise AudioError(_nothing_in(empty[0], recursive))
+    for path in empty:
+        _log.warning("%s", _nothing_in(path, recursive))
     check_distinct(items)
     return items
 
@@ -114,5 +125,7 @@ def _spelled_out(path: str) -> list[str]:
 def _nothing_in(path: str, recursive: bool) -> str:
     if ending_of(path) in MANIFEST_ENDINGS:
         return f"{path} names no recordings"
+    if ending_of(path) == SHARD_ENDING:
+        return f"{path} holds no recordings"
     deeper = "" if recursive else "; folders in it were not searched"
     return f"{path} holds no recordings, and no shards (.tar) of them{deeper}"
