@@ -124,6 +124,8 @@ def _from_json(text: str, path: Path) -> list[Gap]:
         content: Any = parse_json(text)
     except json.JSONDecodeError as error:
         raise ParameterError(f"{path}, line {error.lineno}: this is no JSON: {error.msg}") from None
+    except RecursionError:
+        raise ParameterError(f"{path} is nested too deep: it must hold a list of gaps") from None
     if isinstance(content, list) and len(content) == 1 and isinstance(content[0], dict) and "gaps" in content[0]:
         content = content[0]
     if isinstance(content, dict):

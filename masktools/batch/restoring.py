@@ -319,7 +319,7 @@ def _extend(
         progress=progress,
     )
     size, n_samples = (extension.sample_rate, recording.n_channels), extension.n_samples
-    with io.open_writer(target, *size, subtype=coding.subtype, like=recording.path, n_samples=n_samples) as out:
+    with io.open_writer(target, *size, subtype=coding.subtype, like=recording, n_samples=n_samples) as out:
         for _, block in extension:
             out.write(block)
     warnings = [*extension.report.pop("warnings", []), *_clipped(out.n_clipped)]

@@ -125,5 +125,7 @@ def _spelled_out(path: str) -> list[str]:
 def _nothing_in(path: str, recursive: bool) -> str:
     if ending_of(path) in MANIFEST_ENDINGS:
         return f"{path} names no recordings"
+    if ending_of(path) == SHARD_ENDING:
+        return f"{path} holds no recordings"
     deeper = "" if recursive else "; folders in it were not searched"
     return f"{path} holds no recordings, and no shards (.tar) of them{deeper}"
