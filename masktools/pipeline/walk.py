@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from masktools.conditioning import Conditioner, Prompts, as_condition
 from masktools.errors import BundleError, MasktoolsError, MelMismatchError, ParameterError
 from masktools.grid import TokenGrid
+from masktools.levels import FixedSlope, Levels
 from masktools.mel import MelConfig, MelFrontEnd, differing_fields
 from masktools.pipeline.progress import Counter, Progress
 from masktools.runtime import has_fast_bf16, in_batches, to_device
@@ -84,6 +85,7 @@ class Pipeline:
         self._compiled: CompiledLogits | None = None
         self.vocoder: Any = vocoder
         self.conditioner = conditioner
+        self.levels: Levels = FixedSlope()  # of what lies above the model's band
         self.folder: Path | None = None  # of the bundle that it was loaded from
         self.on_solved: Callable[[SolveResult], object] | None = None  # told of every decoding
         check_mel_settings(mel, {"vocoder": self.vocoder.mel_config})
