@@ -3,6 +3,7 @@
 - config.json: format, name, mel settings, for each part its kind and its settings, and where the paper's settings of
   the decoding do not suit the model best, those that do, by job
 - <part>.safetensors: the weights of tokenizer, transformer, vocoder and conditioner, fp16
+- levels.safetensors: how loud the bands above the model's are to be expected (``masktools.levels``); may be missing
 - MODEL_CARD.md: what the model is, for people
 - checksums.json: SHA-256 of every other file
 """
@@ -27,6 +28,7 @@ from masktools.configs import from_dict, to_dict
 from masktools.downloads import fetch, is_hub_name
 from masktools.errors import BundleError, ParameterError, unknown_name
 from masktools.jsons import parse_json
+from masktools.levels import LevelMixture, read_levels
 from masktools.mel import MelConfig
 from masktools.packing import StoredWeights, fill_rest, give_back, has_lost_weights, keep_stored, laid_out
 from masktools.pipeline import Pipeline, check_mel_settings
@@ -61,6 +63,7 @@ KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
 _OPTIONAL = ("conditioner",)
 JOBS = ("generate", "inpaint", "bwe")
 _CONFIG, _CARD, _CHECKSUMS = "config.json", "MODEL_CARD.md", "checksums.json"
+_LEVELS = "levels.safetensors"
 _BUNDLED = Path(__file__).parent / "bundled"
 _FOLDERS_VARIABLE = "MASKTOOLS_MODELS"
 _ALTERED = "it was altered, or cut off"
@@ -120,6 +123,8 @@ def save_bundle(pipeline: Pipeline, folder: str | os.PathLike[str], card: str, n
         for part, module in parts.items():
             if isinstance(module, nn.Module) and not isinstance(module, ClapEncoder):
                 (temporary / f"{part}.safetensors").write_bytes(save(halved(module.state_dict())))
+        if isinstance(pipeline.levels, LevelMixture):
+            (temporary / _LEVELS).write_bytes(pipeline.levels.to_bytes())
         (temporary / _CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (temporary / _CARD).write_text(card.strip() + "\n", encoding="utf-8")
         sums = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
@@ -208,6 +213,8 @@ def load_bundle(
         batch_size=batch_size or fitting_batch_size(chosen_device),
     )
     pipeline.folder = folder
+    if (folder / _LEVELS).is_file():
+        pipeline.levels = read_levels(folder / _LEVELS)
     if compile:
         pipeline.compile()
     return pipeline

@@ -194,6 +194,7 @@ class Model:
         hf_gain_db: float = 0.0,
         limit_peaks: bool = True,
         clean_above: bool = False,
+        to_hz: float | None = None,
         leak_free: bool = True,
         progress: Progress | None = None,
     ) -> Result[Samples]:
@@ -221,6 +222,7 @@ class Model:
             hf_gain_db: gain of the added band.
             limit_peaks: the added band gives way where the sum would leave full scale.
             clean_above: take away first what faint rest (hiss, traces of a codec) there is above the cutoff.
+            to_hz: up to where; where it is not given, to 20 kHz or as far as the recording's rate has room.
             leak_free: False lets the model hear what is above the cutoff while it computes the tokens below.
             progress: called with (steps done, steps in all).
 
@@ -248,6 +250,7 @@ class Model:
                 hf_gain_db=hf_gain_db,
                 limit_peaks=limit_peaks,
                 clean_above=clean_above,
+                to_hz=to_hz,
                 leak_free=leak_free,
                 progress=progress,
             )

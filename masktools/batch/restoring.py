@@ -58,6 +58,7 @@ class Extending:
     quiet_guard_db: float = 3.0
     hf_gain_db: float = 0.0
     clean_above: bool = False
+    to_hz: float | None = None  # None: where the band of such recordings ends
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ def _cutoff(
     if bandwidth.cutoff_hz is None:  # no model is needed to say so
         report["bandwidth_status"], report["reason"] = "full_band", "no edge was found; --cutoff HZ names one"
         return None
-    decision = choose_cutoff(bandwidth, model().pipeline, recording.sample_rate)
+    decision = choose_cutoff(bandwidth, model().pipeline, recording.sample_rate, extend.to_hz, extend.lfr)
     report["bandwidth_status"] = decision.status
     if decision.status != EXTENDABLE:
         report["reason"] = decision.reason
@@ -315,6 +316,7 @@ def _extend(
         quiet_guard_db=extend.quiet_guard_db,
         hf_gain_db=extend.hf_gain_db,
         clean_above=extend.clean_above,
+        to_hz=extend.to_hz,
         limit_peaks=coding.subtype not in io.UNLIMITED,
         progress=progress,
     )

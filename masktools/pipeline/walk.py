@@ -20,6 +20,7 @@ from masktools.arrays import LOUDEST
 from masktools.conditioning import Conditioner, Prompts, as_condition
 from masktools.errors import AudioError, MasktoolsError, ParameterError
 from masktools.grid import TokenGrid
+from masktools.levels import FixedSlope, Levels
 from masktools.mel import MelConfig, MelFrontEnd, level_of
 from masktools.pipeline.fitting import check_fit
 from masktools.pipeline.progress import Counter, Progress
@@ -71,6 +72,7 @@ class Pipeline:
         self._compiled: CompiledLogits | None = None
         self.vocoder: Any = vocoder
         self.conditioner = conditioner
+        self.levels: Levels = FixedSlope()  # of what lies above the model's band
         self.folder: Path | None = None  # of the bundle that it was loaded from
         self.on_solved: Callable[[SolveResult], object] | None = None  # told of every decoding
         check_fit(mel, tokenizer, transformer, vocoder, conditioner)

@@ -25,6 +25,7 @@ class BandSettings:
     hf_gain_db: float = 0.0  # of the added band
     limit_peaks: bool = True  # the added band gives way where the sum would leave full scale
     clean_above: bool = False  # what the recording has above the cutoff is taken away first, if it is faint
+    to_hz: float | None = None  # up to where; None: where the band of such recordings ends
 
     def __post_init__(self) -> None:
         """Check every kind, name and range."""
@@ -35,5 +36,7 @@ class BandSettings:
             raise ParameterError(
                 f"quiet_guard_db must lie in (-60, 60) dB, or be None for no guard, got {self.quiet_guard_db:g} dB"
             )
+        if self.to_hz is not None and not self.lfr:
+            raise ParameterError("to is for what is added to a recording: without lfr the band ends with the model's")
         if not abs(self.hf_gain_db) <= _MAX_DB:
             raise ParameterError(f"hf_gain_db must lie in [-{_MAX_DB:g}, {_MAX_DB:g}] dB, got {self.hf_gain_db:g} dB")

@@ -9,7 +9,7 @@ from masktools.arrays import as_channels, checked_seed
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.pipeline import Pipeline, Progress
-from masktools.restoration.band_cutoff import Decision, check_cutoff, choose_cutoff, cutoff_limits_hz
+from masktools.restoration.band_cutoff import Decision, check_cutoff, choose_cutoff, choose_top, cutoff_limits_hz
 from masktools.restoration.band_extension import BandExtension
 from masktools.restoration.band_settings import BandSettings
 from masktools.restoration.band_stereo import LINKED, check_channels
@@ -39,6 +39,7 @@ def extend_blocks(
     hf_gain_db: float = 0.0,
     limit_peaks: bool = True,
     clean_above: bool = False,
+    to_hz: float | None = None,
     block_samples: int = 1 << 16,
     progress: Progress | None = None,
 ) -> BandExtension:
@@ -63,6 +64,7 @@ def extend_blocks(
         hf_gain_db: of the added band.
         limit_peaks: keep the sum within full scale.
         clean_above: take away what faint rest there is above the cutoff.
+        to_hz: up to where the band is extended.
         block_samples: length of the blocks that come out; the result does not depend on it.
         progress: called with (steps done, steps in all).
 
@@ -72,9 +74,12 @@ def extend_blocks(
     for name, value in (("n_samples", n_samples), ("n_channels", n_channels), ("block_samples", block_samples)):
         if value < 1:
             raise ParameterError(f"{name} must be at least 1, got {value}")
-    settings = BandSettings(lfr, channels, texture, leak_free, quiet_guard_db, hf_gain_db, limit_peaks, clean_above)
+    settings = BandSettings(
+        lfr, channels, texture, leak_free, quiet_guard_db, hf_gain_db, limit_peaks, clean_above, to_hz
+    )
     check_channels(channels, n_channels)
-    check_cutoff(pipeline, cutoff_hz, sample_rate)
+    top_hz = choose_top(pipeline, sample_rate, to_hz) if lfr else pipeline.mel.f_max
+    check_cutoff(pipeline, cutoff_hz, sample_rate, top_hz)
     condition = pipeline.condition(prompt)
     if condition is not None and len(condition) != 1:
         raise ParameterError(f"a recording is extended by one prompt at most, got {len(condition)}")
@@ -83,7 +88,7 @@ def extend_blocks(
         reader,
         (n_channels, n_samples),
         sample_rate,
-        cutoff_hz,
+        (cutoff_hz, top_hz),
         settings,
         seed=seed,
         solver=solver,
@@ -110,12 +115,12 @@ def bwe(
     hf_gain_db: float = 0.0,
     limit_peaks: bool = True,
     clean_above: bool = False,
+    to_hz: float | None = None,
     progress: Progress | None = None,
 ) -> Restored:
     """Return a band-limited recording with its missing band added.
 
-    A recording of a lower rate than the model's comes back at the model's rate; any other keeps its own, and
-    what it has above the model's band.
+    A recording of a lower rate than the model's comes back at the model's rate; any other keeps its own.
 
     Args:
         pipeline: the model.
@@ -139,6 +144,9 @@ def bwe(
         limit_peaks: where a sum would leave full scale, only what is added is attenuated, for 10 ms to either side.
         clean_above: take away what the recording has above the cutoff, if that is more than 50 dB fainter than what
             it has below.
+        to_hz: up to where the band is extended, at most half the rate of what comes back; where it is not given, to
+            20 kHz or as far as there is room. Above the model's band the detail of the band below goes on, as loud as
+            the model's table of levels expects; a cutoff above the model's band is extended so from the start.
         progress: called with (steps done, steps in all).
 
     Raises:
@@ -154,7 +162,7 @@ def bwe(
     BandSettings(lfr, channels, texture, leak_free, quiet_guard_db, hf_gain_db, limit_peaks, clean_above)
     check_channels(channels, n_channels)
     if isinstance(cutoff_hz, str):
-        decision = _decided(pipeline, samples, sample_rate, cutoff_hz)
+        decision = _decided(pipeline, samples, sample_rate, cutoff_hz, to_hz, lfr)
         if decision.cutoff_hz is None:
             report = _nothing_done(pipeline, decision, seed, sample_rate)
             return untouched(pipeline, samples, sample_rate, prompt, report)
@@ -177,6 +185,7 @@ def bwe(
         hf_gain_db=hf_gain_db,
         limit_peaks=limit_peaks,
         clean_above=clean_above,
+        to_hz=to_hz,
         progress=progress,
     )
     keeps = extension.sample_rate == sample_rate
@@ -186,12 +195,14 @@ def bwe(
     return Restored(extended, extension.sample_rate, extension.report)
 
 
-def _decided(pipeline: Pipeline, samples: np.ndarray, sample_rate: int, word: str) -> Decision:
+def _decided(
+    pipeline: Pipeline, samples: np.ndarray, sample_rate: int, word: str, to_hz: float | None, lfr: bool
+) -> Decision:
     if word != "auto":
         raise ParameterError(f"cutoff must be a frequency in Hz or 'auto', got {shown(word)}")
     from masktools.detection import find_bandwidth
 
-    return choose_cutoff(find_bandwidth(samples, sample_rate), pipeline, sample_rate)
+    return choose_cutoff(find_bandwidth(samples, sample_rate), pipeline, sample_rate, to_hz, lfr)
 
 
 def _nothing_done(pipeline: Pipeline, decision: Decision, seed: int, sample_rate: int) -> dict[str, Any]:

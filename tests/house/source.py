@@ -13,7 +13,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "shapes"}),
     frozenset({"arguments", "jsons"}),
     frozenset({"arrays", "configs", "downloads", "runtime", "io", "segments", "mel", "gaps", "metrics", "classical"})
-    | {"processes", "tables"},
+    | {"levels", "processes", "tables"},
     frozenset({"grid", "detection", "packing"}),
     frozenset({"tokenizer", "vocoder", "conditioning", "transformer", "solver"}),
     frozenset({"pipeline", "training"}),
