@@ -139,9 +139,9 @@ def threads(n: int | None) -> Iterator[None]:
     if n is None:
         yield
         return
-    n = min(checked_whole("threads", n), _MOST_THREADS)
-    if n < 1:
+    if isinstance(n, bool) or checked_whole("threads", n) < 1:
         raise ParameterError(f"threads must be at least 1, got {n}")
+    n = min(n, _MOST_THREADS)
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:

@@ -13,7 +13,6 @@ import torch
 from masktools.arguments import checked_name, checked_real, checked_switch, checked_whole, plain, shown
 from masktools.errors import ParameterError
 from masktools.model import Model
-from masktools.solver import SolverConfig
 from tests.tiny import noise, tiny_pipeline
 
 RATE = 22_050
@@ -61,7 +60,6 @@ def test_numbers_of_numpy_and_torch_are_numbers():
     assert checked_switch("on", np.True_) is True
     assert type(checked_whole("n", np.int64(3))) is int
     assert plain(torch.tensor(2.0)) == 2.0
-    assert SolverConfig(n_steps=np.int32(2), temperature=np.float32(0.5)) == SolverConfig(n_steps=2, temperature=0.5)
 
 
 def test_a_value_is_shown_on_one_line():

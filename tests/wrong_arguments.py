@@ -155,6 +155,7 @@ def check(name, kind, data):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    MODEL.generate(n=np.int64(1), seconds=np.float32(0.1), n_steps=np.int32(1), temperature=np.float32(1.0))
     for name, (function, good) in CALLS.items():
         function(**good)  # what is right is taken
         check(name)
