@@ -115,7 +115,7 @@ def _from_numpy(samples: object) -> np.ndarray:
     if not isinstance(samples, np.ndarray) or samples.dtype.kind != "f" or samples.dtype.itemsize > 8:
         got = samples.dtype if isinstance(samples, np.ndarray) else type(samples).__name__
         raise ParameterError(
-            f"samples must be a numpy array or a torch tensor of float16, float32 or float64, full scale 1, got {got}"
+            f"samples must be a numpy array of float32 or float64, full scale 1, got {got}; or a torch tensor of floats"
         )
     if np.ma.is_masked(samples):
         raise ParameterError("samples must not be masked: fill them first, and name what was masked as a gap")

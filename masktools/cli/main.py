@@ -6,7 +6,6 @@ Exit codes: 0 done, 2 wrong usage or unusable input, 3 some of several files fai
 
 import argparse
 import contextlib
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from masktools.cli import (
     bwe,
     cache,
     compare,
+    console,
     convert,
     decode,
     demo,
@@ -97,13 +97,14 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    try:
-        with ended_by_signals():
-            code = _run(argv)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _forget_stdout()
-        return READER_GONE
+    with console.told():
+        try:
+            with ended_by_signals():
+                code = _run(argv)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            console.forget_stdout()
+            return READER_GONE
     return code
 
 
@@ -140,9 +141,3 @@ def _report(message: str, code: int) -> int:
 
 def _show_warning(message: Warning | str, *_: Any) -> None:
     sys.stderr.write(f"masktools: warning: {' '.join(str(message).splitlines())}\n")
-
-
-def _forget_stdout() -> None:
-    """Point standard output nowhere, so that Python does not complain again while it exits."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -15,7 +15,7 @@ from masktools.io import Recording
 
 __all__ = ["Rates", "Source", "Waves", "as_sources", "mono_blocks"]
 
-Rates = int | float | np.integer | np.floating | Sequence[int | None] | np.ndarray | None
+Rates = int | float | np.integer | np.floating | Sequence[int | None] | np.ndarray | Tensor | None
 """Hz: one for all, one for each, or None where every recording has its own."""
 
 _BLOCK = 1 << 17  # samples a channel that are read at once
@@ -94,7 +94,10 @@ def _rates(sample_rate: Any, n_waves: int) -> Sequence[Any]:
     sample_rate = plain(sample_rate)
     if not isinstance(sample_rate, list | tuple | np.ndarray | Tensor):
         return [sample_rate] * n_waves
-    rates = list(sample_rate)
+    try:
+        rates = sample_rate.tolist() if isinstance(sample_rate, Tensor) else list(sample_rate)
+    except (RuntimeError, NotImplementedError):  # a tensor that holds no numbers, or not one by one
+        raise ParameterError(f"sample_rate must be numbers of Hz, got {shown(sample_rate)}") from None
     if len(rates) != n_waves:
         raise ParameterError(f"sample_rate must be one for all or one for each wave, got {len(rates)} for {n_waves}")
     return rates

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from masktools.arguments import checked_call, shown
 from masktools.arrays import as_channels, checked_seed
@@ -100,7 +101,7 @@ def extend_blocks(
 
 def bwe(
     pipeline: Pipeline,
-    samples: np.ndarray,
+    samples: np.ndarray | Tensor,
     sample_rate: int,
     cutoff_hz: float | str,
     *,
@@ -155,21 +156,21 @@ def bwe(
 
     Source: SpecMaskGIT (arXiv:2406.17672), section 4.3; the replacement is additive (no filter on the original).
     """
-    samples = as_channels(samples, sample_rate)
+    wave = as_channels(samples, sample_rate)
     checked_seed(seed)
     checked_call("progress", progress)
-    n_channels, n_samples = samples.shape
+    n_channels, n_samples = wave.shape
     BandSettings(lfr, channels, texture, leak_free, quiet_guard_db, hf_gain_db, limit_peaks, clean_above)
     check_channels(channels, n_channels)
     if isinstance(cutoff_hz, str):
-        decision = _decided(pipeline, samples, sample_rate, cutoff_hz, to_hz, lfr)
+        decision = _decided(pipeline, wave, sample_rate, cutoff_hz, to_hz, lfr)
         if decision.cutoff_hz is None:
             report = _nothing_done(pipeline, decision, seed, sample_rate)
-            return untouched(pipeline, samples, sample_rate, prompt, report)
+            return untouched(pipeline, wave, sample_rate, prompt, report)
         cutoff_hz = decision.cutoff_hz
     extension = extend_blocks(
         pipeline,
-        lambda start, stop: samples[:, start:stop],
+        lambda start, stop: wave[:, start:stop],
         n_samples,
         n_channels,
         sample_rate,
@@ -189,7 +190,7 @@ def bwe(
         progress=progress,
     )
     keeps = extension.sample_rate == sample_rate
-    extended = np.empty((n_channels, extension.n_samples), samples.dtype if keeps else np.float32)
+    extended = np.empty((n_channels, extension.n_samples), wave.dtype if keeps else np.float32)
     for start, block in extension:
         extended[:, start : start + block.shape[1]] = block
     return Restored(extended, extension.sample_rate, extension.report)

@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from masktools.arguments import checked_call, checked_name, checked_real
 from masktools.arrays import as_channels, checked_seed
@@ -30,7 +31,7 @@ _HEARD_S = 31.0  # of what is known: as far as a texture is looked for
 
 def continue_recording(
     pipeline: Pipeline,
-    samples: np.ndarray,
+    samples: np.ndarray | Tensor,
     sample_rate: int,
     seconds: float,
     *,
@@ -67,11 +68,11 @@ def continue_recording(
         ParameterError: a length or a fade out of its range, several prompts, or an unknown name.
         AudioError: samples near the join that are not finite.
     """
-    samples = as_channels(samples, sample_rate, finite=False)
+    wave = as_channels(samples, sample_rate, finite=False)
     piece, report = continuation(
         pipeline,
-        lambda start, stop: samples[:, start:stop],
-        samples.shape[1],
+        lambda start, stop: wave[:, start:stop],
+        wave.shape[1],
         sample_rate,
         seconds,
         side=side,
@@ -83,7 +84,7 @@ def continue_recording(
         texture=texture,
         progress=progress,
     )
-    parts = [samples, piece.astype(samples.dtype)]
+    parts = [wave, piece.astype(wave.dtype)]
     return Restored(np.concatenate(parts if side == "end" else parts[::-1], axis=1), sample_rate, report)
 
 

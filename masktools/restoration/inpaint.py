@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from masktools.arguments import checked_call
 from masktools.arrays import as_channels
@@ -24,7 +25,7 @@ __all__ = ["FilledGap", "inpaint", "inpaint_candidates", "inpaint_pieces"]
 
 def inpaint(
     pipeline: Pipeline | None,
-    samples: np.ndarray,
+    samples: np.ndarray | Tensor,
     sample_rate: int,
     gaps: Iterable[GapLike],
     *,
@@ -81,7 +82,7 @@ def inpaint(
 
 def inpaint_candidates(
     pipeline: Pipeline | None,
-    samples: np.ndarray,
+    samples: np.ndarray | Tensor,
     sample_rate: int,
     gaps: Iterable[GapLike],
     *,
@@ -197,7 +198,7 @@ def _filling(
 
 def _composed(
     pipeline: Pipeline | None,
-    samples: np.ndarray,
+    samples: np.ndarray | Tensor,
     sample_rate: int,
     gaps: Iterable[GapLike],
     settings: GapSettings,
@@ -207,11 +208,11 @@ def _composed(
     progress: Progress | None,
 ) -> list[Restored]:
     """Return the recording with its gaps filled, once for each rank of fills."""
-    samples = as_channels(samples, sample_rate, finite=False)
+    wave = as_channels(samples, sample_rate, finite=False)
     filling = _filling(
         pipeline,
-        lambda start, stop: samples[:, start:stop],
-        (samples.shape[0], samples.shape[1]),
+        lambda start, stop: wave[:, start:stop],
+        (wave.shape[0], wave.shape[1]),
         sample_rate,
         gaps,
         settings,
@@ -220,7 +221,7 @@ def _composed(
         n_ranks,
         progress,
     )
-    restored = [samples.copy() for _ in range(n_ranks)]
+    restored = [wave.copy() for _ in range(n_ranks)]
     reports: list[list[dict[str, Any]]] = [[] for _ in range(n_ranks)]
     for fills in filling.ranked():
         for repaired, done, fill in zip(restored, reports, fills, strict=True):

@@ -4,6 +4,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from masktools.arguments import checked_real
 from masktools.arrays import as_channels
@@ -27,7 +28,7 @@ _HEARD_S = 31.0  # at each end: as far as a texture is looked for
 
 def loop(
     pipeline: Pipeline | None,
-    samples: np.ndarray,
+    samples: np.ndarray | Tensor,
     sample_rate: int,
     seam_s: float = 0.5,
     *,
@@ -61,11 +62,11 @@ def loop(
         ParameterError: a seam out of its range, several prompts, an unknown name, or no model where one is needed.
         AudioError: samples beside the seam that are not finite.
     """
-    samples = as_channels(samples, sample_rate, finite=False)
+    wave = as_channels(samples, sample_rate, finite=False)
     pieces, report = loop_pieces(
         pipeline,
-        lambda start, stop: samples[:, start:stop],
-        samples.shape[1],
+        lambda start, stop: wave[:, start:stop],
+        wave.shape[1],
         sample_rate,
         seam_s,
         seed=seed,
@@ -76,7 +77,7 @@ def loop(
         method=method,
         progress=progress,
     )
-    looped = samples.copy()
+    looped = wave.copy()
     for piece in pieces:
         looped[:, piece.start : piece.start + piece.samples.shape[1]] = piece.samples
     return Restored(looped, sample_rate, report)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from masktools.arguments import checked_real, shown
+from masktools.arguments import checked_real, plain, shown
 from masktools.errors import ParameterError
 from masktools.jsons import parse_json
 
@@ -227,10 +227,12 @@ def check_regions(
     Raises:
         ParameterError: no region at all, or one that is not in the recording.
     """
-    listed = list(regions) if isinstance(regions, Iterable) and not isinstance(regions, Region) else [None]
-    if not all(isinstance(region, Region) for region in listed):
+    regions = plain(regions)
+    listed = list[Any](regions) if isinstance(regions, Iterable) else [regions]
+    known = [region for region in listed if isinstance(region, Region)]
+    if len(known) < len(listed) or not isinstance(regions, Iterable):
         raise ParameterError(f"regions must be a list of Region, got {shown(regions)}")
-    ordered = sorted(listed, key=lambda region: (region.start_s, region.end_s, region.low_hz, region.high_hz))
+    ordered = sorted(known, key=lambda region: (region.start_s, region.end_s, region.low_hz, region.high_hz))
     if not ordered:
         raise ParameterError("there must be at least one region, got none")
     for region in ordered:

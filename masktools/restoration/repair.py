@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from masktools.arguments import checked_call
 from masktools.arrays import as_channels, checked_seed
@@ -26,7 +27,7 @@ __all__ = ["REPAIRS", "Repairing", "needs_model", "repair", "repair_pieces"]
 
 def repair(
     pipeline: Pipeline | None,
-    samples: np.ndarray,
+    samples: np.ndarray | Tensor,
     sample_rate: int,
     regions: Iterable[Region],
     *,
@@ -71,12 +72,12 @@ def repair(
             an unknown name, or no model where one is needed.
         AudioError: samples around a region that are not finite.
     """
-    samples = as_channels(samples, sample_rate, finite=False)
+    wave = as_channels(samples, sample_rate, finite=False)
     repairing = repair_pieces(
         pipeline,
-        lambda start, stop: samples[:, start:stop],
-        samples.shape[1],
-        samples.shape[0],
+        lambda start, stop: wave[:, start:stop],
+        wave.shape[1],
+        wave.shape[0],
         sample_rate,
         regions,
         seed=seed,
@@ -87,7 +88,7 @@ def repair(
         method=method,
         progress=progress,
     )
-    repaired = samples.copy()
+    repaired = wave.copy()
     for piece in repairing:
         repaired[list(piece.channels), piece.start : piece.start + piece.samples.shape[1]] = piece.samples
     return Restored(repaired, sample_rate, repairing.report())

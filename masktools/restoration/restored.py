@@ -14,7 +14,7 @@ __all__ = ["Restored", "untouched"]
 
 @dataclass(frozen=True, eq=False)
 class Restored:
-    """A restored recording, and what was done to it."""
+    """A restored recording, an array of numpy whatever was given, and what was done to it."""
 
     samples: np.ndarray  # (channels, t)
     sample_rate: int  # Hz

@@ -170,6 +170,7 @@ def _check_integer(name: str, value: object) -> None:
 
 
 def _number(name: str, value: object) -> float:
-    if not math.isfinite(checked_real(name, value)):
+    number = checked_real(name, value)
+    if not math.isfinite(number):
         raise ParameterError(f"{name} must be a finite number, got {shown(value)}")
-    return float(value)
+    return number
