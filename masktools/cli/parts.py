@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from masktools.configs import from_dict, to_dict
 from masktools.errors import CheckpointError, ParameterError
-from masktools.hub import KINDS, DeferredClap, build_part
+from masktools.hub import KINDS, DeferredClap, build_part, note_tokens
 from masktools.io import replacing
 from masktools.jsons import parse_json
 from masktools.mel import MelConfig
@@ -74,6 +74,7 @@ def _built(path: Path, description: Mapping[str, Any], state: Mapping[str, Tenso
         mel = from_dict(MelConfig, description["mel"])
         module = build_part(description["part"], description["kind"], description["config"], mel)
         module.load_state_dict(state)
+        note_tokens(module, description.get("tokenizer"))
     except (KeyError, TypeError, ParameterError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path} must hold the weights of the part that it describes: {reason}") from error

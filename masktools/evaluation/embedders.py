@@ -25,6 +25,7 @@ from masktools.features import embed
 from masktools.io import resample
 from masktools.mel import MelConfig, MelFrontEnd, mel_to_db
 from masktools.model import Model
+from masktools.packing import weights_digest
 
 __all__ = [
     "EMBEDDERS",
@@ -200,10 +201,6 @@ def _by_window(
 
 
 def _digest(*modules: nn.Module) -> str:
-    """Return the first digits of the SHA-256 of the weights of modules, whatever their type and device."""
-    sha = hashlib.sha256()
-    for module in modules:
-        for name, value in sorted(module.state_dict().items()):
-            sha.update(f"{name} {tuple(value.shape)}".encode())
-            sha.update(np.ascontiguousarray(value.detach().float().cpu().numpy(), "<f4").data)
-    return sha.hexdigest()[:8]
+    """Return the first digits of the digest of the weights of modules."""
+    digests = [weights_digest(module.state_dict()) for module in modules]
+    return (digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest())[:8]

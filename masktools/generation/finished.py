@@ -15,6 +15,7 @@ from torch import nn
 from masktools.configs import to_dict
 from masktools.generation.collection import Item
 from masktools.io import JsonLines
+from masktools.packing import weights_digest
 from masktools.pipeline import Pipeline
 from masktools.solver import SolverConfig
 
@@ -85,15 +86,7 @@ def _key(content: Any) -> str:
 
 
 def _fingerprint(pipeline: Pipeline) -> list[str]:
-    """Return what tells models apart: the name, the precision, and the checksums of the bundle or else all weights."""
-    checksums = None if pipeline.folder is None else pipeline.folder / "checksums.json"
-    digest = hashlib.sha256()
-    if checksums is not None and checksums.is_file():
-        sums = read_json(checksums)
-        digest.update(_key({name: value for name, value in sums.items() if not name.endswith(".md")}).encode())
-    else:
-        for part in (pipeline.tokenizer, pipeline.transformer, pipeline.vocoder, pipeline.conditioner):
-            for name, weights in sorted(part.state_dict().items()) if isinstance(part, nn.Module) else ():
-                digest.update(name.encode())
-                digest.update(weights.detach().float().cpu().numpy().tobytes())
-    return [pipeline.name, digest.hexdigest()[:16], str(pipeline.precision)]
+    """Return what tells models apart: the name, the digests of its parts, and the precision."""
+    parts = (pipeline.tokenizer, pipeline.transformer, pipeline.vocoder, pipeline.conditioner)
+    digests = [weights_digest(part.state_dict()) for part in parts if isinstance(part, nn.Module)]
+    return [pipeline.name, _key(digests), str(pipeline.precision)]

@@ -41,6 +41,7 @@ class Recording:
     origin: str = "real"
     bandwidth_hz: float = 0.0  # the highest frequency it reaches; 0 where nobody knows
     other_captions: tuple[str, ...] = ()
+    measured: str = ""  # tags measured from the signal, joined with ';'
 
     @property
     def descriptions(self) -> tuple[str, ...]:
@@ -201,6 +202,5 @@ class DecodeWork:
                 for start in range(0, len(wave), _BLOCK):
                     block = np.clip(wave[start : start + _BLOCK], -1.0, 1.0) * _FULL_SCALE
                     out.write(block.round().astype(np.int16).tobytes())
-                told = {name: value for name, value in asdict(row).items() if name != "measured"}
-                recordings.append(told | {"n_samples": len(wave)})
+                recordings.append(asdict(row) | {"n_samples": len(wave)})
         return {"recordings": recordings, "skipped": skipped}

@@ -102,6 +102,11 @@ class TokenClipData(StreamData):
         """Open the cache."""
         self.tokens = TokenCache(self.hparams["cache"])
 
+    @property
+    def token_fingerprint(self) -> str:
+        """The fingerprint of the tokenizer that made the tokens."""
+        return self.tokens.made_of["tokenizer"]
+
     def train_dataloader(self) -> StreamLoader:
         """Return the endless training batches."""
         own = self.hparams

@@ -15,7 +15,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"arrays", "configs", "downloads", "runtime", "io", "segments", "mel", "gaps", "metrics", "classical"})
     | {"levels", "processes", "tables"},
     frozenset({"grid", "detection", "packing"}),
-    frozenset({"tokenizer", "vocoder", "conditioning", "transformer", "solver"}),
+    frozenset({"bundles", "tokenizer", "vocoder", "conditioning", "transformer", "solver"}),
     frozenset({"pipeline", "training"}),
     frozenset({"hub", "convert"}),
     frozenset({"restoration", "generation", "features"}),
