@@ -39,3 +39,25 @@ def stream_weights(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             ours[renamed] = value
     return ours
+
+
+_ENCODEC_RULES = (
+    (r"^(encoder|decoder)\.model\.", r"\1.layers."),
+    (r"\.conv\.conv\.", ".conv."),
+    (r"\.convtr\.convtr\.", ".conv."),
+    (r"\.weight_g$", ".parametrizations.weight.original0"),
+    (r"\.weight_v$", ".parametrizations.weight.original1"),
+    (r"^quantizer\.vq\.layers\.", "quantizer.layers."),
+    (r"\._codebook\.", ".codebook."),
+)
+
+
+def encodec_weights(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights of EnCodec under the names of our wrapper, which are those of transformers."""
+    ours: dict[str, Tensor] = {}
+    for name, value in theirs.items():
+        renamed = name
+        for pattern, replacement in _ENCODEC_RULES:
+            renamed = re.sub(pattern, replacement, renamed)
+        ours[f"model.{renamed}"] = value
+    return ours
