@@ -74,8 +74,6 @@ class EncoderModule(nn.Module):
         return self._stacked(vectors, shape), times_s
 
     def _encode(self, audio: Tensor, frames: bool) -> list[Embedding]:
-        if isinstance(audio, np.ndarray) and audio.dtype.kind == "f":
-            audio = torch.from_numpy(np.ascontiguousarray(audio, np.float32))
         if not isinstance(audio, Tensor):
             raise ParameterError(f"audio must be a tensor of floats (n, t), got {shown(audio)}")
         if audio.ndim != 2 or not audio.is_floating_point():
