@@ -44,7 +44,7 @@ def checked_seed(seed: object) -> int:
     return checked_whole("seed", seed)
 
 
-def checked_rate(sample_rate: object) -> int:
+def checked_rate(sample_rate: Any) -> int:
     """Return a sample rate in Hz.
 
     Raises:
@@ -87,7 +87,7 @@ def as_recording(samples: object, sample_rate: object, finite: bool = True) -> n
     return _checked_samples(channels, rate, finite, samples)
 
 
-def as_channels(samples: object, sample_rate: object, finite: bool = True) -> np.ndarray:
+def as_channels(samples: Any, sample_rate: object, finite: bool = True) -> np.ndarray:
     """Return a recording whose channels come first, (channels, t), as numpy's; otherwise as ``as_recording``.
 
     Raises:
@@ -159,17 +159,15 @@ def _checked_samples(channels: np.ndarray, sample_rate: int, finite: bool, given
     return channels
 
 
-def checked_tokens(tokens: object, n_rows: int, n_codes: int) -> np.ndarray:
+def checked_tokens(tokens: Any, n_rows: int, n_codes: int) -> np.ndarray:
     """Return tokens (rows, columns) or (channels, rows, columns) as (channels, rows, columns), int64.
 
     Raises:
         ParameterError: they are of another shape or kind, or codes that there are not.
     """
-    if is_tensor(tokens):
-        tokens = tokens.detach().cpu().numpy() if not tokens.is_floating_point() else np.zeros((), np.float32)
     try:
-        tokens = np.asarray(tokens)
-    except (TypeError, ValueError, RuntimeError):  # lists of unequal lengths
+        tokens = np.asarray(tokens.detach().cpu() if is_tensor(tokens) else tokens)
+    except (TypeError, ValueError, RuntimeError):  # lists of unequal lengths, tensors that hold no numbers
         tokens = np.zeros((), object)
     fits = tokens.ndim in (2, 3) and tokens.shape[-2] == n_rows and tokens.size
     if not fits or tokens.dtype.kind not in "iu":

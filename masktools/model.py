@@ -233,7 +233,6 @@ class Model:
         from masktools import restoration
 
         recording, rate = as_recording(samples, sample_rate), checked_rate(sample_rate)
-        checked_call("progress", progress)
         with use_threads(self.threads):
             restored = restoration.bwe(
                 self.pipeline,
@@ -328,7 +327,8 @@ class Model:
             AudioError: no samples, or some that are not finite.
             ParameterError: a layer that the model does not have, or an unknown name.
         """
-        return self.encoder.encode(samples, sample_rate, layer=layer, pool=pool, frames=frames, progress=progress)
+        one = as_recording(samples, sample_rate).T  # a batch is for the encoder
+        return self.encoder.encode(one, sample_rate, layer=layer, pool=pool, frames=frames, progress=progress)
 
     def encode(self, samples: np.ndarray | Tensor, sample_rate: int) -> Encoded:
         """Return the recording as tokens, a column for each 0.19 s; its last column is filled up with silence.

@@ -101,8 +101,8 @@ class Encoder:
             ParameterError: a value out of its range, or an unknown name.
             DeviceError: a device or a precision that this machine does not offer.
         """
-        if batch_size is not None:
-            batch_size = checked_whole("batch_size", batch_size, 1)
+        if batch_size is not None and checked_whole("batch_size", batch_size) < 1:
+            raise ParameterError(f"batch_size must be at least 1, got {batch_size}")
         if isinstance(precision, str) and precision == "auto" and resolve_device(device).type == "cpu":
             precision = "fp32"
         with use_threads(threads):

@@ -74,10 +74,10 @@ class EncoderModule(nn.Module):
         return self._stacked(vectors, shape), times_s
 
     def _encode(self, audio: Tensor, frames: bool) -> list[Embedding]:
-        if isinstance(audio, np.ndarray) and audio.dtype.kind == "f":
-            audio = torch.from_numpy(np.ascontiguousarray(audio, np.float32))
-        if not isinstance(audio, Tensor) or audio.ndim != 2 or not audio.is_floating_point():
+        if not isinstance(audio, Tensor):
             raise ParameterError(f"audio must be a tensor of floats (n, t), got {shown(audio)}")
+        if audio.ndim != 2 or not audio.is_floating_point():
+            raise ParameterError(f"audio must be floats (n, t), got {audio.dtype} of shape {tuple(audio.shape)}")
         self.encoder.pipeline.device = self.device
         options: dict[str, Any] = {**self.options, "frames": frames}
         return self.encoder.encode(list(audio), self.encoder.sample_rate, **options)
