@@ -6,7 +6,6 @@ Exit codes: 0 done, 2 wrong usage or unusable input, 3 some of several files fai
 
 import argparse
 import contextlib
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from masktools.cli import (
     bwe,
     cache,
     compare,
+    console,
     convert,
     decode,
     demo,
@@ -96,12 +96,13 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    try:
-        code = _run(argv)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _forget_stdout()
-        return READER_GONE
+    with console.told():
+        try:
+            code = _run(argv)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            console.forget_stdout()
+            return READER_GONE
     return code
 
 
@@ -136,9 +137,3 @@ def _report(message: str, code: int) -> int:
 
 def _show_warning(message: Warning | str, *_: Any) -> None:
     sys.stderr.write(f"masktools: warning: {' '.join(str(message).splitlines())}\n")
-
-
-def _forget_stdout() -> None:
-    """Point standard output nowhere, so that Python does not complain again while it exits."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

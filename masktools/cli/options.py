@@ -114,7 +114,10 @@ def auto_or(read: Callable[[str], float]) -> Callable[[str], float | None]:
 
 def is_path(text: str) -> bool:
     """Tell whether a list of gaps is meant to be the name of a file."""
-    return text.lower().endswith((".txt", ".json")) or Path(text).is_file()
+    try:
+        return text.lower().endswith((".txt", ".json")) or Path(text).is_file()
+    except (OSError, ValueError):  # no name of a file has so many letters
+        return False
 
 
 def layer(text: str) -> int | str:

@@ -30,12 +30,12 @@ _OGG = {  # by the number of channels, as Vorbis and Opus hold them
     7: (FL, FC, FR, SL, SR, BC, LFE),
     8: (FL, FC, FR, SL, SR, BL, BR, LFE),
 }
-_FLAC = {3: (0x7,), 4: (0x33,), 5: (0x607, 0x37), 6: (0x60F, 0x3F), 7: (0x70F,), 8: (0x63F,)}  # masks that go unsaid
+_FLAC = {3: 0x7, 4: 0x33, 5: 0x607, 6: 0x60F, 7: 0x70F, 8: 0x63F}  # masks that go unsaid
 _USUAL = {3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x70F, 8: 0x63F}
 _TWIN = {BL: SL, BR: SR, SL: BL, SR: BR}  # a pair behind the listener, if it is the only one
 FLAC_MASK_TAG = b"WAVEFORMATEXTENSIBLE_CHANNEL_MASK"
 
-# CoreAudio's layouts by number. Ls and Rs are 4 and 5, as in its bitmap; with a pair behind them they are at the sides.
+# CoreAudio's layouts by number. Ls and Rs are 4 and 5, as in its bitmap, and at the sides.
 _RLS, _RRS = 33, 34
 _APPLE = {
     108: (0, 1, 4, 5),
@@ -130,7 +130,7 @@ def _twin_place(bit: int, there: list[int], wanted: Sequence[int]) -> int:
 
 def flac_says(mask: int, n_channels: int) -> bool:
     """Tell whether a FLAC of so many channels means a mask without saying it."""
-    return n_channels < 3 or mask in _FLAC.get(n_channels, ())
+    return n_channels < 3 or mask == _FLAC.get(n_channels)
 
 
 def speakers_of(file: ReadFile, n_channels: int) -> Speakers | None:
@@ -171,8 +171,8 @@ def _of_flac(file: ReadFile, n_channels: int) -> Speakers | None:
                 (n for n, digit in enumerate(digits) if digit not in b"0123456789abcdefABCDEF"), len(digits)
             )
             return _masked(int(digits[:n_digits] or b"0", 16), n_channels)
-    masks = _FLAC.get(n_channels)
-    return _masked(masks[0], n_channels) if masks else None
+    mask = _FLAC.get(n_channels)
+    return None if mask is None else _masked(mask, n_channels)
 
 
 def _of_apple(file: ReadFile, n_channels: int) -> Speakers | None:
@@ -193,8 +193,7 @@ def _of_apple(file: ReadFile, n_channels: int) -> Speakers | None:
 
 
 def _at_the_sides(labels: Sequence[int]) -> list[int | None]:
-    moved = {BL: SL, BR: SR, _RLS: BL, _RRS: BR} if _RLS in labels else {}
-    changed = [moved.get(label, label) for label in labels]
+    changed = [{BL: SL, BR: SR, _RLS: BL, _RRS: BR}.get(label, label) for label in labels]
     return [label if 0 <= label < _N_NAMED else None for label in changed]
 
 
