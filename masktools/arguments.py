@@ -34,8 +34,8 @@ _SHORT.maxstring = _SHORT.maxother = _LONGEST
 def shown(value: object) -> str:
     """Return a value as an error shows it: short, and on one line.
 
-    >>> shown("a" * 100), shown([1, 2])
-    ("'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'", '[1, 2]')
+    >>> shown([1, 2]), len(shown("a" * 100))
+    ('[1, 2]', 80)
     """
     if hasattr(value, "shape") and hasattr(value, "dtype") and getattr(value, "ndim", 0):
         return f"a {type(value).__name__} of {value.dtype}, shape {tuple(value.shape)}"  # type: ignore[attr-defined]

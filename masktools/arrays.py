@@ -50,12 +50,11 @@ def checked_rate(sample_rate: Any) -> int:
     Raises:
         ParameterError: it is no whole number, or none that recordings have.
     """
-    sample_rate = plain(sample_rate)
-    numeric = isinstance(sample_rate, int | float | np.integer | np.floating) and not isinstance(sample_rate, bool)
-    if not numeric or not MIN_RATE <= sample_rate <= MAX_RATE or int(sample_rate) != sample_rate:
-        limits = f"[{MIN_RATE}, {MAX_RATE}]"
-        raise ParameterError(f"sample_rate must be a whole number of Hz in {limits}, got {shown(sample_rate)}")
-    return int(sample_rate)
+    rate = plain(sample_rate)
+    numeric = isinstance(rate, int | float | np.integer | np.floating) and not isinstance(rate, bool)
+    if numeric and MIN_RATE <= float(rate) <= MAX_RATE and float(rate).is_integer():
+        return int(rate)
+    raise ParameterError(f"sample_rate must be a whole number of Hz in [{MIN_RATE}, {MAX_RATE}], got {shown(rate)}")
 
 
 def as_recording(samples: object, sample_rate: object, finite: bool = True) -> np.ndarray:
@@ -96,8 +95,9 @@ def as_channels(samples: Any, sample_rate: object, finite: bool = True) -> np.nd
     """
     rate = checked_rate(sample_rate)
     channels = plain_samples(samples)
-    if channels.ndim != 2 or np.ndim(samples) == 1:
-        raise ParameterError(f"samples must be of shape (channels, t), got {tuple(np.shape(samples))}")
+    shape: tuple[int, ...] = np.shape(samples)  # type: ignore[call-overload]
+    if channels.ndim != 2 or len(shape) == 1:
+        raise ParameterError(f"samples must be of shape (channels, t), got {tuple(shape)}")
     return _checked_samples(channels, rate, finite, samples)
 
 
@@ -169,7 +169,7 @@ def checked_tokens(tokens: Any, n_rows: int, n_codes: int) -> np.ndarray:
         tokens = np.asarray(tokens.detach().cpu() if is_tensor(tokens) else tokens)
     except (TypeError, ValueError, RuntimeError):  # lists of unequal lengths, tensors that hold no numbers
         tokens = np.zeros((), object)
-    fits = tokens.ndim in (2, 3) and tokens.shape[-2] == n_rows and tokens.size
+    fits = tokens.ndim in (2, 3) and tokens.shape[tokens.ndim - 2] == n_rows and tokens.size
     if not fits or tokens.dtype.kind not in "iu":
         raise ParameterError(
             f"tokens must be integers of shape ({n_rows}, columns) or (channels, {n_rows}, columns), "

@@ -124,9 +124,9 @@ def test_threads_are_given_back_after_an_error():
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize("n", [0, -1, True])
-def test_there_is_at_least_one_thread(n):
-    with pytest.raises(ParameterError, match=f"threads must be at least 1, got {n}"), threads(n):
+@pytest.mark.parametrize(("n", "wanted"), [(0, "at least 1"), (-1, "at least 1"), (True, "a whole number")])
+def test_there_is_at_least_one_thread(n, wanted):
+    with pytest.raises(ParameterError, match=f"threads must be {wanted}, got {n}"), threads(n):
         pass
 
 

@@ -4,6 +4,7 @@ Names of files need not be text in the coding of a console, or in any. What cann
 """
 
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -57,7 +58,7 @@ def _usable(stream: TextIO | None, opened: contextlib.ExitStack) -> TextIO:
     """Return a stream that takes every text; one that goes nowhere where there is none."""
     if stream is None or getattr(stream, "closed", False):
         return opened.enter_context(open(os.devnull, "w", encoding="utf-8", errors="backslashreplace"))
-    if hasattr(stream, "reconfigure") and stream.errors in ("strict", "surrogateescape"):
+    if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
         stream.reconfigure(errors="backslashreplace")
     return stream
 

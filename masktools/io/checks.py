@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ def reason_of(error: Exception) -> str:
     return str(getattr(error, "error_string", error)).strip().removeprefix("Error : ").rstrip(".")
 
 
-def sound_name(path: Path) -> str | bytes:
+def sound_name(path: Path) -> Any:  # str or bytes, of which the types of soundfile name the first only
     """Return a path as soundfile takes it, also one that is no UTF-8."""
     return str(path) if os.name == "nt" else os.fsencode(path)
 

@@ -104,6 +104,8 @@ def _held(path: Path) -> BaseFileLock | None:
     Raises:
         Timeout: another process holds it.
     """
+    if not path.parent.is_dir():  # which the library would make
+        return None
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
         lock.acquire()

@@ -62,6 +62,7 @@ class Recording:
         self._file: soundfile.SoundFile | None = None  # that is sought in
         self._store: IO[bytes] | None = None
         self._position = 0  # in the file, in samples
+        self._has_header = True  # one that libsndfile knows; what PyAV takes for audio may be anything
         check_readable(path)
         with ExitStack() as opened:
             try:
@@ -71,13 +72,19 @@ class Recording:
                 reason = getattr(error, "strerror", None) or reason_of(error)
                 raise AudioError(f"{path} cannot be read as audio ({reason}): it is damaged") from error
             if not self.n_samples:
-                raise AudioError(f"{path} holds no samples: its header is that of an audio file of length zero")
+                known = "its header is that of an audio file of length zero"
+                raise AudioError(
+                    f"{path} holds no samples: {known}"
+                    if self._has_header
+                    else f"{path} cannot be read as audio: it holds no sound"
+                )
             self._opened = opened.pop_all()
 
     def _open(self, raw: BinaryIO, opened: ExitStack) -> None:
         found = streams_of(self.path, raw)
         self.warnings = tuple(found.notes)
         first = opened.enter_context(decoder(self.path, raw, found.streams[0], found.is_mpeg))
+        self._has_header = isinstance(first, SoundDecoder)
         self.sample_rate, self.n_channels = first.sample_rate, first.n_channels
         self.format, self.subtype, self.is_lossy = first.format, first.subtype, first.subtype not in LOSSLESS
         self.mask, self._order = _arranged(first)

@@ -99,7 +99,7 @@ class Speakers:
 def named(labels: Sequence[int | None]) -> Speakers:
     """Return the speakers of channels by their bits; None stands for a channel that is for none."""
     given = [label if label is not None and labels.count(label) == 1 else None for label in labels]
-    order = sorted(range(len(given)), key=lambda channel: _N_NAMED if given[channel] is None else given[channel])
+    order = sorted(range(len(given)), key=lambda channel: _N_NAMED if (label := given[channel]) is None else label)
     return Speakers(sum(1 << label for label in given if label is not None), tuple(order))
 
 

@@ -119,7 +119,7 @@ class UpperBand:
 
     @cached_property
     def _expected(self) -> Callable[[np.ndarray, int], np.ndarray]:
-        known = self._of_known.any(axis=0)
+        known = np.asarray(self._of_known.any(axis=0))
         generated = BAND_EDGES_HZ[1:] > self.cutoff_hz if self.cutoff_hz < self.start_hz else np.zeros_like(known)
         return self.levels.given(known, np.where(generated, GENERATED_DB, 0.0))
 

@@ -121,8 +121,7 @@ class SolverConfig:
             checked_name(kind, got, choices)
         for field in fields(self):
             object.__setattr__(self, field.name, plain(getattr(self, field.name)))
-        for name in ("token_annealing", "deterministic_batch"):
-            checked_switch(name, getattr(self, name))
+        checked_switch("deterministic_batch", self.deterministic_batch)
         _check_integer("n_steps", self.n_steps)
         if self.top_k is not None:
             _check_integer("top_k", self.top_k)
