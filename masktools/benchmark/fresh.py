@@ -142,7 +142,7 @@ def measure_start_up(settings: StartUpSettings, progress: Progress | None = None
         folder = Path(name)
         io.write(folder / "in.wav", synthetic_clip(_SECONDS, _RATE), _RATE)
         chosen = ["--model", settings.model, "--device", settings.device]
-        inpaint = ["inpaint", "in.wav", "--gaps", "4.0-4.5", "-o", "out.wav", *chosen]
+        inpaint = ["inpaint", "in.wav", "--gaps", "4.0-4.5", "-o", "out.wav", "--overwrite", *chosen]
         commands = {
             "python": ["-c", "pass"],
             "masktools --help": ["-m", "masktools", "--help"],

@@ -33,7 +33,8 @@ class SoundDecoder:
         self._path, self._stream, self._is_mpeg = path, stream, is_mpeg
         self._first: np.ndarray | None = None
         with self._quiet():
-            self.file = soundfile.SoundFile(stream.file or sound_name(path))
+            source: Any = stream.file or sound_name(path)
+            self.file = soundfile.SoundFile(source)
             if self.file.subtype not in BITS:  # some that can be opened cannot be decoded
                 self._first = self.file.read(_BLOCK, dtype="float32", always_2d=True)
         self.sample_rate, self.n_channels = self.file.samplerate, self.file.channels

@@ -90,7 +90,7 @@ class Recording:
         self.mask, self._order = _arranged(first)
         n_known = first.file.frames if isinstance(first, SoundDecoder) else 0
         if self.subtype in BITS and 0 < n_known <= MANY_FRAMES and len(found.streams) == 1:
-            self._file, self.n_samples = first.file, n_known
+            self._file, self.n_samples = first.file, n_known  # type: ignore[union-attr]
             return
         self._store = opened.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES))  # noqa: SIM115
         self._keep_all(first, raw, found.streams[0], self._store)

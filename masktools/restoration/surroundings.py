@@ -6,6 +6,7 @@ from math import ceil
 
 import numpy as np
 
+from masktools.arrays import LOUDEST
 from masktools.classical import CONTEXT_S, SEARCHES, SPAN_FILLS
 from masktools.classical.search import Copy, fills_from_elsewhere
 from masktools.classical.similarity import Found, Known, Similarity
@@ -141,6 +142,11 @@ class Surroundings:
                 for wave, channel in zip(part, task.channels, strict=True):
                     for span in hidden_in(window, self.hidden[channel]):
                         wave[span.start : span.stop] = np.nan
+            if np.any(np.abs(made) > LOUDEST):
+                raise AudioError(
+                    "samples must be within full scale, 1, or not far beyond it, got "
+                    f"{np.nanmax(np.abs(made)):g}: scale them"
+                )
             return _MIX @ made if task.mid_side else made
 
         return known
