@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.fft import next_fast_len, rfft
 from scipy.ndimage import gaussian_filter
 from scipy.signal.windows import hann
 
 from masktools.classical.shaping import shaped
-from masktools.classical.similarity import EDGES_HZ, WINDOW_S, Known, Place, bands_db
+from masktools.classical.similarity import EDGES_HZ, WINDOW_S, Known, Place, bands_db, window_length
 from masktools.classical.spans import Span
 
 __all__ = ["MAX_GAIN_DB", "Envelopes"]
@@ -64,7 +63,7 @@ class Envelopes:
 
     @property
     def _length(self) -> int:
-        return next_fast_len(max(16, round(WINDOW_S * self.sample_rate)), real=True)
+        return window_length(WINDOW_S, self.sample_rate)
 
     def _of(self, samples: np.ndarray, n: int) -> np.ndarray:
         """Return levels of samples whose first moment lies a window after their start."""
@@ -73,7 +72,7 @@ class Envelopes:
         window = (hann(length, sym=False) * (4 / length)).astype(np.float32)
         waves = samples.astype(np.float32)
         frames = np.lib.stride_tricks.sliding_window_view(waves, length, axis=1)[:, length - length // 2 :: self.hop]
-        spectrum = rfft(frames[:, :n] * window, axis=2)
+        spectrum = np.fft.rfft(frames[:, :n] * window, axis=2)
         power = spectrum.real**2 + spectrum.imag**2
         n_bands = int(np.sum(self.sample_rate / 2 >= EDGES_HZ)) - 1
         levels = bands_db(power, hertz, EDGES_HZ[: max(2, n_bands + 1)])
@@ -127,7 +126,7 @@ class Envelopes:
         if samples.shape[1] < 2 * length:
             return np.zeros(0), np.zeros(0)
         frames = np.lib.stride_tricks.sliding_window_view(samples, length, axis=1)[:, :: length // 2]
-        power = np.abs(rfft(frames * (hann(length, sym=False) * (4 / length)), axis=2)) ** 2 + 1e-13
+        power = np.abs(np.fft.rfft(frames * (hann(length, sym=False) * (4 / length)), axis=2)) ** 2 + 1e-13
         flat_db, level_db = [], []
         for low, high in pairwise(EDGES_HZ[:24]):
             inside = (hertz >= low) & (hertz < high)

@@ -23,7 +23,8 @@ __all__ = ["ALIKE", "Copy", "fills_from_elsewhere"]
 N_TRIED = 6  # of which a copy is considered
 ALIKE = 0.2  # confidence from which on the recording itself is better than an invention
 COPIED = 0.38  # confidence from which on a copy is better than what goes on unchanged
-SHARES = ((0.45, 1.0), (0.65, 0.7))  # confidence, and how far a copy's levels go towards the expected ones
+UNSURE, SURE = 0.45, 0.65  # confidence up to which a copy takes the expected levels, and from which on
+SHARE = 0.7  # of the way to them is enough
 NOISY_DB = -2.8  # flatness of a spectrum that is noise; -2.5 is Gaussian noise
 FLATNESS_S = 1.0  # on either side of a gap, in which it is measured
 ALIGNED_S = 0.2  # on either side of a gap, by which a copy is brought into step
@@ -99,7 +100,7 @@ def search_fills(
     if (is_noise or found.confidence < COPIED) and all(likeness < REPEATED for _, likeness in best):
         grain = NOISE if is_noise else TONES
         return [_steady(envelopes, span, wanted, grain, (*seeds, *range(number))) for number in range(1, n_fills + 1)]
-    share = float(np.interp(found.confidence, *zip(*SHARES, strict=True)))
+    share = float(np.interp(found.confidence, (UNSURE, SURE), (1.0, SHARE)))
     return [_copied(envelopes, span, *one, wanted, share) for one in best]
 
 
@@ -226,7 +227,7 @@ def _copied(
             grain = envelopes.brought_to(wanted, grain, present, margin, share)
     inside, seam = slice(margin, margin + span.length), _seam_length(span, rate)
     lacking = before - grain[:, margin - before.shape[1] : margin], after - grain[:, inside.stop :][:, : after.shape[1]]
-    made = [with_residuals(wave[inside], *sides, seam) for wave, *sides in zip(grain, *lacking, strict=True)]
+    made = [with_residuals(wave[inside], left, right, seam) for wave, left, right in zip(grain, *lacking, strict=True)]
     return Copy(np.stack(made), COPY, lag, round(likeness, _DIGITS))
 
 

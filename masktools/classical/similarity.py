@@ -9,14 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.fft import next_fast_len, rfft
+from scipy.fft import next_fast_len
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import correlate
 from scipy.signal.windows import hann
 
 from masktools.classical.spans import Span
 
-__all__ = ["EDGES_HZ", "WINDOW_S", "Found", "Known", "Place", "Similarity", "bands_db"]
+__all__ = ["EDGES_HZ", "WINDOW_S", "Found", "Known", "Place", "Similarity", "bands_db", "window_length"]
 
 Known = Callable[[int, int], np.ndarray]
 """Gives the samples [start, stop) of a recording, (channels, n); NaN in gaps and beyond the ends."""
@@ -65,6 +65,11 @@ class Found:
 
     places: tuple[Place, ...]  # the best first
     confidence: float  # 1: the surroundings return exactly; 0: the best place is no better than any other
+
+
+def window_length(seconds: float, sample_rate: int) -> int:
+    """Return the number of samples, 16 at least, near a duration, that is transformed fast."""
+    return int(next_fast_len(max(16, round(seconds * sample_rate)), real=True) or 16)
 
 
 def bands_db(power: np.ndarray, hertz: np.ndarray, edges_hz: np.ndarray = EDGES_HZ[:24]) -> np.ndarray:
@@ -123,7 +128,7 @@ class Similarity:
         """
         self._known, self.n_samples, self.sample_rate = known, n_samples, sample_rate
         self.step = max(_PHASES, round(STEP_S * sample_rate))
-        self._lengths = [next_fast_len(max(16, round(f.window_s * sample_rate)), real=True) for f in _FEATURES]
+        self._lengths = [window_length(feature.window_s, sample_rate) for feature in _FEATURES]
         n_frames = -(-n_samples // self.step)
         described: list[list[np.ndarray]] = [[] for _ in _FEATURES]
         usable: list[list[np.ndarray]] = [[] for _ in _FEATURES]
@@ -172,7 +177,7 @@ class Similarity:
             power = np.zeros((n, len(hertz)), np.float32)
             for wave in samples:
                 frames = np.lib.stride_tricks.sliding_window_view(wave, length)[reach - length // 2 :: self.step][:n]
-                spectrum = rfft(frames * window, axis=1)[:, : len(hertz)]
+                spectrum = np.fft.rfft(frames * window, axis=1)[:, : len(hertz)]
                 power += (spectrum.real**2 + spectrum.imag**2) / len(samples)
             values.append(feature.describe(power, hertz).astype(np.float32))
             near = round(_REACH * length)
