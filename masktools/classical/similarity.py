@@ -30,7 +30,7 @@ N_PLACES = 24  # that have a say in the levels of a gap
 _ROWS = 8192  # descriptions compared at once
 _RANGE_DB = 55.0  # below the recording's loud moments, where silence begins
 _LOUD = 95  # percentile of its frames, which are those
-_FAINT = 1e-12  # power
+_FAINT = 1e-20  # power
 _REACH = 0.4  # of a window, either way from its middle, that must be known
 _LEAST_WEIGHT = 0.05
 _COVERED = 0.3  # share of the weights, below which a lag is not judged
@@ -142,7 +142,7 @@ class Similarity:
                 usable[number].append(valid[number])
         self._values = [np.concatenate(blocks) for blocks in described]
         self._valid = [np.concatenate(blocks) for blocks in usable]
-        self._missing = np.concatenate([[0], np.cumsum(~np.concatenate(complete))])
+        self._missing = np.concatenate([[0], np.cumsum(~np.concatenate(complete))]).astype(np.int32)
         self._floors_db = [self._floor_db(number) for number in range(2)]
         for values, floor_db in zip(self._values, self._floors_db, strict=False):
             np.maximum(values, np.float16(floor_db), out=values)
@@ -153,8 +153,8 @@ class Similarity:
         return self._floors_db[0]
 
     def _floor_db(self, number: int) -> float:
-        loudest = self._values[number][self._valid[number]].max(axis=1, initial=-120.0)
-        return float(np.percentile(loudest, _LOUD)) - _RANGE_DB if len(loudest) else -120.0
+        loudest = self._values[number][self._valid[number]].max(axis=1, initial=-200.0)
+        return float(np.percentile(loudest, _LOUD)) - _RANGE_DB if len(loudest) else -200.0
 
     def _described(self, first: int, n: int) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
         """Return descriptions of n moments, a step apart, their validity, and whether the steps are known throughout.
