@@ -26,6 +26,8 @@ WINDOW_S = 0.0929  # of their levels
 STEP_S = 0.0464  # between descriptions
 _PHASES = 4  # fractions of a step at which a gap asks
 _BLOCK = 256  # descriptions computed at once
+ALIKE = 0.2  # confidence from which on the recording itself is better than an invention
+_SPEECH_CONTRAST, _SPEECH_COST = 1.3, 0.4
 N_PLACES = 24  # that have a say in the levels of a gap
 _ROWS = 8192  # descriptions compared at once
 _RANGE_DB = 55.0  # below the recording's loud moments, where silence begins
@@ -65,6 +67,17 @@ class Found:
 
     places: tuple[Place, ...]  # the best first
     confidence: float  # 1: the surroundings return exactly; 0: the best place is no better than any other
+    contrast: float = 0.0  # median cost of all places; 1 in music, more where sound and pauses alternate
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether a copy is better than an invention.
+
+        Where sound and pauses alternate, as in speech, pauses find pauses: there a place has to be like the gap's
+        surroundings in itself, not only compared with others.
+        """
+        by_chance = self.contrast > _SPEECH_CONTRAST and self.places[0].cost > _SPEECH_COST if self.places else True
+        return self.confidence >= ALIKE and not by_chance
 
 
 def window_length(seconds: float, sample_rate: int) -> int:
@@ -203,9 +216,10 @@ class Similarity:
                 taken.append(int(number))
                 if len(taken) == n_places:
                     break
-        scale = max(float(np.median(costs)), _MIN_MEDIAN) ** 0.5
+        contrast = float(np.median(costs))
         places = tuple(Place(int(lags[one]), float(costs[one])) for one in taken)
-        return Found(places, max(0.0, round(1.0 - places[0].cost / scale, _DIGITS)))
+        confidence = 1.0 - places[0].cost / max(contrast, _MIN_MEDIAN) ** 0.5
+        return Found(places, max(0.0, round(confidence, _DIGITS)), round(contrast, _DIGITS))
 
     def _costs(self, span: Span) -> tuple[np.ndarray, np.ndarray]:
         """Return every lag in samples that leads to a known stretch, and its cost."""
