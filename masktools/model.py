@@ -144,7 +144,8 @@ class Model:
             channels: ``linked`` or ``independent``: with the same random numbers, or each with its own; ``mid_side``:
                 the middle and the side of two.
             texture: blend, recording or model; see ``restoration.texture.TEXTURES``.
-            method: ``auto`` by the length of each gap, ``model``, or one of ``classical.GAP_FILLS``.
+            method: ``auto`` by the length of each gap and by what the recording holds, ``model``, or one of
+                ``classical.GAP_FILLS``; ``search`` and ``copy`` fill from other places of the recording.
             classical_below_s: with ``auto``, gaps up to this length are filled without the model.
             max_gap_s: with ``auto``, longer gaps are refused, or, where gaps are found, left alone.
             n_candidates: fills that are tried for each gap; the one that fits its surroundings best is taken.

@@ -18,10 +18,9 @@ from masktools.classical.seams import join_ends, with_residuals
 from masktools.classical.similarity import Found, Known, Place, Similarity
 from masktools.classical.spans import Span
 
-__all__ = ["ALIKE", "Copy", "fills_from_elsewhere"]
+__all__ = ["Copy", "fills_from_elsewhere"]
 
 N_TRIED = 6  # of which a copy is considered
-ALIKE = 0.2  # confidence from which on the recording itself is better than an invention
 COPIED = 0.38  # confidence from which on a copy is better than what goes on unchanged
 UNSURE, SURE = 0.45, 0.65  # confidence up to which a copy takes the expected levels, and from which on
 SHARE = 0.7  # of the way to them is enough

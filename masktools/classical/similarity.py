@@ -26,11 +26,13 @@ WINDOW_S = 0.0929  # of their levels
 STEP_S = 0.0464  # between descriptions
 _PHASES = 4  # fractions of a step at which a gap asks
 _BLOCK = 256  # descriptions computed at once
+ALIKE = 0.2  # confidence from which on the recording itself is better than an invention
+_SPEECH_CONTRAST, _SPEECH_COST = 1.3, 0.4
 N_PLACES = 24  # that have a say in the levels of a gap
 _ROWS = 8192  # descriptions compared at once
 _RANGE_DB = 55.0  # below the recording's loud moments, where silence begins
 _LOUD = 95  # percentile of its frames, which are those
-_FAINT = 1e-12  # power
+_FAINT = 1e-20  # power
 _REACH = 0.4  # of a window, either way from its middle, that must be known
 _LEAST_WEIGHT = 0.05
 _COVERED = 0.3  # share of the weights, below which a lag is not judged
@@ -65,6 +67,22 @@ class Found:
 
     places: tuple[Place, ...]  # the best first
     confidence: float  # 1: the surroundings return exactly; 0: the best place is no better than any other
+    contrast: float = 0.0  # median cost of all places; 1 in music, more where sound and pauses alternate
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether a copy is better than an invention.
+
+        Where sound and pauses alternate, as in speech, pauses find pauses: there a place has to be like the gap's
+        surroundings in itself, not only compared with others.
+        """
+        by_chance = self.contrast > _SPEECH_CONTRAST and self.places[0].cost > _SPEECH_COST if self.places else True
+        return self.confidence >= ALIKE and not by_chance
+
+
+def window_length(seconds: float, sample_rate: int) -> int:
+    """Return the number of samples, 16 at least, near a duration, that is transformed fast."""
+    return int(next_fast_len(max(16, round(seconds * sample_rate)), real=True) or 16)
 
 
 def window_length(seconds: float, sample_rate: int) -> int:
@@ -142,7 +160,7 @@ class Similarity:
                 usable[number].append(valid[number])
         self._values = [np.concatenate(blocks) for blocks in described]
         self._valid = [np.concatenate(blocks) for blocks in usable]
-        self._missing = np.concatenate([[0], np.cumsum(~np.concatenate(complete))])
+        self._missing = np.concatenate([[0], np.cumsum(~np.concatenate(complete))]).astype(np.int32)
         self._floors_db = [self._floor_db(number) for number in range(2)]
         for values, floor_db in zip(self._values, self._floors_db, strict=False):
             np.maximum(values, np.float16(floor_db), out=values)
@@ -153,8 +171,8 @@ class Similarity:
         return self._floors_db[0]
 
     def _floor_db(self, number: int) -> float:
-        loudest = self._values[number][self._valid[number]].max(axis=1, initial=-120.0)
-        return float(np.percentile(loudest, _LOUD)) - _RANGE_DB if len(loudest) else -120.0
+        loudest = self._values[number][self._valid[number]].max(axis=1, initial=-200.0)
+        return float(np.percentile(loudest, _LOUD)) - _RANGE_DB if len(loudest) else -200.0
 
     def _described(self, first: int, n: int) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
         """Return descriptions of n moments, a step apart, their validity, and whether the steps are known throughout.
@@ -203,9 +221,10 @@ class Similarity:
                 taken.append(int(number))
                 if len(taken) == n_places:
                     break
-        scale = max(float(np.median(costs)), _MIN_MEDIAN) ** 0.5
+        contrast = float(np.median(costs))
         places = tuple(Place(int(lags[one]), float(costs[one])) for one in taken)
-        return Found(places, max(0.0, round(1.0 - places[0].cost / scale, _DIGITS)))
+        confidence = 1.0 - places[0].cost / max(contrast, _MIN_MEDIAN) ** 0.5
+        return Found(places, max(0.0, round(confidence, _DIGITS)), round(contrast, _DIGITS))
 
     def _costs(self, span: Span) -> tuple[np.ndarray, np.ndarray]:
         """Return every lag in samples that leads to a known stretch, and its cost."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from masktools.classical import SEARCHES
-from masktools.classical.search import ALIKE, Copy
+from masktools.classical.search import Copy
 from masktools.classical.similarity import Found
 from masktools.errors import ParameterError
 from masktools.pipeline import Pipeline, Progress
@@ -186,7 +186,7 @@ class GapFilling(Iterator[FilledGap]):
                 done.append(self._silence(task, part))
             elif task.method == MODEL:
                 seeds = self.settings.seeds_for(task.number, task.channels)
-                fills, found = self.surroundings.searched(SEARCH, task, seeds, self.n_ranks, ALIKE)
+                fills, found = self.surroundings.searched(SEARCH, task, seeds, self.n_ranks, only_alike=True)
                 if fills:
                     done.append(self._from_elsewhere(task, part, fills, found))
                 else:

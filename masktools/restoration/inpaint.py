@@ -58,12 +58,14 @@ def inpaint(
         texture: what a fill of the model's is made of in detail, one of ``TEXTURES``.
         leak_free: False computes the known tokens from audio that still holds what is in the gaps, as the paper
             does. It is meant for tables: what is restored then knows the answer in part.
-        method: ``model``; one of ``classical.GAP_FILLS``; or ``auto``: Janssen's up to ``classical_below_s``, the
-            model above 0.186 s, and in between the edges by linear prediction and the middle by the model or by noise
-            of the spectrum around it, whichever renders the known audio beside the gap better.
+        method: ``model``; one of ``classical.GAP_FILLS``; or ``auto``: Janssen's up to ``classical_below_s``, and up
+            to 0.186 s the edges by linear prediction and the middle by the model or by noise of the spectrum around
+            it, whichever renders the known audio beside the gap better. Above it the model; but with texture
+            ``blend`` and no prompt first ``search``, which leaves to the model what the recording holds nothing like.
         classical_below_s: with ``auto``, in seconds.
         max_gap_s: with ``auto``, longer gaps are refused.
-        n_candidates: fills by the model of each gap, of which the one is taken that fits its surroundings best.
+        n_candidates: fills by the model of each gap, of which the one is taken that fits its surroundings best;
+            copies are from different places.
         match_level_db: by which a fill is made louder or fainter at most, to meet what is known at both ends.
         progress: called with (steps done, steps in all).
 
@@ -95,8 +97,8 @@ def inpaint_candidates(
 ) -> list[Restored]:
     """Return ``n_candidates`` recordings with their gaps filled, the one whose fills fit best first.
 
-    Each gap has its best fill in the first of them, its second best in the second, and so on. Gaps that are filled by
-    a classical method are the same in all.
+    Each gap has its best fill in the first of them, its second best in the second, and so on: answers of the model, or
+    copies from different places. Gaps that are filled by another classical method are the same in all.
 
     Args:
         pipeline: the model; None where no gap is filled by one.
@@ -135,7 +137,8 @@ def inpaint_pieces(
 ) -> GapFilling:
     """Return the filled gaps of a recording one after the other, in order of time: for files of any length.
 
-    Nothing is read but what lies around the gaps, when its turn comes.
+    Nothing is read but what lies around the gaps, when its turn comes; where the recording is searched, it is read
+    once as a whole.
 
     Args:
         pipeline: the model; None where no gap is filled by one.

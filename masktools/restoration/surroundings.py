@@ -107,7 +107,7 @@ class Surroundings:
         return part.classical(method, part.local(task.span), seeds)
 
     def searched(
-        self, method: str, task: GapTask, seeds: tuple[int, ...], n_fills: int = 1, least: float = 0.0
+        self, method: str, task: GapTask, seeds: tuple[int, ...], n_fills: int = 1, only_alike: bool = False
     ) -> tuple[list[Copy], Found]:
         """Return up to ``n_fills`` fills of the gap of a task from other places, the best first, and what was found.
 
@@ -119,14 +119,14 @@ class Surroundings:
             task: the gap.
             seeds: of what is left to chance.
             n_fills: at least 1.
-            least: confidence below which nothing is filled.
+            only_alike: whether nothing is filled where no place is alike.
         """
         if task.channels not in self._similarities:
             plain = replace(task, mid_side=False)
             self._similarities[task.channels] = Similarity(self._reader_of(plain), self.n_samples, self.sample_rate)
         similarity, span = self._similarities[task.channels], Span(*task.span)
         found = similarity.find(span)
-        if found.confidence < least:
+        if only_alike and not found.is_alike:
             return [], found
         return fills_from_elsewhere(method, similarity, self._reader_of(task), span, found, seeds, n_fills), found
 

@@ -89,7 +89,7 @@ def test_work_is_in_order_of_time_and_near_gaps_share_a_window():
     [
         (
             {"method": "magic"},
-            "unknown method 'magic': choose from auto, model, zero, linear, burg, janssen, spectral",
+            "unknown method 'magic': choose from auto, model, zero, linear, burg, janssen, spectral_noise",
         ),
         ({"texture": "silk"}, "unknown texture 'silk'"),
         ({"n_candidates": 0}, r"n_candidates must lie in \[1, 64\], got 0"),
