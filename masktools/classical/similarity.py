@@ -85,11 +85,6 @@ def window_length(seconds: float, sample_rate: int) -> int:
     return int(next_fast_len(max(16, round(seconds * sample_rate)), real=True) or 16)
 
 
-def window_length(seconds: float, sample_rate: int) -> int:
-    """Return the number of samples, 16 at least, near a duration, that is transformed fast."""
-    return int(next_fast_len(max(16, round(seconds * sample_rate)), real=True) or 16)
-
-
 def bands_db(power: np.ndarray, hertz: np.ndarray, edges_hz: np.ndarray = EDGES_HZ[:24]) -> np.ndarray:
     """Return the levels in dB, (..., bands), of power spectra (..., bins) between edges; empty bands are faint."""
     inside = (hertz[:, None] >= edges_hz[:-1]) & (hertz[:, None] < edges_hz[1:])
