@@ -15,6 +15,7 @@ __all__ = [
     "LOUDEST",
     "as_channels",
     "as_recording",
+    "check_loudest",
     "checked_rate",
     "checked_seed",
     "checked_tokens",
@@ -154,9 +155,18 @@ def _checked_samples(channels: np.ndarray, sample_rate: int, finite: bool, given
             f"samples must be finite, but at {first / sample_rate:.4f} s (sample {first}) there is NaN or infinity: "
             "silence it first"
         )
-    if loudest > LOUDEST:
-        raise AudioError(f"samples must be within full scale, 1, or not far beyond it, got {loudest:g}: scale them")
+    check_loudest(loudest)
     return channels
+
+
+def check_loudest(loudest: float) -> None:
+    """Refuse samples so far beyond full scale, or so little a number, that no spectrum can be computed of them.
+
+    Raises:
+        AudioError: the greatest magnitude is above ``LOUDEST``, or NaN.
+    """
+    if not loudest <= LOUDEST:
+        raise AudioError(f"samples must be within full scale, 1, or not far beyond it, got {loudest:g}: scale them")
 
 
 def checked_tokens(tokens: Any, n_rows: int, n_codes: int) -> np.ndarray:

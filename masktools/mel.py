@@ -19,6 +19,7 @@ from masktools.shapes import Mel, Wave
 __all__ = [
     "MelConfig",
     "MelFrontEnd",
+    "check_patches",
     "db_to_mel",
     "differing_fields",
     "level_of",
@@ -87,6 +88,25 @@ def differing_fields(ours: MelConfig, theirs: MelConfig) -> dict[str, tuple[floa
     """Return the settings in which two configurations differ, name -> (ours, theirs)."""
     pairs = {f.name: (getattr(ours, f.name), getattr(theirs, f.name)) for f in fields(MelConfig)}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def check_patches(mel: Mel, n_mels: int, patch: int) -> None:
+    """Refuse a mel spectrogram (b, f, m) that a tokenizer cannot cut into whole patches.
+
+    Args:
+        mel: The spectrogram.
+        n_mels: Bins that it must have.
+        patch: Frames of a patch, of which it must have a positive multiple.
+
+    Raises:
+        ParameterError: Another number of bins or frames.
+    """
+    _, n_bins, n_frames = mel.shape
+    if n_bins != n_mels or n_frames % patch or n_frames == 0:
+        raise ParameterError(
+            f"mel must have {n_mels} bins and a positive multiple of {patch} frames, "
+            f"got {n_bins} bins and {n_frames} frames"
+        )
 
 
 def level_of(level_db: float, config: MelConfig) -> float:

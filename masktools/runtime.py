@@ -17,10 +17,12 @@ from masktools.errors import DeviceError, MasktoolsError, ParameterError, unknow
 
 __all__ = [
     "PRECISIONS",
+    "cpu_quota",
     "fitting_batch_size",
     "has_fast_bf16",
     "in_batches",
     "is_out_of_memory",
+    "n_cores",
     "precision_of",
     "resolve_device",
     "resolve_precision",
@@ -127,8 +129,22 @@ def usable_cores(root: Path = Path("/")) -> int:
     Args:
         root: of the file system in which the kernel tells of quotas (cgroup v2 and v1).
     """
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min([n_cores, *(math.ceil(quota) for quota in _quotas(root))]))
+    quota = cpu_quota(root)
+    return max(1, min(n_cores(), n_cores() if quota is None else math.ceil(quota)))
+
+
+def n_cores() -> int:
+    """Return the number of cores that this process may run on, whatever a quota allows."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_quota(root: Path = Path("/")) -> float | None:
+    """Return how many cores a container may keep busy; None where nothing limits it.
+
+    Args:
+        root: of the file system in which the kernel tells of quotas (cgroup v2 and v1).
+    """
+    return min(_quotas(root), default=None)
 
 
 def _quotas(root: Path) -> Iterator[float]:

@@ -13,7 +13,7 @@ import torch
 
 from masktools.errors import ParameterError
 from masktools.pipeline import Progress
-from masktools.runtime import resolve_device
+from masktools.runtime import cpu_quota, n_cores, resolve_device
 
 __all__ = ["Machine", "Neighbours", "describe_machine", "interleaved", "seconds_of", "seconds_on_device", "settle"]
 
@@ -66,8 +66,8 @@ def describe_machine(device: torch.device | str = "cpu", threads: int | None = N
     return Machine(
         cpu=_cpu_name(text),
         architecture=platform.machine(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        cpu_quota=_quota(_read("/sys/fs/cgroup/cpu.max")),
+        cores=n_cores(),
+        cpu_quota=cpu_quota(),
         memory_bytes=_memory(),
         cpu_features=_features(text),
         gpu=gpu.name if gpu is not None else None,
@@ -97,18 +97,6 @@ def _features(cpuinfo: str) -> tuple[str, ...]:
     listed = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
     known = set(listed[1].split()) if listed else set[str]()
     return tuple(name for name in _FEATURES if name in known)
-
-
-def _quota(text: str) -> float | None:
-    """Return the cores of a control group's limit.
-
-    >>> _quota("150000 100000"), _quota("max 100000")
-    (1.5, None)
-    """
-    words = text.split()
-    if len(words) != 2 or not all(word.isdigit() for word in words):
-        return None
-    return int(words[0]) / int(words[1])
 
 
 def _memory() -> int | None:

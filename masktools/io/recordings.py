@@ -62,12 +62,11 @@ class Recording:
         self._file: soundfile.SoundFile | None = None  # that is sought in
         self._store: IO[bytes] | None = None
         self._position = 0  # in the file, in samples
-        self._has_header = True  # one that libsndfile knows; what PyAV takes for audio may be anything
         check_readable(path)
         with ExitStack() as opened:
             try:
                 raw = opened.enter_context(path.open("rb"))
-                self._open(raw, opened)
+                has_header = self._open(raw, opened)
             except (soundfile.SoundFileError, OSError) as error:
                 reason = getattr(error, "strerror", None) or reason_of(error)
                 raise AudioError(f"{path} cannot be read as audio ({reason}): it is damaged") from error
@@ -75,28 +74,29 @@ class Recording:
                 known = "its header is that of an audio file of length zero"
                 raise AudioError(
                     f"{path} holds no samples: {known}"
-                    if self._has_header
+                    if has_header
                     else f"{path} cannot be read as audio: it holds no sound"
                 )
             self._opened = opened.pop_all()
 
-    def _open(self, raw: BinaryIO, opened: ExitStack) -> None:
+    def _open(self, raw: BinaryIO, opened: ExitStack) -> bool:
+        """Begin to read, and tell whether libsndfile knows the header; what PyAV takes for audio may be anything."""
         found = streams_of(self.path, raw)
         self.warnings = tuple(found.notes)
         first = opened.enter_context(decoder(self.path, raw, found.streams[0], found.is_mpeg))
-        self._has_header = isinstance(first, SoundDecoder)
         self.sample_rate, self.n_channels = first.sample_rate, first.n_channels
         self.format, self.subtype, self.is_lossy = first.format, first.subtype, first.subtype not in LOSSLESS
         self.mask, self._order = _arranged(first)
-        n_known = first.file.frames if isinstance(first, SoundDecoder) else 0
-        if self.subtype in BITS and 0 < n_known <= MANY_FRAMES and len(found.streams) == 1:
-            self._file, self.n_samples = first.file, n_known  # type: ignore[union-attr]
-            return
+        can_seek = self.subtype in BITS and len(found.streams) == 1
+        if isinstance(first, SoundDecoder) and can_seek and 0 < first.file.frames <= MANY_FRAMES:
+            self._file, self.n_samples = first.file, first.file.frames
+            return True
         self._store = opened.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES))  # noqa: SIM115
         self._keep_all(first, raw, found.streams[0], self._store)
         for stream in found.streams[1:]:
             with decoder(self.path, raw, stream, found.is_mpeg) as following:
                 self._keep_all(following, raw, stream, self._store)
+        return isinstance(first, SoundDecoder)
 
     def _keep_all(self, part: Decoder, raw: BinaryIO, stream: Stream, store: IO[bytes]) -> None:
         """Store what is decoded; where libsndfile comes to no end, PyAV may."""

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from masktools.arrays import LOUDEST
+from masktools.arrays import check_loudest
 from masktools.conditioning import Conditioner, Prompts, as_condition
-from masktools.errors import AudioError, MasktoolsError, ParameterError
+from masktools.errors import MasktoolsError, ParameterError
 from masktools.grid import TokenGrid
 from masktools.levels import FixedSlope, Levels
 from masktools.mel import MelConfig, MelFrontEnd, level_of
@@ -162,8 +162,8 @@ class Pipeline:
         n_samples, hop = wave.shape[-1], self.mel.hop_length
         if not wave.numel():
             raise ParameterError("a wave must have at least one sample, got none")
-        if wave.device.type == "cpu" and not (loudest := float(wave.abs().max())) <= LOUDEST:
-            raise AudioError(f"samples must be within full scale, 1, or not far beyond it, got {loudest:g}: scale them")
+        if wave.device.type == "cpu":
+            check_loudest(float(wave.abs().max()))
         n_frames = ceil(n_samples / hop)
         shortest = self.mel.margin // hop + 1
         wave = F.pad(to_device(wave.float(), self.device), (0, max(n_frames, shortest) * hop - n_samples))

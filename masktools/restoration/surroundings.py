@@ -6,7 +6,7 @@ from math import ceil
 
 import numpy as np
 
-from masktools.arrays import LOUDEST
+from masktools.arrays import check_loudest
 from masktools.classical import CONTEXT_S, SEARCHES, SPAN_FILLS
 from masktools.classical.search import Copy, fills_from_elsewhere
 from masktools.classical.similarity import Found, Known, Similarity
@@ -142,11 +142,7 @@ class Surroundings:
                 for wave, channel in zip(part, task.channels, strict=True):
                     for span in hidden_in(window, self.hidden[channel]):
                         wave[span.start : span.stop] = np.nan
-            if np.any(np.abs(made) > LOUDEST):
-                raise AudioError(
-                    "samples must be within full scale, 1, or not far beyond it, got "
-                    f"{np.nanmax(np.abs(made)):g}: scale them"
-                )
+            check_loudest(float(np.fmax.reduce(np.abs(made), axis=None, initial=0.0)))  # NaN is what is not known
             return _MIX @ made if task.mid_side else made
 
         return known
