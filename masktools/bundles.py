@@ -4,7 +4,6 @@ How a model is put together from them, and how one is written, is the business o
 """
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from masktools.arguments import shown
 from masktools.downloads import fetch, is_hub_name
-from masktools.errors import BundleError, unknown_name
+from masktools.errors import BundleError, ParameterError, unknown_name
+from masktools.jsons import parse_json
 
 __all__ = [
     "ALTERED",
@@ -89,17 +90,23 @@ def find_bundle(
 
     Raises:
         BundleError: there is no such model.
+        ParameterError: something else than a name or a folder.
     """
     models = list_models()
+    if not isinstance(model, str | os.PathLike) or not isinstance(os.fspath(model), str):
+        raise ParameterError(f"model must be a name, a folder or owner/name on the hub, got {shown(model)}")
     if isinstance(model, str) and model in models:
         return models[model]
     folder = Path(model)
-    if folder.is_dir():
-        return folder
+    try:
+        if folder.is_dir():
+            return folder
+    except (OSError, ValueError):  # a name that no folder can have
+        raise BundleError(f"no model {shown(model)}: that is no name") from None
     if isinstance(model, str) and is_hub_name(model):
         return fetch(model, revision, cache_dir)
     available = ", ".join(models) or "none"
-    raise BundleError(f"no model {os.fspath(model)!r}: available are {available}; or give the folder of a bundle")
+    raise BundleError(f"no model {shown(os.fspath(model))}: available are {available}; or give the folder of a bundle")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -128,7 +135,7 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     if not path.is_file():
         raise BundleError(f"{folder} is no complete bundle: {name} is missing")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BundleError(f"{folder}: {name} is not JSON ({error}): {ALTERED}") from error
     if not isinstance(content, dict):

@@ -4,7 +4,8 @@
   of the tokenizer whose tokens it has learned, and where the paper's settings of the decoding do not suit the model
   best, those that do, by job
 - <part>.safetensors: the weights of tokenizer, transformer, vocoder and conditioner, fp16
-- MODELCARD.md: what the model is, for people
+- levels.safetensors: how loud the bands above the model's are to be expected (``masktools.levels``); may be missing
+- MODEL_CARD.md: what the model is, for people
 - checksums.json: SHA-256 of every other file
 """
 
@@ -36,10 +37,11 @@ from masktools.bundles import (
 from masktools.conditioning import CONDITIONERS, ClapEncoder, Conditioner, DeferredClap
 from masktools.configs import from_dict, to_dict
 from masktools.errors import BundleError, ParameterError, unknown_name
+from masktools.levels import LevelMixture, read_levels
 from masktools.mel import MelConfig
 from masktools.packing import StoredWeights, fill_rest, give_back, halved, has_lost_weights, keep_stored, laid_out
 from masktools.pipeline import Pipeline, check_mel_settings
-from masktools.runtime import fitting_batch_size, resolve_device, resolve_precision
+from masktools.runtime import fitting_batch_size, resolve_device, resolve_precision, single_precision
 from masktools.solver import SolverConfig
 from masktools.tokenizer import TOKENIZERS, token_fingerprint
 from masktools.transformer import MaskedTransformer, TransformerConfig
@@ -68,7 +70,8 @@ KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
 """Each part's kinds, name -> (class of its settings, class of itself)."""
 
 _LEARNED = "learned_tokens"  # the name under which a transformer carries the fingerprint of its tokenizer
-_JOBS = ("generate", "inpaint", "bwe")
+_LEVELS = "levels.safetensors"
+JOBS = ("generate", "inpaint", "bwe")
 _OTHER_MODEL = "weights and settings are of different models"
 
 
@@ -116,6 +119,8 @@ def save_bundle(pipeline: Pipeline, folder: str | os.PathLike[str], card: str, n
         for part, module in parts.items():
             if isinstance(module, nn.Module) and not isinstance(module, ClapEncoder):
                 (temporary / f"{part}.safetensors").write_bytes(save(halved(module.state_dict())))
+        if isinstance(pipeline.levels, LevelMixture):
+            (temporary / _LEVELS).write_bytes(pipeline.levels.to_bytes())
         (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (temporary / CARD).write_text(card.strip() + "\n", encoding="utf-8")
         sums = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
@@ -156,6 +161,7 @@ def _check_tokens(learned: str | None, given: str, where: str) -> None:
         )
 
 
+@single_precision()
 def load_bundle(
     model: str | os.PathLike[str],
     device: str | torch.device = "auto",
@@ -213,6 +219,8 @@ def load_bundle(
         batch_size=batch_size or fitting_batch_size(chosen_device),
     )
     pipeline.folder = folder
+    if (folder / _LEVELS).is_file():
+        pipeline.levels = read_levels(folder / _LEVELS)
     if compile:
         pipeline.compile()
     return pipeline
@@ -229,6 +237,7 @@ def _settle_tokens(folder: Path, config: Mapping[str, Any], parts: Mapping[str, 
     note_tokens(parts["transformer"], given)
 
 
+@single_precision()
 def build_part(part: str, kind: str, config: Mapping[str, Any], mel: MelConfig) -> nn.Module:
     """Return a part without its weights, from its kind and its settings.
 
@@ -250,8 +259,8 @@ def read_decoding(settings: Mapping[str, Any]) -> dict[str, SolverConfig]:
         ParameterError: an unknown job, or settings that the solver does not have.
     """
     for job in settings:
-        if job not in _JOBS:
-            raise unknown_name("job", job, _JOBS)
+        if job not in JOBS:
+            raise unknown_name("job", job, JOBS)
     return {job: from_dict(SolverConfig, own) for job, own in settings.items()}
 
 

@@ -6,7 +6,6 @@ killed between its file and the second line, the first one says whose file that 
 
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from typing import Any
 from torch import nn
 
 from masktools.configs import to_dict
-from masktools.errors import MasktoolsError
 from masktools.generation.collection import Item
+from masktools.io import JsonLines
 from masktools.packing import weights_digest
 from masktools.pipeline import Pipeline
 from masktools.solver import SolverConfig
@@ -38,19 +37,9 @@ class Finished:
             solver: settings of the decoding; likewise.
             seconds: length of each; likewise.
         """
-        self.path = folder / FINISHED
+        self._lines = JsonLines(folder / FINISHED)
         self._settings = _key([_fingerprint(pipeline), to_dict(solver), seconds])
-        self._entries: dict[str, dict[str, Any]] = {}
-        self._torn = False  # whether the last line lacks its end
-        if self.path.is_file():
-            content = self.path.read_text(encoding="utf-8", errors="replace")
-            self._torn = content[-1:] not in ("", "\n")
-            for line in content.splitlines():
-                try:
-                    entry = json.loads(line)
-                    self._entries[entry["file"]] = entry
-                except (ValueError, KeyError, TypeError):
-                    continue
+        self._entries = {one["file"]: one for one in self._lines.read() if isinstance(one.get("file"), str)}
 
     def has(self, item: Item, target: Path) -> bool:
         """Tell whether a recording was finished with these settings, and its file is as it was then."""
@@ -66,15 +55,15 @@ class Finished:
         """Note a recording that is about to be written.
 
         Raises:
-            MasktoolsError: the note cannot be written.
+            AudioError: the note cannot be written.
         """
         self._note({"file": target.name, "key": self._key_of(item)})
 
     def add(self, item: Item, target: Path) -> None:
-        """Note a finished recording; it is on the disk when this returns.
+        """Note a finished recording.
 
         Raises:
-            MasktoolsError: the note cannot be written.
+            AudioError: the note cannot be written.
         """
         key, n_bytes = self._key_of(item), target.stat().st_size
         self._note({"file": target.name, "key": key, "bytes": n_bytes, **asdict(item)})
@@ -88,16 +77,7 @@ class Finished:
         return _key([self._settings, asdict(item)])
 
     def _note(self, entry: dict[str, Any]) -> None:
-        line = ("\n" if self._torn else "") + json.dumps(entry) + "\n"
-        self._torn = True
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise MasktoolsError(f"{self.path} cannot be written: {error.strerror or error}") from error
-        self._torn = False
+        self._lines.add(entry)
         self._entries[entry["file"]] = entry
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from masktools.configs import later
 from masktools.errors import ParameterError
+from masktools.mel import check_patches
 from masktools.packing import fill_rest
 from masktools.shapes import Mel, Tokens
 from masktools.tokenizer.codebook import Codebook, Quantised
@@ -126,12 +127,7 @@ class LocalTokenizer(nn.Module):
 
     def to_latents(self, mel: Mel) -> Tensor:
         """Return the vectors (b, d, r, w) before quantisation."""
-        _, n_mels, n_frames = mel.shape
-        if n_mels != self.config.n_mels or n_frames % self.patch or n_frames == 0:
-            raise ParameterError(
-                f"mel must have {self.config.n_mels} bins and a positive multiple of {self.patch} frames, "
-                f"got {n_mels} bins and {n_frames} frames"
-            )
+        check_patches(mel, self.config.n_mels, self.patch)
         return self.encoder(mel.unsqueeze(1))
 
     def from_latents(self, vectors: Tensor) -> Mel:

@@ -1,6 +1,5 @@
 """What training leaves on disk, and how the next stage reads it."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from masktools.conditioning import ClapEncoder
 from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
 from masktools.configs import from_dict
 from masktools.errors import CheckpointError, ParameterError
+from masktools.jsons import parse_json, read_json
 from masktools.mel import MelConfig
 from masktools.tokenizer import TOKENIZERS, LocalTokenizer, SpecVqgan
 from masktools.vocoder import VOCODERS
@@ -88,7 +88,7 @@ def part_description(source: str | os.PathLike[str], part: str | None = None) ->
     if _is_part_file(source):
         try:
             with safe_open(source, framework="pt") as stored:
-                return json.loads((stored.metadata() or {})["masktools"])
+                return parse_json((stored.metadata() or {})["masktools"])
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise CheckpointError(
                 f"{source} does not say which part it holds: did `masktools convert` write it?"
@@ -131,7 +131,7 @@ def load_joint_encoder(source: str) -> JointEncoder:
     settings = Path(source, "conditioner.json")
     if not settings.is_file():
         raise ParameterError(f"no text-audio encoder in {source}: give its checkpoint, or a bundle that has one")
-    encoder = JointEncoder(from_dict(JointEncoderConfig, json.loads(settings.read_text(encoding="utf-8"))))
+    encoder = JointEncoder(from_dict(JointEncoderConfig, read_json(settings)))
     stored = load_file(Path(source, "conditioner.safetensors"))
     encoder.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in stored.items()})
     return encoder.eval().requires_grad_(False)

@@ -22,7 +22,7 @@ from masktools.training.captioned_mels import CaptionedMel, captioned_mels, mixe
 from masktools.training.checkpoints import load_joint_encoder
 from masktools.training.packed_mels import is_packed, read_packed
 from masktools.training.stream_data import StreamData
-from masktools.training.streams import FULL_BAND_HZ, Batch, Stream, StreamLoader, drawn_index
+from masktools.training.streams import FULL_BAND_HZ, Batch, Stream, StreamLoader, drawn_index, weighted_by_kind
 from masktools.training.tokenising import fingerprint
 from masktools.transformer import TransformerConfig
 
@@ -70,8 +70,7 @@ class MelClipStream(Stream):
         for index, recording in enumerate(recordings):
             self.alike[recording.tags].append(index)
         lengths = np.array([min(max(len(r.mel), 80), 3440) for r in recordings], float)
-        weights = lengths * [(kind_weights or {}).get(r.kind, 1.0) for r in recordings]
-        self._cumulative = np.cumsum(weights)
+        self._cumulative = np.cumsum(weighted_by_kind(lengths, [r.kind for r in recordings], kind_weights))
 
     def _assembled(self, first: int, rng: np.random.Generator) -> np.ndarray:
         clip = np.full((self.n_frames, self.recordings[first].mel.shape[1]), _SILENCE, np.float32)

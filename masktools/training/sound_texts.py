@@ -18,7 +18,7 @@ from masktools.training.audio_cache import AudioCache
 from masktools.training.captioned_mels import Augmentation, CaptionedMel, captioned_mels, training_crop
 from masktools.training.captions import Phrase, asserted_tags, collect_phrases, truth_table
 from masktools.training.stream_data import StreamData
-from masktools.training.streams import Batch, Stream, StreamLoader
+from masktools.training.streams import Batch, Stream, StreamLoader, weighted_by_kind
 
 _USUAL = Augmentation()
 
@@ -78,7 +78,8 @@ def _shares(recordings: Sequence[CaptionedMel], kind_weights: Mapping[str, float
     weights = np.array([1.0 / math.sqrt(n_alike[r.tags]) for r in recordings])
     kinds = np.array([r.kind for r in recordings])
     for kind in set(kinds.tolist()):
-        weights[kinds == kind] *= kind_weights.get(kind, 1.0) / weights[kinds == kind].sum()
+        weights[kinds == kind] /= weights[kinds == kind].sum()
+    weights = weighted_by_kind(weights, kinds.tolist(), kind_weights)
     return weights / weights.sum()
 
 
