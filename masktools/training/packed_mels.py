@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from masktools.errors import ParameterError
+from masktools.jsons import parse_json
 from masktools.training.captioned_mels import CaptionedMel
 
 __all__ = ["is_packed", "pack_mels", "read_packed"]
@@ -69,7 +70,7 @@ def read_packed(path: str | os.PathLike[str]) -> list[CaptionedMel]:
         if not content.startswith(_MAGIC):
             raise ValueError("it begins otherwise")
         length = int.from_bytes(content[len(_MAGIC) : start], "little")
-        rows, start = json.loads(content[start : start + length]), start + length
+        rows, start = parse_json(content[start : start + length]), start + length
         found = []
         for row in rows:
             n_frames, n_mels = row["mel"]

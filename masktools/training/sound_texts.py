@@ -1,10 +1,8 @@
 """What the contrastive training sees at each step: sounds, texts, and which text is true of which sound."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from masktools.errors import ParameterError
+from masktools.jsons import read_json
 from masktools.mel import MelConfig
 from masktools.training.audio_cache import AudioCache
 from masktools.training.captioned_mels import Augmentation, CaptionedMel, captioned_mels, training_crop
@@ -167,7 +166,7 @@ def _read(path: str | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError) as error:
         raise ParameterError(f"texts for tags must be a JSON file, got {path}: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(texts, list) for texts in content.values()):

@@ -1,6 +1,5 @@
 """A sentence encoder -> the text side of the text-audio encoder, whole: what it says of a text, not of its pieces."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from masktools.conditioning.static_text import quantise_rows
 from masktools.conditioning.text_tower import MAX_PIECES
 from masktools.conditioning.wordpiece import WordPiece
 from masktools.errors import ParameterError
+from masktools.jsons import read_json
 from masktools.training.audio_cache import AudioCache
 from masktools.training.losses import geometry_loss
 from masktools.training.part import PartTraining
@@ -84,7 +84,7 @@ class TextsData(StreamData):
         recordings = [r for r in AudioCache(own["cache"]).recordings if r.split == "train"]
         tags = {tag for r in recordings for tag in (*r.labels.split(";"), *r.measured.split(";"), r.kind) if tag}
         captions = [caption for r in recordings for caption in (r.caption, *r.other_captions) if caption]
-        prompts = json.loads(Path(own["prompts"]).read_text(encoding="utf-8")) if own["prompts"] else {}
+        prompts = read_json(own["prompts"]) if own["prompts"] else {}
         texts = compose_texts(tags, captions, prompts, _words(own["words"]), own["n_composed"], own["seed"])
         build_library(own["folder"], own["teacher"], texts, own["piece_dim"])
 

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from masktools.errors import ParameterError
+from masktools.jsons import read_json
 from masktools.training.captions import tag_words
 from masktools.training.distillation import distil_vectors, useful_pieces
 
@@ -131,7 +132,7 @@ class TextLibrary:
         self.folder = Path(folder)
         if not (self.folder / "library.json").is_file():
             raise ParameterError(f"no library of texts in {folder}")
-        content = json.loads((self.folder / "library.json").read_text(encoding="utf-8"))
+        content = read_json(self.folder / "library.json")
         self.key: str = content["key"]
         self.texts: list[str] = content["texts"]
         self.pieces: list[str] = content["pieces"]
