@@ -23,9 +23,7 @@ def tone(seconds, rate, hz=440.0):
 def swept(seconds, rate):
     """Return silence, then noise: an encoder of variable rate gives it few bits, then many."""
     n = int(seconds * rate)
-    return np.concatenate(
-        [np.zeros(n // 2), np.random.default_rng(0).uniform(-0.5, 0.5, n - n // 2)], dtype=np.float32
-    )
+    return np.concatenate([np.zeros(n // 2), np.random.default_rng(0).uniform(-0.5, 0.5, n - n // 2)], dtype=np.float32)
 
 
 def variable_mp3(seconds=3.0, rate=44_100):
