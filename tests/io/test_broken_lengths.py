@@ -189,7 +189,9 @@ def test_joined_mp3_of_other_rates_and_channels_have_those_of_the_first(tmp_path
 
 def test_a_tag_in_the_middle_of_an_mp3_is_no_sound(tmp_path):
     whole = without_length(encoded(tone(2, 44_100), 44_100, "MP3"))
-    at = frame_bytes(whole)  # where its second frame begins
+    at = 0
+    for _ in range(20):
+        at += frame_bytes(whole[at:])
     path = kept(tmp_path, "a.mp3", whole)
     assert read_length(path) == read_length(kept(tmp_path, "b.mp3", whole[:at] + ID3 + whole[at:]))
 
