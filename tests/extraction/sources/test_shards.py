@@ -1,6 +1,7 @@
 """Shards: recordings in tar files are read where they lie."""
 
 import dataclasses
+import tarfile
 
 import numpy as np
 import pytest
@@ -82,8 +83,6 @@ def sparse_shard(path, held, form):
 
 @pytest.mark.parametrize("form", ["GNU", "PAX"])
 def test_the_holes_of_a_sparse_member_are_zeros_and_not_its_neighbour(tmp_path, form):
-    from masktools.extraction.sources.shards import member_bytes
-
     held = bytes(range(1, 256)) * 9
     expected = sparse_shard(tmp_path / "a.tar", held, form)
     items = find_items([tmp_path / "a.tar"])
