@@ -11,10 +11,10 @@ from masktools.cli.main import COMMANDS, make_parser
 from tests.house.source import ROOT, modules, name_of, tree_of
 
 # What follows the name in running text ("where masktools must be installed"), and not in a hint.
-WORDS = {"as", "does", "made", "must", "on", "opens", "raises", "reads"}
+WORDS = {"as", "does", "has", "log", "made", "must", "on", "opens", "raises", "reads"}
 WRITING = ("probe", "restore", "inpaint", "bwe", "repair", "extend", "loop", "compare", "generate", "embed", "encode")
 WRITING += ("decode", "convert", "evaluate", "bench")
-FOREIGN = {"--trainer", "--stdin"}  # of recipes; of espeak-ng
+FOREIGN = {"--trainer", "--stdin", "--no-deps"}  # of recipes, of espeak-ng, of pip
 
 
 def texts():

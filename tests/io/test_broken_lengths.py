@@ -121,12 +121,12 @@ def test_rf64_wave64_and_caf_from_pipes_are_read_to_their_ends(tmp_path):
 
 
 def test_a_wave_file_whose_length_ran_over_is_as_long_as_it_is(tmp_path):
-    path = kept(tmp_path, "a.wav", encoded(np.zeros(500, np.int16), RATE, "WAV"))
+    path = kept(tmp_path, "a.wav", encoded(np.zeros((500, 2), np.int16), RATE, "WAV"))
     with path.open("rb+") as file:
-        file.truncate(44 + 1_000 + 2**32)  # a hole: takes no room on the disk
+        file.truncate(44 + 2_000 + 2**32)  # a hole: takes no room on the disk
     with io.open_recording(path, tell=False) as recording:
-        assert recording.n_samples == 500 + 2**31
-        assert recording.read(2**31 + 400).shape == (1, 100)
+        assert recording.n_samples == 500 + 2**30
+        assert recording.read(2**30 + 400).shape == (2, 100)
 
 
 @pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_16", "PCM_24"])
