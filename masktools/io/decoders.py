@@ -39,6 +39,7 @@ class SoundDecoder:
                 self._first = self.file.read(_BLOCK, dtype="float32", always_2d=True)
         self.sample_rate, self.n_channels = self.file.samplerate, self.file.channels
         self.format, self.subtype = self.file.format, self.file.subtype
+        self._is_mpeg = is_mpeg or self.subtype.startswith("MPEG")
         place = 0 if stream.file is None else stream.file.tell()
         self.speakers = speakers_of(stream.file or raw, self.n_channels)
         (stream.file or raw).seek(place)
