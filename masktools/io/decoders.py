@@ -30,7 +30,8 @@ class SoundDecoder:
     """A recording that libsndfile decodes."""
 
     def __init__(self, path: Path, raw: Any, stream: Stream, is_mpeg: bool) -> None:
-        self._path, self._stream, self._is_mpeg = path, stream, is_mpeg
+        self._path, self._stream = path, stream
+        self._is_mpeg = is_mpeg or path.suffix.lower() == ".mp3"  # where nothing else is known, libsndfile believes it
         self._first: np.ndarray | None = None
         with self._quiet():
             source: Any = stream.file or sound_name(path)
@@ -39,7 +40,6 @@ class SoundDecoder:
                 self._first = self.file.read(_BLOCK, dtype="float32", always_2d=True)
         self.sample_rate, self.n_channels = self.file.samplerate, self.file.channels
         self.format, self.subtype = self.file.format, self.file.subtype
-        self._is_mpeg = is_mpeg or self.subtype.startswith("MPEG")
         place = 0 if stream.file is None else stream.file.tell()
         self.speakers = speakers_of(stream.file or raw, self.n_channels)
         (stream.file or raw).seek(place)

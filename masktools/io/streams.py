@@ -32,7 +32,7 @@ class Streams:
 
     streams: list[Stream] = field(default_factory=lambda: [Stream()])
     notes: list[str] = field(default_factory=list)
-    is_mpeg: bool = False  # libmpg123 reads it, or tries to, and talks
+    is_mpeg: bool = False  # libmpg123 reads it, and talks
 
 
 def streams_of(path: Path, file: ReadFile) -> Streams:
@@ -62,7 +62,7 @@ def streams_of(path: Path, file: ReadFile) -> Streams:
         return Streams()
     if start or (head[:1] == b"\xff" and head[1:2] >= b"\xe0") or path.suffix.lower() in _MP3_SUFFIXES:
         return _of_mp3(path, file)
-    return Streams(is_mpeg=True)
+    return Streams()
 
 
 def _mpeg_in_wave(file: ReadFile) -> Spliced | None:

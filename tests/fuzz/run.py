@@ -284,7 +284,7 @@ def fuzz_command(rng, folder, model, *, apart):
     if code not in (0, 2, 3, 4, None):
         wrong.append(f"exit code {code}")
     wrong += [f"said: {line}" for line in errors.splitlines() if not line.startswith("masktools: ")]
-    wrong += [f"said: {line}" for line in errors.splitlines() if "internal error" in line]
+    wrong += [f"said: {line}" for line in errors.splitlines() if "internal error (" in line]
     if code == 2 and errors.count("masktools: error: ") < 1:
         wrong.append(f"not a line of its own: {errors!r}")
     overwrites = "--overwrite" in words or any(word.startswith("--ov") for word in words)
