@@ -86,4 +86,4 @@ def test_tensors_are_taken_wherever_arrays_are():
     for job, more in ((MODEL.inpaint, {"gaps": [(0.2, 0.21)]}), (MODEL.bwe, {"cutoff_hz": 4000, "n_steps": 1})):
         np.testing.assert_array_equal(job(wave, RATE, **more).samples, job(WAVE, RATE, **more).samples)
     np.testing.assert_array_equal(MODEL.encode(wave, RATE).tokens, MODEL.encode(WAVE, RATE).tokens)
-    np.testing.assert_array_equal(MODEL.embed(wave, RATE), MODEL.embed(WAVE, RATE))
+    np.testing.assert_array_equal(MODEL.embed(wave, RATE).clip, MODEL.embed(WAVE, RATE).clip)
