@@ -154,7 +154,9 @@ def _quotas(root: Path) -> Iterator[float]:
     """
     mounts = root / "sys" / "fs" / "cgroup"
     for line in _words(root / "proc" / "self" / "cgroup", "\n"):
-        _, controllers, group = (*line.split(":", 2), "", "")[:3]
+        if line.count(":") < 2:
+            continue
+        _, controllers, group = line.split(":", 2)
         if not controllers:
             places, files = (mounts, mounts / "unified"), ("cpu.max",)
         elif "cpu" in controllers.split(","):

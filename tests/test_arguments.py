@@ -69,3 +69,21 @@ def test_a_value_is_shown_on_one_line():
     assert shown(np.zeros((2, 3))) == "a ndarray of float64, shape (2, 3)"
     with pytest.raises(ParameterError, match="unknown pool 'meen': choose from mean, max .did you mean 'mean'"):
         checked_name("pool", "meen", ("mean", "max"))
+
+
+def test_what_comes_back_is_never_what_was_given():
+    for job, more in ((MODEL.inpaint, {}), (MODEL.bwe, {}), (MODEL.bwe, {"cutoff_hz": "auto", "texture": "model"})):
+        wave = noise(0.5, n_channels=2)
+        before = wave.copy()
+        samples = job(wave.T, RATE, **more).samples
+        assert not np.shares_memory(samples, wave)
+        samples += 1
+        assert (wave == before).all()
+
+
+def test_tensors_are_taken_wherever_arrays_are():
+    wave = torch.from_numpy(WAVE)
+    for job, more in ((MODEL.inpaint, {"gaps": [(0.2, 0.21)]}), (MODEL.bwe, {"cutoff_hz": 4000, "n_steps": 1})):
+        np.testing.assert_array_equal(job(wave, RATE, **more).samples, job(WAVE, RATE, **more).samples)
+    np.testing.assert_array_equal(MODEL.encode(wave, RATE).tokens, MODEL.encode(WAVE, RATE).tokens)
+    np.testing.assert_array_equal(MODEL.embed(wave, RATE).clip, MODEL.embed(WAVE, RATE).clip)

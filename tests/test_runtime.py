@@ -7,7 +7,15 @@ import torch
 
 from masktools import runtime
 from masktools.errors import DeviceError, MasktoolsError, ParameterError
-from masktools.runtime import fitting_batch_size, in_batches, resolve_device, resolve_precision, threads, to_device
+from masktools.runtime import (
+    fitting_batch_size,
+    in_batches,
+    resolve_device,
+    resolve_precision,
+    threads,
+    to_device,
+    usable_cores,
+)
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -106,13 +114,47 @@ def test_a_gpu_that_is_there_is_found():
     assert torch.ones(2, device=device, dtype=dtype).sum().item() == 2
 
 
-def test_threads_are_given_back():
+def test_threads_are_given_back(monkeypatch):
     before = torch.get_num_threads()
+    monkeypatch.setattr(runtime, "usable_cores", lambda: before + 1)
     with threads(before + 1):
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
     with threads(None):
         assert torch.get_num_threads() == before
+
+
+def test_there_are_never_more_threads_than_cores_to_be_had(monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.setattr(runtime, "usable_cores", lambda: 1)
+    for n in (999, 1, None):
+        with threads(n):
+            assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "n_cores"),
+    [
+        ("0::/", {"cpu.max": "150000 100000"}, 2),
+        ("0::/a/b", {"a/b/cpu.max": "max 100000", "a/cpu.max": "300000 100000"}, 3),
+        ("0::/docker/f00", {"cpu.max": "50000 100000"}, 1),
+        ("4:cpu,cpuacct:/job", {"cpu,cpuacct/job/cpu.cfs_quota_us": "400000"}, 4),
+        ("4:cpu,cpuacct:/", {"cpu,cpuacct/cpu.cfs_quota_us": "-1"}, 64),
+        ("1:memory:/x", {"cpu.max": "100000 100000"}, 64),
+        ("nonsense", {}, 64),
+    ],
+)
+def test_the_quota_of_a_container_is_a_number_of_cores(tmp_path, monkeypatch, groups, files, n_cores):
+    monkeypatch.setattr(runtime.os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    (tmp_path / "proc" / "self" / "cgroup").write_text(f"{groups}\n")
+    for name, content in files.items():
+        path = tmp_path / "sys" / "fs" / "cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{content}\n")
+        (path.parent / "cpu.cfs_period_us").write_text("100000\n")
+    assert usable_cores(tmp_path) == n_cores
 
 
 def test_threads_are_given_back_after_an_error():

@@ -1,5 +1,6 @@
 """Which recordings a command line means, and where the result of each goes."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -53,6 +54,8 @@ def plan_tasks(
         suffix = default_suffix if suffix is None else suffix
         if not suffix:
             raise ParameterError("outputs beside their sources need a suffix: give --suffix, or -o with another folder")
+    if suffix and set(suffix) & {"/", os.sep, "\0"}:
+        raise ParameterError(f"the suffix must be a part of a name, without {os.sep}, got {suffix!r}")
     found = find_recordings(inputs, recursive, suffix or "" if output is None else "")
     if output is not None and _is_file(inputs, output):
         return [Task(found[0][0], output)]

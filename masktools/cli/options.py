@@ -273,7 +273,7 @@ def progress() -> Callable[[int, int], None] | None:
         return None
 
     def show(done: int, total: int) -> None:
-        line = f"\r{done / total:4.0%}" if done < total else "\r    \r"
+        line = f"\r{int(100 * done / total):3}%" if done < total else "\r    \r"
         sys.stderr.write(line)
         sys.stderr.flush()
 

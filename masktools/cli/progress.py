@@ -72,7 +72,7 @@ class Watcher:
         else:
             of_all = f" {min(self._n_done + 1, self._n_files)}/{self._n_files}" if self._n_files > 1 else ""
             left = "" if left_s is None or overall >= 1 else f", {spoken(left_s)} left"
-            line = f"{overall:4.0%}{of_all} {Path(self._file).name}{left}"
+            line = f"{int(100 * overall):3}%{of_all} {Path(self._file).name}{left}"
             sys.stderr.write("\r" + line[:_WIDTH].ljust(_WIDTH))
         sys.stderr.flush()
 

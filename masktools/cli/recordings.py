@@ -1,6 +1,7 @@
 """What all commands that restore recordings share: many files in, many out, gone on with, reported, compared."""
 
 import argparse
+import contextlib
 import os
 import sys
 from collections import Counter
@@ -117,11 +118,17 @@ class _Run:
     def one(self) -> int:
         """Restore one recording; what is wrong with it is the error of the command."""
         (task,) = self._tasks
+        was_there = task.target.parent.exists()
         self._make_folders()
         watcher = Watcher(self._args.progress)
         watcher.begin(task.source)
         try:
             report = self._work(self._args.threads, watcher.step if watcher.watched else None)(task)
+        except BaseException:
+            if not was_there:
+                with contextlib.suppress(OSError):  # it holds something, or was never made
+                    task.target.parent.rmdir()
+            raise
         finally:
             watcher.finish()
         self._tell(task, report)

@@ -11,7 +11,7 @@ import numpy as np
 from masktools.errors import AudioError
 from masktools.io.coding import FOREIGN
 from masktools.io.speakers import Speakers, by_names
-from masktools.io.spliced import ReadFile
+from masktools.io.spliced import ReadFile, Spliced
 
 __all__ = ["AV_SUFFIXES", "Decoding", "decoding", "has_pyav"]
 
@@ -84,12 +84,13 @@ def decoding(path: Path, file: ReadFile) -> Iterator[Decoding]:
     from av.error import FFmpegError
 
     try:
-        file.seek(0)
-        with av.open(file) as container:
+        whole = Spliced(file, [(0, file.seek(0, 2))])  # PyAV prints a traceback where a seek raises, and goes on
+        with av.open(whole) as container:
             if not container.streams.audio:
                 raise AudioError(f"{path} holds no audio")
-            stream = container.streams.audio[0]
-            coder = stream.codec_context
+            coder = container.streams.audio[0].codec_context
+            if coder is None:
+                raise AudioError(f"{path} holds audio in a coding that nobody knows: it is damaged, or no audio")
             resampler = av.AudioResampler(format="flt", layout=coder.layout, rate=coder.sample_rate)
             name = container.format.name.split(",")[0].upper()
             speakers = by_names([channel.name for channel in coder.layout.channels]) if coder.channels > 2 else None

@@ -96,8 +96,8 @@ def chunks_of(file: ReadFile) -> Iterator[Chunk]:
     position = kind.first
     head_bytes = kind.name_bytes + kind.length_bytes
     for _ in range(_MOST_CHUNKS):
-        found = _head(file, position, kind)
-        if position + head_bytes > size or found is None:
+        found = _head(file, position, kind) if position + head_bytes <= size else None
+        if found is None:
             return
         name, promised = found
         start, length_at, length_bytes = position + head_bytes, position + kind.name_bytes, kind.length_bytes

@@ -30,7 +30,8 @@ class SoundDecoder:
     """A recording that libsndfile decodes."""
 
     def __init__(self, path: Path, raw: Any, stream: Stream, is_mpeg: bool) -> None:
-        self._path, self._stream, self._is_mpeg = path, stream, is_mpeg
+        self._path, self._stream = path, stream
+        self._is_mpeg = is_mpeg or path.suffix.lower() == ".mp3"  # where nothing else is known, libsndfile believes it
         self._first: np.ndarray | None = None
         with self._quiet():
             source: Any = stream.file or sound_name(path)

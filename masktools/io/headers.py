@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from masktools.errors import AudioError
-from masktools.io.chunks import is_chunked, sample_chunk
+from masktools.io.chunks import chunks_of, is_chunked, sample_chunk
 from masktools.io.riff import rf64_head
 from masktools.io.spliced import ReadFile, Spliced, overlaid
 
@@ -29,6 +29,9 @@ def mended(path: Path, file: ReadFile) -> tuple[Spliced, str] | None:
     lacking = chunk.start + chunk.n_bytes - size
     if lacking > 0:
         raise AudioError(f"{path} is cut off: its header promises {lacking} bytes more than it holds")
+    if chunk.start % 2 and head[:4] == b"RIFF":
+        line = f"{path}: a chunk before its samples is not padded to an even length: it was read all the same"
+        return Spliced(file, [_plain_head(file, chunk.n_bytes), (chunk.start, chunk.start + chunk.n_bytes)]), line
     if not chunk.is_mended:
         return None
     line = (
@@ -48,3 +51,15 @@ def mended(path: Path, file: ReadFile) -> tuple[Spliced, str] | None:
     elif head[:4] == b"riff":
         changes[16] = size.to_bytes(8, order)
     return overlaid(file, changes), line
+
+
+def _plain_head(file: ReadFile, n_bytes: int) -> bytes:
+    """Return what a wave file of n_bytes of samples begins with that has the coding of another and no more chunks."""
+    coding = b""
+    for chunk in chunks_of(file):
+        if chunk.name == b"fmt ":
+            file.seek(chunk.start)
+            coding = file.read(min(chunk.n_bytes, 64) // 2 * 2)
+            break
+    body = b"WAVEfmt " + len(coding).to_bytes(4, "little") + coding + b"data" + n_bytes.to_bytes(4, "little")
+    return b"RIFF" + min(len(body) + n_bytes, 2**32 - 1).to_bytes(4, "little") + body

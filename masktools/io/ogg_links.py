@@ -25,7 +25,7 @@ class OggLink(NamedTuple):
 
 
 def ogg_links(file: ReadFile) -> list[OggLink]:
-    """Return the recordings in an Ogg file, in order."""
+    """Return the recordings in an Ogg file, in order; none where no page is marked as the first of one."""
     starts: list[tuple[int, bytes]] = []
     went_on = True
     for position, flags, begins in _pages(file):
@@ -33,7 +33,7 @@ def ogg_links(file: ReadFile) -> list[OggLink]:
         if is_first and went_on:
             starts.append((position, begins))
         went_on = not is_first
-    stops = [*(start for start, _ in starts[1:]), file.seek(0, 2)]
+    stops = [*(start for start, _ in starts[1:]), file.seek(0, 2)][: len(starts)]
     return [OggLink(start, stop, begins) for (start, begins), stop in zip(starts, stops, strict=True)]
 
 

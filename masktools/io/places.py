@@ -44,11 +44,12 @@ def check_places(
     places, taken, folded = _Places(), dict[str, Path](), dict[str, Path]()
     there, found = dict[tuple[int, int], Path](), list[Path]()
     n_outputs = 0
-    for note in notes:
-        taken[places.key(note)] = note
+    noted = {places.key(note) for note in notes}
     for output in outputs:
         n_outputs += 1
         key, known = places.key(output), _stat(output)
+        if key in noted:
+            raise ParameterError(f"the output must be a file of its own, got {output} for two files")
         first = taken.setdefault(key, output)
         alike = folded.setdefault(unicodedata.normalize("NFC", key).casefold(), output)
         if first is not output or (alike is not output and not places.tell_apart(output, alike)):

@@ -113,4 +113,12 @@ def _decibels(value: float | None, sign: bool = True, silent: str = _NOTHING) ->
 
 
 def _share(n: int, of: int) -> str:
-    return f"{n:,}" if not n else f"{n:,} ({100 * n / of:.3g} %)"
+    """Return a number and how many per cent it is; 100 are all, and nothing less.
+
+    >>> _share(5, 8), _share(264_591, 264_600), _share(8, 8)
+    ('5 (62.5 %)', '264,591 (99.997 %)', '8 (100 %)')
+    """
+    if not n:
+        return "0"
+    texts = (f"{100 * n / of:.{digits}g}" for digits in range(3, 17))
+    return f"{n:,} ({next((text for text in texts if n == of or text != '100'), 'nearly 100')} %)"

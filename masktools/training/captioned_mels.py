@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from masktools.errors import ParameterError
 from masktools.mel import DB_PER_NEPER, MelConfig, MelFrontEnd
@@ -90,13 +91,24 @@ def _computed(
     progress: Callable[[int, int], None] | None,
 ) -> np.ndarray:
     """Return the mels of all recordings end to end, (m, f), from ``folder`` or computed into it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "mels.lock"):  # of several ranks one computes, the others wait for it
+        return _computed_once(cache, config, folder, lengths, progress)
+
+
+def _computed_once(
+    cache: AudioCache,
+    config: MelConfig,
+    folder: Path,
+    lengths: list[int],
+    progress: Callable[[int, int], None] | None,
+) -> np.ndarray:
     key = json.dumps([repr(config), [[r.path, r.n_samples] for r in cache.recordings]])
     done, values = folder / "mels.json", folder / "mels.npy"
     if done.is_file():
         if done.read_text(encoding="utf-8") != key:
             raise ParameterError(f"{folder} holds mels of another cache or configuration: choose another folder")
         return np.load(values, mmap_mode="r", allow_pickle=False)
-    folder.mkdir(parents=True, exist_ok=True)
     front_end = MelFrontEnd(config)
     shape = (sum(lengths), config.n_mels)
     mels = np.lib.format.open_memmap(values, mode="w+", dtype=np.float16, shape=shape)

@@ -87,3 +87,9 @@ def test_a_folder_without_recordings_says_where_to_look(collection, tmp_path):
     collection.rename(tmp_path / "outer" / "in")
     with pytest.raises(AudioError, match=r"holds no recordings .*say --recursive"):
         find_recordings([tmp_path / "outer"])
+
+
+@pytest.mark.parametrize("suffix", ["/x", "s3://x", "../", "a\0b"])
+def test_a_suffix_is_a_part_of_a_name(collection, suffix):
+    with pytest.raises(ParameterError, match="the suffix must be a part of a name"):
+        plan_tasks([collection], None, suffix=suffix)

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -62,25 +61,19 @@ def test_version_is_the_packages(capsys):
     assert capsys.readouterr().out == f"masktools {__version__}\n"
 
 
-def test_help_imports_neither_torch_nor_numpy():
+HEAVY = {"torch", "numpy", "scipy", "soundfile", "soxr", "av", "timm", "safetensors", "jaxtyping", "jinja2", "PIL"}
+HEAVY |= {"matplotlib", "transformers", "sklearn", "pandas", "librosa", "pyarrow", "h5py", "ray", "huggingface_hub"}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["inpaint", "--help"], ["train", "--help"], ["inpaint"]])
+def test_help_imports_nothing_that_takes_time_to_import(words):
     code = (
-        "import json, sys\n"
-        "from masktools.cli.main import main\n"
-        "code = main(['--help'])\n"
-        "print(json.dumps([code, sorted(sys.modules)]))"
+        f"import json, sys\nfrom masktools.cli.main import main\nmain({words})\nprint(json.dumps(sorted(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    exit_code, loaded = json.loads(done.stdout.splitlines()[-1])
-    assert exit_code == 0
-    assert not {"torch", "numpy", "soundfile", "scipy", "timm"} & set(loaded)
+    assert not HEAVY & set(json.loads(done.stdout.splitlines()[-1]))
 
 
-def test_the_installed_command_answers_within_half_a_second():
-    command = [sys.executable, "-m", "masktools", "--help"]
-    assert min(timed(command) for _ in range(5)) < 0.5
-
-
-def timed(command):
-    start = time.perf_counter()
-    subprocess.run(command, capture_output=True, check=True, cwd=ROOT)
-    return time.perf_counter() - start
+def test_the_package_is_a_command():
+    done = subprocess.run([sys.executable, "-m", "masktools", "--version"], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, f"masktools {__version__}\n")

@@ -6,13 +6,16 @@ import subprocess
 import sys
 
 import pytest
+import soundfile
 
 from masktools.cli import models
 from masktools.cli.generate import numbered
 from masktools.cli.main import main
 from masktools.cli.options import progress
+from masktools.cli.progress import Watcher
 from masktools.errors import ParameterError
 from masktools.io import replacing
+from tests.cli.conftest import RATE, recording
 from tests.house.source import ROOT
 
 
@@ -98,3 +101,60 @@ def test_progress_is_for_those_who_watch(monkeypatch):
     show(1, 2)
     show(2, 2)
     assert terminal.getvalue() == "\r 50%\r    \r"
+
+
+def test_a_share_is_100_per_cent_only_when_all_is_done(capsys):
+    show = Watcher("bar", 264_600)
+    show._n_done = 264_591
+    show.step(0, 1)
+    assert " 99%" in capsys.readouterr().err
+
+
+@pytest.fixture
+def outside(tmp_path):
+    """Run a command line in a process of its own, in the folder of a recording whose name few consoles can show."""
+    name = os.fsencode(tmp_path) + b"/caf\xe9 \xf0\x9f\x8e\xb5 \xc3\xbc.wav"
+    with open(name, "wb") as file:
+        soundfile.write(file, recording(0.5), RATE, format="WAV")
+
+    def run(command="inpaint", how=None, **environment):
+        options = (b"-o", b"out", b"--gaps", b"0.2-0.21", b"--overwrite") if command == "inpaint" else ()
+        words = [sys.executable, "-m", "masktools", command, name, *options]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        return subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, preexec_fn=how, check=False)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "cp1252"},
+        {"PYTHONIOENCODING": "latin-1"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        {"LC_ALL": "C.UTF-8"},
+    ],
+)
+def test_any_name_is_worked_on_and_shown_on_any_console(outside, tmp_path, environment):
+    done = outside(**environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"caf\udce9" in done.stdout
+    assert os.listdir(os.fsencode(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("command", ["probe", "inpaint"])
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
+def test_closed_streams_end_no_command(outside, tmp_path, command, closed):
+    done = outside(command, how=lambda: [os.close(number) for number in closed])
+    assert done.returncode == 0
+    if command == "inpaint":
+        (made,) = (tmp_path / "out").glob("caf*")
+        assert soundfile.info(io.BytesIO(made.read_bytes())).frames == RATE // 2
+
+
+def test_a_command_called_where_there_are_no_streams_runs(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["--version"]) == 0
+    assert main(["probe", "missing.wav"]) == 2

@@ -212,6 +212,8 @@ def open_store(
             parts.begin()
     except BaseException:
         lock.release()
+        if not begun:
+            parts.remove()
         raise
     return Store(path, chosen, parts, order, lock)
 

@@ -1,6 +1,8 @@
 """Mel spectrograms with captions, and what training draws from them."""
 
 import csv
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -112,3 +114,16 @@ def test_without_any_change_a_crop_is_a_stretch_of_its_recording():
 def test_changes_out_of_range_are_refused(wrong, message):
     with pytest.raises(ParameterError, match=message):
         Augmentation(**wrong)
+
+
+def test_of_two_ranks_that_want_the_same_mels_one_computes_them(recordings, tmp_path):
+    seen, barrier = [], threading.Barrier(2)
+
+    def rank(_):
+        barrier.wait()
+        return captioned_mels(recordings, MEL, tmp_path / "mels", lambda *step: seen.append(step))[0].mel
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(rank, range(2))
+    assert seen == [(1, 2), (2, 2)]
+    assert np.array_equal(one, other)

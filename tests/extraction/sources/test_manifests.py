@@ -126,3 +126,31 @@ def test_columns_must_differ():
 def test_a_manifest_has_one_of_its_endings(tmp_path):
     with pytest.raises(ParameterError, match=r"must end in \.csv, \.tsv, \.jsonl, \.parquet, got 'list\.xls'"):
         write_manifest(tmp_path / "list.xls", [Item("a", "a.wav")])
+
+
+def test_a_cell_may_be_longer_than_csv_takes_by_itself(tmp_path):
+    (tmp_path / "l.csv").write_text(f"path,lyrics\na.wav,{'la ' * 100_000}\n")
+    assert find_items([tmp_path / "l.csv"]) == [Item("a.wav", f"{tmp_path}/a.wav")]
+
+
+def test_remarks_in_a_list_of_paths_are_left_out_but_no_file(tmp_path):
+    (tmp_path / "#1 hit.wav").touch()
+    (tmp_path / "l.txt").write_text("# my list\n#a.wav\n#1 hit.wav\nb.wav\n")
+    assert [item.key for item in find_items([tmp_path / "l.txt"])] == ["#1 hit.wav", "b.wav"]
+
+
+def test_a_list_of_paths_may_name_what_is_no_utf_8(tmp_path):
+    (tmp_path / "l.txt").write_bytes(b"caf\xe9.wav\n")
+    items = find_items([tmp_path / "l.txt"])
+    assert [item.key for item in items] == ["caf\udce9.wav"]
+    write_manifest(tmp_path / "l.jsonl", items)
+    assert find_items([tmp_path / "l.jsonl"]) == items
+    with pytest.raises(ParameterError, match=r"cannot name .*caf\\udce9\.wav.*, which is no UTF-8: let it end in"):
+        write_manifest(tmp_path / "l.csv", items)
+
+
+def test_urls_of_files_are_their_paths_without_escapes(tmp_path):
+    path = tmp_path / "a b ü 100%.wav"
+    (tmp_path / "l.txt").write_text(f"{path.as_uri()}\n")
+    assert find_items([path.as_uri(), tmp_path / "l.txt", f"file://localhost{tmp_path}/c.wav"])[0].location == str(path)
+    assert find_items([tmp_path / "l.txt"])[0].location == str(path)

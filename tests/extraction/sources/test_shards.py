@@ -1,6 +1,7 @@
 """Shards: recordings in tar files are read where they lie."""
 
 import dataclasses
+import tarfile
 
 import numpy as np
 import pytest
@@ -54,3 +55,46 @@ def test_what_is_wrong_with_a_member_is_told_of_the_member_not_of_a_temporary_fi
     item = Item("k", str(shard), "bad.wav", first_byte=offset + 64, n_bytes=100)
     with pytest.raises(AudioError, match=r"train-000\.tar/bad\.wav cannot be read as audio"):
         read_item(item)
+
+
+def sparse_shard(path, held, form):
+    """Write a shard with one sparse member, of which only the first 512 bytes are stored, and one that is whole."""
+    holes = b"\0" * 4_096
+    if form == "GNU":
+        info = tarfile.TarInfo("holes.wav")
+        info.type, info.size = tarfile.GNUTYPE_SPARSE, 512
+        head = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+        head[386:410] = b"%011o\0%011o\0" % (0, 512)
+        head[483:495] = b"%011o\0" % (512 + len(holes))
+        head[148:156] = b" " * 8
+        head[148:156] = b"%06o\0 " % sum(head)
+        first = bytes(head) + held[:512]
+    else:
+        told = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.name": "holes.wav"}
+        told |= {"GNU.sparse.size": str(512 + len(holes)), "GNU.sparse.map": "0,512", "GNU.sparse.numblocks": "1"}
+        info = tarfile.TarInfo("GNUSparseFile.0/holes.wav")
+        info.size, info.pax_headers = 512, told
+        first = info.tobuf(tarfile.PAX_FORMAT) + held[:512]
+    whole = tarfile.TarInfo("whole.wav")
+    whole.size = len(held)
+    path.write_bytes(first + whole.tobuf() + held + bytes(-len(held) % 512 + 1_024))
+    return held[:512] + holes
+
+
+@pytest.mark.parametrize("form", ["GNU", "PAX"])
+def test_the_holes_of_a_sparse_member_are_zeros_and_not_its_neighbour(tmp_path, form):
+    held = bytes(range(1, 256)) * 9
+    expected = sparse_shard(tmp_path / "a.tar", held, form)
+    items = find_items([tmp_path / "a.tar"])
+    assert [item.member for item in items] == ["holes.wav", "whole.wav"]
+    assert [member_bytes(item) for item in items] == [expected, held]
+
+
+def test_a_member_that_is_a_link_is_what_it_names(tmp_path, recordings):
+    with tarfile.open(tmp_path / "a.tar", "w") as shard:
+        shard.add(recordings / "b.wav", "a.wav")
+        link = tarfile.TarInfo("b.wav")
+        link.type, link.linkname = tarfile.LNKTYPE, "a.wav"
+        shard.addfile(link)
+    one, two = (read_item(item)[0] for item in find_items([tmp_path / "a.tar"]))
+    assert (one == two).all()
