@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from masktools import generation, hub
-from masktools.arrays import as_recording, checked_rate, checked_seed, checked_tokens, like
+from masktools.arrays import as_recording, checked_rate, checked_seed, checked_tokens
+from masktools.arrays import like as as_given
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.features import Embedding, Encoder, LayerLike
@@ -180,7 +181,7 @@ class Model:
                 leak_free=leak_free,
                 progress=progress,
             )
-        return Result(like(samples, restored.samples), restored.sample_rate, restored.report)
+        return Result(as_given(samples, restored.samples), restored.sample_rate, restored.report)
 
     def bwe(
         self,
@@ -202,6 +203,7 @@ class Model:
         limit_peaks: bool = True,
         clean_above: bool = False,
         to_hz: float | None = None,
+        like: tuple[np.ndarray, int] | None = None,
         leak_free: bool = True,
         progress: Progress | None = None,
     ) -> Result:
@@ -230,6 +232,8 @@ class Model:
             limit_peaks: the added band gives way where the sum would leave full scale.
             clean_above: take away first what faint rest (hiss, traces of a codec) there is above the cutoff.
             to_hz: up to where; where it is not given, to 20 kHz or as far as the recording's rate has room.
+            like: a full-band take of the same source, (samples, sample rate): its moments that are most alike lend
+                their level and their detail in place of the model.
             leak_free: False lets the model hear what is above the cutoff while it computes the tokens below.
             progress: called with (steps done, steps in all).
 
@@ -257,10 +261,11 @@ class Model:
                 limit_peaks=limit_peaks,
                 clean_above=clean_above,
                 to_hz=to_hz,
+                like=None if like is None else (as_recording(*like), int(like[1])),
                 leak_free=leak_free,
                 progress=progress,
             )
-        return Result(like(samples, restored.samples), restored.sample_rate, restored.report)
+        return Result(as_given(samples, restored.samples), restored.sample_rate, restored.report)
 
     def generate(
         self,

@@ -18,6 +18,7 @@ from masktools.gaps import Gap, check_gaps
 from masktools.model import Model
 from masktools.pipeline import Progress
 from masktools.restoration.band_cutoff import EXTENDABLE, choose_cutoff
+from masktools.restoration.band_like import Take, take_of
 from masktools.restoration.bandwidth import extend_blocks
 from masktools.solver import SolverConfig
 
@@ -58,6 +59,7 @@ class Extending:
     hf_gain_db: float = 0.0
     clean_above: bool = False
     to_hz: float | None = None  # None: where the band of such recordings ends
+    like: str | None = None  # the file of a full-band take of the same source
 
 
 @dataclass(frozen=True)
@@ -311,6 +313,7 @@ def _extend(
         hf_gain_db=extend.hf_gain_db,
         clean_above=extend.clean_above,
         to_hz=extend.to_hz,
+        take=_take(extend.like, max(recording.sample_rate, loaded.sample_rate), cutoff_hz),
         limit_peaks=coding.subtype not in io.UNLIMITED,
         progress=progress,
     )
@@ -322,6 +325,14 @@ def _extend(
     report["extension"] = extension.report
     report["sample_rate"] = extension.sample_rate
     return out.n_clipped
+
+
+def _take(path: str | None, sample_rate: int, cutoff_hz: float) -> Take | None:
+    """Return the take that is to lend its band, if there is one."""
+    if path is None:
+        return None
+    with io.open_recording(path) as recording:
+        return take_of(recording.read, recording.n_samples, recording.sample_rate, sample_rate, cutoff_hz)
 
 
 def _overlaid(recording: io.Recording, pieces: Sequence[io.Piece]) -> Callable[[int, int], np.ndarray]:

@@ -5,6 +5,7 @@ and the reason is said.
 """
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.cli import options
@@ -44,6 +45,12 @@ def add_extending(parser: argparse.ArgumentParser) -> None:
         help="up to where; auto, or left out: 20 kHz, or half the sample rate where that is less",
     )
     group.add_argument(
+        "--like",
+        type=Path,
+        metavar="FILE",
+        help="a full-band take of the same source, which lends the missing band in place of the model",
+    )
+    group.add_argument(
         "--min-drop",
         type=options.number(0.0, "dB"),
         default=15.0,
@@ -73,7 +80,16 @@ def extending(args: argparse.Namespace) -> "Extending":
     """Return what the options say about the band."""
     from masktools.batch.restoring import Extending
 
-    return Extending(args.cutoff, args.min_drop, args.lfr, args.quiet_guard, args.hf_gain, args.clean_above, args.to)
+    return Extending(
+        args.cutoff,
+        args.min_drop,
+        args.lfr,
+        args.quiet_guard,
+        args.hf_gain,
+        args.clean_above,
+        args.to,
+        None if args.like is None else str(args.like),
+    )
 
 
 def run(args: argparse.Namespace) -> int:

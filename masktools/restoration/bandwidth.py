@@ -9,6 +9,7 @@ from masktools.errors import ParameterError
 from masktools.pipeline import Pipeline, Progress
 from masktools.restoration.band_cutoff import Decision, check_cutoff, choose_cutoff, choose_top, cutoff_limits_hz
 from masktools.restoration.band_extension import BandExtension
+from masktools.restoration.band_like import Take, take_of
 from masktools.restoration.band_settings import BandSettings
 from masktools.restoration.band_stereo import LINKED, check_channels
 from masktools.restoration.band_streams import Reader
@@ -38,6 +39,7 @@ def extend_blocks(
     limit_peaks: bool = True,
     clean_above: bool = False,
     to_hz: float | None = None,
+    take: Take | None = None,
     block_samples: int = 1 << 16,
     progress: Progress | None = None,
 ) -> BandExtension:
@@ -63,6 +65,7 @@ def extend_blocks(
         limit_peaks: keep the sum within full scale.
         clean_above: take away what faint rest there is above the cutoff.
         to_hz: up to where the band is extended.
+        take: a full-band take of the same source, as ``take_of`` gives it, whose band is lent in place of the model's.
         block_samples: length of the blocks that come out; the result does not depend on it.
         progress: called with (steps done, steps in all).
 
@@ -76,6 +79,8 @@ def extend_blocks(
         lfr, channels, texture, leak_free, quiet_guard_db, hf_gain_db, limit_peaks, clean_above, to_hz
     )
     check_channels(channels, n_channels)
+    if take is not None and not lfr:
+        raise ParameterError("a take to be like is for what is added to a recording: without lfr all is the model's")
     top_hz = choose_top(pipeline, sample_rate, to_hz) if lfr else pipeline.mel.f_max
     check_cutoff(pipeline, cutoff_hz, sample_rate, top_hz)
     condition = pipeline.condition(prompt)
@@ -88,6 +93,7 @@ def extend_blocks(
         sample_rate,
         (cutoff_hz, top_hz),
         settings,
+        take=take,
         seed=seed,
         solver=solver,
         condition=condition,
@@ -114,6 +120,7 @@ def bwe(
     limit_peaks: bool = True,
     clean_above: bool = False,
     to_hz: float | None = None,
+    like: tuple[np.ndarray, int] | None = None,
     progress: Progress | None = None,
 ) -> Restored:
     """Return a band-limited recording with its missing band added.
@@ -145,6 +152,8 @@ def bwe(
         to_hz: up to where the band is extended, at most half the rate of what comes back; where it is not given, to
             20 kHz or as far as there is room. Above the model's band the detail of the band below goes on, as loud as
             the model's table of levels expects; a cutoff above the model's band is extended so from the start.
+        like: samples (channels, t) and sample rate of a full-band take of the same source: the moments of it that are
+            most alike below the cutoff lend their level and their detail, and the model is not asked.
         progress: called with (steps done, steps in all).
 
     Raises:
@@ -159,6 +168,11 @@ def bwe(
         if decision.cutoff_hz is None:
             return Restored(samples, sample_rate, _untouched(pipeline, decision, seed, sample_rate))
         cutoff_hz = decision.cutoff_hz
+    take = None
+    if like is not None:
+        other, other_rate = like
+        rate = max(sample_rate, pipeline.sample_rate)
+        take = take_of(lambda start, stop: other[:, start:stop], other.shape[1], other_rate, rate, cutoff_hz)
     extension = extend_blocks(
         pipeline,
         lambda start, stop: samples[:, start:stop],
@@ -178,6 +192,7 @@ def bwe(
         limit_peaks=limit_peaks,
         clean_above=clean_above,
         to_hz=to_hz,
+        take=take,
         progress=progress,
     )
     keeps = extension.sample_rate == sample_rate

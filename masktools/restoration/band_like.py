@@ -1,0 +1,155 @@
+"""What another take of the same source, or another part of the same recording, tells of a band that is missing.
+
+A take is heard in steps of 46 ms. For each step of the recording the places of the take are found whose lower bands are
+shaped most alike, their neighbours included: the best one lends its detail, and the mean of the best few says by how
+much the upper bands are louder there than was to be expected.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from masktools.detection import find_bandwidth
+from masktools.errors import ParameterError
+from masktools.io import resample
+from masktools.levels import CONTEXT_S, FLOOR_DB, HOPS, band_matrix, context_of, frame_length, frames_of
+from masktools.restoration.band_streams import Reader
+
+__all__ = ["AROUND", "STEP_FRAMES", "UNLIKE_DB", "Alike", "HeardTake", "Take", "at_frames", "heard", "take_of"]
+
+STEP_FRAMES = 8  # of a quarter of 23 ms: a step
+MAX_S = 180.0  # of a take that are heard
+N_ALIKE = 12  # places that have a say in the levels
+AROUND = 2  # steps to either side that must be alike, too
+LEVEL_SHARE = 0.3  # of a difference in loudness that counts, beside differences in shape
+UNLIKE_DB = 8.0  # from here on a recording is not like the take
+_FAINT = 1e-20  # power
+
+
+@dataclass(frozen=True, eq=False)
+class Take:
+    """A full-band take, at the rate of the recording that is extended."""
+
+    samples: np.ndarray  # (channels, n)
+    sample_rate: int  # Hz
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.samples.shape[1] / self.sample_rate
+
+
+class Alike(NamedTuple):
+    """Where a take is like a recording, step by step of the latter."""
+
+    steps: np.ndarray  # (steps,) the step of the take that is most alike
+    above_db: np.ndarray  # (steps, bands) by how much the upper bands are louder there than was to be expected
+    apart_db: np.ndarray  # (steps,) how far the best step is off in the known bands, root mean square
+
+
+@dataclass(frozen=True, eq=False)
+class HeardTake:
+    """A take, step by step."""
+
+    take: Take
+    known: np.ndarray  # (bands,)
+    looks: np.ndarray  # (steps, features) what each step is like in the known bands
+    above_db: np.ndarray  # (steps, bands) by how much the others are louder than expected
+
+    def alike(self, levels_db: np.ndarray) -> Alike:
+        """Return where the take is most like a recording of such levels (frames, bands)."""
+        looks = _looks(levels_db, self.known)
+        squares = np.square(looks).sum(axis=1)[:, None] - 2 * looks @ self.looks.T + np.square(self.looks).sum(axis=1)
+        distances = _with_neighbours(squares)
+        few = min(N_ALIKE, distances.shape[1])
+        places = np.argpartition(distances, few - 1, axis=1)[:, :few]
+        near = np.take_along_axis(distances, places, axis=1)
+        best = near.argmin(axis=1)[:, None]
+        weights = 1.0 / (near + np.take_along_axis(near, best, axis=1) + 1e-3)
+        weights /= weights.sum(axis=1, keepdims=True)
+        above_db = np.einsum("sk,skb->sb", weights, self.above_db[places])
+        apart_db = np.sqrt(near.min(axis=1).clip(0.0) / ((2 * AROUND + 1) * looks.shape[1]))
+        return Alike(np.take_along_axis(places, best, axis=1)[:, 0], above_db, apart_db)
+
+    def detail(self, steps: np.ndarray, channel: int, n_samples: int) -> np.ndarray:
+        """Return a wave (n,) made of those steps of a channel, each faded into the next."""
+        step = self.step_samples
+        wave = self.take.samples[min(channel, len(self.take.samples) - 1)]
+        padded = np.pad(wave, (step, 2 * step)).astype(np.float64)
+        fade = np.sin(np.pi * (np.arange(2 * step) + 0.5) / (2 * step))
+        made = np.zeros((len(steps) + 1) * step)
+        for number, place in enumerate(steps):
+            made[number * step : (number + 2) * step] += fade * padded[place * step : (place + 2) * step]
+        return np.pad(made[step:], (0, max(0, n_samples - len(made) + step)))[:n_samples]
+
+    @property
+    def step_samples(self) -> int:
+        """Samples of a step."""
+        return STEP_FRAMES * frame_length(self.take.sample_rate) // HOPS
+
+
+def heard(take: Take, of_known: np.ndarray, expected: Callable[[np.ndarray, int], np.ndarray]) -> HeardTake:
+    """Return a take as one hears it who knows some of its bands.
+
+    Args:
+        take: at the rate of the recording.
+        of_known: what makes of powers (frames, bins) the densities (frames, bands) of the bands that are known.
+        expected: what makes of known levels and of the frames of their context the levels of all bands.
+    """
+    known = np.asarray(of_known.any(axis=0))
+    n_fft = frame_length(take.sample_rate)
+    power = np.mean([np.square(np.abs(frames_of(wave, take.sample_rate))) for wave in take.samples], axis=0)
+    below_db, all_db = (10 * np.log10(power @ of + _FAINT) for of in (of_known, band_matrix(take.sample_rate)))
+    missed_db = all_db - expected(below_db, round(CONTEXT_S * take.sample_rate / (n_fft // HOPS)))
+    above_db = np.where(known | (all_db < FLOOR_DB).all(axis=0), 0.0, context_of(missed_db, STEP_FRAMES))
+    return HeardTake(take, known, _looks(below_db, known), above_db[::STEP_FRAMES])
+
+
+def at_frames(of_steps: np.ndarray, n_frames: int) -> np.ndarray:
+    """Return values of steps (steps, bands) at every frame, by lines between them."""
+    places = np.minimum(np.arange(n_frames) / STEP_FRAMES, len(of_steps) - 1)
+    before = places.astype(int)
+    after = np.minimum(before + 1, len(of_steps) - 1)
+    share = (places - before)[:, None]
+    return (1 - share) * of_steps[before] + share * of_steps[after]
+
+
+def _looks(levels_db: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return what each step is like, (steps, features): the shape of its known bands, and a share of their loudness."""
+    seen = context_of(levels_db[:, known], STEP_FRAMES)[::STEP_FRAMES]
+    return seen - (1.0 - LEVEL_SHARE) * seen.mean(axis=1, keepdims=True)
+
+
+def _with_neighbours(squares: np.ndarray) -> np.ndarray:
+    """Return distances (steps, places) summed over what comes before and after both."""
+    n_steps, n_places = squares.shape
+    padded = np.pad(squares, AROUND, mode="edge")
+    around = range(2 * AROUND + 1)
+    return np.sum([padded[at : at + n_steps, at : at + n_places] for at in around], axis=0)
+
+
+def take_of(reader: Reader, n_samples: int, sample_rate: int, to_rate: int, start_hz: float) -> Take:
+    """Return a take as it is used: its first three minutes, at another rate.
+
+    Args:
+        reader: tells samples [start, stop) of the take.
+        n_samples: of the take.
+        sample_rate: of the take, in Hz.
+        to_rate: of the recording that is extended.
+        start_hz: from where on the take is to lend its band.
+
+    Raises:
+        ParameterError: a take that has no such band, or is too short.
+    """
+    samples = reader(0, min(n_samples, round(MAX_S * sample_rate)))
+    edge_hz = find_bandwidth(samples, sample_rate).cutoff_hz or sample_rate / 2
+    if edge_hz < 1.1 * start_hz:
+        raise ParameterError(
+            f"the take to be like must reach well above {start_hz:.0f} Hz, where the missing band begins, "
+            f"but ends at {edge_hz:.0f} Hz: give a full-band one"
+        )
+    if samples.shape[1] < 0.5 * sample_rate:
+        raise ParameterError(f"the take to be like must last 0.5 s, got {samples.shape[1] / sample_rate:.2f} s")
+    return Take(resample(samples, sample_rate, to_rate) if sample_rate != to_rate else samples, to_rate)
