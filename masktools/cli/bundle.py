@@ -5,11 +5,11 @@ the word clap. Parts that are not given are those of the model named by --base.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from masktools.errors import ParameterError
+from masktools.jsons import parse_json
 
 __all__ = ["HELP", "add_arguments", "run"]
 
@@ -84,7 +84,7 @@ def _decoding(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ParameterError(f"the settings of the decoding must be a JSON file, got {path}: {error}") from error
     if not isinstance(settings, dict) or not all(isinstance(own, dict) for own in settings.values()):

@@ -16,12 +16,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="the file of weights")
     options.add_output(parser, "the part, for `masktools bundle`", metavar="OUT.safetensors")
     parser.add_argument("--config", type=Path, metavar="JSON", help="its settings; config.json beside it if left out")
+    options.add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Read, convert, write."""
     inputs = [args.checkpoint, *([args.config] if args.config else [])]
-    files.check_outputs([args.output], inputs, ending=".safetensors")
+    files.check_outputs([args.output], inputs, ending=".safetensors", overwrite=args.overwrite)
     from masktools.cli.parts import write_part
     from masktools.convert import SPECVQGAN_MEL, convert_checkpoint
 

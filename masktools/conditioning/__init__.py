@@ -4,6 +4,7 @@ from masktools.conditioning.clap import ClapEncoder, ClapEncoderConfig
 from masktools.conditioning.deferred import DeferredClap
 from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
 from masktools.conditioning.prompts import Conditioner, Prompts, as_condition
+from masktools.conditioning.t5 import DeferredT5, T5Config
 
 __all__ = [
     "CONDITIONERS",
@@ -11,9 +12,11 @@ __all__ = [
     "ClapEncoderConfig",
     "Conditioner",
     "DeferredClap",
+    "DeferredT5",
     "JointEncoder",
     "JointEncoderConfig",
     "Prompts",
+    "T5Config",
     "as_condition",
 ]
 

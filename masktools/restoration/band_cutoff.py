@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from masktools.arguments import checked_real
 from masktools.errors import ParameterError, unknown_name
 from masktools.pipeline import Pipeline
 
@@ -130,6 +131,7 @@ def check_cutoff(pipeline: Pipeline, cutoff_hz: float, sample_rate: int, top_hz:
     Raises:
         ParameterError: the message says what it must be.
     """
+    cutoff_hz = checked_real("cutoff", cutoff_hz, "Hz")
     if not 0 < cutoff_hz <= sample_rate / 2:
         raise ParameterError(
             f"cutoff must lie in (0, {sample_rate / 2:g}] Hz, half the recording's sample rate, got {cutoff_hz:g} Hz"

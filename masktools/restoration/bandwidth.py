@@ -3,7 +3,10 @@
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
+from masktools.arguments import checked_call, shown
+from masktools.arrays import as_channels, checked_seed
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.pipeline import Pipeline, Progress
@@ -13,7 +16,7 @@ from masktools.restoration.band_like import Take, take_of
 from masktools.restoration.band_settings import BandSettings
 from masktools.restoration.band_stereo import LINKED, check_channels
 from masktools.restoration.band_streams import Reader
-from masktools.restoration.restored import Restored
+from masktools.restoration.restored import Restored, untouched
 from masktools.solver import SolverConfig
 
 __all__ = ["BandExtension", "Decision", "bwe", "choose_cutoff", "cutoff_limits_hz", "extend_blocks"]
@@ -104,7 +107,7 @@ def extend_blocks(
 
 def bwe(
     pipeline: Pipeline,
-    samples: np.ndarray,
+    samples: np.ndarray | Tensor,
     sample_rate: int,
     cutoff_hz: float | str,
     *,
@@ -129,7 +132,7 @@ def bwe(
 
     Args:
         pipeline: the model.
-        samples: (channels, t), full scale 1, of any rate and length.
+        samples: (channels, t), an array or a tensor, full scale 1, of any rate and length.
         sample_rate: in Hz.
         cutoff_hz: where the recording's own band ends, or "auto": then it is measured, and a recording that has no
             such edge, or none that this model can go on from, comes back as it is, with the reason in the report.
@@ -162,11 +165,17 @@ def bwe(
 
     Source: SpecMaskGIT (arXiv:2406.17672), section 4.3; the replacement is additive (no filter on the original).
     """
-    n_channels, n_samples = samples.shape
+    wave = as_channels(samples, sample_rate)
+    checked_seed(seed)
+    checked_call("progress", progress)
+    n_channels, n_samples = wave.shape
+    BandSettings(lfr, channels, texture, leak_free, quiet_guard_db, hf_gain_db, limit_peaks, clean_above)
+    check_channels(channels, n_channels)
     if isinstance(cutoff_hz, str):
-        decision = _decided(pipeline, samples, sample_rate, cutoff_hz, to_hz, lfr)
+        decision = _decided(pipeline, wave, sample_rate, cutoff_hz, to_hz, lfr)
         if decision.cutoff_hz is None:
-            return Restored(samples, sample_rate, _untouched(pipeline, decision, seed, sample_rate))
+            report = _nothing_done(pipeline, decision, seed, sample_rate)
+            return untouched(pipeline, wave, sample_rate, prompt, report)
         cutoff_hz = decision.cutoff_hz
     take = None
     if like is not None:
@@ -175,7 +184,7 @@ def bwe(
         take = take_of(lambda start, stop: other[:, start:stop], other.shape[1], other_rate, rate, cutoff_hz)
     extension = extend_blocks(
         pipeline,
-        lambda start, stop: samples[:, start:stop],
+        lambda start, stop: wave[:, start:stop],
         n_samples,
         n_channels,
         sample_rate,
@@ -196,7 +205,7 @@ def bwe(
         progress=progress,
     )
     keeps = extension.sample_rate == sample_rate
-    extended = np.empty((n_channels, extension.n_samples), samples.dtype if keeps else np.float32)
+    extended = np.empty((n_channels, extension.n_samples), wave.dtype if keeps else np.float32)
     for start, block in extension:
         extended[:, start : start + block.shape[1]] = block
     return Restored(extended, extension.sample_rate, extension.report)
@@ -206,13 +215,13 @@ def _decided(
     pipeline: Pipeline, samples: np.ndarray, sample_rate: int, word: str, to_hz: float | None, lfr: bool
 ) -> Decision:
     if word != "auto":
-        raise ParameterError(f"cutoff must be a frequency in Hz or 'auto', got {word!r}")
+        raise ParameterError(f"cutoff must be a frequency in Hz or 'auto', got {shown(word)}")
     from masktools.detection import find_bandwidth
 
     return choose_cutoff(find_bandwidth(samples, sample_rate), pipeline, sample_rate, to_hz, lfr)
 
 
-def _untouched(pipeline: Pipeline, decision: Decision, seed: int, sample_rate: int) -> dict[str, Any]:
+def _nothing_done(pipeline: Pipeline, decision: Decision, seed: int, sample_rate: int) -> dict[str, Any]:
     return {
         "job": "bwe",
         "status": decision.status,
@@ -220,7 +229,6 @@ def _untouched(pipeline: Pipeline, decision: Decision, seed: int, sample_rate: i
         "model": pipeline.name,
         "seed": seed,
         "cutoff_hz": None,
-        "samples_changed": 0,
         "sample_rate": sample_rate,
         "warnings": [],
     }

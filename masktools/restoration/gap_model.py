@@ -102,7 +102,7 @@ def render_items(
     unknown = unknown[:, None].expand_as(mel) & pipeline.cells(mask)
     made = pipeline.to_mel_from(result.tokens)
     filled = keep_known(made, mel, unknown)
-    waves = pipeline.render(filled).cpu().numpy()
+    waves = pipeline.render(pipeline.deepened(filled, torch.from_numpy(wave), unknown)).cpu().numpy()
     arrays = zip(waves, *(_rows(values) for values in (filled, made, mel)), strict=True)
     renderings = [
         Rendering(resample_to(row[:n], rate, sample_rate, len(item.samples)), of, by, was)

@@ -1,19 +1,24 @@
 """The settings of the general-mask solver, checked where they are written down."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from operator import index
 
-from masktools.errors import ParameterError, unknown_name
+from masktools.arguments import checked_name, checked_real, checked_switch, plain, shown
+from masktools.errors import ParameterError
 from masktools.solver.choice import POLICIES
 from masktools.solver.groups import GROUP_SCORES
 from masktools.solver.schedules import GUIDANCE_SCHEDULES, SCHEDULES
 
-__all__ = ["CACHE_SCOPES", "SCALINGS", "SolverConfig"]
+__all__ = ["ANNEALINGS", "CACHE_SCOPES", "CONFIDENCES", "PACES", "SCALINGS", "SolverConfig"]
 
 SCALINGS = ("relative", "resume")
+PACES = ("share", "closed")
+ANNEALINGS = ("none", "over_steps", "to_zero")
+CONFIDENCES = ("drawn", "whole")
 CACHE_SCOPES = ("masked", "chosen")
+_MAX_INTEGER = 1 << 20  # more than any grid has tokens
 
 
 @dataclass(frozen=True)
@@ -23,21 +28,33 @@ class SolverConfig:
     Attributes:
         n_steps: Decoding steps, at least 1. An item with fewer unknown tokens takes one step per token.
         schedule: Curve of the number of masked tokens, a name in ``SCHEDULES``.
+        pace: Where the curve is read. ``share`` (MaskGIT): step i of n leaves the share at (i + 1) / n. ``closed``
+            (MAGNeT): step i starts from the share at i / (n - 1), one unit at least, where units are tokens or
+            groups, and accepts all but what the next one starts from; steps that would accept nothing are left out.
         temperature: Scale of the Gumbel noise in the choice of positions at the start, 0 or more; it
             falls linearly to 0 at the last step.
         guidance: Scale of classifier-free guidance, 0 or more: 0 is unconditional, 1 conditional.
         guidance_schedule: Course of the guidance, a name in ``GUIDANCE_SCHEDULES``.
         guidance_interval: Share of the decoding, (start, end) within [0, 1], outside which the
             guidance is 1; None guides everywhere.
-        guidance_min: Guidance at the last step of ``linear_down``, 0 or more.
+        guidance_min: Guidance at the last step of ``linear_down`` and ``share_down``, 0 or more.
         policy: Rule that chooses which positions are accepted, a name in ``POLICIES``.
         token_temperature: Divisor of the logits that tokens are drawn from, above 0. It changes the
             confidence too.
-        token_annealing: Whether the token temperature falls linearly, to token_temperature / n_steps.
+        token_annealing: Course of the token temperature: ``none``; ``over_steps``, linearly to
+            token_temperature / n_steps; or ``to_zero``, linearly to 0.01 at the last step. False stands for ``none``,
+            True for ``over_steps``.
         top_k: Number of most likely codes that a token is drawn from, at least 1; None takes all.
         top_p: Share of probability that a token is drawn from, in (0, 1]; None takes all.
         revocation: Share of the accepted tokens, in [0, 1), that every step but the last takes back in
             exchange for as many others. Known tokens are never touched.
+        confidence: Probability that a drawn token is judged by: ``drawn``, that of the truncated distribution that
+            it was drawn from; or ``whole``, that before top_k and top_p.
+        overlap: Columns of the spans that stay masked, each beginning at any column: the spans of least confidence,
+            as many as their union needs to come near the count. 0 has no such spans. For grids of one row, without
+            groups, and with the policy ``confidence``.
+        rescore_weight: Share in [0, 1] of an external model's probability in the confidence of a drawn token, where
+            ``solve`` is given such a model.
         scaling: ``relative`` spends all steps on the unknown tokens; ``resume`` enters the schedule of
             the whole grid where as many tokens are left.
         counts: Number of masked tokens left after each step, strictly falling to 0, in place of
@@ -58,11 +75,13 @@ class SolverConfig:
     Raises:
         ParameterError: If a value lies outside its range, or a name is unknown.
 
-    Source: SpecMaskGIT (arXiv:2406.17672), sections 3.4 and 4.
+    Source: SpecMaskGIT (arXiv:2406.17672), sections 3.4 and 4; MAGNeT (arXiv:2401.04577), sections 3.2 to 3.4, for
+        pace, guidance, spans and rescoring.
     """
 
     n_steps: int = 16
     schedule: str = "cosine"
+    pace: str = "share"
     temperature: float = 1.5
     guidance: float = 3.0
     guidance_schedule: str = "linear_up"
@@ -70,9 +89,12 @@ class SolverConfig:
     guidance_min: float = 1.0
     policy: str = "confidence"
     token_temperature: float = 1.0
-    token_annealing: bool = False
+    token_annealing: str | bool = "none"  # noqa: S105 - a name, no password
     top_k: int | None = None
     top_p: float | None = None
+    confidence: str = "drawn"
+    overlap: int = 0
+    rescore_weight: float = 0.7
     revocation: float = 0.0
     scaling: str = "relative"
     counts: tuple[int, ...] | None = None
@@ -83,16 +105,23 @@ class SolverConfig:
     cache_scope: str = "masked"
 
     def __post_init__(self) -> None:
+        if isinstance(self.token_annealing, bool):  # as format 1 has it
+            object.__setattr__(self, "token_annealing", "over_steps" if self.token_annealing else "none")
         for kind, got, choices in (
             ("schedule", self.schedule, SCHEDULES),
+            ("pace", self.pace, PACES),
             ("guidance schedule", self.guidance_schedule, GUIDANCE_SCHEDULES),
             ("policy", self.policy, POLICIES),
+            ("token annealing", str(self.token_annealing), ANNEALINGS),
+            ("confidence", self.confidence, CONFIDENCES),
             ("scaling", self.scaling, SCALINGS),
             ("group score", self.group_score, GROUP_SCORES),
             ("cache scope", self.cache_scope, CACHE_SCOPES),
         ):
-            if got not in choices:
-                raise unknown_name(kind, got, choices)
+            checked_name(kind, got, choices)
+        for field in fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
+        checked_switch("deterministic_batch", self.deterministic_batch)
         _check_integer("n_steps", self.n_steps)
         if self.top_k is not None:
             _check_integer("top_k", self.top_k)
@@ -109,8 +138,11 @@ class SolverConfig:
             raise ParameterError(f"top_p must lie in (0, 1], got {self.top_p:g}")
         if not 0 <= _number("revocation", self.revocation) < 1:
             raise ParameterError(f"revocation must lie in [0, 1), got {self.revocation:g}")
+        if not 0 <= _number("rescore_weight", self.rescore_weight) <= 1:
+            raise ParameterError(f"rescore_weight must lie in [0, 1], got {self.rescore_weight:g}")
         self._check_interval()
         self._check_counts()
+        self._check_spans()
         self._check_cost()
 
     def _check_interval(self) -> None:
@@ -128,6 +160,22 @@ class SolverConfig:
         if len(interval) != 2 or not 0 <= interval[0] <= interval[1] <= 1:
             raise ParameterError(f"guidance_interval must be (start, end) with 0 <= start <= end <= 1, got {interval}")
         object.__setattr__(self, "guidance_interval", interval)
+
+    def _check_spans(self) -> None:
+        if self.pace == "closed" and (self.counts is not None or self.scaling != "relative"):
+            raise ParameterError(
+                "pace 'closed' follows the schedule over the unknown tokens: it goes without counts and with scaling "
+                f"'relative', got {self.counts} and {self.scaling!r}"
+            )
+        if isinstance(self.overlap, bool) or not isinstance(self.overlap, int) or self.overlap < 0:
+            raise ParameterError(f"overlap must be a whole number of columns, 0 or more, got {self.overlap!r}")
+        if self.overlap and (
+            self.policy != "confidence" or self.revocation > 0 or self.entropy_bound is not None or self.chooses_ahead
+        ):
+            raise ParameterError(
+                "overlap needs the policy 'confidence', and goes without revocation, entropy_bound and cache_scope "
+                f"'chosen'; got {self.policy!r}, {self.revocation:g}, {self.entropy_bound} and {self.cache_scope!r}"
+            )
 
     def _check_cost(self) -> None:
         _check_integer("cache_every", self.cache_every)
@@ -150,7 +198,7 @@ class SolverConfig:
         try:
             counts = tuple(index(count) for count in self.counts)
         except TypeError:
-            raise ParameterError(f"counts must be integers, got {self.counts!r}") from None
+            raise ParameterError(f"counts must be integers, got {shown(self.counts)}") from None
         falling = all(after < before for before, after in pairwise(counts))
         if not counts or counts[-1] != 0 or not falling:
             raise ParameterError(f"counts must fall strictly and end at 0, got {counts}")
@@ -159,10 +207,13 @@ class SolverConfig:
 
 def _check_integer(name: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ParameterError(f"{name} must be an integer of at least 1, got {value!r}")
+        raise ParameterError(f"{name} must be an integer of at least 1, got {shown(value)}")
+    if value > _MAX_INTEGER:
+        raise ParameterError(f"{name} must be at most {_MAX_INTEGER}, got {shown(value)}")
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ParameterError(f"{name} must be a finite number, got {value!r}")
-    return float(value)
+    number = checked_real(name, value)
+    if not math.isfinite(number):
+        raise ParameterError(f"{name} must be a finite number, got {shown(value)}")
+    return number

@@ -12,6 +12,7 @@ from masktools.solver.guidance import Predict
 from masktools.solver.plan import Step, left_ahead, make_plan, next_step
 from masktools.solver.recall import Memory, check_remembers
 from masktools.solver.request import Request, check_request
+from masktools.solver.rescoring import Rescore
 from masktools.solver.step import Canvas, Job, reading_order, take_step
 from masktools.solver.trace import Callback, SolveResult, StepTrace
 
@@ -31,6 +32,7 @@ def solve(
     groups: Tensor | None = None,
     logit_bias: Tensor | None = None,
     callback: Callback | None = None,
+    rescore: Rescore | None = None,
 ) -> SolveResult:
     """Fill the masked slots of a batch of token grids; known tokens come back as they are.
 
@@ -50,9 +52,11 @@ def solve(
         use_condition: One boolean per item, False for an item that has no condition and costs no conditional
             pass; None stands for True throughout.
         groups: Integer labels (r, w) or (b, r, w); slots of the same label are accepted together. The counts
-            of the plan are then met to the nearest group.
+            of the plan are then met to the nearest group; those of pace "closed" are of groups, and met exactly.
         logit_bias: Added to the guided logits: (k,), (b, k) or (b, n, k); -inf bans a code.
         callback: Called after each step; it may return False to have the rest filled in one step.
+        rescore: An external model with a share in the confidence of what was drawn, called once in every step but
+            the last; with the policy ``confidence`` alone.
 
     Returns:
         The complete tokens (b, r, w) and one record per step.
@@ -71,11 +75,11 @@ def solve(
     tensor([[[3, 2, 1]]])
     """
     request = check_request(tokens, mask, seeds, use_condition, groups, config.group_score, logit_bias)
-    _check_together(predict, request, config)
+    _check_together(predict, request, config, rescore)
     memory = Memory(request.mask) if config.cache_every > 1 else None
     log_p = torch.zeros(request.mask.shape, device=tokens.device)
     canvas = Canvas(request.tokens.clone(), request.mask.clone(), log_p, memory)
-    job = Job(predict, config, request, reading_order(config.policy, request))
+    job = Job(predict, config, request, reading_order(config.policy, request), rescore)
     plans = _plans(request, config)
     total = max(map(len, plans), default=0)
     left = request.mask.sum(dim=1).tolist()
@@ -102,12 +106,24 @@ def solve(
     return SolveResult(complete.contiguous(), tuple(trace))
 
 
-def _check_together(predict: Predict, request: Request, config: SolverConfig) -> None:
+def _check_together(predict: Predict, request: Request, config: SolverConfig, rescore: Rescore | None) -> None:
     check_remembers(predict, config.cache_every)
     if request.groups is not None and (config.chooses_ahead or config.entropy_bound is not None):
         raise ParameterError(
             "groups must go without entropy_bound and without cache_scope 'chosen', which count slots; "
             f"got {config.entropy_bound} and {config.cache_scope!r}"
+        )
+    if request.groups is not None and config.pace == "closed" and config.revocation > 0:
+        raise ParameterError(
+            f"groups must go without revocation where pace 'closed' counts them, got {config.revocation:g}"
+        )
+    if config.overlap and (request.groups is not None or request.n_rows != 1):
+        what = "groups" if request.groups is not None else f"{request.n_rows} rows"
+        raise ParameterError(f"overlap needs grids of one row and no groups, got {what}: use overlap=0")
+    if rescore is not None and (config.policy != "confidence" or config.chooses_ahead):
+        raise ParameterError(
+            "rescore needs the policy 'confidence' and no cache_scope 'chosen', "
+            f"got {config.policy!r} and {config.cache_scope!r}"
         )
 
 

@@ -4,18 +4,22 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+import torch
+
 from masktools.errors import ParameterError, unknown_name
 from masktools.solver.config import SolverConfig
 from masktools.solver.schedules import GUIDANCE_SCHEDULES, SCHEDULES
 
-__all__ = ["Step", "guidance_at", "left_ahead", "make_plan", "next_step", "remaining_counts"]
+__all__ = ["Step", "closed_counts", "guidance_at", "left_ahead", "make_plan", "next_step", "remaining_counts"]
+
+_COLDEST = 0.01  # token temperature in place of 0: little is left to chance
 
 
 class Step(NamedTuple):
     """What one decoding step does to one item, in plain numbers."""
 
-    n_before: int  # masked tokens at the start of the step
-    n_after: int  # masked tokens at its end
+    n_before: int  # masked tokens at the start of the step; masked groups where pace "closed" counts in groups
+    n_after: int  # masked ones at its end
     guidance: float  # scale t of Eq. 2
     temperature: float  # scale t_gumbel of the noise in Eq. 3
     token_temperature: float  # divisor of the logits
@@ -50,6 +54,31 @@ def remaining_counts(n_unknown: int, n_steps: int, schedule: str = "cosine") -> 
     return tuple(counts)
 
 
+def closed_counts(n_units: int, n_steps: int, schedule: str = "cosine") -> tuple[tuple[int, int], ...]:
+    """Return (number of the step, units masked after it) of a closed pace; steps that accept nothing are left out.
+
+    A unit is a token, or a group. Step i of n starts from the share of units at i / (n - 1), one at least.
+
+    Raises:
+        ParameterError: If a number is negative, or the schedule is unknown.
+
+    Source: MAGNeT (arXiv:2401.04577), section 3.2, in the form of its code. Progress is in single precision there,
+        which decides between two counts where the share is a half: 2 / 3 of the way.
+
+    >>> closed_counts(8, 5)
+    ((0, 7), (1, 5), (2, 3), (3, 1), (4, 0))
+    >>> closed_counts(1, 5)
+    ((4, 0),)
+    """
+    if schedule not in SCHEDULES:
+        raise unknown_name("schedule", schedule, SCHEDULES)
+    if n_units < 0 or n_steps < 1:
+        raise ParameterError(f"need n_units >= 0 and n_steps >= 1, got {n_units} and {n_steps}")
+    shares = [SCHEDULES[schedule](progress) for progress in torch.linspace(0, 1, n_steps).tolist()[1:]]
+    counts = [n_units, *(min(n_units, max(1, int(n_units * share))) for share in shares), 0]
+    return tuple((i, counts[i + 1]) for i in range(n_steps) if counts[i + 1] < counts[i])
+
+
 def guidance_at(progress: float, config: SolverConfig) -> float:
     """Return the guidance scale at a progress in [0, 1]: 0 at the first step, 1 at the last."""
     if config.guidance_interval is not None:
@@ -70,7 +99,8 @@ def make_plan(n_unknown: int, n_slots: int, config: SolverConfig, n_units: int |
         n_unknown: Masked tokens at the start.
         n_slots: All tokens of the item, known or not.
         config: Settings of the decoding.
-        n_units: Number of masked groups, where whole groups are accepted; at most so many steps.
+        n_units: Number of masked groups, where whole groups are accepted; at most so many steps. With pace "closed"
+            the counts of the plan are of groups then.
 
     Raises:
         ParameterError: If ``config.counts`` does not fit the number of tokens.
@@ -90,6 +120,8 @@ def make_plan(n_unknown: int, n_slots: int, config: SolverConfig, n_units: int |
     if n_unknown == 0:
         return ()
     n_units = n_unknown if n_units is None else n_units
+    if config.pace == "closed":
+        return _closed_plan(n_units, config)
     resume = config.scaling == "resume"
     start = n_slots if resume else n_unknown
     if config.counts is None:
@@ -106,13 +138,36 @@ def make_plan(n_unknown: int, n_slots: int, config: SolverConfig, n_units: int |
             Step(
                 n_before=before,
                 n_after=after,
-                guidance=guidance_at(i / (total - 1) if total > 1 else 1.0, config),
+                guidance=guidance_at(_progress(i, total, config), config),
                 temperature=config.temperature * (1 - (i + 1) / total),
-                token_temperature=_token_temperature(i / total, config),
+                token_temperature=_token_temperature(i, total, config),
             )
         )
         before = after
     return tuple(plan)
+
+
+def _closed_plan(n_units: int, config: SolverConfig) -> tuple[Step, ...]:
+    """Return the plan of a closed pace; what is left out keeps its place in the course of guidance and temperature."""
+    total, before, plan = config.n_steps, n_units, []
+    for i, after in closed_counts(n_units, total, config.schedule):
+        step = Step(
+            n_before=before,
+            n_after=after,
+            guidance=guidance_at(_progress(i, total, config), config),
+            temperature=config.temperature * (1 - (i + 1) / total),
+            token_temperature=_token_temperature(i, total, config),
+        )
+        plan.append(step)
+        before = after
+    return tuple(plan)
+
+
+def _progress(number: int, total: int, config: SolverConfig) -> float:
+    """Return how far a step is in the course of the guidance; a single step is the end, or the start of a fall."""
+    if total > 1:
+        return number / (total - 1)
+    return 0.0 if config.guidance_schedule == "share_down" else 1.0
 
 
 def next_step(plan: Sequence[Step], n_left: int) -> int:
@@ -129,5 +184,7 @@ def left_ahead(plan: Sequence[Step], number: int, every: int) -> int:
     return plan[min(number - number % every + every, len(plan)) - 1].n_after
 
 
-def _token_temperature(progress: float, config: SolverConfig) -> float:
-    return config.token_temperature * (1 - progress if config.token_annealing else 1.0)
+def _token_temperature(number: int, total: int, config: SolverConfig) -> float:
+    falls = {"none": 1.0, "over_steps": 1 - number / total, "to_zero": (total - 1 - number) / total}
+    temperature = config.token_temperature * falls[str(config.token_annealing)]
+    return temperature or _COLDEST

@@ -22,15 +22,17 @@ PRESETS: Mapping[str, SolverConfig] = MappingProxyType(
             n_steps=_ONE_BY_ONE, policy="random", temperature=0.0, guidance=1.0, guidance_schedule="constant"
         ),
         "mage": SolverConfig(n_steps=20, temperature=6.0, guidance=1.0, guidance_schedule="constant"),
-        # To be used with span_groups, as MAGNeT accepts spans of three tokens.
-        "magnet_like": SolverConfig(
+        # MAGNeT's for a stage of 20 steps, to be used with ``span_groups``, as it accepts spans of three tokens.
+        "magnet": SolverConfig(
             n_steps=20,
+            pace="closed",
             temperature=0.0,
             guidance=10.0,
-            guidance_schedule="linear_down",
+            guidance_schedule="share_down",
             token_temperature=3.0,
-            token_annealing=True,
+            token_annealing="to_zero",  # noqa: S106 - a name, no password
             top_p=0.9,
+            confidence="whole",
             group_score="max",
         ),
     }

@@ -44,12 +44,17 @@ def _linear_down(progress: float, guidance: float, guidance_min: float) -> float
     return guidance + (guidance_min - guidance) * progress
 
 
+def _share_down(progress: float, guidance: float, guidance_min: float) -> float:
+    return guidance_min + (guidance - guidance_min) * _cosine(progress)
+
+
 GUIDANCE_SCHEDULES: Mapping[str, Callable[[float, float, float], float]] = MappingProxyType(
     {
         "linear_up": _linear_up,  # SpecMaskGIT: from 0 to the guidance
         "constant": _constant,
         "cosine": _cosine_up,  # from 0 to the guidance, flat at both ends
-        "linear_down": _linear_down,  # MAGNeT's direction: from the guidance to guidance_min
+        "linear_down": _linear_down,  # from the guidance to guidance_min
+        "share_down": _share_down,  # MAGNeT: from the guidance to guidance_min, as the share of masked tokens falls
         "interval": _constant,  # the guidance inside guidance_interval, 1 outside
     }
 )

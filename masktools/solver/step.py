@@ -19,8 +19,10 @@ from masktools.solver.noise import Stream, gumbel, uniform
 from masktools.solver.plan import Step
 from masktools.solver.recall import Memory, Recall
 from masktools.solver.request import Request
+from masktools.solver.rescoring import Rescore, mixed_confidence
 from masktools.solver.revocation import choose_revoked, revocable_count
 from masktools.solver.sampling import sample, to_log_probs
+from masktools.solver.spans import keep_spans
 from masktools.solver.trace import StepTrace
 
 __all__ = ["Canvas", "Job", "reading_order", "take_step"]
@@ -34,6 +36,7 @@ class Job:
     config: SolverConfig
     request: Request
     order: Float[Tensor, "b n"]  # preference for each position; 0 where the policy has no order
+    rescore: Rescore | None = None
 
 
 @dataclass
@@ -137,7 +140,7 @@ class _View:
         n_ahead: Sequence[int],
     ) -> None:
         self.job, self.items, self.number = job, items, number
-        self.mask = mask = canvas.mask[items]
+        self.tokens, self.mask = canvas.tokens[items], (mask := canvas.mask[items])
         device = mask.device
         self.n_after = torch.tensor([step.n_after for step in steps], device=device)
         self.n_later = torch.tensor(list(n_later), device=device)
@@ -152,6 +155,12 @@ class _View:
         groups = job.request.groups
         self.groups = None if groups is None else groups.select(items)
         self.seeds = job.request.seeds[items.cpu()]
+
+    @property
+    def judges_whole(self) -> bool:
+        """Whether tokens are judged by another distribution than the one that they are drawn from."""
+        config = self.job.config
+        return config.confidence == "whole" and (config.top_k is not None or config.top_p is not None)
 
     @property
     def follows(self) -> bool:
@@ -170,16 +179,17 @@ class _View:
             return self.mask
         return self.eligible() if early is None else early
 
-    def log_probs(self, slots: tuple[Tensor, ...]) -> Float[Tensor, "m k"]:
-        """Return what tokens are drawn from at the slots (row of the step, position)."""
+    def log_probs(self, slots: tuple[Tensor, ...], whole: bool = False) -> Float[Tensor, "m k"]:
+        """Return what tokens are drawn from at the slots (row of the step, position); ``whole``, before truncation."""
         rows, positions = slots
         config = self.job.config
+        top_k, top_p = (None, None) if whole else (config.top_k, config.top_p)
         logits = self.logits.rows(rows, positions)
         bias = self.job.request.bias_of(self.items[rows], positions)
         if bias is not None:
             logits = logits + bias
         warmth = self.warmth[rows][:, None] if self.is_warm else None
-        return to_log_probs(logits, warmth, config.top_k, config.top_p)
+        return to_log_probs(logits, warmth, top_k, top_p)
 
     def uniforms(self) -> Float64[Tensor, "b n"]:
         """Return one number per slot for the draw of its token, on the CPU."""
@@ -246,10 +256,20 @@ def _accept(
             sharp = (log_probs * sharpness[kept][:, None]).log_softmax(dim=1)
             source = torch.where(view.is_last[slots[0]][:, None], log_probs, sharp)
     tokens = sample(source, _pick(view.uniforms(), slots))
+    if view.judges_whole:
+        log_probs = view.log_probs(slots, whole=True)
     log_p = view.dense(slots, log_probs.gather(1, tokens[:, None])[:, 0])
+    drawn = view.dense(slots, tokens)
     if accepted is None:
-        accepted = _choose(view, log_p, n_revoked, view.entropies(slots, log_probs))
-    return accepted, view.dense(slots, tokens), log_p
+        values = log_p if view.job.rescore is None else _rescored(view, drawn, log_p, view.job.rescore)
+        accepted = _choose(view, values, n_revoked, view.entropies(slots, log_probs))
+    return accepted, drawn, log_p
+
+
+def _rescored(view: _View, drawn: Tensor, log_p: Tensor, rescore: Rescore) -> Float[Tensor, "b n"]:
+    """Return log probabilities of drawn tokens that an external model has a share in."""
+    candidate = torch.where(view.mask, drawn, view.tokens)
+    return mixed_confidence(rescore, candidate, view.mask, view.items, log_p, view.job.config.rescore_weight)
 
 
 def _pick(uniforms: Tensor, slots: tuple[Tensor, ...]) -> Tensor:
@@ -271,6 +291,9 @@ def _choose(view: _View, values: Tensor, n_revoked: Tensor, entropies: Tensor | 
         noise = view.noise(Stream.CHOICE)
     elif policy.noise == "annealed":
         noise = view.temperature[:, None] * view.noise(Stream.CHOICE)
+    if config.overlap:
+        values = values if noise is None else values + noise
+        return view.mask & ~keep_spans(values, view.mask, view.n_after, config.overlap)
     if view.groups is None:
         if entropies is not None and config.entropy_bound is not None:
             bounded = bounded_count(values, eligible, entropies, config.entropy_bound, noise)
@@ -282,6 +305,9 @@ def _choose(view: _View, values: Tensor, n_revoked: Tensor, entropies: Tensor | 
     sizes = view.groups.sizes(view.mask)
     scores = view.groups.scores(values, view.mask, "max" if policy.reads == "order" else None)
     scores = scores if noise is None else scores + noise
+    if config.pace == "closed":  # counts of groups
+        masked = sizes > 0
+        return view.groups.spread(choose(scores, masked, masked.sum(dim=1) - view.n_after), view.mask)
     return view.groups.spread(nearest(scores, sizes, count, n_revoked, view.n_later), view.mask)
 
 

@@ -1,6 +1,6 @@
 """Grids longer than a predictor reads at once: windows from left to right, each knowing what came before."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,7 +13,10 @@ from masktools.solver.noise import as_seeds, derive_seed
 from masktools.solver.request import check_request
 from masktools.solver.trace import SolveResult, StepTrace
 
-__all__ = ["solve_windows", "window_starts"]
+__all__ = ["over_windows", "solve_windows", "window_starts"]
+
+Fill = Callable[[slice, Tensor, Tensor, list[int]], tuple[Tensor, Sequence[StepTrace]]]
+"""Function of (columns, tokens (b, r, w), mask (b, r, w), seeds) to complete tokens (b, r, w) and their trace."""
 
 
 def window_starts(n_cols: int, window_cols: int, overlap_cols: int) -> tuple[int, ...]:
@@ -67,10 +70,45 @@ def solve_windows(
         ParameterError: As ``solve`` does, or if the windows do not overlap as they must.
     """
     check_request(tokens, mask, seeds, use_condition, groups, config.group_score, logit_bias)
+    n_rows = tokens.shape[-2]
+
+    def fill(columns: slice, given: Tensor, own: Tensor, words: list[int]) -> tuple[Tensor, Sequence[StepTrace]]:
+        bias = logit_bias
+        if bias is not None and bias.ndim == 3:
+            bias = bias[:, columns.start * n_rows : columns.stop * n_rows]
+        part = None if groups is None else groups[..., columns]
+        result = solve(predict, given, own, words, config, use_condition=use_condition, groups=part, logit_bias=bias)
+        return result.tokens, result.trace
+
+    return over_windows(fill, tokens, mask, seeds, window_cols, overlap_cols, lookahead_cols)
+
+
+def over_windows(
+    fill: Fill,
+    tokens: Tensor,
+    mask: Tensor,
+    seeds: Sequence[int] | Tensor,
+    window_cols: int,
+    overlap_cols: int,
+    lookahead_cols: int = 0,
+) -> SolveResult:
+    """Fill a mask of any width by a function that fills windows, from left to right.
+
+    Args:
+        fill: Fills a window; the first one has the seeds as they are, others seeds derived from them.
+        tokens: As for ``solve_windows``.
+        mask: As for ``solve_windows``.
+        seeds: As for ``solve_windows``.
+        window_cols: As for ``solve_windows``.
+        overlap_cols: As for ``solve_windows``.
+        lookahead_cols: As for ``solve_windows``.
+
+    Raises:
+        ParameterError: If the windows do not overlap as they must.
+    """
     starts = window_starts(tokens.shape[-1], window_cols, overlap_cols)
     if not 0 <= lookahead_cols <= overlap_cols:
         raise ParameterError(f"lookahead_cols must lie in [0, {overlap_cols}], the overlap, got {lookahead_cols}")
-    n_rows = tokens.shape[-2]
     filled, left = tokens.clone(), mask.clone()
     words = as_seeds(seeds).tolist()
     trace: list[StepTrace] = []
@@ -79,20 +117,9 @@ def solve_windows(
         keep = stop if start == starts[-1] else stop - lookahead_cols
         own = left.clone()[..., start:stop]
         own[~own[..., : keep - start].flatten(1).any(dim=1)] = False  # nothing to decide here
-        bias = logit_bias
-        if bias is not None and bias.ndim == 3:
-            bias = bias[:, start * n_rows : stop * n_rows]
-        result = solve(
-            predict,
-            filled[..., start:stop],
-            own,
-            words if start == 0 else [derive_seed(word, start) for word in words],
-            config,
-            use_condition=use_condition,
-            groups=None if groups is None else groups[..., start:stop],
-            logit_bias=bias,
-        )
-        filled[..., start:keep] = result.tokens[..., : keep - start]
+        derived = words if start == 0 else [derive_seed(word, start) for word in words]
+        done, records = fill(slice(start, stop), filled[..., start:stop], own, derived)
+        filled[..., start:keep] = done[..., : keep - start]
         left[..., start:keep] = False
-        trace += result.trace
+        trace += records
     return SolveResult(torch.where(mask, filled, tokens), tuple(trace))

@@ -1,8 +1,24 @@
-"""Tokenizers: mel spectrogram <-> tokens on a grid of 16 x 16 patches."""
+"""Tokenizers: mel spectrogram <-> tokens on a grid of 16 x 16 patches; codecs: waves or mel <-> token streams."""
 
+from masktools.tokenizer.encodec import Encodec, EncodecConfig
+from masktools.tokenizer.fingerprint import token_fingerprint
 from masktools.tokenizer.local import LocalTokenizer, LocalTokenizerConfig
+from masktools.tokenizer.mel_rvq import MelRvq, MelRvqConfig
 from masktools.tokenizer.specvqgan import SpecVqgan, SpecVqganConfig
 
-__all__ = ["TOKENIZERS", "LocalTokenizer", "LocalTokenizerConfig", "SpecVqgan", "SpecVqganConfig"]
+__all__ = [
+    "CODECS",
+    "TOKENIZERS",
+    "Encodec",
+    "EncodecConfig",
+    "LocalTokenizer",
+    "LocalTokenizerConfig",
+    "MelRvq",
+    "MelRvqConfig",
+    "SpecVqgan",
+    "SpecVqganConfig",
+    "token_fingerprint",
+]
 
 TOKENIZERS = {"local": (LocalTokenizerConfig, LocalTokenizer), "specvqgan": (SpecVqganConfig, SpecVqgan)}
+CODECS = {"encodec": (EncodecConfig, Encodec), "mel_rvq": (MelRvqConfig, MelRvq)}

@@ -1,6 +1,17 @@
-"""The masked transformer over tokens."""
+"""Transformers over tokens: masked ones on a grid, and on streams; a causal one on delayed streams."""
 
 from masktools.transformer.block import Block
 from masktools.transformer.model import MaskedTransformer, TransformerConfig
+from masktools.transformer.prior import DelayedPrior, DelayedPriorConfig
+from masktools.transformer.streams import StreamTransformer, StreamTransformerConfig, Text
 
-__all__ = ["Block", "MaskedTransformer", "TransformerConfig"]
+__all__ = [
+    "Block",
+    "DelayedPrior",
+    "DelayedPriorConfig",
+    "MaskedTransformer",
+    "StreamTransformer",
+    "StreamTransformerConfig",
+    "Text",
+    "TransformerConfig",
+]

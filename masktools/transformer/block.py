@@ -3,13 +3,18 @@
 Its parts carry timm's names, so that weights of other transformers of this kind fit, and its numbers are timm's.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Attention", "Block", "Perceptron", "attend"]
+__all__ = ["Attend", "Attention", "Block", "Perceptron", "attend"]
 
 _EPSILON = 1e-6
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Function of queries, keys and values, each (b, h, n, d), to what the queries gather (b, h, n, d)."""
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -26,17 +31,17 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Attention of every slot to every slot. ``forward``: (b, n, d) -> the same."""
+    """Attention of every slot to every slot, or to those that are given. ``forward``: (b, n, d) -> the same."""
 
-    def __init__(self, width: int, n_heads: int, dropout: float) -> None:
+    def __init__(self, width: int, n_heads: int, dropout: float, bias: bool = True) -> None:
         super().__init__()
         self.num_heads, self.head_dim = n_heads, width // n_heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
+        self.qkv = nn.Linear(width, 3 * width, bias)
+        self.proj = nn.Linear(width, width, bias)
         self.proj_drop = nn.Dropout(dropout)
 
-    def forward(self, slots: Tensor) -> Tensor:
-        """Return what each slot gathers."""
+    def forward(self, slots: Tensor, attend: Attend = attend) -> Tensor:
+        """Return what each slot gathers; ``attend`` says from where."""
         mixed = self.qkv(slots).unflatten(-1, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4)
         gathered = attend(*mixed.unbind(0))
         return self.proj_drop(self.proj(gathered.transpose(1, 2).flatten(2)))
@@ -45,12 +50,12 @@ class Attention(nn.Module):
 class Perceptron(nn.Module):
     """Two layers with a smooth rectifier between them, on each slot by itself. ``forward``: (b, n, d) -> the same."""
 
-    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+    def __init__(self, width: int, hidden: int, dropout: float, bias: bool = True) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
+        self.fc1 = nn.Linear(width, hidden, bias)
         self.act: nn.Module = nn.GELU()
         self.drop1 = nn.Dropout(dropout)
-        self.fc2 = nn.Linear(hidden, width)
+        self.fc2 = nn.Linear(hidden, width, bias)
         self.drop2 = nn.Dropout(dropout)
 
     def forward(self, slots: Tensor) -> Tensor:

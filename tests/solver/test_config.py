@@ -78,11 +78,11 @@ def test_an_unknown_preset_names_the_nearest_one():
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_every_preset_fills_a_grid(name):
     mask = torch.ones(2, 3, 8, dtype=torch.bool)
-    groups = span_groups(3, 8) if name == "magnet_like" else None
+    groups = span_groups(3, 8) if name == "magnet" else None
     tokens = torch.zeros(2, 3, 8, dtype=torch.int64)
     result = solve(Toy([0, 1], 24, 6), tokens, mask, item_seeds(0, 2), preset(name), groups=groups)
     assert result.trace[-1].n_after == (0, 0)
-    wanted = {"paper": 16, "fast8": 8, "quality32": 24, "unbiased": 24, "mage": 20, "magnet_like": 9}
+    wanted = {"paper": 16, "fast8": 8, "quality32": 24, "unbiased": 24, "mage": 20, "magnet": 9}
     assert len(result.trace) == wanted[name]
 
 

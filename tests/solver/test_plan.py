@@ -92,7 +92,7 @@ def test_a_single_step_is_fully_guided_and_free_of_noise():
 
 
 def test_the_token_temperature_can_fall():
-    plan = make_plan(8, 8, SolverConfig(n_steps=4, token_temperature=2.0, token_annealing=True))
+    plan = make_plan(8, 8, SolverConfig(n_steps=4, token_temperature=2.0, token_annealing="over_steps"))
     assert [step.token_temperature for step in plan] == [2.0, 1.5, 1.0, 0.5]
 
 

@@ -82,13 +82,14 @@ def problems(draw, policies=tuple(POLICIES), with_groups=True, revocations=(0.0,
         n_steps=draw(st.sampled_from([1, 2, 3, 5, 8, 30])),
         schedule=draw(st.sampled_from(sorted(SCHEDULES))),
         temperature=draw(st.sampled_from([0.0, 1.5, 6.0])),
-        guidance_schedule=draw(st.sampled_from(["linear_up", "constant", "cosine", "linear_down"])),
+        guidance_schedule=draw(st.sampled_from(["linear_up", "constant", "cosine", "linear_down", "share_down"])),
         policy=draw(st.sampled_from(sorted(policies))),
         revocation=draw(st.sampled_from(revocations)),
         top_k=draw(st.sampled_from([None, 1, 3])),
         top_p=draw(st.sampled_from([None, 0.8])),
         token_temperature=draw(st.sampled_from([1.0, 0.7])),
-        token_annealing=draw(st.booleans()),
+        token_annealing=draw(st.sampled_from(["none", "over_steps", "to_zero"])),
+        confidence=draw(st.sampled_from(["drawn", "whole"])),
     )
     groups = None
     if with_groups:

@@ -1,0 +1,94 @@
+"""T5's encoder beside a model that was trained with it: texts -> sequences of states, from a local folder, offline.
+
+Its weights are not part of a bundle. They are read when a text is first given; a model works without them as long as
+nothing asks for one.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from masktools.conditioning.checks import check_texts
+from masktools.errors import CheckpointError, ParameterError
+
+__all__ = ["T5_VARIABLE", "DeferredT5", "T5Config"]
+
+T5_VARIABLE = "MASKTOOLS_T5"
+
+
+@dataclass(frozen=True)
+class T5Config:
+    """Which T5 a model was trained with; the defaults are those of the public models of music."""
+
+    name: str = "t5-base"
+    dim: int = 768  # of a state
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        if self.dim < 1 or not self.name.strip():
+            raise ParameterError(f"T5 must have a name and a dim of at least 1, got {self.name!r} and {self.dim}")
+
+
+class DeferredT5:
+    """T5's encoder, read from the folder that MASKTOOLS_T5 names when a text is first given."""
+
+    def __init__(self, config: T5Config, device: torch.device | str = "cpu") -> None:
+        self.config, self.device = config, torch.device(device)
+        self._loaded: tuple[Any, Any] | None = None
+
+    @property
+    def dim(self) -> int:
+        """Size of a state."""
+        return self.config.dim
+
+    @torch.no_grad()
+    def text_states(self, texts: list[str]) -> Float[Tensor, "b l d"]:
+        """Return the last hidden states of each text, zeros beyond its end.
+
+        Raises:
+            ParameterError: A text is empty.
+            CheckpointError: T5 is not at hand, or it is another one than the model was trained with.
+        """
+        check_texts(texts)
+        tokenizer, model = self._parts()
+        read = tokenizer(texts, return_tensors="pt", padding=True)
+        given = read["attention_mask"].to(self.device)
+        with torch.autocast(self.device.type, enabled=False):
+            states = model(input_ids=read["input_ids"].to(self.device), attention_mask=given).last_hidden_state
+        return states.float() * given[:, :, None]
+
+    def _parts(self) -> tuple[Any, Any]:
+        if self._loaded is None:
+            folder = os.environ.get(T5_VARIABLE)
+            wanted = f"a folder of transformers with {self.config.name} (config.json, model.safetensors, tokenizer)"
+            if not folder or not Path(folder).is_dir():
+                named = f"names {folder}, which is no folder" if folder else "is not set"
+                raise CheckpointError(f"texts for this model need T5: {T5_VARIABLE} {named}; it must name {wanted}")
+            self._loaded = _read(Path(folder), self.config, wanted, self.device)
+        return self._loaded
+
+
+def _read(folder: Path, config: T5Config, wanted: str, device: torch.device) -> tuple[Any, Any]:
+    try:
+        from transformers import AutoTokenizer, T5EncoderModel
+    except ImportError as error:
+        raise CheckpointError("T5 needs the package transformers: pip install 'masktools[streams]'") from error
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model: Any = T5EncoderModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    except Exception as error:  # of many kinds, in several libraries
+        reason = " ".join(str(error).split())[:160]
+        raise CheckpointError(f"{folder} must be {wanted}, but it cannot be read: {reason}") from error
+    if model.config.d_model != config.dim:
+        raise CheckpointError(
+            f"this model was trained with {config.name}, whose states have {config.dim} numbers, but those of the T5 "
+            f"in {folder} have {model.config.d_model}"
+        )
+    if len(tokenizer("a")["input_ids"]) < 2 or tokenizer("a")["input_ids"] == tokenizer("rain")["input_ids"]:
+        raise CheckpointError(f"{folder} must hold T5's tokenizer, but it tells no texts apart: is a file missing?")
+    return tokenizer, model.eval().requires_grad_(False).to(device)
