@@ -82,7 +82,7 @@ def test_a_model_that_confuses_captions_is_found_out():
     report = evaluate_generation(confused, REAL, AS_THEY_ARE, [EAR], training=TRAINING)
     assert report.value("noises", "model", "caption_r1", embedder=EAR.name) == 0
     assert report.value("noises", "model", "probe_top1") == 0
-    assert report.value("noises", "model", "clip_r5") == 0
+    assert report.value("noises", "model", "clip_r5") < 0.1  # chance 5 of 12
     assert report.value("noises", "real", "caption_r1", embedder=EAR.name) == 1
     assert report.value("noises", "model", "kl") > 1
     assert report.value("noises", "model", "fad") == pytest.approx(0, abs=1e-6)  # as a set they are the same
