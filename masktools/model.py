@@ -197,7 +197,7 @@ class Model:
         limit_peaks: bool = True,
         clean_above: bool = False,
         to_hz: float | None = None,
-        like: tuple[np.ndarray, int] | None = None,
+        like: tuple[Samples, int] | str | None = None,
         leak_free: bool = True,
         progress: Progress | None = None,
     ) -> Result[Samples]:
@@ -227,7 +227,8 @@ class Model:
             clean_above: take away first what faint rest (hiss, traces of a codec) there is above the cutoff.
             to_hz: up to where; where it is not given, to 20 kHz or as far as the recording's rate has room.
             like: a full-band take of the same source, (samples, sample rate): its moments that are most alike lend
-                their level and their detail in place of the model.
+                their level and their detail in place of the model. "own": the recording's full-band moments lend to
+                its dull ones, and nothing is added to the former.
             leak_free: False lets the model hear what is above the cutoff while it computes the tokens below.
             progress: called with (steps done, steps in all).
 
@@ -255,7 +256,7 @@ class Model:
                 limit_peaks=limit_peaks,
                 clean_above=clean_above,
                 to_hz=to_hz,
-                like=None if like is None else (as_recording(*like), int(like[1])),
+                like=like if like is None or isinstance(like, str) else (as_recording(*like), like[1]),
                 leak_free=leak_free,
                 progress=progress,
             )

@@ -5,7 +5,6 @@ and the reason is said.
 """
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.cli import options
@@ -46,9 +45,9 @@ def add_extending(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--like",
-        type=Path,
         metavar="FILE",
-        help="a full-band take of the same source, which lends the missing band in place of the model",
+        help="a full-band take of the same source, which lends the missing band in place of the model; "
+        "own: the full-band moments of each recording lend to its dull ones, from --cutoff on",
     )
     group.add_argument(
         "--min-drop",
@@ -88,7 +87,7 @@ def extending(args: argparse.Namespace) -> "Extending":
         args.hf_gain,
         args.clean_above,
         args.to,
-        None if args.like is None else str(args.like),
+        args.like,
     )
 
 

@@ -110,7 +110,7 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
         return at_rate(joined, rate, self.sample_rate, self.n_samples)
 
     def _nothing(self) -> Iterator[np.ndarray]:
-        """Yield zeros as long as the recording, whose band ends where the model's does."""
+        """Yield zeros as long as the recording, of which the model adds nothing."""
         for block in _finite(read_blocks(self._reader, self._n_in), self._rate):
             yield np.zeros(block.shape, np.float32)
 

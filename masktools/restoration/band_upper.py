@@ -24,7 +24,19 @@ from masktools.levels import (
     window_of,
 )
 from masktools.restoration.band_level import HOP, high_pass, high_pass_reach, loudness_gate
-from masktools.restoration.band_like import AROUND, STEP_FRAMES, Alike, HeardTake, Take, at_frames, heard
+from masktools.restoration.band_like import (
+    AROUND,
+    DULL_S,
+    STEP_FRAMES,
+    Alike,
+    HeardTake,
+    Take,
+    at_frames,
+    heard,
+    is_dull,
+    levels_of,
+    louder_db,
+)
 from masktools.restoration.band_stereo import Twins
 from masktools.restoration.band_streams import in_windows
 from masktools.segments import Window
@@ -76,11 +88,16 @@ class UpperBand:
             yield original[:, inside], self._of_channels(original, band, inside).astype(types[1])
 
     @property
+    def _is_own(self) -> bool:
+        return self.take is not None and self.take.is_own
+
+    @property
     def _margin_s(self) -> float:
         """What is read on either side: the context of levels, what is alike, the reach of two filters, and frames."""
         n_frames = 2 * HOPS + (AROUND + 2) * STEP_FRAMES
         n_samples = 2 * high_pass_reach(self.sample_rate) + 2 * HOP + n_frames * self._n_fft // HOPS
-        return 0.5 * CONTEXT_S + n_samples / self.sample_rate
+        told_over_s = CONTEXT_S + (DULL_S if self._is_own else 0.0)
+        return 0.5 * told_over_s + n_samples / self.sample_rate
 
     def _of_channels(self, original: np.ndarray, band: np.ndarray, inside: slice) -> np.ndarray:
         """Return what is added to all channels; equal ones are computed once."""
@@ -95,6 +112,10 @@ class UpperBand:
             if self.start_hz < self.top_hz and wave.any():
                 upper = self._upper(spectrum, found, place)[: len(wave)]
                 upper *= 10 ** (self.gain_db / 20) * loudness_gate(wave)
+                if self._is_own:
+                    dull = self._is_dull(np.square(np.abs(spectrum)))
+                    step = STEP_FRAMES * self._n_fft // HOPS
+                    upper *= np.interp(np.arange(len(wave)), step * np.arange(len(dull)), dull.astype(float))
             made[place] = self._fitted(upper, band[place], inside)
         return np.stack([made[place] for place in twins.places])
 
@@ -107,7 +128,7 @@ class UpperBand:
 
     def _upper(self, spectra: np.ndarray, found: Alike | None, channel: int) -> np.ndarray:
         """Return a wave with the band above ``start_hz``, and nothing of worth below."""
-        wanted_db = self._expected(self._levels_db(np.square(np.abs(spectra))), self._n_context)
+        wanted_db = self._expected(self._levels_db(np.square(np.abs(spectra))))
         detail = spectra[:, self._sources]
         if found is not None and self._heard is not None:
             wanted_db += at_frames(found.above_db, len(spectra))
@@ -123,9 +144,15 @@ class UpperBand:
         """Return where the take is like a stretch of the recording, for all channels the same; None without a take."""
         if self._heard is None:
             return None
-        found = self._heard.alike(self._levels_db(np.mean([np.square(np.abs(each)) for each in spectra], axis=0)))
-        self.apart_db.append(found.apart_db)
+        power = np.mean([np.square(np.abs(each)) for each in spectra], axis=0)
+        found = self._heard.alike(self._levels_db(power))
+        self.apart_db.append(found.apart_db[self._is_dull(power)] if self._is_own else found.apart_db)
         return found
+
+    def _is_dull(self, power: np.ndarray) -> np.ndarray:
+        """Return whether the steps of powers (frames, bins) lack their upper bands."""
+        above_db = louder_db(levels_of(power, self.sample_rate), self._expected(self._levels_db(power)))
+        return is_dull(above_db, np.asarray(self._of_known.any(axis=0)), self.sample_rate)
 
     def _levels_db(self, power: np.ndarray) -> np.ndarray:
         """Return the levels of the known bands."""
@@ -135,10 +162,6 @@ class UpperBand:
     def _heard(self) -> HeardTake | None:
         """The take as one hears it who knows no more of it than of the recording."""
         return None if self.take is None else heard(self.take, self._of_known, self._expected)
-
-    @property
-    def _n_context(self) -> int:
-        return round(CONTEXT_S * self.sample_rate / (self._n_fft // HOPS))
 
     @cached_property
     def _n_fft(self) -> int:
@@ -150,10 +173,13 @@ class UpperBand:
         return band_matrix(self.sample_rate, CLEAN * self.start_hz)
 
     @cached_property
-    def _expected(self) -> Callable[[np.ndarray, int], np.ndarray]:
+    def _expected(self) -> Callable[[np.ndarray], np.ndarray]:
+        """What makes of levels of the known bands those of all."""
         known = np.asarray(self._of_known.any(axis=0))
         generated = BAND_EDGES_HZ[1:] > self.cutoff_hz if self.cutoff_hz < self.start_hz else np.zeros_like(known)
-        return self.levels.given(known, np.where(generated, GENERATED_DB, 0.0))
+        given = self.levels.given(known, np.where(generated, GENERATED_DB, 0.0))
+        n_context = round(CONTEXT_S * self.sample_rate / (self._n_fft // HOPS))
+        return lambda levels_db: given(levels_db, n_context)
 
     @cached_property
     def _hertz(self) -> np.ndarray:

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from masktools.arguments import checked_call, shown
+from masktools.arguments import checked_call, checked_name, shown
 from masktools.arrays import as_channels, checked_seed
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.pipeline import Pipeline, Progress
 from masktools.restoration.band_cutoff import Decision, check_cutoff, choose_cutoff, choose_top, cutoff_limits_hz
 from masktools.restoration.band_extension import BandExtension
-from masktools.restoration.band_like import Take, take_of
+from masktools.restoration.band_like import OWN, Take, take_of
 from masktools.restoration.band_settings import BandSettings
 from masktools.restoration.band_stereo import LINKED, check_channels
 from masktools.restoration.band_streams import Reader
@@ -123,7 +123,7 @@ def bwe(
     limit_peaks: bool = True,
     clean_above: bool = False,
     to_hz: float | None = None,
-    like: tuple[np.ndarray, int] | None = None,
+    like: tuple[np.ndarray, int] | str | None = None,
     progress: Progress | None = None,
 ) -> Restored:
     """Return a band-limited recording with its missing band added.
@@ -156,7 +156,8 @@ def bwe(
             20 kHz or as far as there is room. Above the model's band the detail of the band below goes on, as loud as
             the model's table of levels expects; a cutoff above the model's band is extended so from the start.
         like: samples (channels, t) and sample rate of a full-band take of the same source: the moments of it that are
-            most alike below the cutoff lend their level and their detail, and the model is not asked.
+            most alike below the cutoff lend their level and their detail, and the model is not asked. "own": the
+            recording's full-band moments lend to its dull ones, and nothing is added to the former.
         progress: called with (steps done, steps in all).
 
     Raises:
@@ -179,9 +180,16 @@ def bwe(
         cutoff_hz = decision.cutoff_hz
     take = None
     if like is not None:
-        other, other_rate = like
-        rate = max(sample_rate, pipeline.sample_rate)
-        take = take_of(lambda start, stop: other[:, start:stop], other.shape[1], other_rate, rate, cutoff_hz)
+        is_own = isinstance(like, str) and checked_name("like", like, (OWN,)) == OWN
+        other, other_rate = (wave, sample_rate) if is_own else (as_channels(*like), like[1])
+        take = take_of(
+            lambda start, stop: other[:, start:stop],
+            other.shape[1],
+            int(other_rate),
+            max(sample_rate, pipeline.sample_rate),
+            cutoff_hz,
+            is_own,
+        )
     extension = extend_blocks(
         pipeline,
         lambda start, stop: wave[:, start:stop],
