@@ -246,8 +246,11 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
         upper = self._upper
         if upper is None or upper.take is None:
             return None
-        apart_db = float(np.median(np.concatenate(upper.apart_db))) if upper.apart_db else 0.0
-        if apart_db > UNLIKE_DB:
+        told = np.concatenate([np.zeros(0), *upper.apart_db])
+        apart_db = float(np.median(told)) if len(told) else 0.0
+        if upper.take.is_own and not len(told):
+            self._warnings.append(f"no stretch lacks what lies above {self.cutoff_hz:g} Hz: nothing was added")
+        elif apart_db > UNLIKE_DB:
             self._warnings.append(
                 f"the take is not much like the recording: even its most similar moments are {apart_db:.0f} dB off "
                 "below the cutoff"

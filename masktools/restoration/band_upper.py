@@ -105,17 +105,17 @@ class UpperBand:
         twins.part(np.concatenate([original, band], axis=1))
         known = original[twins.firsts].astype(np.float64) + band[twins.firsts]
         spectra = {place: frames_of(wave, self.sample_rate) for place, wave in zip(twins.firsts, known, strict=True)}
-        found = self._alike(list(spectra.values())) if known.any() else None
+        dull = {place: self._is_dull(spectrum) for place, spectrum in spectra.items()} if self._is_own else {}
+        found = self._alike(list(spectra.values()), list(dull.values())) if known.any() else None
         made = {}
         for wave, (place, spectrum) in zip(known, spectra.items(), strict=True):
             upper = np.zeros(len(wave))
             if self.start_hz < self.top_hz and wave.any():
                 upper = self._upper(spectrum, found, place)[: len(wave)]
                 upper *= 10 ** (self.gain_db / 20) * loudness_gate(wave)
-                if self._is_own:
-                    dull = self._is_dull(np.square(np.abs(spectrum)))
-                    step = STEP_FRAMES * self._n_fft // HOPS
-                    upper *= np.interp(np.arange(len(wave)), step * np.arange(len(dull)), dull.astype(float))
+                if place in dull:
+                    edges = np.arange(len(dull[place])) * (STEP_FRAMES * self._n_fft // HOPS)
+                    upper *= np.interp(np.arange(len(wave)), edges, dull[place].astype(float))
             made[place] = self._fitted(upper, band[place], inside)
         return np.stack([made[place] for place in twins.places])
 
@@ -140,17 +140,18 @@ class UpperBand:
         made[:, self._targets] = detail * (10 ** (gains_db / 20))
         return overlapped(made, self._n_fft)
 
-    def _alike(self, spectra: Sequence[np.ndarray]) -> Alike | None:
+    def _alike(self, spectra: Sequence[np.ndarray], dull: Sequence[np.ndarray]) -> Alike | None:
         """Return where the take is like a stretch of the recording, for all channels the same; None without a take."""
         if self._heard is None:
             return None
         power = np.mean([np.square(np.abs(each)) for each in spectra], axis=0)
         found = self._heard.alike(self._levels_db(power))
-        self.apart_db.append(found.apart_db[self._is_dull(power)] if self._is_own else found.apart_db)
+        self.apart_db.append(found.apart_db[np.any(dull, axis=0)] if dull else found.apart_db)
         return found
 
-    def _is_dull(self, power: np.ndarray) -> np.ndarray:
-        """Return whether the steps of powers (frames, bins) lack their upper bands."""
+    def _is_dull(self, spectra: np.ndarray) -> np.ndarray:
+        """Return whether the steps of spectra (frames, bins) lack their upper bands."""
+        power = np.square(np.abs(spectra))
         above_db = louder_db(levels_of(power, self.sample_rate), self._expected(self._levels_db(power)))
         return is_dull(above_db, np.asarray(self._of_known.any(axis=0)), self.sample_rate)
 
