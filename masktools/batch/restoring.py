@@ -263,17 +263,18 @@ def _filled(
     if not gaps or settings.fill is None:
         return
     fill = settings.fill
-    needed = restoration.needs_model(gaps, fill.method, fill.classical_below_s)
+    prompted = settings.prompt is not None and restoration.needs_model(gaps, fill.method, fill.classical_below_s)
     filling = restoration.inpaint_pieces(
-        model().pipeline if needed else None,
+        model().pipeline if prompted else None,
         lambda start, stop: recording.read(start, stop, finite=False),
         recording.n_samples,
         recording.n_channels,
         recording.sample_rate,
         gaps,
         seed=settings.seed,
-        solver=model().solver("inpaint", **settings.decoding) if needed else SolverConfig(),
-        prompt=settings.prompt if needed else None,
+        solver=model().solver("inpaint", **settings.decoding) if prompted else SolverConfig(),
+        prompt=settings.prompt if prompted else None,
+        later=lambda: (model().pipeline, model().solver("inpaint", **settings.decoding)),
         n_ranks=fill.n_candidates,
         progress=progress,
         method=fill.method,

@@ -180,8 +180,11 @@ def bwe(
         cutoff_hz = decision.cutoff_hz
     take = None
     if like is not None:
-        is_own = isinstance(like, str) and checked_name("like", like, (OWN,)) == OWN
-        other, other_rate = (wave, sample_rate) if is_own else (as_channels(*like), like[1])
+        is_own = isinstance(like, str)
+        if isinstance(like, str):
+            checked_name("like", like, (OWN,))
+            like = wave, sample_rate
+        other, other_rate = as_channels(like[0], like[1]), like[1]
         take = take_of(
             lambda start, stop: other[:, start:stop],
             other.shape[1],
