@@ -149,6 +149,7 @@ class Surroundings:
                 for wave, channel in zip(part, task.channels, strict=True):
                     for span in hidden_in(window, self.hidden[channel]):
                         wave[span.start : span.stop] = np.nan
+            made[~np.isfinite(made)] = np.nan
             check_loudest(float(np.fmax.reduce(np.abs(made), axis=None, initial=0.0)))  # NaN is what is not known
             return _MIX @ made if task.mid_side else made
 

@@ -253,9 +253,10 @@ class TestTheSearch:
         assert len(set(sources)) == 3
         assert [one.report["gaps"][0]["rank"] for one in made] == [0, 1, 2]
 
-    def test_what_is_not_finite_far_away_is_no_source_and_no_error(self):
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_what_is_not_finite_far_away_is_no_source_and_no_error(self, value):
         song = self.song()
-        song[0, 10 * SAMPLE_RATE] = np.nan
+        song[0, 10 * SAMPLE_RATE] = value
         filled = inpaint(None, song, SAMPLE_RATE, [(5.1, 6.0)], method="search").samples
         assert np.isfinite(filled[:, : 9 * SAMPLE_RATE]).all()
 
