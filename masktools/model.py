@@ -256,7 +256,7 @@ class Model:
                 limit_peaks=limit_peaks,
                 clean_above=clean_above,
                 to_hz=to_hz,
-                like=like if like is None or isinstance(like, str) else (as_recording(*like), like[1]),
+                like=(as_recording(*like), like[1]) if isinstance(like, tuple) and len(like) == 2 else like,
                 leak_free=leak_free,
                 progress=progress,
             )

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from masktools.arguments import checked_name, shown
 from masktools.detection import find_bandwidth
 from masktools.errors import ParameterError
 from masktools.io import resample
@@ -28,6 +29,7 @@ __all__ = [
     "HeardTake",
     "Take",
     "at_frames",
+    "check_like",
     "heard",
     "is_dull",
     "levels_of",
@@ -154,6 +156,18 @@ def is_dull(above_db: np.ndarray, known: np.ndarray, sample_rate: int) -> np.nda
     step_s = STEP_FRAMES * frame_length(sample_rate) / (HOPS * sample_rate)
     stretches = context_of(above_db[:, ~known], round(DULL_S / step_s))
     return np.median(stretches, axis=1) < -DULL_DB
+
+
+def check_like(like: object) -> None:
+    """Refuse what is neither a take with its sample rate nor "own".
+
+    Raises:
+        ParameterError: the message says what it must be.
+    """
+    if isinstance(like, str):
+        checked_name("like", like, (OWN,))
+    elif not isinstance(like, tuple) or len(like) != 2:
+        raise ParameterError(f"like must be (samples, sample rate) of a take, or {OWN!r}, got {shown(like)}")
 
 
 def at_frames(of_steps: np.ndarray, n_frames: int) -> np.ndarray:

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from masktools.arguments import checked_call, checked_name, shown
+from masktools.arguments import checked_call, shown
 from masktools.arrays import as_channels, checked_seed
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.pipeline import Pipeline, Progress
 from masktools.restoration.band_cutoff import Decision, check_cutoff, choose_cutoff, choose_top, cutoff_limits_hz
 from masktools.restoration.band_extension import BandExtension
-from masktools.restoration.band_like import OWN, Take, take_of
+from masktools.restoration.band_like import Take, check_like, take_of
 from masktools.restoration.band_settings import BandSettings
 from masktools.restoration.band_stereo import LINKED, check_channels
 from masktools.restoration.band_streams import Reader
@@ -180,9 +180,9 @@ def bwe(
         cutoff_hz = decision.cutoff_hz
     take = None
     if like is not None:
+        check_like(like)
         is_own = isinstance(like, str)
         if isinstance(like, str):
-            checked_name("like", like, (OWN,))
             like = wave, sample_rate
         other, other_rate = as_channels(like[0], like[1]), like[1]
         take = take_of(
