@@ -57,7 +57,7 @@ def kept(name, part, model, args):
     """Return the report of one part, from where it is kept if it is there."""
     if args.keep is None:
         return measure(part, model, args)
-    place = args.keep / f"{Path(name).name}-{part}.json"
+    place = args.keep / f"{'_'.join(Path(name).parts).strip('_/')}-{part}.json"  # two folders may end alike
     if place.exists():
         return Report.from_json(place.read_text(encoding="utf-8"))
     report = measure(part, model, args)

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from masktools import generation, hub
 from masktools.arguments import checked_call, checked_name, checked_switch, checked_whole, shown
-from masktools.arrays import as_recording, checked_rate, checked_seed, checked_tokens, is_alone, like
+from masktools.arrays import as_recording, checked_rate, checked_seed, checked_tokens, is_alone
+from masktools.arrays import like as as_given
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.features import Embedding, Encoder, LayerLike
@@ -174,7 +175,7 @@ class Model:
             else:
                 nothing = {"job": "inpaint", "model": self.name, "seed": settings.seed, "gaps": []}
                 restored = restoration.untouched(self.pipeline, recording, rate, prompt, nothing)
-        return Result(like(samples, restored.samples), restored.sample_rate, restored.report)
+        return Result(as_given(samples, restored.samples), restored.sample_rate, restored.report)
 
     def bwe(
         self,
@@ -196,6 +197,7 @@ class Model:
         limit_peaks: bool = True,
         clean_above: bool = False,
         to_hz: float | None = None,
+        like: tuple[Samples, int] | str | None = None,
         leak_free: bool = True,
         progress: Progress | None = None,
     ) -> Result[Samples]:
@@ -224,6 +226,9 @@ class Model:
             limit_peaks: the added band gives way where the sum would leave full scale.
             clean_above: take away first what faint rest (hiss, traces of a codec) there is above the cutoff.
             to_hz: up to where; where it is not given, to 20 kHz or as far as the recording's rate has room.
+            like: a full-band take of the same source, (samples, sample rate): its moments that are most alike lend
+                their level and their detail in place of the model. "own": the recording's full-band moments lend to
+                its dull ones, and nothing is added to the former.
             leak_free: False lets the model hear what is above the cutoff while it computes the tokens below.
             progress: called with (steps done, steps in all).
 
@@ -251,11 +256,12 @@ class Model:
                 limit_peaks=limit_peaks,
                 clean_above=clean_above,
                 to_hz=to_hz,
+                like=(as_recording(*like), like[1]) if isinstance(like, tuple) and len(like) == 2 else like,
                 leak_free=leak_free,
                 progress=progress,
             )
         resampled = restored.sample_rate != rate
-        return Result(like(samples, restored.samples, resampled), restored.sample_rate, restored.report)
+        return Result(as_given(samples, restored.samples, resampled), restored.sample_rate, restored.report)
 
     def generate(
         self,

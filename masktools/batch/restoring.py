@@ -19,6 +19,7 @@ from masktools.gaps import Gap, check_gaps
 from masktools.model import Model
 from masktools.pipeline import Progress, share_of
 from masktools.restoration.band_cutoff import EXTENDABLE, choose_cutoff
+from masktools.restoration.band_like import OWN, Take, take_of
 from masktools.restoration.bandwidth import extend_blocks
 from masktools.solver import SolverConfig
 
@@ -59,6 +60,7 @@ class Extending:
     hf_gain_db: float = 0.0
     clean_above: bool = False
     to_hz: float | None = None  # None: where the band of such recordings ends
+    like: str | None = None  # the file of a full-band take of the same source; "own": the recording itself
 
 
 @dataclass(frozen=True)
@@ -261,17 +263,18 @@ def _filled(
     if not gaps or settings.fill is None:
         return
     fill = settings.fill
-    needed = restoration.needs_model(gaps, fill.method, fill.classical_below_s)
+    prompted = settings.prompt is not None and restoration.needs_model(gaps, fill.method, fill.classical_below_s)
     filling = restoration.inpaint_pieces(
-        model().pipeline if needed else None,
+        model().pipeline if prompted else None,
         lambda start, stop: recording.read(start, stop, finite=False),
         recording.n_samples,
         recording.n_channels,
         recording.sample_rate,
         gaps,
         seed=settings.seed,
-        solver=model().solver("inpaint", **settings.decoding) if needed else SolverConfig(),
-        prompt=settings.prompt if needed else None,
+        solver=model().solver("inpaint", **settings.decoding) if prompted else SolverConfig(),
+        prompt=settings.prompt if prompted else None,
+        later=lambda: (model().pipeline, model().solver("inpaint", **settings.decoding)),
         n_ranks=fill.n_candidates,
         progress=progress,
         method=fill.method,
@@ -317,6 +320,7 @@ def _extend(
         hf_gain_db=extend.hf_gain_db,
         clean_above=extend.clean_above,
         to_hz=extend.to_hz,
+        take=_take(extend.like, recording, pieces, max(recording.sample_rate, loaded.sample_rate), cutoff_hz),
         limit_peaks=coding.subtype not in io.UNLIMITED,
         progress=progress,
     )
@@ -330,6 +334,19 @@ def _extend(
 
 def _clipped(n_clipped: int) -> list[str]:
     return [f"{n_clipped} samples lay beyond full scale and were clipped"] if n_clipped else []
+
+
+def _take(
+    like: str | None, recording: io.Recording, pieces: Sequence[io.Piece], sample_rate: int, cutoff_hz: float
+) -> Take | None:
+    """Return the take that is to lend its band, if there is one."""
+    if like is None:
+        return None
+    if like == OWN:
+        reader = _overlaid(recording, pieces)
+        return take_of(reader, recording.n_samples, recording.sample_rate, sample_rate, cutoff_hz, is_own=True)
+    with io.open_recording(like) as take:
+        return take_of(take.read, take.n_samples, take.sample_rate, sample_rate, cutoff_hz)
 
 
 def _overlaid(recording: io.Recording, pieces: Sequence[io.Piece]) -> Callable[[int, int], np.ndarray]:

@@ -77,7 +77,7 @@ def _coherence(samples: np.ndarray, n_fft: int) -> np.ndarray:
     smooth = uniform_filter1d(cross.real, _RELATED_BINS, axis=0) + 1j * uniform_filter1d(
         cross.imag, _RELATED_BINS, axis=0
     )
-    power = np.einsum("bcc->bc", smooth).real
+    power = np.maximum(np.einsum("bcc->bc", smooth).real, 0.0)  # a running sum may end a little below nothing
     scale = np.sqrt(power[:, :, None] * power[:, None, :])
     channels = np.arange(len(samples))
     coherence = np.divide(smooth, scale, out=np.zeros_like(smooth), where=scale > 0)

@@ -44,6 +44,12 @@ def add_extending(parser: argparse.ArgumentParser) -> None:
         help="up to where; auto, or left out: 20 kHz, or half the sample rate where that is less",
     )
     group.add_argument(
+        "--like",
+        metavar="FILE",
+        help="a full-band take of the same source, which lends the missing band in place of the model; "
+        "own: the full-band moments of each recording lend to its dull ones, from --cutoff on",
+    )
+    group.add_argument(
         "--min-drop",
         type=options.number(0.0, "dB"),
         default=15.0,
@@ -73,7 +79,16 @@ def extending(args: argparse.Namespace) -> "Extending":
     """Return what the options say about the band."""
     from masktools.batch.restoring import Extending
 
-    return Extending(args.cutoff, args.min_drop, args.lfr, args.quiet_guard, args.hf_gain, args.clean_above, args.to)
+    return Extending(
+        args.cutoff,
+        args.min_drop,
+        args.lfr,
+        args.quiet_guard,
+        args.hf_gain,
+        args.clean_above,
+        args.to,
+        args.like,
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from scipy.signal import resample_poly
 
 from masktools.metrics import (
     band_level_db,
+    envelope_error_db,
     level_db,
     level_error_db,
     lsd_db,
@@ -45,8 +46,8 @@ def gap_rows(
 ) -> list[Row]:
     """Return one row for each gap and each way of filling it.
 
-    ``lsd_db`` and ``level_error_db`` are those of the gap, ``seam_db`` is the worse of its two joins, and
-    ``n_changed`` counts samples outside all gaps that are not the original's.
+    ``envelope_db``, ``lsd_db`` and ``level_error_db`` are those of the gap, ``seam_db`` is the worse of its two joins,
+    and ``n_changed`` counts samples outside all gaps that are not the original's.
     """
     outside = np.ones(original.shape[1], bool)
     for start_s, end_s in gaps:
@@ -59,6 +60,7 @@ def gap_rows(
             "start_s": span_s[0],
             "end_s": span_s[1],
             "method": method,
+            "envelope_db": envelope_error_db(true, found[method], RATE, span_s),
             "lsd_db": lsd_db(true, found[method], RATE, (0.0, TOP_HZ), span_s),
             "level_error_db": level_error_db(true, found[method], RATE, span_s),
             "seam_db": max(seam_crest_db(filled, sample_rate, join_s) for join_s in span_s),

@@ -1,4 +1,4 @@
-"""Four bars of plucked strings over a bass and drums, in stereo: the demonstration's music."""
+"""Two bars of plucked strings over a bass and drums, played twice, in stereo: the demonstration's music."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ __all__ = ["SAMPLE_RATE", "play", "pluck"]
 
 SAMPLE_RATE = 44_100
 BEAT_S = 0.5
-BARS = ((57, 60, 64, 69), (53, 57, 60, 65), (48, 55, 60, 64), (55, 59, 62, 67))  # A minor, F, C, G in MIDI notes
+BARS = 2 * ((57, 60, 64, 69), (55, 59, 62, 67))  # A minor and G in MIDI notes; no string is plucked twice the same way
 ARPEGGIO = (0, 1, 2, 3, 2, 1, 3, 2)  # which note of the chord on each half beat
 _SECONDS = 4 * len(BARS) * BEAT_S + 0.5
 

@@ -30,7 +30,7 @@ def all_tables(report: Row) -> dict[str, Table]:
 def sentences(report: Row) -> list[str]:
     """Return what the measurements say, good or bad, one sentence for each job."""
     bias = median(row["envelope_bias_db"] for row in report["bands"] if row["method"] == OURS)
-    gaps = _compared(report["gaps"], "lsd_db", {EMPTY: "silence", COPY: "the best copy"})
+    gaps = _compared(report["gaps"], "envelope_db", {EMPTY: "silence", COPY: "the best copy"})
     bands = _compared(report["bands"], "lsd_high_db", {EMPTY: "leaving it empty", COPIED_UP: "copying up"})
     return [
         f"Gaps: closer to the original {gaps}.",
@@ -44,15 +44,17 @@ def sentences(report: Row) -> list[str]:
 _GAPS: Columns = {
     "gap": lambda row: f"{row['recording']} {row['start_s']:.2f}-{row['end_s']:.2f} s",
     "by": lambda row: row["method"],
+    "envelope dB": lambda row: f"{row['envelope_db']:.1f}",
     "LSD dB": lambda row: f"{row['lsd_db']:.1f}",
     "level dB": lambda row: f"{row['level_error_db']:+.1f}",
     "seam dB": lambda row: f"{row['seam_db']:+.1f}",
     "changed": lambda row: str(row["n_changed"]),
 }
 _GAPS_NOTE = (
-    "LSD: log-spectral distance to the original inside the gap; lower is closer, and two stretches of the same noise "
-    "are 7.9 dB apart. Level: how much louder than the original. Seam: how far the worse join sticks out of its "
-    "surroundings. Changed: samples outside the gaps that are no longer the original's."
+    "Envelope: error of the third-octave levels inside the gap; lower is closer. LSD: log-spectral distance there; two "
+    "stretches of the same noise are 7.9 dB apart, so that what is smooth is nearer to either. Level: how much louder "
+    "than the original. Seam: how far the worse join sticks out of its surroundings. Changed: samples outside the gaps "
+    "that are no longer the original's."
 )
 _BANDS: Columns = {
     "recording": lambda row: f"{row['recording']} from {row['cutoff_hz'] / 1000:g} kHz",

@@ -59,16 +59,16 @@ TARGETS = (
         "inpaint", "true_tokens", "third_octave_db", _GAP, "music", at_most=5.0,
     ),
     Target(
-        "masked cross-entropy, smoothed, a quarter masked, nats",
-        "transformer", "transformer", "smoothed_cross_entropy", "ratio 0.25", at_most=5.2,
+        "masked cross-entropy, smoothed, a quarter masked, music, nats",
+        "transformer", "transformer", "smoothed_cross_entropy", "ratio 0.25", "music", at_most=5.2,
     ),
     Target(
-        "masked cross-entropy, smoothed, 1 s gaps, nats",
-        "transformer", "transformer", "smoothed_cross_entropy", "gap 1000 ms", at_most=5.5,
+        "masked cross-entropy, smoothed, 1 s gaps in music, nats",
+        "transformer", "transformer", "smoothed_cross_entropy", "gap 1000 ms", "music", at_most=5.5,
     ),
     Target(
-        "true token first of all codes, 1 s gaps",
-        "transformer", "transformer", "first_right", "gap 1000 ms", at_least=0.08,
+        "true token first of all codes, 1 s gaps in music",
+        "transformer", "transformer", "first_right", "gap 1000 ms", "music", at_least=0.08,
     ),
     Target("band above 4 kHz: FAD, default texture", "bwe", "model", "fad", _BAND, embedder="aisfx", at_most=4.0),
     Target(

@@ -14,6 +14,7 @@ from masktools.restoration.band_added import Added
 from masktools.restoration.band_clean import FAINT_DB, cleaned
 from masktools.restoration.band_cutoff import model_reaches
 from masktools.restoration.band_grain import Part, with_grain
+from masktools.restoration.band_like import UNLIKE_DB, Take
 from masktools.restoration.band_model import BandModel, column_windows
 from masktools.restoration.band_settings import BandSettings
 from masktools.restoration.band_stereo import INDEPENDENT, LINKED, MID_SIDE, Twins
@@ -48,6 +49,7 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
         band_hz: tuple[float, float],  # the cutoff, and the top that it is extended to
         settings: BandSettings,
         *,
+        take: Take | None,
         seed: int,
         solver: SolverConfig,
         condition: Condition | None,
@@ -64,13 +66,13 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
         keeps = self.sample_rate == sample_rate
         self.n_samples = self._n_in if keeps else round(self._n_in * model_rate / sample_rate)
         self._n_model = ceil(self._n_in * model_rate / sample_rate)
-        self._by_model = model_reaches(pipeline, self.cutoff_hz)
+        self._by_model = take is None and model_reaches(pipeline, self.cutoff_hz)
         self._windows = column_windows(pipeline, self._n_model) if self._by_model else []
         self._model = BandModel(
             pipeline, self.cutoff_hz, solver, condition, put_back=settings.lfr, leak_free=settings.leak_free
         )
         self._model_top_hz = min(pipeline.mel.f_max, 0.5 * model_rate)
-        self._upper = self._upper_band()
+        self._upper = self._upper_band(take)
         self._warnings: list[str] = []
         self._peak, self._n_changed, self._n_limited = 0.0, 0, 0
         self.report: dict[str, Any] = {}
@@ -108,18 +110,18 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
         return at_rate(joined, rate, self.sample_rate, self.n_samples)
 
     def _nothing(self) -> Iterator[np.ndarray]:
-        """Yield zeros as long as the recording, whose band ends where the model's does."""
+        """Yield zeros as long as the recording, of which the model adds nothing."""
         for block in _finite(read_blocks(self._reader, self._n_in), self._rate):
             yield np.zeros(block.shape, np.float32)
 
-    def _upper_band(self) -> UpperBand | None:
+    def _upper_band(self, take: Take | None) -> UpperBand | None:
         """Return what adds the band above the model's, or takes from it what is not wanted; None if it is as it is."""
         model_hz = self.pipeline.mel.f_max
-        if not self.settings.lfr or self.top_hz == model_hz:
+        if not self.settings.lfr or (self.top_hz == model_hz and self._by_model):
             return None
         start_hz = min(_MODEL_CLEAN * model_hz, self.top_hz) if self._by_model else self.cutoff_hz
-        gain_db = self.settings.hf_gain_db
-        return UpperBand(self.sample_rate, self.cutoff_hz, start_hz, self.top_hz, self.pipeline.levels, gain_db)
+        band_hz = (self.cutoff_hz, start_hz, self.top_hz)
+        return UpperBand(self.sample_rate, *band_hz, self.pipeline.levels, self.settings.hf_gain_db, take)
 
     def _known(self) -> Iterator[np.ndarray]:
         """Yield the recording at the model's rate."""
@@ -222,6 +224,7 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
             "rows_generated": rows,
             "top_hz": self.top_hz,
             "upper_from_hz": self._upper.start_hz if self._upper and self._upper.start_hz < self.top_hz else None,
+            "like": self._told_of_take(),
             "n_windows": len(self._windows),
             "n_steps": self._model.solver.n_steps,
             "n_forwards": self._model.n_forwards,
@@ -237,6 +240,22 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
                 "total_s": round(perf_counter() - self._started, 3),
             },
         }
+
+    def _told_of_take(self) -> dict[str, float] | None:
+        """Return how long the take is that lent the band, and how far the recording is from it."""
+        upper = self._upper
+        if upper is None or upper.take is None:
+            return None
+        told = np.concatenate([np.zeros(0), *upper.apart_db])
+        apart_db = float(np.median(told)) if len(told) else 0.0
+        if upper.take.is_own and not len(told):
+            self._warnings.append(f"no stretch lacks what lies above {self.cutoff_hz:g} Hz: nothing was added")
+        elif apart_db > UNLIKE_DB:
+            self._warnings.append(
+                f"the take is not much like the recording: even its most similar moments are {apart_db:.0f} dB off "
+                "below the cutoff"
+            )
+        return {"seconds": round(upper.take.seconds, 3), "apart_db": round(apart_db, 2)}
 
 
 def _finite(blocks: Iterator[np.ndarray], sample_rate: int) -> Iterator[np.ndarray]:

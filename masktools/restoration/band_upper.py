@@ -5,10 +5,11 @@ from the levels of the bands below it. Both are functions of the recording alone
 equal channels stay equal. A recording passes by in stretches of some seconds, each with what it needs on both sides.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
+from math import ceil
 
 import numpy as np
 
@@ -23,6 +24,19 @@ from masktools.levels import (
     window_of,
 )
 from masktools.restoration.band_level import HOP, high_pass, high_pass_reach, loudness_gate
+from masktools.restoration.band_like import (
+    AROUND,
+    DULL_S,
+    STEP_FRAMES,
+    Alike,
+    HeardTake,
+    Take,
+    at_frames,
+    heard,
+    is_dull,
+    levels_of,
+    louder_db,
+)
 from masktools.restoration.band_stereo import Twins
 from masktools.restoration.band_streams import in_windows
 from masktools.segments import Window
@@ -30,9 +44,9 @@ from masktools.segments import Window
 __all__ = ["UpperBand"]
 
 STRETCH_S = 4.0
-GENERATED_DB = 6.0  # by which levels that a model made are off
 CLEAN = 0.97  # of the cutoff, up to which a recording's levels are its own
 BEYOND_DB_PER_OCTAVE = -36.0  # above the last band that levels are known of
+GENERATED_DB = 20.0  # by which levels that a model made may be off
 _FAINT = 1e-20  # power
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -48,6 +62,8 @@ class UpperBand:
     top_hz: float  # at most half the sample rate
     levels: Levels
     gain_db: float = 0.0
+    take: Take | None = None  # what lends its levels and its detail
+    apart_db: list[np.ndarray] = field(default_factory=list)  # how far the recording is from it, for the report
 
     def joined(self, pairs: Iterable[Pair], n_samples: int) -> Iterator[Pair]:
         """Yield recordings and what is added to them, (channels, n) each, with the upper band in the latter.
@@ -60,8 +76,8 @@ class UpperBand:
         if first is None:
             return
         n_channels, types = len(first[0]), (first[0].dtype, first[1].dtype)
-        hop = self._n_fft // HOPS
-        stretch, margin = (round(seconds * self.sample_rate / hop) * hop for seconds in (STRETCH_S, self._margin_s))
+        step = STEP_FRAMES * self._n_fft // HOPS
+        stretch, margin = (ceil(seconds * self.sample_rate / step) * step for seconds in (STRETCH_S, self._margin_s))
         starts = range(0, n_samples, stretch)
         windows = [Window(max(0, at - margin), min(n_samples, at + stretch + margin)) for at in starts]
         stacked = (np.concatenate(pair) for pair in chain([first], source))
@@ -72,41 +88,81 @@ class UpperBand:
             yield original[:, inside], self._of_channels(original, band, inside).astype(types[1])
 
     @property
+    def _is_own(self) -> bool:
+        return self.take is not None and self.take.is_own
+
+    @property
     def _margin_s(self) -> float:
-        """What is read on either side: the context of levels, the reach of two filters, and a frame."""
-        return 0.5 * CONTEXT_S + (2 * high_pass_reach(self.sample_rate) + 2 * self._n_fft + 2 * HOP) / self.sample_rate
+        """What is read on either side: the context of levels, what is alike, the reach of two filters, and frames."""
+        n_frames = 2 * HOPS + (AROUND + 2) * STEP_FRAMES
+        n_samples = 2 * high_pass_reach(self.sample_rate) + 2 * HOP + n_frames * self._n_fft // HOPS
+        told_over_s = CONTEXT_S + (DULL_S if self._is_own else 0.0)
+        return 0.5 * told_over_s + n_samples / self.sample_rate
 
     def _of_channels(self, original: np.ndarray, band: np.ndarray, inside: slice) -> np.ndarray:
         """Return what is added to all channels; equal ones are computed once."""
         twins = Twins(len(original), linked=True)
         twins.part(np.concatenate([original, band], axis=1))
-        made = {place: self._whole(original[place], band[place], inside) for place in twins.firsts}
+        known = original[twins.firsts].astype(np.float64) + band[twins.firsts]
+        spectra = {place: frames_of(wave, self.sample_rate) for place, wave in zip(twins.firsts, known, strict=True)}
+        dull = {place: self._is_dull(spectrum) for place, spectrum in spectra.items()} if self._is_own else {}
+        found = self._alike(list(spectra.values()), list(dull.values())) if known.any() else None
+        made = {}
+        for wave, (place, spectrum) in zip(known, spectra.items(), strict=True):
+            upper = np.zeros(len(wave))
+            if self.start_hz < self.top_hz and wave.any():
+                upper = self._upper(spectrum, found, place)[: len(wave)]
+                upper *= 10 ** (self.gain_db / 20) * loudness_gate(wave)
+                if place in dull:
+                    edges = np.arange(len(dull[place])) * (STEP_FRAMES * self._n_fft // HOPS)
+                    upper *= np.interp(np.arange(len(wave)), edges, dull[place].astype(float))
+            made[place] = self._fitted(upper, band[place], inside)
         return np.stack([made[place] for place in twins.places])
 
-    def _whole(self, original: np.ndarray, band: np.ndarray, inside: slice) -> np.ndarray:
-        """Return what is added to one channel (n,) in all, inside a stretch."""
-        known = original.astype(np.float64) + band
-        if not known.any():
-            return np.zeros(len(known[inside]))
-        upper = 0.0
-        if self.start_hz < self.top_hz:
-            upper = self._upper(known) * (10 ** (self.gain_db / 20) * loudness_gate(known))
+    def _fitted(self, upper: np.ndarray, band: np.ndarray, inside: slice) -> np.ndarray:
+        """Return what is added to a channel in all, inside a stretch, from what is to be added above the start."""
         whole = band + high_pass(upper - band, self.sample_rate, self.start_hz)
         if self.top_hz < self.sample_rate / 2:
             whole -= high_pass(whole, self.sample_rate, self.top_hz)
         return whole[inside]
 
-    def _upper(self, known: np.ndarray) -> np.ndarray:
-        """Return a wave (n,) with the band above ``start_hz``, and nothing of worth below."""
-        spectra = frames_of(known, self.sample_rate)
-        levels_db = 10 * np.log10(np.square(np.abs(spectra)) @ self._of_known + _FAINT)
-        n_context = round(CONTEXT_S * self.sample_rate / (self._n_fft // HOPS))
-        wanted_db = self._expected(levels_db, n_context) @ self._spread
+    def _upper(self, spectra: np.ndarray, found: Alike | None, channel: int) -> np.ndarray:
+        """Return a wave with the band above ``start_hz``, and nothing of worth below."""
+        wanted_db = self._expected(self._levels_db(np.square(np.abs(spectra))))
         detail = spectra[:, self._sources]
-        present_db = 10 * np.log10(np.square(np.abs(detail)) @ self._of_targets + _FAINT) @ self._spread
-        spectra[:] = 0.0
-        spectra[:, self._targets] = detail * (10 ** ((wanted_db + self._beyond_db - present_db) / 20))
-        return overlapped(spectra, self._n_fft)[: len(known)]
+        if found is not None and self._heard is not None:
+            wanted_db += at_frames(found.above_db, len(spectra))
+            lent = self._heard.detail(found.steps, channel, (len(spectra) - 1) * self._n_fft // HOPS)
+            detail = frames_of(lent, self.sample_rate)[:, self._targets]
+        present_db = 10 * np.log10(np.square(np.abs(detail)) @ self._of_targets + _FAINT)
+        gains_db = (wanted_db - present_db) @ self._spread + self._beyond_db
+        made = np.zeros_like(spectra)
+        made[:, self._targets] = detail * (10 ** (gains_db / 20))
+        return overlapped(made, self._n_fft)
+
+    def _alike(self, spectra: Sequence[np.ndarray], dull: Sequence[np.ndarray]) -> Alike | None:
+        """Return where the take is like a stretch of the recording, for all channels the same; None without a take."""
+        if self._heard is None:
+            return None
+        power = np.mean([np.square(np.abs(each)) for each in spectra], axis=0)
+        found = self._heard.alike(self._levels_db(power))
+        self.apart_db.append(found.apart_db[np.any(dull, axis=0)] if dull else found.apart_db)
+        return found
+
+    def _is_dull(self, spectra: np.ndarray) -> np.ndarray:
+        """Return whether the steps of spectra (frames, bins) lack their upper bands."""
+        power = np.square(np.abs(spectra))
+        above_db = louder_db(levels_of(power, self.sample_rate), self._expected(self._levels_db(power)))
+        return is_dull(above_db, np.asarray(self._of_known.any(axis=0)), self.sample_rate)
+
+    def _levels_db(self, power: np.ndarray) -> np.ndarray:
+        """Return the levels of the known bands."""
+        return 10 * np.log10(power @ self._of_known + _FAINT)
+
+    @cached_property
+    def _heard(self) -> HeardTake | None:
+        """The take as one hears it who knows no more of it than of the recording."""
+        return None if self.take is None else heard(self.take, self._of_known, self._expected)
 
     @cached_property
     def _n_fft(self) -> int:
@@ -114,14 +170,17 @@ class UpperBand:
 
     @cached_property
     def _of_known(self) -> np.ndarray:
-        """What makes of powers the densities of the known bands."""
+        """What makes of powers the densities of the known bands, those that were generated among them."""
         return band_matrix(self.sample_rate, CLEAN * self.start_hz)
 
     @cached_property
-    def _expected(self) -> Callable[[np.ndarray, int], np.ndarray]:
+    def _expected(self) -> Callable[[np.ndarray], np.ndarray]:
+        """What makes of levels of the known bands those of all."""
         known = np.asarray(self._of_known.any(axis=0))
         generated = BAND_EDGES_HZ[1:] > self.cutoff_hz if self.cutoff_hz < self.start_hz else np.zeros_like(known)
-        return self.levels.given(known, np.where(generated, GENERATED_DB, 0.0))
+        given = self.levels.given(known, np.where(generated, GENERATED_DB, 0.0))
+        n_context = round(CONTEXT_S * self.sample_rate / (self._n_fft // HOPS))
+        return lambda levels_db: given(levels_db, n_context)
 
     @cached_property
     def _hertz(self) -> np.ndarray:
@@ -147,11 +206,11 @@ class UpperBand:
     @cached_property
     def _spread(self) -> np.ndarray:
         """What makes of levels of all bands those of the targets, by lines between the middles of the bands."""
-        heard = np.flatnonzero(self._of_targets.any(axis=0))
+        made = np.flatnonzero(self._of_targets.any(axis=0))
         middles = np.sqrt(BAND_EDGES_HZ[:-1] * BAND_EDGES_HZ[1:])
         spread = np.zeros((len(middles), len(self._targets)), np.float32)
-        for band, unit in zip(heard, np.eye(len(heard)), strict=True):
-            spread[band] = np.interp(self._hertz[self._targets], middles[heard], unit)
+        for band, unit in zip(made, np.eye(len(made)), strict=True):
+            spread[band] = np.interp(self._hertz[self._targets], middles[made], unit)
         return spread
 
     @cached_property

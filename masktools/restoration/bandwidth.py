@@ -12,6 +12,7 @@ from masktools.errors import ParameterError
 from masktools.pipeline import Pipeline, Progress
 from masktools.restoration.band_cutoff import Decision, check_cutoff, choose_cutoff, choose_top, cutoff_limits_hz
 from masktools.restoration.band_extension import BandExtension
+from masktools.restoration.band_like import Take, check_like, take_of
 from masktools.restoration.band_settings import BandSettings
 from masktools.restoration.band_stereo import LINKED, check_channels
 from masktools.restoration.band_streams import Reader
@@ -41,6 +42,7 @@ def extend_blocks(
     limit_peaks: bool = True,
     clean_above: bool = False,
     to_hz: float | None = None,
+    take: Take | None = None,
     block_samples: int = 1 << 16,
     progress: Progress | None = None,
 ) -> BandExtension:
@@ -66,6 +68,7 @@ def extend_blocks(
         limit_peaks: keep the sum within full scale.
         clean_above: take away what faint rest there is above the cutoff.
         to_hz: up to where the band is extended.
+        take: a full-band take of the same source, as ``take_of`` gives it, whose band is lent in place of the model's.
         block_samples: length of the blocks that come out; the result does not depend on it.
         progress: called with (steps done, steps in all).
 
@@ -79,6 +82,8 @@ def extend_blocks(
         lfr, channels, texture, leak_free, quiet_guard_db, hf_gain_db, limit_peaks, clean_above, to_hz
     )
     check_channels(channels, n_channels)
+    if take is not None and not lfr:
+        raise ParameterError("a take to be like is for what is added to a recording: without lfr all is the model's")
     top_hz = choose_top(pipeline, sample_rate, to_hz) if lfr else pipeline.mel.f_max
     check_cutoff(pipeline, cutoff_hz, sample_rate, top_hz)
     condition = pipeline.condition(prompt)
@@ -91,6 +96,7 @@ def extend_blocks(
         sample_rate,
         (cutoff_hz, top_hz),
         settings,
+        take=take,
         seed=seed,
         solver=solver,
         condition=condition,
@@ -117,6 +123,7 @@ def bwe(
     limit_peaks: bool = True,
     clean_above: bool = False,
     to_hz: float | None = None,
+    like: tuple[np.ndarray, int] | str | None = None,
     progress: Progress | None = None,
 ) -> Restored:
     """Return a band-limited recording with its missing band added.
@@ -148,6 +155,9 @@ def bwe(
         to_hz: up to where the band is extended, at most half the rate of what comes back; where it is not given, to
             20 kHz or as far as there is room. Above the model's band the detail of the band below goes on, as loud as
             the model's table of levels expects; a cutoff above the model's band is extended so from the start.
+        like: samples (channels, t) and sample rate of a full-band take of the same source: the moments of it that are
+            most alike below the cutoff lend their level and their detail, and the model is not asked. "own": the
+            recording's full-band moments lend to its dull ones, and nothing is added to the former.
         progress: called with (steps done, steps in all).
 
     Raises:
@@ -168,6 +178,21 @@ def bwe(
             report = _nothing_done(pipeline, decision, seed, sample_rate)
             return untouched(pipeline, wave, sample_rate, prompt, report)
         cutoff_hz = decision.cutoff_hz
+    take = None
+    if like is not None:
+        check_like(like)
+        is_own = isinstance(like, str)
+        if isinstance(like, str):
+            like = wave, sample_rate
+        other, other_rate = as_channels(like[0], like[1]), like[1]
+        take = take_of(
+            lambda start, stop: other[:, start:stop],
+            other.shape[1],
+            int(other_rate),
+            max(sample_rate, pipeline.sample_rate),
+            cutoff_hz,
+            is_own,
+        )
     extension = extend_blocks(
         pipeline,
         lambda start, stop: wave[:, start:stop],
@@ -187,6 +212,7 @@ def bwe(
         limit_peaks=limit_peaks,
         clean_above=clean_above,
         to_hz=to_hz,
+        take=take,
         progress=progress,
     )
     keeps = extension.sample_rate == sample_rate

@@ -1,6 +1,6 @@
 """Gaps of a recording filled one after the other; nothing is read or computed but what lies around them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from heapq import heappop, heappush
 from math import ceil
@@ -16,7 +16,7 @@ from masktools.errors import ParameterError
 from masktools.pipeline import Pipeline, Progress
 from masktools.restoration.gap_fill import FilledGap, faded, filled_gap, is_silent
 from masktools.restoration.gap_model import Rendering, render_items
-from masktools.restoration.gap_settings import MODEL, SEARCH, GapSettings
+from masktools.restoration.gap_settings import BLEND, MODEL, SEARCH, GapSettings
 from masktools.restoration.gap_tasks import GapPlan, GapTask, WindowJob, first_start
 from masktools.restoration.surroundings import Part, Surroundings
 from masktools.restoration.window_filling import HeardWindow, fill_window, hear_window
@@ -24,10 +24,13 @@ from masktools.segments import Window
 from masktools.shapes import Condition
 from masktools.solver import SolverConfig
 
-__all__ = ["GapFilling"]
+__all__ = ["GapFilling", "LaterModel"]
+
+LaterModel = Callable[[], tuple[Pipeline, SolverConfig]]
+"""Loads a model, and says how it decodes."""
 
 _CONTEXT_S = 0.25  # known audio around a gap, with which a fill is compared
-_STEPS = 1000  # of progress, for each gap or window
+_STEPS = 1000  # of progress, for each gap
 
 
 class GapFilling(Iterator[FilledGap]):
@@ -47,11 +50,12 @@ class GapFilling(Iterator[FilledGap]):
         condition: Condition | None = None,
         n_ranks: int = 1,
         progress: Progress | None = None,
+        later: LaterModel | None = None,
     ) -> None:
         """Prepare the work.
 
         Args:
-            pipeline: the model; None where no task needs one.
+            pipeline: the model; None where no task needs one, or it is to be loaded later.
             surroundings: the recording.
             plan: its gaps.
             settings: of the filling.
@@ -59,14 +63,14 @@ class GapFilling(Iterator[FilledGap]):
             condition: what to hear in the gaps, (1, d); None for anything.
             n_ranks: how many fills of each gap ``ranked`` gives.
             progress: called with (steps done, steps in all).
+            later: gives the model and its decoding as soon as a gap is left to it; without a pipeline.
 
         Raises:
             ParameterError: a task needs a model, and there is none.
         """
         self.pipeline, self.surroundings, self.plan, self.settings = pipeline, surroundings, plan, settings
         self.solver, self.condition, self.n_ranks, self.progress = solver, condition, n_ranks, progress
-        grid, window_cols = (None, 0) if pipeline is None else (pipeline.grid, pipeline.window_cols)
-        self._work = list(plan.work(surroundings.n_samples, surroundings.sample_rate, grid, window_cols))
+        self._later, self._searches = later, settings.searches_first and condition is None
         self._n_done, self._n_forwards, self._solve_s, self._started = 0, 0, 0.0, perf_counter()
         self._filled: list[dict[str, Any]] = []
         self._ranked = self._in_order()
@@ -100,7 +104,7 @@ class GapFilling(Iterator[FilledGap]):
     def _in_order(self) -> Iterator[list[FilledGap]]:
         """Yield the fills of each gap in order of time, however windows overlap."""
         waiting: list[tuple[int, tuple[int, ...], list[FilledGap]]] = []
-        for fills, next_start in self._as_computed():
+        for fills, next_start in self._as_computed(list(self._settled())):
             for ranked in fills:
                 heappush(waiting, (ranked[0].start, ranked[0].channels, ranked))
             while waiting and (next_start is None or waiting[0][:2] < next_start):
@@ -108,21 +112,41 @@ class GapFilling(Iterator[FilledGap]):
                 self._filled.append(ranked[0].report)
                 yield ranked
 
-    def _as_computed(self) -> Iterator[tuple[list[list[FilledGap]], tuple[int, tuple[int, ...]] | None]]:
+    def _settled(self) -> Iterator[GapTask | WindowJob]:
+        """Yield the work, after it was found out which gaps of the model's the recording itself can fill."""
+        tasks, notes = list(self.plan.tasks), {}
+        for number, task in enumerate(tasks if self._searches else ()):
+            if task.method == MODEL:
+                part = self._beside(task)
+                found = None if is_silent(part, part.local(task.span)) else self.surroundings.found(task)
+                if found is None or found.is_alike:
+                    tasks[number] = replace(task, method=SEARCH)
+                else:
+                    reason = "nothing in the recording is alike" if found.places else "no other place is known"
+                    notes[task] = {"confidence": found.confidence, "why_not_searched": reason}
+            self._step(1)
+        if self.pipeline is None and self._later is not None and any(task.method in (MODEL, BLEND) for task in tasks):
+            self.pipeline, self.solver = self._later()
+        grid, window_cols = (None, 0) if self.pipeline is None else (self.pipeline.grid, self.pipeline.window_cols)
+        size = self.surroundings.n_samples, self.surroundings.sample_rate
+        for work in replace(self.plan, tasks=tuple(tasks)).work(*size, grid, window_cols):
+            of_work = {} if isinstance(work, GapTask) else {task.span: notes.get(task, {}) for task in work.tasks}
+            yield replace(work, notes=of_work) if isinstance(work, WindowJob) else work
+
+    def _as_computed(
+        self, works: Sequence[GapTask | WindowJob]
+    ) -> Iterator[tuple[list[list[FilledGap]], tuple[int, tuple[int, ...]] | None]]:
         """Yield fills as they come, and where the first of those begins that are still to come."""
         waiting: list[HeardWindow] = []
-        for number, work in enumerate(self._work):
-            following = first_start(self._work[number + 1]) if number + 1 < len(self._work) else None
+        for number, work in enumerate(works):
+            following = first_start(works[number + 1]) if number + 1 < len(works) else None
+            fills = []
             if isinstance(work, GapTask):
-                fills = [self._classical(work)]
+                fills.append(self._classical(work))
                 self._step(1)
             else:
-                fills, rest = self._searched(work)
-                if rest is None:
-                    self._step(1)
-                else:
-                    waiting.append(hear_window(self.surroundings, rest, self.settings))
-            if waiting and (following is None or self._is_enough(waiting, self._work[number + 1])):
+                waiting.append(hear_window(self.surroundings, work, self.settings))
+            if waiting and (following is None or self._is_enough(waiting, works[number + 1])):
                 fills += self._modelled(waiting)
                 waiting = []
             yield fills, first_start(waiting[0].job) if waiting else following
@@ -143,7 +167,9 @@ class GapFilling(Iterator[FilledGap]):
         """Return the fills of a gap by a classical method, in every rank."""
         part = self._beside(task)
         if is_silent(part, part.local(task.span)):
-            return self._silence(task, part)
+            silence = np.zeros((len(part.samples), task.span.length))
+            told = {"method": "silence", "seed": self.settings.seed, "lag_s": 0.0}
+            return [filled_gap(part, task, silence, **told)] * self.n_ranks
         seeds = self.settings.seeds_for(task.number, task.channels)
         if task.method in SEARCHES:
             return self._from_elsewhere(task, part, *self.surroundings.searched(task.method, task, seeds, self.n_ranks))
@@ -154,16 +180,12 @@ class GapFilling(Iterator[FilledGap]):
         reach = ceil(_CONTEXT_S * self.surroundings.sample_rate)
         return self.surroundings.known(Window(task.span.start - reach, task.span.stop + reach), task)
 
-    def _silence(self, task: GapTask, part: Part) -> list[FilledGap]:
-        voices = np.zeros((len(part.samples), task.span.length))
-        return [filled_gap(part, task, voices, method="silence", seed=self.settings.seed, lag_s=0.0)] * self.n_ranks
-
     def _from_elsewhere(self, task: GapTask, part: Part, fills: Sequence[Copy], found: Found) -> list[FilledGap]:
         """Return fills from other places of the recording, the last one in every rank that is left."""
         rate, made = self.surroundings.sample_rate, []
         for rank, fill in enumerate(fills):
             told = {
-                "method": task.method if task.method in SEARCHES else SEARCH,
+                "method": task.method,
                 "grain": fill.grain,
                 "source_s": None if fill.lag is None else [(edge + fill.lag) / rate for edge in task.span],
                 "lag_s": (fill.lag or 0) / rate,
@@ -175,38 +197,17 @@ class GapFilling(Iterator[FilledGap]):
             made.append(filled_gap(part, task, faded(fill.samples, part, part.local(task.span)), **told))
         return [made[min(rank, len(made) - 1)] for rank in range(self.n_ranks)]
 
-    def _searched(self, job: WindowJob) -> tuple[list[list[FilledGap]], WindowJob | None]:
-        """Return the fills of the gaps of a window that the recording itself can fill, and the window with the rest."""
-        if not self.settings.searches_first or self.condition is not None:
-            return [], job
-        done, left, notes = [], [], {}
-        for task in job.tasks:
-            part = self._beside(task)
-            if task.method == MODEL and is_silent(part, part.local(task.span)):
-                done.append(self._silence(task, part))
-            elif task.method == MODEL:
-                seeds = self.settings.seeds_for(task.number, task.channels)
-                fills, found = self.surroundings.searched(SEARCH, task, seeds, self.n_ranks, only_alike=True)
-                if fills:
-                    done.append(self._from_elsewhere(task, part, fills, found))
-                else:
-                    left.append(task)
-                    reason = "nothing in the recording is alike" if found.places else "no other place is known"
-                    notes[task.span] = {"confidence": found.confidence, "why_not_searched": reason}
-            else:
-                left.append(task)
-        return done, replace(job, tasks=tuple(left), notes=notes) if left else None
-
     def _modelled(self, waiting: Sequence[HeardWindow]) -> list[list[FilledGap]]:
         """Return the fills of the gaps of some windows that have as many columns."""
         if self.pipeline is None:
             raise ParameterError("gaps of this length need a model, got none: load one, or choose a classical method")
         items = [item for heard in waiting for item in heard.items]
+        n_tasks = sum(len(heard.job.tasks) for heard in waiting)
         size = self._batch_size()
         renderings: list[Rendering] = []
         for start in range(0, len(items), size):
             batch = items[start : start + size]
-            share = self._share(len(waiting), start / len(items), len(batch) / len(items))
+            share = self._share(n_tasks, start / len(items), len(batch) / len(items))
             some, result = render_items(
                 self.pipeline,
                 batch,
@@ -222,19 +223,24 @@ class GapFilling(Iterator[FilledGap]):
         for heard in waiting:
             own, renderings = renderings[: len(heard.items)], renderings[len(heard.items) :]
             fills += fill_window(self.pipeline, heard, own, self.settings, self.n_ranks)
-        self._step(len(waiting))
+        self._step(n_tasks)
         return fills
 
-    def _share(self, n_works: int, before: float, share: float) -> Progress | None:
-        """Return the callback for a share of the next so many pieces of work."""
-        progress, done_before, total = self.progress, self._n_done, len(self._work)
+    def _share(self, n_tasks: int, before: float, share: float) -> Progress | None:
+        """Return the callback for a share of the next so many gaps."""
+        progress, done_before, total = self.progress, self._n_done, self._n_in_all
         if progress is None:
             return None
         return lambda done, of: progress(
-            round(_STEPS * (done_before + n_works * (before + share * done / max(1, of)))), _STEPS * total
+            round(_STEPS * (done_before + n_tasks * (before + share * done / max(1, of)))), _STEPS * total
         )
 
-    def _step(self, n_works: int) -> None:
-        self._n_done += n_works
+    @property
+    def _n_in_all(self) -> int:
+        """Gaps that are looked for elsewhere, and gaps that are filled."""
+        return len(self.plan.tasks) * (2 if self._searches else 1)
+
+    def _step(self, n_tasks: int) -> None:
+        self._n_done += n_tasks
         if self.progress is not None:
-            self.progress(_STEPS * self._n_done, _STEPS * len(self._work))
+            self.progress(_STEPS * self._n_done, _STEPS * self._n_in_all)

@@ -13,7 +13,7 @@ from masktools.errors import ParameterError
 from masktools.gaps import GapLike
 from masktools.pipeline import Pipeline, Progress
 from masktools.restoration.gap_fill import FilledGap
-from masktools.restoration.gap_filling import GapFilling
+from masktools.restoration.gap_filling import GapFilling, LaterModel
 from masktools.restoration.gap_settings import BLEND, MODEL, GapSettings
 from masktools.restoration.gap_tasks import plan_gaps
 from masktools.restoration.restored import Restored
@@ -133,6 +133,7 @@ def inpaint_pieces(
     prompt: Prompts | None = None,
     n_ranks: int = 1,
     progress: Progress | None = None,
+    later: LaterModel | None = None,
     **settings: Any,
 ) -> GapFilling:
     """Return the filled gaps of a recording one after the other, in order of time: for files of any length.
@@ -153,6 +154,8 @@ def inpaint_pieces(
         prompt: what to hear in the gaps.
         n_ranks: how many fills of each gap are kept for ``GapFilling.ranked``, at most ``n_candidates``.
         progress: called with (steps done, steps in all).
+        later: gives the model and its decoding when a gap is left to it, in place of ``pipeline`` and ``solver``; for
+            work without a prompt.
         **settings: the others of ``inpaint``.
 
     Returns:
@@ -163,9 +166,8 @@ def inpaint_pieces(
         AudioError: as ``inpaint``, when the gap is reached.
     """
     made = GapSettings(seed=seed, **settings)
-    return _filling(
-        pipeline, reader, (n_channels, n_samples), sample_rate, gaps, made, solver, prompt, n_ranks, progress
-    )
+    size = n_channels, n_samples
+    return _filling(pipeline, reader, size, sample_rate, gaps, made, solver, prompt, n_ranks, progress, later)
 
 
 def _filling(
@@ -179,6 +181,7 @@ def _filling(
     prompt: Prompts | None,
     n_ranks: int,
     progress: Progress | None,
+    later: LaterModel | None = None,
 ) -> GapFilling:
     n_channels, n_samples = size
     checked_call("progress", progress)
@@ -186,7 +189,7 @@ def _filling(
     if not 1 <= n_ranks <= settings.n_candidates:
         raise ParameterError(f"n_ranks must lie in [1, {settings.n_candidates}], the candidates, got {n_ranks}")
     longest = [task for task in plan.tasks if task.method in (MODEL, BLEND)]
-    if pipeline is None and longest:
+    if pipeline is None and later is None and longest:
         start, stop = longest[0].span
         raise ParameterError(
             f"a gap of {(stop - start) / sample_rate:.6g} s at {start / sample_rate:.6g} s needs a model by method "
@@ -196,7 +199,7 @@ def _filling(
     if condition is not None and len(condition) != 1:
         raise ParameterError(f"a recording is filled by one prompt at most, got {len(condition)}")
     surroundings = Surroundings(reader, n_samples, n_channels, sample_rate, plan.hidden)
-    return GapFilling(pipeline, surroundings, plan, settings, solver, condition, n_ranks, progress)
+    return GapFilling(pipeline, surroundings, plan, settings, solver, condition, n_ranks, progress, later)
 
 
 def _composed(

@@ -93,6 +93,7 @@ class Surroundings:
     sample_rate: int  # Hz
     hidden: Sequence[Sequence[Window]]  # for each channel: its gaps
     _similarities: dict[tuple[int, ...], Similarity] = field(default_factory=dict)
+    _found: dict[tuple[tuple[int, ...], Window], Found] = field(default_factory=dict)
 
     def classical(self, method: str, task: GapTask, seeds: tuple[int, ...]) -> np.ndarray:
         """Return what a classical method fills the gap of a task with, (voices, n) float64.
@@ -106,29 +107,35 @@ class Surroundings:
         part = self.known(Window(task.span.start - reach, task.span.stop + reach), task)
         return part.classical(method, part.local(task.span), seeds)
 
-    def searched(
-        self, method: str, task: GapTask, seeds: tuple[int, ...], n_fills: int = 1, only_alike: bool = False
-    ) -> tuple[list[Copy], Found]:
-        """Return up to ``n_fills`` fills of the gap of a task from other places, the best first, and what was found.
+    def found(self, task: GapTask) -> Found:
+        """Return which places of the recording are like the gap of a task, found once.
 
         The recording is read as a whole when the first gap of some channels asks. What is not finite in it counts as
         unknown.
+        """
+        if (task.channels, task.span) not in self._found:
+            self._found[task.channels, task.span] = self._similarity(task).find(Span(*task.span))
+        return self._found[task.channels, task.span]
+
+    def _similarity(self, task: GapTask) -> Similarity:
+        if task.channels not in self._similarities:
+            plain = replace(task, mid_side=False)
+            self._similarities[task.channels] = Similarity(self._reader_of(plain), self.n_samples, self.sample_rate)
+        return self._similarities[task.channels]
+
+    def searched(
+        self, method: str, task: GapTask, seeds: tuple[int, ...], n_fills: int = 1
+    ) -> tuple[list[Copy], Found]:
+        """Return up to ``n_fills`` fills of the gap of a task from other places, the best first, and what was found.
 
         Args:
             method: one of ``SEARCHES``.
             task: the gap.
             seeds: of what is left to chance.
             n_fills: at least 1.
-            only_alike: whether nothing is filled where no place is alike.
         """
-        if task.channels not in self._similarities:
-            plain = replace(task, mid_side=False)
-            self._similarities[task.channels] = Similarity(self._reader_of(plain), self.n_samples, self.sample_rate)
-        similarity, span = self._similarities[task.channels], Span(*task.span)
-        found = similarity.find(span)
-        if only_alike and not found.is_alike:
-            return [], found
-        return fills_from_elsewhere(method, similarity, self._reader_of(task), span, found, seeds, n_fills), found
+        found, places = self.found(task), (self._similarity(task), self._reader_of(task))
+        return fills_from_elsewhere(method, *places, Span(*task.span), found, seeds, n_fills), found
 
     def _reader_of(self, task: GapTask) -> Known:
         """Return what gives samples of the voices of a task; NaN in gaps and beyond the ends."""
@@ -142,6 +149,7 @@ class Surroundings:
                 for wave, channel in zip(part, task.channels, strict=True):
                     for span in hidden_in(window, self.hidden[channel]):
                         wave[span.start : span.stop] = np.nan
+            made[~np.isfinite(made)] = np.nan
             check_loudest(float(np.fmax.reduce(np.abs(made), axis=None, initial=0.0)))  # NaN is what is not known
             return _MIX @ made if task.mid_side else made
 

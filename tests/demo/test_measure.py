@@ -26,6 +26,7 @@ def test_gaps_are_measured_one_by_one_and_method_by_method():
         (1.2, "empty"),
     ]
     assert rows[0]["lsd_db"] == rows[0]["level_error_db"] == 0
+    assert rows[0]["envelope_db"] == 0
     assert rows[1]["lsd_db"] > 20
     assert rows[1]["level_error_db"] < -50
     assert all(row["n_changed"] == 0 for row in rows)

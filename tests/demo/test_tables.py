@@ -5,9 +5,9 @@ import pytest
 from masktools.demo.tables import COPIED_UP, COPY, EMPTY, OURS, all_tables, sentences
 
 
-def gap(method, lsd_db, start_s=1.0):
+def gap(method, envelope_db, start_s=1.0):
     of_gap = {"recording": "rain", "start_s": start_s, "end_s": start_s + 0.4, "method": method}
-    return of_gap | {"lsd_db": lsd_db, "level_error_db": -1.0, "seam_db": 2.0, "n_changed": 0}
+    return of_gap | {"envelope_db": envelope_db, "lsd_db": 8.0, "level_error_db": -1.0, "seam_db": 2.0, "n_changed": 0}
 
 
 def band(method, lsd_db, bias_db=0.0):
@@ -104,7 +104,7 @@ def test_rows_of_masktools_are_marked(report):
     made = all_tables(report)
     assert list(made) == ["gaps", "bands", "restored", "sounds", "neighbours", "speed"]
     assert made["gaps"].marked == (2, 5)
-    assert made["gaps"].rows[2] == ("rain 1.00-1.40 s", OURS, "9.0", "-1.0", "+2.0", "0")
+    assert made["gaps"].rows[2] == ("rain 1.00-1.40 s", OURS, "9.0", "8.0", "-1.0", "+2.0", "0")
     assert made["bands"].marked == (2,)
     assert made["sounds"].marked == made["speed"].marked == ()
     assert made["speed"].rows == (("inpaint", "20.0", "100", "5.0", "4.00"),)

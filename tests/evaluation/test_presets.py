@@ -50,6 +50,11 @@ def test_reconstruction_is_table_3():
 
 
 @pytest.mark.parametrize("name", PRESETS)
+def test_published_distances_are_of_all_that_an_embedder_hears(name):
+    assert preset_settings(name, PAPER)[1].statistics.n_components == 0
+
+
+@pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_names_its_place_in_the_paper(name):
     assert "table" in PRESETS[name].source
     assert "VGGish" in PRESETS[name].note

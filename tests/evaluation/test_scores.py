@@ -105,3 +105,40 @@ def test_the_kernel_distance_of_paired_sets_is_unbiased():
 
 def test_originals_that_are_all_alike_have_no_kernel_distance():
     assert np.isnan(paired_kernel([(np.ones((2, 3)), np.zeros((2, 3)))] * 3))
+
+
+class Wide:
+    """Hears two ways in which clips differ, and sixty in which there is but noise of its own."""
+
+    name, dim = "wide", 62
+
+    def embed(self, wave, sample_rate):
+        rng = np.random.default_rng(int(abs(wave[0]) * 1e6))
+        own = Offset().embed(wave, sample_rate)[:, :2]
+        return np.concatenate([10 * own, 0.5 * rng.standard_normal((len(own), 60))], axis=1)
+
+
+def test_on_components_a_distance_is_no_longer_mostly_the_number_of_vectors():
+    given = clips(8)
+    found = {}
+    for n in (0, 2):
+        scores = SetScores([Wide()], Statistics(n_components=n))
+        for place, clip in enumerate(given):
+            scores.add(place, clip, SetScores.ORIGINAL, clip.wave)
+            scores.add(place, clip, "same", np.concatenate([clip.wave[:1] + 1e-3, clip.wave[1:]]))
+        found[n] = {one.metric: one for one in scores.figures()}["fad"].value
+    assert found[2] < found[0] / 2
+    assert "principal components" in SetScores([Wide()]).notes[0]
+    assert SetScores([]).notes == ()
+    with pytest.raises(ParameterError, match="n_components must be at least 0, got -1"):
+        Statistics(n_components=-1)
+
+
+def test_other_places_of_the_originals_stand_beside_the_methods():
+    scores = SetScores([Offset()])
+    for place, clip in enumerate(clips(6)):
+        scores.add(place, clip, SetScores.ORIGINAL, clip.wave)
+        scores.add_halves(place)
+        scores.add(place, clip, "louder", 3 * clip.wave)
+    found = {one.method: one.value for one in scores.figures() if one.metric == "fad"}
+    assert 0 < found[SetScores.ELSEWHERE] < found["louder"] / 5

@@ -7,7 +7,7 @@ from masktools.classical import GAP_FILLS
 from masktools.errors import AudioError, ParameterError
 from masktools.gaps import Gap
 from masktools.metrics import band_level_db, level_db
-from masktools.restoration import inpaint, inpaint_candidates
+from masktools.restoration import inpaint, inpaint_candidates, inpaint_pieces
 from masktools.restoration.gap_settings import METHODS
 from masktools.solver import SolverConfig
 from tests.tiny import SAMPLE_RATE, noise, tone
@@ -224,6 +224,27 @@ class TestTheSearch:
         assert gap["method"] == "model"
         assert gap["why_not_searched"] == "no other place is known"
 
+    def test_no_model_is_loaded_before_a_gap_is_left_to_it(self, pipeline):
+        song, loaded = np.concatenate([self.song(), noise(3)], axis=1), []
+
+        def later():
+            loaded.append(1)
+            return pipeline, FEW
+
+        def filled(gaps):
+            shape, settings = song.shape[::-1], {"method": "auto", "texture": "blend"}
+            found = inpaint_pieces(
+                None, lambda a, b: song[:, a:b], *shape, SAMPLE_RATE, gaps, later=later, **settings
+            )  # fmt: skip
+            return list(found), found.report()
+
+        pieces, report = filled([(3.0, 3.5), (5.1, 6.0), (9.0, 9.02)])
+        assert ([piece.report["method"] for piece in pieces], loaded) == (["search", "search", "janssen"], [])
+        assert report["model"] is None
+        pieces, report = filled([(5.1, 6.0), (9.0, 9.1)])
+        assert (pieces[0].report["method"], loaded) == ("search", [1])
+        assert report["model"] == pipeline.name
+
     def test_candidates_are_different_places(self, pipeline):
         made = inpaint_candidates(
             pipeline, self.song(), SAMPLE_RATE, [(5.1, 6.0)], n_candidates=3, method="search"
@@ -232,9 +253,10 @@ class TestTheSearch:
         assert len(set(sources)) == 3
         assert [one.report["gaps"][0]["rank"] for one in made] == [0, 1, 2]
 
-    def test_what_is_not_finite_far_away_is_no_source_and_no_error(self):
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_what_is_not_finite_far_away_is_no_source_and_no_error(self, value):
         song = self.song()
-        song[0, 10 * SAMPLE_RATE] = np.nan
+        song[0, 10 * SAMPLE_RATE] = value
         filled = inpaint(None, song, SAMPLE_RATE, [(5.1, 6.0)], method="search").samples
         assert np.isfinite(filled[:, : 9 * SAMPLE_RATE]).all()
 
