@@ -1,8 +1,8 @@
 """Bundles: a model as a folder of JSON and safetensors, written whole and read only if nothing has changed in it.
 
-- config.json: format, name, mel settings, for each part its kind and its settings, and where the paper's settings of
-  the decoding do not suit the model best, those that do, by job
-- <part>.safetensors: the weights of tokenizer, transformer, vocoder and conditioner, fp16
+- config.json: format, from format 2 on the family, name, mel settings, for each part its kind and its settings, and
+  where the paper's settings of the decoding do not suit the model best, those that do, by job
+- <part>.safetensors: the weights of each part, fp16, but for those that must not be rounded
 - MODEL_CARD.md: what the model is, for people
 - checksums.json: SHA-256 of every other file
 """
@@ -14,27 +14,26 @@ import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from masktools.conditioning import CONDITIONERS, ClapEncoder, Conditioner, DeferredClap
+from masktools.conditioning import CONDITIONERS, ClapEncoder, Conditioner, DeferredClap, DeferredT5, T5Config
 from masktools.configs import from_dict, to_dict
 from masktools.downloads import fetch, is_hub_name
 from masktools.errors import BundleError, ParameterError, unknown_name
 from masktools.mel import MelConfig
-from masktools.packing import StoredWeights, fill_rest, give_back, has_lost_weights, keep_stored, laid_out
-from masktools.pipeline import Pipeline, check_mel_settings
+from masktools.packing import StoredWeights, has_lost_weights, laid_out
+from masktools.pipeline import Walk, check_mel_settings
+from masktools.pipeline.families import FAMILIES, KINDS, build_part, make_part
 from masktools.runtime import fitting_batch_size, resolve_device, resolve_precision
-from masktools.solver import SolverConfig
-from masktools.tokenizer import TOKENIZERS
-from masktools.transformer import MaskedTransformer, TransformerConfig
-from masktools.vocoder import VOCODERS
+from masktools.solver import Plan, SolverConfig
 
 __all__ = [
+    "FAMILIES",
     "FORMAT",
     "KINDS",
     "DeferredClap",
@@ -43,20 +42,15 @@ __all__ = [
     "list_models",
     "load_bundle",
     "make_part",
+    "models_for",
     "read_decoding",
     "save_bundle",
 ]
 
 FORMAT = 1
-KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
-    "tokenizer": TOKENIZERS,
-    "transformer": {"masked": (TransformerConfig, MaskedTransformer)},
-    "vocoder": VOCODERS,
-    "conditioner": CONDITIONERS,
-}
-"""Each part's kinds, name -> (class of its settings, class of itself)."""
+FORMATS = (FORMAT, 2)
+"""Formats that are read: 1 is of the family "masked"; 2 names its family."""
 
-_OPTIONAL = ("conditioner",)
 _JOBS = ("generate", "inpaint", "bwe")
 _CONFIG, _CARD, _CHECKSUMS = "config.json", "MODEL_CARD.md", "checksums.json"
 _BUNDLED = Path(__file__).parent / "bundled"
@@ -78,7 +72,20 @@ def list_models() -> dict[str, Path]:
     return found
 
 
-def save_bundle(pipeline: Pipeline, folder: str | os.PathLike[str], card: str, name: str | None = None) -> Path:
+def models_for(job: str) -> list[str]:
+    """Return the names of the models at hand that can do a job, as their bundles say."""
+    able = []
+    for name, folder in list_models().items():
+        try:
+            family = _family_of(folder, _read_json(folder, _CONFIG))
+        except BundleError:
+            continue  # whoever asks for that model is told
+        if job in FAMILIES[family].walk.jobs:
+            able.append(name)
+    return able
+
+
+def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name: str | None = None) -> Path:
     """Write a model as a bundle, whole or not at all, and return its folder.
 
     Args:
@@ -98,7 +105,10 @@ def save_bundle(pipeline: Pipeline, folder: str | os.PathLike[str], card: str, n
         raise ParameterError(f"the folder to hold the bundle must exist, got {target.parent}")
     if not card.strip():
         raise ParameterError("a bundle needs a model card: say what the model was trained on and what it is for")
-    parts = {part: getattr(pipeline, part) for part in KINDS if getattr(pipeline, part) is not None}
+    family = next((name for name, known in FAMILIES.items() if isinstance(pipeline, known.walk)), None)
+    if family is None:
+        raise BundleError(f"a bundle must be of a family in {', '.join(FAMILIES)}, got {type(pipeline).__name__}")
+    parts = {part: module for part, module in pipeline.parts.items() if module is not None}
     for part, module in parts.items():
         if isinstance(module, nn.Module) and has_lost_weights(module):
             raise ParameterError(
@@ -107,17 +117,22 @@ def save_bundle(pipeline: Pipeline, folder: str | os.PathLike[str], card: str, n
             )
     mel = to_dict(pipeline.mel)
     entries = {part: {**_describe(part, module), "mel": mel} for part, module in parts.items()}
-    if "conditioner" in entries:
-        del entries["conditioner"]["mel"]  # it hears waves, through a front end of its own
-    config = {"format": FORMAT, "name": name or target.name, "mel": mel, **entries}
+    for part in ("conditioner", "prior"):
+        if part in entries:
+            del entries[part]["mel"]  # it hears waves, through a front end of its own, or tokens
+    config: dict[str, Any] = {"format": FAMILIES[family].format}
+    if config["format"] > 1:
+        config["family"] = family
+    config |= {"name": name or target.name, "mel": mel, **entries}
     if pipeline.decoding:
-        config["decoding"] = {job: to_dict(settings) for job, settings in pipeline.decoding.items()}
+        config["decoding"] = {job: _plan_entry(settings) for job, settings in pipeline.decoding.items()}
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         temporary.mkdir()
         for part, module in parts.items():
             if isinstance(module, nn.Module) and not isinstance(module, ClapEncoder):
-                (temporary / f"{part}.safetensors").write_bytes(save(halved(module.state_dict())))
+                stored = _whole if getattr(module, "single_precision", False) else halved
+                (temporary / f"{part}.safetensors").write_bytes(save(stored(module.state_dict())))
         (temporary / _CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (temporary / _CARD).write_text(card.strip() + "\n", encoding="utf-8")
         sums = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
@@ -126,6 +141,16 @@ def save_bundle(pipeline: Pipeline, folder: str | os.PathLike[str], card: str, n
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def _plan_entry(plan: Plan) -> Any:
+    """Return settings of a decoding as JSON has them: one object, or a list of one for each stage."""
+    return to_dict(plan) if isinstance(plan, SolverConfig) else [to_dict(config) for config in plan]
+
+
+def _whole(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights as they are, on the CPU."""
+    return {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
 
 
 def _describe(part: str, module: Any) -> dict[str, Any]:
@@ -159,7 +184,7 @@ def load_bundle(
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     compile: bool = False,
-) -> Pipeline:
+) -> Any:
     """Return the model of a bundle on a device, its weights packed for inference in one precision.
 
     Weights are read one by one: more than the packed ones, and one beside them, are never in memory.
@@ -174,6 +199,9 @@ def load_bundle(
         cache_dir: where models of the hub are kept; the hub's own place where it is not given.
         compile: whether the transformer is compiled, a matter of minutes: for many short jobs on a GPU.
 
+    Returns:
+        A ``Walk``, of its family's class: a ``Pipeline`` for models over a grid of bands.
+
     Raises:
         BundleError: no such model, or one that is incomplete, altered, or of another format.
         MelMismatchError: its parts were made for different mel settings.
@@ -186,16 +214,19 @@ def load_bundle(
         raise ParameterError("a model must be either in int8 or compiled: load it with another precision, or as it is")
     folder = _find(model, revision, cache_dir)
     config = _read_config(folder)
+    family = FAMILIES[_family_of(folder, config)]
+    if compile and not hasattr(family.walk, "compile"):
+        raise ParameterError("this model cannot be compiled: load it as it is")
     if verify:
         _verify(folder)
     mel = _checked(folder, "mel", lambda: from_dict(MelConfig, config["mel"]))
     kept = {"transformer"} if compile and chosen_device.type == "cpu" else set()  # as they are
     parts: dict[str, Any] = {
         part: _load_part(folder, part, config[part], mel, chosen_device, None if part in kept else chosen_precision)
-        for part in KINDS
+        for part in family.parts
         if config.get(part)
     }
-    pipeline = Pipeline(
+    pipeline: Any = family.walk(
         mel,
         **parts,
         name=config["name"],
@@ -210,22 +241,10 @@ def load_bundle(
     return pipeline
 
 
-def build_part(part: str, kind: str, config: Mapping[str, Any], mel: MelConfig) -> nn.Module:
-    """Return a part without its weights, from its kind and its settings.
-
-    Raises:
-        ParameterError: an unknown part or kind, or settings that are not those of its kind.
-    """
-    for what, name, known in (("part", part, KINDS), (f"kind of {part}", kind, KINDS.get(part, {}))):
-        if name not in known:
-            raise ParameterError(f"unknown {what} {name!r}: choose from {', '.join(known)}")
-    config_class, part_class = KINDS[part][kind]
-    settings = from_dict(config_class, config)
-    return part_class(settings, mel) if part == "vocoder" else part_class(settings)
-
-
-def read_decoding(settings: Mapping[str, Any]) -> dict[str, SolverConfig]:
+def read_decoding(settings: Mapping[str, Any]) -> dict[str, Plan]:
     """Return the settings of the decoding by job, from what JSON has; what is left out is as in the paper.
+
+    A list has the settings of each stage.
 
     Raises:
         ParameterError: an unknown job, or settings that the solver does not have.
@@ -233,7 +252,12 @@ def read_decoding(settings: Mapping[str, Any]) -> dict[str, SolverConfig]:
     for job in settings:
         if job not in _JOBS:
             raise unknown_name("job", job, _JOBS)
-    return {job: from_dict(SolverConfig, own) for job, own in settings.items()}
+    return {
+        job: tuple(from_dict(SolverConfig, stage) for stage in own)
+        if isinstance(own, list)
+        else from_dict(SolverConfig, own)
+        for job, own in settings.items()
+    }
 
 
 def _find(model: str | os.PathLike[str], revision: str | None, cache_dir: str | os.PathLike[str] | None) -> Path:
@@ -249,17 +273,29 @@ def _find(model: str | os.PathLike[str], revision: str | None, cache_dir: str | 
     raise BundleError(f"no model {os.fspath(model)!r}: available are {available}; or give the folder of a bundle")
 
 
+def _family_of(folder: Path, config: Mapping[str, Any]) -> str:
+    """Return the family of a bundle."""
+    if config.get("format") not in FORMATS:
+        raise BundleError(
+            f"{folder}: bundle format {config.get('format')!r} is unknown, this version reads format "
+            f"{' and '.join(map(str, FORMATS))}: update masktools, or write the bundle anew"
+        )
+    family = "masked" if config["format"] == 1 else str(config.get("family"))
+    if family not in FAMILIES:
+        raise BundleError(
+            f"{folder}: model family {family!r} is unknown, this version has {', '.join(FAMILIES)}: update masktools"
+        )
+    return family
+
+
 def _read_config(folder: Path) -> dict[str, Any]:
     config = _read_json(folder, _CONFIG)
-    if config.get("format") != FORMAT:
-        raise BundleError(
-            f"{folder}: bundle format {config.get('format')!r} is unknown, this version reads format {FORMAT}: "
-            "update masktools, or write the bundle anew"
-        )
-    missing = [key for key in ("name", "mel", *KINDS) if key not in config and key not in _OPTIONAL]
+    family = FAMILIES[_family_of(folder, config)]
+    missing = [key for key in ("name", "mel", *family.parts) if key not in config and key not in family.optional]
     if missing:
         raise BundleError(f"{folder}: {_CONFIG} lacks {', '.join(missing)}")
-    unknown = set(config) - {"format", "name", "mel", "decoding", *KINDS}
+    own = {"format", "name", "mel", "decoding", *family.parts} | ({"family"} if config["format"] > 1 else set())
+    unknown = set(config) - own
     if unknown:
         raise BundleError(f"{folder}: {_CONFIG} has unknown entries: {', '.join(sorted(unknown))}")
     return config
@@ -307,7 +343,7 @@ def _checked(folder: Path, part: str, make: Any) -> Any:
 
 def _load_part(
     folder: Path, part: str, entry: Any, mel: MelConfig, device: torch.device, precision: torch.dtype | None
-) -> nn.Module | Conditioner:
+) -> nn.Module | Conditioner | DeferredT5:
     if not isinstance(entry, dict) or not {"kind", "config"} <= set(entry) <= {"kind", "config", "mel"}:
         raise BundleError(f"{folder}: {part} must have a kind and a config in {_CONFIG}, got {entry!r:.80}")
     if "mel" in entry:
@@ -315,55 +351,12 @@ def _load_part(
     if part == "conditioner" and entry["kind"] == "clap":
         settings = _checked(folder, part, lambda: from_dict(CONDITIONERS["clap"][0], entry["config"]))
         return DeferredClap(settings.dim, device)
+    if part == "conditioner" and entry["kind"] == "t5":
+        return DeferredT5(_checked(folder, part, lambda: from_dict(T5Config, entry["config"])), device)
     with laid_out():
         layout: nn.Module = _checked(folder, part, lambda: build_part(part, entry["kind"], entry["config"], mel))
     weights = _fitting_weights(folder, part, layout)
     return make_part(part, entry["kind"], entry["config"], mel, weights, precision, device)
-
-
-def make_part(
-    part: str,
-    kind: str,
-    config: Mapping[str, Any],
-    mel: MelConfig,
-    weights: Mapping[str, Tensor],
-    precision: torch.dtype | None,
-    device: torch.device | str = "cpu",
-) -> nn.Module:
-    """Return a part with weights, packed for inference; each weight is asked for once, and let go of when it is used.
-
-    Args:
-        part: one of ``KINDS``.
-        kind: one of the part's.
-        config: its settings, as JSON has them.
-        mel: settings of the model.
-        weights: by name, of any float type.
-        precision: in which the model computes; None leaves the part unpacked, in single precision.
-        device: where to.
-
-    Raises:
-        ParameterError: an unknown part or kind, or settings that are not those of its kind.
-        DeviceError: int8 on a processor that does not compute in it.
-    """
-    with laid_out():
-        module = build_part(part, kind, config, mel)
-    kept = module.state_dict()
-    if any(value.is_meta for name, value in module.named_buffers() if name not in kept):
-        module = build_part(part, kind, config, mel)  # it has constants, which are nowhere but in it
-        module.load_state_dict({name: weights[name] for name in kept})
-        own: Mapping[str, Tensor] | None = None
-    else:
-        own = weights
-    module.eval().requires_grad_(False)
-    if precision is not None and hasattr(module, "pack"):
-        cast(Any, module).pack(precision, own, device)
-    elif own is not None:
-        fill_rest(module, own, device)
-    if isinstance(weights, StoredWeights):
-        keep_stored(module, weights)
-    module.to(device)
-    give_back()
-    return module
 
 
 def _fitting_weights(folder: Path, part: str, layout: nn.Module) -> StoredWeights:

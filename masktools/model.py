@@ -4,7 +4,7 @@ Recordings are numpy arrays of floats, full scale 1, of shape (t,) or (t, channe
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,11 +18,14 @@ from masktools.errors import ParameterError
 from masktools.features import Embedding, Encoder, LayerLike
 from masktools.gaps import GapLike
 from masktools.io import resample, resample_to
-from masktools.pipeline import Pipeline, Progress
+from masktools.pipeline import Progress, Walk, check_job
 from masktools.runtime import threads as use_threads
-from masktools.solver import SolverConfig, preset
+from masktools.solver import Plan, SolverConfig, preset, stage_plan
 
 __all__ = ["Encoded", "Model", "Result", "load"]
+
+Steps = int | Sequence[int]
+"""Decoding steps: of all stages, or of each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +79,10 @@ def load(
 class Model:
     """A pretrained model and its jobs."""
 
-    def __init__(self, pipeline: Pipeline, threads: int | None = None) -> None:
-        self.pipeline, self.threads = pipeline, threads
+    def __init__(self, pipeline: Walk, threads: int | None = None) -> None:
+        # Jobs that need a grid of bands ask for it by ``check`` first.
+        self.pipeline: Any = pipeline
+        self.threads = threads
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {self.sample_rate} Hz, {self.pipeline.device})"
@@ -94,7 +99,12 @@ class Model:
 
     @property
     def encoder(self) -> Encoder:
-        """The model as an encoder, with every option that embeddings have."""
+        """The model as an encoder, with every option that embeddings have.
+
+        Raises:
+            ParameterError: a model that embeds nothing.
+        """
+        self.check("embed")
         return Encoder(self.pipeline, self.threads)
 
     def inpaint(
@@ -104,10 +114,10 @@ class Model:
         gaps: Iterable[GapLike] | str = "auto",
         *,
         seed: int = 0,
-        n_steps: int | None = None,
+        n_steps: Steps | None = None,
         temperature: float | None = None,
         guidance: float | None = None,
-        solver: SolverConfig | str | None = None,
+        solver: Plan | str | None = None,
         prompt: Prompts | None = None,
         channels: str = "linked",
         texture: str = "blend",
@@ -190,10 +200,10 @@ class Model:
         *,
         lfr: bool = True,
         seed: int = 0,
-        n_steps: int | None = None,
+        n_steps: Steps | None = None,
         temperature: float | None = None,
         guidance: float | None = None,
-        solver: SolverConfig | str | None = None,
+        solver: Plan | str | None = None,
         prompt: Prompts | None = None,
         channels: str = "linked",
         texture: str = "blend",
@@ -266,10 +276,10 @@ class Model:
         seconds: float | None = None,
         *,
         seed: int = 0,
-        n_steps: int | None = None,
+        n_steps: Steps | None = None,
         temperature: float | None = None,
         guidance: float | None = None,
-        solver: SolverConfig | str | None = None,
+        solver: Plan | str | None = None,
         progress: Progress | None = None,
     ) -> list[Result]:
         """Return n new recordings for each prompt, mono, at the model's rate; without a prompt, n of anything.
@@ -367,7 +377,8 @@ class Model:
             n_samples = tokens.n_samples if n_samples is None and sample_rate is None else n_samples
             sample_rate, tokens = sample_rate or tokens.sample_rate, tokens.tokens
         rate = self.sample_rate if sample_rate is None else checked_rate(sample_rate)
-        grids = checked_tokens(tokens, self.pipeline.grid.n_rows, self.pipeline.tokenizer.n_codes)
+        shape = self.pipeline.shape
+        grids = checked_tokens(tokens, shape.n_rows, shape.n_codes)
         with use_threads(self.threads):
             wave = self.pipeline.decode(torch.from_numpy(grids)).cpu().numpy()
             if n_samples is None:
@@ -377,20 +388,52 @@ class Model:
         report = {"job": "decode", "model": self.name, "n_columns": grids.shape[2]}
         return Result(samples[0] if tokens.ndim == 2 else samples.T, rate, report)
 
+    def check(self, job: str) -> None:
+        """Refuse what this model cannot do, and say which models at hand can.
+
+        Args:
+            job: a name in ``masktools.pipeline.JOBS``.
+
+        Raises:
+            ParameterError: it cannot.
+        """
+        if job not in self.pipeline.jobs:
+            check_job(self.pipeline, job, hub.models_for(job))
+
     def solver(
         self,
         job: str,
-        base: SolverConfig | str | None = None,
-        n_steps: int | None = None,
+        base: Plan | str | None = None,
+        n_steps: Steps | None = None,
         temperature: float | None = None,
         guidance: float | None = None,
-    ) -> SolverConfig:
+    ) -> Any:
         """Return the settings of a job's decoding: a base, or the model's own, with what was asked for beside it.
+
+        Args:
+            job: what they are for; one that the model cannot do is refused.
+            base: settings, those of each stage, or the name of a preset.
+            n_steps: decoding steps, or a number for each stage.
+            temperature: noise in the order of decisions.
+            guidance: how closely to follow the prompt.
+
+        Returns:
+            A ``SolverConfig``; a tuple of them, one for each stage, where the model has several.
 
         Raises:
             ParameterError: an unknown preset, or a value out of its range.
         """
-        own = self.pipeline.decoding.get(job, SolverConfig())
-        config = preset(base, own) if isinstance(base, str) else base or own
-        asked = {"n_steps": n_steps, "temperature": temperature, "guidance": guidance}
-        return replace(config, **{name: value for name, value in asked.items() if value is not None})
+        self.check(job)
+        own: Plan = self.pipeline.decoding.get(job, SolverConfig())
+        n_stages = self.pipeline.shape.n_stages
+        stages = stage_plan(own if base is None or isinstance(base, str) else base, n_stages)
+        if isinstance(base, str):
+            stages = tuple(preset(base, config) for config in stages)
+        asked = {"temperature": temperature, "guidance": guidance}
+        changes = {name: value for name, value in asked.items() if value is not None}
+        steps = (n_steps,) * n_stages if isinstance(n_steps, int) else n_steps
+        if steps is not None and len(steps) != n_stages:
+            raise ParameterError(f"n_steps must be one number, or one for each of {n_stages} stages, got {len(steps)}")
+        each = [changes if steps is None else changes | {"n_steps": steps[stage]} for stage in range(n_stages)]
+        made = tuple(replace(config, **own_changes) for config, own_changes in zip(stages, each, strict=True))
+        return made[0] if n_stages == 1 else made

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
             mels[part.name] = part.mel
     if args.base is not None:
         base = hub.load_bundle(args.base, device="cpu", precision="fp32")
-        modules = {name: modules.get(name, getattr(base, name)) for name in hub.KINDS}
+        modules = {name: modules.get(name, getattr(base, name)) for name in hub.FAMILIES["masked"].parts}
         mels = {"base": base.mel} | mels
         decoding = {**base.decoding, **decoding}
     missing = [name for name in REQUIRED if name not in modules]

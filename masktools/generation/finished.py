@@ -16,8 +16,8 @@ from torch import nn
 from masktools.configs import to_dict
 from masktools.errors import MasktoolsError
 from masktools.generation.collection import Item
-from masktools.pipeline import Pipeline
-from masktools.solver import SolverConfig
+from masktools.pipeline import Walk
+from masktools.solver import Plan, SolverConfig
 
 __all__ = ["FINISHED", "Finished"]
 
@@ -28,7 +28,7 @@ FINISHED = ".masktools-generated.jsonl"
 class Finished:
     """The finished recordings of a folder; a line that was cut off is no line."""
 
-    def __init__(self, folder: Path, pipeline: Pipeline, solver: SolverConfig, seconds: float | None) -> None:
+    def __init__(self, folder: Path, pipeline: Walk, solver: Plan, seconds: float | None) -> None:
         """Read what there is.
 
         Args:
@@ -38,7 +38,8 @@ class Finished:
             seconds: length of each; likewise.
         """
         self.path = folder / FINISHED
-        self._settings = _key([_fingerprint(pipeline), to_dict(solver), seconds])
+        plan = to_dict(solver) if isinstance(solver, SolverConfig) else [to_dict(config) for config in solver]
+        self._settings = _key([_fingerprint(pipeline), plan, seconds])
         self._entries: dict[str, dict[str, Any]] = {}
         self._torn = False  # whether the last line lacks its end
         if self.path.is_file():
@@ -104,7 +105,7 @@ def _key(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _fingerprint(pipeline: Pipeline) -> list[str]:
+def _fingerprint(pipeline: Walk) -> list[str]:
     """Return what tells models apart: the name, the precision, and the checksums of the bundle or else all weights."""
     checksums = None if pipeline.folder is None else pipeline.folder / "checksums.json"
     digest = hashlib.sha256()
@@ -112,7 +113,7 @@ def _fingerprint(pipeline: Pipeline) -> list[str]:
         sums = json.loads(checksums.read_text(encoding="utf-8"))
         digest.update(_key({name: value for name, value in sums.items() if not name.endswith(".md")}).encode())
     else:
-        for part in (pipeline.tokenizer, pipeline.transformer, pipeline.vocoder, pipeline.conditioner):
+        for part in pipeline.parts.values():
             for name, weights in sorted(part.state_dict().items()) if isinstance(part, nn.Module) else ():
                 digest.update(name.encode())
                 digest.update(weights.detach().float().cpu().numpy().tobytes())

@@ -17,39 +17,24 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from masktools.conditioning import Conditioner, Prompts, as_condition
-from masktools.errors import BundleError, MasktoolsError, MelMismatchError, ParameterError
+from masktools.errors import BundleError, MasktoolsError, ParameterError
 from masktools.grid import TokenGrid
-from masktools.mel import MelConfig, MelFrontEnd, differing_fields
+from masktools.mel import MelConfig, MelFrontEnd
+from masktools.pipeline.family import JOBS, WalkShape, check_mel_settings
 from masktools.pipeline.progress import Counter, Progress
 from masktools.runtime import has_fast_bf16, in_batches, to_device
 from masktools.segments import Window, cover, stitch
 from masktools.shapes import Condition, FlatMask, FlatTokens, Logits, Mask, Mel, Tokens, Wave
-from masktools.solver import Predict, SolverConfig, SolveResult, forward_count, make_plan, solve, solve_windows
+from masktools.solver import Plan, Predict, SolverConfig, SolveResult, solve, solve_windows, stage_forwards, stage_plan
 from masktools.transformer import MaskedTransformer
 from masktools.transformer.cached import CachedPredictor
 from masktools.transformer.compiled import CompiledLogits, check_compiler
 
-__all__ = ["Pipeline", "check_mel_settings"]
+__all__ = ["Pipeline"]
 
 _CONTEXT_COLS = 4  # what a part sees beyond the columns that are kept, where audio is computed in windows
 _FADE = 512  # samples of the cross-fade between windows of the vocoder
 _BLOCK_COLS = 256  # columns of mel spectrogram computed at once
-
-
-def check_mel_settings(ours: MelConfig, parts: Mapping[str, MelConfig]) -> None:
-    """Refuse parts that were made for other mel settings.
-
-    Raises:
-        MelMismatchError: the message names the part and each field that differs, with both values.
-    """
-    for name, theirs in parts.items():
-        fields = differing_fields(ours, theirs)
-        if fields:
-            listed = ", ".join(f"{field} {mine:g} and {other:g}" for field, (mine, other) in fields.items())
-            raise MelMismatchError(
-                f"parts must be made for the same mel settings, but the model and its {name} differ in {listed}: "
-                f"take a {name} that was trained with the model's settings"
-            )
 
 
 class Pipeline:
@@ -58,6 +43,8 @@ class Pipeline:
     The parts are put into evaluation, without gradients. Precision lower than fp32 is used where tokens are
     predicted and decoded; they are always computed from audio in fp32. ``batch_size`` is halved when memory runs out.
     """
+
+    jobs = frozenset(JOBS)
 
     def __init__(
         self,
@@ -68,7 +55,7 @@ class Pipeline:
         conditioner: Conditioner | None = None,
         *,
         name: str = "unnamed",
-        decoding: Mapping[str, SolverConfig] | None = None,
+        decoding: Mapping[str, Plan] | None = None,
         device: torch.device | str = "cpu",
         precision: torch.dtype = torch.float32,
         batch_size: int = 8,
@@ -76,7 +63,10 @@ class Pipeline:
         if batch_size < 1:
             raise ParameterError(f"batch_size must be at least 1, got {batch_size}")
         self.mel, self.name, self.precision, self.batch_size = mel, name, precision, batch_size
-        self.decoding: Mapping[str, SolverConfig] = dict(decoding or {})  # job -> the settings that suit this model
+        # job -> the settings that suit this model
+        self.decoding: Mapping[str, SolverConfig] = {
+            job: stage_plan(own, 1)[0] for job, own in (decoding or {}).items()
+        }
         self.device = torch.device(device)
         self.front_end = MelFrontEnd(mel)
         self.tokenizer: Any = tokenizer
@@ -108,6 +98,22 @@ class Pipeline:
                 raise BundleError(
                     f"{what} must be of one number, got {left} and {right}: these parts are of two models"
                 )
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The parts by name, None for one that the model goes without."""
+        return {
+            "tokenizer": self.tokenizer,
+            "transformer": self.transformer,
+            "vocoder": self.vocoder,
+            "conditioner": self.conditioner,
+        }
+
+    @property
+    def shape(self) -> WalkShape:
+        """The sizes of the tokens."""
+        grid = self.grid
+        return WalkShape(1, grid.n_rows, self.tokenizer.n_codes, self.window_cols, grid.column_samples, True)
 
     @property
     def sample_rate(self) -> int:
@@ -322,7 +328,7 @@ class Pipeline:
         tokens: Tokens,
         mask: Mask,
         seeds: Sequence[int],
-        solver: SolverConfig = SolverConfig(),
+        solver: Plan = SolverConfig(),
         condition: Condition | None = None,
         overlap_cols: int | None = None,
         progress: Progress | None = None,
@@ -345,6 +351,7 @@ class Pipeline:
             ParameterError: arguments that do not fit each other.
         """
         tokens, mask = to_device(tokens, self.device), to_device(mask, self.device)
+        (solver,) = stage_plan(solver, 1)
         use_condition = [condition is not None] * len(tokens)
         overlap = self.window_cols // 4 if overlap_cols is None else overlap_cols
         count = None if progress is None else Counter(progress, self._n_forwards(tokens, overlap, solver, condition))
@@ -365,7 +372,7 @@ class Pipeline:
         """Return how many predictions a full mask takes; other masks take as many, or fewer."""
         n_windows = 1 + max(0, ceil((tokens.shape[-1] - self.window_cols) / (self.window_cols - overlap)))
         n_slots = tokens.shape[-2] * min(tokens.shape[-1], self.window_cols)
-        return n_windows * forward_count(make_plan(n_slots, n_slots, solver), condition is not None)
+        return n_windows * stage_forwards([solver], n_slots, condition is not None)
 
     def _windows(self, n_cols: int) -> list[Window]:
         """Return windows of columns that share enough for each part to know what surrounds the columns it keeps."""

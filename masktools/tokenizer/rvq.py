@@ -64,13 +64,13 @@ class ResidualQuantiser(nn.Module):
         if not 1 <= n_used <= len(self.codebooks):
             raise ParameterError(f"n_streams must lie in [1, {len(self.codebooks)}], got {n_streams}")
         z = z.float()
-        residual, total, tokens = z.detach(), torch.zeros_like(z), list[Tensor]()
+        total, tokens = torch.zeros_like(z), list[Tensor]()
         loss = z.new_zeros(())
         for codebook in self.codebooks[:n_used]:
             given = z - total  # as the residual is, but with the gradient of z
             quantised = codebook(given)
             entries = codebook.lookup(quantised.tokens).detach()  # pyright: ignore[reportCallIssue]
-            total, residual = total + entries, residual - entries
+            total = total + entries
             tokens.append(quantised.tokens)
             loss = loss + quantised.loss
         return ResidualQuantised(z + (total - z).detach(), torch.stack(tokens, dim=1), loss)
