@@ -1,6 +1,7 @@
 # make demo   install masktools and run its demonstration      make lint    style and types
 # make test   install everything for development and test      make clean   remove what these made
-# make model-report SOURCE=manifest.csv   measure the bundled model on recordings it has not heard
+# make model-report SOURCE="a.csv b.csv" [EMBEDDERS="aisfx=PATH musicnn=PATH"] [MODELS="mini other/"] [KEEP=folder]
+#             measure bundles on recordings they have not heard, side by side; with KEEP a stopped run goes on
 # JOBS=4 runs so many tests at once (2 if left out).
 # PYTHON=python3.12 chooses the interpreter of a new environment; DEMO=folder where the demonstration goes.
 
@@ -29,7 +30,8 @@ lint: $(VENV)/.installed-dev
 
 model-report: $(VENV)/.installed-dev
 	@test -n "$(SOURCE)" || { echo "say which recordings: make model-report SOURCE=manifest.csv" >&2; exit 1; }
-	$(BIN)/python docs/model_report.py "$(SOURCE)"
+	$(BIN)/python docs/model_report.py $(SOURCE) $(MODELS:%=--model %) $(EMBEDDERS:%=--embedder %) \
+		$(KEEP:%=--keep %) $(REPORT)
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -1,9 +1,10 @@
 """Print the model card: its head, and the attributions of what the weights were trained on.
 
-Usage: python docs/make_card.py HEAD.md MANIFEST.csv ... > card.md
+Usage: python docs/make_card.py HEAD.md MANIFEST.csv ... [--levels MANIFEST.csv] > card.md
 
 Rows of the split `train` without a non-commercial licence are counted and named. In the head {n}, {hours} and {minutes}
-stand for their number, their length, and their length by kind.
+stand for their number, their length, and their length by kind. --levels names what the table of levels was made of
+(recipes/mini/levels.py).
 """
 
 import csv
@@ -18,6 +19,13 @@ ATTRIBUTIONS = """
 The recordings that the weights were trained on, mixed to mono at 22.05 kHz and cut to excerpts. Licence texts: CC-BY-x
 and CC-BY-SA-x at https://creativecommons.org/licenses/ (by or by-sa, then the version); CC0-1.0 at
 https://creativecommons.org/publicdomain/zero/1.0/.
+"""
+
+OF_LEVELS = """
+## Attributions of the table of levels
+
+The recordings that tell how loud the bands above the model's are (`levels.safetensors`), at their own rate and in all
+their channels. Licences as above.
 """
 
 
@@ -47,8 +55,20 @@ def credit(licence, author, rows):
     return f"- {licence}, {author or 'the repository'}{names}: {len(rows)} excerpt{'s' * (len(rows) > 1)}{said}"
 
 
+def print_credits(rows):
+    """Print who made the recordings, repository by repository."""
+    for (repository, commit), part in grouped(rows, "source_repo", "source_commit"):
+        print(f"\n### {repository}\n\nhttps://github.com/{repository} at commit {commit[:12]}; {len(part)} excerpts.\n")
+        for (licence, author), own in grouped(part, "licence", "author"):
+            print(credit(licence, author, own))
+
+
 def main(head, *manifests):
     """Print head and attributions."""
+    of_levels = ()
+    if "--levels" in manifests:
+        place = manifests.index("--levels")
+        manifests, of_levels = manifests[:place], manifests[place + 1 :]
     rows = rows_of(manifests)
     seconds = {kind: sum(float(row["duration_s"]) for row in part) for (kind,), part in grouped(rows, "kind")}
     figures = {
@@ -60,10 +80,10 @@ def main(head, *manifests):
     for name, value in figures.items():
         text = text.replace(name, value)
     print(text, ATTRIBUTIONS, sep="\n", end="")
-    for (repository, commit), part in grouped(rows, "source_repo", "source_commit"):
-        print(f"\n### {repository}\n\nhttps://github.com/{repository} at commit {commit[:12]}; {len(part)} excerpts.\n")
-        for (licence, author), own in grouped(part, "licence", "author"):
-            print(credit(licence, author, own))
+    print_credits(rows)
+    if of_levels:
+        print(OF_LEVELS, end="")
+        print_credits(rows_of(of_levels))
 
 
 if __name__ == "__main__":

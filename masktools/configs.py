@@ -2,18 +2,26 @@
 
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, field, fields, is_dataclass
 from difflib import get_close_matches
 from math import isfinite
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from masktools.errors import ParameterError
 
-__all__ = ["from_dict", "to_dict"]
+__all__ = ["from_dict", "later", "to_dict"]
 
 Config = TypeVar("Config")
 
 _SPOKEN = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
+
+
+def later(default: Any) -> Any:
+    """Return a field that a config was given after models were stored: it is written where it is not its default.
+
+    What was stored before, and what is told apart by its settings, stays the same so.
+    """
+    return field(default=default, metadata={"later": True})
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -29,7 +37,8 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def _to_plain(value: Any, key: str) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _to_plain(getattr(value, f.name), _join(key, f.name)) for f in fields(value) if f.init}
+        shown = {f.name: getattr(value, f.name) for f in fields(value) if f.init and not _is_silent(f, value)}
+        return {name: _to_plain(item, _join(key, name)) for name, item in shown.items()}
     if isinstance(value, tuple | list):
         return [_to_plain(item, f"{key}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
@@ -39,6 +48,10 @@ def _to_plain(value: Any, key: str) -> Any:
     if isinstance(value, float) and isfinite(value):
         return float(value)
     raise ParameterError(f"{key} must be a value that JSON has, got {_shown(value)}")
+
+
+def _is_silent(own: Field, config: Any) -> bool:
+    return "later" in own.metadata and getattr(config, own.name) == own.default
 
 
 def from_dict(cls: type[Config], data: Mapping[str, Any]) -> Config:

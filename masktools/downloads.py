@@ -3,7 +3,6 @@
 What is taken are safetensors, JSON and the model card: nothing that could run.
 """
 
-import json
 import os
 import re
 from contextlib import suppress
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from masktools.errors import BundleError
+from masktools.jsons import parse_json
 
 __all__ = ["fetch", "is_hub_name", "upload"]
 
@@ -68,7 +68,7 @@ def _whole(folder: str) -> Path:
     """
     place = Path(folder)
     try:
-        listed = json.loads((place / "checksums.json").read_text(encoding="utf-8"))
+        listed = parse_json((place / "checksums.json").read_text(encoding="utf-8"))
     except ValueError:
         return place  # what is wrong with it is said where bundles are read
     for name in listed:

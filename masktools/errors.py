@@ -59,4 +59,5 @@ def unknown_name(kind: str, got: str, choices: Iterable[str]) -> ParameterError:
     known = [str(choice) for choice in choices]
     near = get_close_matches(str(got), known, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return ParameterError(f"unknown {kind} {got!r}: choose from {', '.join(known)}{hint}")
+    named = repr(got) if len(repr(got)) <= 100 else f"{got!r:.97}..."
+    return ParameterError(f"unknown {kind} {named}: choose from {', '.join(known)}{hint}")

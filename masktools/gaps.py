@@ -8,7 +8,9 @@ from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from masktools.arguments import checked_real, plain, shown
 from masktools.errors import ParameterError
+from masktools.jsons import parse_json
 
 __all__ = ["Gap", "GapLike", "as_gap", "channels_of", "check_gaps", "parse_gaps", "read_gaps"]
 
@@ -42,9 +44,9 @@ def as_gap(gap: Any) -> Gap:
         if len(more) > 1:
             raise ValueError
         channels = None if given is None else tuple(sorted({index(channel) for channel in given}))
-        made = Gap(float(start_s), float(end_s), channels)
-    except (TypeError, ValueError):
-        raise ParameterError(f"a gap must be (start, end) or (start, end, channels), got {gap!r}") from None
+        made = Gap(checked_real("start", start_s), checked_real("end", end_s), channels)
+    except (TypeError, ValueError):  # ParameterError is one
+        raise ParameterError(f"a gap must be (start, end) or (start, end, channels), got {shown(gap)}") from None
     if made.channels is not None and not (made.channels and made.channels[0] >= 0):
         raise ParameterError(f"the channels of a gap must be numbers from 0 on, at least one, got {made.channels}")
     return made
@@ -65,7 +67,7 @@ def parse_gaps(text: str) -> list[Gap]:
         if match is None:
             raise ParameterError(
                 f"gaps must be written start-end in seconds and separated by commas, "
-                f"as in 1.20-1.55,3-3.2; got {item.strip()!r}"
+                f"as in 1.20-1.55,3-3.2; got {shown(item.strip())}"
             )
         gaps.append(Gap(float(match[1]), float(match[2])))
     return check_gaps(gaps)
@@ -119,9 +121,11 @@ def _from_labels(text: str, path: Path) -> list[Gap]:
 
 def _from_json(text: str, path: Path) -> list[Gap]:
     try:
-        content: Any = json.loads(text)
+        content: Any = parse_json(text)
     except json.JSONDecodeError as error:
         raise ParameterError(f"{path}, line {error.lineno}: this is no JSON: {error.msg}") from None
+    except RecursionError:
+        raise ParameterError(f"{path} is nested too deep: it must hold a list of gaps") from None
     if isinstance(content, list) and len(content) == 1 and isinstance(content[0], dict) and "gaps" in content[0]:
         content = content[0]
     if isinstance(content, dict):
@@ -161,6 +165,9 @@ def check_gaps(gaps: Iterable[GapLike], duration_s: float | None = None, n_chann
             two gaps that overlap, a gap or a channel that is not in the recording, or gaps that leave nothing of it
             or of one of its channels.
     """
+    gaps = plain(gaps)
+    if isinstance(gaps, str | bytes) or not isinstance(gaps, Iterable):
+        raise ParameterError(f"gaps must be a list of (start, end) in seconds, got {shown(gaps)}")
     ordered = sorted(map(as_gap, gaps), key=lambda gap: (gap.start_s, gap.end_s, gap.channels or ()))
     if not ordered:
         raise ParameterError("there must be at least one gap, got none")

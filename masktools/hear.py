@@ -8,10 +8,13 @@ Source: HEAR (arXiv:2203.03022) and its common API.
 
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from masktools.arguments import checked_real, shown
+from masktools.errors import ParameterError
 from masktools.features import Encoder, EncoderModule
 
 __all__ = ["HearModel", "get_scene_embeddings", "get_timestamp_embeddings", "load_model"]
@@ -64,10 +67,9 @@ def load_model(
         BundleError: no such model.
         ParameterError: an unknown name, or a value out of its range.
     """
-    encoder = Encoder.from_pretrained(
-        model_file_path or "mini", device="cpu", precision=precision, threads=threads, batch_size=batch_size
-    )
-    hop_s = None if hop_ms is None else hop_ms / 1000
+    model = "mini" if model_file_path in ("", None) else model_file_path
+    encoder = Encoder.from_pretrained(model, device="cpu", precision=precision, threads=threads, batch_size=batch_size)
+    hop_s = None if hop_ms is None else checked_real("hop_ms", hop_ms, "milliseconds") / 1000
     return HearModel(encoder, layer=layer, pool=pool, hop_s=hop_s, prefix=prefix, window=window)
 
 
@@ -82,13 +84,11 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Float[Tensor, "n d"
         ParameterError: audio of another shape or kind.
         AudioError: no samples, or some that are not finite.
     """
-    return model(audio)
+    return _checked(model)(audio)
 
 
 def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Float[Tensor, "n m d"], Float[Tensor, "n m"]]:
-    """Return a vector for each moment of each sound, float32, and the middle of each moment in ms, float64.
-
-    The timestamps of an Apple GPU, which has no doubles, are on the CPU.
+    """Return a vector for each moment of each sound, and the middle of each moment in ms, both float32.
 
     Args:
         audio: (n, t) at the model's rate.
@@ -98,6 +98,12 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Float[Ten
         ParameterError: audio of another shape or kind.
         AudioError: no samples, or some that are not finite.
     """
-    vectors, times_s = model.over_time(audio)
-    stamps_ms = torch.from_numpy(1000.0 * times_s).expand(len(vectors), -1)
-    return vectors, stamps_ms.clone() if model.device.type == "mps" else stamps_ms.to(model.device).clone()
+    vectors, times_s = _checked(model).over_time(audio)
+    stamps_ms = torch.from_numpy((1000.0 * times_s).astype(np.float32)).to(model.device)
+    return vectors, stamps_ms.expand(len(vectors), -1).clone()
+
+
+def _checked(model: object) -> HearModel:
+    if not isinstance(model, HearModel):
+        raise ParameterError(f"model must be what load_model gave, got {shown(model)}")
+    return model

@@ -1,13 +1,14 @@
 """Bundles: a model as a folder of JSON and safetensors, written whole and read only if nothing has changed in it.
 
-- config.json: format, from format 2 on the family, name, mel settings, for each part its kind and its settings, and
-  where the paper's settings of the decoding do not suit the model best, those that do, by job
+- config.json: format, from format 2 on the family, name, mel settings, for each part its kind and its settings, for the
+  transformer the fingerprint of the tokenizer or codec whose tokens it has learned, and where the paper's settings of
+  the decoding do not suit the model best, those that do, by job
 - <part>.safetensors: the weights of each part, fp16, but for those that must not be rounded
+- levels.safetensors: how loud the bands above the model's are to be expected (``masktools.levels``); may be missing
 - MODEL_CARD.md: what the model is, for people
 - checksums.json: SHA-256 of every other file
 """
 
-import hashlib
 import json
 import os
 import secrets
@@ -21,55 +22,50 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from masktools.bundles import (
+    ALTERED,
+    CARD,
+    CHECKSUMS,
+    CONFIG,
+    FAMILIES,
+    family_of,
+    find_bundle,
+    list_models,
+    read_config,
+    sha256_of,
+    verify_files,
+)
 from masktools.conditioning import CONDITIONERS, ClapEncoder, Conditioner, DeferredClap, DeferredT5, T5Config
 from masktools.configs import from_dict, to_dict
-from masktools.downloads import fetch, is_hub_name
 from masktools.errors import BundleError, ParameterError, unknown_name
+from masktools.levels import LevelMixture, read_levels
 from masktools.mel import MelConfig
-from masktools.packing import StoredWeights, has_lost_weights, laid_out
+from masktools.packing import StoredWeights, halved, has_lost_weights, laid_out
 from masktools.pipeline import Walk, check_mel_settings
-from masktools.pipeline.families import FAMILIES, KINDS, build_part, make_part
-from masktools.runtime import fitting_batch_size, resolve_device, resolve_precision
+from masktools.pipeline.families import KINDS, WALKS, build_part, make_part
+from masktools.runtime import fitting_batch_size, resolve_device, resolve_precision, single_precision
 from masktools.solver import Plan, SolverConfig
+from masktools.tokenizer import token_fingerprint
 
 __all__ = [
     "FAMILIES",
-    "FORMAT",
     "KINDS",
     "DeferredClap",
     "build_part",
-    "halved",
     "list_models",
     "load_bundle",
     "make_part",
     "models_for",
+    "note_tokens",
     "read_decoding",
     "save_bundle",
+    "tokens_known_by",
 ]
 
-FORMAT = 1
-FORMATS = (FORMAT, 2)
-"""Formats that are read: 1 is of the family "masked"; 2 names its family."""
-
-_JOBS = ("generate", "inpaint", "bwe")
-_CONFIG, _CARD, _CHECKSUMS = "config.json", "MODEL_CARD.md", "checksums.json"
-_BUNDLED = Path(__file__).parent / "bundled"
-_FOLDERS_VARIABLE = "MASKTOOLS_MODELS"
-_ALTERED = "it was altered, or cut off"
+_LEARNED = "learned_tokens"  # the name under which a transformer carries the fingerprint of its tokenizer
+_LEVELS = "levels.safetensors"
+JOBS = ("generate", "inpaint", "bwe")
 _OTHER_MODEL = "weights and settings are of different models"
-_HALF_MAX = torch.finfo(torch.float16).max
-
-
-def list_models() -> dict[str, Path]:
-    """Return the models at hand, name -> folder: those in MASKTOOLS_MODELS, a path of folders, then the package's."""
-    places = [Path(place) for place in os.environ.get(_FOLDERS_VARIABLE, "").split(os.pathsep) if place]
-    found: dict[str, Path] = {}
-    for place in (*places, _BUNDLED):
-        if place.is_dir():
-            for folder in sorted(place.iterdir()):
-                if (folder / _CONFIG).is_file():
-                    found.setdefault(folder.name, folder)
-    return found
 
 
 def models_for(job: str) -> list[str]:
@@ -77,10 +73,10 @@ def models_for(job: str) -> list[str]:
     able = []
     for name, folder in list_models().items():
         try:
-            family = _family_of(folder, _read_json(folder, _CONFIG))
+            family = family_of(folder, read_config(folder))
         except BundleError:
             continue  # whoever asks for that model is told
-        if job in FAMILIES[family].walk.jobs:
+        if job in WALKS[family].jobs:
             able.append(name)
     return able
 
@@ -96,7 +92,7 @@ def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name:
 
     Raises:
         ParameterError: a folder that exists, or whose parent does not; an empty card; weights rounded for less.
-        BundleError: a part of a kind that bundles do not know.
+        BundleError: a part of a kind that bundles do not know, or a transformer that learned other tokens.
     """
     target = Path(os.path.abspath(folder))
     if target.exists():
@@ -105,7 +101,7 @@ def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name:
         raise ParameterError(f"the folder to hold the bundle must exist, got {target.parent}")
     if not card.strip():
         raise ParameterError("a bundle needs a model card: say what the model was trained on and what it is for")
-    family = next((name for name, known in FAMILIES.items() if isinstance(pipeline, known.walk)), None)
+    family = next((name for name, walk in WALKS.items() if isinstance(pipeline, walk)), None)
     if family is None:
         raise BundleError(f"a bundle must be of a family in {', '.join(FAMILIES)}, got {type(pipeline).__name__}")
     parts = {part: module for part, module in pipeline.parts.items() if module is not None}
@@ -116,10 +112,14 @@ def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name:
                 "the model before it is packed"
             )
     mel = to_dict(pipeline.mel)
-    entries = {part: {**_describe(part, module), "mel": mel} for part, module in parts.items()}
+    entries: dict[str, dict[str, Any]] = {
+        part: {**_describe(part, module), "mel": mel} for part, module in parts.items()
+    }
     for part in ("conditioner", "prior"):
         if part in entries:
             del entries[part]["mel"]  # it hears waves, through a front end of its own, or tokens
+    entries["transformer"]["tokenizer"] = token_fingerprint(parts[_tokens_from(parts)].state_dict())
+    _check_tokens(tokens_known_by(parts["transformer"]), entries["transformer"]["tokenizer"], "these parts")
     config: dict[str, Any] = {"format": FAMILIES[family].format}
     if config["format"] > 1:
         config["family"] = family
@@ -133,10 +133,13 @@ def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name:
             if isinstance(module, nn.Module) and not isinstance(module, ClapEncoder):
                 stored = _whole if getattr(module, "single_precision", False) else halved
                 (temporary / f"{part}.safetensors").write_bytes(save(stored(module.state_dict())))
-        (temporary / _CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        (temporary / _CARD).write_text(card.strip() + "\n", encoding="utf-8")
-        sums = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
-        (temporary / _CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
+        levels = getattr(pipeline, "levels", None)
+        if isinstance(levels, LevelMixture):
+            (temporary / _LEVELS).write_bytes(levels.to_bytes())
+        (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (temporary / CARD).write_text(card.strip() + "\n", encoding="utf-8")
+        sums = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
+        (temporary / CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -165,16 +168,25 @@ def _describe(part: str, module: Any) -> dict[str, Any]:
     raise BundleError(f"the {part} of a bundle must be one of {known}, got {type(module).__name__}")
 
 
-def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights as bundles keep them: in fp16 wherever they fit, on the CPU; whole numbers as they are."""
-
-    def half(value: Tensor) -> Tensor:
-        fits = value.is_floating_point() and (not value.numel() or float(value.abs().max()) <= _HALF_MAX)
-        return (value.half() if fits else value).detach().cpu().contiguous().clone()
-
-    return {key: half(value) for key, value in state.items()}
+def tokens_known_by(transformer: nn.Module) -> str | None:
+    """Return the fingerprint of the tokenizer whose tokens a transformer has learned, None where nobody knows."""
+    return getattr(transformer, _LEARNED, None)
 
 
+def note_tokens(transformer: nn.Module, fingerprint: str | None) -> None:
+    """Note of a transformer which tokens it has learned: the ``token_fingerprint`` of their tokenizer."""
+    setattr(transformer, _LEARNED, fingerprint)
+
+
+def _check_tokens(learned: str | None, given: str, where: str) -> None:
+    if learned not in (None, given):
+        raise BundleError(
+            f"{where}: the transformer has learned the tokens of another tokenizer ({learned}) than the one beside it "
+            f"({given}): put it together with the tokenizer that it was trained on"
+        )
+
+
+@single_precision()
 def load_bundle(
     model: str | os.PathLike[str],
     device: str | torch.device = "auto",
@@ -203,7 +215,8 @@ def load_bundle(
         A ``Walk``, of its family's class: a ``Pipeline`` for models over a grid of bands.
 
     Raises:
-        BundleError: no such model, or one that is incomplete, altered, or of another format.
+        BundleError: no such model, or one that is incomplete, altered, of another format, or of parts that do not
+            belong together.
         MelMismatchError: its parts were made for different mel settings.
         ParameterError: an unknown device or precision.
         DeviceError: a device that is not there.
@@ -212,21 +225,23 @@ def load_bundle(
     chosen_precision = resolve_precision(precision, chosen_device)
     if compile and chosen_precision == torch.int8:
         raise ParameterError("a model must be either in int8 or compiled: load it with another precision, or as it is")
-    folder = _find(model, revision, cache_dir)
-    config = _read_config(folder)
-    family = FAMILIES[_family_of(folder, config)]
-    if compile and not hasattr(family.walk, "compile"):
+    folder = find_bundle(model, revision, cache_dir)
+    config = read_config(folder)
+    family = family_of(folder, config)
+    walk = WALKS[family]
+    if compile and not hasattr(walk, "compile"):
         raise ParameterError("this model cannot be compiled: load it as it is")
     if verify:
-        _verify(folder)
+        verify_files(folder)
     mel = _checked(folder, "mel", lambda: from_dict(MelConfig, config["mel"]))
     kept = {"transformer"} if compile and chosen_device.type == "cpu" else set()  # as they are
     parts: dict[str, Any] = {
         part: _load_part(folder, part, config[part], mel, chosen_device, None if part in kept else chosen_precision)
-        for part in family.parts
+        for part in FAMILIES[family].parts
         if config.get(part)
     }
-    pipeline: Any = family.walk(
+    _settle_tokens(folder, config, parts)
+    pipeline: Any = walk(
         mel,
         **parts,
         name=config["name"],
@@ -236,9 +251,27 @@ def load_bundle(
         batch_size=batch_size or fitting_batch_size(chosen_device),
     )
     pipeline.folder = folder
+    if (folder / _LEVELS).is_file():
+        pipeline.levels = read_levels(folder / _LEVELS)
     if compile:
         pipeline.compile()
     return pipeline
+
+
+def _tokens_from(parts: Mapping[str, Any]) -> str:
+    """Return which part makes the tokens that the transformer learns."""
+    return "codec" if "codec" in parts else "tokenizer"
+
+
+def _settle_tokens(folder: Path, config: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
+    """Refuse a transformer beside another tokenizer than its own, and note which one it is.
+
+    Of bundles that do not say, it is taken that their parts belong together.
+    """
+    given = token_fingerprint(StoredWeights(folder / f"{_tokens_from(parts)}.safetensors"))
+    learned = config["transformer"].get("tokenizer")
+    _check_tokens(learned, given, str(folder))
+    note_tokens(parts["transformer"], given)
 
 
 def read_decoding(settings: Mapping[str, Any]) -> dict[str, Plan]:
@@ -250,87 +283,14 @@ def read_decoding(settings: Mapping[str, Any]) -> dict[str, Plan]:
         ParameterError: an unknown job, or settings that the solver does not have.
     """
     for job in settings:
-        if job not in _JOBS:
-            raise unknown_name("job", job, _JOBS)
+        if job not in JOBS:
+            raise unknown_name("job", job, JOBS)
     return {
         job: tuple(from_dict(SolverConfig, stage) for stage in own)
         if isinstance(own, list)
         else from_dict(SolverConfig, own)
         for job, own in settings.items()
     }
-
-
-def _find(model: str | os.PathLike[str], revision: str | None, cache_dir: str | os.PathLike[str] | None) -> Path:
-    models = list_models()
-    if isinstance(model, str) and model in models:
-        return models[model]
-    folder = Path(model)
-    if folder.is_dir():
-        return folder
-    if isinstance(model, str) and is_hub_name(model):
-        return fetch(model, revision, cache_dir)
-    available = ", ".join(models) or "none"
-    raise BundleError(f"no model {os.fspath(model)!r}: available are {available}; or give the folder of a bundle")
-
-
-def _family_of(folder: Path, config: Mapping[str, Any]) -> str:
-    """Return the family of a bundle."""
-    if config.get("format") not in FORMATS:
-        raise BundleError(
-            f"{folder}: bundle format {config.get('format')!r} is unknown, this version reads format "
-            f"{' and '.join(map(str, FORMATS))}: update masktools, or write the bundle anew"
-        )
-    family = "masked" if config["format"] == 1 else str(config.get("family"))
-    if family not in FAMILIES:
-        raise BundleError(
-            f"{folder}: model family {family!r} is unknown, this version has {', '.join(FAMILIES)}: update masktools"
-        )
-    return family
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    config = _read_json(folder, _CONFIG)
-    family = FAMILIES[_family_of(folder, config)]
-    missing = [key for key in ("name", "mel", *family.parts) if key not in config and key not in family.optional]
-    if missing:
-        raise BundleError(f"{folder}: {_CONFIG} lacks {', '.join(missing)}")
-    own = {"format", "name", "mel", "decoding", *family.parts} | ({"family"} if config["format"] > 1 else set())
-    unknown = set(config) - own
-    if unknown:
-        raise BundleError(f"{folder}: {_CONFIG} has unknown entries: {', '.join(sorted(unknown))}")
-    return config
-
-
-def _read_json(folder: Path, name: str) -> dict[str, Any]:
-    path = folder / name
-    if not path.is_file():
-        raise BundleError(f"{folder} is no complete bundle: {name} is missing")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BundleError(f"{folder}: {name} is not JSON ({error}): {_ALTERED}") from error
-    if not isinstance(content, dict):
-        raise BundleError(f"{folder}: {name} must hold an object, got {type(content).__name__}")
-    return content
-
-
-def _verify(folder: Path) -> None:
-    sums = _read_json(folder, _CHECKSUMS)
-    required = {_CONFIG, _CARD}
-    unlisted = required - set(sums)
-    if unlisted:
-        raise BundleError(f"{folder}: {_CHECKSUMS} does not list {', '.join(sorted(unlisted))}")
-    for name, expected in sums.items():
-        path = folder / name
-        if Path(name).name != name or not path.is_file():
-            raise BundleError(f"{folder} is no complete bundle: {name} is missing")
-        if _sha256(path) != expected:
-            raise BundleError(f"{folder}: {name} was altered or cut off, its checksum is not the one written with it")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _checked(folder: Path, part: str, make: Any) -> Any:
@@ -344,8 +304,9 @@ def _checked(folder: Path, part: str, make: Any) -> Any:
 def _load_part(
     folder: Path, part: str, entry: Any, mel: MelConfig, device: torch.device, precision: torch.dtype | None
 ) -> nn.Module | Conditioner | DeferredT5:
-    if not isinstance(entry, dict) or not {"kind", "config"} <= set(entry) <= {"kind", "config", "mel"}:
-        raise BundleError(f"{folder}: {part} must have a kind and a config in {_CONFIG}, got {entry!r:.80}")
+    known = {"kind", "config", "mel"} | ({"tokenizer"} if part == "transformer" else set())
+    if not isinstance(entry, dict) or not {"kind", "config"} <= set(entry) <= known:
+        raise BundleError(f"{folder}: {part} must have a kind and a config in {CONFIG}, got {entry!r:.80}")
     if "mel" in entry:
         check_mel_settings(mel, {part: _checked(folder, part, lambda: from_dict(MelConfig, entry["mel"]))})
     if part == "conditioner" and entry["kind"] == "clap":
@@ -367,7 +328,7 @@ def _fitting_weights(folder: Path, part: str, layout: nn.Module) -> StoredWeight
     try:
         weights = StoredWeights(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise BundleError(f"{folder}: {path.name} is not readable ({error}): {_ALTERED}") from error
+        raise BundleError(f"{folder}: {path.name} is not readable ({error}): {ALTERED}") from error
     wanted = {key: tuple(value.shape) for key, value in layout.state_dict().items()}
     found = weights.shapes
     for keys, problem in ((set(wanted) - set(found), "are missing"), (set(found) - set(wanted), "are unknown")):

@@ -19,8 +19,10 @@ from masktools.shapes import Mel, Wave
 __all__ = [
     "MelConfig",
     "MelFrontEnd",
+    "check_patches",
     "db_to_mel",
     "differing_fields",
+    "level_of",
     "log_to_mel",
     "mel_edges_hz",
     "mel_filterbank",
@@ -88,10 +90,34 @@ def differing_fields(ours: MelConfig, theirs: MelConfig) -> dict[str, tuple[floa
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def db_to_mel(mel_db: Tensor, config: MelConfig) -> Tensor:
-    """Map decibels to [-1, 1], clipping at db_min and db_max."""
+def check_patches(mel: Mel, n_mels: int, patch: int) -> None:
+    """Refuse a mel spectrogram (b, f, m) that a tokenizer cannot cut into whole patches.
+
+    Args:
+        mel: The spectrogram.
+        n_mels: Bins that it must have.
+        patch: Frames of a patch, of which it must have a positive multiple.
+
+    Raises:
+        ParameterError: Another number of bins or frames.
+    """
+    _, n_bins, n_frames = mel.shape
+    if n_bins != n_mels or n_frames % patch or n_frames == 0:
+        raise ParameterError(
+            f"mel must have {n_mels} bins and a positive multiple of {patch} frames, "
+            f"got {n_bins} bins and {n_frames} frames"
+        )
+
+
+def level_of(level_db: float, config: MelConfig) -> float:
+    """Return what a level in dB is where db_min is -1 and db_max is +1."""
+    return (level_db - config.db_min) * (2.0 / (config.db_max - config.db_min)) - 1.0
+
+
+def db_to_mel(mel_db: Tensor, config: MelConfig, lowest: float = -1.0) -> Tensor:
+    """Map decibels to [-1, 1], clipping at db_min and db_max; or to [lowest, 1], below db_min."""
     span = config.db_max - config.db_min
-    return ((mel_db - config.db_min) * (2.0 / span) - 1.0).clamp(-1.0, 1.0)
+    return ((mel_db - config.db_min) * (2.0 / span) - 1.0).clamp(lowest, 1.0)
 
 
 def mel_to_db(mel: Tensor, config: MelConfig) -> Tensor:
@@ -99,9 +125,9 @@ def mel_to_db(mel: Tensor, config: MelConfig) -> Tensor:
     return (mel + 1.0) * ((config.db_max - config.db_min) / 2.0) + config.db_min
 
 
-def log_to_mel(log_mel: Tensor, config: MelConfig) -> Tensor:
-    """Map the natural logarithm of the mel magnitude to [-1, 1]."""
-    return db_to_mel(log_mel * DB_PER_NEPER, config)
+def log_to_mel(log_mel: Tensor, config: MelConfig, lowest: float = -1.0) -> Tensor:
+    """Map the natural logarithm of the mel magnitude to [lowest, 1]."""
+    return db_to_mel(log_mel * DB_PER_NEPER, config, lowest)
 
 
 def mel_to_log(mel: Tensor, config: MelConfig) -> Tensor:
@@ -187,13 +213,16 @@ class MelFrontEnd(nn.Module):
         mel_magnitude = self.filterbank @ self.magnitude(wave)
         return mel_magnitude.clamp_min(self.config.floor).log()
 
-    def forward(self, wave: Wave) -> Mel:
-        """Return the mel spectrogram in [-1, 1]."""
-        return log_to_mel(self.log_mel(wave), self.config)
+    def forward(self, wave: Wave, lowest: float = -1.0) -> Mel:
+        """Return the mel spectrogram in [-1, 1]; with a ``lowest`` below -1, down to there."""
+        return log_to_mel(self.log_mel(wave), self.config, lowest)
+
+    @property
+    def bottom(self) -> float:
+        """The lowest value that a mel spectrogram has if it is not clipped; below -1, or above it."""
+        return level_of(20.0 * log10(self.config.floor), self.config)
 
     @property
     def silence(self) -> float:
         """The value of digital silence in [-1, 1]."""
-        floor_db = 20.0 * log10(self.config.floor)
-        span = self.config.db_max - self.config.db_min
-        return max(-1.0, 2.0 * (floor_db - self.config.db_min) / span - 1.0)
+        return max(-1.0, self.bottom)

@@ -1,18 +1,22 @@
-"""The model as its users hold it: arrays like soundfile's in, arrays of the same rate and length out.
+"""The model as its users hold it: recordings in, recordings of the same rate and length out.
 
-Recordings are numpy arrays of floats, full scale 1, of shape (t,) or (t, channels).
+A recording is a numpy array (t,) or (t, channels), as soundfile has it, or a torch tensor (t,) or (channels, t), as
+torchaudio has it, on any device: floats, full scale 1. What comes back is of the same kind, shape, type and device, in
+memory of its own and without gradients; where its rate is another one, it is float32.
 """
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from masktools import generation, hub
-from masktools.arrays import as_recording, checked_rate, checked_seed, checked_tokens, like
+from masktools.arguments import checked_call, checked_name, checked_switch, checked_whole, shown
+from masktools.arrays import as_recording, checked_rate, checked_seed, checked_tokens, is_alone, like
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.features import Embedding, Encoder, LayerLike
@@ -24,15 +28,17 @@ from masktools.solver import Plan, SolverConfig, preset, stage_plan
 
 __all__ = ["Encoded", "Model", "Result", "load"]
 
+Samples = TypeVar("Samples", np.ndarray, Tensor)
+
 Steps = int | Sequence[int]
 """Decoding steps: of all stages, or of each."""
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class Result(Generic[Samples]):
     """A recording that a job made, and a report of how, in what JSON has."""
 
-    samples: np.ndarray  # (t,) or (t, channels)
+    samples: Samples  # numpy (t,) or (t, channels); torch (t,) or (channels, t) where a tensor was given
     sample_rate: int  # Hz
     report: dict[str, Any]
 
@@ -69,9 +75,11 @@ def load(
         ParameterError: a value out of its range, or an unknown name.
         DeviceError: a device or a precision that this machine does not offer.
     """
-    for name, value in (("threads", threads), ("batch_size", batch_size)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ParameterError(f"{name} must be a whole number of at least 1, got {value!r}")
+    threads, batch_size = (
+        None if value is None else checked_whole(name, value, 1)
+        for name, value in (("threads", threads), ("batch_size", batch_size))
+    )
+    compile = checked_switch("compile", compile)
     with use_threads(threads):
         return Model(hub.load_bundle(model, device, precision, batch_size=batch_size, compile=compile), threads)
 
@@ -109,7 +117,7 @@ class Model:
 
     def inpaint(
         self,
-        samples: np.ndarray,
+        samples: Samples,
         sample_rate: int,
         gaps: Iterable[GapLike] | str = "auto",
         *,
@@ -128,11 +136,12 @@ class Model:
         match_level_db: float = 6.0,
         leak_free: bool = True,
         progress: Progress | None = None,
-    ) -> Result:
+    ) -> Result[Samples]:
         """Return the recording with its gaps filled; outside them every sample stays as it is.
 
         Args:
-            samples: (t,) or (t, channels); what is in the gaps is not read, and may be NaN.
+            samples: numpy (t,) or (t, channels), torch (t,) or (channels, t); what is in the gaps is not
+                read, and may be NaN.
             sample_rate: in Hz.
             gaps: (start, end) in seconds, or (start, end, channels); or a text such as "1.20-1.55,3-3.2"; or "auto":
                 dropouts to digital silence, held samples and samples that are not finite are found.
@@ -145,7 +154,8 @@ class Model:
             channels: ``linked`` or ``independent``: with the same random numbers, or each with its own; ``mid_side``:
                 the middle and the side of two.
             texture: blend, recording or model; see ``restoration.texture.TEXTURES``.
-            method: ``auto`` by the length of each gap, ``model``, or one of ``classical.GAP_FILLS``.
+            method: ``auto`` by the length of each gap and by what the recording holds, ``model``, or one of
+                ``classical.GAP_FILLS``; ``search`` and ``copy`` fill from other places of the recording.
             classical_below_s: with ``auto``, gaps up to this length are filled without the model.
             max_gap_s: with ``auto``, longer gaps are refused, or, where gaps are found, left alone.
             n_candidates: fills that are tried for each gap; the one that fits its surroundings best is taken.
@@ -160,41 +170,25 @@ class Model:
         from masktools import restoration  # with scipy's filters: a second and 70 MB that other jobs need not
         from masktools.restoration.which_gaps import which_gaps
 
-        recording = as_recording(samples, sample_rate, finite=False)
-        wanted = which_gaps(recording, int(sample_rate), gaps, max_gap_s)
-        if not wanted:
-            report = {
-                "job": "inpaint",
-                "model": self.name,
-                "seed": checked_seed(seed),
-                "gaps": [],
-                "samples_changed": 0,
-            }
-            return Result(samples.copy(), int(sample_rate), report)
+        recording, rate = as_recording(samples, sample_rate, finite=False), checked_rate(sample_rate)
+        gap_by_gap = (method, classical_below_s, max_gap_s, n_candidates, match_level_db)
+        settings = restoration.GapSettings(checked_seed(seed), *gap_by_gap, channels, texture, leak_free)
+        settings.check_channels(len(recording))
+        decoding = self.solver("inpaint", solver, n_steps, temperature, guidance)
+        checked_call("progress", progress)
+        wanted = which_gaps(recording, rate, gaps, settings.max_gap_s)
         with use_threads(self.threads):
-            restored = restoration.inpaint(
-                self.pipeline,
-                recording,
-                int(sample_rate),
-                wanted,
-                seed=checked_seed(seed),
-                solver=self.solver("inpaint", solver, n_steps, temperature, guidance),
-                prompt=prompt,
-                channels=channels,
-                texture=texture,
-                method=method,
-                classical_below_s=classical_below_s,
-                max_gap_s=max_gap_s,
-                n_candidates=n_candidates,
-                match_level_db=match_level_db,
-                leak_free=leak_free,
-                progress=progress,
-            )
+            if wanted:
+                others = {**asdict(settings), "solver": decoding, "prompt": prompt, "progress": progress}
+                restored = restoration.inpaint(self.pipeline, recording, rate, wanted, **others)
+            else:
+                nothing = {"job": "inpaint", "model": self.name, "seed": settings.seed, "gaps": []}
+                restored = restoration.untouched(self.pipeline, recording, rate, prompt, nothing)
         return Result(like(samples, restored.samples), restored.sample_rate, restored.report)
 
     def bwe(
         self,
-        samples: np.ndarray,
+        samples: Samples,
         sample_rate: int,
         cutoff_hz: float | str = "auto",
         *,
@@ -211,15 +205,16 @@ class Model:
         hf_gain_db: float = 0.0,
         limit_peaks: bool = True,
         clean_above: bool = False,
+        to_hz: float | None = None,
         leak_free: bool = True,
         progress: Progress | None = None,
-    ) -> Result:
+    ) -> Result[Samples]:
         """Return the recording with what it lacks above a cutoff.
 
         A recording of a lower rate than the model's comes back at the model's.
 
         Args:
-            samples: (t,) or (t, channels).
+            samples: numpy (t,) or (t, channels), torch (t,) or (channels, t).
             sample_rate: in Hz.
             cutoff_hz: where the recording's own band ends; "auto": as it is found, and a recording without such an
                 edge, or with one that the model cannot go on from, comes back as it is, with the reason in the report.
@@ -238,6 +233,7 @@ class Model:
             hf_gain_db: gain of the added band.
             limit_peaks: the added band gives way where the sum would leave full scale.
             clean_above: take away first what faint rest (hiss, traces of a codec) there is above the cutoff.
+            to_hz: up to where; where it is not given, to 20 kHz or as far as the recording's rate has room.
             leak_free: False lets the model hear what is above the cutoff while it computes the tokens below.
             progress: called with (steps done, steps in all).
 
@@ -247,12 +243,12 @@ class Model:
         """
         from masktools import restoration
 
-        recording = as_recording(samples, sample_rate)
+        recording, rate = as_recording(samples, sample_rate), checked_rate(sample_rate)
         with use_threads(self.threads):
             restored = restoration.bwe(
                 self.pipeline,
                 recording,
-                int(sample_rate),
+                rate,
                 cutoff_hz,
                 lfr=lfr,
                 seed=checked_seed(seed),
@@ -264,10 +260,12 @@ class Model:
                 hf_gain_db=hf_gain_db,
                 limit_peaks=limit_peaks,
                 clean_above=clean_above,
+                to_hz=to_hz,
                 leak_free=leak_free,
                 progress=progress,
             )
-        return Result(like(samples, restored.samples), restored.sample_rate, restored.report)
+        resampled = restored.sample_rate != rate
+        return Result(like(samples, restored.samples, resampled), restored.sample_rate, restored.report)
 
     def generate(
         self,
@@ -281,7 +279,7 @@ class Model:
         guidance: float | None = None,
         solver: Plan | str | None = None,
         progress: Progress | None = None,
-    ) -> list[Result]:
+    ) -> list[Result[np.ndarray]]:
         """Return n new recordings for each prompt, mono, at the model's rate; without a prompt, n of anything.
 
         Args:
@@ -298,6 +296,7 @@ class Model:
         Raises:
             ParameterError: a value out of its range, or prompts that cannot be read.
         """
+        checked_call("progress", progress)
         with use_threads(self.threads):
             made = generation.generate(
                 self.pipeline,
@@ -316,7 +315,7 @@ class Model:
 
     def embed(
         self,
-        samples: np.ndarray,
+        samples: np.ndarray | Tensor,
         sample_rate: int,
         layer: LayerLike = "last",
         pool: str = "mean",
@@ -327,7 +326,7 @@ class Model:
         """Return what the recording is like: one vector, and one for each 0.19 s. ``encoder`` can do more.
 
         Args:
-            samples: (t,) or (t, channels); channels are averaged.
+            samples: numpy (t,) or (t, channels), torch (t,) or (channels, t); channels are averaged.
             sample_rate: in Hz.
             layer: 0 is what enters the first block, 1 what leaves it; negative numbers count from the last one;
                 ``last``, ``mean`` or ``all``.
@@ -339,34 +338,35 @@ class Model:
             AudioError: no samples, or some that are not finite.
             ParameterError: a layer that the model does not have, or an unknown name.
         """
-        return self.encoder.encode(samples, sample_rate, layer=layer, pool=pool, frames=frames, progress=progress)
+        one = as_recording(samples, sample_rate).T  # a batch is for the encoder
+        return self.encoder.encode(one, sample_rate, layer=layer, pool=pool, frames=frames, progress=progress)
 
-    def encode(self, samples: np.ndarray, sample_rate: int) -> Encoded:
+    def encode(self, samples: np.ndarray | Tensor, sample_rate: int) -> Encoded:
         """Return the recording as tokens, a column for each 0.19 s; its last column is filled up with silence.
 
         Args:
-            samples: (t,) or (t, channels); each channel has its own tokens.
+            samples: numpy (t,) or (t, channels), torch (t,) or (channels, t); each channel has its own tokens.
             sample_rate: in Hz.
 
         Raises:
             AudioError: no samples, or some that are not finite.
             ParameterError: samples or a rate of another kind.
         """
-        recording = as_recording(samples, sample_rate)
+        recording, rate = as_recording(samples, sample_rate), checked_rate(sample_rate)
         with use_threads(self.threads):
-            wave = resample(recording, int(sample_rate), self.sample_rate)
+            wave = resample(recording, rate, self.sample_rate)
             if not wave.shape[1]:
                 wave = np.zeros((len(recording), 1), np.float32)
             tokens = self.pipeline.encode(torch.from_numpy(wave)).cpu().numpy()
-        return Encoded(tokens[0] if samples.ndim == 1 else tokens, int(sample_rate), recording.shape[1])
+        return Encoded(tokens[0] if is_alone(samples) else tokens, rate, recording.shape[1])
 
     def decode(
-        self, tokens: Encoded | np.ndarray, sample_rate: int | None = None, n_samples: int | None = None
-    ) -> Result:
+        self, tokens: Encoded | np.ndarray | Tensor, sample_rate: int | None = None, n_samples: int | None = None
+    ) -> Result[np.ndarray]:
         """Return the recording that tokens stand for.
 
         Args:
-            tokens: what ``encode`` gave, or integers (rows, columns) or (channels, rows, columns).
+            tokens: what ``encode`` gave, or integers (rows, columns) or (channels, rows, columns), numpy's or torch's.
             sample_rate: wanted, in Hz; that of the encoded recording, else the model's, where it is not given.
             n_samples: wanted at that rate; those of the encoded recording, else all of every column.
 
@@ -375,10 +375,14 @@ class Model:
         """
         if isinstance(tokens, Encoded):
             n_samples = tokens.n_samples if n_samples is None and sample_rate is None else n_samples
-            sample_rate, tokens = sample_rate or tokens.sample_rate, tokens.tokens
+            sample_rate = tokens.sample_rate if sample_rate is None else sample_rate
+            tokens = tokens.tokens
         rate = self.sample_rate if sample_rate is None else checked_rate(sample_rate)
         shape = self.pipeline.shape
         grids = checked_tokens(tokens, shape.n_rows, shape.n_codes)
+        if n_samples is not None:  # tokens tell no more than their columns, the last of which may be cut
+            longest = (grids.shape[2] + 1) * shape.column_samples * rate // self.sample_rate
+            n_samples = checked_whole("n_samples", n_samples, 0, longest)
         with use_threads(self.threads):
             wave = self.pipeline.decode(torch.from_numpy(grids)).cpu().numpy()
             if n_samples is None:
@@ -386,7 +390,7 @@ class Model:
             else:
                 samples = resample_to(wave, self.sample_rate, rate, n_samples)
         report = {"job": "decode", "model": self.name, "n_columns": grids.shape[2]}
-        return Result(samples[0] if tokens.ndim == 2 else samples.T, rate, report)
+        return Result(samples[0] if np.ndim(tokens) == 2 else np.ascontiguousarray(samples.T), rate, report)
 
     def check(self, job: str) -> None:
         """Refuse what this model cannot do, and say which models at hand can.
@@ -421,19 +425,24 @@ class Model:
             A ``SolverConfig``; a tuple of them, one for each stage, where the model has several.
 
         Raises:
-            ParameterError: an unknown preset, or a value out of its range.
+            ParameterError: an unknown job or preset, or a value out of its range.
         """
+        checked_name("job", job, hub.JOBS)
         self.check(job)
+        several = isinstance(base, tuple) and all(isinstance(config, SolverConfig) for config in base)
+        if not isinstance(base, SolverConfig | str | None) and not several:
+            raise ParameterError(f"solver must be a SolverConfig or the name of a preset, got {shown(base)}")
         own: Plan = self.pipeline.decoding.get(job, SolverConfig())
         n_stages = self.pipeline.shape.n_stages
         stages = stage_plan(own if base is None or isinstance(base, str) else base, n_stages)
         if isinstance(base, str):
             stages = tuple(preset(base, config) for config in stages)
-        asked = {"temperature": temperature, "guidance": guidance}
-        changes = {name: value for name, value in asked.items() if value is not None}
-        steps = (n_steps,) * n_stages if isinstance(n_steps, int) else n_steps
-        if steps is not None and len(steps) != n_stages:
+        steps = tuple(n_steps) if isinstance(n_steps, list | tuple) else (n_steps,) * n_stages
+        if len(steps) != n_stages:
             raise ParameterError(f"n_steps must be one number, or one for each of {n_stages} stages, got {len(steps)}")
-        each = [changes if steps is None else changes | {"n_steps": steps[stage]} for stage in range(n_stages)]
-        made = tuple(replace(config, **own_changes) for config, own_changes in zip(stages, each, strict=True))
+        asked = [{"n_steps": own_steps, "temperature": temperature, "guidance": guidance} for own_steps in steps]
+        made = tuple(
+            replace(config, **{name: value for name, value in changes.items() if value is not None})
+            for config, changes in zip(stages, asked, strict=True)
+        )
         return made[0] if n_stages == 1 else made

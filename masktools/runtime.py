@@ -1,27 +1,35 @@
 """Where a model runs: its device, its precision, its threads and its memory; names are checked before use."""
 
+import math
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from masktools.arguments import checked_name, checked_whole, shown
 from masktools.errors import DeviceError, MasktoolsError, ParameterError, unknown_name
 
 __all__ = [
     "PRECISIONS",
+    "cpu_quota",
     "fitting_batch_size",
     "has_fast_bf16",
     "in_batches",
     "is_out_of_memory",
+    "n_cores",
     "precision_of",
     "resolve_device",
     "resolve_precision",
+    "single_precision",
     "threads",
     "to_device",
+    "usable_cores",
 ]
 
 Made = TypeVar("Made")
@@ -44,8 +52,8 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
         DeviceError: the device is not there.
     """
     named = re.fullmatch(r"(auto)|(cpu|mps)(?::0)?|(cuda)(?::([0-9]+))?", str(name))
-    if named is None:
-        raise unknown_name("device", str(name), _DEVICES)
+    if named is None or not isinstance(name, str | torch.device):
+        raise unknown_name("device", name if isinstance(name, str) else shown(name), _DEVICES)
     auto, other, cuda, number = named.groups()
     if auto:
         return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
@@ -78,8 +86,7 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
         ParameterError: an unknown name.
         DeviceError: the device does not compute in that precision.
     """
-    if name != "auto" and name not in PRECISIONS:
-        raise unknown_name("precision", name, ("auto", *PRECISIONS))
+    checked_name("precision", name, ("auto", *PRECISIONS))
     if name == "auto":
         if device.type == "cpu":
             return torch.bfloat16 if has_fast_bf16() else torch.float32
@@ -116,20 +123,88 @@ def _has_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def usable_cores(root: Path = Path("/")) -> int:
+    """Return how many cores this process may use: those of its affinity, or fewer where a container has a quota.
+
+    Args:
+        root: of the file system in which the kernel tells of quotas (cgroup v2 and v1).
+    """
+    quota = cpu_quota(root)
+    return max(1, min(n_cores(), n_cores() if quota is None else math.ceil(quota)))
+
+
+def n_cores() -> int:
+    """Return the number of cores that this process may run on, whatever a quota allows."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_quota(root: Path = Path("/")) -> float | None:
+    """Return how many cores a container may keep busy; None where nothing limits it.
+
+    Args:
+        root: of the file system in which the kernel tells of quotas (cgroup v2 and v1).
+    """
+    return min(_quotas(root), default=None)
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """Yield the CPU quotas of the control groups of this process and of those around them, in cores.
+
+    Source: the kernel's cgroup-v2 (cpu.max: quota and period in microseconds) and sched-bwc (cpu.cfs_quota_us).
+    """
+    mounts = root / "sys" / "fs" / "cgroup"
+    for line in _words(root / "proc" / "self" / "cgroup", "\n"):
+        _, controllers, group = (*line.split(":", 2), "", "")[:3]
+        if not controllers:
+            places, files = (mounts, mounts / "unified"), ("cpu.max",)
+        elif "cpu" in controllers.split(","):
+            places, files = (mounts / controllers, mounts / "cpu"), ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        else:
+            continue
+        inner = Path(group.strip("/"))
+        for place in places:
+            for folder in (inner, *inner.parents):  # a container may see its own group as the root
+                words = [word for file in files for word in _words(place / folder / file)]
+                if len(words) == 2 and all(word.isdecimal() and int(word) for word in words):
+                    yield int(words[0]) / int(words[1])
+
+
+def _words(path: Path, separator: str | None = None) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").split(separator)
+    except OSError:
+        return []
+
+
+@contextmanager
+def single_precision() -> Iterator[None]:
+    """Make tensors in single precision inside the block, whatever ``torch.set_default_dtype`` was told."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 @contextmanager
 def threads(n: int | None) -> Iterator[None]:
-    """Compute with n CPU threads inside the block, and with as many as before after it; None changes nothing.
+    """Compute with n CPU threads inside the block, and with as many as before after it.
+
+    More than the process has cores for would wait for each other: there are never more, and None changes nothing else.
 
     Raises:
         ParameterError: fewer than one thread.
     """
-    if n is None:
+    before = torch.get_num_threads()
+    wanted = before if n is None else checked_whole("threads", n)
+    if wanted < 1:
+        raise ParameterError(f"threads must be at least 1, got {n}")
+    wanted = min(wanted, usable_cores())
+    if wanted == before:
         yield
         return
-    if isinstance(n, bool) or n < 1:
-        raise ParameterError(f"threads must be at least 1, got {n}")
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
+    torch.set_num_threads(wanted)
     try:
         yield
     finally:

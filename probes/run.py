@@ -23,6 +23,7 @@ from masktools import __version__
 from masktools.cli import files, options
 from masktools.cli.parser import CommandParser
 from masktools.errors import MasktoolsError, ParameterError
+from masktools.io import replacing
 from probes.datasets import dataset, names
 from probes.table import Published, to_json, to_markdown
 from probes.verification import Verification
@@ -152,7 +153,7 @@ def _run(args: argparse.Namespace, argv: list[str]) -> int:
         return _verify(args, module)
     if importlib.util.find_spec("sklearn") is None:
         raise ParameterError("probes need the package scikit-learn: pip install 'masktools[probes]'")
-    files.check_outputs([args.json, args.markdown])
+    files.check_outputs([args.json, args.markdown], overwrite=True)  # rows are added as they are found
     from masktools.extraction.worker import Worker
     from probes.features import vectors_of
     from probes.protocol import probe
@@ -212,10 +213,10 @@ def _write(
 ) -> None:
     """Write what there is so far."""
     if args.json is not None:
-        with files.replacing(args.json) as part:
+        with replacing(args.json) as part:
             part.write_text(json.dumps(to_json(results, published, about), indent=1) + "\n", encoding="utf-8")
     if args.markdown is not None:
-        with files.replacing(args.markdown) as part:
+        with replacing(args.markdown) as part:
             part.write_text(to_markdown(results, published, about), encoding="utf-8")
 
 

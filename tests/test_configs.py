@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.configs import from_dict, to_dict
+from masktools.configs import from_dict, later, to_dict
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 
@@ -141,3 +141,15 @@ def test_only_dataclasses_are_configs():
         to_dict(Car)
     with pytest.raises(ParameterError, match="a config must be described by a dataclass, got <class 'int'>"):
         from_dict(int, {})
+
+
+def test_a_setting_that_came_later_is_written_where_it_is_not_its_default():
+    @dataclass(frozen=True)
+    class Grown:
+        size: int = 3
+        depth: int = later(0)
+
+    assert to_dict(Grown()) == {"size": 3}
+    assert to_dict(Grown(depth=2)) == {"size": 3, "depth": 2}
+    assert from_dict(Grown, {"size": 3}) == Grown()
+    assert from_dict(Grown, {"size": 3, "depth": 2}) == Grown(depth=2)

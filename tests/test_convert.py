@@ -113,6 +113,7 @@ def test_a_hifigan_sounds_as_before_its_weight_normalisation_was_folded(tmp_path
     assert isinstance(ours, Hifigan)
     assert not ours.training
     assert ours.config == HifiganConfig(**SKELETON)
+    assert ours.config.floor_db == -100.0, "where upstream clips the mel magnitude that it trains on"
     assert ours.mel_config == MelConfig()
     torch.testing.assert_close(ours(MELS), theirs(MELS), rtol=1e-3, atol=1e-4)
     assert not torch.allclose(ours(MELS), hifigan()(MELS), atol=1e-3)

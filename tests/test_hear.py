@@ -54,7 +54,8 @@ def test_what_the_validator_asks_of_timestamps(path, options, seconds):
     assert not vectors.requires_grad
     steps = np.diff(stamps.numpy())
     hop_ms = {50: 4096 / 22.05 / 4, 500: 500}.get(options.get("hop_ms"), 4096 / 22.05)
-    np.testing.assert_allclose(steps, hop_ms, atol=1e-9)
+    assert stamps.dtype == torch.float32
+    np.testing.assert_allclose(steps, hop_ms, atol=1e-3)
     length_ms = 1000 * seconds
     assert stamps.min() <= hop_ms, "or the validator finds that the timestamps begin too late"
     assert length_ms - hop_ms < stamps.max() <= length_ms

@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from masktools import hub
+from masktools import bundles, hub
+from masktools.bundles import sha256_of
 from masktools.conditioning import ClapEncoderConfig
 from masktools.errors import BundleError, CheckpointError, DeviceError, MelMismatchError, ParameterError
 from masktools.mel import MelConfig
@@ -39,7 +40,7 @@ def change_config(bundle, **changes):
 
 
 def renew_checksums(bundle):
-    sums = {path.name: hub._sha256(path) for path in bundle.iterdir() if path.name != "checksums.json"}
+    sums = {path.name: sha256_of(path) for path in bundle.iterdir() if path.name != "checksums.json"}
     (bundle / "checksums.json").write_text(json.dumps(sums))
 
 
@@ -124,6 +125,37 @@ def test_values_beyond_half_precision_stay_in_single(tmp_path):
     pipeline.transformer.position[0, 0] = 1e6
     loaded = hub.load_bundle(hub.save_bundle(pipeline, tmp_path / "big", CARD), device="cpu", precision="fp32")
     assert loaded.transformer.position[0, 0] == 1e6
+
+
+def test_a_transformer_beside_another_tokenizer_than_its_own_is_refused(bundle, tmp_path):
+    other = hub.save_bundle(tiny_pipeline(seed=1), tmp_path / "other", CARD)
+    shutil.copy(other / "tokenizer.safetensors", bundle)
+    renew_checksums(bundle)
+    with pytest.raises(BundleError, match="learned the tokens of another tokenizer"):
+        hub.load_bundle(bundle, device="cpu")
+
+
+def test_parts_of_two_models_are_not_put_into_one(bundle, tmp_path):
+    mine, other = hub.load_bundle(bundle, device="cpu", precision="fp32"), tiny_pipeline(seed=1)
+    mixed = Pipeline(MEL, other.tokenizer, mine.transformer, mine.vocoder, mine.conditioner)
+    with pytest.raises(BundleError, match="put it together with the tokenizer that it was trained on"):
+        hub.save_bundle(mixed, tmp_path / "mixed", CARD)
+    assert not (tmp_path / "mixed").exists()
+
+
+def test_a_decoder_that_learned_more_leaves_the_tokens_what_they_are(bundle, tmp_path):
+    mine = hub.load_bundle(bundle, device="cpu", precision="fp32")
+    with torch.no_grad():
+        next(mine.tokenizer.decoder.parameters()).add_(0.5)
+    again = hub.load_bundle(hub.save_bundle(mine, tmp_path / "again", CARD), device="cpu")
+    assert hub.tokens_known_by(again.transformer) == hub.tokens_known_by(mine.transformer)
+
+
+def test_a_bundle_that_does_not_say_which_tokens_were_learned_loads_as_before(bundle):
+    config = json.loads((bundle / "config.json").read_text())
+    del config["transformer"]["tokenizer"]
+    change_config(bundle, transformer=config["transformer"])
+    assert hub.tokens_known_by(hub.load_bundle(bundle, device="cpu").transformer)
 
 
 @pytest.mark.parametrize("part", sorted(PARTS))
@@ -286,7 +318,7 @@ def test_a_part_of_an_unknown_class_is_refused(tmp_path):
 
 
 def test_models_are_found_by_name_in_the_folders_of_the_environment(original, tmp_path, monkeypatch):
-    monkeypatch.setattr(hub, "_BUNDLED", tmp_path / "none")
+    monkeypatch.setattr(bundles, "_BUNDLED", tmp_path / "none")
     assert hub.list_models() == {}
     monkeypatch.setenv("MASKTOOLS_MODELS", f"{tmp_path / 'absent'}:{original.parent}")
     assert hub.list_models() == {"tiny": original}
@@ -294,10 +326,10 @@ def test_models_are_found_by_name_in_the_folders_of_the_environment(original, tm
 
 
 def test_an_unknown_model_says_which_there_are(original, tmp_path, monkeypatch):
-    monkeypatch.setattr(hub, "_BUNDLED", original.parent)
+    monkeypatch.setattr(bundles, "_BUNDLED", original.parent)
     with pytest.raises(BundleError, match="no model 'tinny': available are tiny; or give the folder of a bundle"):
         hub.load_bundle("tinny")
-    monkeypatch.setattr(hub, "_BUNDLED", tmp_path)
+    monkeypatch.setattr(bundles, "_BUNDLED", tmp_path)
     with pytest.raises(BundleError, match="no model '.*absent': available are none"):
         hub.load_bundle(tmp_path / "absent")
 

@@ -16,7 +16,7 @@ from masktools.pipeline import Pipeline, check_mel_settings, keep_known, share_o
 from masktools.solver import SolverConfig
 from masktools.transformer import MaskedTransformer, TransformerConfig
 from masktools.transformer.compiled import check_compiler
-from masktools.vocoder import LightVocoder, LightVocoderConfig
+from masktools.vocoder import Hifigan, HifiganConfig, LightVocoder, LightVocoderConfig
 from tests.tiny import COLUMN, MEL, noise, other_mel, tiny_pipeline
 
 PIPELINE = tiny_pipeline()
@@ -333,3 +333,22 @@ def test_a_missing_compiler_is_named(monkeypatch):
         tiny_pipeline().compile()
     with pytest.raises(DeviceError, match="for a GPU needs triton, which is not installed"):
         check_compiler(torch.device("cuda"))
+
+
+def test_a_vocoder_gets_what_is_known_from_sound_as_far_down_as_it_states():
+    wave = torch.from_numpy(noise(1.0, level=1e-4))  # some 20 dB below db_min at the most
+    plain, deep = tiny_pipeline(), tiny_pipeline()
+    deep.vocoder = Hifigan(HifiganConfig(channels=16, floor_db=-100.0), MEL).eval()
+    clipped = deep.to_mel(wave)
+    assert (plain.lowest_rendered, deep.lowest_rendered) == (-1.0, pytest.approx(-1.4))
+    assert torch.equal(clipped, plain.to_mel(wave))
+    whole = deep.to_mel(wave, deep.lowest_rendered)
+    assert torch.equal(whole.clamp_min(-1.0), clipped)
+    assert float((whole < -1.0).float().mean()) > 0.2
+    unknown = torch.zeros_like(clipped, dtype=torch.bool)
+    unknown[..., 16:32] = True
+    given = deep.deepened(clipped, wave, unknown)
+    assert torch.equal(given[~unknown], whole[~unknown])
+    assert torch.equal(given[unknown], clipped[unknown]), "what is unknown tells nothing of what was there"
+    assert plain.deepened(clipped, wave, unknown) is clipped
+    assert torch.equal(deep.tokenise(clipped), plain.tokenise(clipped))

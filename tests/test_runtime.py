@@ -1,8 +1,11 @@
 """Devices, precisions and threads are chosen by name, and what is not there is said in one line."""
 
+import math
+
 import pytest
 import torch
 
+from masktools import runtime
 from masktools.errors import DeviceError, MasktoolsError, ParameterError
 from masktools.runtime import fitting_batch_size, in_batches, resolve_device, resolve_precision, threads, to_device
 
@@ -124,9 +127,9 @@ def test_threads_are_given_back_after_an_error():
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize("n", [0, -1, True])
-def test_there_is_at_least_one_thread(n):
-    with pytest.raises(ParameterError, match=f"threads must be at least 1, got {n}"), threads(n):
+@pytest.mark.parametrize(("n", "wanted"), [(0, "at least 1"), (-1, "at least 1"), (True, "a whole number")])
+def test_there_is_at_least_one_thread(n, wanted):
+    with pytest.raises(ParameterError, match=f"threads must be {wanted}, got {n}"), threads(n):
         pass
 
 
@@ -178,3 +181,43 @@ def test_a_tensor_stays_on_its_device():
     tensor = torch.ones(2)
     assert to_device(tensor, CPU) is tensor
     assert to_device(tensor, torch.device("meta")).is_meta
+
+
+def containers(root, **files):
+    """Write the control group of this process, and its files, under a root."""
+    for place, text in files.items():
+        path = root / place.replace("__", "/").replace("_dot_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="ascii")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"proc__self__cgroup": "0::/\n", "sys__fs__cgroup__cpu_dot_max": "150000 100000\n"}, 1.5),
+        ({"proc__self__cgroup": "0::/\n", "sys__fs__cgroup__cpu_dot_max": "max 100000\n"}, None),
+        ({"proc__self__cgroup": "0::/a/b\n", "sys__fs__cgroup__a__cpu_dot_max": "200000 100000\n"}, 2.0),
+        (
+            {
+                "proc__self__cgroup": "4:cpu,cpuacct:/x\n",
+                "sys__fs__cgroup__cpu__x__cpu_dot_cfs_quota_us": "50000\n",
+                "sys__fs__cgroup__cpu__x__cpu_dot_cfs_period_us": "100000\n",
+            },
+            0.5,
+        ),
+        ({}, None),
+    ],
+    ids=["v2", "no limit", "a group above ours", "v1", "no groups"],
+)
+def test_the_quota_of_a_container_is_known(tmp_path, monkeypatch, files, quota):
+    root = containers(tmp_path, **files)
+    assert runtime.cpu_quota(root) == quota
+    monkeypatch.setattr(runtime, "n_cores", lambda: 8)
+    assert runtime.usable_cores(root) == (8 if quota is None else math.ceil(quota))
+
+
+def test_more_threads_than_cores_are_not_taken(monkeypatch):
+    monkeypatch.setattr(runtime, "usable_cores", lambda: 1)
+    with threads(999):
+        assert torch.get_num_threads() == 1

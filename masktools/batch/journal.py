@@ -1,14 +1,20 @@
-"""What a batch has finished, line by line in a file, so that one that was killed can go on."""
+"""What a batch has begun and finished, line by line in a file, so that one that was killed can go on.
+
+Each folder of results has a file of its own, in which they stand by their names: the folder may be named otherwise, be
+moved, or get folders inside it. A result has a line before it is written, and another when it is there.
+"""
 
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from masktools.batch.outputs import Task
+from masktools.io import JsonLines
 
-__all__ = ["JOURNAL", "Journal", "settings_key"]
+__all__ = ["JOURNAL", "Journal", "Journals", "settings_key"]
 
 JOURNAL = ".masktools-journal.jsonl"
 """Its name in the folder of the outputs."""
@@ -25,42 +31,53 @@ def settings_key(settings: Any) -> str:
 
 
 class Journal:
-    """The finished tasks of a folder; a line that was cut off is no line."""
+    """The begun and the finished tasks of a folder."""
 
     def __init__(self, path: Path, settings: Any) -> None:
-        """Open it; the file is made with its first line.
+        """Read it; the file is made with its first line.
 
         Args:
             path: of the file.
             settings: what, but for the recordings, decides what an output is; what JSON has.
         """
-        self.path, self._key = path, settings_key(settings)
+        self._lines, self._key = JsonLines(path), settings_key(settings)
+        self._ours: set[str] = set()
         self._finished: dict[str, dict[str, Any]] = {}
-        if path.is_file():
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    entry = json.loads(line)
-                    self._finished[entry["target"]] = entry
-                except (ValueError, KeyError, TypeError):
-                    continue
+        for entry in self._lines.read():
+            name, outputs = entry.get("file"), entry.get("outputs", [])
+            if isinstance(name, str) and isinstance(outputs, list):
+                self._ours.update(output for output in (name, *outputs) if isinstance(output, str))
+                if "report" in entry:
+                    self._finished[name] = entry
+
+    def begin(self, task: Task, outputs: Iterable[Path]) -> None:
+        """Note a task and the files that it is going to write, which are ours from now on.
+
+        Raises:
+            AudioError: the note cannot be written.
+        """
+        names = [output.name for output in outputs]
+        self._lines.add({"file": task.target.name, "settings": self._key, "outputs": names})
 
     def add(self, task: Task, report: dict[str, Any]) -> None:
-        """Note a finished task; it is on the disk when this returns."""
-        entry = {"target": str(task.target), "settings": self._key, **_state(task), "report": report}
-        self._finished[entry["target"]] = entry
-        torn = self.path.is_file() and self.path.read_bytes()[-1:] not in (b"", b"\n")
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(("\n" if torn else "") + json.dumps(entry) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Note a finished task.
+
+        Raises:
+            AudioError: the note cannot be written.
+        """
+        self._lines.add({"file": task.target.name, "settings": self._key, **_state(task), "report": report})
+
+    def is_ours(self, output: Path) -> bool:
+        """Tell whether a file is what an earlier run wrote, or was going to write when it was killed."""
+        return output.name in self._ours
 
     def report_of(self, task: Task) -> dict[str, Any] | None:
         """Return the report of a task that is finished, or None.
 
         It is finished if it was noted with these settings, and neither the recording nor its output has changed since.
         """
-        entry = self._finished.get(str(task.target))
-        if entry is None or entry.get("settings") != self._key or not task.target.is_file():
+        entry = self._finished.get(task.target.name)
+        if entry is None or entry.get("settings") != self._key:
             return None
         try:
             state = _state(task)
@@ -69,11 +86,26 @@ class Journal:
         return entry.get("report") if all(entry.get(name) == value for name, value in state.items()) else None
 
 
+class Journals:
+    """The journals of all folders that the results of one batch go to."""
+
+    def __init__(self, settings: Any) -> None:
+        """Open none yet; they are of these settings."""
+        self._settings = settings
+        self._of: dict[Path, Journal] = {}
+
+    def of(self, output: Path) -> Journal:
+        """Return the journal of the folder that an output is in."""
+        if output.parent not in self._of:
+            self._of[output.parent] = Journal(output.parent / JOURNAL, self._settings)
+        return self._of[output.parent]
+
+
 def _state(task: Task) -> dict[str, Any]:
     """Return what changes where a recording or its output changes."""
     source, target = task.source.stat(), task.target.stat()
     return {
-        "source": str(task.source),
+        "source": os.path.realpath(task.source),
         "source_bytes": source.st_size,
         "source_mtime_ns": source.st_mtime_ns,
         "target_bytes": target.st_size,

@@ -1,15 +1,15 @@
 """Which recordings a command line means, and where the result of each goes."""
 
-import glob
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from masktools.errors import ParameterError
-from masktools.io import AV_SUFFIXES, SUFFIXES, find_recordings
+from masktools.io import AV_SUFFIXES, SUFFIXES, check_places, find_recordings
 
-__all__ = ["Task", "clear_parts", "kept_ending", "plan_tasks"]
+__all__ = ["Task", "compared_in", "kept_ending", "numbered", "outputs_of", "plan_tasks"]
 
 _LOSSY = {".mp3", ".ogg", ".oga", ".opus"} | AV_SUFFIXES
 
@@ -47,7 +47,7 @@ def plan_tasks(
 
     Raises:
         AudioError: a folder without recordings.
-        ParameterError: two recordings with one output, or an output that is its own source.
+        ParameterError: two recordings with one output, or an output that is a source.
     """
     if output is None:
         suffix = default_suffix if suffix is None else suffix
@@ -56,22 +56,39 @@ def plan_tasks(
     found = find_recordings(inputs, recursive, suffix or "" if output is None else "")
     if output is not None and _is_file(inputs, output):
         return [Task(found[0][0], output)]
+    if output is None:
+        found = list(_without_candidates(found, set(inputs), suffix or ""))
     tasks = [
         Task(source, _target(source, source.parent if output is None else output / folder, suffix or "", ending))
         for source, folder in found
     ]
     tasks = _told_apart(tasks)
-    for task in tasks:
-        if task.source.resolve() == task.target.resolve():
-            raise ParameterError(f"the output must be a file of its own, got {task.target} for two files")
+    check_places((task.target for task in tasks), (task.source for task in tasks), overwrite=True)
     return tasks
 
 
-def clear_parts(tasks: Iterable[Task]) -> None:
-    """Remove what a run that was killed has left half written."""
-    for task in tasks:
-        for part in task.target.parent.glob(f".{glob.escape(task.target.name[:50])}.*.part"):
-            part.unlink(missing_ok=True)
+def numbered(target: Path, n: int) -> list[Path]:
+    """Return the files of n candidates, the best first: the target itself, then those with a number.
+
+    >>> [path.name for path in numbered(Path("a.wav"), 3)]
+    ['a.wav', 'a-2.wav', 'a-3.wav']
+    """
+    return [target, *(target.with_stem(f"{target.stem}-{rank}") for rank in range(2, n + 1))]
+
+
+def outputs_of(target: Path, n_candidates: int = 1, comparison: str = "none") -> list[Path]:
+    """Return all files that restoring one recording may write: the result, candidates, and what compares it.
+
+    >>> [path.name for path in outputs_of(Path("a.wav"), 2, "png")]
+    ['a.wav', 'a-2.wav', 'a.wav.png']
+    """
+    outputs = numbered(target, n_candidates)
+    return outputs if comparison == "none" else [*outputs, compared_in(target, comparison)]
+
+
+def compared_in(target: Path, comparison: str) -> Path:
+    """Return the picture (png) or the page (html) that compares a result with its source."""
+    return target.with_name(f"{target.name}.{comparison}")
 
 
 def kept_ending(source: Path) -> str:
@@ -94,6 +111,19 @@ def _target(source: Path, folder: Path, suffix: str, ending: str | None) -> Path
     return folder / f"{source.stem}{suffix}{ending or kept_ending(source)}"
 
 
+def _without_candidates(
+    found: Iterable[tuple[Path, Path]], named: set[Path], suffix: str
+) -> Iterable[tuple[Path, Path]]:
+    """Yield recordings but for candidates that an earlier run put beside them: those of one that is found, too."""
+    every = list(found)
+    candidate = re.compile(f"(.+){re.escape(suffix)}-[0-9]+")
+    stems = {(path.parent, path.stem) for path, _ in every}
+    for path, folder in every:
+        made_of = candidate.fullmatch(path.stem)
+        if path in named or made_of is None or (path.parent, made_of[1]) not in stems:
+            yield path, folder
+
+
 def _told_apart(tasks: list[Task]) -> list[Task]:
     """Return tasks whose outputs differ: where a.wav and a.mp3 would both become a.flac, a.mp3 becomes a.mp3.flac."""
     uses = Counter(task.target for task in tasks)
@@ -103,7 +133,7 @@ def _told_apart(tasks: list[Task]) -> list[Task]:
         else Task(task.source, task.target.with_name(f"{task.target.stem}{task.source.suffix}{task.target.suffix}"))
         for task in tasks
     ]
-    twice = [task.target for task in renamed if sum(task.target == other.target for other in renamed) > 1]
-    if twice:
-        raise ParameterError(f"each recording must have an output of its own, got {twice[0]} for two of them")
+    target, n = Counter(task.target for task in renamed).most_common(1)[0]
+    if n > 1:
+        raise ParameterError(f"each recording must have an output of its own, got {target} for two of them")
     return renamed

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from masktools.batch.outputs import Task
+from masktools.batch.outputs import Task, compared_in
 from masktools.batch.restoring import Restoring, restore_file
 from masktools.model import Model, load
 from masktools.pipeline import Progress
@@ -58,7 +58,7 @@ def _loaded(model_options: tuple[tuple[str, Any], ...]) -> Model:
 
 def _compared(task: Task, report: Mapping[str, Any], kind: str) -> Path:
     """Write a picture or a page beside a result that compares it with its source, and return its place."""
-    path = task.target.with_name(f"{task.target.name}.{kind}")
+    path = compared_in(task.target, kind)
     extended = report["cutoff_hz"] if "extension" in report else None
     comparison = compare(task.source, task.target, repairs=repairs_of(report.get("gaps", ())), cutoff_hz=extended)
     (write_page if kind == "html" else write_picture)(comparison, path)

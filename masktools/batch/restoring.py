@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 
 from masktools import io, restoration
+from masktools.batch.outputs import numbered
 from masktools.detection import Findings, Probe, ProbeSettings
 from masktools.errors import AudioError, ParameterError
 from masktools.gaps import Gap, check_gaps
 from masktools.model import Model
-from masktools.pipeline import Progress
+from masktools.pipeline import Progress, share_of
 from masktools.restoration.band_cutoff import EXTENDABLE, choose_cutoff
 from masktools.restoration.bandwidth import extend_blocks
 from masktools.solver import SolverConfig
 
-__all__ = ["COPIED", "RESTORED", "Extending", "Filling", "Restoring", "numbered", "restore_file", "widened"]
+__all__ = ["COPIED", "RESTORED", "Extending", "Filling", "Restoring", "restore_file", "widened"]
 
 RESTORED, COPIED = "restored", "nothing_to_repair"
 _BLOCK = 1 << 18  # samples a channel
@@ -57,6 +58,7 @@ class Extending:
     quiet_guard_db: float = 3.0
     hf_gain_db: float = 0.0
     clean_above: bool = False
+    to_hz: float | None = None  # None: where the band of such recordings ends
 
 
 @dataclass(frozen=True)
@@ -124,19 +126,25 @@ def restore_file(
             return report
         ranked = list(_filled(recording, gaps, settings, model, report, progress if cutoff_hz is None else None))
         outputs = numbered(target, settings.fill.n_candidates if ranked and settings.fill else 1)
-        n_clipped = 0
+        written: list[dict[str, Any]] = []
         for rank, output in enumerate(outputs):
             pieces = [fills[rank] for fills in ranked]
             if cutoff_hz is not None:
-                n_clipped += _extend(recording, pieces, cutoff_hz, output, settings, model, report, progress)
+                share = share_of(progress, rank, len(outputs))
+                written.append(_extend(recording, pieces, cutoff_hz, output, settings, model, share))
             elif pieces or _recoded(source, output, settings):
-                n_clipped += io.restore_into(source, output, recording, pieces, subtype=settings.subtype)
+                n_clipped = io.restore_into(source, output, recording, pieces, subtype=settings.subtype)
+                written.append({"warnings": _clipped(n_clipped)})
             else:
                 _copy(source, output)
-        report["outputs"] = [str(output) for output in outputs]
+                written.append({"warnings": []})
+    report["outputs"] = [str(output) for output in outputs]
     report["status"] = RESTORED if gaps or cutoff_hz is not None else COPIED
-    if n_clipped:
-        report["warnings"].append(f"{n_clipped} samples lay beyond full scale and were clipped")
+    report["warnings"] += written[0].pop("warnings")
+    report |= written[0]
+    if len(outputs) > 1:  # what is said above is said of the best one
+        others = zip(outputs[1:], written[1:], strict=True)
+        report["candidates"] = [{"output": str(output), **said} for output, said in others]
     report["sha256"] = {"input": _digest(source), "output": _digest(target)}
     report["total_s"] = round(perf_counter() - started, 3)
     return report
@@ -232,7 +240,7 @@ def _cutoff(
     if bandwidth.cutoff_hz is None:  # no model is needed to say so
         report["bandwidth_status"], report["reason"] = "full_band", "no edge was found; --cutoff HZ names one"
         return None
-    decision = choose_cutoff(bandwidth, model().pipeline, recording.sample_rate)
+    decision = choose_cutoff(bandwidth, model().pipeline, recording.sample_rate, extend.to_hz, extend.lfr)
     report["bandwidth_status"] = decision.status
     if decision.status != EXTENDABLE:
         report["reason"] = decision.reason
@@ -286,10 +294,9 @@ def _extend(
     target: Path,
     settings: Restoring,
     model: Callable[[], Model],
-    report: dict[str, Any],
     progress: Progress | None,
-) -> int:
-    """Write the recording with its gaps filled and its band extended, and return how many samples were clipped."""
+) -> dict[str, Any]:
+    """Write the recording with its gaps filled and its band extended, and return what is reported of that."""
     loaded = model()
     coding = io.coding_for(target, settings.subtype or recording.subtype)
     extend = settings.extend or Extending()
@@ -309,17 +316,20 @@ def _extend(
         quiet_guard_db=extend.quiet_guard_db,
         hf_gain_db=extend.hf_gain_db,
         clean_above=extend.clean_above,
+        to_hz=extend.to_hz,
         limit_peaks=coding.subtype not in io.UNLIMITED,
         progress=progress,
     )
     size, n_samples = (extension.sample_rate, recording.n_channels), extension.n_samples
-    with io.open_writer(target, *size, subtype=coding.subtype, like=recording.path, n_samples=n_samples) as out:
+    with io.open_writer(target, *size, subtype=coding.subtype, like=recording, n_samples=n_samples) as out:
         for _, block in extension:
             out.write(block)
-    report["warnings"] += extension.report.pop("warnings", [])
-    report["extension"] = extension.report
-    report["sample_rate"] = extension.sample_rate
-    return out.n_clipped
+    warnings = [*extension.report.pop("warnings", []), *_clipped(out.n_clipped)]
+    return {"extension": extension.report, "sample_rate": extension.sample_rate, "warnings": warnings}
+
+
+def _clipped(n_clipped: int) -> list[str]:
+    return [f"{n_clipped} samples lay beyond full scale and were clipped"] if n_clipped else []
 
 
 def _overlaid(recording: io.Recording, pieces: Sequence[io.Piece]) -> Callable[[int, int], np.ndarray]:
@@ -336,15 +346,6 @@ def _overlaid(recording: io.Recording, pieces: Sequence[io.Piece]) -> Callable[[
         return samples
 
     return read
-
-
-def numbered(target: Path, n: int) -> list[Path]:
-    """Return the files of n candidates, the best first: the target itself, then those with a number.
-
-    >>> [path.name for path in numbered(Path("a.wav"), 3)]
-    ['a.wav', 'a-2.wav', 'a-3.wav']
-    """
-    return [target, *(target.with_stem(f"{target.stem}-{rank}") for rank in range(2, n + 1))]
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -1,21 +1,18 @@
 """Tasks are run one after the other or by several processes; one that fails does not stop the others."""
 
-import multiprocessing
-import signal
-import sys
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from masktools.batch.outputs import Task
 from masktools.errors import MasktoolsError
+from masktools.processes import until_broken
 
 __all__ = ["Outcome", "run_tasks"]
 
 Work = Callable[[Task], dict[str, Any]]
+Begin = Callable[[Task], object]
 
 
 @dataclass(frozen=True)
@@ -27,9 +24,7 @@ class Outcome:
     error: str | None = None
 
 
-def run_tasks(
-    tasks: Sequence[Task], work: Work, n_jobs: int = 1, begin: Callable[[Path], object] | None = None
-) -> Iterator[Outcome]:
+def run_tasks(tasks: Sequence[Task], work: Work, n_jobs: int = 1, begin: Begin | None = None) -> Iterator[Outcome]:
     """Yield what becomes of each task, as soon as it is known.
 
     With several jobs the order is that of completion, and ``work`` must be something that another process can be
@@ -39,56 +34,32 @@ def run_tasks(
         tasks: what is to be done.
         work: does one task and returns its report; a MasktoolsError or OSError that it raises is the task's failure.
         n_jobs: processes.
-        begin: called with each recording before its task is begun.
+        begin: called with each task before it is begun.
     """
     begin = begin or _unseen
     if n_jobs == 1 or len(tasks) <= 1:
         for task in tasks:
-            begin(task.source)
-            yield _outcome(task, work)
+            begin(task)
+            yield _outcome(work, task)
         return
-    waiting = list(tasks)
+    waiting, done = list(tasks), functools.partial(_outcome, work)
     while waiting:
         interrupted: list[Task] = []
-        yield from _in_processes(waiting, work, n_jobs, interrupted, begin)
+        for _, outcome in until_broken(waiting, done, n_jobs, interrupted, begin):
+            yield outcome
         for task in interrupted:  # one of them has brought its process down: each alone now
             broken: list[Task] = []
-            yield from _in_processes([task], work, 1, broken, begin)
+            for _, outcome in until_broken([task], done, 1, broken, begin):
+                yield outcome
             if broken:
                 yield Outcome(task, error=f"{task.source}: the process at work on it was killed: too little memory?")
 
 
-def _in_processes(
-    waiting: list[Task], work: Work, n_jobs: int, interrupted: list[Task], begin: Callable[[Path], object]
-) -> Iterator[Outcome]:
-    """Run tasks until none is left or a process dies: what was running then is ``interrupted``, the rest is waiting."""
-    running: dict[Future[Outcome], Task] = {}
-    with ProcessPoolExecutor(n_jobs, multiprocessing.get_context("spawn"), _leave_when_asked) as pool:
-        try:
-            while waiting or running:
-                while waiting and len(running) < n_jobs:
-                    task = waiting.pop(0)
-                    begin(task.source)
-                    running[pool.submit(_outcome, task, work)] = task
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    outcome = future.result()
-                    del running[future]
-                    yield outcome
-        except BrokenProcessPool:
-            interrupted.extend(running.values())
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
-
-
-def _unseen(path: Path) -> None:
+def _unseen(task: Task) -> None:
     """Nobody watches."""
 
 
-def _outcome(task: Task, work: Work) -> Outcome:
+def _outcome(work: Work, task: Task) -> Outcome:
     try:
         return Outcome(task, work(task))
     except MasktoolsError as error:
@@ -102,9 +73,3 @@ def _outcome(task: Task, work: Work) -> Outcome:
                 task, error=f"{task.source}: the device is out of memory: try --batch-size 1 or --device cpu"
             )
         return Outcome(task, error=f"{task.source}: internal error ({kind}: {error})")
-
-
-def _leave_when_asked() -> None:
-    """Let a process that is told to end clean up behind itself, and leave Ctrl-C to the one that started it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masktools.benchmark.floors import precision_name
 from masktools.benchmark.measurements import Measurement, Value
 from masktools.benchmark.models import random_condition
+from masktools.benchmark.roofline import precision_name
 from masktools.errors import ParameterError
 from masktools.pipeline import Pipeline, Progress
 from masktools.shapes import Condition, Mask, Mel, Tokens, flatten

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from masktools.benchmark.ceilings import Ceilings
-from masktools.benchmark.clips import synthetic_clip
-from masktools.benchmark.clocks import interleaved
-from masktools.benchmark.floors import floor_figures, part_precision, precision_name
 from masktools.benchmark.flops import Costs, model_costs
+from masktools.benchmark.machine import interleaved
 from masktools.benchmark.measurements import Measurement, Value, ratio_to, spread_of
-from masktools.benchmark.models import random_condition
+from masktools.benchmark.models import random_condition, synthetic_clip
+from masktools.benchmark.roofline import Ceilings, floor_figures, part_precision, precision_name
 from masktools.errors import ParameterError, unknown_name
 from masktools.model import Model
 from masktools.pipeline import Pipeline, Progress, share_of

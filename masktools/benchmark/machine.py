@@ -1,19 +1,21 @@
-"""The machine that a benchmark runs on, and whether it has others to serve."""
+"""The machine that a benchmark runs on, whether it has others to serve, and times of calls on it."""
 
 import os
 import platform
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from masktools.runtime import resolve_device
+from masktools.errors import ParameterError
+from masktools.pipeline import Progress
+from masktools.runtime import cpu_quota, n_cores, resolve_device
 
-__all__ = ["Machine", "Neighbours", "describe_machine"]
+__all__ = ["Machine", "Neighbours", "describe_machine", "interleaved", "seconds_of", "seconds_on_device", "settle"]
 
 _FEATURES = (
     *("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8"),
@@ -64,8 +66,8 @@ def describe_machine(device: torch.device | str = "cpu", threads: int | None = N
     return Machine(
         cpu=_cpu_name(text),
         architecture=platform.machine(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        cpu_quota=_quota(_read("/sys/fs/cgroup/cpu.max")),
+        cores=n_cores(),
+        cpu_quota=cpu_quota(),
         memory_bytes=_memory(),
         cpu_features=_features(text),
         gpu=gpu.name if gpu is not None else None,
@@ -95,18 +97,6 @@ def _features(cpuinfo: str) -> tuple[str, ...]:
     listed = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
     known = set(listed[1].split()) if listed else set[str]()
     return tuple(name for name in _FEATURES if name in known)
-
-
-def _quota(text: str) -> float | None:
-    """Return the cores of a control group's limit.
-
-    >>> _quota("150000 100000"), _quota("max 100000")
-    (1.5, None)
-    """
-    words = text.split()
-    if len(words) != 2 or not all(word.isdigit() for word in words):
-        return None
-    return int(words[0]) / int(words[1])
 
 
 def _memory() -> int | None:
@@ -151,3 +141,80 @@ def _own_s() -> float:
     """Return the seconds of processor time of this process and of those it has started and waited for."""
     taken = os.times()
     return taken.user + taken.system + taken.children_user + taken.children_system
+
+
+Call = Callable[[], object]
+
+
+def settle(device: torch.device) -> None:
+    """Wait until the device has done everything that it was asked for; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def seconds_of(call: Call, device: torch.device) -> float:
+    """Return the wall-clock seconds of a call, to the end of what it has asked of the device."""
+    settle(device)
+    start = time.perf_counter()
+    call()
+    settle(device)
+    return time.perf_counter() - start
+
+
+def seconds_on_device(call: Call, device: torch.device) -> float:
+    """Return the seconds between a call's first and last work on a GPU, by its own clock; elsewhere wall clock.
+
+    What Python does before the first kernel starts does not count; gaps between kernels do.
+    """
+    if device.type != "cuda":
+        return seconds_of(call, device)
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    with torch.cuda.device(device):
+        settle(device)
+        start.record()
+        call()
+        end.record()
+        settle(device)
+    return start.elapsed_time(end) / 1000.0
+
+
+def interleaved(
+    variants: Mapping[str, Call],
+    repeats: int,
+    device: torch.device,
+    warm_up: int = 1,
+    progress: Progress | None = None,
+    clock: Callable[[Call, torch.device], float] = seconds_of,
+) -> dict[str, tuple[float, ...]]:
+    """Return the times of variants that are called in turn, round by round: A B A B.
+
+    What slows the machine down for a while slows all of them down, so that ratios within a round stay true.
+
+    Args:
+        variants: name -> call.
+        repeats: rounds that count, at least 1.
+        device: that the calls keep busy.
+        warm_up: rounds before them that do not count.
+        progress: called with (calls done, calls in all).
+        clock: how a call is timed.
+
+    Raises:
+        ParameterError: no variant, or no round.
+    """
+    if repeats < 1 or warm_up < 0 or not variants:
+        raise ParameterError(
+            "something must be timed at least once: "
+            f"got {len(variants)} variants, {repeats} repeats and {warm_up} to warm up"
+        )
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    rounds = warm_up + repeats
+    for number in range(rounds):
+        for place, (name, call) in enumerate(variants.items()):
+            seconds = clock(call, device)
+            if number >= warm_up:
+                times[name].append(seconds)
+            if progress is not None:
+                progress(number * len(variants) + place + 1, rounds * len(variants))
+    return {name: tuple(values) for name, values in times.items()}

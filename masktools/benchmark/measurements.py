@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from masktools.errors import ParameterError, unknown_name
+from masktools.jsons import parse_json
 
 __all__ = ["FIGURES", "FORMAT", "SUBJECTS", "Benchmark", "Measurement", "Spread", "Value", "ratio_to", "spread_of"]
 
@@ -182,7 +183,7 @@ class Benchmark:
             ParameterError: it is none.
         """
         try:
-            data = json.loads(content)
+            data = parse_json(content)
             if data["format"] != FORMAT:
                 raise ParameterError(f"a benchmark must be of format {FORMAT}, got {data['format']!r}")
             found = tuple(Measurement(**{**one, "samples_s": tuple(one["samples_s"])}) for one in data["measurements"])

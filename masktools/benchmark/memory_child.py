@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from masktools.jsons import parse_json
+
 __all__ = ["main", "peak_bytes", "reset_peak", "resident_bytes"]
 
 _STATUS, _REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -46,7 +48,7 @@ def reset_peak() -> bool:
 
 def main() -> None:
     """Load and do what the first argument, JSON, asks for, and write what it took to the standard output."""
-    spec: dict[str, Any] = json.loads(sys.argv[1])
+    spec: dict[str, Any] = parse_json(sys.argv[1])
     import torch
 
     import masktools

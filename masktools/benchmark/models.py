@@ -1,4 +1,4 @@
-"""Models of published sizes with random weights: for timing, which needs no training and no files."""
+"""Models of published sizes with random weights and a made clip: for timing, which needs no training and no files."""
 
 import os
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +22,7 @@ from masktools.tokenizer import LocalTokenizerConfig, SpecVqganConfig
 from masktools.transformer import TransformerConfig
 from masktools.vocoder import BigvganConfig, GriffinLimConfig, HifiganConfig, LightVocoderConfig
 
-__all__ = ["SIZES", "Size", "random_condition", "random_pipeline", "write_random_bundle"]
+__all__ = ["SIZES", "Size", "random_condition", "random_pipeline", "synthetic_clip", "write_random_bundle"]
 
 
 @dataclass(frozen=True)
@@ -176,3 +177,31 @@ def random_condition(pipeline: Pipeline, n: int, seed: int = 0) -> Condition:
     generator = torch.Generator().manual_seed(seed)
     vectors: Tensor = torch.randn(n, pipeline.transformer.config.condition_dim, generator=generator)
     return torch.nn.functional.normalize(vectors, dim=1)
+
+
+_NOTES_HZ = (220.0, 277.2, 329.6, 440.0, 329.6, 277.2)
+_NOTE_S = 0.4
+
+
+def synthetic_clip(seconds: float, sample_rate: int, n_channels: int = 1, seed: int = 0) -> np.ndarray:
+    """Return plucked notes with overtones over soft bursts of noise, (n_channels, t) float32, peaks near 0.5.
+
+    Args:
+        seconds: length.
+        sample_rate: in Hz.
+        n_channels: each with noise of its own.
+        seed: of the noise.
+    """
+    rng = np.random.default_rng(seed)
+    time_s = np.arange(round(seconds * sample_rate)) / sample_rate
+    number = (time_s // _NOTE_S).astype(int)
+    since_s = time_s - number * _NOTE_S
+    pitch_hz = np.asarray(_NOTES_HZ)[number % len(_NOTES_HZ)]
+    overtones = np.arange(1, 13)
+    audible = overtones[:, None] * pitch_hz < sample_rate / 2
+    partials = np.sin(2 * np.pi * overtones[:, None] * pitch_hz * since_s) * audible
+    fading = np.exp(-since_s * (3.0 + overtones[:, None])) / overtones[:, None]
+    notes = (partials * fading).sum(axis=0) * np.minimum(1.0, since_s / 0.005)
+    bursts = np.exp(-(time_s % 0.8) * 20.0) * rng.standard_normal((n_channels, len(time_s)))
+    mixed = 0.25 * notes + 0.05 * bursts
+    return (0.5 * mixed / max(1e-9, float(np.abs(mixed).max()))).astype(np.float32)

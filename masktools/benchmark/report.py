@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from masktools.benchmark.measurements import Benchmark, Measurement
-from masktools.benchmark.tables import Table, markdown_of, text_of
+from masktools.tables import Table, markdown_of, text_of
 
 __all__ = ["tables_of", "to_markdown", "to_text"]
 

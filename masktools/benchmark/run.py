@@ -13,18 +13,15 @@ import torch
 
 from masktools import __version__
 from masktools.benchmark.accuracy import AccuracySettings, measure_accuracy
-from masktools.benchmark.ceilings import Ceilings, measure_ceilings
-from masktools.benchmark.clips import synthetic_clip
 from masktools.benchmark.flops import model_costs
+from masktools.benchmark.fresh import MemorySettings, StartUpSettings, measure_memory, measure_start_up
 from masktools.benchmark.jobs import JobSettings, measure_jobs
 from masktools.benchmark.machine import Neighbours, describe_machine
 from masktools.benchmark.measurements import SUBJECTS, Benchmark, Measurement
-from masktools.benchmark.memory import MemorySettings, measure_memory
-from masktools.benchmark.models import random_pipeline, write_random_bundle
-from masktools.benchmark.peer_times import PeerSettings, measure_peers
-from masktools.benchmark.peers import PEERS
+from masktools.benchmark.models import random_pipeline, synthetic_clip, write_random_bundle
+from masktools.benchmark.peers import PEERS, PeerSettings, measure_peers
+from masktools.benchmark.roofline import Ceilings, measure_ceilings
 from masktools.benchmark.stages import StageSettings, measure_stages
-from masktools.benchmark.startup import StartUpSettings, measure_start_up
 from masktools.errors import ParameterError, unknown_name
 from masktools.hub import load_bundle
 from masktools.model import Model

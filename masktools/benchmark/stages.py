@@ -12,13 +12,11 @@ import torch
 from torch import Tensor
 
 from masktools import io
-from masktools.benchmark.ceilings import Ceilings
-from masktools.benchmark.clips import synthetic_clip
-from masktools.benchmark.clocks import seconds_of, seconds_on_device, settle
-from masktools.benchmark.floors import part_precision, precision_name, rate_figures
 from masktools.benchmark.flops import Costs, model_costs
+from masktools.benchmark.machine import seconds_of, seconds_on_device, settle
 from masktools.benchmark.measurements import Measurement, Value, spread_of
-from masktools.benchmark.models import random_condition
+from masktools.benchmark.models import random_condition, synthetic_clip
+from masktools.benchmark.roofline import Ceilings, part_precision, precision_name, rate_figures
 from masktools.grid import GridMask
 from masktools.pipeline import Pipeline, Progress
 from masktools.runtime import threads as use_threads

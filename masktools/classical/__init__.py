@@ -4,7 +4,7 @@ Samples are (channels, t) at any sample rate, in float32 or float64, and come ba
 """
 
 from masktools.classical.band_fills import BAND_FILLS, BandFill
-from masktools.classical.gap_fills import CONTEXT_S, GAP_FILLS, SPAN_FILLS, GapFill, SpanFill
+from masktools.classical.gap_fills import CONTEXT_S, GAP_FILLS, SEARCHES, SPAN_FILLS, GapFill, SpanFill
 from masktools.classical.janssen import interpolate
 from masktools.classical.linear_prediction import bridge, burg, extrapolate, fill_between
 
@@ -12,6 +12,7 @@ __all__ = [
     "BAND_FILLS",
     "CONTEXT_S",
     "GAP_FILLS",
+    "SEARCHES",
     "SPAN_FILLS",
     "BandFill",
     "GapFill",

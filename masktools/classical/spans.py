@@ -49,6 +49,15 @@ class Damaged:
         after = self.samples[:, span.stop : min(last, span.stop + reach)]
         return before.astype(np.float64), after.astype(np.float64)
 
+    def known(self, start: int, stop: int) -> np.ndarray:
+        """Return samples [start, stop), (channels, n) float64; NaN in gaps and beyond the ends."""
+        made = np.full((len(self.samples), stop - start), np.nan)
+        first, last = max(0, start), max(0, start, min(stop, self.samples.shape[1]))
+        made[:, first - start : last - start] = self.samples[:, first:last]
+        for span in self.spans:
+            made[:, max(0, span.start - start) : max(0, span.stop - start)] = np.nan
+        return made
+
     @classmethod
     def of(cls, samples: np.ndarray, sample_rate: int, gaps_s: Iterable[Sequence[Any]]) -> "Damaged":
         """Return the recording with zeros in its gaps.

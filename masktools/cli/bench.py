@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_seed(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to this file")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables to this file")
+    options.add_overwrite(parser)
     model = parser.add_argument_group("model")
     model.add_argument("--model", default="mini", metavar="NAME", help="name of a model, or a bundle's folder")
     model.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps")

@@ -1,10 +1,10 @@
 """The part of `masktools bench` that measures restoration on recordings, beside other rules and methods."""
 
 import argparse
-import json
 import sys
 
 from masktools.cli import files, options
+from masktools.jsons import parse_json
 
 __all__ = ["CHECKS", "add_arguments", "run"]
 
@@ -32,7 +32,8 @@ def add_arguments(group: options.Group) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check, print, write."""
-    files.check_outputs([args.json, args.markdown])
+    sources = [args.source] if args.source.is_file() else []
+    files.check_outputs([args.json, args.markdown], sources, overwrite=args.overwrite)
     from masktools.errors import unknown_name
     from masktools.evaluation.restoration_checks.run import Checking, run_check
 
@@ -48,8 +49,7 @@ def run(args: argparse.Namespace) -> int:
         for one in reports[name].left_out:
             if one.fault == "broken":
                 sys.stderr.write(f"masktools: skipped: {one.name}: {one.reason}\n")
-    files.write_report(args.json, {name: json.loads(report.to_json()) for name, report in reports.items()})
+    files.write_report(args.json, {name: parse_json(report.to_json()) for name, report in reports.items()})
     if args.markdown is not None:
-        with files.replacing(args.markdown) as part:
-            part.write_text("\n".join(report.to_markdown() for report in reports.values()), encoding="utf-8")
+        files.write_content(args.markdown, "\n".join(report.to_markdown() for report in reports.values()))
     return 0

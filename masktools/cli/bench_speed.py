@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     for subject in args.subject:
         if subject not in SUBJECTS:
             raise unknown_name("subject", subject, (*SUBJECTS, "restoration"))
-    files.check_outputs([args.json, args.markdown, args.plot])
+    files.check_outputs([args.json, args.markdown, args.plot], args.recordings, overwrite=args.overwrite)
     if args.plot is not None:
         from masktools.benchmark.plots import check_matplotlib
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from masktools import io
     from masktools.benchmark.report import tables_of, to_markdown, to_text
     from masktools.benchmark.run import run_benchmark
-    from masktools.benchmark.tables import text_of
+    from masktools.tables import text_of
 
     recordings = [(audio.samples, audio.sample_rate) for audio in map(io.read, args.recordings)]
     watch = _watch()
@@ -72,16 +72,13 @@ def run(args: argparse.Namespace) -> int:
     found = run_benchmark(_settings(args), recordings, watch, tell)
     print(to_text(found).partition("\n\n")[0])
     if args.json is not None:
-        with files.replacing(args.json) as part:
-            part.write_text(found.to_json(), encoding="utf-8")
+        files.write_content(args.json, found.to_json())
     if args.markdown is not None:
-        with files.replacing(args.markdown) as part:
-            part.write_text(to_markdown(found), encoding="utf-8")
+        files.write_content(args.markdown, to_markdown(found))
     if args.plot is not None:
         from masktools.benchmark.plots import draw
 
-        with files.replacing(args.plot) as part:
-            part.write_bytes(draw(found))
+        files.write_content(args.plot, draw(found))
     return 0
 
 

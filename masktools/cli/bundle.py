@@ -5,11 +5,11 @@ the word clap. Parts that are not given are those of the model named by --base.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from masktools.errors import ParameterError
+from masktools.jsons import parse_json
 
 __all__ = ["HELP", "add_arguments", "run"]
 
@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--decoding", type=Path, metavar="JSON", help='settings that suit the model, as {"bwe": {"temperature": 4.5}}'
     )
+    parser.add_argument(
+        "--levels", type=Path, metavar="FILE", help="how loud upper bands are: what recipes/mini/levels.py writes"
+    )
     parser.add_argument("--base", metavar="NAME", help="the model, or folder, that gives the other parts")
 
 
@@ -44,9 +47,11 @@ def run(args: argparse.Namespace) -> int:
         raise ParameterError(f"the model card must be a text file, got {args.card}") from error
     from masktools import hub
     from masktools.cli.parts import read_part
+    from masktools.levels import read_levels
     from masktools.pipeline import Pipeline, check_mel_settings
 
     decoding = hub.read_decoding(settings)
+    levels = None if args.levels is None else read_levels(args.levels)
     modules: dict[str, Any] = {}
     mels = {}
     for source in args.parts:
@@ -61,12 +66,16 @@ def run(args: argparse.Namespace) -> int:
         modules = {name: modules.get(name, getattr(base, name)) for name in hub.FAMILIES["masked"].parts}
         mels = {"base": base.mel} | mels
         decoding = {**base.decoding, **decoding}
+        levels = levels or base.levels
     missing = [name for name in REQUIRED if name not in modules]
     if missing:
         raise ParameterError(f"a model needs a {' and a '.join(missing)}: give them, or --base")
     mel = mels.get("base") or mels["transformer"]
     check_mel_settings(mel, mels)
-    folder = hub.save_bundle(Pipeline(mel, **modules, decoding=decoding), args.output, card, args.name)
+    pipeline = Pipeline(mel, **modules, decoding=decoding)
+    if levels is not None:
+        pipeline.levels = levels
+    folder = hub.save_bundle(pipeline, args.output, card, args.name)
     print(f"{args.output}: {args.name or folder.name}, made of {', '.join(name for name in modules if modules[name])}")
     return 0
 
@@ -75,7 +84,7 @@ def _decoding(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ParameterError(f"the settings of the decoding must be a JSON file, got {path}: {error}") from error
     if not isinstance(settings, dict) or not all(isinstance(own, dict) for own in settings.values()):

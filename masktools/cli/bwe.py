@@ -38,6 +38,12 @@ def add_extending(parser: argparse.ArgumentParser) -> None:
         help="where the recording's own band ends; auto, or left out: as it is found",
     )
     group.add_argument(
+        "--to",
+        type=options.auto_or(options.number(0.0, "Hz", above=True)),
+        metavar="HZ",
+        help="up to where; auto, or left out: 20 kHz, or half the sample rate where that is less",
+    )
+    group.add_argument(
         "--min-drop",
         type=options.number(0.0, "dB"),
         default=15.0,
@@ -67,7 +73,7 @@ def extending(args: argparse.Namespace) -> "Extending":
     """Return what the options say about the band."""
     from masktools.batch.restoring import Extending
 
-    return Extending(args.cutoff, args.min_drop, args.lfr, args.quiet_guard, args.hf_gain, args.clean_above)
+    return Extending(args.cutoff, args.min_drop, args.lfr, args.quiet_guard, args.hf_gain, args.clean_above, args.to)
 
 
 def run(args: argparse.Namespace) -> int:

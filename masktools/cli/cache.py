@@ -17,7 +17,6 @@ from masktools.cli import options
 from masktools.errors import ParameterError
 
 if TYPE_CHECKING:
-    from masktools.conditioning import Conditioner
     from masktools.mel import MelConfig
     from masktools.training.tokenising import Tokenizer
 
@@ -104,6 +103,7 @@ def _shards(args: argparse.Namespace) -> list[list[str]]:
 
 def _tokens(args: argparse.Namespace) -> list[list[str]]:
     from masktools.runtime import resolve_device
+    from masktools.training.checkpoints import load_conditioner
     from masktools.training.token_cache import build_token_cache
 
     device = str(resolve_device(args.device))
@@ -112,7 +112,7 @@ def _tokens(args: argparse.Namespace) -> list[list[str]]:
         args.sources[0],
         args.output,
         tokenizer,
-        _conditioner(args.conditioner),
+        load_conditioner(args.conditioner),
         mel,
         args.columns,
         args.workers,
@@ -124,35 +124,12 @@ def _tokens(args: argparse.Namespace) -> list[list[str]]:
     return cache.skipped
 
 
-def _is_bundle(source: str) -> bool:
-    from masktools.hub import list_models
-
-    folder = Path(source)
-    return source in list_models() or ((folder / "config.json").is_file() and (folder / "MODEL_CARD.md").is_file())
-
-
 def _tokenizer(source: str) -> "tuple[Tokenizer, MelConfig]":
     from masktools.configs import from_dict
-    from masktools.hub import load_bundle
     from masktools.mel import MelConfig
     from masktools.training.checkpoints import load_tokenizer, part_description
 
-    if _is_bundle(source):
-        pipeline = load_bundle(source, device="cpu", precision="fp32")
-        return pipeline.tokenizer, pipeline.mel
-    return load_tokenizer(source), from_dict(MelConfig, part_description(source)["mel"])
-
-
-def _conditioner(source: str) -> "Conditioner":
-    from masktools.hub import load_bundle
-    from masktools.training.checkpoints import load_conditioner
-
-    if not _is_bundle(source):
-        return load_conditioner(source)
-    found = load_bundle(source, device="cpu", precision="fp32").conditioner
-    if found is None:
-        raise ParameterError(f"--conditioner must name an encoder, but the bundle {source} has none")
-    return found
+    return load_tokenizer(source), from_dict(MelConfig, part_description(source, "tokenizer")["mel"])
 
 
 def progress(what: str) -> Callable[[int, int], None]:

@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from masktools.cli import options
 from masktools.errors import ParameterError
 
 __all__ = ["HELP", "add_arguments", "run"]
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--title", metavar="TEXT", help="the heading of the page or the picture")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    options.add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         given = [path for path in (args.before, args.after, args.reference, args.report) if path is not None]
         if args.output.suffix.lower() not in ENDINGS:
             raise ParameterError(f"the output must end in {' or '.join(ENDINGS)}, got {args.output.name!r}")
-        files.check_outputs([args.output], list(dict.fromkeys(given)))
+        files.check_outputs([args.output], given, overwrite=args.overwrite)
     work = review.Work((), None) if args.report is None else review.read_work(args.report, args.before, args.after)
     comparison = review.compare(
         args.before,

@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prior", type=Path, metavar="FOLDER", help="magnet: a folder of MusicGen over the same codec, which rescores"
     )
+    options.add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if args.codec is not None or args.prior is not None:
         raise ParameterError(f"--codec and --prior go with magnet, not with {args.kind}: leave them out")
     inputs = [args.checkpoint, *([args.config] if args.config else [])]
-    files.check_outputs([args.output], inputs, ending=".safetensors")
+    files.check_outputs([args.output], inputs, ending=".safetensors", overwrite=args.overwrite)
     from masktools.cli.parts import write_part
     from masktools.convert import SPECVQGAN_MEL, convert_checkpoint
 

@@ -19,12 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("input", type=Path, metavar="IN.npz", help="the tokens, as `masktools encode` writes them")
     options.add_output(parser, "the recording; its ending names the format")
+    options.add_overwrite(parser)
     options.add_model(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Read, decode, write."""
-    files.check_audio_outputs([args.output], inputs=[args.input])
+    files.check_audio_outputs([args.output], inputs=[args.input], overwrite=args.overwrite)
     stored = files.read_arrays(args.input, ("tokens", "sample_rate", "n_samples", "model"))
     sample_rate, n_samples = (_whole(stored[name], name) for name in ("sample_rate", "n_samples"))
     model = options.load_model(args)

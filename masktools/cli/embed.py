@@ -13,10 +13,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from masktools.cli import options
+from masktools.cli import files, options
 from masktools.cli.meter import Meter
 from masktools.cli.parser import fail
-from masktools.cli.progress import MODES
 from masktools.errors import AudioError, ParameterError
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def _add_vectors(parser: argparse.ArgumentParser) -> None:
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("files")
-    group.add_argument("-r", "--recursive", action="store_true", help="search folders inside folders, too")
+    options.add_recursive(group)
     group.add_argument(
         "--format", choices=FORMATS, metavar="NAME", help=f"{', '.join(FORMATS)}; that of OUT's ending if left out"
     )
@@ -90,8 +89,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         "path=file,key=clip,start=from_s",
     )
     group.add_argument("--root", metavar="DIR", help="what paths in manifests are relative to; its folder if left out")
-    group.add_argument("--resume", action="store_true", help="go on with what an earlier run has left")
-    group.add_argument("--overwrite", action="store_true", help="replace vectors that are there")
+    options.add_resume(group)
+    options.add_overwrite(group)
     group.add_argument("--shard", type=_shard, metavar="I/N", help="only part I of N, from 0/N to N-1/N")
     group.add_argument("--merge", action="store_true", help="join the shards IN of one run")
     group.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
@@ -102,16 +101,14 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--on-error", choices=("skip", "fail"), default="skip", metavar="WHAT", help="skip bad recordings, or fail"
     )
-    group.add_argument("--jobs", type=options.whole_number(1), default=1, metavar="N", help="processes")
+    options.add_jobs(group)
     group.add_argument(
         "--engine", choices=("local", "ray"), default="local", metavar="NAME", help="local, or ray for many machines"
     )
     group.add_argument(
         "--address", metavar="ADDRESS", help="of the Ray cluster; one of its own on this machine if left out"
     )
-    group.add_argument(
-        "--progress", choices=MODES, default="auto", metavar="HOW", help="auto, bar, json or none, on the error stream"
-    )
+    options.add_progress(group)
 
 
 def _layer(text: str) -> "int | str | tuple[int, ...] | tuple[float, ...]":
@@ -148,7 +145,7 @@ def _shard(text: str) -> tuple[int, int]:
 def run(args: argparse.Namespace) -> int:
     """Embed recordings, or join what was embedded, and say what came of it."""
     if args.output.is_symlink():  # a link stays a link
-        args.output = args.output.resolve()
+        args.output = Path(os.path.realpath(args.output))
     if args.merge:
         return _merge(args)
     from masktools.extraction import Worker, find_items, items_hash, open_store, take_shard
@@ -159,9 +156,9 @@ def run(args: argparse.Namespace) -> int:
         raise ParameterError("--address is that of a Ray cluster: say --engine ray, too")
     settings = _settings(args)
     check_output(args.output, settings, args.format, is_free=not (args.resume or args.overwrite or args.dry_run))
-    _refuse_to_replace(args)
     named = {field.name: (args.manifest or {}).get(field.name, field.default) for field in fields(Columns)}
     every = find_items(args.inputs, recursive=args.recursive, columns=Columns(**named), root=args.root)
+    _refuse_to_replace(args, [*args.inputs, *map(str, files.read_by(args)), *(item.location for item in every)])
     items = list(take_shard(every, *args.shard)) if args.shard else every
     if not items:
         raise ParameterError(
@@ -169,7 +166,9 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.dry_run:
         return _tell_plan(args, items)
-    threads = args.threads or (_cores() // args.jobs or 1 if args.jobs > 1 else None)
+    from masktools.runtime import usable_cores
+
+    threads = args.threads or (usable_cores() // args.jobs or 1 if args.jobs > 1 else None)
     worker = Worker(args.model, settings, args.device, args.precision, threads, args.batch_size)
     worker.check()
     with open_store(
@@ -193,15 +192,15 @@ def _work(args: argparse.Namespace, items: "list[Item]", worker: "Worker", store
         _engine(args, items, worker, store, meter)
         meter.finish()
         summary = store.close()
-    except (KeyboardInterrupt, AudioError) as error:
+    except (KeyboardInterrupt, AudioError) as error:  # Ctrl-C, and what else tells a command to end
         meter.finish()
         done = len(store.finished())
         left = f"{done} of {len(items)} recordings are done, --resume goes on" if done else "nothing is done yet"
         if isinstance(error, AudioError):
             raise type(error)(f"{error} ({left})" if len(items) > 1 else str(error)) from error
         sys.stderr.write(fail(f"interrupted: {left}"))
-        return INTERRUPTED
-    return _conclude(summary, store)
+        return getattr(error, "exit_code", INTERRUPTED)
+    return _conclude(summary, store, args.shard is not None)
 
 
 def _engine(args: argparse.Namespace, items: "list[Item]", worker: "Worker", store: "Store", meter: Meter) -> None:
@@ -228,16 +227,16 @@ def _merge(args: argparse.Namespace) -> int:
     return SOME_FAILED if summary.n_failed else 0
 
 
-def _conclude(summary: "Summary", store: "Store") -> int:
-    """Say how it went, and return the exit code."""
-    if not summary.n_rows and summary.n_items == 1:
+def _conclude(summary: "Summary", store: "Store", is_shard: bool) -> int:
+    """Say how it went, and return the exit code; shards are joined even where one of them holds nothing."""
+    if not summary.n_rows and summary.n_items == 1 and not is_shard:
         raise AudioError(summary.reason or "")
     for number, failure in enumerate(store.failures()):
         if number == _SHOWN:
             sys.stderr.write(f"masktools: left out: {summary.n_failed - _SHOWN} more, which {summary.errors} names\n")
             break
         sys.stderr.write(f"masktools: left out: {failure.error}\n")
-    if not summary.n_rows:
+    if not summary.n_rows and not is_shard:
         raise AudioError(f"none of the {summary.n_items} recordings could be embedded")
     print(f"{summary.path}: {summary.n_rows} embedded" + _left_out(summary))
     return SOME_FAILED if summary.n_failed else 0
@@ -289,12 +288,12 @@ def _prefix(text: str) -> str | tuple[float, ...]:
     return tuple(float(number) for number in vector.reshape(-1))
 
 
-def _refuse_to_replace(args: argparse.Namespace) -> None:
-    """Refuse an output that is one of the inputs."""
-    output = args.output.resolve()
-    if any(Path(path).resolve() == output and not Path(path).is_dir() for path in args.inputs):
-        raise ParameterError(f"the output must be a file of its own, got {args.output} for two files")
+def _refuse_to_replace(args: argparse.Namespace, locations: list[str]) -> None:
+    """Refuse an output that is one of the files that are read."""
+    from masktools.extraction.stores import files_of
+    from masktools.io import check_places
 
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    sources = (
+        [Path(path) for path in locations if files.is_file(path)] if args.output.exists() else map(Path, locations)
+    )
+    check_places(files_of(args.output, args.format), sources, overwrite=True)

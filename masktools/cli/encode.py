@@ -14,12 +14,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("input", type=Path, metavar="IN", help="the recording")
     options.add_output(parser, "the tokens", metavar="OUT.npz")
+    options.add_overwrite(parser)
     options.add_model(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Read, encode, write."""
-    files.check_outputs([args.output], [args.input], ending=".npz")
+    files.check_outputs([args.output], [args.input], ending=".npz", overwrite=args.overwrite)
     import numpy as np
 
     from masktools import io

@@ -1,12 +1,12 @@
 """Measure a model on recordings that are whole, beside what one can do without it, with intervals over the recordings.
 
-PROTOCOL is what is measured: tokenizer, vocoder, inpaint, bwe, generate or conditioning. SOURCE is the folder of an
-audio cache, a manifest (CSV with path and split, and perhaps kind, labels, caption, origin and bandwidth_hz), or a
-folder of audio. Recordings that cannot be read are named and left out; the exit code is then 3.
+PROTOCOL is what is measured: tokenizer, transformer, vocoder, inpaint, bwe, generate or conditioning. SOURCE is the
+folder of an audio cache, a manifest (CSV with path and split, and perhaps kind, labels, caption, origin and
+bandwidth_hz), or a folder of audio; several are taken together. Recordings that cannot be read are named and left out;
+the exit code is then 3.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
 from masktools.errors import ParameterError
+from masktools.jsons import parse_json
 
 if TYPE_CHECKING:
     from masktools.evaluation.clips import Clips
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "add_arguments", "run"]
 
 HELP = "measure a model on recordings"
-PROTOCOLS = ("tokenizer", "vocoder", "inpaint", "bwe", "generate", "conditioning")
+PROTOCOLS = ("tokenizer", "transformer", "vocoder", "inpaint", "bwe", "generate", "conditioning")
 SPLITS = ("train", "valid", "test", "all")
 SECONDS, ENOUGH_SECONDS = 10.0, 4.0
 SOME_FAILED = 3
@@ -34,7 +35,9 @@ SOME_FAILED = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("protocol", choices=PROTOCOLS, metavar="PROTOCOL", help=", ".join(PROTOCOLS))
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="an audio cache, a manifest or a folder of audio")
+    parser.add_argument(
+        "source", type=Path, nargs="+", metavar="SOURCE", help="an audio cache, a manifest or a folder of audio"
+    )
     clips = parser.add_argument_group("recordings")
     clips.add_argument("--split", choices=SPLITS, default="test", metavar="NAME", help=", ".join(SPLITS))
     clips.add_argument("--n", type=options.whole_number(1), metavar="N", help="of each kind; all if left out")
@@ -64,8 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--embedder",
         action="append",
         metavar="NAME",
-        help="what distances between sets are computed with: mel (if left out), own, joint, clap=PATH, vggish=PATH, "
-        "or none; may be given again",
+        help="what distances between sets are computed with: mel (if left out), own, joint, aisfx=PATH, musicnn=PATH, "
+        "clap=PATH, vggish=PATH (of a package's wheel or folder, or of the weights), or none; may be given again",
     )
     how.add_argument(
         "--set",
@@ -77,12 +80,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_seed(how)
     how.add_argument("--json", type=Path, metavar="FILE", help="write everything to this file")
     how.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables to this file")
+    options.add_overwrite(how)
     options.add_model(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Read, measure, tell."""
-    files.check_outputs([args.json, args.markdown], [args.source] if args.source.is_file() else [])
+    sources = [source for source in args.source if source.is_file()]
+    files.check_outputs([args.json, args.markdown], sources, overwrite=args.overwrite)
     from masktools.evaluation.protocols.table import PROTOCOLS as TABLE
 
     protocol = TABLE[args.protocol]
@@ -95,8 +100,7 @@ def run(args: argparse.Namespace) -> int:
     report = protocol.evaluate(model, clips, settings, embedders, options.progress(), **training)
     for output, content in ((args.json, report.to_json), (args.markdown, report.to_markdown)):
         if output is not None:
-            with files.replacing(output) as part:
-                part.write_text(content(), encoding="utf-8")
+            files.write_content(output, content())
     print(report.to_text(), end="")
     broken = [one for one in report.left_out if one.fault == "broken"]
     for one in broken:
@@ -173,7 +177,7 @@ def _put(values: dict[str, Any], pair: str) -> None:
     if not equals or not all(key.split(".")):
         raise ParameterError(f"--set must be KEY=VALUE, as in gaps_s=[0.1,0.5], got {pair!r}")
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except ValueError:
         value = text
     *places, name = key.split(".")

@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
     from masktools.restoration.continuation import continuation
     from masktools.runtime import threads
 
-    files.check_audio_outputs([args.output], args.report, [args.input])
+    sources = [args.input, *files.read_by(args)]
+    files.check_audio_outputs([args.output], args.report, sources, overwrite=args.overwrite)
     with io.open_recording(args.input) as recording, threads(args.threads):
         model = options.load_model(args)
         added, report = continuation(
@@ -73,7 +74,7 @@ def _write(args: argparse.Namespace, recording: "Recording", added: "np.ndarray"
     n_samples = recording.n_samples + added.shape[1]
     coding = io.coding_for(args.output, subtype)
     size = (recording.sample_rate, recording.n_channels)
-    with io.open_writer(args.output, *size, coding.subtype, like=args.input, n_samples=n_samples) as out:
+    with io.open_writer(args.output, *size, coding.subtype, like=recording, n_samples=n_samples) as out:
         if args.side == "start":
             out.write(added)
         for start in range(0, recording.n_samples, _BLOCK):

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
+from masktools.cli.progress import Watcher
+from masktools.cli.reports import GrowingReport, is_report
 from masktools.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -39,8 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("many prompts")
     group.add_argument("--prompts", type=Path, metavar="FILE", help="a .txt or .csv file of texts; OUT is a folder")
     group.add_argument("--format", choices=FORMATS, default="wav", metavar="NAME", help=", ".join(FORMATS))
-    group.add_argument("--resume", action="store_true", help="leave out what an earlier run has finished")
-    group.add_argument("--overwrite", action="store_true", help="replace recordings that are there")
+    options.add_resume(group)
+    options.add_overwrite(parser)
+    options.add_progress(parser)
     options.add_decoding(parser)
     options.add_model(parser)
 
@@ -63,13 +66,19 @@ def run(args: argparse.Namespace) -> int:
         raise ParameterError("a text and --prompts must not be given together: put the text into the file")
     if args.prompts is not None:
         return _run_many(args)
-    if args.resume or args.overwrite or args.format != "wav":
-        raise ParameterError("--format, --resume and --overwrite go with --prompts: here the output's ending says all")
+    if args.resume or args.format != "wav":
+        raise ParameterError("--format and --resume go with --prompts: here the output's ending says all")
     if args.prompt is not None and not args.prompt.strip():
         raise ParameterError("the text must not be empty: leave it out to generate without one")
     outputs = numbered(args.output, args.n)
-    files.check_audio_outputs(outputs, args.report)
-    results = options.load_model(args).generate(args.prompt, args.n, args.seconds, **options.decoding(args))
+    files.check_audio_outputs(outputs, args.report, files.read_by(args), overwrite=args.overwrite)
+    watcher = Watcher(args.progress)
+    watcher.begin(args.output)
+    try:
+        decoding = options.decoding(args, watcher.step if watcher.watched else None)
+        results = options.load_model(args).generate(args.prompt, args.n, args.seconds, **decoding)
+    finally:
+        watcher.finish()
     if len(results) != len(outputs):
         raise ParameterError(f"{args.prompt} must hold one vector, got {len(results) // args.n}")
     for output, result in zip(outputs, results, strict=True):
@@ -82,37 +91,67 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_many(args: argparse.Namespace) -> int:
     """Generate one or several recordings of each text in a file; they are written while the next are made."""
-    from masktools.generation import Finished, generate_items, plan_items, read_prompts, write_behind
+    from masktools import __version__
+    from masktools.generation import FINISHED, Finished, generate_items, plan_items, read_prompts, write_behind
     from masktools.runtime import threads
 
     items = plan_items(read_prompts(args.prompts), args.n, args.seed)
-    folder = _made_folder(args.output)
-    files.check_outputs([args.report])
+    folder, target_of = _made_folder(args.output), _target_of(args.output, args.format)
+    _check_targets(args, [target_of(item) for item in items], folder / FINISHED)
     model = options.load_model(args)
     solver = model.solver("generate", **options.solver_settings(args))
     finished = Finished(folder, model.pipeline, solver, args.seconds)
-    left = _left(items, _target_of(folder, args.format), finished, args.resume, args.overwrite)
-    rate = model.sample_rate
+    left = _left(items, target_of, finished, args.resume, args.overwrite)
 
     def write(made: "GeneratedItem") -> dict[str, Any]:
-        target = _target_of(folder, args.format)(made.item)
+        target = target_of(made.item)
         finished.begin(made.item, target)
         files.write_audio(target, made.samples, made.sample_rate)
         finished.add(made.item, target)
         return {"file": target.name, "prompt": made.item.prompt, "seed": made.item.seed, "gain_db": made.gain_db}
 
-    reports = []
-    with threads(model.threads):
-        made = generate_items(model.pipeline, left, args.seconds, solver, options.progress())
-        with closing(write_behind(made, write, _BATCHES_WAITING * model.pipeline.batch_size)) as written:
-            for report in written:
-                reports.append(report)
-                print(folder / report["file"], flush=True)
     kept = len(items) - len(left)
-    whole = {"job": "generate", "model": model.name, "sample_rate": rate, "finished_before": kept, "made": reports}
-    files.write_report(args.report, whole)
+    head = {"masktools": __version__, "job": "generate", "model": model.name, "sample_rate": model.sample_rate}
+    report = GrowingReport(args.report, head | {"finished_before": kept}, "made")
+    watcher = Watcher(args.progress, len(left))
+    if left:
+        watcher.begin(target_of(left[0]))
+    try:
+        with threads(model.threads):
+            step = watcher.step_of_all if watcher.watched else None
+            made = generate_items(model.pipeline, left, args.seconds, solver, step)
+            with closing(write_behind(made, write, _BATCHES_WAITING * model.pipeline.batch_size)) as written:
+                for one in written:
+                    report.add(one)
+                    watcher.finish()
+                    print(folder / one["file"], flush=True)
+                    watcher.end(folder / one["file"])
+    finally:
+        watcher.finish()
+        report.write()
     print(f"{len(left)} made, {kept} finished before")
     return 0
+
+
+def _check_targets(args: argparse.Namespace, targets: list[Path], notes: Path) -> None:
+    """Refuse, before any work, files that would destroy something by their names.
+
+    Raises:
+        ParameterError: which file it is, and what to do.
+    """
+    from masktools.io import check_places, clear_parts
+
+    sources = files.read_by(args)
+    files.check_outputs([args.report], sources, overwrite=args.overwrite or (args.resume and is_report(args.report)))
+    places = [*targets, *([] if args.report is None else [args.report])]
+    check_places(
+        places,
+        sources,
+        notes=[notes],
+        overwrite=args.overwrite or args.resume,
+        hint="say --resume to go on with an earlier run, --overwrite to replace {them}, or name another folder",
+    )
+    clear_parts(args.output.resolve())
 
 
 def _made_folder(folder: Path) -> Path:
@@ -150,14 +189,10 @@ def _left(
         for item in left
         if target_of(item).exists() and not (resume and finished.has_begun(item, target_of(item)))
     ]
-    if there and not overwrite:
+    if there and resume and not overwrite:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        if resume:
-            raise ParameterError(
-                f"{there[0]}{more} cannot be resumed, made with other settings or changed since: give the settings of "
-                "the earlier run, another folder, or --overwrite to make them anew"
-            )
         raise ParameterError(
-            f"{there[0]}{more} must not be there yet: give --overwrite, or --resume to keep what is finished"
+            f"{there[0]}{more} cannot be resumed, made with other settings or changed since: give the settings of "
+            "the earlier run, another folder, or --overwrite to make them anew"
         )
     return left

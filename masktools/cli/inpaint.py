@@ -1,7 +1,8 @@
 """Fill gaps: only the samples inside them change; length, rate, channels, sample format and tags stay.
 
 Gaps are found (dropouts to digital silence, held samples, NaN), or given: as times, as labels of Audacity, or as JSON,
-as `masktools probe --json` prints it. Short ones are filled classically, longer ones by the model.
+as `masktools probe --json` prints it. Short ones are filled by linear prediction, longer ones from places of the
+recording that are alike, or by the model where there are none.
 """
 
 import argparse
@@ -65,7 +66,8 @@ def add_filling(parser: argparse.ArgumentParser) -> None:
         "--method",
         default="auto",
         metavar="NAME",
-        help="auto (by length), model, or a classical one for all: janssen, burg, copy, spectral_noise, linear, zero",
+        help="auto (by length, and by what the recording holds), model, or one for all that needs no model: search, "
+        "copy, janssen, burg, spectral_noise, linear, zero",
     )
     group.add_argument(
         "--classical-below",

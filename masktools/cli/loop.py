@@ -38,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
     from masktools.restoration.looping import loop_pieces
     from masktools.runtime import threads
 
-    files.check_audio_outputs([args.output], args.report, [args.input])
+    sources = [args.input, *files.read_by(args)]
+    files.check_audio_outputs([args.output], args.report, sources, overwrite=args.overwrite)
     with io.open_recording(args.input) as recording, threads(args.threads):
         needed = args.seam > 0 and needs_model([Gap(0.0, args.seam)], args.method)
         model = options.load_model(args) if needed else None

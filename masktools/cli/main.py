@@ -1,12 +1,11 @@
 """The ``masktools`` command: find the sub-command, run it, and turn what goes wrong into one line and an exit code.
 
 Exit codes: 0 done, 2 wrong usage or unusable input, 3 some of several files failed, 4 nothing to repair (--strict),
-130 interrupted, 141 the reader of the output went away.
+130 interrupted, 141 the reader of the output went away, 143 told to end.
 """
 
 import argparse
 import contextlib
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from masktools.cli import (
     bwe,
     cache,
     compare,
+    console,
     convert,
     decode,
     demo,
@@ -38,6 +38,7 @@ from masktools.cli import (
     train,
 )
 from masktools.cli.parser import CommandParser, fail
+from masktools.cli.signals import Ended, ended_by_signals
 from masktools.errors import MasktoolsError
 
 __all__ = ["main", "make_parser"]
@@ -96,12 +97,14 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    try:
-        code = _run(argv)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _forget_stdout()
-        return READER_GONE
+    with console.told():
+        try:
+            with ended_by_signals():
+                code = _run(argv)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            console.forget_stdout()
+            return READER_GONE
     return code
 
 
@@ -115,6 +118,8 @@ def _run(argv: Sequence[str] | None) -> int:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except MasktoolsError as error:
         return _report(str(error), error.exit_code)
+    except Ended as error:
+        return _report(f"ended by {error.name}", error.exit_code)
     except KeyboardInterrupt:
         return _report("interrupted", INTERRUPTED)
     except BrokenPipeError:
@@ -136,9 +141,3 @@ def _report(message: str, code: int) -> int:
 
 def _show_warning(message: Warning | str, *_: Any) -> None:
     sys.stderr.write(f"masktools: warning: {' '.join(str(message).splitlines())}\n")
-
-
-def _forget_stdout() -> None:
-    """Point standard output nowhere, so that Python does not complain again while it exits."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

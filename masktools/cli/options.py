@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from masktools.cli.progress import MODES
+
 if TYPE_CHECKING:
     from masktools.model import Model
 
@@ -14,9 +16,14 @@ __all__ = [
     "SUBTYPES",
     "add_channels",
     "add_decoding",
+    "add_jobs",
     "add_model",
     "add_output",
+    "add_overwrite",
+    "add_progress",
+    "add_recursive",
     "add_report",
+    "add_resume",
     "add_seed",
     "add_texture",
     "any_number",
@@ -125,7 +132,10 @@ def auto_or(read: Callable[[str], float]) -> Callable[[str], float | None]:
 
 def is_path(text: str) -> bool:
     """Tell whether a list of gaps is meant to be the name of a file."""
-    return text.lower().endswith((".txt", ".json")) or Path(text).is_file()
+    try:
+        return text.lower().endswith((".txt", ".json")) or Path(text).is_file()
+    except (OSError, ValueError):  # no name of a file has so many letters
+        return False
 
 
 def layer(text: str) -> int | str:
@@ -177,7 +187,7 @@ def add_decoding(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--preset", metavar="NAME", help="settings that have a name: fast, draft, paper, quality32, ...")
 
 
-def decoding(args: argparse.Namespace) -> dict[str, Any]:
+def decoding(args: argparse.Namespace, progress: Callable[[int, int], None] | None) -> dict[str, Any]:
     """Return the settings of the solver as the jobs take them."""
     return {
         "seed": args.seed,
@@ -185,7 +195,7 @@ def decoding(args: argparse.Namespace) -> dict[str, Any]:
         "temperature": args.temperature,
         "guidance": args.guidance,
         "solver": args.preset,
-        "progress": progress(),
+        "progress": progress,
     }
 
 
@@ -228,9 +238,36 @@ def add_output(parser: argparse.ArgumentParser, what: str, metavar: str = "OUT")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar=metavar, help=what)
 
 
-def add_report(parser: argparse.ArgumentParser) -> None:
+def add_report(parser: Group) -> None:
     """Add the file in which the command says what it did."""
     parser.add_argument("--report", type=Path, metavar="JSON", help="write what was done to this file")
+
+
+def add_overwrite(group: Group) -> None:
+    """Add that what is there already may be replaced; without it no command does that."""
+    group.add_argument("--overwrite", action="store_true", help="replace files that are there already")
+
+
+def add_resume(group: Group) -> None:
+    """Add that an earlier run of the same command is gone on with."""
+    group.add_argument("--resume", action="store_true", help="go on with an earlier run: leave out what it finished")
+
+
+def add_recursive(group: Group) -> None:
+    """Add that folders are searched to the bottom."""
+    group.add_argument("-r", "--recursive", action="store_true", help="search folders inside folders, too")
+
+
+def add_jobs(group: Group) -> None:
+    """Add how many processes share the files."""
+    group.add_argument("--jobs", type=whole_number(1), default=1, metavar="N", help="processes that share the files")
+
+
+def add_progress(group: Group) -> None:
+    """Add how it is shown how far a command is."""
+    group.add_argument(
+        "--progress", choices=MODES, default="auto", metavar="HOW", help="auto, bar, json or none, on the error stream"
+    )
 
 
 def load_model(args: argparse.Namespace) -> "Model":

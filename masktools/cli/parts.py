@@ -15,10 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from masktools.cli import files
 from masktools.configs import from_dict, to_dict
 from masktools.errors import CheckpointError, ParameterError
-from masktools.hub import KINDS, DeferredClap, build_part
+from masktools.hub import KINDS, DeferredClap, build_part, note_tokens
+from masktools.io import replacing
+from masktools.jsons import parse_json
 from masktools.mel import MelConfig
 from masktools.training.checkpoints import load_joint_encoder, network_state, part_description
 
@@ -61,7 +62,7 @@ def _description(path: Path) -> Mapping[str, Any]:
     try:
         with safe_open(path, framework="pt") as stored:
             metadata = stored.metadata() or {}
-        return json.loads(metadata["masktools"])
+        return parse_json(metadata["masktools"])
     except KeyError as error:
         raise CheckpointError(f"{path} does not say which part it holds: did `masktools convert` write it?") from error
     except (SafetensorError, OSError, ValueError) as error:
@@ -73,6 +74,7 @@ def _built(path: Path, description: Mapping[str, Any], state: Mapping[str, Tenso
         mel = from_dict(MelConfig, description["mel"])
         module = build_part(description["part"], description["kind"], description["config"], mel)
         module.load_state_dict(state)
+        note_tokens(module, description.get("tokenizer"))
     except (KeyError, TypeError, ParameterError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path} must hold the weights of the part that it describes: {reason}") from error
@@ -91,7 +93,7 @@ def write_part(output: Path, module: nn.Module, mel: MelConfig) -> tuple[str, st
                 config: Any = module.config
                 told = {"part": part, "kind": kind, "config": to_dict(config), "mel": to_dict(mel)}
                 state = {name: value.detach().contiguous().clone() for name, value in module.state_dict().items()}
-                with files.replacing(output) as unfinished:
+                with replacing(output) as unfinished:
                     save_file(state, unfinished, metadata={"masktools": json.dumps(told)})
                 return part, kind
     raise CheckpointError(f"a part must be of a kind that bundles know, got {type(module).__name__}")

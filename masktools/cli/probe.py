@@ -8,15 +8,20 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
+from masktools.cli.progress import Watcher
+from masktools.cli.reports import GrowingReport
 from masktools.errors import AudioError, ParameterError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from masktools.batch import Task
     from masktools.detection import Findings, ProbeSettings
     from masktools.io import Recording
 
@@ -32,11 +37,15 @@ _N_ROWS, _N_COLS, _RANGE_DB = 300, 1200, 80.0  # of the picture, in pixels and d
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="recordings, or folders of them")
-    parser.add_argument("--recursive", action="store_true", help="search folders inside folders, too")
+    options.add_recursive(parser)
     parser.add_argument("--json", action="store_true", help="print an object, or a list of one for each recording")
     parser.add_argument(
         "--picture", type=Path, metavar="OUT.png", help="a spectrogram of the one recording, with what was found marked"
     )
+    options.add_report(parser)
+    options.add_overwrite(parser)
+    options.add_jobs(parser)
+    options.add_progress(parser)
     parser.add_argument(
         "--detect",
         type=_words,
@@ -74,55 +83,71 @@ def _words(text: str) -> tuple[str, ...]:
 
 def run(args: argparse.Namespace) -> int:
     """Probe each recording, and say what was found."""
+    from masktools import __version__
+    from masktools.batch import Task, run_tasks
     from masktools.io import find_recordings
 
-    paths = [path for path, _ in find_recordings(args.inputs, args.recursive)]
+    paths = list(dict.fromkeys(path for path, _ in find_recordings(args.inputs, args.recursive)))
     _settings(args, is_lossy=False)  # bad options fail before anything is read
-    if args.picture is not None:
-        if len(paths) != 1:
-            raise ParameterError(f"--picture is of one recording, got {len(paths)}")
-        files.check_outputs([args.picture], paths, ending=".png")
-    found: list[dict[str, Any]] = []
-    n_probed = 0
-    for path in paths:
-        try:
-            described, findings = _probed(path, args)
-        except AudioError as error:
-            if len(paths) == 1:
-                raise
-            sys.stderr.write(f"masktools: left out: {' '.join(str(error).splitlines())}\n")
-            continue
-        n_probed += 1
-        if args.json:
-            found.append(described)
-        else:
-            print(_text(described, findings), flush=True)
-    if not n_probed:
+    if args.picture is not None and len(paths) != 1:
+        raise ParameterError(f"--picture is of one recording, got {len(paths)}")
+    ending = None if args.picture is None else ".png"
+    files.check_outputs([args.picture, args.report], paths, ending, overwrite=args.overwrite)
+    watcher = Watcher(args.progress, len(paths))
+    probing = _Probing(args, watcher.step if watcher.watched and args.jobs == 1 else None)
+    report = GrowingReport(args.report, {"masktools": __version__, "command": "probe"})
+    tasks, found = [Task(path, path) for path in paths], dict[Path, dict[str, Any]]()
+    try:
+        for outcome in run_tasks(tasks, probing, args.jobs, lambda task: watcher.begin(task.source)):
+            watcher.finish()
+            if outcome.error is not None and len(paths) == 1:
+                raise AudioError(outcome.error)
+            if outcome.error is None:
+                found[outcome.task.source] = outcome.report["found"]
+                report.add(outcome.report["found"])
+                if not args.json:
+                    print(outcome.report["text"], flush=True)
+            else:
+                sys.stderr.write(f"masktools: left out: {' '.join(outcome.error.splitlines())}\n")
+                report.add({"file": str(outcome.task.source), "status": "failed", "error": outcome.error})
+            watcher.end()
+    finally:
+        watcher.finish()
+        report.write()
+    if not found:
         raise AudioError(f"none of the {len(paths)} recordings could be probed")
     if args.json:
-        print(json.dumps(found if len(paths) > 1 else found[0], indent=2, allow_nan=False))
-    return SOME_FAILED if n_probed < len(paths) else 0
+        every = [found[path] for path in paths if path in found]
+        print(json.dumps(every if len(paths) > 1 else every[0], indent=2, allow_nan=False))
+    return SOME_FAILED if len(found) < len(paths) else 0
 
 
-def _probed(path: Path, args: argparse.Namespace) -> "tuple[dict[str, Any], Findings]":
-    """Return what is known of a recording, as JSON and as it was found; and draw it where a picture was asked for."""
-    from masktools import io
-    from masktools.detection import Probe
+@dataclass(frozen=True)
+class _Probing:
+    """Probes one recording after the other, in whichever process; draws it where a picture was asked for."""
 
-    with io.open_recording(path) as recording:
-        probe = Probe(recording.sample_rate, recording.n_channels, _settings(args, recording.is_lossy))
-        show = options.progress()
-        for start, block in recording.blocks(finite=False):
-            probe.feed(block)
-            if show is not None:
-                show(min(start + block.shape[1], recording.n_samples), recording.n_samples)
-        findings = probe.finish()
-        if args.picture is not None:
-            _draw(recording, findings, args.picture)
-        coding = {"file": str(path), "format": recording.format, "subtype": recording.subtype}
-    known = findings.to_json()
-    order = ("file", "sample_rate", "channels", "duration_s", "format", "subtype")
-    return {**{name: {**known, **coding}[name] for name in order}, **known}, findings
+    args: argparse.Namespace
+    step: Callable[[int, int], None] | None
+
+    def __call__(self, task: "Task") -> dict[str, Any]:
+        """Return what is known of a recording, as JSON and as text."""
+        from masktools import io
+        from masktools.detection import Probe
+
+        with io.open_recording(task.source) as recording:
+            probe = Probe(recording.sample_rate, recording.n_channels, _settings(self.args, recording.is_lossy))
+            for start, block in recording.blocks(finite=False):
+                probe.feed(block)
+                if self.step is not None:
+                    self.step(min(start + block.shape[1], recording.n_samples), recording.n_samples)
+            findings = probe.finish()
+            if self.args.picture is not None:
+                _draw(recording, findings, self.args.picture)
+            coding = {"file": str(task.source), "format": recording.format, "subtype": recording.subtype}
+        known = findings.to_json()
+        order = ("file", "sample_rate", "channels", "duration_s", "format", "subtype")
+        described = {**{name: {**known, **coding}[name] for name in order}, **known}
+        return {"found": described, "text": _text(described, findings)}
 
 
 def _settings(args: argparse.Namespace, is_lossy: bool) -> "ProbeSettings":
@@ -205,8 +230,7 @@ def _draw(recording: "Recording", findings: "Findings", output: Path) -> None:
     places = f"{_number(len(findings.damage) - n_clicks, 'gap')}, {_number(n_clicks, 'click')}"
     lines = [f"bandwidth: {_bandwidth(findings)}", places]
     drawn = draw_panels(panels, rows, scale, 0.0, findings.duration_s, recording.path.name, lines)
-    with files.replacing(output) as part:
-        part.write_bytes(drawn)
+    files.write_content(output, drawn)
 
 
 def _time(seconds: float) -> str:

@@ -42,9 +42,14 @@ class Watcher:
         """Say how far the recording is."""
         self._show(done / max(1, total))
 
-    def end(self) -> None:
-        """Say that a recording is done; several jobs do not tell more."""
+    def step_of_all(self, done: int, total: int) -> None:
+        """Say how far all recordings together are, where they are made side by side."""
+        self._show(min(1.0, max(0.0, self._n_files * done / max(1, total) - self._n_done)))
+
+    def end(self, file: Path | None = None) -> None:
+        """Say that a recording is done, and perhaps which one; several jobs do not tell more."""
         self._n_done += 1
+        self._file = self._file if file is None else str(file)
         self._show(0.0, always=True)
 
     def finish(self) -> None:

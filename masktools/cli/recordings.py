@@ -1,23 +1,28 @@
 """What all commands that restore recordings share: many files in, many out, gone on with, reported, compared."""
 
 import argparse
+import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
 from masktools.cli.parser import fail
-from masktools.cli.progress import MODES, Watcher
+from masktools.cli.progress import Watcher
+from masktools.cli.reports import GrowingReport, is_report
 from masktools.errors import ParameterError
 
 if TYPE_CHECKING:
     from masktools.batch import Outcome, Task
+    from masktools.batch.restorer import Restorer
     from masktools.batch.restoring import Restoring
 
 __all__ = ["add_recordings", "restore_recordings"]
 
 SOME_FAILED, NOTHING_TO_REPAIR = 3, 4
+COUNTED = RESTORED, COPIED, FINISHED, FAILED = "restored", "without anything to repair", "finished before", "failed"
 FORMATS = ("keep", "wav", "flac", "aiff", "ogg", "opus", "mp3")
 
 
@@ -28,7 +33,7 @@ def add_recordings(parser: argparse.ArgumentParser, suffix: str) -> None:
         "-o", "--output", type=Path, metavar="OUT", help="the result, or the folder of the results; left out: beside IN"
     )
     group = parser.add_argument_group("files")
-    group.add_argument("--recursive", action="store_true", help="search folders inside folders, too")
+    options.add_recursive(group)
     group.add_argument(
         "--suffix", metavar="TEXT", help=f"put behind the names of results; {suffix} where they lie beside IN"
     )
@@ -46,12 +51,12 @@ def add_recordings(parser: argparse.ArgumentParser, suffix: str) -> None:
         metavar="NAME",
         help="of the samples: keep, pcm16, pcm24, float",
     )
-    group.add_argument("--jobs", type=options.whole_number(1), default=1, metavar="N", help="recordings at once")
-    group.add_argument("--resume", action="store_true", help="leave out what an earlier run has finished")
-    group.add_argument("--overwrite", action="store_true", help="replace results that are there")
+    options.add_jobs(group)
+    options.add_resume(group)
+    options.add_overwrite(group)
     group.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     group.add_argument("--strict", action="store_true", help="leave with exit code 4 if there was nothing to repair")
-    group.add_argument("--report", type=Path, metavar="JSON", help="write what was done to this file")
+    options.add_report(group)
     group.add_argument(
         "--ab",
         choices=("none", "png", "html"),
@@ -59,9 +64,7 @@ def add_recordings(parser: argparse.ArgumentParser, suffix: str) -> None:
         metavar="KIND",
         help="png or html: a picture or a page beside each result that compares it with its source",
     )
-    group.add_argument(
-        "--progress", choices=MODES, default="auto", metavar="HOW", help="auto, bar, json or none, on the error stream"
-    )
+    options.add_progress(group)
     parser.set_defaults(default_suffix=suffix)
 
 
@@ -85,148 +88,166 @@ def restore_recordings(args: argparse.Namespace, settings: "Restoring", said: Ca
         ending=ending,
         default_suffix=args.default_suffix,
     )
-    for task in tasks:
-        io.coding_for(task.target)
-    single = len(args.inputs) == 1 and not args.inputs[0].is_dir()
-    if single and not args.resume:
-        return _one(args, tasks[0], settings, said)
-    return _many(args, tasks, settings, said)
+    for ending in {task.target.suffix for task in tasks}:
+        io.coding_for(f"a{ending}")
+    run = _Run(args, tasks, settings, said)
+    return run.one() if run.is_single else run.many()
 
 
-def _one(args: argparse.Namespace, task: "Task", settings: "Restoring", said: Callable[[dict[str, Any]], str]) -> int:
-    """Restore one recording; what is wrong with it is the error of the command."""
-    from masktools.batch.restorer import restorer
+class _Run:
+    """What one command line asks for."""
 
-    _make_folder(args, task.target)
-    files.check_outputs([task.target, args.report], [task.source])
-    watcher = Watcher(args.progress)
-    watcher.begin(task.source)
-    work = restorer(settings, _model_options(args), args.dry_run, args.ab, watcher.step if watcher.watched else None)
-    try:
-        report = work(task)
-    finally:
-        watcher.finish()
-    _tell(task, report, said, args.dry_run)
-    files.write_report(args.report, report)
-    return NOTHING_TO_REPAIR if args.strict and report["status"] == "nothing_to_repair" else 0
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        tasks: "list[Task]",
+        settings: "Restoring",
+        said: Callable[[dict[str, Any]], str],
+    ) -> None:
+        from masktools.batch import Journals
 
+        self._args, self._tasks, self._settings, self._said = args, tasks, settings, said
+        self._journals = Journals({**settings.to_json(), "model": args.model})
+        before = {task: self._journals.of(task.target).report_of(task) for task in tasks} if args.resume else {}
+        self._finished = {task: report for task, report in before.items() if report is not None}
+        self._left = [task for task in tasks if task not in self._finished]
+        self.is_single = len(args.inputs) == 1 and not args.inputs[0].is_dir() and not args.resume
+        self._check_outputs()
 
-def _many(
-    args: argparse.Namespace, tasks: "list[Task]", settings: "Restoring", said: Callable[[dict[str, Any]], str]
-) -> int:
-    """Restore recordings; what is wrong with one is told, and the others are restored all the same."""
-    from masktools.batch import Journal, Outcome, clear_parts, run_tasks
-    from masktools.batch.journal import JOURNAL
-    from masktools.batch.restorer import restorer
-
-    files.check_outputs([args.report], [task.source for task in tasks])
-    journal_folder = args.output if args.output and not args.output.suffix else _common_folder(tasks)
-    options_of_model = _model_options(args)
-    journal = Journal(journal_folder / JOURNAL, {**settings.to_json(), "model": args.model})
-    before = {task: journal.report_of(task) for task in tasks} if args.resume else {}
-    finished = [Outcome(task, report) for task, report in before.items() if report is not None]
-    done = {outcome.task for outcome in finished}
-    left = [task for task in tasks if task not in done]
-    if not (args.overwrite or args.resume or args.dry_run):
-        _refuse_to_replace(tasks)
-    if not args.dry_run:
-        for task in left:
-            task.target.parent.mkdir(parents=True, exist_ok=True)
-        clear_parts(left)
-    watcher = Watcher(args.progress, len(left))
-    step = watcher.step if watcher.watched and args.jobs == 1 else None
-    threads = options_of_model.get("threads") or (_cores() // args.jobs or 1 if args.jobs > 1 else None)
-    work = restorer(settings, {**options_of_model, "threads": threads}, args.dry_run, args.ab, step)
-    outcomes = list(finished)
-    try:
-        for outcome in run_tasks(left, work, args.jobs, begin=watcher.begin):
+    def one(self) -> int:
+        """Restore one recording; what is wrong with it is the error of the command."""
+        (task,) = self._tasks
+        self._make_folders()
+        watcher = Watcher(self._args.progress)
+        watcher.begin(task.source)
+        try:
+            report = self._work(self._args.threads, watcher.step if watcher.watched else None)(task)
+        finally:
             watcher.finish()
-            outcomes.append(outcome)
-            if outcome.error is not None:
-                sys.stderr.write(fail(outcome.error))
-            else:
-                _tell(outcome.task, outcome.report, said, args.dry_run)
-                if not args.dry_run:
-                    journal.add(outcome.task, outcome.report)
-            watcher.end()
-            files.write_report(args.report, _summary(args, outcomes))
-    finally:
-        watcher.finish()
-    files.write_report(args.report, _summary(args, outcomes))
-    return _conclude(args, outcomes, len(finished))
+        self._tell(task, report)
+        files.write_report(self._args.report, report)
+        return NOTHING_TO_REPAIR if self._args.strict and report["status"] == "nothing_to_repair" else 0
 
+    def many(self) -> int:
+        """Restore recordings; what is wrong with one is told, and the others are restored all the same."""
+        from masktools import __version__
+        from masktools.batch import run_tasks
+        from masktools.runtime import usable_cores
 
-def _conclude(args: argparse.Namespace, outcomes: "list[Outcome]", n_before: int) -> int:
-    n_failed = sum(outcome.error is not None for outcome in outcomes)
-    copied = [
-        outcome.report.get("status") == "nothing_to_repair" for outcome in outcomes
-    ]  # those from before come first
-    n_copied = sum(copied[n_before:])
-    counts = {
-        "to be restored" if args.dry_run else "restored": len(outcomes) - n_failed - n_copied - n_before,
-        "without anything to repair": n_copied,
-        "finished before": n_before,
-        "failed": n_failed,
-    }
-    print(f"{len(outcomes)} recordings: " + ", ".join(f"{n} {what}" for what, n in counts.items() if n))
-    if n_failed:
-        return SOME_FAILED
-    return NOTHING_TO_REPAIR if args.strict and all(copied) else 0
+        args = self._args
+        self._make_folders()
+        watcher = Watcher(args.progress, len(self._left))
+        threads = args.threads or (usable_cores() // args.jobs or 1 if args.jobs > 1 else None)
+        work = self._work(threads, watcher.step if watcher.watched and args.jobs == 1 else None)
+        report = GrowingReport(args.report, {"masktools": __version__, "command": args.command})
+        counts = Counter({FINISHED: len(self._finished)})
+        for one in self._finished.values():
+            counts["whole"] += one.get("status") == "nothing_to_repair"
+            report.add(one)
 
+        def begin(task: "Task") -> None:
+            watcher.begin(task.source)
+            if not args.dry_run:
+                self._journals.of(task.target).begin(task, self._outputs_of(task))
 
-def _tell(task: "Task", report: dict[str, Any], said: Callable[[dict[str, Any]], str], dry_run: bool) -> None:
-    print(f"{task.source if dry_run else task.target}: {said(report)}")
-    for warning in report.get("warnings", ()):
-        sys.stderr.write(f"masktools: warning: {task.source}: {warning}\n")
+        try:
+            for outcome in run_tasks(self._left, work, args.jobs, begin):
+                watcher.finish()
+                counts[self._take(outcome, report)] += 1
+                watcher.end()
+        finally:
+            watcher.finish()
+            report.write()
+        return self._conclude(counts)
 
+    def _take(self, outcome: "Outcome", report: GrowingReport) -> str:
+        """Tell and note what became of a task, and return what it is counted as."""
+        if outcome.error is not None:
+            sys.stderr.write(fail(outcome.error))
+            report.add({"input": str(outcome.task.source), "status": "failed", "error": outcome.error})
+            return FAILED
+        self._tell(outcome.task, outcome.report)
+        if not self._args.dry_run:
+            self._journals.of(outcome.task.target).add(outcome.task, outcome.report)
+        report.add(outcome.report)
+        return COPIED if outcome.report["status"] == "nothing_to_repair" else RESTORED
 
-def _summary(args: argparse.Namespace, outcomes: "list[Outcome]") -> dict[str, Any]:
-    from masktools import __version__
+    def _conclude(self, counts: "Counter[str]") -> int:
+        n_whole = counts.pop("whole", 0) + counts[COPIED]
+        names = {RESTORED: "to be restored" if self._args.dry_run else RESTORED}
+        parts = [f"{counts[what]} {names.get(what, what)}" for what in COUNTED if counts[what]]
+        print(f"{len(self._tasks)} recordings: {', '.join(parts)}")
+        if counts[FAILED]:
+            return SOME_FAILED
+        return NOTHING_TO_REPAIR if self._args.strict and n_whole == len(self._tasks) else 0
 
-    return {
-        "masktools": __version__,
-        "command": args.command,
-        "files": [
-            outcome.report
-            if outcome.error is None
-            else {"input": str(outcome.task.source), "status": "failed", "error": outcome.error}
-            for outcome in outcomes
-        ],
-    }
+    def _tell(self, task: "Task", report: dict[str, Any]) -> None:
+        print(f"{task.source if self._args.dry_run else task.target}: {self._said(report)}")
+        for warning in report.get("warnings", ()):
+            sys.stderr.write(f"masktools: warning: {task.source}: {warning}\n")
 
+    def _work(self, threads: int | None, step: Callable[[int, int], None] | None) -> "Restorer":
+        from masktools.batch.restorer import restorer
 
-def _refuse_to_replace(tasks: "list[Task]") -> None:
-    there = [task.target for task in tasks if task.target.exists()]
-    if there:
-        raise ParameterError(
-            f"{len(there)} of {len(tasks)} results are there already, {there[0]} first: "
-            "say --resume to go on with an earlier run, or --overwrite to replace them"
-        )
+        args = self._args
+        model = {name: getattr(args, name) for name in ("model", "device", "precision", "batch_size")}
+        return restorer(self._settings, {**model, "threads": threads}, args.dry_run, args.ab, step)
 
+    def _outputs_of(self, task: "Task") -> list[Path]:
+        from masktools.batch import outputs_of
 
-def _make_folder(args: argparse.Namespace, target: Path) -> None:
-    """Make the folder that was named as the place of the result, but none above it."""
-    if args.output is not None and target != args.output and args.output.parent.is_dir() and not args.dry_run:
-        args.output.mkdir(exist_ok=True)
+        n_candidates = self._settings.fill.n_candidates if self._settings.fill else 1
+        return outputs_of(task.target, n_candidates, self._args.ab)
 
+    def _check_outputs(self) -> None:
+        """Refuse, before any work, what would destroy something by its name.
 
-def _common_folder(tasks: "list[Task]") -> Path:
-    import os
+        Raises:
+            ParameterError: which file it is, and what to do.
+        """
+        from masktools.batch.journal import JOURNAL
+        from masktools.io import check_places
 
-    return Path(os.path.commonpath([task.target.parent.resolve() for task in tasks]))
+        args, report = self._args, self._args.report
+        sources = [*(task.source for task in self._tasks), *files.read_by(args)]
+        replaced = args.overwrite or (args.resume and is_report(report))
+        if args.dry_run:
+            files.check_outputs([report], sources, overwrite=replaced)
+            return
+        folders = dict.fromkeys(task.target.parent for task in self._tasks)
+        for folder in folders:
+            self._check_folder(folder)
+        if report is not None and (report.parent.exists() or report.parent not in folders):
+            files.check_outputs([report], sources, overwrite=replaced)
+        done = {output for task in self._finished for output in self._outputs_of(task)}
 
+        def ours(output: Path) -> bool:
+            return output in done or (args.resume and (output == report or self._journals.of(output).is_ours(output)))
 
-def _cores() -> int:
-    import os
+        places = [output for task in self._tasks for output in self._outputs_of(task)]
+        places += [] if report is None else [report]
+        hint = "say --resume to go on with an earlier run, --overwrite to replace {them}, or name another output"
+        if args.resume:
+            hint = "no earlier run made {them}; say --overwrite to replace {them}, or name another output"
+        notes = [folder / JOURNAL for folder in folders]
+        check_places(places, sources, notes=notes, overwrite=args.overwrite, ours=ours, hint=hint)
 
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    def _check_folder(self, folder: Path) -> None:
+        """Refuse a folder that cannot be made, or written to; of one result none is made but that which was named."""
+        there = folder
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        if not there.is_dir():
+            raise ParameterError(f"the output's folder must be a folder, got the file {there}")
+        depth = len(folder.parts) - len(there.parts)
+        if self.is_single and depth > (self._tasks[0].target != self._args.output):
+            raise ParameterError(f"the output's folder must exist, got {self._args.output}: make {folder} first")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ParameterError(f"the output's folder must be open for writing, got {there}")
 
+    def _make_folders(self) -> None:
+        from masktools.io import clear_parts
 
-def _model_options(args: argparse.Namespace) -> dict[str, Any]:
-    return {
-        "model": args.model,
-        "device": args.device,
-        "precision": args.precision,
-        "threads": args.threads,
-        "batch_size": args.batch_size,
-    }
+        for folder in () if self._args.dry_run else dict.fromkeys(task.target.parent for task in self._left):
+            folder.mkdir(parents=True, exist_ok=True)
+            clear_parts(folder.resolve())

@@ -58,6 +58,7 @@ def add_common(parser: argparse.ArgumentParser, texture: str) -> None:
         help="of the samples: keep, pcm16, pcm24, float",
     )
     options.add_report(parser)
+    options.add_overwrite(parser)
     options.add_channels(parser)
     options.add_texture(parser)
     parser.set_defaults(texture=texture)
@@ -74,7 +75,8 @@ def run(args: argparse.Namespace) -> int:
     from masktools.runtime import threads
 
     regions = _regions(args)
-    files.check_audio_outputs([args.output], args.report, [args.input])
+    sources = [args.input, *files.read_by(args)]
+    files.check_audio_outputs([args.output], args.report, sources, overwrite=args.overwrite)
     with io.open_recording(args.input) as recording, threads(args.threads):
         size = (recording.n_samples, recording.n_channels, recording.sample_rate)
         check_regions(regions, size[0] / size[2], size[2], size[1])

@@ -7,16 +7,16 @@ loses against the first, and for each measure two PNGs, against the axes and aga
 """
 
 import argparse
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from masktools.cli import options
+from masktools.cli import files, options
 from masktools.cli.cache import progress
 from masktools.errors import ParameterError
+from masktools.jsons import parse_json
 
 if TYPE_CHECKING:
     from masktools.evaluation.clips import Clips
@@ -76,9 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how = parser.add_argument_group("measurement")
     how.add_argument("--probe", action="store_true", help="generate: train a probe of labels on the split train")
-    how.add_argument(
-        "--embedder", action="append", metavar="NAME", help="mel (if left out), own, joint, clap=PATH or vggish=PATH"
-    )
+    how.add_argument("--embedder", action="append", metavar="NAME", help="as evaluate takes them")
     how.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help=f"a setting: {', '.join(SETTINGS)}"
     )
@@ -168,7 +166,7 @@ def _axis(pair: str) -> tuple[str, tuple[Any, ...]]:
     if not equals or not text.strip():
         raise ParameterError(f"--axis must be KEY=V,V, got {pair!r}")
     try:
-        values = json.loads(text)
+        values = parse_json(text)
     except ValueError:
         values = [_word(word.strip()) for word in text.split(",")]
     return key, tuple(tuple(one) if isinstance(one, list) else one for one in _as_list(values))
@@ -181,7 +179,7 @@ def _as_list(values: Any) -> list[Any]:
 def _word(text: str) -> Any:
     """Return a number, true, false or null where the text is one, else the text."""
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return text
 
@@ -191,7 +189,7 @@ def _setting(pair: str) -> tuple[str, Any]:
     if not equals or key not in SETTINGS:
         raise ParameterError(f"--set must be KEY=VALUE, KEY one of {', '.join(SETTINGS)}, got {pair!r}")
     try:
-        return key, json.loads(text)
+        return key, parse_json(text)
     except ValueError as error:
         raise ParameterError(f"--set {key} must be a number, true, false or a list as [0.5,1], got {text!r}") from error
 
@@ -234,20 +232,17 @@ def _wide_measures(result: "SweepResult") -> "list[Measure]":
 
 def _write_losses(result: "SweepResult", path: Path) -> None:
     """Write what each point costs, and what it loses against the first one."""
-    from masktools.cli.files import replacing
     from masktools.evaluation.sweep_cost import loss_lines
     from masktools.evaluation.sweep_plot import named_points, priced_measures
 
     points = named_points(result)
     lines = loss_lines(points, priced_measures(result, _wide_measures(result)), points[0][0])
     lines += ["", f"Of all settings what differs from the first is named; the first is {points[0][0]}."]
-    with replacing(path) as part:
-        part.write_text("\n".join(["# Cost and loss", "", *lines]) + "\n", encoding="utf-8")
+    files.write_content(path, "\n".join(["# Cost and loss", "", *lines]) + "\n")
 
 
 def _draw(result: "SweepResult", folder: Path) -> list[Path]:
     """Write the pictures of each measure of the widest groups, and return where they are."""
-    from masktools.cli.files import replacing
     from masktools.evaluation.plots import draw_sweep
     from masktools.evaluation.sweep_plot import draw_cost, priced_measures
 
@@ -258,7 +253,6 @@ def _draw(result: "SweepResult", folder: Path) -> list[Path]:
     for start, draw, measure in pictures:
         words = "-".join(filter(None, (measure[2], measure[0], measure[1], (measure[3] or "")[:24])))
         path = folder / f"{start}{re.sub(r'[^a-z0-9]+', '-', words.lower()).strip('-')}.png"
-        with replacing(path) as part:
-            part.write_bytes(draw(result, measure))
+        files.write_content(path, draw(result, measure))
         written.append(path)
     return written

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from masktools.arguments import shown
 from masktools.errors import ParameterError
 from masktools.shapes import Wave
 
@@ -15,7 +16,7 @@ def check_texts(texts: Sequence[str]) -> None:
         ParameterError: There are no texts, or one is empty.
     """
     if isinstance(texts, str) or not texts:
-        raise ParameterError(f"prompts must be a list of at least one text, got {texts!r}")
+        raise ParameterError(f"prompts must be a list of at least one text, got {shown(texts)}")
     for text in texts:
         if not text.strip():
             raise ParameterError(f"a prompt must name a sound, but {text!r} is empty")

@@ -1,8 +1,8 @@
 """The files of a CLAP: where its checkpoint is looked for, how it is read without running it, and its tokenizer."""
 
-import json
 import os
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from torch import Tensor
 
 from masktools.conditioning.clap_keys import from_laion, is_laion, without_prefix
 from masktools.errors import CheckpointError
+from masktools.jsons import parse_json
 
-__all__ = ["ENVIRONMENT_VARIABLE", "ClapTokenizer", "find_checkpoint", "read_checkpoint"]
+__all__ = ["ENVIRONMENT_VARIABLE", "ClapTokenizer", "find_checkpoint", "read_checkpoint", "restricted_load"]
 
 ENVIRONMENT_VARIABLE = "MASKTOOLS_CLAP"
 _FORMS = (
@@ -72,7 +73,7 @@ def read_checkpoint(source: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _architecture(settings: Path) -> dict[str, Any]:
     try:
-        content = json.loads(settings.read_text(encoding="utf-8"))
+        content = parse_json(settings.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise CheckpointError(f"{settings} cannot be read as JSON: {error}") from error
     if not isinstance(content, dict) or content.get("model_type") != "clap":
@@ -87,7 +88,7 @@ def _tensors(weights: Path) -> dict[str, Tensor]:
             return load_file(weights)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{weights} cannot be read as safetensors: {error}") from error
-    content = _restricted_load(weights)
+    content = restricted_load(weights, weights)
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -96,14 +97,22 @@ def _tensors(weights: Path) -> dict[str, Tensor]:
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
 
 
-def _restricted_load(weights: Path) -> object:
-    """Return the content of a checkpoint of torch, tensors and plain numbers only; nothing in it is executed."""
+def restricted_load(weights: Path, file: Path | BytesIO) -> object:
+    """Return the content of a checkpoint of torch, tensors and plain numbers only; nothing in it is executed.
+
+    Args:
+        weights: what it is called where it cannot be read.
+        file: the checkpoint, open or to be opened.
+
+    Raises:
+        CheckpointError: it is damaged, or holds other objects.
+    """
     scalar = np.float64(0).__reduce__()[0]  # how numpy's numbers are rebuilt; LAION's trainer logged some
     allowed: list[Any] = [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype]
     allowed += [type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")]
     try:
         with torch.serialization.safe_globals(allowed):
-            return torch.load(weights, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # of many kinds: a zip, a pickle, or a text that is none
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(

@@ -3,6 +3,7 @@
 import torch
 
 from masktools.conditioning.clap import ClapEncoder
+from masktools.runtime import single_precision
 from masktools.shapes import Condition, Wave
 
 __all__ = ["DeferredClap"]
@@ -26,7 +27,8 @@ class DeferredClap:
             CheckpointError: it is not at hand.
         """
         if self._clap is None:
-            self._clap = ClapEncoder.from_checkpoint(device=self.device)
+            with single_precision():
+                self._clap = ClapEncoder.from_checkpoint(device=self.device)
         return self._clap
 
     def embed_audio(self, wave: Wave, sample_rate: int) -> Condition:

@@ -1,7 +1,7 @@
 """What a user gives as a condition -> unit vectors: texts, embeddings made before, or a file of them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from masktools.arguments import shown
 from masktools.conditioning.checks import check_texts
 from masktools.errors import ParameterError
 from masktools.shapes import Condition, Wave
@@ -56,7 +57,7 @@ def as_condition(prompts: Prompts, conditioner: Conditioner | None, dim: int | N
     wanted = conditioner.dim if conditioner is not None else dim
     if isinstance(prompts, np.ndarray | Tensor):
         return _as_unit(_numbers(prompts), wanted)
-    texts = [prompts] if isinstance(prompts, str) else list(prompts)
+    texts = [prompts] if isinstance(prompts, str) else _listed(prompts)
     if not all(isinstance(text, str) for text in texts):
         kinds = sorted({type(text).__name__ for text in texts})
         raise ParameterError(f"prompts must be texts, embeddings or a .npy file, got a list of {', '.join(kinds)}")
@@ -66,8 +67,15 @@ def as_condition(prompts: Prompts, conditioner: Conditioner | None, dim: int | N
     return _as_unit(conditioner.embed_text(texts), wanted)
 
 
+def _listed(prompts: object) -> list[Any]:
+    """Return what is listed; of a table or a dictionary nobody knows what is meant."""
+    if isinstance(prompts, Mapping | bytes) or not isinstance(prompts, Iterable) or getattr(prompts, "ndim", 1) != 1:
+        raise ParameterError(f"prompts must be texts, embeddings or a .npy file, got {shown(prompts)}")
+    return list(prompts)
+
+
 def _read(path: Path) -> np.ndarray:
-    if not path.is_file():
+    if not _is_file(path):
         raise ParameterError(f"no embeddings at {path}: a prompt that ends in .npy names a file")
     try:
         content = np.load(path, allow_pickle=False)
@@ -79,12 +87,20 @@ def _read(path: Path) -> np.ndarray:
     return content
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
 def _numbers(vectors: np.ndarray | Tensor) -> Tensor:
     is_array = isinstance(vectors, np.ndarray)
     is_real = vectors.dtype.kind in "fiu" if is_array else not (vectors.is_complex() or vectors.dtype == torch.bool)
     if not is_real:
         raise ParameterError(f"embeddings must be real numbers, got {vectors.dtype}")
-    return torch.from_numpy(vectors.astype(np.float32)) if is_array else vectors.detach().float()
+    with np.errstate(over="ignore"):  # what becomes infinite is refused
+        return torch.from_numpy(vectors.astype(np.float32)) if is_array else vectors.detach().to_dense().float()
 
 
 def _as_unit(vectors: Tensor, dim: int | None) -> Condition:

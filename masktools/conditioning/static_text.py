@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from masktools.arguments import shown
 from masktools.conditioning.wordpiece import WordPiece
 from masktools.errors import ParameterError
 
@@ -85,7 +86,7 @@ class StaticText(nn.Module):
         rows = [self.wordpiece.ids(text) for text in texts]
         for text, row in zip(texts, rows, strict=True):
             if not row:
-                raise ParameterError(f"a prompt must be in English words, but none of {text!r} can be spelt")
+                raise ParameterError(f"a prompt must be in English words, but none of {shown(text)} can be spelt")
         longest = max(len(row) for row in rows)
         device = self.codes.device
         padded = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)

@@ -1,6 +1,5 @@
 """HiFi-GAN's and BigVGAN's checkpoints: a generator's weights and the config.json beside them."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from masktools.convert.weights import fill, fold_weight_norm, read_weights
 from masktools.errors import CheckpointError, MelMismatchError, ParameterError
+from masktools.jsons import parse_json
 from masktools.mel import MelConfig, differing_fields
 from masktools.vocoder import Bigvgan, BigvganConfig, Hifigan, HifiganConfig
 
@@ -24,6 +24,7 @@ _MEL_NAMES = {  # ours -> theirs
     "win_length": "win_size",
     "n_mels": "num_mels",
 }
+_FLOOR_DB = -100.0  # the logarithm of 1e-5, at which both projects clip the mel magnitude
 _FILTERS = (".upsample.filter", ".downsample.lowpass.filter")
 
 
@@ -86,7 +87,7 @@ class _Settings:
         if not path.is_file():
             raise CheckpointError(f"the config.json of the checkpoint must be given, but there is no file {path}")
         try:
-            entries = json.loads(path.read_text(encoding="utf-8"))
+            entries = parse_json(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise CheckpointError(f"{path} must be JSON: {error}") from error
         if not isinstance(entries, dict):
@@ -137,6 +138,7 @@ def _skeleton(settings: _Settings) -> dict[str, Any]:
         "block_kind": int(kind),
         "block_kernels": settings.numbers("resblock_kernel_sizes"),
         "block_dilations": settings.lists("resblock_dilation_sizes"),
+        "floor_db": _FLOOR_DB,
     }
 
 

@@ -2,15 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
-from masktools.review.data import data_uri
-from masktools.review.html import Player, as_page, attribute, players
-from masktools.review.table import Table, table_html
+from masktools.review.html import Player, data_uri, render
+from masktools.tables import Table
 
 __all__ = ["Chapter", "Scene", "make_page"]
-
-_HELP = "While versions of a recording play, the keys 1 to 4 change from one to the other at the same moment."
 
 
 @dataclass(frozen=True)
@@ -22,6 +18,11 @@ class Scene:
     png: bytes
     picture_text: str  # for those who do not see it
     same: bool = True  # whether the clips are versions of one recording
+
+    @property
+    def picture(self) -> str:
+        """The picture as an address that holds it."""
+        return data_uri("image/png", self.png)
 
 
 @dataclass(frozen=True)
@@ -43,23 +44,4 @@ def make_page(title: str, facts: str, said: Sequence[str], chapters: Sequence[Ch
         said: The results in sentences.
         chapters: The jobs, in order.
     """
-    lines = "".join(f"<li>{escape(sentence)}</li>" for sentence in said)
-    body = "\n".join(map(_chapter, chapters))
-    return as_page(
-        title,
-        f'<h1>{escape(title)}</h1>\n<p class="soft">{escape(facts)}</p>\n<ul class="said">{lines}</ul>\n'
-        f'<p class="soft">{_HELP}</p>\n{body}',
-    )
-
-
-def _chapter(chapter: Chapter) -> str:
-    scenes = "\n".join(map(_scene, chapter.scenes))
-    shown = "\n".join(map(table_html, chapter.tables))
-    return f"<h2>{escape(chapter.title)}</h2>\n<p>{escape(chapter.text)}</p>\n{scenes}\n{shown}"
-
-
-def _scene(scene: Scene) -> str:
-    return (
-        f'<section class="scene"><h3>{escape(scene.title)}</h3>\n{players(scene.clips, scene.same)}\n'
-        f"<img{attribute('alt', scene.picture_text)}{attribute('src', data_uri('image/png', scene.png))}>\n</section>"
-    )
+    return render("demo.html", "masktools.demo", alone=False, title=title, facts=facts, said=said, chapters=chapters)

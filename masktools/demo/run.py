@@ -15,7 +15,7 @@ from masktools.demo.recordings import RECORDINGS, Recording
 from masktools.demo.stage import Stage
 from masktools.demo.takes import Take
 from masktools.errors import ParameterError
-from masktools.review.table import table_text
+from masktools.tables import text_of
 
 if TYPE_CHECKING:
     from masktools.model import Model
@@ -102,8 +102,7 @@ def run_demo(
     facts = f"masktools {__version__}, model {model.name}, seed {seed}. The recordings are synthetic. Numbers: {REPORT}"
     stage.keep_text(REPORT, json.dumps(report, indent=2) + "\n")
     page = stage.keep_text(PAGE, make_page("What masktools does", facts, said, chapters))
-    for table in shown.values():
-        say(f"\n{table_text(table)}")
+    say(f"\n{text_of(list(shown.values()), notes=False).rstrip()}")
     say("")
     for sentence in said:
         say(sentence)

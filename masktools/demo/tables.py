@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from masktools.review.table import Table
+from masktools.tables import Table
 
 __all__ = ["COPIED_UP", "COPY", "EMPTY", "OURS", "all_tables", "sentences"]
 
@@ -125,7 +125,7 @@ def _spans(spans_s: Sequence[Sequence[float]]) -> str:
 def _table(title: str, rows: Sequence[Row], columns: Columns, note: str) -> Table:
     words = tuple(tuple(read(row) for read in columns.values()) for row in rows)
     marked = tuple(number for number, row in enumerate(rows) if row.get("method") == OURS)
-    return Table(title, tuple(columns), words, note, marked)
+    return Table(title, tuple(columns), words, (note,), marked)
 
 
 def _sounds(rows: Sequence[Row]) -> Table:

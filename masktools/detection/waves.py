@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from masktools.arrays import checked_rate
+from masktools.arrays import checked_rate, plain_samples
 from masktools.errors import ParameterError
 
 __all__ = ["checked_wave"]
@@ -15,9 +15,7 @@ def checked_wave(samples: np.ndarray, sample_rate: int) -> np.ndarray:
         ParameterError: samples of another shape or kind, no channel, or a sample rate that is none.
     """
     checked_rate(sample_rate)
-    if not isinstance(samples, np.ndarray) or samples.dtype not in (np.float32, np.float64):
-        got = samples.dtype if isinstance(samples, np.ndarray) else type(samples).__name__
-        raise ParameterError(f"samples must be a numpy array of float32 or float64, full scale 1, got {got}")
+    samples = plain_samples(samples)
     if samples.ndim != 2 or not samples.shape[0]:
         raise ParameterError(f"samples must be of shape (channels, t), got {samples.shape}")
     with np.errstate(over="ignore"):

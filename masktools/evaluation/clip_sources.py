@@ -13,7 +13,7 @@ from masktools.training.audio_cache import AudioCache, Recording, decoded
 from masktools.training.read_source import read_source
 from masktools.training.sources import SPLITS, Row, Source, split_named
 
-__all__ = ["ALL", "REAL", "UNNAMED_KIND", "Entry", "entries_of"]
+__all__ = ["ALL", "REAL", "UNNAMED_KIND", "Entry", "PathLike", "entries_of"]
 
 UNNAMED_KIND = "recordings"
 REAL, ALL = "real", "all"
@@ -38,15 +38,21 @@ class Entry:
     read: Reader
 
 
+PathLike = str | os.PathLike[str]
+
+
 def entries_of(
-    source: str | os.PathLike[str], split: str, kinds: Iterable[str] | None = None, non_commercial: bool = False
+    source: PathLike | Sequence[PathLike],
+    split: str,
+    kinds: Iterable[str] | None = None,
+    non_commercial: bool = False,
 ) -> list[Entry]:
     """Return the recordings of a split; nothing is decoded yet.
 
     A folder that names no splits is taken as a whole, whatever the split.
 
     Args:
-        source: the folder of an audio cache, or what ``read_source`` reads.
+        source: the folder of an audio cache, or what ``read_source`` reads; or several of these, one after the other.
         split: train, valid or test, or all.
         kinds: only recordings of these kinds.
         non_commercial: whether to take rows of a manifest whose ``nc`` is 1.
@@ -56,13 +62,18 @@ def entries_of(
     """
     if split not in (*SPLITS, ALL):
         raise unknown_name("split", split, (*SPLITS, ALL))
-    place = Path(source)
-    entries = _cached(AudioCache(place)) if (place / "waves.int16").is_file() else _listed(place, non_commercial)
+    places = [Path(source)] if isinstance(source, str | os.PathLike) else [Path(one) for one in source]
+    entries = [entry for place in places for entry in _entries(place, non_commercial)]
+    entries = [replace(entry, place=number) for number, entry in enumerate(entries)]
     chosen = [entry for entry in entries if split == ALL or entry.split in (split, "")]
     if not chosen:
-        known = sorted({entry.split for entry in entries})
-        raise ParameterError(f"no recording of split {split!r} in {source}: it has {', '.join(known) or 'none at all'}")
+        known = ", ".join(sorted({entry.split for entry in entries})) or "none at all"
+        raise ParameterError(f"no recording of split {split!r} in {', '.join(map(str, places))}: it has {known}")
     return chosen if kinds is None else _of_kinds(chosen, tuple(kinds))
+
+
+def _entries(place: Path, non_commercial: bool) -> list[Entry]:
+    return _cached(AudioCache(place)) if (place / "waves.int16").is_file() else _listed(place, non_commercial)
 
 
 def _of_kinds(entries: list[Entry], kinds: Sequence[str]) -> list[Entry]:

@@ -12,7 +12,7 @@ from typing import overload
 import numpy as np
 
 from masktools.errors import AudioError, ParameterError
-from masktools.evaluation.clip_sources import REAL, UNNAMED_KIND, Entry, entries_of
+from masktools.evaluation.clip_sources import REAL, UNNAMED_KIND, Entry, PathLike, entries_of
 
 __all__ = ["Clip", "Clips", "LeftOut", "group_name", "left_out_of", "read_clips"]
 
@@ -115,7 +115,7 @@ def left_out_of(clips: Sequence[Clip]) -> tuple[LeftOut, ...]:
 
 
 def read_clips(
-    source: str | os.PathLike[str],
+    source: PathLike | Sequence[PathLike],
     sample_rate: int = 22_050,
     split: str = "test",
     seconds: float | None = None,
@@ -133,8 +133,8 @@ def read_clips(
     silent or too short are left out, and another of their group takes their place where there is one.
 
     Args:
-        source: the folder of an audio cache, a manifest, or a folder of audio; all of a folder that names no splits
-            is taken, whatever the split.
+        source: the folder of an audio cache, a manifest, or a folder of audio, or several of these; all of a folder
+            that names no splits is taken, whatever the split.
         sample_rate: of the clips, in Hz.
         split: train, valid or test, or all.
         seconds: length of each, at most, cut from the middle; whole recordings where it is not given.
@@ -169,8 +169,14 @@ def read_clips(
     found = sorted(_drawn(queues, n, n_each), key=lambda pair: (pair[1].group, pair[0]))
     if not found:
         faults = ", ".join(f"{sum(one.fault == fault for one in left_out)} {fault}" for fault in _faults(left_out))
-        raise ParameterError(f"there must be a recording to measure in {source}, but {faults} and none is left")
+        raise ParameterError(
+            f"there must be a recording to measure in {_listed(source)}, but {faults} and none is left"
+        )
     return Clips(tuple(clip for _, clip in found), tuple(left_out))
+
+
+def _listed(source: PathLike | Sequence[PathLike]) -> str:
+    return str(source) if isinstance(source, str | os.PathLike) else ", ".join(map(str, source))
 
 
 def _faults(left_out: Iterable[LeftOut]) -> list[str]:

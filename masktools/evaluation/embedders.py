@@ -1,7 +1,9 @@
 """What hears the sets of recordings whose distance is measured. A figure without the name of its embedder is none.
 
 ``own`` and ``joint`` are parts of the model under test: they are biased towards it, and good for comparing its own
-settings. ``mel`` is not trained at all. Published figures use ``vggish`` or ``clap``, whose weights are given by path.
+settings. ``mel`` is not trained at all. The rest were trained by others, on other recordings: ``aisfx`` hears sounds
+of all kinds up to 22 kHz, ``musicnn`` music up to 8 kHz, and published figures use ``vggish`` or ``clap``. Their
+weights are given by path.
 """
 
 import hashlib
@@ -16,11 +18,14 @@ from torch import nn
 
 from masktools.conditioning import ClapEncoder
 from masktools.errors import ParameterError, unknown_name
-from masktools.evaluation.vggish import VggishEmbedder
+from masktools.evaluation.pretrained.aisfx import AisfxEmbedder
+from masktools.evaluation.pretrained.musicnn import MusicnnEmbedder
+from masktools.evaluation.pretrained.vggish import VggishEmbedder
 from masktools.features import embed
 from masktools.io import resample
 from masktools.mel import MelConfig, MelFrontEnd, mel_to_db
 from masktools.model import Model
+from masktools.packing import weights_digest
 
 __all__ = [
     "EMBEDDERS",
@@ -34,7 +39,13 @@ __all__ = [
     "parse_embedder",
 ]
 
-EMBEDDERS = ("own", "joint", "mel", "clap", "vggish")
+_BY_PATH: dict[str, Callable[[str], "Embedder"]] = {
+    "aisfx": lambda path: AisfxEmbedder(path),
+    "musicnn": lambda path: MusicnnEmbedder(path),
+    "vggish": lambda path: VggishEmbedder(path),
+    "clap": lambda path: ClapEmbedder(path),
+}
+EMBEDDERS = ("own", "joint", "mel", *_BY_PATH)
 
 Progress = Callable[[int, int], None]
 
@@ -145,7 +156,7 @@ class ClapEmbedder:
 
 
 def parse_embedder(text: str, model: Model) -> Embedder:
-    """Return the embedder that a word of the command line names: own, joint, mel, clap=PATH or vggish=PATH.
+    """Return the embedder that a word of the command line names: own, joint, mel, or another with =PATH.
 
     Raises:
         ParameterError: An unknown name, or one that needs a path without it.
@@ -154,10 +165,10 @@ def parse_embedder(text: str, model: Model) -> Embedder:
     name, _, path = text.partition("=")
     if name not in EMBEDDERS:
         raise unknown_name("embedder", name, EMBEDDERS)
-    if name in ("clap", "vggish"):
+    if name in _BY_PATH:
         if not path:
             raise ParameterError(f"the embedder {name} needs the path of its weights: {name}=PATH")
-        return ClapEmbedder(path) if name == "clap" else VggishEmbedder(path)
+        return _BY_PATH[name](path)
     if path:
         raise ParameterError(f"the embedder {name} takes no path, got {path!r}")
     return MelStatistics() if name == "mel" else EncoderEmbedder(model) if name == "own" else JointEmbedder(model)
@@ -190,10 +201,6 @@ def _by_window(
 
 
 def _digest(*modules: nn.Module) -> str:
-    """Return the first digits of the SHA-256 of the weights of modules, whatever their type and device."""
-    sha = hashlib.sha256()
-    for module in modules:
-        for name, value in sorted(module.state_dict().items()):
-            sha.update(f"{name} {tuple(value.shape)}".encode())
-            sha.update(np.ascontiguousarray(value.detach().float().cpu().numpy(), "<f4").data)
-    return sha.hexdigest()[:8]
+    """Return the first digits of the digest of the weights of modules."""
+    digests = [weights_digest(module.state_dict()) for module in modules]
+    return (digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest())[:8]

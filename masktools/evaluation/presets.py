@@ -10,6 +10,7 @@ from masktools.evaluation.protocols.bandwidth import BandwidthSettings
 from masktools.evaluation.protocols.generation import GenerationSettings
 from masktools.evaluation.protocols.inpainting import InpaintSettings
 from masktools.evaluation.protocols.tokenizer import TokenizerSettings
+from masktools.evaluation.scores import Statistics
 from masktools.grid import TokenGrid
 from masktools.solver import PRESETS as SOLVERS
 
@@ -28,6 +29,7 @@ class Preset:
 
 
 _PAPER = SOLVERS["paper"]  # 16 steps, cosine, temperature 1.5, guidance 3.0 rising linearly
+_PUBLISHED = Statistics(n_components=0)
 _VGGISH = "FAD by VGGish on the AudioCaps test split"
 _LEAK = "known tokens are computed from audio that holds the answer, and the whole clip is the decoder's"
 _NO_LEAK = "the answer is erased before tokens are computed, and known audio is kept"
@@ -42,6 +44,7 @@ def _inpaint(paper_like: bool) -> Callable[[TokenGrid], InpaintSettings]:
             leak_free=not paper_like,
             composite=not paper_like,
             solver=_PAPER,
+            statistics=_PUBLISHED,
         )
 
     return settings
@@ -54,6 +57,7 @@ def _bandwidth(paper_like: bool) -> Callable[[TokenGrid], BandwidthSettings]:
             min_bandwidth_hz=0.0 if paper_like else BandwidthSettings().min_bandwidth_hz,  # the paper takes all clips
             leak_free=not paper_like,
             solver=_PAPER,
+            statistics=_PUBLISHED,
         )
 
     return settings
@@ -61,10 +65,10 @@ def _bandwidth(paper_like: bool) -> Callable[[TokenGrid], BandwidthSettings]:
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "table3": Preset("tokenizer", lambda grid: TokenizerSettings(), "table 3 (rFAD)", note=_VGGISH),
+        "table3": Preset("tokenizer", lambda grid: TokenizerSettings(_PUBLISHED), "table 3 (rFAD)", note=_VGGISH),
         "audiocaps": Preset(
             "generate",
-            lambda grid: GenerationSettings(solver=_PAPER),
+            lambda grid: GenerationSettings(solver=_PAPER, statistics=_PUBLISHED),
             "tables 1, 2, 5, 6 and 7; sections 4.2 and 5.1",
             note=f"{_VGGISH}, one clip for each caption",
         ),

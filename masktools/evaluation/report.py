@@ -18,6 +18,7 @@ import numpy as np
 from masktools.errors import ParameterError
 from masktools.evaluation.clips import Clip, LeftOut, group_name
 from masktools.evaluation.tables import Cell, Table, markdown, text
+from masktools.jsons import parse_json
 from masktools.metrics import bootstrap
 
 __all__ = ["Figure", "Report", "Row", "Statistic", "groups_of", "summarise"]
@@ -131,7 +132,7 @@ class Report:
             ParameterError: it is none.
         """
         try:
-            data = json.loads(content)
+            data = parse_json(content)
             if data["format"] != FORMAT:
                 raise ParameterError(f"a report must be of format {FORMAT}, got {data['format']!r}: update masktools")
             return cls(

@@ -1,6 +1,6 @@
 """Distances between sets of recordings: what embedders hear of the clips of each method, set against the originals."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -11,9 +11,9 @@ from masktools.errors import ParameterError
 from masktools.evaluation.clips import Clip
 from masktools.evaluation.embedders import Embedder
 from masktools.evaluation.report import Figure, Row, groups_of, summarise
-from masktools.metrics import frechet_distance
+from masktools.metrics import frechet_distance, principal_axes
 
-__all__ = ["SetScores", "Statistics", "jackknife", "paired_frechet", "paired_kernel"]
+__all__ = ["SetScores", "Statistics", "jackknife", "on_components", "paired_frechet", "paired_kernel"]
 
 Pair = tuple[np.ndarray, np.ndarray]
 """What was heard of a clip: vectors (n, d) of its original, and (m, d) of an estimate."""
@@ -28,6 +28,7 @@ class Statistics:
     n_resamples: int = 1000  # of the bootstrap of medians over clips
     n_folds: int = 10  # of the jackknife of set scores over clips; 0 leaves out their intervals
     level: float = 0.95  # of the intervals
+    n_components: int = 32  # of the originals, on which Frechet distances are computed; 0: all, as published
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -38,6 +39,8 @@ class Statistics:
             raise ParameterError(f"n_folds must be 0 or at least 2, got {self.n_folds}")
         if not 0 < self.level < 1:
             raise ParameterError(f"level must lie in (0, 1), got {self.level:g}")
+        if self.n_components < 0:
+            raise ParameterError(f"n_components must be at least 0, got {self.n_components}")
 
     def summary(self, rows: Sequence[Row], means: Sequence[str] = ()) -> tuple[Figure, ...]:
         """Return the figures of rows; see ``summarise``."""
@@ -50,10 +53,11 @@ class SetScores:
     def __init__(self, embedders: Sequence[Embedder], statistics: Statistics = Statistics()) -> None:
         self.embedders, self.statistics = tuple(embedders), statistics
         self._heard: dict[tuple[str, str], dict[int, list[np.ndarray]]] = {}  # (case, method) -> place -> by embedder
+        self._against: dict[tuple[str, str], dict[int, list[np.ndarray]]] = {}  # where it is not the originals
         self._clips: dict[int, Clip] = {}
 
-    ORIGINAL = ""
-    """Stands for the originals among the methods."""
+    ORIGINAL, ELSEWHERE = "", "elsewhere"
+    """Stand for the originals among the methods, and for other places of them: what a stranger to a place reaches."""
 
     def add(self, place: int, clip: Clip, method: str, wave: np.ndarray, case: str = "") -> None:
         """Hear what a method made of a clip; ``ORIGINAL`` is the clip itself, or the part of it that matters.
@@ -70,6 +74,23 @@ class SetScores:
         heard = [np.asarray(embedder.embed(wave, clip.sample_rate), np.float64) for embedder in self.embedders]
         self._clips[place] = clip
         self._heard.setdefault((case, method), {})[place] = heard
+
+    def add_halves(self, place: int, case: str = "") -> None:
+        """Set the second half of an original against its first: how far other places of the originals are."""
+        heard = self._heard.get((case, self.ORIGINAL), {}).get(place, [])
+        if heard and min(map(len, heard)) > 1:
+            key = case, self.ELSEWHERE
+            self._against.setdefault(key, {})[place] = [vectors[: len(vectors) // 2] for vectors in heard]
+            self._heard.setdefault(key, {})[place] = [vectors[len(vectors) // 2 :] for vectors in heard]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to say of the distances, where there are any."""
+        n = self.statistics.n_components
+        what = f"on the {n} principal components of the originals" if n else "of all vectors as they are"
+        return (
+            (f"fad: Frechet distance {what} [95 % interval of a jackknife over recordings]",) if self.embedders else ()
+        )
 
     def figures(self) -> tuple[Figure, ...]:
         """Return the Frechet and kernel distances of each method from the originals, by group, case and embedder.
@@ -88,14 +109,20 @@ class SetScores:
 
     def _distances(self, group: str, members: Sequence[int], case: str, method: str) -> list[Figure]:
         originals, estimates = self._heard[case, self.ORIGINAL], self._heard[case, method]
-        both = [place for place in members if place in originals and place in estimates]
+        against = self._against.get((case, method), originals)
+        both = [place for place in members if place in against and place in estimates]
         figures: list[Figure] = []
+        spread = self.statistics
         for number, embedder in enumerate(self.embedders):
-            pairs = [(originals[place][number], estimates[place][number]) for place in both]
+            pairs = [(against[place][number], estimates[place][number]) for place in both]
             if len(pairs) < 2 or min(sum(len(pair[side]) for pair in pairs) for side in (0, 1)) < 3:
                 continue
-            for metric, distance in _DISTANCES.items():
-                value, low, high = jackknife(pairs, distance, self.statistics.n_folds, self.statistics.level)
+            heard = np.concatenate([originals[place][number] for place in both])
+            for metric, distance, some in (
+                ("fad", paired_frechet, on_components(pairs, heard, spread.n_components)),
+                ("kad", paired_kernel, pairs),
+            ):
+                value, low, high = jackknife(some, distance, spread.n_folds, spread.level)
                 if not np.isfinite(value):
                     continue
                 figures.append(Figure(group, method, metric, value, low, high, len(pairs), embedder.name, case, "set"))
@@ -133,6 +160,14 @@ def jackknife(
     return value, value - reach, value + reach
 
 
+def on_components(pairs: Sequence[Pair], originals: np.ndarray, n: int) -> Sequence[Pair]:
+    """Return pairs on the n principal components of originals (m, d); as they are where n is 0 or they have no more."""
+    if not n or originals.shape[1] <= n:
+        return pairs
+    axes = principal_axes(originals, n)
+    return [(one @ axes, other @ axes) for one, other in pairs]
+
+
 def paired_frechet(pairs: Sequence[Pair]) -> float:
     """Return the Frechet distance of the originals of clips from their estimates, each side's vectors together."""
     return frechet_distance(*(np.concatenate(side) for side in zip(*pairs, strict=True)))
@@ -164,6 +199,3 @@ def paired_kernel(pairs: Sequence[Pair]) -> float:
         )
     ]
     return 100 * (means[0] + means[1] - 2 * means[2])
-
-
-_DISTANCES: Mapping[str, Callable[[Sequence[Pair]], float]] = {"fad": paired_frechet, "kad": paired_kernel}

@@ -11,6 +11,7 @@ from typing import Any
 
 from masktools.errors import ParameterError, unknown_name
 from masktools.evaluation.report import Figure
+from masktools.jsons import parse_json
 from masktools.solver import SolverConfig, preset
 
 __all__ = ["MODEL_AXIS", "PRESET_AXIS", "Axes", "Notebook", "Point", "points_of"]
@@ -114,7 +115,7 @@ class Notebook:
         self._lines: list[dict[str, Any]] = []
         if self.path.exists():
             try:
-                self._lines = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+                self._lines = [parse_json(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
                 own = all(line["key"] in keys for line in self._lines)
             except (ValueError, KeyError, TypeError) as error:
                 raise ParameterError(f"{path} must be a file of finished points, as a sweep writes it") from error

@@ -9,6 +9,7 @@ import numpy as np
 
 from masktools.extraction.rows import Row
 from masktools.extraction.sources import Item
+from masktools.jsons import parse_json
 
 __all__ = ["pack_items", "pack_row", "unpack_items", "unpack_row"]
 
@@ -26,7 +27,7 @@ def pack_items(items: Iterable[Item]) -> str:
 
 def unpack_items(packed: str) -> list[Item]:
     """Return what ``pack_items`` was given."""
-    return [Item(*values) for values in json.loads(packed)]
+    return [Item(*values) for values in parse_json(packed)]
 
 
 def pack_row(row: Row) -> bytes:
@@ -42,4 +43,4 @@ def unpack_row(packed: bytes) -> Row:
     """Return what ``pack_row`` was given, bit for bit."""
     with np.load(io.BytesIO(packed), allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in _ARRAYS if name in stored}
-        return Row(**json.loads(stored["told"].tobytes().decode("ascii")), **arrays)
+        return Row(**parse_json(stored["told"].tobytes().decode("ascii")), **arrays)

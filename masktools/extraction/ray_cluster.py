@@ -123,10 +123,11 @@ def _join(ray: Any, address: str | None, n_workers: int | None) -> None:
 
 def _own(n_workers: int | None) -> dict[str, Any]:
     """Return how Ray is started here. It counts one CPU more than its workers need: no helper of its own ever waits."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    from masktools.runtime import usable_cores
+
     return {
         "address": "local",
-        "num_cpus": max(cores, n_workers or 1) + 1,
+        "num_cpus": max(usable_cores(), n_workers or 1) + 1,
         "include_dashboard": False,
         "object_store_memory": _STORE_BYTES,
         "_node_ip_address": "127.0.0.1",

@@ -1,7 +1,6 @@
 """What embeds recordings, in whichever process or machine: made of plain values, so that it travels."""
 
 import functools
-import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -72,8 +71,9 @@ class Worker:
     @property
     def n_decoders(self) -> int:
         """How many threads decode recordings."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, min(_DECODERS, cores // 2))
+        from masktools.runtime import usable_cores
+
+        return max(1, min(_DECODERS, usable_cores() // 2))
 
     def check(self) -> None:
         """Load the model, and embed a moment of silence.

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from masktools import downloads, hub
+from masktools.arguments import checked_call, checked_switch, checked_whole
 from masktools.errors import ParameterError
 from masktools.features.embedding import Embedding
 from masktools.features.gathering import Batches, Gathered, Task
@@ -90,7 +91,8 @@ class Encoder:
             precision: auto, fp32, bf16, fp16 or int8. auto is fp32 on a CPU, so that vectors are the same whatever the
                 processor is, and bf16 on a GPU that computes in it.
             threads: CPU threads at most; as many as torch takes where it is not given.
-            batch_size: windows that a GPU computes at once, 32 where it is not given; a CPU computes one by one.
+            batch_size: windows that a GPU computes at once, what its memory holds where it is not given; a CPU
+                computes one by one.
             revision: of a model on the hub: a branch, a tag or, so that it never changes, a commit.
             cache_dir: where models of the hub are kept; the hub's own place where it is not given.
 
@@ -99,9 +101,9 @@ class Encoder:
             ParameterError: a value out of its range, or an unknown name.
             DeviceError: a device or a precision that this machine does not offer.
         """
-        if batch_size is not None and batch_size < 1:
+        if batch_size is not None and checked_whole("batch_size", batch_size) < 1:
             raise ParameterError(f"batch_size must be at least 1, got {batch_size}")
-        if precision == "auto" and resolve_device(device).type == "cpu":
+        if isinstance(precision, str) and precision == "auto" and resolve_device(device).type == "cpu":
             precision = "fp32"
         with use_threads(threads):
             pipeline = hub.load_bundle(
@@ -238,8 +240,8 @@ class Encoder:
 
         Args:
             waves: numpy (t,) or (t, channels), as soundfile has it; torch (t,), (channels, t) or (b, channels, t), as
-                torchaudio has it; an open audio file; a ``Source``; or a list or tuple of these, of any lengths.
-                Channels are averaged.
+                torchaudio has it, on any device; an open audio file; a ``Source``; or a list or tuple of these, of any
+                lengths. Channels are averaged. What comes back is always numpy's.
             sample_rate: in Hz, one for all or one for each; files and sources have their own.
             layer: 0 is what enters the first block, 1 what leaves it; negative numbers count from the last one;
                 ``last``; ``mean``, the average of all; ``all``, or a list of numbers: side by side; or an array of
@@ -262,6 +264,8 @@ class Encoder:
             ParameterError: samples or rates of another kind, a layer that the model does not have, an unknown name, or
                 a value out of its range.
         """
+        frames, tokens = checked_switch("frames", frames), checked_switch("tokens", tokens)
+        checked_call("progress", progress)
         sources, alone = as_sources(waves, sample_rate)
         grid = self.pipeline.grid
         choice, hop = parse_layers(layer, self.n_layers - 1), parse_hop(hop_s, grid)

@@ -3,11 +3,10 @@
 import hashlib
 import json
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from masktools.configs import to_dict
-from masktools.hub import halved
+from masktools.packing import feed_weights
 from masktools.pipeline import Pipeline
 
 __all__ = ["identity_of"]
@@ -28,13 +27,5 @@ def identity_of(pipeline: Pipeline) -> str:
         words = [name, type(part).__name__, None if settings is None else to_dict(settings)]
         digest.update(json.dumps(words, sort_keys=True).encode())
         if isinstance(part, nn.Module):
-            for key, value in sorted(halved(part.state_dict()).items()):
-                digest.update(json.dumps([key, str(value.dtype), list(value.shape)]).encode())
-                digest.update(_bytes(value))
+            feed_weights(digest, part.state_dict())
     return digest.hexdigest()
-
-
-def _bytes(value: Tensor) -> bytes:
-    """Return the numbers of a tensor, the lowest byte of each first."""
-    array = value.contiguous().view(torch.uint8).numpy() if value.dtype == torch.bfloat16 else value.numpy()
-    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 import soxr
-import torch
 from torch import Tensor
 
-from masktools.arrays import MAX_CHANNELS, as_recording, checked_rate
+from masktools.arguments import plain, shown
+from masktools.arrays import as_recording, checked_rate
 from masktools.errors import AudioError, MasktoolsError, ParameterError
 from masktools.io import Recording
 
 __all__ = ["Rates", "Source", "Waves", "as_sources", "mono_blocks"]
 
-Rates = int | float | np.integer | np.floating | Sequence[int | None] | np.ndarray | None
+Rates = int | float | np.integer | np.floating | Sequence[int | None] | np.ndarray | Tensor | None
 """Hz: one for all, one for each, or None where every recording has its own."""
 
 _BLOCK = 1 << 17  # samples a channel that are read at once
@@ -84,15 +84,20 @@ def as_sources(waves: Waves, sample_rate: Rates) -> tuple[list[Source], bool]:
 
 
 def _one_rate(sample_rate: Any, wave: object) -> Any:
-    if isinstance(sample_rate, list | tuple | np.ndarray):
-        raise ParameterError(f"one wave has one sample_rate, got {sample_rate!r:.80} for a {type(wave).__name__}")
+    sample_rate = plain(sample_rate)
+    if isinstance(sample_rate, list | tuple | np.ndarray | Tensor):
+        raise ParameterError(f"one wave has one sample_rate, got {shown(sample_rate)} for a {type(wave).__name__}")
     return sample_rate
 
 
 def _rates(sample_rate: Any, n_waves: int) -> Sequence[Any]:
-    if not isinstance(sample_rate, list | tuple | np.ndarray):
+    sample_rate = plain(sample_rate)
+    if not isinstance(sample_rate, list | tuple | np.ndarray | Tensor):
         return [sample_rate] * n_waves
-    rates = list(sample_rate)
+    try:
+        rates = sample_rate.tolist() if isinstance(sample_rate, Tensor) else list(sample_rate)
+    except (RuntimeError, NotImplementedError):  # a tensor that holds no numbers, or not one by one
+        raise ParameterError(f"sample_rate must be numbers of Hz, got {shown(sample_rate)}") from None
     if len(rates) != n_waves:
         raise ParameterError(f"sample_rate must be one for all or one for each wave, got {len(rates)} for {n_waves}")
     return rates
@@ -105,32 +110,13 @@ def _source(wave: object, rate: Any) -> Source:
         return Source(wave.read, wave.n_samples, wave.sample_rate, str(wave.path))
     if rate is None:
         raise ParameterError("sample_rate must be given in Hz for arrays and tensors, got None")
-    if isinstance(wave, Tensor):
-        wave = _from_torch(wave)
-    elif not isinstance(wave, np.ndarray):
+    if not isinstance(wave, np.ndarray | Tensor):
         raise ParameterError(
             "a wave must be a numpy array (t,) or (t, channels), a torch tensor (t,) or (channels, t), an open audio "
             f"file or a Source, got {type(wave).__name__}"
         )
-    if wave.dtype == np.float16:
-        wave = wave.astype(np.float32)
     channels = as_recording(wave, rate)
     return Source(lambda start, stop: channels[:, start:stop], channels.shape[1], checked_rate(rate))
-
-
-def _from_torch(wave: Tensor) -> np.ndarray:
-    """Return a tensor as numpy's (t,) or (t, channels)."""
-    if not wave.is_floating_point():
-        raise ParameterError(f"samples must be a tensor of floats, full scale 1, got {wave.dtype}")
-    if wave.ndim not in (1, 2):
-        raise ParameterError(f"a tensor must be (t,), (channels, t) or (b, channels, t), got {tuple(wave.shape)}")
-    if wave.ndim == 2 and wave.shape[0] > MAX_CHANNELS:
-        raise ParameterError(
-            f"a tensor must have at most {MAX_CHANNELS} channels, got {wave.shape[0]} in {tuple(wave.shape)}: "
-            "channels come first in torch, (channels, t); is it transposed? A batch is (b, channels, t), or a list"
-        )
-    samples = wave.detach().cpu()
-    return (samples if samples.dtype == torch.float64 else samples.float()).numpy().T
 
 
 def mono_blocks(source: Source, sample_rate: int) -> Iterator[np.ndarray]:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from masktools.arguments import shown
 from masktools.errors import ParameterError, unknown_name
 from masktools.shapes import Condition, FlatTokens
 from masktools.transformer import MaskedTransformer
@@ -61,7 +62,7 @@ def parse_layers(layer: LayerLike, depth: int) -> LayerChoice:
     """
     if isinstance(layer, str):
         return _named(layer, depth)
-    values = np.asarray(layer.detach().cpu() if isinstance(layer, Tensor) else layer)
+    values = _numbers(layer)
     if values.dtype.kind in "iu" and values.ndim == 0:
         return LayerChoice((_counted(int(values), depth),))
     if values.dtype.kind in "iu" and values.ndim == 1:
@@ -70,8 +71,18 @@ def parse_layers(layer: LayerLike, depth: int) -> LayerChoice:
         return _weighted(values, depth)
     raise ParameterError(
         f"layer must be a whole number, one of {', '.join(_NAMES)}, a list of whole numbers or {depth + 1} weights, "
-        f"got {layer!r:.80}"
+        f"got {shown(layer)}"
     )
+
+
+def _numbers(layer: object) -> np.ndarray:
+    try:
+        if isinstance(layer, Tensor):
+            layer = layer.detach().cpu()
+            layer = layer.double() if layer.is_floating_point() else layer
+        return np.asarray(layer)
+    except (TypeError, ValueError, RuntimeError, NotImplementedError):  # lists of unequal lengths, and what is no list
+        return np.zeros((), object)
 
 
 def _named(name: str, depth: int) -> LayerChoice:

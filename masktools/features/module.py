@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from masktools.arguments import shown
 from masktools.errors import ParameterError
 from masktools.features.embedding import Embedding
 from masktools.features.encoder import Encoder
@@ -73,6 +74,8 @@ class EncoderModule(nn.Module):
         return self._stacked(vectors, shape), times_s
 
     def _encode(self, audio: Tensor, frames: bool) -> list[Embedding]:
+        if not isinstance(audio, Tensor):
+            raise ParameterError(f"audio must be a tensor of floats (n, t), got {shown(audio)}")
         if audio.ndim != 2 or not audio.is_floating_point():
             raise ParameterError(f"audio must be floats (n, t), got {audio.dtype} of shape {tuple(audio.shape)}")
         self.encoder.pipeline.device = self.device

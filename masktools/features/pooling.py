@@ -3,7 +3,7 @@
 import numpy as np
 from torch import Tensor
 
-from masktools.errors import unknown_name
+from masktools.arguments import checked_name
 
 __all__ = ["POOLS", "ClipPool", "check_pool", "clip_factor", "frame_factor", "pool_rows"]
 
@@ -25,9 +25,7 @@ def check_pool(pool: str) -> str:
     Raises:
         ParameterError: an unknown name.
     """
-    if pool not in POOLS:
-        raise unknown_name("pool", pool, POOLS)
-    return pool
+    return checked_name("pool", pool, POOLS)
 
 
 def frame_factor(pool: str, n_rows: int) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
+from masktools.arguments import shown
 from masktools.errors import ParameterError, unknown_name
 from masktools.pipeline import Pipeline
 from masktools.shapes import Wave
@@ -47,6 +48,8 @@ def parse_prefix(prefix: PrefixLike, pipeline: Pipeline, n_recordings: int) -> t
 
 
 def _given(vectors: np.ndarray | Tensor, pipeline: Pipeline, n_recordings: int) -> Prefix:
+    if not isinstance(vectors, np.ndarray | Tensor):
+        raise ParameterError(f"prefix must be one of {', '.join(PREFIXES)}, or vectors, got {shown(vectors)}")
     conditions = pipeline.condition(vectors)
     if conditions is None or len(conditions) not in (1, n_recordings):
         got = 0 if conditions is None else len(conditions)

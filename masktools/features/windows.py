@@ -6,6 +6,7 @@ from math import isfinite
 
 import numpy as np
 
+from masktools.arguments import checked_real
 from masktools.errors import ParameterError, unknown_name
 from masktools.grid import TokenGrid
 
@@ -49,7 +50,8 @@ def parse_hop(hop_s: float | None, grid: TokenGrid) -> Hop:
     if hop_s is None:
         return Hop()
     shortest = grid.hop_length / grid.sample_rate
-    if isinstance(hop_s, bool) or not isfinite(hop_s) or hop_s < shortest * (1 - _ROUNDING):
+    hop_s = checked_real("hop_s", hop_s, "seconds")
+    if not isfinite(hop_s) or hop_s < shortest * (1 - _ROUNDING):
         raise ParameterError(f"hop_s must be at least {shortest:.4f} s, a frame of the mel spectrogram, got {hop_s:g}")
     n_columns = hop_s / grid.column_s
     if abs(n_columns - 1) < _ROUNDING:
@@ -71,8 +73,9 @@ def check_window(window: str | float, window_cols: int, column_s: float) -> int:
             raise unknown_name("window", window, ("model", "a number of seconds"))
         return window_cols
     longest = window_cols * column_s
-    if isinstance(window, bool) or not 0 < window <= longest * (1 + _ROUNDING):
-        raise ParameterError(f"window must be model, or lie in (0, {longest:.4f}] s, got {window!r}")
+    window = checked_real("window", window, "seconds")
+    if not 0 < window <= longest * (1 + _ROUNDING):
+        raise ParameterError(f"window must be model, or lie in (0, {longest:.4f}] s, got {window:g}")
     return min(window_cols, max(1, round(window / column_s)))
 
 

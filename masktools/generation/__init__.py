@@ -1,11 +1,12 @@
 """Audio from descriptions: a few recordings at once, or one file after the other for a list of prompts."""
 
 from masktools.generation.collection import GeneratedItem, Item, generate_items, plan_items, write_behind
-from masktools.generation.finished import Finished
+from masktools.generation.finished import FINISHED, Finished
 from masktools.generation.prompt_files import Prompt, read_prompts
 from masktools.generation.recordings import MAX_SECONDS, Generated, generate
 
 __all__ = [
+    "FINISHED",
     "MAX_SECONDS",
     "Finished",
     "Generated",

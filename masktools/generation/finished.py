@@ -6,7 +6,6 @@ killed between its file and the second line, the first one says whose file that 
 
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from typing import Any
 from torch import nn
 
 from masktools.configs import to_dict
-from masktools.errors import MasktoolsError
 from masktools.generation.collection import Item
+from masktools.io import JsonLines
+from masktools.packing import weights_digest
 from masktools.pipeline import Walk
 from masktools.solver import Plan, SolverConfig
 
@@ -37,20 +37,10 @@ class Finished:
             solver: settings of the decoding; likewise.
             seconds: length of each; likewise.
         """
-        self.path = folder / FINISHED
         plan = to_dict(solver) if isinstance(solver, SolverConfig) else [to_dict(config) for config in solver]
+        self._lines = JsonLines(folder / FINISHED)
         self._settings = _key([_fingerprint(pipeline), plan, seconds])
-        self._entries: dict[str, dict[str, Any]] = {}
-        self._torn = False  # whether the last line lacks its end
-        if self.path.is_file():
-            content = self.path.read_text(encoding="utf-8", errors="replace")
-            self._torn = content[-1:] not in ("", "\n")
-            for line in content.splitlines():
-                try:
-                    entry = json.loads(line)
-                    self._entries[entry["file"]] = entry
-                except (ValueError, KeyError, TypeError):
-                    continue
+        self._entries = {one["file"]: one for one in self._lines.read() if isinstance(one.get("file"), str)}
 
     def has(self, item: Item, target: Path) -> bool:
         """Tell whether a recording was finished with these settings, and its file is as it was then."""
@@ -66,15 +56,15 @@ class Finished:
         """Note a recording that is about to be written.
 
         Raises:
-            MasktoolsError: the note cannot be written.
+            AudioError: the note cannot be written.
         """
         self._note({"file": target.name, "key": self._key_of(item)})
 
     def add(self, item: Item, target: Path) -> None:
-        """Note a finished recording; it is on the disk when this returns.
+        """Note a finished recording.
 
         Raises:
-            MasktoolsError: the note cannot be written.
+            AudioError: the note cannot be written.
         """
         key, n_bytes = self._key_of(item), target.stat().st_size
         self._note({"file": target.name, "key": key, "bytes": n_bytes, **asdict(item)})
@@ -88,16 +78,7 @@ class Finished:
         return _key([self._settings, asdict(item)])
 
     def _note(self, entry: dict[str, Any]) -> None:
-        line = ("\n" if self._torn else "") + json.dumps(entry) + "\n"
-        self._torn = True
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise MasktoolsError(f"{self.path} cannot be written: {error.strerror or error}") from error
-        self._torn = False
+        self._lines.add(entry)
         self._entries[entry["file"]] = entry
 
 
@@ -106,15 +87,6 @@ def _key(content: Any) -> str:
 
 
 def _fingerprint(pipeline: Walk) -> list[str]:
-    """Return what tells models apart: the name, the precision, and the checksums of the bundle or else all weights."""
-    checksums = None if pipeline.folder is None else pipeline.folder / "checksums.json"
-    digest = hashlib.sha256()
-    if checksums is not None and checksums.is_file():
-        sums = json.loads(checksums.read_text(encoding="utf-8"))
-        digest.update(_key({name: value for name, value in sums.items() if not name.endswith(".md")}).encode())
-    else:
-        for part in pipeline.parts.values():
-            for name, weights in sorted(part.state_dict().items()) if isinstance(part, nn.Module) else ():
-                digest.update(name.encode())
-                digest.update(weights.detach().float().cpu().numpy().tobytes())
-    return [pipeline.name, digest.hexdigest()[:16], str(pipeline.precision)]
+    """Return what tells models apart: the name, the digests of its parts, and the precision."""
+    digests = [weights_digest(part.state_dict()) for part in pipeline.parts.values() if isinstance(part, nn.Module)]
+    return [pipeline.name, _key(digests), str(pipeline.precision)]

@@ -64,6 +64,7 @@ def read_prompts(path: Path) -> list[Prompt]:
 
 
 def _of_table(path: Path, content: str) -> list[Prompt]:
+    csv.field_size_limit(max(csv.field_size_limit(), len(content)))
     rows = csv.DictReader(io.StringIO(content, newline=""), restval="", strict=True)
     named = {(name or "").strip().lower(): name for name in rows.fieldnames or ()}
     column = next((named[name] for name in _COLUMNS if name in named), None)

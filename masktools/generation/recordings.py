@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
 from time import perf_counter
 from typing import Any, cast
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from masktools.arguments import checked_real, checked_whole, shown
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.pipeline import Progress, Walk, share_of
@@ -19,6 +19,7 @@ from masktools.solver import Plan, SolverConfig, SolveResult, item_seeds, plan_v
 __all__ = ["MAX_SECONDS", "Generated", "checked_samples", "conditions_of", "decoded", "generate", "within_full_scale"]
 
 MAX_SECONDS = 600.0
+MAX_RECORDINGS = 100_000  # of one call, which holds them all
 _PEAK = 0.99  # of full scale, where a recording would go beyond it
 _OVERLAP_SHARE = 26 / 53  # of a window: what a continuation knows of what came before
 
@@ -64,8 +65,9 @@ def generate(
     Source: SpecMaskGIT (arXiv:2406.17672), sections 3.4 and 4.2.
     """
     started = perf_counter()
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ParameterError(f"n must be a whole number of at least 1, got {n!r}")
+    n = checked_whole("n", n, 1)
+    if n > MAX_RECORDINGS:
+        raise ParameterError(f"n must be at most {MAX_RECORDINGS}, got {shown(n)}: ask several times with other seeds")
     rate, n_samples = pipeline.sample_rate, checked_samples(pipeline, seconds)
     if isinstance(prompts, list | tuple) and prompts and all(isinstance(prompt, str) for prompt in prompts):
         condition = conditions_of(pipeline, list[str](prompts))
@@ -113,7 +115,8 @@ def checked_samples(pipeline: Walk, seconds: float | None) -> int:
     """
     if seconds is None:
         return pipeline.window_samples
-    if not (isfinite(seconds) and 0 < seconds <= MAX_SECONDS):
+    seconds = checked_real("seconds", seconds)
+    if not 0 < seconds <= MAX_SECONDS:
         raise ParameterError(f"seconds must lie in (0, {MAX_SECONDS:g}], got {seconds:g}")
     return max(1, round(seconds * pipeline.sample_rate))
 

@@ -1,7 +1,8 @@
-"""Formats that libsndfile does not know (AAC in MP4, WMA, WebM), read by PyAV where it is installed."""
+"""What libsndfile cannot read (AAC in MP4, WMA, WebM, FLAC in Ogg and others), read by PyAV where it is installed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,8 +10,10 @@ import numpy as np
 
 from masktools.errors import AudioError
 from masktools.io.coding import FOREIGN
+from masktools.io.speakers import Speakers, by_names
+from masktools.io.spliced import ReadFile
 
-__all__ = ["AV_SUFFIXES", "Decoding", "decoding"]
+__all__ = ["AV_SUFFIXES", "Decoding", "decoding", "has_pyav"]
 
 AV_SUFFIXES = frozenset(
     (
@@ -18,7 +21,7 @@ AV_SUFFIXES = frozenset(
         *(".mkv", ".mov", ".mp4", ".mpc", ".tta", ".webm", ".wma", ".wmv", ".wv"),
     )
 )
-"""Endings of files that need PyAV."""
+"""Endings of files that need PyAV; files of other endings are given to it where libsndfile refuses them."""
 
 _SAME = {"MP2": "MPEG_LAYER_II", "MP3": "MPEG_LAYER_III", "OPUS": "OPUS", "VORBIS": "VORBIS"}  # as libsndfile says
 _EXACT = {"ALAC", "APE", "FLAC", "MLP", "SHORTEN", "TAK", "TRUEHD", "TTA", "WAVPACK", "WMALOSSLESS"}
@@ -33,20 +36,24 @@ class Decoding(NamedTuple):
     n_channels: int
     format: str
     subtype: str
+    speakers: Speakers | None
     container: Any
     resampler: Any
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield the samples, (t, channels) float32, in order."""
-        for frame in self.container.decode(self.container.streams.audio[0]):
-            yield from self._arrays(frame)
-        yield from self._arrays(None)
+        n_samples = 0
+        for frame in chain(self.container.decode(self.container.streams.audio[0]), (None,)):
+            for block in self._arrays(frame):
+                n_samples += len(block)
+                yield block
+        self._check_whole(n_samples)
 
     def _arrays(self, frame: Any) -> Iterator[np.ndarray]:
         for packed in self.resampler.resample(frame):
             yield packed.to_ndarray().reshape(-1, self.n_channels)
 
-    def check_whole(self, n_samples: int) -> None:
+    def _check_whole(self, n_samples: int) -> None:
         """Raise where an MP4 holds less than it says; the lengths that other containers tell are guesses."""
         stream = self.container.streams.audio[0]
         if self.format == "MOV" and stream.duration:
@@ -57,30 +64,37 @@ class Decoding(NamedTuple):
                 )
 
 
+def has_pyav() -> bool:
+    """Tell whether PyAV is installed."""
+    try:
+        import av  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 @contextmanager
-def decoding(path: Path) -> Iterator[Decoding]:
-    """Yield the audio of a file, ready to be decoded.
+def decoding(path: Path, file: ReadFile) -> Iterator[Decoding]:
+    """Yield the audio of an open file, ready to be decoded; PyAV must be installed.
 
     Raises:
-        AudioError: PyAV is not installed, or the file is no audio that it can decode.
+        AudioError: the file is no audio that PyAV can decode.
     """
+    import av
+    from av.error import FFmpegError
+
     try:
-        import av
-        from av.error import FFmpegError
-    except ImportError:
-        raise AudioError(
-            f'{path} cannot be read without PyAV: pip install "masktools[av]", or convert it to WAV or FLAC first'
-        ) from None
-    try:
-        with av.open(str(path)) as container:
+        file.seek(0)
+        with av.open(file) as container:
             if not container.streams.audio:
                 raise AudioError(f"{path} holds no audio")
             stream = container.streams.audio[0]
             coder = stream.codec_context
             resampler = av.AudioResampler(format="flt", layout=coder.layout, rate=coder.sample_rate)
             name = container.format.name.split(",")[0].upper()
-            subtype = _subtype_of(coder)
-            yield Decoding(path, coder.sample_rate, coder.channels, name, subtype, container, resampler)
+            speakers = by_names([channel.name for channel in coder.layout.channels]) if coder.channels > 2 else None
+            made = (name, _subtype_of(coder), speakers)
+            yield Decoding(path, coder.sample_rate, coder.channels, *made, container, resampler)
     except (FFmpegError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise AudioError(f"{path} cannot be read as audio ({reason}): it is damaged, or no audio") from error

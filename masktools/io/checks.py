@@ -1,16 +1,15 @@
 """What is wrong with an audio file, in one line: missing, empty, cut off, not finite, not to be written to."""
 
+import os
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 
 from masktools.errors import AudioError, ParameterError
-from masktools.io.chunks import chunks_of
-from masktools.io.coding import WAVES, Coding, limits_of
-from masktools.io.id3 import id3_bytes
+from masktools.io.coding import Coding, limits_of
 
-__all__ = ["check_finite", "check_place", "check_readable", "check_size", "check_whole", "reason_of"]
+__all__ = ["check_finite", "check_place", "check_readable", "check_size", "reason_of", "sound_name"]
 
 MANY_FRAMES = 2**31  # nobody's recording: a header that was never completed
 
@@ -18,6 +17,11 @@ MANY_FRAMES = 2**31  # nobody's recording: a header that was never completed
 def reason_of(error: Exception) -> str:
     """Return libsndfile's reason without its decoration."""
     return str(getattr(error, "error_string", error)).strip().removeprefix("Error : ").rstrip(".")
+
+
+def sound_name(path: Path) -> Any:  # str or bytes, of which the types of soundfile name the first only
+    """Return a path as soundfile takes it, also one that is no UTF-8."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
 
 
 def check_readable(path: Path) -> None:
@@ -48,45 +52,6 @@ def check_finite(block: np.ndarray, n_before: int, sample_rate: int, where: str)
         f"{where}: samples must be finite, but the first that is not is {kind} at sample {position} "
         f"({position / sample_rate:.4f} s), channel {int(channel) + 1} of {block.shape[1]}; silence it first"
     )
-
-
-def check_whole(path: Path, format: str, n_read: int, n_announced: int) -> None:
-    """Raise where a file holds less than its own header promises: a download or a copy that was cut off."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if format in (*WAVES, "AIFF"):
-            lacking = _data_end(file) - size
-            if lacking > 0:
-                raise AudioError(f"{path} is cut off: its header promises {lacking} bytes more than it holds")
-        elif format == "OGG":
-            if not _ogg_ends(file, size):
-                raise AudioError(f"{path} is cut off: its last page is not marked as the end of the stream")
-        elif n_read < n_announced <= MANY_FRAMES and (format != "MP3" or _mp3_counts(file)):
-            raise AudioError(f"{path} is cut off: it holds {n_read} of the {n_announced} samples that it promises")
-
-
-def _data_end(file: BinaryIO) -> int:
-    """Return where the audio of a RIFF, RF64 or AIFF file ends by its header; 0 if it does not say."""
-    order = "big" if file.read(4) in (b"FORM", b"RIFX") else "little"
-    return next((start + n for name, start, n in chunks_of(file, order) if name in (b"data", b"SSND")), 0)
-
-
-def _ogg_ends(file: BinaryIO, size: int) -> bool:
-    """Tell whether the last page of an Ogg file is complete and marked as the last of its stream."""
-    file.seek(max(0, size - 2 * 65_307))  # a page has 65,307 bytes at most
-    tail = file.read()
-    page = tail[tail.rfind(b"OggS") :]
-    if len(page) < 27 or len(page) < 27 + page[26]:
-        return False
-    n_bytes = 27 + page[26] + sum(page[27 : 27 + page[26]])
-    return len(page) >= n_bytes and bool(page[5] & 4)
-
-
-def _mp3_counts(file: BinaryIO) -> bool:
-    """Tell whether an MP3 announces its length; without that libsndfile guesses, up to twice too long."""
-    file.seek(id3_bytes(file.read(10)))
-    first_frame = file.read(4096)
-    return b"Xing" in first_frame or b"Info" in first_frame
 
 
 def check_size(coding: Coding, sample_rate: int, n_channels: int) -> None:

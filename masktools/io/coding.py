@@ -59,6 +59,7 @@ WAVES = ("WAV", "WAVEX", "RF64")
 """The containers that a .wav may be."""
 
 WRITTEN = dict.fromkeys((*BITS, *UNLIMITED))
+_OWN = {"OGG": ("VORBIS", "OPUS"), "MP3": ("MPEG_LAYER_III",)}  # what is coded lossily in which container
 _NEAREST = {
     "PCM_S8": "PCM_U8",
     "PCM_U8": "PCM_S8",
@@ -125,6 +126,10 @@ def coding_for(path: str | Path, subtype: str | None = None, format: str | None 
     if usual.subtype == "OPUS":  # what else an .ogg may hold, an .opus may not
         return usual
     for candidate in (wanted, _NEAREST.get(wanted)):
-        if candidate in WRITTEN and soundfile.check_format(usual.format, candidate):
+        if (
+            candidate is not None
+            and candidate in (_OWN.get(usual.format) or BITS)
+            and soundfile.check_format(usual.format, candidate)
+        ):
             return Coding(usual.format, candidate)
     return usual

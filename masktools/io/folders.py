@@ -1,6 +1,7 @@
 """Which files of folders are recordings."""
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -55,17 +56,26 @@ def find_recordings(inputs: Iterable[Path], recursive: bool = False, without: st
         without: files of folders whose stem ends so are left out: what an earlier run made.
 
     Raises:
-        AudioError: a folder without recordings, or one that cannot be read.
+        AudioError: a folder that cannot be read; no recordings in any of the folders. One of several that holds none is
+            warned of.
     """
-    return [one for path in inputs for one in _found(path, recursive, without)]
+    found: list[tuple[Path, Path]] = []
+    empty: list[str] = []
+    for path in inputs:
+        in_it = _found(path, recursive, without)
+        found += in_it
+        if not in_it:
+            deeper = "" if recursive else "; are they in folders of it? Then say --recursive"
+            empty.append(f"{path} holds no recordings ({', '.join(sorted(READABLE))}){deeper}")
+    if empty and not found:
+        raise AudioError(empty[0])
+    for what in empty:
+        warnings.warn(what, stacklevel=2)
+    return found
 
 
 def _found(path: Path, recursive: bool, without: str) -> list[tuple[Path, Path]]:
     if not path.is_dir():
         return [(path, Path())]
     names = [Path(name) for name in file_names(path, recursive) if is_recording(name)]
-    found = [(path / name, name.parent) for name in names if not (without and name.stem.endswith(without))]
-    if not found:
-        deeper = "" if recursive else "; are they in folders of it? Then say --recursive"
-        raise AudioError(f"{path} holds no recordings ({', '.join(sorted(READABLE))}){deeper}")
-    return found
+    return [(path / name, name.parent) for name in names if not (without and name.stem.endswith(without))]

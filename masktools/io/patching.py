@@ -2,7 +2,7 @@
 
 import io
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +17,7 @@ from masktools.io.chunks import Layout
 from masktools.io.coding import INTEGER_BITS, UNLIMITED, as_codes
 from masktools.io.replacing import replacing
 from masktools.io.riff import riff_layout
+from masktools.io.speakers import speakers_of
 
 __all__ = ["Piece", "can_patch", "check_piece", "layout_of", "patch"]
 
@@ -29,7 +30,7 @@ class Piece:
 
     start: int
     samples: np.ndarray  # (len(channels), n) float32 or float64, full scale 1
-    channels: tuple[int, ...]  # from 0
+    channels: tuple[int, ...]  # from 0, in the order of WAVE
 
     def __post_init__(self) -> None:
         """Check that there is a row of samples for each channel."""
@@ -89,10 +90,11 @@ def patch(source: str | Path, target: str | Path, pieces: Iterable[Piece]) -> in
     with replacing(target) as part:
         shutil.copyfile(source, part)
         with part.open("rb+") as file:
+            speakers = speakers_of(file, layout.n_channels)
             for piece in pieces:
                 check_piece(piece, layout.n_samples, layout.n_channels)
                 check_finite(piece.samples.T, piece.start, layout.sample_rate, f"{target} is not written")
-                n_clipped += _put(file, layout, piece)
+                n_clipped += _put(file, layout, piece, range(layout.n_channels) if speakers is None else speakers.order)
     return n_clipped
 
 
@@ -105,8 +107,8 @@ def check_piece(piece: Piece, n_samples: int, n_channels: int) -> None:
         )
 
 
-def _put(file: BinaryIO, layout: Layout, piece: Piece) -> int:
-    """Replace the samples of a piece in an open file, and return how many were clipped."""
+def _put(file: BinaryIO, layout: Layout, piece: Piece, order: Sequence[int]) -> int:
+    """Replace the samples of a piece in a file whose channels have an order, and return how many were clipped."""
     n_clipped = 0
     frame = layout.n_channels * layout.sample_bytes
     for start in range(0, piece.samples.shape[1], _BLOCK):
@@ -119,7 +121,7 @@ def _put(file: BinaryIO, layout: Layout, piece: Piece) -> int:
             n_clipped += int(np.count_nonzero(np.abs(samples) > 1.0))
             samples = np.clip(samples, -1.0, 1.0)
         for channel, wave in zip(piece.channels, samples, strict=True):
-            frames[:, channel] = _encoded(wave, layout)
+            frames[:, order[channel]] = _encoded(wave, layout)
         file.seek(position)
         file.write(frames.tobytes())
     return n_clipped

@@ -1,22 +1,27 @@
 """Audio files of any length, read piece by piece: what can be sought in is sought in, the rest is decoded once."""
 
+import logging
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, BinaryIO
 
 import numpy as np
 import soundfile
 
 from masktools.errors import AudioError
-from masktools.io import av_files
-from masktools.io.checks import MANY_FRAMES, check_finite, check_readable, check_whole, reason_of
-from masktools.io.coding import BITS, LOSSLESS, SUFFIXES
+from masktools.io.av_files import decoding, has_pyav
+from masktools.io.checks import MANY_FRAMES, check_finite, check_readable, reason_of
+from masktools.io.coding import BITS, LOSSLESS
+from masktools.io.decoders import DamagedError, Decoder, SoundDecoder, decoder
+from masktools.io.joining import brought
+from masktools.io.streams import Stream, streams_of
 
 __all__ = ["Recording", "open_recording"]
 
-_BLOCK = 1 << 16  # samples a channel that are decoded at once; the last bit of some MP3s depends on it
+_BLOCK = 1 << 16  # samples a channel that are read at once
 _IN_MEMORY_BYTES = 1 << 26  # of decoded audio; what is longer goes to a temporary file
 
 
@@ -24,7 +29,10 @@ class Recording:
     """An audio file that is open for reading, as a context; for one reader at a time.
 
     MP3, Vorbis and Opus do not land on the exact sample when one seeks in them: they are decoded once, from the
-    beginning to the end, into a temporary file without a name, 4 bytes a sample, that vanishes with the recording.
+    beginning to the end, into a temporary file without a name, 4 bytes a sample, that vanishes with the recording. So
+    are files in which several recordings were joined: they have the rate and the channels of the first.
+
+    Channels are in the order of WAVE: front left, front right, front centre, low frequencies, back left, back right.
 
     Attributes:
         path: the file.
@@ -34,6 +42,8 @@ class Recording:
         format: libsndfile's name of the container (WAV, FLAC, OGG, MP3, AIFF, ...), or PyAV's.
         subtype: libsndfile's name of the coding (PCM_16, PCM_24, FLOAT, VORBIS, ...), or the nearest to what PyAV read.
         is_lossy: whether the coding gives back other samples than went in.
+        mask: which loudspeakers the channels are for, as in WAVE; None if the file does not say.
+        warnings: what is wrong with the file and could be read all the same, a line each.
     """
 
     sample_rate: int
@@ -42,59 +52,77 @@ class Recording:
     format: str
     subtype: str
     is_lossy: bool
+    mask: int | None
+    warnings: tuple[str, ...]
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: soundfile.SoundFile | None = None
+        self.n_samples = 0
+        self._opened = ExitStack()
+        self._file: soundfile.SoundFile | None = None  # that is sought in
         self._store: IO[bytes] | None = None
         self._position = 0  # in the file, in samples
         check_readable(path)
-        try:
-            if path.suffix.lower() in av_files.AV_SUFFIXES:
-                self._open_foreign()
-            else:
-                self._open()
-            if not self.n_samples:
-                raise AudioError(f"{path} holds no samples: its header is that of an audio file of length zero")
-        except (soundfile.SoundFileError, TypeError) as error:
-            self.close()
-            known = ", ".join(suffix[1:] for suffix in SUFFIXES)
-            problem = f"{path} cannot be read as audio ({reason_of(error)})"
-            raise AudioError(f"{problem}: it is damaged, or must first be converted to one of {known}") from error
-        except BaseException:
-            self.close()
-            raise
-
-    def _open(self) -> None:
-        file = self._file = soundfile.SoundFile(self.path)
-        self.sample_rate, self.n_channels = file.samplerate, file.channels
-        self.format, self.subtype = file.format, file.subtype
-        self.is_lossy = self.subtype not in LOSSLESS
-        # The header's length is a hint: an MP3 without one is only estimated, a stream has none.
-        n_announced = file.frames
-        if self.subtype in BITS and 0 < n_announced <= MANY_FRAMES:
-            self.n_samples = n_announced
-        else:
-            self._keep(_decoded(file))
-            n_announced = file.frames
-        check_whole(self.path, self.format, self.n_samples, n_announced)
-
-    def _open_foreign(self) -> None:
-        """Decode what libsndfile does not know."""
-        with av_files.decoding(self.path) as decoding:
-            self.sample_rate, self.n_channels = decoding.sample_rate, decoding.n_channels
-            self.format, self.subtype = decoding.format, decoding.subtype
-            self.is_lossy = self.subtype not in LOSSLESS
-            self._keep(decoding.blocks())
-            decoding.check_whole(self.n_samples)
-
-    def _keep(self, blocks: Iterator[np.ndarray]) -> None:
-        """Store what is decoded, (t, channels) float32 in order."""
-        store = self._store = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115
-        self.n_samples = 0
-        for block in blocks:
+        with ExitStack() as opened:
             try:
-                store.write(block.tobytes())
+                raw = opened.enter_context(path.open("rb"))
+                has_header = self._open(raw, opened)
+            except (soundfile.SoundFileError, OSError) as error:
+                reason = getattr(error, "strerror", None) or reason_of(error)
+                raise AudioError(f"{path} cannot be read as audio ({reason}): it is damaged") from error
+            if not self.n_samples:
+                known = "its header is that of an audio file of length zero"
+                raise AudioError(
+                    f"{path} holds no samples: {known}"
+                    if has_header
+                    else f"{path} cannot be read as audio: it holds no sound"
+                )
+            self._opened = opened.pop_all()
+
+    def _open(self, raw: BinaryIO, opened: ExitStack) -> bool:
+        """Begin to read, and tell whether libsndfile knows the header; what PyAV takes for audio may be anything."""
+        found = streams_of(self.path, raw)
+        self.warnings = tuple(found.notes)
+        first = opened.enter_context(decoder(self.path, raw, found.streams[0], found.is_mpeg))
+        self.sample_rate, self.n_channels = first.sample_rate, first.n_channels
+        self.format, self.subtype, self.is_lossy = first.format, first.subtype, first.subtype not in LOSSLESS
+        self.mask, self._order = _arranged(first)
+        can_seek = self.subtype in BITS and len(found.streams) == 1
+        if isinstance(first, SoundDecoder) and can_seek and 0 < first.file.frames <= MANY_FRAMES:
+            self._file, self.n_samples = first.file, first.file.frames
+            return True
+        self._store = opened.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES))  # noqa: SIM115
+        self._keep_all(first, raw, found.streams[0], self._store)
+        for stream in found.streams[1:]:
+            with decoder(self.path, raw, stream, found.is_mpeg) as following:
+                self._keep_all(following, raw, stream, self._store)
+        return isinstance(first, SoundDecoder)
+
+    def _keep_all(self, part: Decoder, raw: BinaryIO, stream: Stream, store: IO[bytes]) -> None:
+        """Store what is decoded; where libsndfile comes to no end, PyAV may."""
+        n_before = self.n_samples
+        try:
+            self._keep(part, store)
+        except (soundfile.SoundFileError, DamagedError) as error:
+            n_decoded, self.n_samples = self.n_samples - n_before, n_before
+            if not isinstance(part, SoundDecoder) or not has_pyav():
+                raise
+            store.seek(4 * n_before * self.n_channels)
+            store.truncate()
+            with decoding(self.path, stream.file or raw) as other:
+                self._keep(other, store)
+            if self.n_samples < n_before + n_decoded:
+                raise
+            line = f"{self.path}: libsndfile stops at sample {n_before + n_decoded} ({reason_of(error)}): PyAV read it"
+            self.warnings = (*self.warnings, line)
+
+    def _keep(self, part: Decoder, store: IO[bytes]) -> None:
+        """Store what is decoded, (t, channels) float32 in order, with the rate and the channels of the first."""
+        order = _arranged(part)[1]
+        for block in brought(self.path, part, self.sample_rate, self.n_channels):
+            arranged = block if order is None or block.shape[1] != len(order) else block[:, order]
+            try:
+                store.write(arranged.tobytes())
             except OSError as error:
                 folder, n_bytes = tempfile.gettempdir(), 4 * self.n_samples * self.n_channels
                 raise AudioError(
@@ -118,10 +146,8 @@ class Recording:
 
     def close(self) -> None:
         """Close the file, and remove what was decoded of it."""
-        for opened in (self._file, self._store):
-            if opened is not None:
-                opened.close()
         self._file = self._store = None
+        self._opened.close()
 
     def read(
         self, start: int = 0, stop: int | None = None, finite: bool = True, dtype: type[np.floating] = np.float32
@@ -167,7 +193,7 @@ class Recording:
             raise AudioError(
                 f"{self.path} is cut off: it holds {self._position} of the {self.n_samples} samples that it promises"
             )
-        return block
+        return block if self._order is None else block[:, self._order]
 
     def blocks(self, n_samples: int = _BLOCK, finite: bool = True) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the first sample and the samples (channels, n) of one block after the other."""
@@ -175,18 +201,27 @@ class Recording:
             yield start, self.read(start, start + n_samples, finite)
 
 
-def _decoded(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
-    """Yield what a file holds, (t, channels), to its last sample; ``SoundFile.blocks`` fills up what is missing."""
-    block = np.empty((_BLOCK, file.channels), np.float32)
-    while len(decoded := file.read(out=block)):
-        yield decoded
+def _arranged(part: Decoder) -> tuple[int | None, list[int] | None]:
+    """Return the mask of a recording's channels, and how to put them in the order of WAVE if they are not."""
+    speakers = part.speakers
+    if speakers is None:
+        return None, None
+    return speakers.mask, None if speakers.is_sorted else list(speakers.order)
 
 
-def open_recording(path: str | Path) -> Recording:
+def open_recording(path: str | Path, tell: bool = True) -> Recording:
     """Return an audio file that is open for reading piece by piece, in bounded memory; close it, or use it in a with.
+
+    Args:
+        path: of the file.
+        tell: whether to log what is wrong with the file and could be read all the same (``Recording.warnings``), on
+            the logger "masktools".
 
     Raises:
         AudioError: the file is missing, a folder, empty, not audio, cut off or without samples. Of a FLAC that was cut
             off only reading tells.
     """
-    return Recording(Path(path))
+    recording = Recording(Path(path))
+    for line in recording.warnings if tell else ():
+        logging.getLogger("masktools").warning("%s", line)
+    return recording

@@ -54,7 +54,7 @@ def restore_into(
         check_piece(piece, recording.n_samples, recording.n_channels)
     size = (recording.sample_rate, recording.n_channels)
     n_samples = recording.n_samples
-    with open_writer(target, *size, coding.subtype, format, like=source, n_samples=n_samples) as writer:
+    with open_writer(target, *size, coding.subtype, format, like=recording, n_samples=n_samples) as writer:
         for block in _replaced(recording, waiting):
             writer.write(block)
     return writer.n_clipped

@@ -6,11 +6,11 @@ Source: Microsoft and IBM, Multimedia Programming Interface and Data Specificati
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from masktools.io.chunks import Layout, chunks_of
+from masktools.io.spliced import ReadFile
 
-__all__ = ["grow", "make_rf64", "riff_layout"]
+__all__ = ["grow", "make_rf64", "put_mask", "rf64_head", "riff_layout"]
 
 _EXTENSIBLE = 0xFFFE
 _SUBTYPES = {
@@ -25,15 +25,15 @@ _SUBTYPES = {
 }
 
 
-def riff_layout(file: BinaryIO) -> Layout | None:
+def riff_layout(file: ReadFile) -> Layout | None:
     """Return where and how a wave file holds its samples; None where they cannot be replaced one by one."""
     coding, data = b"", None
-    for name, start, n_bytes in chunks_of(file):
-        if name == b"fmt ":
-            file.seek(start)
-            coding = file.read(min(n_bytes, 64))
-        elif name == b"data":
-            data = (start, min(n_bytes, file.seek(0, 2) - start))
+    for chunk in chunks_of(file):
+        if chunk.name == b"fmt ":
+            file.seek(chunk.start)
+            coding = file.read(min(chunk.n_bytes, 64))
+        elif chunk.name == b"data":
+            data = (chunk.start, min(chunk.n_bytes, file.seek(0, 2) - chunk.start))
             break
     if data is None or len(coding) < 16:
         return None
@@ -65,19 +65,47 @@ def grow(path: Path, chunks: Sequence[tuple[bytes, bytes]]) -> None:
             file.write(n_bytes.to_bytes(4, "little"))
 
 
-def make_rf64(path: Path, n_samples: int, frame_bytes: int) -> None:
-    """Turn a RIFF file that ends with its samples, and may be too long for its own lengths, into RF64."""
+def put_mask(path: Path, mask: int) -> None:
+    """Say in a wave file of the extensible kind which loudspeakers its channels are for."""
+    with path.open("rb+") as file:
+        for chunk in chunks_of(file):
+            if chunk.name == b"fmt ":
+                file.seek(chunk.start)
+                if int.from_bytes(file.read(2), "little") == _EXTENSIBLE and chunk.n_bytes >= 24:
+                    file.seek(chunk.start + 20)
+                    file.write(mask.to_bytes(4, "little"))
+                return
+
+
+def make_rf64(path: Path, n_bytes: int) -> None:
+    """Turn a RIFF file that ends with n_bytes of samples, and may be too long for its own lengths, into RF64."""
     moved = path.with_name(f"{path.stem}-64.part")
     try:
         with path.open("rb") as file, moved.open("wb") as out:
-            start = next(start for name, start, _ in chunks_of(file) if name == b"data")
-            fields = (file.seek(0, 2) + 36 - 8, n_samples * frame_bytes, n_samples)
-            file.seek(12)
-            out.write(b"RF64\xff\xff\xff\xffWAVEds64" + (28).to_bytes(4, "little"))
-            out.write(b"".join(field.to_bytes(8, "little") for field in fields) + bytes(4))
-            out.write(file.read(start - 4 - 12) + b"\xff\xff\xff\xff")
+            start = next(chunk.start for chunk in chunks_of(file) if chunk.name == b"data")
+            out.write(rf64_head(file, start, n_bytes))
             file.seek(start)
             shutil.copyfileobj(file, out, 1 << 20)
         moved.replace(path)
     finally:
         moved.unlink(missing_ok=True)
+
+
+def rf64_head(file: ReadFile, start: int, n_bytes: int) -> bytes:
+    """Return what an RF64 file begins with whose n_bytes of samples, and what is before them, are those of a RIFF file.
+
+    Args:
+        file: the RIFF file.
+        start: where its samples begin.
+        n_bytes: of its samples.
+    """
+    frame_bytes = 1
+    for chunk in chunks_of(file):
+        if chunk.name == b"fmt ":
+            file.seek(chunk.start + 12)
+            frame_bytes = int.from_bytes(file.read(2), "little") or 1
+            break
+    fields = (file.seek(0, 2) + 36 - 8, n_bytes, n_bytes // frame_bytes)
+    ds64 = b"ds64" + (28).to_bytes(4, "little") + b"".join(field.to_bytes(8, "little") for field in fields) + bytes(4)
+    file.seek(12)
+    return b"RF64\xff\xff\xff\xffWAVE" + ds64 + file.read(start - 4 - 12) + b"\xff\xff\xff\xff"

@@ -19,11 +19,12 @@ from typing import BinaryIO
 import soundfile
 
 from masktools.errors import AudioError
-from masktools.io.checks import check_readable
+from masktools.io.checks import check_readable, sound_name
 from masktools.io.chunks import chunks_of
 from masktools.io.coding import WAVES, Coding
 from masktools.io.flac_blocks import flac_tags, put_flac_tags
 from masktools.io.id3 import id3_tags, put_id3_tags
+from masktools.io.quiet import without_chatter
 from masktools.io.riff import grow
 from masktools.io.sample_times import at_rate
 
@@ -53,7 +54,11 @@ class Tags:
         check_readable(path)
         texts: dict[str, str] = {}
         sample_rate = 0
-        with suppress(soundfile.SoundFileError, TypeError), soundfile.SoundFile(path) as file:
+        with (
+            without_chatter(),
+            suppress(soundfile.SoundFileError, TypeError),
+            soundfile.SoundFile(sound_name(path)) as file,
+        ):
             texts = {name: text for name, text in file.copy_metadata().items() if text}
             sample_rate = file.samplerate
         try:
@@ -94,7 +99,7 @@ class Tags:
 
 
 def _riff_tags(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    for name, start, n_bytes in chunks_of(file):
-        if name not in _OF_THE_SAMPLES and n_bytes <= _MAX_BYTES:
-            file.seek(start)
-            yield name, file.read(n_bytes)
+    for chunk in chunks_of(file):
+        if chunk.name not in _OF_THE_SAMPLES and chunk.n_bytes <= _MAX_BYTES:
+            file.seek(chunk.start)
+            yield chunk.name, file.read(chunk.n_bytes)

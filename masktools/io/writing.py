@@ -1,5 +1,6 @@
 """Waves -> audio files, at once or block by block; a file is there as a whole, or not at all."""
 
+import logging
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -8,11 +9,17 @@ import numpy as np
 import soundfile
 
 from masktools.errors import AudioError, ParameterError
-from masktools.io.checks import check_finite, check_place, check_size
-from masktools.io.coding import BITS, INTEGER_BITS, UNLIMITED, Coding, as_codes, coding_for
+from masktools.io.aiff import put_bitmap
+from masktools.io.checks import check_finite, check_place, check_size, sound_name
+from masktools.io.coding import BITS, INTEGER_BITS, UNLIMITED, WAVES, Coding, as_codes, coding_for
+from masktools.io.flac_blocks import put_comment
+from masktools.io.recordings import Recording
 from masktools.io.replacing import replacing
-from masktools.io.riff import make_rf64
+from masktools.io.riff import make_rf64, put_mask
+from masktools.io.speakers import FLAC_MASK_TAG, flac_says, ogg_order, speakers_of
 from masktools.io.tags import Tags
+
+_log = logging.getLogger("masktools")
 
 __all__ = ["Writer", "open_writer", "write"]
 
@@ -35,10 +42,24 @@ class Writer:
         n_clipped: samples clipped so far, of all channels.
     """
 
-    def __init__(self, path: Path, coding: Coding, sample_rate: int, n_channels: int, tags: Tags | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        coding: Coding,
+        sample_rate: int,
+        n_channels: int,
+        tags: Tags | None = None,
+        mask: int | None = None,
+    ) -> None:
         self.path, self.coding, self.sample_rate, self.n_channels = path, coding, sample_rate, n_channels
         self.n_samples = self.n_clipped = 0
-        self._tags = tags
+        self._tags, self._mask = tags, mask
+        if coding.format == "WAV" and mask is not None:
+            self.coding = Coding("WAVEX", coding.subtype)
+        self._order = ogg_order(mask, n_channels) if coding.format == "OGG" else None
+        if coding.format == "OGG" and self._order is None:
+            name = coding.subtype.capitalize()
+            _log.warning(f"{path}: {name} has no such {n_channels} channels (mask {mask:#x}): they keep their order")
         self._level = _MP3_LEVEL if coding.format == "MP3" and sample_rate <= 24_000 else 1.0
         self._step = min(sample_rate, _BLOCK)  # a second at most: the Vorbis encoder crashes on long blocks
         self._file: soundfile.SoundFile | None = None
@@ -55,7 +76,7 @@ class Writer:
         with ExitStack() as opening:
             self._part = opening.enter_context(replacing(self.path))
             opening.push(self._finish)
-            file = soundfile.SoundFile(self._part, "w", self.sample_rate, self.n_channels, **options)
+            file = soundfile.SoundFile(sound_name(self._part), "w", self.sample_rate, self.n_channels, **options)
             self._file = opening.enter_context(file)
             if self._tags is not None and not self._tags.goes_whole(self.coding):
                 self._tags.set_texts(file)
@@ -77,14 +98,25 @@ class Writer:
         if not self.n_samples:
             raise AudioError(f"{self.path} would hold no samples")
         tags = self._tags if self._tags is not None and self._tags.goes_whole(self.coding) else None
-        if self.coding.format == "WAV":
+        if self.coding.format in ("WAV", "WAVEX"):
             frame_bytes = self.n_channels * BITS[self.coding.subtype] // 8
             if self.n_samples * frame_bytes + (tags.n_bytes if tags else 0) > _WAV_BYTES:
-                make_rf64(self._part, self.n_samples, frame_bytes)
-        if soundfile.info(self._part).frames != self.n_samples:
+                make_rf64(self._part, self.n_samples * frame_bytes)
+        if soundfile.info(sound_name(self._part)).frames != self.n_samples:
             raise AudioError(f"{self.path} could not be written in full: is the disk full?")
         if tags is not None:
             tags.put_into(self._part, self.sample_rate)
+        if self._mask is not None:
+            self._put_mask(self._mask)
+
+    def _put_mask(self, mask: int) -> None:
+        """Say what the channels are for, where the format has a place for it and does not say so already."""
+        if self.coding.format in WAVES:
+            put_mask(self._part, mask)
+        elif self.coding.format == "AIFF" and self.n_channels > 2:
+            put_bitmap(self._part, mask)
+        elif self.coding.format == "FLAC" and not flac_says(mask, self.n_channels):
+            put_comment(self._part, FLAC_MASK_TAG + b"=0x%04X" % mask)
 
     def write(self, samples: np.ndarray) -> None:
         """Write samples (channels, n) behind those that are there.
@@ -102,6 +134,8 @@ class Writer:
             )
         for start in range(0, samples.shape[1], self._step):
             block = samples[:, start : start + self._step].T
+            if self._order is not None:
+                block = block[:, self._order]
             check_finite(block, self.n_samples, self.sample_rate, f"{self.path} is not written")
             if self.coding.subtype not in UNLIMITED:
                 self.n_clipped += int(np.count_nonzero(np.abs(block) > 1.0))
@@ -117,7 +151,7 @@ def open_writer(
     n_channels: int,
     subtype: str | None = None,
     format: str | None = None,
-    like: str | Path | None = None,
+    like: str | Path | Recording | None = None,
     n_samples: int | None = None,
 ) -> Writer:
     """Return a context in which an audio file is written block by block, whole or not at all.
@@ -130,8 +164,9 @@ def open_writer(
         n_channels: of the file.
         subtype: as for ``write``.
         format: as for ``write``.
-        like: the file whose tags are carried over: chunks of a wave file, metadata blocks of a FLAC and ID3 tags of an
-            MP3 as they are, where both are of one container; else title, artist and what else both have.
+        like: the file, or the open recording, whose tags are carried over: chunks of a wave file, metadata blocks of a
+            FLAC and ID3 tags of an MP3 as they are, where both are of one container; else title, artist and what else
+            both have. If it has as many channels, they are for the same loudspeakers.
         n_samples: that will be written, where that is known: a long WAV is RF64 from its start then, not made so at
             its end.
 
@@ -145,7 +180,21 @@ def open_writer(
     check_place(path)
     if coding.format == "WAV" and (n_samples or 0) * n_channels * BITS[coding.subtype] // 8 > _WAV_BYTES:
         coding = Coding("RF64", coding.subtype)
-    return Writer(path, coding, sample_rate, n_channels, None if like is None else Tags.of(Path(like)))
+    if like is None:
+        return Writer(path, coding, sample_rate, n_channels)
+    source = like.path if isinstance(like, Recording) else Path(like)
+    tags = Tags.of(source)
+    if isinstance(like, Recording):
+        mask = like.mask if like.n_channels == n_channels else None
+    else:
+        mask = _mask_of(source, n_channels)
+    return Writer(path, coding, sample_rate, n_channels, tags, mask)
+
+
+def _mask_of(path: Path, n_channels: int) -> int | None:
+    with path.open("rb") as file:
+        speakers = speakers_of(file, n_channels)
+    return None if speakers is None else speakers.mask
 
 
 def write(
@@ -162,8 +211,8 @@ def write(
 
     Args:
         path: where to; its folder must exist. The suffix chooses the container.
-        samples: (channels, t) float32 or float64, full scale 1. Integer subtypes clip what lies beyond, float
-            and lossy ones keep it.
+        samples: (channels, t) float32 or float64, full scale 1, channels in the order of WAVE. Integer subtypes clip
+            what lies beyond, float and lossy ones keep it.
         sample_rate: in Hz.
         subtype: libsndfile's name of the coding, ``Audio.subtype`` to keep that of an input; a container that
             does not have it gets the nearest that it has (see ``coding_for``).

@@ -1,7 +1,9 @@
 """Measures of what a model made: of waves in decibels, and of sets of embeddings; numpy and scipy only."""
 
 from masktools.metrics.bootstrap import Interval, bootstrap
-from masktools.metrics.frechet import FrechetLimit, Moments, frechet_distance, frechet_infinity
+from masktools.metrics.chroma import chroma_distance
+from masktools.metrics.envelope import envelope_error_db, flatness_error_db
+from masktools.metrics.frechet import FrechetLimit, Moments, frechet_distance, frechet_infinity, principal_axes
 from masktools.metrics.inception import InceptionScore, inception_score, kl_divergence
 from masktools.metrics.kernel import KernelDistance, kernel_audio_distance, kernel_distance
 from masktools.metrics.ndb import Ndb, ndb
@@ -33,6 +35,9 @@ __all__ = [
     "StftDistance",
     "band_level_db",
     "bootstrap",
+    "chroma_distance",
+    "envelope_error_db",
+    "flatness_error_db",
     "frechet_distance",
     "frechet_infinity",
     "inception_score",
@@ -46,6 +51,7 @@ __all__ = [
     "mean_reciprocal_rank",
     "ndb",
     "nearest_distances",
+    "principal_axes",
     "quiet_excess_db",
     "ranks",
     "recall_at",

@@ -15,7 +15,7 @@ import numpy as np
 
 from masktools.errors import ParameterError
 
-__all__ = ["FrechetLimit", "Moments", "as_vectors", "frechet_distance", "frechet_infinity"]
+__all__ = ["FrechetLimit", "Moments", "as_vectors", "frechet_distance", "frechet_infinity", "principal_axes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +159,21 @@ def frechet_infinity(
     residual = found - (value + slope / sizes)
     spread = float(np.sum((found - found.mean()) ** 2))
     return FrechetLimit(float(value), 1.0 - float(np.sum(residual**2)) / spread if spread > 0 else 1.0)
+
+
+def principal_axes(vectors: np.ndarray, n: int) -> np.ndarray:
+    """Return the directions (d, k) in which vectors (m, d) vary most, k at most n; vectors @ axes are components.
+
+    Between few vectors of many dimensions a Frechet distance is mostly their number: on components it is not.
+
+    Raises:
+        ParameterError: Fewer than two vectors, values that are not finite, or n below 1.
+    """
+    rows = as_vectors(vectors)
+    if n < 1 or len(rows) < 2:
+        raise ParameterError(f"principal axes need n of at least 1 and 2 vectors, got {n} and {len(rows)}")
+    _, _, axes = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
+    return axes[: min(n, len(rows) - 1)].T
 
 
 def as_vectors(vectors: np.ndarray) -> np.ndarray:

@@ -25,12 +25,14 @@ __all__ = [
     "EnvelopeError",
     "SpectralDistance",
     "band_level_db",
+    "channel_pairs",
     "level_db",
     "level_error_db",
     "lsd_db",
     "lsd_split_db",
     "seam_crest_db",
     "si_sdr_db",
+    "span_of",
     "third_octave_error_db",
 ]
 
@@ -131,7 +133,7 @@ def third_octave_error_db(
 
     Source: band edges of IEC 61260-1, base two.
     """
-    pairs = _pairs(reference, estimate)
+    pairs = channel_pairs(reference, estimate)
     low, high = _band(band_hz or (100.0, sample_rate / 2), sample_rate)
     edges = [(below, above) for centre, below, above in _third_octaves(sample_rate) if low <= centre <= high]
     if not edges:
@@ -154,7 +156,7 @@ def level_db(wave: np.ndarray, sample_rate: int, span_s: Pair | None = None) -> 
     Raises:
         ParameterError: A span outside the recording.
     """
-    part = np.stack([_cut(channel, sample_rate, span_s) for channel in _channels(wave)])
+    part = np.stack([span_of(channel, sample_rate, span_s) for channel in _channels(wave)])
     return float(_decibels(2 * float(np.mean(part**2)), FLOOR_DB))
 
 
@@ -164,7 +166,7 @@ def level_error_db(reference: np.ndarray, estimate: np.ndarray, sample_rate: int
     Raises:
         ParameterError: As ``lsd_db``.
     """
-    _pairs(reference, estimate)
+    channel_pairs(reference, estimate)
     return level_db(estimate, sample_rate, span_s) - level_db(reference, sample_rate, span_s)
 
 
@@ -177,7 +179,7 @@ def band_level_db(wave: np.ndarray, sample_rate: int, band_hz: Pair, span_s: Pai
     Source: Welch (1967), Hann windows of 2048 samples, half overlapped.
     """
     low, high = _band(band_hz, sample_rate)
-    parts = np.stack([_cut(channel, sample_rate, span_s) for channel in _channels(wave)])
+    parts = np.stack([span_of(channel, sample_rate, span_s) for channel in _channels(wave)])
     length = min(N_FFT, parts.shape[-1])
     hz, density = welch(parts, sample_rate, nperseg=length, nfft=N_FFT)
     power = density[:, (hz >= low) & (hz <= high)].sum(axis=1).mean() * hz[1]
@@ -195,7 +197,7 @@ def si_sdr_db(reference: np.ndarray, estimate: np.ndarray) -> float:
     Source: Le Roux et al., SDR - half-baked or well done? (arXiv:1811.02508), Eq. 3.
     """
     ratios = []
-    for true, found in _pairs(reference, estimate):
+    for true, found in channel_pairs(reference, estimate):
         energy = float(true @ true)
         if energy == 0:
             raise ParameterError("the reference must not be silent, got zeros only")
@@ -269,7 +271,7 @@ def _distances(
         if not chosen[-1].any():
             raise ParameterError(f"the band must hold a bin of {hz[1]:.3g} Hz, got {low:g}-{high:g} Hz")
     squares = []
-    for pair in _pairs(reference, estimate):
+    for pair in channel_pairs(reference, estimate):
         true, found = (_decibels(_power(wave, sample_rate, span_s), floor_db) for wave in pair)
         squares.append((found - true) ** 2)
     return [float(np.mean([np.sqrt(square[:, bins].mean(axis=1)).mean() for square in squares])) for bins in chosen]
@@ -309,7 +311,12 @@ def _decibels(power: np.ndarray | float, floor_db: float) -> np.ndarray:
     return np.asarray(10 * np.log10(np.maximum(power, 10 ** (floor_db / 10))))
 
 
-def _pairs(reference: np.ndarray, estimate: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def channel_pairs(reference: np.ndarray, estimate: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the channels (t,) of two waves in pairs, float64.
+
+    Raises:
+        ParameterError: Shapes differ, or there is nothing.
+    """
     true, found = _channels(reference), _channels(estimate)
     if true.shape != found.shape:
         raise ParameterError(
@@ -341,7 +348,12 @@ def _span(span_s: Pair, n: int, sample_rate: int) -> tuple[int, int]:
     return start, stop
 
 
-def _cut(wave: np.ndarray, sample_rate: int, span_s: Pair | None) -> np.ndarray:
+def span_of(wave: np.ndarray, sample_rate: int, span_s: Pair | None) -> np.ndarray:
+    """Return the samples of a wave (t,) in a span.
+
+    Raises:
+        ParameterError: A span outside the recording.
+    """
     if span_s is None:
         return wave
     start, stop = _span(span_s, len(wave), sample_rate)

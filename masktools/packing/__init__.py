@@ -1,6 +1,7 @@
 """Packing: layers that hold their weights as a processor computes with them fastest, in place of those of training."""
 
 from masktools.packing.convolution import ResidualInPlace, halve_convolutions, order_convolutions, through
+from masktools.packing.digest import feed_weights, halved, weights_digest
 from masktools.packing.heap import give_back
 from masktools.packing.int8 import Int8Linear, can_compute_int8
 from masktools.packing.linear import PackedLinear, can_pack
@@ -15,9 +16,11 @@ __all__ = [
     "StoredWeights",
     "can_compute_int8",
     "can_pack",
+    "feed_weights",
     "fill_rest",
     "give_back",
     "halve_convolutions",
+    "halved",
     "has_lost_weights",
     "keep_stored",
     "laid_out",
@@ -25,4 +28,5 @@ __all__ = [
     "refuse_weights",
     "swap_linear",
     "through",
+    "weights_digest",
 ]

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masktools.errors import DeviceError
+from masktools.packing.linear import as_bytes, from_bytes
 from masktools.packing.refusals import refuse_gradients
 
 __all__ = ["Int8Linear", "can_compute_int8"]
@@ -119,12 +120,12 @@ class Int8Linear(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made of; torch neither copies nor writes packed weights."""
-        return self.__dict__ | {"packed": self._whole_numbers().to(torch.int8)}
+        return self.__dict__ | {"packed": as_bytes(self._whole_numbers().to(torch.int8))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Become a copy, packed anew."""
         super().__setstate__(state)
-        self.packed = torch.ops.onednn.qlinear_prepack(self.packed, None)
+        self.packed = torch.ops.onednn.qlinear_prepack(from_bytes(self.packed, torch.int8), None)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)

@@ -7,6 +7,7 @@ product itself. The result differs from that of the layer it stands for by round
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -42,6 +43,19 @@ def _pack(weight: Tensor) -> Tensor:
 def _multiply(rows: Tensor, packed: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
     after, form = ("gelu", "none") if gelu else ("none", "")
     return torch.ops.mkldnn._linear_pointwise(rows, packed, bias, after, [], form)
+
+
+def as_bytes(tensor: Tensor) -> np.ndarray:
+    """Return the bytes of a matrix, (rows, bytes).
+
+    A tensor would be shared with the process that it is sent to, and must then outlive its sending.
+    """
+    return tensor.contiguous().view(torch.uint8).numpy()
+
+
+def from_bytes(matrix: np.ndarray, dtype: torch.dtype) -> Tensor:
+    """Return the matrix that ``as_bytes`` was given."""
+    return torch.from_numpy(matrix.copy()).view(dtype)
 
 
 class PackedLinear(nn.Module):
@@ -106,14 +120,17 @@ class PackedLinear(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made of; torch neither copies nor writes packed weights."""
-        return self.__dict__ | {"packed": None, "dense": None if self.packed is None else self.packed.to_dense()}
+        return self.__dict__ | {
+            "packed": None,
+            "dense": None if self.packed is None else as_bytes(self.packed.to_dense()),
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Become a copy, packed anew where that is possible."""
         dense = state.pop("dense")
         super().__setstate__(state)
         if dense is not None:
-            self._hold(dense)
+            self._hold(from_bytes(dense, self.dtype))
 
     def _dense(self) -> Tensor:
         if self.weight is not None:

@@ -1,7 +1,8 @@
 """Where the parts meet: wave <-> mel <-> tokens, or wave <-> token streams, and the one call that fills masked ones."""
 
 from masktools.pipeline.blending import keep_known
-from masktools.pipeline.family import JOBS, Walk, WalkShape, check_job, check_mel_settings
+from masktools.pipeline.family import JOBS, Walk, WalkShape, check_job
+from masktools.pipeline.fitting import check_mel_settings
 from masktools.pipeline.progress import Progress, share_of
 from masktools.pipeline.streams import StreamWalk
 from masktools.pipeline.walk import Pipeline

@@ -1,7 +1,7 @@
-"""Families of models: which kinds of parts there are, how parts are made, and what makes a model of them."""
+"""Which kinds of parts there are, how parts are made, and what makes a model of them."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from masktools.mel import MelConfig
 from masktools.packing import StoredWeights, fill_rest, give_back, keep_stored, laid_out
 from masktools.pipeline.streams import StreamWalk
 from masktools.pipeline.walk import Pipeline
+from masktools.runtime import single_precision
 from masktools.tokenizer import CODECS, TOKENIZERS
 from masktools.transformer import (
     DelayedPrior,
@@ -24,7 +25,7 @@ from masktools.transformer import (
 )
 from masktools.vocoder import VOCODERS
 
-__all__ = ["FAMILIES", "KINDS", "Family", "build_part", "make_part"]
+__all__ = ["KINDS", "WALKS", "build_part", "make_part"]
 
 KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
     "tokenizer": TOKENIZERS,
@@ -40,26 +41,11 @@ KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
 """Each part's kinds, name -> (class of its settings, class of itself)."""
 
 
-class Family(NamedTuple):
-    """How a family of models is put together: its parts, those it may lack, and what makes a model of them."""
-
-    format: int  # of its bundles
-    parts: tuple[str, ...]
-    optional: tuple[str, ...]
-    walk: type[Any]
+WALKS: Mapping[str, type[Any]] = {"masked": Pipeline, "streams": StreamWalk}
+"""What makes a model of the parts of a family: a ``Walk``."""
 
 
-FAMILIES: Mapping[str, Family] = {
-    "masked": Family(1, ("tokenizer", "transformer", "vocoder", "conditioner"), ("conditioner",), Pipeline),
-    "streams": Family(
-        2,
-        ("codec", "transformer", "vocoder", "conditioner", "prior"),
-        ("vocoder", "conditioner", "prior"),
-        StreamWalk,
-    ),
-}
-
-
+@single_precision()
 def build_part(part: str, kind: str, config: Mapping[str, Any], mel: MelConfig) -> nn.Module:
     """Return a part without its weights, from its kind and its settings.
 

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from masktools.conditioning import Prompts
-from masktools.errors import MelMismatchError, ParameterError
+from masktools.errors import ParameterError
 from masktools.grid import Columns
-from masktools.mel import MelConfig, differing_fields
+from masktools.mel import MelConfig
 from masktools.pipeline.progress import Progress
 from masktools.shapes import Mask, Mel, Tokens, Wave
 from masktools.solver import Plan, SolveResult
 
-__all__ = ["JOBS", "Walk", "WalkShape", "check_job", "check_mel_settings"]
+__all__ = ["JOBS", "Walk", "WalkShape", "check_job"]
 
 JOBS = {
     "generate": "make audio from nothing or from a text",
@@ -142,19 +142,3 @@ def check_job(walk: Walk, job: str, others: Sequence[str] = ()) -> None:
     reason = "" if walk.shape.has_bands else "the rows of its tokens are no bands of frequency; "
     instead = f": use --model {' or '.join(others)}" if others else ""
     raise ParameterError(f"model {walk.name!r} cannot {JOBS[job]} ({job}): {reason}it can {can}{instead}")
-
-
-def check_mel_settings(ours: MelConfig, parts: Mapping[str, MelConfig]) -> None:
-    """Refuse parts that were made for other mel settings.
-
-    Raises:
-        MelMismatchError: the message names the part and each field that differs, with both values.
-    """
-    for name, theirs in parts.items():
-        fields = differing_fields(ours, theirs)
-        if fields:
-            listed = ", ".join(f"{field} {mine:g} and {other:g}" for field, (mine, other) in fields.items())
-            raise MelMismatchError(
-                f"parts must be made for the same mel settings, but the model and its {name} differ in {listed}: "
-                f"take a {name} that was trained with the model's settings"
-            )

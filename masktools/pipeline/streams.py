@@ -14,7 +14,8 @@ from masktools.conditioning import Conditioner, Prompts, as_condition
 from masktools.errors import BundleError, MasktoolsError, ParameterError
 from masktools.grid import ColumnGrid
 from masktools.mel import MelConfig, MelFrontEnd
-from masktools.pipeline.family import WalkShape, check_mel_settings
+from masktools.pipeline.family import WalkShape
+from masktools.pipeline.fitting import check_mel_settings, check_same
 from masktools.pipeline.progress import Counter, Progress
 from masktools.pipeline.stream_session import StreamSession
 from masktools.runtime import has_fast_bf16, in_batches, to_device
@@ -110,11 +111,7 @@ class StreamWalk:
                 self.conditioner.dim,
                 sizes.text_dim,
             )
-        for what, (left, right) in pairs.items():
-            if left != right:
-                raise BundleError(
-                    f"{what} must be of one number, got {left} and {right}: these parts are of two models"
-                )
+        check_same(pairs)
 
     @property
     def parts(self) -> dict[str, Any]:

@@ -16,13 +16,16 @@ import torch.nn.functional as F
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from masktools.arrays import check_loudest
 from masktools.conditioning import Conditioner, Prompts, as_condition
-from masktools.errors import BundleError, MasktoolsError, ParameterError
+from masktools.errors import MasktoolsError, ParameterError
 from masktools.grid import TokenGrid
-from masktools.mel import MelConfig, MelFrontEnd
-from masktools.pipeline.family import JOBS, WalkShape, check_mel_settings
+from masktools.levels import FixedSlope, Levels
+from masktools.mel import MelConfig, MelFrontEnd, level_of
+from masktools.pipeline.family import JOBS, WalkShape
+from masktools.pipeline.fitting import check_fit
 from masktools.pipeline.progress import Counter, Progress
-from masktools.runtime import has_fast_bf16, in_batches, to_device
+from masktools.runtime import has_fast_bf16, in_batches, single_precision, to_device
 from masktools.segments import Window, cover, stitch
 from masktools.shapes import Condition, FlatMask, FlatTokens, Logits, Mask, Mel, Tokens, Wave
 from masktools.solver import Plan, Predict, SolverConfig, SolveResult, solve, solve_windows, stage_forwards, stage_plan
@@ -46,6 +49,7 @@ class Pipeline:
 
     jobs = frozenset(JOBS)
 
+    @single_precision()
     def __init__(
         self,
         mel: MelConfig,
@@ -74,30 +78,14 @@ class Pipeline:
         self._compiled: CompiledLogits | None = None
         self.vocoder: Any = vocoder
         self.conditioner = conditioner
+        self.levels: Levels = FixedSlope()  # of what lies above the model's band
         self.folder: Path | None = None  # of the bundle that it was loaded from
         self.on_solved: Callable[[SolveResult], object] | None = None  # told of every decoding
-        check_mel_settings(mel, {"vocoder": self.vocoder.mel_config})
-        self._check_fit()
+        check_fit(mel, tokenizer, transformer, vocoder, conditioner)
         self.grid = TokenGrid.from_mel(mel, self.tokenizer.patch)
         for part in (self.front_end, tokenizer, transformer, vocoder, conditioner):
             if isinstance(part, nn.Module):
                 part.eval().requires_grad_(False).to(self.device)
-
-    def _check_fit(self) -> None:
-        config, tokenizer = self.transformer.config, self.tokenizer
-        pairs = {
-            "the tokenizer's mel bins and the model's": (tokenizer.n_rows * tokenizer.patch, self.mel.n_mels),
-            "the codes of the tokenizer and of the transformer": (tokenizer.n_codes, config.n_codes),
-            "the token rows of the tokenizer and of the transformer": (tokenizer.n_rows, config.n_rows),
-        }
-        if self.conditioner is not None:
-            sizes = (self.conditioner.dim, config.condition_dim)
-            pairs["the embeddings of the conditioner and those the transformer reads"] = sizes
-        for what, (left, right) in pairs.items():
-            if left != right:
-                raise BundleError(
-                    f"{what} must be of one number, got {left} and {right}: these parts are of two models"
-                )
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -176,34 +164,45 @@ class Pipeline:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=dtype)
 
+    @property
+    def lowest_rendered(self) -> float:
+        """The lowest value of a mel spectrogram that the vocoder can tell from others: -1, or below it."""
+        floor_db: float | None = getattr(getattr(self.vocoder, "config", None), "floor_db", None)
+        return -1.0 if floor_db is None else min(-1.0, max(level_of(floor_db, self.mel), self.front_end.bottom))
+
     @torch.inference_mode()
-    def to_mel(self, wave: Wave) -> Mel:
+    def to_mel(self, wave: Wave, lowest: float = -1.0) -> Mel:
         """Return the mel spectrogram in whole columns; what the wave does not reach of the last one is silence.
 
-        A wave too short to be framed is followed by silence.
+        A wave too short to be framed is followed by silence. Values lie in [-1, 1]; with a ``lowest`` below -1, which
+        is for a vocoder, down to there.
 
         Raises:
             ParameterError: a wave without samples.
+            AudioError: samples that are NaN, infinite or far beyond full scale.
         """
         n_samples, hop = wave.shape[-1], self.mel.hop_length
         if not wave.numel():
             raise ParameterError("a wave must have at least one sample, got none")
+        if wave.device.type == "cpu":
+            check_loudest(float(wave.abs().max()))
         n_frames = ceil(n_samples / hop)
         shortest = self.mel.margin // hop + 1
         wave = F.pad(to_device(wave.float(), self.device), (0, max(n_frames, shortest) * hop - n_samples))
-        mel = torch.cat([self._frames(wave, block) for block in self._blocks(n_frames)], dim=-1)[..., :n_frames]
-        return F.pad(mel, (0, -n_frames % self.grid.patch_frames), value=self.front_end.silence)
+        parts = [self._frames(wave, block, lowest) for block in self._blocks(n_frames)]
+        mel = torch.cat(parts, dim=-1)[..., :n_frames]
+        return F.pad(mel, (0, -n_frames % self.grid.patch_frames), value=max(lowest, self.front_end.bottom))
 
     def _blocks(self, n_frames: int) -> list[Window]:
         length = _BLOCK_COLS * self.grid.patch_frames
         return [Window(start, min(start + length, n_frames)) for start in range(0, n_frames, length)]
 
-    def _frames(self, wave: Wave, block: Window) -> Mel:
+    def _frames(self, wave: Wave, block: Window, lowest: float) -> Mel:
         """Return some frames of a long wave, as they are when all are computed at once."""
         hop, n_frames = self.mel.hop_length, wave.shape[-1] // self.mel.hop_length
         context = ceil(self.mel.n_fft / hop)
         start, stop = max(0, block.start - context), min(n_frames, block.stop + context)
-        frames = self.front_end(wave[:, start * hop : stop * hop])
+        frames = self.front_end(wave[:, start * hop : stop * hop], lowest)
         return frames[..., block.start - start : block.stop - start]
 
     def erase(self, mel: Mel, mask: Mask) -> Mel:
@@ -240,6 +239,13 @@ class Pipeline:
             parts = self._by_window(self.tokenizer.decode, to_device(tokens, self.device), windows, 1)
         return stitch(parts, _scaled(windows, frames), n_cols * frames, frames).clamp(-1.0, 1.0)
 
+    def deepened(self, mel: Mel, wave: Wave, unknown: Bool[Tensor, "b f m"]) -> Mel:
+        """Return a mel spectrogram that reaches as far down as the vocoder can tell where it is known from a wave."""
+        if self.lowest_rendered >= -1.0:
+            return mel
+        whole = self.to_mel(wave, self.lowest_rendered)[..., : mel.shape[-1]]
+        return whole.where((whole < -1.0) & ~unknown.to(whole.device), mel)
+
     @torch.inference_mode()
     def render(self, mel: Mel) -> Wave:
         """Return the wave of a mel spectrogram of whole columns.
@@ -254,8 +260,13 @@ class Pipeline:
         samples = self.grid.column_samples
         wave = stitch(parts, _scaled(windows, samples), n_cols * samples, _FADE)
         if not wave.isfinite().all():
-            raise MasktoolsError("the vocoder must return finite samples, got NaN or infinity: use --precision fp32")
+            raise MasktoolsError(f"the vocoder must return finite samples, got NaN or infinity: {self._remedy()}")
         return wave
+
+    def _remedy(self) -> str:
+        if self.precision == torch.float32:
+            return "the weights of the model, or its mel spectrogram, are not what it was trained with"
+        return "use --precision fp32"
 
     def encode(self, wave: Wave) -> Tokens:
         """Return the tokens of waves at the model's rate; the last column is filled up with silence.

@@ -10,7 +10,7 @@ from masktools.restoration.inpaint import FilledGap, inpaint, inpaint_candidates
 from masktools.restoration.looping import loop
 from masktools.restoration.regions import Region, check_regions, parse_regions, read_regions
 from masktools.restoration.repair import repair, repair_pieces
-from masktools.restoration.restored import Restored
+from masktools.restoration.restored import Restored, untouched
 from masktools.restoration.surroundings import Reader
 
 __all__ = [
@@ -37,4 +37,5 @@ __all__ = [
     "read_regions",
     "repair",
     "repair_pieces",
+    "untouched",
 ]

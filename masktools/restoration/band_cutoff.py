@@ -3,13 +3,27 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from masktools.arguments import checked_real
 from masktools.errors import ParameterError, unknown_name
 from masktools.pipeline import Pipeline
 
-__all__ = ["EXTENDABLE", "FULL_BAND", "OUT_OF_REACH", "Decision", "check_cutoff", "choose_cutoff", "cutoff_limits_hz"]
+__all__ = [
+    "EXTENDABLE",
+    "FULL_BAND",
+    "OUT_OF_REACH",
+    "USUAL_TOP_HZ",
+    "Decision",
+    "check_cutoff",
+    "choose_cutoff",
+    "choose_top",
+    "cutoff_limits_hz",
+    "model_reaches",
+]
 
 EXTENDABLE, FULL_BAND, OUT_OF_REACH = "extendable", "full_band", "out_of_reach"
-_HIGHEST_SHARE = 0.86  # of the model's band: above it there is next to nothing left to add
+USUAL_TOP_HZ = 20_000.0  # where the band of recordings ends that have all of it
+_MODEL_SHARE = 0.86  # of the model's band: above it the model has next to nothing to add
+_TOP_SHARE = 0.9  # of the band up to the top: above it there is next to nothing left to add
 
 
 @runtime_checkable
@@ -41,59 +55,101 @@ class Decision:
             )
 
 
-def cutoff_limits_hz(pipeline: Pipeline) -> tuple[float, float]:
-    """Return the lowest and the highest cutoff that a model can work with.
+def choose_top(pipeline: Pipeline, sample_rate: int, to_hz: float | None = None) -> float:
+    """Return up to where a recording is extended: as it is wanted, or where the band of such recordings ends.
 
-    It must hear its lowest row of tokens at least, and have something left to add.
+    Args:
+        pipeline: the model.
+        sample_rate: of the recording, in Hz; one below the model's is raised to it.
+        to_hz: what is wanted, if anything.
+
+    Raises:
+        ParameterError: a frequency that the recording has no room for.
     """
-    return pipeline.grid.row_edges_hz[1], _HIGHEST_SHARE * pipeline.mel.f_max
+    nyquist_hz = max(sample_rate, pipeline.sample_rate) / 2
+    if to_hz is None:
+        return min(max(USUAL_TOP_HZ, pipeline.mel.f_max), nyquist_hz)
+    if not 0 < to_hz <= nyquist_hz:
+        raise ParameterError(
+            f"to must lie in (0, {nyquist_hz:g}] Hz, half the sample rate of the result, got {to_hz:g} Hz: "
+            "resample the recording to a higher rate first, or ask for less"
+        )
+    return float(to_hz)
 
 
-def choose_cutoff(bandwidth: BandEdge, pipeline: Pipeline, sample_rate: int) -> Decision:
+def model_reaches(pipeline: Pipeline, cutoff_hz: float) -> bool:
+    """Tell whether the model itself has something to add above a cutoff."""
+    return cutoff_hz <= _MODEL_SHARE * pipeline.mel.f_max
+
+
+def cutoff_limits_hz(pipeline: Pipeline, top_hz: float | None = None) -> tuple[float, float]:
+    """Return the lowest and the highest cutoff from which a recording is extended up to a top, or to the model's own.
+
+    The model must hear its lowest row of tokens at least, and something must be left to add.
+    """
+    model_hz = pipeline.mel.f_max
+    highest = _MODEL_SHARE * model_hz
+    if top_hz is not None:
+        highest = max(highest, _TOP_SHARE * top_hz) if top_hz > model_hz else _MODEL_SHARE * top_hz
+    return pipeline.grid.row_edges_hz[1], highest
+
+
+def choose_cutoff(
+    bandwidth: BandEdge, pipeline: Pipeline, sample_rate: int, to_hz: float | None = None, lfr: bool = True
+) -> Decision:
     """Return what to do with a recording whose band was measured.
 
     Args:
         bandwidth: what ``detection.find_bandwidth`` found.
         pipeline: the model.
         sample_rate: of the recording, in Hz.
+        to_hz: up to where it is to be extended, as for ``choose_top``.
+        lfr: whether the original is kept below the cutoff; else the band ends with the model's.
 
     Returns:
-        The cutoff to extend from; or the status ``full_band`` where no edge was found, and ``out_of_reach`` where the
-        model has next to nothing to add above it, or hears nothing below it.
+        The cutoff to extend from; or the status ``full_band`` where no edge was found, or one where bands usually end,
+        and ``out_of_reach`` where next to nothing is left to add, or the model hears nothing below.
+
+    Raises:
+        ParameterError: a top that the recording has no room for.
     """
+    top_hz = choose_top(pipeline, sample_rate, to_hz if lfr else pipeline.mel.f_max)
     cutoff_hz = bandwidth.cutoff_hz
     if cutoff_hz is None:
         return Decision(None, FULL_BAND, "no edge was found above which the recording has nothing")
-    refusal = _refusal(pipeline, cutoff_hz)
+    if to_hz is None and cutoff_hz > cutoff_limits_hz(pipeline, top_hz)[1] >= _TOP_SHARE * USUAL_TOP_HZ:
+        return Decision(None, FULL_BAND, f"its band ends at {cutoff_hz:.0f} Hz, as that of whole recordings does")
+    refusal = _refusal(pipeline, cutoff_hz, top_hz)
     if refusal is not None:
         return Decision(None, OUT_OF_REACH, f"its band ends at {cutoff_hz:.0f} Hz, and {refusal}")
     return Decision(min(float(cutoff_hz), sample_rate / 2), EXTENDABLE)
 
 
-def check_cutoff(pipeline: Pipeline, cutoff_hz: float, sample_rate: int) -> None:
-    """Refuse a cutoff that the recording or the model does not have.
+def check_cutoff(pipeline: Pipeline, cutoff_hz: float, sample_rate: int, top_hz: float) -> None:
+    """Refuse a cutoff that the recording or the model does not have, or that the top does not lie above.
 
     Raises:
         ParameterError: the message says what it must be.
     """
+    cutoff_hz = checked_real("cutoff", cutoff_hz, "Hz")
     if not 0 < cutoff_hz <= sample_rate / 2:
         raise ParameterError(
             f"cutoff must lie in (0, {sample_rate / 2:g}] Hz, half the recording's sample rate, got {cutoff_hz:g} Hz"
         )
-    refusal = _refusal(pipeline, cutoff_hz)
+    if top_hz <= cutoff_hz:
+        raise ParameterError(f"to must lie above the cutoff of {cutoff_hz:g} Hz, got {top_hz:g} Hz")
+    refusal = _refusal(pipeline, cutoff_hz, top_hz)
     if refusal is not None:
-        lowest, highest = cutoff_limits_hz(pipeline)
+        lowest, highest = cutoff_limits_hz(pipeline, top_hz)
         limit = f"at most {highest:.0f}" if cutoff_hz > highest else f"at least {lowest:.0f}"
         raise ParameterError(f"cutoff must be {limit} Hz, got {cutoff_hz:g} Hz: {refusal}")
 
 
-def _refusal(pipeline: Pipeline, cutoff_hz: float) -> str | None:
-    lowest, highest = cutoff_limits_hz(pipeline)
+def _refusal(pipeline: Pipeline, cutoff_hz: float, top_hz: float) -> str | None:
+    lowest, highest = cutoff_limits_hz(pipeline, top_hz)
     if cutoff_hz > highest:
-        return (
-            f"this model's band ends at {pipeline.mel.f_max:g} Hz, so that above {highest:.0f} Hz it has next to "
-            "nothing to add"
-        )
+        what = "this model's band ends at" if top_hz == pipeline.mel.f_max else "it is to end at"
+        return f"{what} {top_hz:g} Hz, so that above {highest:.0f} Hz there is next to nothing to add"
     if cutoff_hz < lowest:
         return f"below {lowest:.0f} Hz this model hears nothing that it could extend"
     return None

@@ -12,12 +12,14 @@ from masktools.errors import AudioError
 from masktools.pipeline import Pipeline, Progress
 from masktools.restoration.band_added import Added
 from masktools.restoration.band_clean import FAINT_DB, cleaned
+from masktools.restoration.band_cutoff import model_reaches
 from masktools.restoration.band_grain import Part, with_grain
 from masktools.restoration.band_model import BandModel, column_windows
 from masktools.restoration.band_settings import BandSettings
 from masktools.restoration.band_stereo import INDEPENDENT, LINKED, MID_SIDE, Twins
 from masktools.restoration.band_streams import Reader, at_rate, cross_faded, in_windows, read_blocks, reblocked
 from masktools.restoration.band_survey import BLOCK_SAMPLES, Survey, survey
+from masktools.restoration.band_upper import UpperBand
 from masktools.restoration.peaks import limited
 from masktools.restoration.texture import TEXTURES
 from masktools.segments import Window
@@ -27,6 +29,7 @@ from masktools.solver import SolverConfig, derive_seed
 __all__ = ["JOIN_S", "BandExtension"]
 
 JOIN_S = 0.02  # of the cross-fade between what neighbouring windows add
+_MODEL_CLEAN = 0.9  # of the model's band: above it a change of rate has taken part of it
 _NOTHING = 1e-9  # of full scale: what filters leave where there is nothing to add
 
 
@@ -42,7 +45,7 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
         reader: Reader,
         shape: tuple[int, int],  # (channels, n)
         sample_rate: int,
-        cutoff_hz: float,
+        band_hz: tuple[float, float],  # the cutoff, and the top that it is extended to
         settings: BandSettings,
         *,
         seed: int,
@@ -52,7 +55,8 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
         progress: Progress | None,
     ) -> None:
         self._started = perf_counter()
-        self.pipeline, self.cutoff_hz, self.settings, self.seed = pipeline, float(cutoff_hz), settings, seed
+        self.pipeline, self.settings, self.seed = pipeline, settings, seed
+        self.cutoff_hz, self.top_hz = (float(hertz) for hertz in band_hz)
         self._reader, self._rate = reader, sample_rate
         self.n_channels, self._n_in = shape
         model_rate = pipeline.sample_rate
@@ -60,11 +64,13 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
         keeps = self.sample_rate == sample_rate
         self.n_samples = self._n_in if keeps else round(self._n_in * model_rate / sample_rate)
         self._n_model = ceil(self._n_in * model_rate / sample_rate)
-        self._windows = column_windows(pipeline, self._n_model)
+        self._by_model = model_reaches(pipeline, self.cutoff_hz)
+        self._windows = column_windows(pipeline, self._n_model) if self._by_model else []
         self._model = BandModel(
-            pipeline, cutoff_hz, solver, condition, put_back=settings.lfr, leak_free=settings.leak_free
+            pipeline, self.cutoff_hz, solver, condition, put_back=settings.lfr, leak_free=settings.leak_free
         )
-        self._top_hz = min(pipeline.mel.f_max, 0.5 * model_rate)
+        self._model_top_hz = min(pipeline.mel.f_max, 0.5 * model_rate)
+        self._upper = self._upper_band()
         self._warnings: list[str] = []
         self._peak, self._n_changed, self._n_limited = 0.0, 0, 0
         self.report: dict[str, Any] = {}
@@ -85,17 +91,35 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
         seeds = [derive_seed(self.seed, source if independent else 0) for source in range(n_sources)]
         floors = () if found is None else found.floors
         added = Added(self.pipeline, self._model, self.settings, self.cutoff_hz, floors, seeds)
-        texture = TEXTURES[self.settings.texture] if self.settings.lfr else None
-        rate = self.pipeline.sample_rate
-        parts = with_grain(self._parts(), texture, rate, self.cutoff_hz, self._top_hz, self.seed)
-        joined = cross_faded(added.stretches(parts, self._windows, progress), round(JOIN_S * rate))
-        band = at_rate(joined, rate, self.sample_rate, self.n_samples)
+        band = self._of_the_model(added, progress) if self._by_model else self._nothing()
         start = 0
         for block in reblocked(self._summed(band), block_samples):
             self._peak = max(self._peak, float(np.abs(block).max(initial=0.0)))
             yield start, block
             start += block.shape[1]
         self.report = self._told(added)
+
+    def _of_the_model(self, added: Added, progress: Progress | None) -> Iterator[np.ndarray]:
+        """Yield what the model adds, at the rate of what comes out."""
+        texture = TEXTURES[self.settings.texture] if self.settings.lfr else None
+        rate = self.pipeline.sample_rate
+        parts = with_grain(self._parts(), texture, rate, self.cutoff_hz, self._model_top_hz, self.seed)
+        joined = cross_faded(added.stretches(parts, self._windows, progress), round(JOIN_S * rate))
+        return at_rate(joined, rate, self.sample_rate, self.n_samples)
+
+    def _nothing(self) -> Iterator[np.ndarray]:
+        """Yield zeros as long as the recording, whose band ends where the model's does."""
+        for block in _finite(read_blocks(self._reader, self._n_in), self._rate):
+            yield np.zeros(block.shape, np.float32)
+
+    def _upper_band(self) -> UpperBand | None:
+        """Return what adds the band above the model's, or takes from it what is not wanted; None if it is as it is."""
+        model_hz = self.pipeline.mel.f_max
+        if not self.settings.lfr or self.top_hz == model_hz:
+            return None
+        start_hz = min(_MODEL_CLEAN * model_hz, self.top_hz) if self._by_model else self.cutoff_hz
+        gain_db = self.settings.hf_gain_db
+        return UpperBand(self.sample_rate, self.cutoff_hz, start_hz, self.top_hz, self.pipeline.levels, gain_db)
 
     def _known(self) -> Iterator[np.ndarray]:
         """Yield the recording at the model's rate."""
@@ -109,8 +133,13 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
         settings = self.settings
         if not settings.lfr or (settings.quiet_guard_db is None and not settings.clean_above):
             return None
-        blocks = reblocked((self._sources(known) for known in self._known()), BLOCK_SAMPLES)
-        return survey(blocks, self.pipeline.sample_rate, self.cutoff_hz, self._top_hz)
+        if self._by_model:
+            blocks = reblocked((self._sources(known) for known in self._known()), BLOCK_SAMPLES)
+            return survey(blocks, self.pipeline.sample_rate, self.cutoff_hz, self._model_top_hz)
+        if not settings.clean_above:
+            return None
+        blocks = reblocked(_finite(read_blocks(self._reader, self._n_in), self._rate), BLOCK_SAMPLES)
+        return survey(blocks, self._rate, self.cutoff_hz, self.top_hz)
 
     def _clean(self, found: Survey | None) -> None:
         """Read on without what the recording has above its cutoff, if that is faint."""
@@ -162,6 +191,8 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
                 self._n_changed += int(np.count_nonzero(block != original))
                 yield block.astype(original.dtype)
             return
+        if self._upper is not None:
+            pairs = self._upper.joined(pairs, self.n_samples)
         pairs = ((original, _heard(block)) for original, block in pairs)
         triples = limited(pairs, self.sample_rate) if self.settings.limit_peaks else ((*pair, 0) for pair in pairs)
         for original, block, n_limited in triples:
@@ -178,7 +209,8 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
                 f"the vocoder gave samples that are not finite for the windows from {starts} s: there the recording "
                 "was left as it is; use --precision fp32"
             )
-        rows = [row for row in range(pipeline.grid.n_rows) if pipeline.grid.row_edges_hz[row + 1] > self.cutoff_hz]
+        edges_hz = pipeline.grid.row_edges_hz
+        rows = [row for row in range(pipeline.grid.n_rows) if self._by_model and edges_hz[row + 1] > self.cutoff_hz]
         return {
             "job": "bwe",
             "status": "extended",
@@ -188,7 +220,8 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
             "cutoff_hz": self.cutoff_hz,
             **asdict(settings),
             "rows_generated": rows,
-            "top_hz": pipeline.mel.f_max,
+            "top_hz": self.top_hz,
+            "upper_from_hz": self._upper.start_hz if self._upper and self._upper.start_hz < self.top_hz else None,
             "n_windows": len(self._windows),
             "n_steps": self._model.solver.n_steps,
             "n_forwards": self._model.n_forwards,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from masktools.errors import MasktoolsError, ParameterError
@@ -107,7 +107,8 @@ class BandModel:
         self, known: np.ndarray, window: Window, group: Sequence[int], seeds: list[int], progress: Progress | None
     ) -> list[Rendered]:
         pipeline = self.pipeline
-        mel = pipeline.to_mel(torch.from_numpy(np.ascontiguousarray(known, np.float32)))
+        wave = torch.from_numpy(np.ascontiguousarray(known, np.float32))
+        mel = pipeline.to_mel(wave)
         above = GridMask.band(pipeline.grid, window.length, self.cutoff_hz, pipeline.mel.f_max).tensor
         mask = above.expand(len(mel), -1, -1).to(mel.device)
         tokens = pipeline.tokenise(pipeline.erase(mel, mask) if self.leak_free else mel)
@@ -121,9 +122,11 @@ class BandModel:
         for row, channel in enumerate(group):
             self._memories[channel] = _Memory(window, result.tokens[row : row + 1])
         generated = pipeline.to_mel_from(result.tokens)
+        rendered = generated
         if self.put_back:
             generated = _put_back(pipeline, generated, mel, self.cutoff_hz)
-        waves = self._waves(generated, known.shape[1])
+            rendered = pipeline.deepened(generated, wave, _unknown(pipeline, mel, self.cutoff_hz))
+        waves = self._waves(rendered, known.shape[1])
         return [Rendered(wave, shape_of) for wave, shape_of in zip(waves, generated.cpu().numpy(), strict=True)]
 
     def _recalled(self, tokens: Tokens, mask: Tensor, window: Window, group: Sequence[int]) -> tuple[Tokens, Tensor]:
@@ -160,8 +163,13 @@ def _put_back(pipeline: Pipeline, generated: Mel, original: Mel, cutoff_hz: floa
     """Return the generated spectrogram, levelled, with the original's bins wherever they lie below the cutoff."""
     edges_hz = torch.from_numpy(mel_edges_hz(pipeline.mel).copy()).to(original.device)
     levelled = generated + _level_offset(pipeline, generated, original, edges_hz[1:-1], cutoff_hz)
-    unknown = (edges_hz[2:] > cutoff_hz)[None, :, None].expand_as(original)
-    return keep_known(levelled, original, unknown, n_frames=0, n_bins=_N_BINS)
+    return keep_known(levelled, original, _unknown(pipeline, original, cutoff_hz), n_frames=0, n_bins=_N_BINS)
+
+
+def _unknown(pipeline: Pipeline, original: Mel, cutoff_hz: float) -> Bool[Tensor, "b f m"]:
+    """Return the cells whose bins reach above the cutoff."""
+    above = torch.from_numpy(mel_edges_hz(pipeline.mel)[2:] > cutoff_hz).to(original.device)
+    return above[None, :, None].expand_as(original)
 
 
 def _level_offset(

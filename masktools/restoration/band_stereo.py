@@ -4,7 +4,8 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import lfilter
 
-from masktools.errors import ParameterError, unknown_name
+from masktools.arguments import checked_name
+from masktools.errors import ParameterError
 from masktools.restoration.band_level import HOP, MATCHED_BAND, SILENCE, SMOOTHING_S, at_samples, high_pass
 
 __all__ = ["CHANNEL_MODES", "LINKED", "MID_SIDE", "Twins", "check_channels", "side_of"]
@@ -23,8 +24,7 @@ def check_channels(mode: str, n_channels: int) -> None:
     Raises:
         ParameterError: the message says what there is.
     """
-    if mode not in CHANNEL_MODES:
-        raise unknown_name("channels", mode, CHANNEL_MODES)
+    checked_name("channels", mode, CHANNEL_MODES)
     if mode == MID_SIDE and n_channels != 2:
         raise ParameterError(f"channels 'mid_side' is for recordings of 2 channels, got {n_channels}: choose 'linked'")
 

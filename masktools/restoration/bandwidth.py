@@ -3,16 +3,19 @@
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
+from masktools.arguments import checked_call, shown
+from masktools.arrays import as_channels, checked_seed
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.pipeline import Pipeline, Progress
-from masktools.restoration.band_cutoff import Decision, check_cutoff, choose_cutoff, cutoff_limits_hz
+from masktools.restoration.band_cutoff import Decision, check_cutoff, choose_cutoff, choose_top, cutoff_limits_hz
 from masktools.restoration.band_extension import BandExtension
 from masktools.restoration.band_settings import BandSettings
 from masktools.restoration.band_stereo import LINKED, check_channels
 from masktools.restoration.band_streams import Reader
-from masktools.restoration.restored import Restored
+from masktools.restoration.restored import Restored, untouched
 from masktools.solver import SolverConfig
 
 __all__ = ["BandExtension", "Decision", "bwe", "choose_cutoff", "cutoff_limits_hz", "extend_blocks"]
@@ -37,6 +40,7 @@ def extend_blocks(
     hf_gain_db: float = 0.0,
     limit_peaks: bool = True,
     clean_above: bool = False,
+    to_hz: float | None = None,
     block_samples: int = 1 << 16,
     progress: Progress | None = None,
 ) -> BandExtension:
@@ -61,6 +65,7 @@ def extend_blocks(
         hf_gain_db: of the added band.
         limit_peaks: keep the sum within full scale.
         clean_above: take away what faint rest there is above the cutoff.
+        to_hz: up to where the band is extended.
         block_samples: length of the blocks that come out; the result does not depend on it.
         progress: called with (steps done, steps in all).
 
@@ -70,9 +75,12 @@ def extend_blocks(
     for name, value in (("n_samples", n_samples), ("n_channels", n_channels), ("block_samples", block_samples)):
         if value < 1:
             raise ParameterError(f"{name} must be at least 1, got {value}")
-    settings = BandSettings(lfr, channels, texture, leak_free, quiet_guard_db, hf_gain_db, limit_peaks, clean_above)
+    settings = BandSettings(
+        lfr, channels, texture, leak_free, quiet_guard_db, hf_gain_db, limit_peaks, clean_above, to_hz
+    )
     check_channels(channels, n_channels)
-    check_cutoff(pipeline, cutoff_hz, sample_rate)
+    top_hz = choose_top(pipeline, sample_rate, to_hz) if lfr else pipeline.mel.f_max
+    check_cutoff(pipeline, cutoff_hz, sample_rate, top_hz)
     condition = pipeline.condition(prompt)
     if condition is not None and len(condition) != 1:
         raise ParameterError(f"a recording is extended by one prompt at most, got {len(condition)}")
@@ -81,7 +89,7 @@ def extend_blocks(
         reader,
         (n_channels, n_samples),
         sample_rate,
-        cutoff_hz,
+        (cutoff_hz, top_hz),
         settings,
         seed=seed,
         solver=solver,
@@ -93,7 +101,7 @@ def extend_blocks(
 
 def bwe(
     pipeline: Pipeline,
-    samples: np.ndarray,
+    samples: np.ndarray | Tensor,
     sample_rate: int,
     cutoff_hz: float | str,
     *,
@@ -108,16 +116,16 @@ def bwe(
     hf_gain_db: float = 0.0,
     limit_peaks: bool = True,
     clean_above: bool = False,
+    to_hz: float | None = None,
     progress: Progress | None = None,
 ) -> Restored:
     """Return a band-limited recording with its missing band added.
 
-    A recording of a lower rate than the model's comes back at the model's rate; any other keeps its own, and
-    what it has above the model's band.
+    A recording of a lower rate than the model's comes back at the model's rate; any other keeps its own.
 
     Args:
         pipeline: the model.
-        samples: (channels, t), full scale 1, of any rate and length.
+        samples: (channels, t), an array or a tensor, full scale 1, of any rate and length.
         sample_rate: in Hz.
         cutoff_hz: where the recording's own band ends, or "auto": then it is measured, and a recording that has no
             such edge, or none that this model can go on from, comes back as it is, with the reason in the report.
@@ -137,6 +145,9 @@ def bwe(
         limit_peaks: where a sum would leave full scale, only what is added is attenuated, for 10 ms to either side.
         clean_above: take away what the recording has above the cutoff, if that is more than 50 dB fainter than what
             it has below.
+        to_hz: up to where the band is extended, at most half the rate of what comes back; where it is not given, to
+            20 kHz or as far as there is room. Above the model's band the detail of the band below goes on, as loud as
+            the model's table of levels expects; a cutoff above the model's band is extended so from the start.
         progress: called with (steps done, steps in all).
 
     Raises:
@@ -145,15 +156,21 @@ def bwe(
 
     Source: SpecMaskGIT (arXiv:2406.17672), section 4.3; the replacement is additive (no filter on the original).
     """
-    n_channels, n_samples = samples.shape
+    wave = as_channels(samples, sample_rate)
+    checked_seed(seed)
+    checked_call("progress", progress)
+    n_channels, n_samples = wave.shape
+    BandSettings(lfr, channels, texture, leak_free, quiet_guard_db, hf_gain_db, limit_peaks, clean_above)
+    check_channels(channels, n_channels)
     if isinstance(cutoff_hz, str):
-        decision = _decided(pipeline, samples, sample_rate, cutoff_hz)
+        decision = _decided(pipeline, wave, sample_rate, cutoff_hz, to_hz, lfr)
         if decision.cutoff_hz is None:
-            return Restored(samples, sample_rate, _untouched(pipeline, decision, seed, sample_rate))
+            report = _nothing_done(pipeline, decision, seed, sample_rate)
+            return untouched(pipeline, wave, sample_rate, prompt, report)
         cutoff_hz = decision.cutoff_hz
     extension = extend_blocks(
         pipeline,
-        lambda start, stop: samples[:, start:stop],
+        lambda start, stop: wave[:, start:stop],
         n_samples,
         n_channels,
         sample_rate,
@@ -169,24 +186,27 @@ def bwe(
         hf_gain_db=hf_gain_db,
         limit_peaks=limit_peaks,
         clean_above=clean_above,
+        to_hz=to_hz,
         progress=progress,
     )
     keeps = extension.sample_rate == sample_rate
-    extended = np.empty((n_channels, extension.n_samples), samples.dtype if keeps else np.float32)
+    extended = np.empty((n_channels, extension.n_samples), wave.dtype if keeps else np.float32)
     for start, block in extension:
         extended[:, start : start + block.shape[1]] = block
     return Restored(extended, extension.sample_rate, extension.report)
 
 
-def _decided(pipeline: Pipeline, samples: np.ndarray, sample_rate: int, word: str) -> Decision:
+def _decided(
+    pipeline: Pipeline, samples: np.ndarray, sample_rate: int, word: str, to_hz: float | None, lfr: bool
+) -> Decision:
     if word != "auto":
-        raise ParameterError(f"cutoff must be a frequency in Hz or 'auto', got {word!r}")
+        raise ParameterError(f"cutoff must be a frequency in Hz or 'auto', got {shown(word)}")
     from masktools.detection import find_bandwidth
 
-    return choose_cutoff(find_bandwidth(samples, sample_rate), pipeline, sample_rate)
+    return choose_cutoff(find_bandwidth(samples, sample_rate), pipeline, sample_rate, to_hz, lfr)
 
 
-def _untouched(pipeline: Pipeline, decision: Decision, seed: int, sample_rate: int) -> dict[str, Any]:
+def _nothing_done(pipeline: Pipeline, decision: Decision, seed: int, sample_rate: int) -> dict[str, Any]:
     return {
         "job": "bwe",
         "status": decision.status,
@@ -194,7 +214,6 @@ def _untouched(pipeline: Pipeline, decision: Decision, seed: int, sample_rate: i
         "model": pipeline.name,
         "seed": seed,
         "cutoff_hz": None,
-        "samples_changed": 0,
         "sample_rate": sample_rate,
         "warnings": [],
     }

@@ -6,9 +6,12 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
+from masktools.arguments import checked_call, checked_name, checked_real
+from masktools.arrays import as_channels, checked_seed
 from masktools.conditioning import Prompts
-from masktools.errors import AudioError, ParameterError, unknown_name
+from masktools.errors import AudioError, ParameterError
 from masktools.gaps import Gap
 from masktools.pipeline import Progress, Walk, share_of
 from masktools.restoration.band_stereo import check_channels
@@ -28,7 +31,7 @@ _HEARD_S = 31.0  # of what is known: as far as a texture is looked for
 
 def continue_recording(
     pipeline: Walk,
-    samples: np.ndarray,
+    samples: np.ndarray | Tensor,
     sample_rate: int,
     seconds: float,
     *,
@@ -49,7 +52,7 @@ def continue_recording(
 
     Args:
         pipeline: the model.
-        samples: (channels, t), full scale 1, of any rate and length.
+        samples: (channels, t), an array or a tensor, full scale 1, of any rate and length.
         sample_rate: in Hz.
         seconds: how much is added, up to 600.
         side: ``end`` or ``start``: where it is added.
@@ -65,10 +68,11 @@ def continue_recording(
         ParameterError: a length or a fade out of its range, several prompts, or an unknown name.
         AudioError: samples near the join that are not finite.
     """
+    wave = as_channels(samples, sample_rate, finite=False)
     piece, report = continuation(
         pipeline,
-        lambda start, stop: samples[:, start:stop],
-        samples.shape[1],
+        lambda start, stop: wave[:, start:stop],
+        wave.shape[1],
         sample_rate,
         seconds,
         side=side,
@@ -80,7 +84,7 @@ def continue_recording(
         texture=texture,
         progress=progress,
     )
-    parts = [samples, piece.astype(samples.dtype)]
+    parts = [wave, piece.astype(wave.dtype)]
     return Restored(np.concatenate(parts if side == "end" else parts[::-1], axis=1), sample_rate, report)
 
 
@@ -124,8 +128,10 @@ def continuation(
         AudioError: as ``continue_recording``.
     """
     started = perf_counter()
-    if side not in SIDES:
-        raise unknown_name("side", side, SIDES)
+    checked_name("side", side, SIDES)
+    checked_seed(seed)
+    checked_call("progress", progress)
+    seconds, fade_s = checked_real("seconds", seconds), checked_real("fade_s", fade_s, "seconds")
     if not 0 < seconds <= MAX_SECONDS:
         raise ParameterError(f"seconds must lie in (0, {MAX_SECONDS:g}], got {seconds:g}")
     if not 0 <= fade_s <= MAX_SECONDS:

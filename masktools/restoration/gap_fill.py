@@ -10,17 +10,18 @@ from masktools.classical import extrapolate
 from masktools.classical.fades import fade_in
 from masktools.classical.linear_prediction import LONG_CONTEXT_S
 from masktools.classical.noise import SPECTRUM_S, noise_between
+from masktools.classical.seams import join_ends
 from masktools.errors import ParameterError
 from masktools.metrics import seam_crest_db
 from masktools.restoration.band_level import high_pass, high_pass_reach
 from masktools.restoration.bridging import bridged
+from masktools.restoration.gap_tasks import GapTask
 from masktools.restoration.gap_windows import shoulders
 from masktools.restoration.splice import (
     SHOULDER_S,
     SILENCE,
     best_lag,
     end_gains,
-    join_ends,
     seam_length,
     shifted,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "channels_of_fill",
     "edge_report",
     "faded",
+    "filled_gap",
     "generated_fill",
     "is_silent",
     "noise_above",
@@ -42,6 +44,7 @@ __all__ = [
     "sides_of",
 ]
 
+ALIKE = 0.5  # correlation of voices that are in phase, or, negative, opposite
 MAX_LAG_S = 0.0025  # either way
 _LIMITER_SAMPLES = 256  # over which a fill that is too loud for full scale becomes fainter
 FULL_BAND_HZ = 32_000  # rate from which on a model's band leaves something to be heard above it
@@ -73,13 +76,12 @@ def sides_of(part: Part, voice: int, span: Window, seconds: float = SHOULDER_S) 
 
 
 def noise_core(part: Part, span: Window, margin: int, seeds: tuple[int, ...]) -> np.ndarray:
-    """Return noise (voices, n + 2 * margin) as the voices sound on both sides of a gap, without seams."""
-    made = []
-    for voice, wave in enumerate(part.samples):
-        before, after = (wave[None, a:b].astype(np.float64) for a, b in sides_of(part, voice, span, SPECTRUM_S))
-        rng = np.random.default_rng(seeds)
-        made.append(noise_between(before, after, span.length, part.sample_rate, rng, margin)[0])
-    return np.stack(made)
+    """Return noise (voices, n + 2 * margin) as the voices sound together on both sides of a gap, without seams."""
+    sides = [sides_of(part, voice, span, SPECTRUM_S) for voice in range(len(part.samples))]
+    start, stop = max(left.start for left, _ in sides), min(right.stop for _, right in sides)
+    before = part.samples[:, start : span.start].astype(np.float64)
+    after = part.samples[:, span.stop : stop].astype(np.float64)
+    return noise_between(before, after, span.length, part.sample_rate, np.random.default_rng(seeds), margin)
 
 
 def noise_above(part: Part, span: Window, margin: int, cutoff_hz: float, seeds: tuple[int, ...]) -> np.ndarray:
@@ -116,7 +118,7 @@ def generated_fill(
     lag = _lag(part, waves, sides) if match_lag else 0
     margin = shoulder_samples(part)
     fills, gains_db = [], []
-    for voice, wave in enumerate(shifted(waves, lag)):
+    for voice, wave in enumerate(_in_phase(part, span, shifted(waves, lag), sides)):
         pairs = [(part.samples[voice, a:b], wave[a:b]) for a, b in sides[voice]]
         gains = end_gains(pairs[0], pairs[1], max_db)
         if gains is None:
@@ -140,6 +142,21 @@ def generated_fill(
         fills.append(fill)
         gains_db.append(ends_db)
     return Fill(np.stack(fills), tuple(gains_db), lag)
+
+
+def _in_phase(part: Part, span: Window, waves: np.ndarray, sides: list[tuple[Window, Window]]) -> np.ndarray:
+    """Return waves turned over where they are opposite to the loudest voice and the voices are not, or the reverse."""
+    beside = [np.concatenate([wave[a:b] for a, b in sides[0]]) for wave in part.samples]
+    made = waves[:, span.start : span.stop]
+    loudest = int(np.argmax([_rms(wave) for wave in beside]))
+    known, generated = ([_correlation(wave, waves_of[loudest]) for wave in waves_of] for waves_of in (beside, made))
+    opposite = [abs(one) > ALIKE and one * other < 0 for one, other in zip(known, generated, strict=True)]
+    return np.where(np.array(opposite)[:, None], -waves, waves)
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    energy = float(np.linalg.norm(one.astype(np.float64)) * np.linalg.norm(other.astype(np.float64)))
+    return float(np.dot(one.astype(np.float64), other)) / energy if energy else 0.0
 
 
 def shoulder_samples(part: Part) -> int:
@@ -185,6 +202,20 @@ def channels_of_fill(part: Part, voices: np.ndarray) -> np.ndarray:
             gain[len(fill) - slope :] = np.linspace(limit / peak, 1.0, slope)
             fill[:] = np.clip(fill * gain, -limit, limit)
     return channels
+
+
+def filled_gap(part: Part, task: GapTask, voices: np.ndarray, **told: Any) -> FilledGap:
+    """Return the gap of a task with what fills it (voices, n), and a report with what else is to be told."""
+    rate, span = part.sample_rate, part.local(task.span)
+    channels = channels_of_fill(part, voices)
+    report = {
+        "start_s": task.span.start / rate,
+        "end_s": task.span.stop / rate,
+        "channels": list(task.channels),
+        **edge_report(part, span, channels),
+        **told,
+    }
+    return FilledGap(task.span.start, channels.astype(part.samples.dtype), task.channels, report)
 
 
 def is_silent(part: Part, span: Window) -> bool:

@@ -1,6 +1,7 @@
 """Gaps of a recording filled one after the other; nothing is read or computed but what lies around them."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from heapq import heappop, heappush
 from math import ceil
 from time import perf_counter
@@ -9,21 +10,23 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from masktools.classical import CONTEXT_S
+from masktools.classical import SEARCHES
+from masktools.classical.search import Copy
+from masktools.classical.similarity import Found
 from masktools.errors import ParameterError
 from masktools.pipeline import Progress, Walk
-from masktools.restoration.gap_fill import FilledGap, channels_of_fill, edge_report, faded, is_silent
+from masktools.restoration.gap_fill import FilledGap, faded, filled_gap, is_silent
 from masktools.restoration.gap_model import Rendering, render_items
-from masktools.restoration.gap_settings import GapSettings
+from masktools.restoration.gap_settings import MODEL, SEARCH, GapSettings
 from masktools.restoration.gap_tasks import GapPlan, GapTask, WindowJob, first_start
-from masktools.restoration.surroundings import Surroundings
+from masktools.restoration.surroundings import Part, Surroundings
 from masktools.restoration.window_filling import HeardWindow, fill_window, hear_window
 from masktools.segments import Window
 from masktools.solver import Plan, SolverConfig, plan_value
 
 __all__ = ["GapFilling"]
 
-_CONTEXT_S = 0.25  # known audio around a gap, where its method asks for less
+_CONTEXT_S = 0.25  # known audio around a gap, with which a fill is compared
 _STEPS = 1000  # of progress, for each gap or window
 
 
@@ -114,8 +117,11 @@ class GapFilling(Iterator[FilledGap]):
                 fills = [self._classical(work)]
                 self._step(1)
             else:
-                waiting.append(hear_window(self.surroundings, work, self.settings))
-                fills = []
+                fills, rest = self._searched(work)
+                if rest is None:
+                    self._step(1)
+                else:
+                    waiting.append(hear_window(self.surroundings, rest, self.settings))
             if waiting and (following is None or self._is_enough(waiting, self._work[number + 1])):
                 fills += self._modelled(waiting)
                 waiting = []
@@ -134,29 +140,62 @@ class GapFilling(Iterator[FilledGap]):
         return self.pipeline.batch_size
 
     def _classical(self, task: GapTask) -> list[FilledGap]:
-        """Return a gap filled by a classical method, in every rank."""
-        rate = self.surroundings.sample_rate
-        reach = ceil(max(_CONTEXT_S, CONTEXT_S[task.method]) * rate)
-        part = self.surroundings.known(Window(task.span.start - reach, task.span.stop + reach), task)
-        span, method = part.local(task.span), task.method
-        if is_silent(part, span):
-            method, voices = "silence", np.zeros((len(part.samples), span.length))
-        else:
-            own = () if self.settings.linked else task.channels
-            voices = part.classical(method, span, (self.settings.seed % 2**64, task.number, *own))
-            voices = faded(voices, part, span)
-        channels = channels_of_fill(part, voices)
-        report = {
-            "start_s": task.span.start / rate,
-            "end_s": task.span.stop / rate,
-            "channels": list(task.channels),
-            "method": method,
-            "seed": self.settings.seed,
-            **edge_report(part, span, channels),
-            "lag_s": 0.0,
-        }
-        fill = FilledGap(task.span.start, channels.astype(part.samples.dtype), task.channels, report)
-        return [fill] * self.n_ranks
+        """Return the fills of a gap by a classical method, in every rank."""
+        part = self._beside(task)
+        if is_silent(part, part.local(task.span)):
+            return self._silence(task, part)
+        seeds = self.settings.seeds_for(task.number, task.channels)
+        if task.method in SEARCHES:
+            return self._from_elsewhere(task, part, *self.surroundings.searched(task.method, task, seeds, self.n_ranks))
+        voices = faded(self.surroundings.classical(task.method, task, seeds), part, part.local(task.span))
+        return [filled_gap(part, task, voices, method=task.method, seed=self.settings.seed, lag_s=0.0)] * self.n_ranks
+
+    def _beside(self, task: GapTask) -> Part:
+        reach = ceil(_CONTEXT_S * self.surroundings.sample_rate)
+        return self.surroundings.known(Window(task.span.start - reach, task.span.stop + reach), task)
+
+    def _silence(self, task: GapTask, part: Part) -> list[FilledGap]:
+        voices = np.zeros((len(part.samples), task.span.length))
+        return [filled_gap(part, task, voices, method="silence", seed=self.settings.seed, lag_s=0.0)] * self.n_ranks
+
+    def _from_elsewhere(self, task: GapTask, part: Part, fills: Sequence[Copy], found: Found) -> list[FilledGap]:
+        """Return fills from other places of the recording, the last one in every rank that is left."""
+        rate, made = self.surroundings.sample_rate, []
+        for rank, fill in enumerate(fills):
+            told = {
+                "method": task.method if task.method in SEARCHES else SEARCH,
+                "grain": fill.grain,
+                "source_s": None if fill.lag is None else [(edge + fill.lag) / rate for edge in task.span],
+                "lag_s": (fill.lag or 0) / rate,
+                "likeness": fill.likeness,
+                "confidence": found.confidence,
+                "seed": self.settings.seed,
+                "rank": rank,
+            }
+            made.append(filled_gap(part, task, faded(fill.samples, part, part.local(task.span)), **told))
+        return [made[min(rank, len(made) - 1)] for rank in range(self.n_ranks)]
+
+    def _searched(self, job: WindowJob) -> tuple[list[list[FilledGap]], WindowJob | None]:
+        """Return the fills of the gaps of a window that the recording itself can fill, and the window with the rest."""
+        if not self.settings.searches_first or self.condition is not None:
+            return [], job
+        done, left, notes = [], [], {}
+        for task in job.tasks:
+            part = self._beside(task)
+            if task.method == MODEL and is_silent(part, part.local(task.span)):
+                done.append(self._silence(task, part))
+            elif task.method == MODEL:
+                seeds = self.settings.seeds_for(task.number, task.channels)
+                fills, found = self.surroundings.searched(SEARCH, task, seeds, self.n_ranks, only_alike=True)
+                if fills:
+                    done.append(self._from_elsewhere(task, part, fills, found))
+                else:
+                    left.append(task)
+                    reason = "nothing in the recording is alike" if found.places else "no other place is known"
+                    notes[task.span] = {"confidence": found.confidence, "why_not_searched": reason}
+            else:
+                left.append(task)
+        return done, replace(job, tasks=tuple(left), notes=notes) if left else None
 
     def _modelled(self, waiting: Sequence[HeardWindow]) -> list[list[FilledGap]]:
         """Return the fills of the gaps of some windows that have as many columns."""

@@ -126,7 +126,7 @@ def _by_cells(pipeline: Pipeline, wave: Wave, hidden: Sequence[list[Window]], n_
     unknown = unknown[:, None].expand_as(mel) & pipeline.cells(mask)
     made = pipeline.to_mel_from(result.tokens)
     filled = keep_known(made, mel, unknown)
-    return _Made(pipeline.render(filled), filled, made, mel, result)
+    return _Made(pipeline.render(pipeline.deepened(filled, wave, unknown)), filled, made, mel, result)
 
 
 def _by_columns(walk: Walk, wave: Wave, hidden: Sequence[list[Window]], fill: _Fill) -> _Made:

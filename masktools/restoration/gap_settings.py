@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 
+from masktools.arguments import checked_name, settle
 from masktools.classical import GAP_FILLS
 from masktools.classical.janssen import MAX_GAP_S
-from masktools.errors import ParameterError, unknown_name
+from masktools.errors import ParameterError
 from masktools.restoration.band_stereo import INDEPENDENT, LINKED, MID_SIDE, check_channels
 from masktools.restoration.texture import TEXTURES
 
-__all__ = ["AUTO", "BLEND", "METHODS", "MODEL", "GapSettings"]
+__all__ = ["AUTO", "BLEND", "METHODS", "MODEL", "SEARCH", "GapSettings"]
 
-AUTO, MODEL, BLEND = "auto", "model", "blend"
+AUTO, MODEL, BLEND, SEARCH = "auto", "model", "blend", "search"
 METHODS = (AUTO, MODEL, *GAP_FILLS)
 """By length, by the model, or by a classical method."""
 
@@ -34,11 +35,10 @@ class GapSettings:
     leak_free: bool = True  # False: known tokens are computed from audio that still holds what is in the gaps
 
     def __post_init__(self) -> None:
-        """Check every name and range."""
-        if self.method not in METHODS:
-            raise unknown_name("method", self.method, METHODS)
-        if self.texture not in TEXTURES:
-            raise unknown_name("texture", self.texture, TEXTURES)
+        """Check every kind, name and range."""
+        settle(self)
+        checked_name("method", self.method, METHODS)
+        checked_name("texture", self.texture, TEXTURES)
         for name, value in (("classical_below_s", self.classical_below_s), ("max_gap_s", self.max_gap_s)):
             if not value >= 0:
                 raise ParameterError(f"{name} must not be negative, got {value:g} s")
@@ -64,6 +64,20 @@ class GapSettings:
     def mid_side(self) -> bool:
         """Whether the middle and the side of two channels are filled, not the channels themselves."""
         return self.channels == MID_SIDE
+
+    @property
+    def searches_first(self) -> bool:
+        """Whether a gap that is the model's is filled from the recording itself, where that holds something alike."""
+        return self.method == AUTO and self.texture == "blend"
+
+    def seeds_for(self, number: int, channels: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the seeds of what a classical method leaves to chance.
+
+        Args:
+            number: of the gap in its recording.
+            channels: that are filled.
+        """
+        return (self.seed % 2**64, number, *(() if self.linked else channels))
 
     def method_for(self, length_s: float) -> str:
         """Return what fills a gap of that length: the model, a classical method, or the "blend" of both.

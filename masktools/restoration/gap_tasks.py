@@ -1,8 +1,9 @@
 """What is to be done: the gaps of a recording as samples, the channels that share each, and what fills it."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 from masktools.errors import ParameterError
 from masktools.gaps import GapLike, check_gaps
@@ -37,6 +38,7 @@ class WindowJob:
     plan: GapWindow
     tasks: tuple[GapTask, ...]  # one for each span of the plan
     number: int  # of the window among all
+    notes: dict[Window, dict[str, Any]] = field(default_factory=dict, compare=False)  # what reports say more of gaps
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
+from masktools.arguments import checked_call
+from masktools.arrays import as_channels
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.gaps import GapLike
@@ -22,7 +25,7 @@ __all__ = ["FilledGap", "inpaint", "inpaint_candidates", "inpaint_pieces"]
 
 def inpaint(
     pipeline: Walk | None,
-    samples: np.ndarray,
+    samples: np.ndarray | Tensor,
     sample_rate: int,
     gaps: Iterable[GapLike],
     *,
@@ -43,7 +46,8 @@ def inpaint(
 
     Args:
         pipeline: the model; None where no gap is filled by one.
-        samples: (channels, t), full scale 1, of any rate and length; in the gaps anything, NaN too.
+        samples: (channels, t), an array or a tensor, full scale 1, of any rate and length; in the gaps
+            anything, NaN too.
         sample_rate: in Hz.
         gaps: (start, end) in seconds, or ``Gap`` where only some channels are damaged.
         seed: the same seed gives the same result, however large batches are.
@@ -54,12 +58,14 @@ def inpaint(
         texture: what a fill of the model's is made of in detail, one of ``TEXTURES``.
         leak_free: False computes the known tokens from audio that still holds what is in the gaps, as the paper
             does. It is meant for tables: what is restored then knows the answer in part.
-        method: ``model``; one of ``classical.GAP_FILLS``; or ``auto``: Janssen's up to ``classical_below_s``, the
-            model above 0.186 s, and in between the edges by linear prediction and the middle by the model or by noise
-            of the spectrum around it, whichever renders the known audio beside the gap better.
+        method: ``model``; one of ``classical.GAP_FILLS``; or ``auto``: Janssen's up to ``classical_below_s``, and up
+            to 0.186 s the edges by linear prediction and the middle by the model or by noise of the spectrum around
+            it, whichever renders the known audio beside the gap better. Above it the model; but with texture
+            ``blend`` and no prompt first ``search``, which leaves to the model what the recording holds nothing like.
         classical_below_s: with ``auto``, in seconds.
         max_gap_s: with ``auto``, longer gaps are refused.
-        n_candidates: fills by the model of each gap, of which the one is taken that fits its surroundings best.
+        n_candidates: fills by the model of each gap, of which the one is taken that fits its surroundings best;
+            copies are from different places.
         match_level_db: by which a fill is made louder or fainter at most, to meet what is known at both ends.
         progress: called with (steps done, steps in all).
 
@@ -78,7 +84,7 @@ def inpaint(
 
 def inpaint_candidates(
     pipeline: Walk | None,
-    samples: np.ndarray,
+    samples: np.ndarray | Tensor,
     sample_rate: int,
     gaps: Iterable[GapLike],
     *,
@@ -91,8 +97,8 @@ def inpaint_candidates(
 ) -> list[Restored]:
     """Return ``n_candidates`` recordings with their gaps filled, the one whose fills fit best first.
 
-    Each gap has its best fill in the first of them, its second best in the second, and so on. Gaps that are filled by
-    a classical method are the same in all.
+    Each gap has its best fill in the first of them, its second best in the second, and so on: answers of the model, or
+    copies from different places. Gaps that are filled by another classical method are the same in all.
 
     Args:
         pipeline: the model; None where no gap is filled by one.
@@ -131,7 +137,8 @@ def inpaint_pieces(
 ) -> GapFilling:
     """Return the filled gaps of a recording one after the other, in order of time: for files of any length.
 
-    Nothing is read but what lies around the gaps, when its turn comes.
+    Nothing is read but what lies around the gaps, when its turn comes; where the recording is searched, it is read
+    once as a whole.
 
     Args:
         pipeline: the model; None where no gap is filled by one.
@@ -174,6 +181,7 @@ def _filling(
     progress: Progress | None,
 ) -> GapFilling:
     n_channels, n_samples = size
+    checked_call("progress", progress)
     plan = plan_gaps(gaps, n_samples, n_channels, sample_rate, settings)
     if not 1 <= n_ranks <= settings.n_candidates:
         raise ParameterError(f"n_ranks must lie in [1, {settings.n_candidates}], the candidates, got {n_ranks}")
@@ -193,7 +201,7 @@ def _filling(
 
 def _composed(
     pipeline: Walk | None,
-    samples: np.ndarray,
+    samples: np.ndarray | Tensor,
     sample_rate: int,
     gaps: Iterable[GapLike],
     settings: GapSettings,
@@ -203,10 +211,11 @@ def _composed(
     progress: Progress | None,
 ) -> list[Restored]:
     """Return the recording with its gaps filled, once for each rank of fills."""
+    wave = as_channels(samples, sample_rate, finite=False)
     filling = _filling(
         pipeline,
-        lambda start, stop: samples[:, start:stop],
-        (samples.shape[0], samples.shape[1]),
+        lambda start, stop: wave[:, start:stop],
+        (wave.shape[0], wave.shape[1]),
         sample_rate,
         gaps,
         settings,
@@ -215,7 +224,7 @@ def _composed(
         n_ranks,
         progress,
     )
-    restored = [samples.copy() for _ in range(n_ranks)]
+    restored = [wave.copy() for _ in range(n_ranks)]
     reports: list[list[dict[str, Any]]] = [[] for _ in range(n_ranks)]
     for fills in filling.ranked():
         for repaired, done, fill in zip(restored, reports, fills, strict=True):

@@ -4,7 +4,10 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
+from masktools.arguments import checked_real
+from masktools.arrays import as_channels
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.gaps import Gap
@@ -25,7 +28,7 @@ _HEARD_S = 31.0  # at each end: as far as a texture is looked for
 
 def loop(
     pipeline: Walk | None,
-    samples: np.ndarray,
+    samples: np.ndarray | Tensor,
     sample_rate: int,
     seam_s: float = 0.5,
     *,
@@ -44,7 +47,7 @@ def loop(
 
     Args:
         pipeline: the model; None where the seam is not filled by one.
-        samples: (channels, t), full scale 1, of any rate, at least twice as long as the seam.
+        samples: (channels, t), an array or a tensor, full scale 1, of any rate, at least twice as long as the seam.
         sample_rate: in Hz.
         seam_s: what is replaced, up to 10 s.
         seed: the same seed gives the same result.
@@ -59,10 +62,11 @@ def loop(
         ParameterError: a seam out of its range, several prompts, an unknown name, or no model where one is needed.
         AudioError: samples beside the seam that are not finite.
     """
+    wave = as_channels(samples, sample_rate, finite=False)
     pieces, report = loop_pieces(
         pipeline,
-        lambda start, stop: samples[:, start:stop],
-        samples.shape[1],
+        lambda start, stop: wave[:, start:stop],
+        wave.shape[1],
         sample_rate,
         seam_s,
         seed=seed,
@@ -73,7 +77,7 @@ def loop(
         method=method,
         progress=progress,
     )
-    looped = samples.copy()
+    looped = wave.copy()
     for piece in pieces:
         looped[:, piece.start : piece.start + piece.samples.shape[1]] = piece.samples
     return Restored(looped, sample_rate, report)
@@ -117,6 +121,7 @@ def loop_pieces(
         AudioError: as ``loop``.
     """
     started = perf_counter()
+    seam_s = checked_real("seam_s", seam_s, "seconds")
     if not 0 < seam_s <= MAX_SEAM_S:
         raise ParameterError(f"seam_s must lie in (0, {MAX_SEAM_S:g}] s, got {seam_s:g} s")
     half = max(1, round(seam_s * sample_rate / 2))

@@ -6,12 +6,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import index
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from masktools.arguments import checked_real, plain, shown
 from masktools.errors import ParameterError
+from masktools.jsons import parse_json
 
 __all__ = ["Region", "check_regions", "parse_regions", "read_regions"]
 
@@ -41,6 +44,7 @@ class Region:
 
     def __post_init__(self) -> None:
         """Check every number."""
+        object.__setattr__(self, "corners", _corners(self.corners))
         if not 3 <= len(self.corners) <= _MAX_CORNERS:
             raise ParameterError(f"a region must have 3 to {_MAX_CORNERS} corners, got {len(self.corners)}")
         if any(not (math.isfinite(value) and value >= 0) for corner in self.corners for value in corner):
@@ -56,7 +60,7 @@ class Region:
         if self._is_flat():
             raise ParameterError(f"the corners of a region must not lie on one line, got {self._listed()}")
         if self.channels is not None:
-            own = tuple(sorted(set(self.channels)))
+            own = _channels(self.channels)
             if not own or own[0] < 0:
                 raise ParameterError(
                     f"the channels of a region must be numbers from 0 on, at least one, got {self.channels}"
@@ -75,11 +79,12 @@ class Region:
         Raises:
             ParameterError: an interval or a band that is empty, negative or not finite.
         """
+        start_s, end_s = checked_real("start_s", start_s), checked_real("end_s", end_s)
+        low_hz, high_hz = checked_real("low_hz", low_hz), checked_real("high_hz", high_hz)
         if end_s <= start_s:
             raise ParameterError(f"a region must end after its start, got {start_s:.10g}-{end_s:.10g} s")
         if high_hz <= low_hz:
             raise ParameterError(f"a region must end above its lowest frequency, got {low_hz:.10g}-{high_hz:.10g} Hz")
-        start_s, end_s, low_hz, high_hz = float(start_s), float(end_s), float(low_hz), float(high_hz)
         return cls(((start_s, low_hz), (end_s, low_hz), (end_s, high_hz), (start_s, high_hz)), channels)
 
     @property
@@ -142,6 +147,21 @@ class Region:
         return bool(np.abs(times_s * hertz[farthest] - hertz * times_s[farthest]).max() < 1e-9)
 
 
+def _corners(corners: Any) -> tuple[Corner, ...]:
+    try:
+        return tuple((checked_real("time", time_s), checked_real("frequency", hertz)) for time_s, hertz in corners)
+    except (TypeError, ValueError):  # ParameterError is one
+        message = f"the corners of a region must be (time, frequency), in s and Hz, got {shown(corners)}"
+        raise ParameterError(message) from None
+
+
+def _channels(channels: Any) -> tuple[int, ...]:
+    try:
+        return tuple(sorted({index(channel) for channel in channels}))
+    except TypeError:
+        raise ParameterError(f"the channels of a region must be numbers from 0 on, got {shown(channels)}") from None
+
+
 def parse_regions(text: str) -> list[Region]:
     """Return the regions that a text such as ``1.2-1.5,3000-6000;2-2.4,500-900`` lists, in order of time.
 
@@ -157,7 +177,7 @@ def parse_regions(text: str) -> list[Region]:
         if match is None:
             raise ParameterError(
                 "regions must be written start-end,low-high in seconds and hertz and separated by semicolons, "
-                f"as in 1.2-1.5,3000-6000;2-2.4,500-900; got {item.strip()!r}"
+                f"as in 1.2-1.5,3000-6000;2-2.4,500-900; got {shown(item.strip())}"
             )
         start_s, end_s, low_hz, high_hz = map(float, match.groups())
         regions.append(Region.rectangle(start_s, end_s, low_hz, high_hz))
@@ -207,7 +227,12 @@ def check_regions(
     Raises:
         ParameterError: no region at all, or one that is not in the recording.
     """
-    ordered = sorted(regions, key=lambda region: (region.start_s, region.end_s, region.low_hz, region.high_hz))
+    regions = plain(regions)
+    listed = list[Any](regions) if isinstance(regions, Iterable) else [regions]
+    known = [region for region in listed if isinstance(region, Region)]
+    if len(known) < len(listed) or not isinstance(regions, Iterable):
+        raise ParameterError(f"regions must be a list of Region, got {shown(regions)}")
+    ordered = sorted(known, key=lambda region: (region.start_s, region.end_s, region.low_hz, region.high_hz))
     if not ordered:
         raise ParameterError("there must be at least one region, got none")
     for region in ordered:
@@ -259,7 +284,7 @@ def _two_numbers(line: str, what: str) -> tuple[float, float]:
 
 def _from_json(text: str, path: Path) -> list[Region]:
     try:
-        content: Any = json.loads(text)
+        content: Any = parse_json(text)
     except json.JSONDecodeError as error:
         raise ParameterError(f"{path}, line {error.lineno}: this is no JSON: {error.msg}") from None
     if isinstance(content, dict):
@@ -285,7 +310,7 @@ def _from_item(item: Any, where: str) -> Region:
 def _real(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError
-    return float(value)
+    return checked_real("a number", value)
 
 
 def _whole(value: Any) -> int:

@@ -6,12 +6,15 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
+from masktools.arguments import checked_call
+from masktools.arrays import as_channels, checked_seed
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.pipeline import Pipeline, Progress, share_of
 from masktools.restoration.gap_fill import FilledGap
-from masktools.restoration.regions import Region
+from masktools.restoration.regions import Region, check_regions
 from masktools.restoration.repair_model import model_top_hz
 from masktools.restoration.repair_plan import AUTO, MODEL, REPAIRS, RepairSettings, needs_model, plan_repair
 from masktools.restoration.repair_work import Repairer
@@ -24,7 +27,7 @@ __all__ = ["REPAIRS", "Repairing", "needs_model", "repair", "repair_pieces"]
 
 def repair(
     pipeline: Pipeline | None,
-    samples: np.ndarray,
+    samples: np.ndarray | Tensor,
     sample_rate: int,
     regions: Iterable[Region],
     *,
@@ -48,7 +51,7 @@ def repair(
 
     Args:
         pipeline: the model; None where no region is filled by one.
-        samples: (channels, t), full scale 1, of any rate and length.
+        samples: (channels, t), an array or a tensor, full scale 1, of any rate and length.
         sample_rate: in Hz.
         regions: at least one; they may overlap.
         seed: the same seed gives the same result.
@@ -65,15 +68,16 @@ def repair(
         progress: called with (steps done, steps in all).
 
     Raises:
-        ParameterError: regions that are none of this recording, several prompts, an unknown name, or no model where
-            one is needed.
+        ParameterError: regions that are none of this recording or leave nothing to repair them from, several prompts,
+            an unknown name, or no model where one is needed.
         AudioError: samples around a region that are not finite.
     """
+    wave = as_channels(samples, sample_rate, finite=False)
     repairing = repair_pieces(
         pipeline,
-        lambda start, stop: samples[:, start:stop],
-        samples.shape[1],
-        samples.shape[0],
+        lambda start, stop: wave[:, start:stop],
+        wave.shape[1],
+        wave.shape[0],
         sample_rate,
         regions,
         seed=seed,
@@ -84,7 +88,7 @@ def repair(
         method=method,
         progress=progress,
     )
-    repaired = samples.copy()
+    repaired = wave.copy()
     for piece in repairing:
         repaired[list(piece.channels), piece.start : piece.start + piece.samples.shape[1]] = piece.samples
     return Restored(repaired, sample_rate, repairing.report())
@@ -170,7 +174,9 @@ def repair_pieces(
         ParameterError: as ``repair``.
         AudioError: as ``repair``, when the region is reached.
     """
-    made = RepairSettings(seed=seed, **settings)
+    made = RepairSettings(seed=checked_seed(seed), **settings)
+    checked_call("progress", progress)
+    regions = check_regions(regions)
     if prompt is not None and made.method == AUTO:
         made = replace(made, method=MODEL)  # only the model can read
     size = (n_samples, n_channels, sample_rate)

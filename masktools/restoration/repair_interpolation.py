@@ -13,7 +13,7 @@ from masktools.restoration.bridging import bridged
 from masktools.restoration.regions import Region
 from masktools.restoration.repair_frames import GUARD_BINS, Block, Frames, Source, is_damaged, overlap_added
 
-__all__ = ["interpolated"]
+__all__ = ["has_surroundings", "interpolated"]
 
 CONTINUED_S = 0.4  # up to which length a region is continued from both sides by linear prediction
 NEAR_BINS, NEAR_SHARE = 8, 0.2  # of the bands below and above a region: at least so high, in bins and of its edge
@@ -22,6 +22,7 @@ FADING_S = 1.0  # from the sides, after which their level tells little
 MAX_CHANGE = 4.6  # natural logarithm of the power by which the bands may change what the sides say: 20 dB
 FAINT = 1e-12  # power of a sample; what is fainter is silence
 SMOOTH_FRAMES = 3
+_LOOKED_AT = 64  # moments of a region at which bands beside it are looked for
 
 
 def interpolated(
@@ -74,12 +75,9 @@ class _Levels:
     @classmethod
     def around(cls, waves: np.ndarray, frames: Frames, damaged: Sequence[Region]) -> "_Levels":
         """Return the levels at both sides; where one of them is not known, it is as the other."""
-        half, hop = frames.n_fft // 2, frames.hop
-        n_side = max(1, ceil(SPECTRUM_S * frames.sample_rate / hop))
-        steps = hop * np.arange(n_side)
+        half = frames.n_fft // 2
         sums, weights = [], []
-        for centres in ((frames.start - half - steps)[::-1], frames.stop + half + steps):
-            inside = centres[(centres >= half) & (centres + half <= waves.shape[1])]
+        for inside in _sides(frames, waves.shape[1]):
             if not len(inside):
                 sums.append(np.zeros((len(waves), half + 1)))
                 weights.append(np.zeros(half + 1))
@@ -120,23 +118,15 @@ class _Levels:
         changes = np.zeros((2, len(present), n_frames))
         heard = np.zeros((2, n_frames), bool)
         for number, centre in enumerate(block.centres):
-            bands = frames.region.bands(frames.time_s(centre))
-            if not bands:
-                continue
-            low_hz, high_hz = bands[0][0], bands[-1][1]
-            guard_hz = GUARD_BINS * bin_hz
-            reach = [max(NEAR_BINS * bin_hz, NEAR_SHARE * edge_hz) for edge_hz in (low_hz, high_hz)]
-            near = (
-                (hertz > max(bin_hz, low_hz - guard_hz - reach[0])) & (hertz < low_hz - guard_hz),
-                (hertz > high_hz + guard_hz) & (hertz < high_hz + guard_hz + reach[1]),
-            )
-            for side, (bins, edge_hz) in enumerate(zip(near, (low_hz, high_hz), strict=True)):
+            for side, (bins, edge_hz) in enumerate(_beside(frames, centre)):
                 chosen = bins & known[number]
                 edges[side, number] = np.log2(max(edge_hz, bin_hz))
                 if chosen.sum() >= GUARD_BINS:
                     heard[side, number] = True
                     got, awaited = (power[:, number, chosen].sum(axis=1) for power in (present, foreseen))
                     changes[side, :, number] = np.log(got + FAINT) - np.log(awaited + FAINT)
+        if not self.has_sides:
+            _carry_over(changes, edges, heard)
         changes = uniform_filter1d(changes, min(SMOOTH_FRAMES, n_frames), axis=-1, mode="nearest")
         distances = np.abs(octave - edges[..., None])  # (2, frames, bins)
         weights = heard[..., None] / (distances + 1e-3)
@@ -148,6 +138,58 @@ class _Levels:
         shared = 0.5 ** (nearest / FADING_OCTAVES)
         far = 1 - np.exp(-seconds / FADING_S)[:, None]
         return np.clip(carried * (shared + (1 - shared) * far), -MAX_CHANGE, MAX_CHANGE)
+
+
+def _sides(frames: Frames, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the middles of the frames before a region and of those after it that lie within a recording."""
+    half, hop = frames.n_fft // 2, frames.hop
+    steps = hop * np.arange(max(1, ceil(SPECTRUM_S * frames.sample_rate / hop)))
+    before, after = (frames.start - half - steps)[::-1], frames.stop + half + steps
+    return before[before >= half], after[after + half <= n_samples]
+
+
+def _beside(frames: Frames, centre: int | np.integer) -> list[tuple[np.ndarray, float]]:
+    """Return the bins (bins,) just below a region and just above it at a time, each with the region's edge in Hz."""
+    bands, hertz = frames.region.bands(frames.time_s(centre)), frames.hertz
+    if not bands:
+        return []
+    bin_hz = frames.sample_rate / frames.n_fft
+    low_hz, high_hz = bands[0][0], bands[-1][1]
+    guard_hz = GUARD_BINS * bin_hz
+    below, above = (max(NEAR_BINS * bin_hz, NEAR_SHARE * edge_hz) for edge_hz in (low_hz, high_hz))
+    return [
+        ((hertz > max(bin_hz, low_hz - guard_hz - below)) & (hertz < low_hz - guard_hz), low_hz),
+        ((hertz > high_hz + guard_hz) & (hertz < high_hz + guard_hz + above), high_hz),
+    ]
+
+
+def has_surroundings(frames: Frames, damaged: Sequence[Region], n_samples: int) -> bool:
+    """Return whether a recording holds anything that tells what was in a region.
+
+    That is a frame before it or after it, or a band below or above it during some of its time.
+
+    Args:
+        frames: of the region, in samples of the recording.
+        damaged: regions of the recording: what is in them tells nothing.
+        n_samples: of the recording.
+    """
+    for centres in _sides(frames, n_samples):
+        if len(centres) and not is_damaged(frames, damaged, centres).all():
+            return True
+    centres = np.unique(np.linspace(frames.start, frames.stop - 1, _LOOKED_AT).astype(np.int64))
+    for centre, hidden in zip(centres, is_damaged(frames, damaged, centres), strict=True):
+        if any((bins & ~hidden).sum() >= GUARD_BINS for bins, _ in _beside(frames, centre)):
+            return True
+    return False
+
+
+def _carry_over(changes: np.ndarray, edges: np.ndarray, heard: np.ndarray) -> None:
+    """Give frames that have no known band below or above them what the nearest frame in time has there."""
+    for change, edge, known in zip(changes, edges, heard, strict=True):
+        if known.any():
+            places = np.flatnonzero(known)
+            nearest = places[np.abs(np.arange(len(known))[:, None] - places).argmin(axis=1)]
+            change[:], edge[:], known[:] = change[:, nearest], edge[nearest], True
 
 
 class _Noise:

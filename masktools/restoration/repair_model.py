@@ -120,8 +120,9 @@ def hear(
         round(pipeline.window_cols * _OVERLAP_SHARE),
         progress,
     )
-    filled = keep_known(pipeline.to_mel_from(result.tokens), mel, torch.stack(cells).to(mel.device), *_BORDER)
-    rendered = pipeline.render(filled).cpu().numpy()
+    unknown = torch.stack(cells).to(mel.device)
+    filled = keep_known(pipeline.to_mel_from(result.tokens), mel, unknown, *_BORDER)
+    rendered = pipeline.render(pipeline.deepened(filled, torch.from_numpy(waves), unknown)).cpu().numpy()
     arrays = zip(rendered, filled.float().cpu().numpy(), mel.float().cpu().numpy(), strict=True)
     made = [Made(resample_to(wave[:n_model], rate, sample_rate, n_samples), own, was) for wave, own, was in arrays]
     return made, result

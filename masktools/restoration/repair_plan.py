@@ -4,11 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor
 
-from masktools.errors import ParameterError, unknown_name
+from masktools.arguments import checked_name, settle
+from masktools.errors import ParameterError
 from masktools.grid import TokenGrid
 from masktools.restoration.band_stereo import INDEPENDENT, LINKED, MID_SIDE, check_channels
 from masktools.restoration.gap_windows import GapWindow, plan_windows
 from masktools.restoration.regions import Region, check_regions
+from masktools.restoration.repair_frames import Frames
+from masktools.restoration.repair_interpolation import has_surroundings
 from masktools.restoration.texture import TEXTURES
 from masktools.segments import Window
 
@@ -45,11 +48,10 @@ class RepairSettings:
     texture: str = "blend"  # one of TEXTURES
 
     def __post_init__(self) -> None:
-        """Check every name."""
-        if self.method not in REPAIRS:
-            raise unknown_name("method", self.method, REPAIRS)
-        if self.texture not in TEXTURES:
-            raise unknown_name("texture", self.texture, TEXTURES)
+        """Check every kind and name."""
+        settle(self)
+        checked_name("method", self.method, REPAIRS)
+        checked_name("texture", self.texture, TEXTURES)
 
     @property
     def linked(self) -> bool:
@@ -132,8 +134,8 @@ def plan_repair(
         top_hz: what the model reaches up to.
 
     Raises:
-        ParameterError: regions that are none of this recording, channels that cannot be treated in this way, or no
-            model where one is needed.
+        ParameterError: regions that are none of this recording or leave nothing of it, channels that cannot be treated
+            in this way, or no model where one is needed.
     """
     check_channels(settings.channels, n_channels)
     checked = check_regions(regions, n_samples / sample_rate, sample_rate, n_channels)
@@ -161,10 +163,28 @@ def plan_repair(
                 is_mid_side = settings.channels == MID_SIDE and len(channels) == 2
                 jobs.append((plan, inside, around, channels, is_mid_side))
     jobs.sort(key=lambda job: (job[0].spans[0], job[3]))
-    return [
+    planned = [
         RepairJob(plan.window, plan.spans, inside, around, channels, is_mid_side, number)
         for number, (plan, inside, around, channels, is_mid_side) in enumerate(jobs)
     ]
+    for job in planned:
+        _check_something_remains(job, n_samples, n_channels, sample_rate)
+    return planned
+
+
+def _check_something_remains(job: RepairJob, n_samples: int, n_channels: int, sample_rate: int) -> None:
+    """Refuse regions that leave nothing of a recording, or of one of its channels, to repair them from."""
+    damaged = [task.region for task in job.around]
+    for task in job.tasks:
+        frames = Frames.of(task.region, task.span.start, task.span.stop, 0, sample_rate)
+        if not has_surroundings(frames, damaged, n_samples):
+            alone = len(job.channels) < n_channels
+            where = f" in channel {', '.join(map(str, job.channels))}" if alone else ""
+            raise ParameterError(
+                f"the region {task.region.shown()}{where} leaves nothing to repair it from: of a recording of "
+                f"{n_samples / sample_rate:.6g} s, {1000 * frames.n_fft / sample_rate:.0f} ms before or after it, or a "
+                "band below or above it, must remain"
+            )
 
 
 def _span(region: Region, n_samples: int, sample_rate: int) -> Window:

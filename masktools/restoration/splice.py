@@ -9,9 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.signal import correlate
 
-from masktools.classical.fades import fade_in
-
-__all__ = ["SHOULDER_S", "SILENCE", "best_lag", "end_gains", "join_ends", "seam_length", "shifted"]
+__all__ = ["SHOULDER_S", "SILENCE", "best_lag", "end_gains", "seam_length", "shifted"]
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -86,23 +84,3 @@ def end_gains(left: Pair, right: Pair, max_db: float = MAX_GAIN_DB) -> tuple[flo
 
 def _rms(samples: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if samples.size else 0.0
-
-
-def join_ends(generated: np.ndarray, from_left: np.ndarray, from_right: np.ndarray) -> np.ndarray:
-    """Return the samples of a gap, float64: generated ones, with a seam inside each end.
-
-    At a seam the continuation of the known audio gives way to what was generated, at equal power, as the two are
-    not in phase.
-
-    Args:
-        generated: (n,) what the model put there.
-        from_left: the continuation of what comes before, as long as the seam; zeros make it a fade-in.
-        from_right: that of what comes after, in the order of time.
-    """
-    n, seam = len(generated), len(from_left)
-    filled = generated.astype(np.float64)
-    rise = fade_in(seam)
-    fall = rise[::-1]
-    filled[:seam] = filled[:seam] * rise + from_left * fall
-    filled[n - seam :] = filled[n - seam :] * rise[::-1] + from_right * fall[::-1]
-    return filled

@@ -1,11 +1,15 @@
 """What is known around a gap, read from a recording that may be hours long; what is in a gap is never looked at."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from math import ceil
 
 import numpy as np
 
-from masktools.classical import SPAN_FILLS
+from masktools.arrays import check_loudest
+from masktools.classical import CONTEXT_S, SEARCHES, SPAN_FILLS
+from masktools.classical.search import Copy, fills_from_elsewhere
+from masktools.classical.similarity import Found, Known, Similarity
 from masktools.classical.spans import Damaged, Span
 from masktools.errors import AudioError, ParameterError
 from masktools.restoration.gap_tasks import GapTask
@@ -19,6 +23,8 @@ Reader = Callable[[int, int], np.ndarray]
 
 _MIX = np.array([[0.5, 0.5], [0.5, -0.5]])  # left and right -> middle and side
 _UNMIX = np.array([[1.0, 1.0], [1.0, -1.0]])
+_OFFSET_BLOCK_S = 0.05  # stretches whose means agree on an offset
+_LEAST_OFFSET = 1e-3  # -60 dB of full scale; less is not heard
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,19 +36,37 @@ class Part:
     hidden: tuple[tuple[Window, ...], ...]  # for each voice: its gaps
     sample_rate: int  # Hz
     mid_side: bool
+    offset: np.ndarray | float = 0.0  # (voices, 1) that was taken from the samples
 
     def local(self, span: Window) -> Window:
         """Return where samples of the recording are in the part."""
         return Window(span.start - self.start, span.stop - self.start)
 
     def channels(self, voices: np.ndarray) -> np.ndarray:
-        """Return samples of voices (voices, n) as those of the channels."""
-        return _UNMIX @ voices if self.mid_side else voices
+        """Return samples of voices (voices, n) as those of the channels, with the offset they had."""
+        return _UNMIX @ (voices + self.offset) if self.mid_side else voices + self.offset
+
+    def centred(self) -> "Part":
+        """Return the part without a constant offset: what is generated has none, and would meet it with a thump."""
+        block = max(1, round(_OFFSET_BLOCK_S * self.sample_rate))
+        known, offset = self.samples.copy(), np.zeros((len(self.samples), 1))
+        for voice, spans in enumerate(self.hidden):
+            unknown = np.zeros(known.shape[1], bool)
+            for span in spans:
+                unknown[span.start : span.stop] = True
+            sound = known[voice, ~unknown]
+            blocks = sound[: len(sound) // block * block].reshape(-1, block)
+            level = float(np.median(blocks.mean(axis=1, dtype=np.float64))) if len(blocks) else 0.0
+            if abs(level) >= _LEAST_OFFSET:
+                offset[voice] = level
+                known[voice, ~unknown] -= level
+        return replace(self, samples=known, offset=offset) if offset.any() else self
 
     def classical(self, method: str, span: Window, seeds: tuple[int, ...]) -> np.ndarray:
         """Return what a classical method fills a gap with, (voices, n) float64.
 
-        A copy comes from one place for all voices; with any other method each is filled as it would be alone.
+        Noise goes from voice to voice as it does around the gap; with any other method each is filled as it would be
+        alone.
 
         Args:
             method: one of ``SPAN_FILLS``.
@@ -50,7 +74,7 @@ class Part:
             seeds: of what is left to chance.
         """
         fill, voices = SPAN_FILLS[method], range(len(self.samples))
-        together = [tuple(voices)] if method == "copy" else [(voice,) for voice in voices]
+        together = [tuple(voices)] if method == "spectral_noise" else [(voice,) for voice in voices]
         parts = []
         for some in together:
             spans = hidden_in(Window(0, self.samples.shape[1]), [gap for voice in some for gap in self.hidden[voice]])
@@ -68,6 +92,60 @@ class Surroundings:
     n_channels: int
     sample_rate: int  # Hz
     hidden: Sequence[Sequence[Window]]  # for each channel: its gaps
+    _similarities: dict[tuple[int, ...], Similarity] = field(default_factory=dict)
+
+    def classical(self, method: str, task: GapTask, seeds: tuple[int, ...]) -> np.ndarray:
+        """Return what a classical method fills the gap of a task with, (voices, n) float64.
+
+        Raises:
+            AudioError: known samples beside the gap that are not finite.
+        """
+        if method in SEARCHES:
+            return self.searched(method, task, seeds)[0][0].samples
+        reach = ceil(CONTEXT_S[method] * self.sample_rate)
+        part = self.known(Window(task.span.start - reach, task.span.stop + reach), task)
+        return part.classical(method, part.local(task.span), seeds)
+
+    def searched(
+        self, method: str, task: GapTask, seeds: tuple[int, ...], n_fills: int = 1, only_alike: bool = False
+    ) -> tuple[list[Copy], Found]:
+        """Return up to ``n_fills`` fills of the gap of a task from other places, the best first, and what was found.
+
+        The recording is read as a whole when the first gap of some channels asks. What is not finite in it counts as
+        unknown.
+
+        Args:
+            method: one of ``SEARCHES``.
+            task: the gap.
+            seeds: of what is left to chance.
+            n_fills: at least 1.
+            only_alike: whether nothing is filled where no place is alike.
+        """
+        if task.channels not in self._similarities:
+            plain = replace(task, mid_side=False)
+            self._similarities[task.channels] = Similarity(self._reader_of(plain), self.n_samples, self.sample_rate)
+        similarity, span = self._similarities[task.channels], Span(*task.span)
+        found = similarity.find(span)
+        if only_alike and not found.is_alike:
+            return [], found
+        return fills_from_elsewhere(method, similarity, self._reader_of(task), span, found, seeds, n_fills), found
+
+    def _reader_of(self, task: GapTask) -> Known:
+        """Return what gives samples of the voices of a task; NaN in gaps and beyond the ends."""
+
+        def known(start: int, stop: int) -> np.ndarray:
+            made = np.full((len(task.channels), stop - start), np.nan)
+            if start < self.n_samples and stop > 0:
+                window, samples = self._read(Window(start, stop))
+                part = made[:, window.start - start : window.stop - start]
+                part[:] = samples[list(task.channels)]
+                for wave, channel in zip(part, task.channels, strict=True):
+                    for span in hidden_in(window, self.hidden[channel]):
+                        wave[span.start : span.stop] = np.nan
+            check_loudest(float(np.fmax.reduce(np.abs(made), axis=None, initial=0.0)))  # NaN is what is not known
+            return _MIX @ made if task.mid_side else made
+
+        return known
 
     def known(self, window: Window, task: GapTask) -> Part:
         """Return what is known in a window, cut at the recording's ends, of the voices of a task.

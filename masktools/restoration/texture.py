@@ -10,16 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
-from scipy.signal import ShortTimeFFT
-from scipy.signal.windows import hann
 
+from masktools.classical.shaping import shaped
 from masktools.mel import MelConfig, mel_edges_hz
 
 __all__ = ["MAX_SHAPING_DB", "TEXTURES", "Texture", "band_gains_db", "shape"]
 
 MAX_SHAPING_DB = 12.0  # either way
 SMOOTHING = (1.0, 3.0)  # standard deviations, in bands and in frames
-_HOPS_A_WINDOW = 4
 
 
 class Texture(NamedTuple):
@@ -58,14 +56,6 @@ def shape(samples: np.ndarray, sample_rate: int, gains_db: np.ndarray, config: M
     Frame m of the gains belongs to the middle of what the mel front end reads for it; between bands and frames the
     gains are interpolated in dB. What lies above the highest band is shaped as that band is.
     """
-    n_fft = 2 * round(config.n_fft * sample_rate / config.sample_rate / 2)
-    stft = ShortTimeFFT(hann(n_fft, sym=False), max(1, n_fft // _HOPS_A_WINDOW), sample_rate)
-    padded = np.pad(samples.astype(np.float64), (0, max(0, n_fft - len(samples))))
-    spectrum = stft.stft(padded)
     centres_hz = mel_edges_hz(config)[1:-1]
     frames_s = (np.arange(gains_db.shape[1]) + 0.5) * config.hop_length / config.sample_rate
-    times_s = stft.t(len(padded))
-    in_time = np.stack([np.interp(times_s, frames_s, band) for band in gains_db])
-    own_hz = stft.f
-    in_both = np.stack([np.interp(own_hz, centres_hz, moment) for moment in in_time.T], axis=1)
-    return stft.istft(spectrum * 10 ** (in_both / 20), k1=len(padded))[: len(samples)]
+    return shaped(samples, sample_rate, gains_db, centres_hz, frames_s, config.n_fft / config.sample_rate)

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from masktools.arguments import plain, shown
 from masktools.detection import find_damage
-from masktools.gaps import Gap, GapLike, parse_gaps
+from masktools.errors import ParameterError
+from masktools.gaps import Gap, GapLike, as_gap, parse_gaps
 
 __all__ = ["which_gaps"]
 
@@ -20,10 +22,13 @@ def which_gaps(samples: np.ndarray, sample_rate: int, gaps: Iterable[GapLike] | 
         max_gap_s: longer ones are not found.
 
     Raises:
-        ParameterError: a text that tells no gaps.
+        ParameterError: what is no gap, or a text that tells none.
     """
+    gaps = plain(gaps)
     if not isinstance(gaps, str):
-        return list(gaps)
+        if not isinstance(gaps, Iterable):
+            raise ParameterError(f"gaps must be auto, a text or a list of (start, end) in seconds, got {shown(gaps)}")
+        return [as_gap(gap) for gap in gaps]
     if gaps != "auto":
         return list(parse_gaps(gaps))
     found = find_damage(samples, sample_rate, max_gap_s=max_gap_s)

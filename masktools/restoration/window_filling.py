@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from masktools.classical import CONTEXT_S
 from masktools.io import resample_to
 from masktools.mel import MelConfig
 from masktools.pipeline import Walk
@@ -17,8 +16,7 @@ from masktools.restoration.candidates import mel_fit_db, shoulder_lsd_db
 from masktools.restoration.gap_fill import (
     FULL_BAND_HZ,
     FilledGap,
-    channels_of_fill,
-    edge_report,
+    filled_gap,
     generated_fill,
     noise_above,
     noise_core,
@@ -48,6 +46,7 @@ class HeardWindow:
     job: WindowJob
     part: Part  # the window and some audio around it
     window: Window  # in samples of the part
+    grain: np.ndarray | None  # (voices, t) the part with its gaps filled classically, if the texture is made of that
     candidates: tuple[tuple[WindowItem, ...], ...]  # for each: what has to be rendered, equal voices once
 
     @property
@@ -63,10 +62,9 @@ def hear_window(surroundings: Surroundings, job: WindowJob, settings: GapSetting
         AudioError: known samples that are not finite.
     """
     first, rate = job.tasks[0], surroundings.sample_rate
-    texture = TEXTURES[settings.texture]
-    reach = ceil(max(_CONTEXT_S, CONTEXT_S[texture.gap] if texture else 0.0) * rate)
+    reach = ceil(_CONTEXT_S * rate)
     wide = Window(job.plan.window.start - reach, job.plan.window.stop + reach)
-    part = surroundings.known(wide, first)
+    part = surroundings.known(wide, first).centred()
     window = part.local(job.plan.window)
     given = part.samples[:, window.start : window.stop]
     if not settings.leak_free:
@@ -84,7 +82,8 @@ def hear_window(surroundings: Surroundings, job: WindowJob, settings: GapSetting
         else:
             own[twin] = replace(own[twin], voices=(*own[twin].voices, voice))
     seeds = [seed, *(derive_seed(seed, number) for number in range(1, settings.n_candidates))]
-    return HeardWindow(job, part, window, tuple(tuple(replace(item, seed=one) for item in own) for one in seeds))
+    grain = _grain(surroundings, job, part, settings)
+    return HeardWindow(job, part, window, grain, tuple(tuple(replace(item, seed=one) for item in own) for one in seeds))
 
 
 def fill_window(
@@ -104,7 +103,6 @@ def fill_window(
         _of_voices(heard, renderings[number * per_candidate :][:per_candidate])
         for number in range(len(heard.candidates))
     ]
-    grain = _grain(heard, settings)
     filled = []
     for task in heard.job.tasks:
         fits_db = [_fit_db(pipeline.mel, heard, task, voices) for voices in rendered]
@@ -112,7 +110,7 @@ def fill_window(
         table = [{"seed": heard.candidates[number][0].seed, "fit_db": round(fits_db[number], 3)} for number in order]
         filled.append(
             [
-                _filled(pipeline, heard, task, rendered[number], grain, settings, table, rank)
+                _filled(pipeline, heard, task, rendered[number], settings, table, rank)
                 for rank, number in enumerate(order[:n_ranks])
             ]
         )
@@ -149,7 +147,6 @@ def _filled(
     heard: HeardWindow,
     task: GapTask,
     voices: Sequence[Rendering],
-    grain: np.ndarray | None,
     settings: GapSettings,
     table: list[dict[str, Any]],
     rank: int,
@@ -159,34 +156,34 @@ def _filled(
     for wave, rendering in zip(waves, voices, strict=True):
         wave[heard.window.start : heard.window.stop] = rendering.wave
     method = "burg+model" if task.method == BLEND else MODEL
-    seeds = _noise_seeds(task, settings)
+    seeds = settings.seeds_for(task.number, task.channels)
     core = _core(part, span, waves, seeds) if task.method == BLEND else None
     texture, above = TEXTURES[settings.texture], None
     if core is not None:
         waves, method = core, "burg+spectral_noise"
-    elif texture is not None and grain is not None:
+    elif texture is not None and heard.grain is not None:
         for voice, rendering in enumerate(voices):
-            waves[voice] = _shaped(pipeline, heard, grain[voice], waves[voice], rendering.mel, span, texture.share)
+            waves[voice] = _shaped(
+                pipeline, heard, heard.grain[voice], waves[voice], rendering.mel, span, texture.share
+            )
     elif rate >= FULL_BAND_HZ:
         above = noise_above(part, span, shoulder_samples(part), _top_hz(pipeline), seeds)
     is_vocoded = core is None and texture is None
     bridge = settings.method == AUTO  # which is free to take linear prediction as far as it goes
     fill = generated_fill(part, span, waves, settings.match_level_db, match_lag=is_vocoded, bridge=bridge, above=above)
-    channels = channels_of_fill(part, fill.voices)
-    report = {
-        "start_s": task.span.start / rate,
-        "end_s": task.span.stop / rate,
-        "channels": list(task.channels),
-        "method": method,
-        "seed": table[rank]["seed"],
-        **edge_report(part, span, channels),
-        "lag_s": fill.lag / rate,
-        "gains_db": [[round(gain_db, 2) for gain_db in ends] for ends in fill.gains_db],
-        "window_s": [heard.job.plan.window.start / rate, heard.job.plan.window.stop / rate],
-        "candidates": table,
-        "rank": rank,
-    }
-    return FilledGap(task.span.start, channels.astype(part.samples.dtype), task.channels, report)
+    return filled_gap(
+        part,
+        task,
+        fill.voices,
+        method=method,
+        seed=table[rank]["seed"],
+        lag_s=fill.lag / rate,
+        gains_db=[[round(gain_db, 2) for gain_db in ends] for ends in fill.gains_db],
+        window_s=[heard.job.plan.window.start / rate, heard.job.plan.window.stop / rate],
+        candidates=table,
+        rank=rank,
+        **heard.job.notes.get(task.span, {}),
+    )
 
 
 def _core(part: Part, span: Window, waves: np.ndarray, seeds: tuple[int, ...]) -> np.ndarray | None:
@@ -210,21 +207,16 @@ def _top_hz(pipeline: Walk) -> float:
     return min(pipeline.mel.f_max, _RESAMPLED_SHARE * pipeline.sample_rate / 2)
 
 
-def _noise_seeds(task: GapTask, settings: GapSettings) -> tuple[int, ...]:
-    own = () if settings.linked else task.channels
-    return (settings.seed % 2**64, task.number, *own)
-
-
-def _grain(heard: HeardWindow, settings: GapSettings) -> np.ndarray | None:
+def _grain(surroundings: Surroundings, job: WindowJob, part: Part, settings: GapSettings) -> np.ndarray | None:
     """Return the part (voices, t) with the gaps of the window filled by the texture's classical method."""
     texture = TEXTURES[settings.texture]
     if texture is None:
         return None
-    grain = heard.part.samples.copy()
-    for task in heard.job.tasks:
-        span = heard.part.local(task.span)
-        fill = heard.part.classical(texture.gap, span, _noise_seeds(task, settings))
-        grain[:, span.start : span.stop] = fill
+    grain = part.samples.copy()
+    for task in job.tasks:
+        span = part.local(task.span)
+        fill = surroundings.classical(texture.gap, task, settings.seeds_for(task.number, task.channels))
+        grain[:, span.start : span.stop] = fill - part.offset
     return grain
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from masktools.errors import ParameterError
-from masktools.review.alignment import Aligned, open_all
 from masktools.review.figures import (
     AFTER,
     BEFORE,
+    Aligned,
     Difference,
     Distance,
     RepairFigures,
@@ -18,6 +18,7 @@ from masktools.review.figures import (
     distance_to,
     measure,
     measure_repairs,
+    open_all,
 )
 from masktools.review.repairs import Repair
 

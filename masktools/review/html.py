@@ -1,13 +1,21 @@
-"""The parts of a page that plays and shows without a server and without a network: its frame and its players."""
+"""Pages that play and show without a server and without a network: templates, with sounds and pictures inside."""
 
-from collections.abc import Sequence
-from html import escape
-from typing import NamedTuple
+import base64
+from functools import cache
+from importlib.resources import files
+from io import BytesIO
+from typing import Any, NamedTuple
 
-from masktools.review.script import SCRIPT
-from masktools.review.style import STYLE
+import numpy as np
+import soundfile
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-__all__ = ["Player", "as_page", "attribute", "players"]
+from masktools.errors import ParameterError
+
+__all__ = ["Player", "data_uri", "render", "wav_bytes"]
+
+_PACKAGE = "masktools.review"
 
 
 class Player(NamedTuple):
@@ -19,47 +27,60 @@ class Player(NamedTuple):
     note: str = ""  # in smaller letters
 
 
-def as_page(title: str, body: str, alone: bool = False) -> str:
-    """Return a whole page.
+def render(template: str, package: str = _PACKAGE, **values: Any) -> str:
+    """Return the page that a template makes of values, all of which are escaped.
 
     Args:
-        title: of the window; the body has a heading of its own.
-        body: what is on it, as HTML.
-        alone: whether all of it is in this one file, so that a browser can be told to fetch nothing.
+        template: its file name in the folder ``templates`` of the package, or of this one.
+        package: whose template it is.
+        values: what the template shows; ``alone`` tells that all of the page is in one file, so that a browser can be
+            told to fetch nothing.
     """
-    nothing = (
-        "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-    )
-    policy = f'<meta http-equiv="Content-Security-Policy" content="{nothing}">\n' if alone else ""
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{policy}'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n"
-        f"<script>{SCRIPT}</script>\n</body>\n</html>\n"
-    )
+    return _environment(package).get_template(template).render(values)
 
 
-def players(versions: Sequence[Player], same: bool = True) -> str:
-    """Return players beside each other, one of which sounds at a time.
+@cache
+def _environment(package: str) -> Environment:
+    loader = ChoiceLoader([PackageLoader(name) for name in dict.fromkeys((package, _PACKAGE))])
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals["asset"] = _asset
+    return environment
+
+
+@cache
+def _asset(name: str) -> Markup:
+    return Markup((files(_PACKAGE) / "static" / name).read_text(encoding="utf-8"))  # noqa: S704  our own file
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """Return content as an address that holds it.
+
+    >>> data_uri("image/png", b"PNG")
+    'data:image/png;base64,UE5H'
+    """
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def wav_bytes(samples: np.ndarray, sample_rate: int, bits: int) -> bytes:
+    """Return a WAV of samples as they are: nothing is scaled, what lies beyond full scale is clipped.
 
     Args:
-        versions: what is played.
-        same: whether they are versions of one recording, which share their position.
+        samples: (channels, t), full scale 1; what is not finite becomes zero.
+        sample_rate: in Hz.
+        bits: of a sample, 16 or 24.
+
+    Raises:
+        ParameterError: another number of bits, or samples of another shape.
     """
-    made = "\n".join(_player(number, version) for number, version in enumerate(versions, 1))
-    return f"<div{attribute('class', 'versions same' if same else 'versions')}>\n{made}\n</div>"
-
-
-def attribute(name: str, value: str, given: bool = True) -> str:
-    """Return an attribute of an element with a space before it, or nothing if it is not given."""
-    return f' {name}="{escape(value)}"' if given else ""
-
-
-def _player(number: int, version: Player) -> str:
-    note = f' <span class="soft">{escape(version.note)}</span>' if version.note else ""
-    return (
-        f"<figure{attribute('class', 'ours', version.ours)}><figcaption>"
-        f'<span class="number">{number}</span> {escape(version.caption)}{note}</figcaption>'
-        f'<audio controls preload="metadata"{attribute("aria-label", version.caption)}'
-        f"{attribute('src', version.source)}></audio></figure>"
-    )
+    if bits not in (16, 24):
+        raise ParameterError(f"a player's samples must have 16 or 24 bits, got {bits}")
+    if samples.ndim != 2 or not samples.size:
+        raise ParameterError(f"samples must be of shape (channels, t) and not empty, got {samples.shape}")
+    full_scale = 2.0 ** (bits - 1)
+    finite = np.nan_to_num(samples.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    codes = np.rint(finite * full_scale).clip(-full_scale, full_scale - 1).astype(np.int64)
+    held = BytesIO()  # libsndfile takes the upper bits of 32, so that codes stay what they are
+    soundfile.write(held, (codes << (32 - bits)).astype(np.int32).T, sample_rate, f"PCM_{bits}", format="WAV")
+    return held.getvalue()

@@ -3,8 +3,8 @@
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from html import escape
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -12,27 +12,28 @@ import numpy as np
 from masktools import io
 from masktools.errors import ParameterError
 from masktools.review import tables
-from masktools.review.alignment import open_all
 from masktools.review.comparison import Comparison, Version
-from masktools.review.data import data_uri, wav_bytes
+from masktools.review.drawing import (
+    N_LEVELS,
+    N_SIGNED,
+    hex_colour,
+    level_colours,
+    picture_of,
+    signed_colours,
+    to_png,
+)
 from masktools.review.excerpts import Excerpt, choose_excerpts
-from masktools.review.html import Player, as_page, attribute, players
-from masktools.review.labels import time_label
-from masktools.review.panels import Scale
-from masktools.review.picture import draw_comparison
-from masktools.review.sheet import colour_keys, sheet
-from masktools.review.shown import Shown, rows_for, show
-from masktools.review.table import table_html
+from masktools.review.figures import open_all
+from masktools.review.html import Player, data_uri, render, wav_bytes
+from masktools.review.panels import Mark, Panel, Scale, hz_label, time_label
+from masktools.review.picture import Shown, draw_comparison, rows_for, show
+from masktools.review.spectra import Rows
 
 __all__ = ["write_page"]
 
 _N_ROWS, _COLUMNS_PER_S, _COLUMNS = 128, 100.0, (1000, 6000)
 _EXACT_IN_16 = ("PCM_16", "PCM_U8", "PCM_S8")
-_HELP = (
-    "<kbd>1</kbd> <kbd>2</kbd> <kbd>3</kbd> choose the version at the same moment, <kbd>space</kbd> plays and pauses, "
-    "<kbd>L</kbd> loops around the nearest repair; a click into a spectrogram goes there. Nothing is scaled: all "
-    "versions sound at their own level."
-)
+_N_STOPS = 12
 
 
 def write_page(comparison: Comparison, path: Path | str, *, max_s: float = 60.0, max_bytes: int = 24_000_000) -> None:
@@ -53,6 +54,7 @@ def write_page(comparison: Comparison, path: Path | str, *, max_s: float = 60.0,
     if not max_s > 0 or max_bytes < 1:
         raise ParameterError(f"max_s and max_bytes must be above 0, got {max_s:g} and {max_bytes}")
     path = Path(path)
+    rows = rows_for(comparison, _N_ROWS)
     with ExitStack() as stack:
         recordings = open_all(stack, [version.path for version in comparison.versions])
         bits = 16 if all(recording.subtype in _EXACT_IN_16 for recording in recordings) else 24
@@ -60,55 +62,93 @@ def write_page(comparison: Comparison, path: Path | str, *, max_s: float = 60.0,
         longest_s = max(version.duration_s for version in comparison.versions[:2])
         budget_s = min(max_s, max_bytes / bytes_per_s)
         excerpts = choose_excerpts(longest_s, comparison.repairs, comparison.profile, budget_s)
-        shown, scale = show(recordings, rows_for(comparison, _N_ROWS), excerpts, _COLUMNS_PER_S, _COLUMNS)
-        scenes = [_scene(comparison, one, scale, _sources(recordings, one.span, bits)) for one in shown]
-        whole = draw_comparison(comparison, recordings, titled=False) if excerpts[0].seconds < longest_s else b""
-    repairs = _repairs(comparison, excerpts)
-    body = [
-        f"<h1>{escape(comparison.title)}</h1>",
-        f'<ul class="facts soft">{"".join(f"<li>{_facts(version)}</li>" for version in comparison.versions)}</ul>',
-        *([f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in comparison.notes)}</ul>"] if comparison.notes else []),
-        f'<p class="soft">{_HELP}</p>',
-        *(_cut(comparison, excerpts, path, whole) if whole else []),
-        *((*repairs, *scenes) if len(scenes) > 1 else (*scenes, *repairs)),
-        "<h2>Figures</h2>",
-        *(table_html(one) for one in (tables.difference_table(comparison), tables.versions_table(comparison))),
-    ]
+        shown, scale = show(recordings, rows, excerpts, _COLUMNS_PER_S, _COLUMNS)
+        scenes = [_scene(comparison, one, scale, rows, _sources(recordings, one.span, bits)) for one in shown]
+        cut = excerpts[0].seconds < longest_s
+        overview = draw_comparison(comparison, recordings, titled=False) if cut else b""
+    text = render(
+        "comparison.html",
+        alone=True,
+        title=comparison.title,
+        facts=[_facts(version) for version in comparison.versions],
+        notes=comparison.notes,
+        overview=data_uri("image/png", overview) if cut else "",
+        heard=_heard(comparison, excerpts),
+        links=[(version.path.name, _address(version.path, path)) for version in comparison.versions],
+        scenes=scenes,
+        scale=_keys(scale),
+        repairs=tables.repairs_table(comparison),
+        places=_places(comparison, excerpts),
+        tables=(tables.difference_table(comparison), tables.versions_table(comparison)),
+    )
     with io.replacing(path) as part:
-        part.write_text(as_page(comparison.title, "\n".join(body), alone=True), encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
 
 
 def _facts(version: Version) -> str:
     channels = f"{version.n_channels} channel{'s' * (version.n_channels > 1)}"
-    return escape(
+    return (
         f"{version.name}: {version.path.name}, {version.format} {version.subtype}, {version.sample_rate} Hz, "
         f"{channels}, {time_label(version.duration_s)}"
     )
 
 
-def _scene(comparison: Comparison, shown: Shown, scale: Scale, sources: Sequence[str]) -> str:
-    """Return the players and the spectrograms of one stretch."""
+def _scene(comparison: Comparison, shown: Shown, scale: Scale, rows: Rows, sources: Sequence[str]) -> dict[str, Any]:
+    """Return the players and the spectrograms of one stretch, as the template shows them."""
     span = shown.span
-    name = f"{time_label(span.start_s, 0.1)} to {time_label(span.end_s, 0.1)}"
-    picks = "".join(
-        f'<button type="button" class="pick" aria-pressed="{"false" if number else "true"}">{number + 1}'
-        f'<span class="word"> {version.name}</span></button>'
-        for number, version in enumerate(comparison.versions)
+    start, end = time_label(span.start_s, 0.1), time_label(span.end_s, 0.1)
+    return {
+        "span": span,
+        "start": start,
+        "name": f"{start} to {end}",
+        "range": f"{start}\N{EN DASH}{end}",
+        "players": [
+            Player(version.name, source, ours=version is comparison.after, note=version.path.name)
+            for version, source in zip(comparison.versions, sources, strict=True)
+        ],
+        "heights": [(f"{100 * rows.height(hz):.2f}", hz_label(hz)) for hz in rows.ticks_hz()],
+        "strips": [_strip(panel, rows, span) for panel in shown.panels(comparison, scale)],
+    }
+
+
+def _strip(panel: Panel, rows: Rows, span: Excerpt) -> dict[str, Any]:
+    """Return one spectrogram; its ``said`` tells what it shows to those who do not see it."""
+    start, end = time_label(span.start_s, 0.1), time_label(span.end_s, 0.1)
+    marks = [_mark(mark, rows, span) for mark in panel.marks if mark.start_s < span.end_s and mark.end_s > span.start_s]
+    if panel.cutoff_hz is not None and panel.cutoff_hz < rows.top_hz:
+        marks.append(("cut", f"bottom:{100 * rows.height(panel.cutoff_hz):.2f}%"))
+    return {
+        "title": panel.title,
+        "said": f"Spectrogram, {panel.title}: {start} to {end}, 0 to {rows.top_hz / 1000:.3g} kHz",
+        "picture": data_uri("image/png", to_png(picture_of(panel.image, panel.signed))),
+        "marks": marks,
+    }
+
+
+def _mark(mark: Mark, rows: Rows, span: Excerpt) -> tuple[str, str]:
+    """Return the class and the style of a mark."""
+    left, right = (
+        100 * (min(max(edge_s, span.start_s), span.end_s) - span.start_s) / span.seconds
+        for edge_s in (mark.start_s, mark.end_s)
     )
-    versions = [
-        Player(version.name, source, ours=version is comparison.after, note=version.path.name)
-        for version, source in zip(comparison.versions, sources, strict=True)
-    ]
-    return (
-        f'<section class="scene" data-start="{span.start_s:.6f}" data-seconds="{span.seconds:.6f}" aria-label="{name}">'
-        f"\n<h3>{name}</h3>\n{players(versions)}\n"
-        f"{sheet(shown.panels(comparison, scale), rows_for(comparison, _N_ROWS), span)}\n{colour_keys(scale)}\n"
-        f'<div class="bar" role="group" aria-label="Controls"><button type="button" class="play">Play</button>{picks}'
-        '<button type="button" class="loop" aria-pressed="false">Loop</button>'
-        '<button type="button" class="farther" aria-label="Zoom out">\N{MINUS SIGN}</button>'
-        '<button type="button" class="closer" aria-label="Zoom in">+</button><span class="clock"></span></div>\n'
-        "</section>"
-    )
+    place = f"left:{left:.3f}%;width:{right - left:.3f}%"
+    if mark.low_hz is None and mark.high_hz is None:
+        return "span", place
+    low = rows.height(mark.low_hz or 0.0)
+    high = 1.0 if mark.high_hz is None else rows.height(mark.high_hz)
+    return "span band", f"{place};bottom:{100 * low:.2f}%;top:{100 * (1 - high):.2f}%"
+
+
+def _keys(scale: Scale) -> dict[str, str]:
+    """Return what the colours mean."""
+    ends = {"low": scale.low_db, "high": scale.high_db, "most": scale.most_db}
+    gradients = {"levels": _gradient(level_colours(N_LEVELS)), "signed": _gradient(signed_colours(N_SIGNED))}
+    return {name: f"{value:.0f}".replace("-", "\N{MINUS SIGN}") for name, value in ends.items()} | gradients
+
+
+def _gradient(colours: np.ndarray) -> str:
+    stops = colours[np.linspace(0, len(colours) - 1, _N_STOPS).round().astype(int)]
+    return f"linear-gradient(90deg,{','.join(hex_colour(stop) for stop in stops)})"
 
 
 def _sources(recordings: Sequence[io.Recording], span: Excerpt, bits: int) -> list[str]:
@@ -123,21 +163,12 @@ def _sources(recordings: Sequence[io.Recording], span: Excerpt, bits: int) -> li
     return sources
 
 
-def _cut(comparison: Comparison, excerpts: Sequence[Excerpt], path: Path, whole: bytes) -> list[str]:
-    """Return what is said where not all of a recording can be heard, with links to the files."""
+def _heard(comparison: Comparison, excerpts: Sequence[Excerpt]) -> str:
+    """Return how many repairs can be heard where not all of a recording can."""
+    if not comparison.repairs:
+        return ""
     n_heard = sum(_scene_of(repair.start_s, excerpts) is not None for repair in comparison.repairs)
-    times = ", ".join(f"{time_label(one.start_s, 0.1)}\N{EN DASH}{time_label(one.end_s, 0.1)}" for one in excerpts)
-    of_repairs = f" {n_heard} of {len(comparison.repairs)} repairs are in them." if comparison.repairs else ""
-    links = ", ".join(
-        f"<a{attribute('href', _address(version.path, path))}>{escape(version.path.name)}</a>"
-        for version in comparison.versions
-    )
-    return [
-        f"<p>The recordings are too long for a page: these excerpts can be heard: {times}.{of_repairs} "
-        f"The whole files: {links}.</p>",
-        f'<div class="wide"><img{attribute("class", "overview")} alt="Spectrograms of the whole recording before and '
-        f'after, and of the difference"{attribute("src", data_uri("image/png", whole))}></div>',
-    ]
+    return f" {n_heard} of {len(comparison.repairs)} repairs are in them."
 
 
 def _address(file: Path, page: Path) -> str:
@@ -149,26 +180,20 @@ def _address(file: Path, page: Path) -> str:
     return quote(Path(relative).as_posix())
 
 
-def _repairs(comparison: Comparison, excerpts: Sequence[Excerpt]) -> list[str]:
-    """Return the list of repairs, which can be gone to where they can be heard."""
-    if not comparison.repairs:
-        return []
-    first_cells = []
+def _places(comparison: Comparison, excerpts: Sequence[Excerpt]) -> list[dict[str, Any] | None]:
+    """Return where each repair can be heard: the scene, and the times in it."""
+    places: list[dict[str, Any] | None] = []
     for number, repair in enumerate(comparison.repairs, 1):
-        scene, name = _scene_of(repair.start_s, excerpts), f"{number}: {time_label(repair.start_s)}"
+        scene = _scene_of(repair.start_s, excerpts)
         if scene is None:
-            first_cells.append(name)
+            places.append(None)
             continue
         start_s = excerpts[scene].start_s
-        place = (
-            f'type="button" data-scene="{scene}" data-start="{repair.start_s - start_s:.6f}" '
-            f'data-end="{repair.end_s - start_s:.6f}"'
+        name = f"{number}: {time_label(repair.start_s)}"
+        places.append(
+            {"scene": scene, "name": name, "start_s": repair.start_s - start_s, "end_s": repair.end_s - start_s}
         )
-        first_cells.append(
-            f'<button {place} data-repair="go" title="a second before it">{name}</button>'
-            f'<button {place} data-repair="loop" aria-label="Loop around repair {number}">Loop</button>'
-        )
-    return ["<h2>Repairs</h2>", table_html(tables.repairs_table(comparison), first_cells)]
+    return places
 
 
 def _scene_of(second: float, excerpts: Sequence[Excerpt]) -> int | None:

@@ -2,17 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil, floor, log10
 
 import numpy as np
 
 from masktools.errors import ParameterError
-from masktools.review.canvas import MARK, N_LEVELS, N_SIGNED, Canvas
-from masktools.review.labels import hz_label, time_label, time_step, time_ticks
-from masktools.review.lettering import text_width
+from masktools.review.drawing import MARK, N_LEVELS, N_SIGNED, Canvas, text_width, to_png
 from masktools.review.spectra import Rows, show_levels
 
-__all__ = ["LINE_SIZE", "Mark", "Panel", "Scale", "draw_panels"]
+__all__ = [
+    "LINE_SIZE",
+    "Mark",
+    "Panel",
+    "Scale",
+    "draw_panels",
+    "hz_label",
+    "time_label",
+    "time_step",
+    "time_ticks",
+]
 
 _LEFT, _RIGHT, _TOP, _BOTTOM, _BETWEEN = 64, 84, 14, 44, 34  # margins in pixels
 _SIZE, _TITLE = 9.0, 10.5  # heights of capitals in pixels
@@ -109,7 +117,7 @@ def draw_panels(
         _draw(canvas, panel, top, rows, (start_s, end_s), last=number == len(panels) - 1)
         _draw_bar(canvas, scale, panel.signed, _LEFT + n_cols + 12, top, n_rows)
         top += n_rows + _BETWEEN
-    return canvas.to_png()
+    return to_png(canvas.image)
 
 
 def _draw(canvas: Canvas, panel: Panel, top: int, rows: Rows, span_s: tuple[float, float], last: bool) -> None:
@@ -167,3 +175,46 @@ def _draw_bar(canvas: Canvas, scale: Scale, signed: bool, left: int, top: int, h
         canvas.fill(left + _BAR, y, 4, 1)
         text = f"{value:+d}" if signed and value else f"{value}"
         canvas.write(left + _BAR + 8, y + _SIZE / 2, text.replace("-", "\N{MINUS SIGN}"), _SIZE)
+
+
+def hz_label(hz: float) -> str:
+    """Return a frequency as axes show it.
+
+    >>> hz_label(500), hz_label(2000)
+    ('500', '2 k')
+    """
+    return f"{hz / 1000:g} k" if hz >= 1000 else f"{hz:g}"
+
+
+def time_step(start_s: float, end_s: float, n_ticks: float) -> float:
+    """Return the seconds between about so many round times."""
+    wanted = max((end_s - start_s) / max(1.0, n_ticks), 0.001)
+    if wanted > 5:
+        steps = (10, 15, 30, 60, 120, 300, 600, 900, 1800)
+        return float(next((step for step in steps if step >= wanted), 3600 * ceil(wanted / 3600)))
+    power = 10.0 ** floor(log10(wanted))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= wanted * 0.999)
+
+
+def time_ticks(start_s: float, end_s: float, n_ticks: float) -> list[float]:
+    """Return about so many round times in [start_s, end_s].
+
+    >>> time_ticks(0.5, 10.0, 5)
+    [2.0, 4.0, 6.0, 8.0, 10.0]
+    """
+    step = time_step(start_s, end_s, n_ticks)
+    return [round(number * step, 6) for number in range(ceil(start_s / step - 1e-6), floor(end_s / step + 1e-6) + 1)]
+
+
+def time_label(second: float, step: float = 0.001) -> str:
+    """Return a time in hours, minutes and seconds, with as many places as steps of that size need.
+
+    >>> time_label(83.5, 0.5), time_label(3723.0, 1), time_label(0.25)
+    ('1:23.5', '1:02:03', '0:00.250')
+    """
+    places = next((places for places in range(4) if abs(step * 10**places - round(step * 10**places)) < 1e-6), 3)
+    ticks = round(second * 10**places)
+    whole, fraction = divmod(ticks, 10**places)
+    hours, minutes, seconds = whole // 3600, whole // 60 % 60, whole % 60
+    text = f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+    return f"{text}.{fraction:0{places}d}" if places else text

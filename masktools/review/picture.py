@@ -1,21 +1,24 @@
-"""Two versions of a recording and their difference as one picture."""
+"""Two versions of a recording and their difference: the spectrograms that are shown of them, and one picture."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from masktools import io
-from masktools.review.alignment import open_all
 from masktools.review.comparison import Comparison
+from masktools.review.drawing import text_width
 from masktools.review.excerpts import Excerpt
-from masktools.review.labels import time_label
-from masktools.review.lettering import text_width
-from masktools.review.panels import LINE_SIZE, draw_panels
-from masktools.review.shown import rows_for, show
+from masktools.review.figures import open_all
+from masktools.review.panels import LINE_SIZE, Mark, Panel, Scale, draw_panels, time_label
+from masktools.review.spectra import Rows, mean_levels, spectrogram, top_level_db
 from masktools.review.tables import difference_table
 
-__all__ = ["draw_comparison", "write_picture"]
+__all__ = ["Shown", "draw_comparison", "rows_for", "show", "write_picture"]
 
+_RANGE_DB = 70.0
 _N_ROWS, _N_COLS = 200, 1200
 
 
@@ -67,3 +70,66 @@ def _wrapped(parts: Sequence[str]) -> list[str]:
         else:
             lines.append(part)
     return lines
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Spectrograms of one stretch of time."""
+
+    span: Excerpt
+    levels: tuple[np.ndarray, ...]  # of each version, (channels, rows, columns) in dBFS
+
+    def panels(self, comparison: Comparison, scale: Scale) -> list[Panel]:
+        """Return what is drawn: every version, and the difference of the first two."""
+        marks = tuple(Mark(one.start_s, one.end_s, one.low_hz, one.high_hz) for one in comparison.repairs)
+        known = {"marks": marks, "cutoff_hz": comparison.cutoff_hz}
+        before, after = self.levels[:2]
+        if len(before) != len(after):
+            before, after = mean_levels(before)[None], mean_levels(after)[None]
+        return [
+            *(
+                Panel(version.name, scale.show(mean_levels(levels)), **known)
+                for version, levels in zip(comparison.versions, self.levels, strict=True)
+            ),
+            Panel("After \N{MINUS SIGN} before", scale.show_difference(before, after), signed=True, **known),
+        ]
+
+
+def show(
+    recordings: Sequence[io.Recording],
+    rows: Rows,
+    spans: Sequence[Excerpt],
+    columns_per_s: float,
+    limits: tuple[int, int],
+) -> tuple[list[Shown], Scale]:
+    """Return the spectrograms of stretches of recordings, and the scale on which all of them are drawn.
+
+    Args:
+        recordings: the versions; where one of them is over, it is silent.
+        rows: of the spectrograms.
+        spans: the stretches.
+        columns_per_s: columns for each second.
+        limits: fewest and most columns of a stretch.
+    """
+    shown = []
+    for span in spans:
+        n_cols = min(max(round(span.seconds * columns_per_s), limits[0]), limits[1])
+        shown.append(Shown(span, tuple(_levels(recording, rows, span, n_cols) for recording in recordings)))
+    high_db = top_level_db([mean_levels(levels) for one in shown for levels in one.levels])
+    return shown, Scale(high_db - _RANGE_DB, high_db)
+
+
+def rows_for(comparison: Comparison, n: int) -> Rows:
+    """Return rows that reach as high as any version does."""
+    return Rows(max(version.sample_rate for version in comparison.versions) / 2, n)
+
+
+def _levels(recording: io.Recording, rows: Rows, span: Excerpt, n_cols: int) -> np.ndarray:
+    rate = recording.sample_rate
+    start, stop = round(span.start_s * rate), max(round(span.end_s * rate), round(span.start_s * rate) + 1)
+
+    def read(first: int, last: int) -> np.ndarray:
+        inside = recording.read(min(first, recording.n_samples), min(last, recording.n_samples), finite=False)
+        return np.pad(inside, ((0, 0), (0, last - first - inside.shape[1])))
+
+    return spectrogram(read, max(stop, recording.n_samples), rate, rows, n_cols, (start, stop))

@@ -1,6 +1,5 @@
 """What was repaired in a recording, as it is marked, listed and left out of what must not have changed."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from masktools.errors import ParameterError
+from masktools.jsons import parse_json
 
 __all__ = ["Repair", "Work", "read_work", "repairs_of"]
 
@@ -85,7 +85,7 @@ def read_work(path: Path, before: Path, after: Path) -> Work:
         ParameterError: a file that is no such report, or says nothing of these recordings.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ParameterError(f"{path} cannot be read as a report: {error.strerror}") from error
     except ValueError as error:

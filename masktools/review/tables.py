@@ -2,7 +2,7 @@
 
 from masktools.review.comparison import Comparison, Version
 from masktools.review.repairs import Repair
-from masktools.review.table import Table, table_text
+from masktools.tables import Table, text_of
 
 __all__ = ["as_text", "difference_table", "repairs_table", "said_of", "versions_table"]
 
@@ -32,8 +32,8 @@ def versions_table(comparison: Comparison) -> Table:
         for name, words in (*wanted, ("lsd_db", "LSD to the reference, dB")):
             distances = [_decibels(getattr(version.distance, name, None), sign=False) for version in versions]
             rows.append((words, *distances))
-    note = _LSD if comparison.reference is not None else ""
-    return Table("The files", ("", *(version.name for version in versions)), tuple(rows), note)
+    notes = (_LSD,) if comparison.reference is not None else ()
+    return Table("The files", ("", *(version.name for version in versions)), tuple(rows), notes)
 
 
 def difference_table(comparison: Comparison) -> Table:
@@ -74,8 +74,8 @@ def repairs_table(comparison: Comparison) -> Table:
             )
         )
     more = ("LSD before", "LSD after") if with_reference else ()
-    note = f"{_SEAM} {_LSD}" if with_reference else _SEAM
-    return Table("Repairs, levels and distances in dB", (*columns, *more), tuple(rows), note)
+    notes = (_SEAM, _LSD) if with_reference else (_SEAM,)
+    return Table("Repairs, levels and distances in dB", (*columns, *more), tuple(rows), notes)
 
 
 def channels_of(repair: Repair) -> str:
@@ -94,12 +94,11 @@ def said_of(repair: Repair) -> str:
 
 def as_text(comparison: Comparison) -> str:
     """Return all figures in lines of plain text."""
-    tables = [versions_table(comparison), difference_table(comparison)]
-    tables += [repairs_table(comparison)] if comparison.repairs else []
     files = [f"{version.name.lower()}: {version.path}" for version in comparison.versions]
-    return "\n".join(
-        [*files, *(f"\n{table_text(table)}" for table in tables), *(f"note: {note}" for note in comparison.notes)]
+    figures = text_of(
+        [versions_table(comparison), difference_table(comparison), repairs_table(comparison)], notes=False
     )
+    return "\n".join([*files, "", figures.rstrip(), *(f"note: {note}" for note in comparison.notes)])
 
 
 def _level(version: Version, name: str) -> str:

@@ -1,11 +1,12 @@
 """The settings of the general-mask solver, checked where they are written down."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from operator import index
 
-from masktools.errors import ParameterError, unknown_name
+from masktools.arguments import checked_name, checked_real, checked_switch, plain, shown
+from masktools.errors import ParameterError
 from masktools.solver.choice import POLICIES
 from masktools.solver.groups import GROUP_SCORES
 from masktools.solver.schedules import GUIDANCE_SCHEDULES, SCHEDULES
@@ -17,6 +18,7 @@ PACES = ("share", "closed")
 ANNEALINGS = ("none", "over_steps", "to_zero")
 CONFIDENCES = ("drawn", "whole")
 CACHE_SCOPES = ("masked", "chosen")
+_MAX_INTEGER = 1 << 20  # more than any grid has tokens
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,10 @@ class SolverConfig:
             ("group score", self.group_score, GROUP_SCORES),
             ("cache scope", self.cache_scope, CACHE_SCOPES),
         ):
-            if got not in choices:
-                raise unknown_name(kind, got, choices)
+            checked_name(kind, got, choices)
+        for field in fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
+        checked_switch("deterministic_batch", self.deterministic_batch)
         _check_integer("n_steps", self.n_steps)
         if self.top_k is not None:
             _check_integer("top_k", self.top_k)
@@ -194,7 +198,7 @@ class SolverConfig:
         try:
             counts = tuple(index(count) for count in self.counts)
         except TypeError:
-            raise ParameterError(f"counts must be integers, got {self.counts!r}") from None
+            raise ParameterError(f"counts must be integers, got {shown(self.counts)}") from None
         falling = all(after < before for before, after in pairwise(counts))
         if not counts or counts[-1] != 0 or not falling:
             raise ParameterError(f"counts must fall strictly and end at 0, got {counts}")
@@ -203,10 +207,13 @@ class SolverConfig:
 
 def _check_integer(name: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ParameterError(f"{name} must be an integer of at least 1, got {value!r}")
+        raise ParameterError(f"{name} must be an integer of at least 1, got {shown(value)}")
+    if value > _MAX_INTEGER:
+        raise ParameterError(f"{name} must be at most {_MAX_INTEGER}, got {shown(value)}")
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ParameterError(f"{name} must be a finite number, got {value!r}")
-    return float(value)
+    number = checked_real(name, value)
+    if not math.isfinite(number):
+        raise ParameterError(f"{name} must be a finite number, got {shown(value)}")
+    return number

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from masktools.configs import later
 from masktools.errors import ParameterError
+from masktools.mel import check_patches
 from masktools.packing import fill_rest
 from masktools.shapes import Mel, Tokens
 from masktools.tokenizer.codebook import Codebook, Quantised
@@ -31,6 +33,7 @@ class LocalTokenizerConfig:
     widths: tuple[int, ...] = (48, 96, 192)  # channels at 1/4, 1/8 and 1/16 of the resolution
     n_encoder_blocks: int = 1
     n_decoder_blocks: int = 1
+    n_deep_blocks: int = later(0)  # of the decoder at 1/16 of the resolution, beside those of every level
 
     def __post_init__(self) -> None:
         """Check every range."""
@@ -41,6 +44,8 @@ class LocalTokenizerConfig:
         for name in ("n_codes", "code_dim", "n_encoder_blocks", "n_decoder_blocks"):
             if getattr(self, name) < 1:
                 raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.n_deep_blocks < 0:
+            raise ParameterError(f"n_deep_blocks must not be negative, got {self.n_deep_blocks}")
 
 
 class ChannelNorm(nn.Module):
@@ -88,6 +93,7 @@ def _encoder(config: LocalTokenizerConfig) -> nn.Sequential:
 def _decoder(config: LocalTokenizerConfig) -> nn.Sequential:
     widths = config.widths[::-1]
     layers: list[nn.Module] = [nn.Conv2d(config.code_dim, widths[0], 3, padding=1)]
+    layers += [ResidualBlock(widths[0]) for _ in range(config.n_deep_blocks)]
     for width, shallower in zip(widths, (*widths[1:], None), strict=True):
         layers += [ResidualBlock(width) for _ in range(config.n_decoder_blocks + 1)]
         if shallower is not None:
@@ -121,12 +127,7 @@ class LocalTokenizer(nn.Module):
 
     def to_latents(self, mel: Mel) -> Tensor:
         """Return the vectors (b, d, r, w) before quantisation."""
-        _, n_mels, n_frames = mel.shape
-        if n_mels != self.config.n_mels or n_frames % self.patch or n_frames == 0:
-            raise ParameterError(
-                f"mel must have {self.config.n_mels} bins and a positive multiple of {self.patch} frames, "
-                f"got {n_mels} bins and {n_frames} frames"
-            )
+        check_patches(mel, self.config.n_mels, self.patch)
         return self.encoder(mel.unsqueeze(1))
 
     def from_latents(self, vectors: Tensor) -> Mel:

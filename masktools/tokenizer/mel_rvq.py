@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from masktools.errors import ParameterError
+from masktools.mel import check_patches
 from masktools.packing import fill_rest
 from masktools.shapes import Mel
 from masktools.tokenizer.rvq import ResidualQuantiser
@@ -122,12 +123,7 @@ class MelRvq(nn.Module):
         Raises:
             ParameterError: Another number of bands, or frames that are no whole columns.
         """
-        _, n_mels, n_frames = mel.shape
-        if n_mels != self.config.n_mels or n_frames % self.patch or n_frames == 0:
-            raise ParameterError(
-                f"mel must have {self.config.n_mels} bins and a positive multiple of {self.patch} frames, "
-                f"got {n_mels} bins and {n_frames} frames"
-            )
+        check_patches(mel, self.config.n_mels, self.patch)
         return self.encoder(mel)
 
     def from_latents(self, vectors: Tensor) -> Mel:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from masktools.errors import ParameterError, unknown_name
+from masktools.mel import check_patches
 from masktools.packing import (
     ResidualInPlace,
     fill_rest,
@@ -125,12 +126,7 @@ class SpecVqgan(nn.Module):
         Raises:
             ParameterError: if the bins are not ``n_mels`` or the frames not a positive multiple of 16.
         """
-        _, n_mels, n_frames = mel.shape
-        if n_mels != self.config.n_mels or n_frames % self.patch or n_frames == 0:
-            raise ParameterError(
-                f"mel must have {self.config.n_mels} bins and a positive multiple of {self.patch} frames, "
-                f"got {n_mels} bins and {n_frames} frames"
-            )
+        check_patches(mel, self.config.n_mels, self.patch)
         if not self.packed:
             return self.quant_conv(self.encoder(mel.unsqueeze(1)))
         self._order_encoder()

@@ -15,6 +15,7 @@ import numpy as np
 
 from masktools.errors import AudioError, ParameterError
 from masktools.io import read, resample
+from masktools.jsons import read_json
 from masktools.training.read_source import read_source
 from masktools.training.resumable import Note, Progress, ResumableBuild, chunked, write_json
 from masktools.training.sources import Row
@@ -40,6 +41,7 @@ class Recording:
     origin: str = "real"
     bandwidth_hz: float = 0.0  # the highest frequency it reaches; 0 where nobody knows
     other_captions: tuple[str, ...] = ()
+    measured: str = ""  # tags measured from the signal, joined with ';'
 
     @property
     def descriptions(self) -> tuple[str, ...]:
@@ -61,7 +63,7 @@ class AudioCache:
         index = self.folder / _INDEX
         if not index.is_file() or not (self.folder / _WAVES).is_file():
             raise ParameterError(f"no audio cache in {self.folder}: {_INDEX} or {_WAVES} is missing")
-        content = json.loads(index.read_text(encoding="utf-8"))
+        content = read_json(index)
         self.key: str = content["key"]
         self.sample_rate: int = content["sample_rate"]
         self.recordings = [recording_from(row) for row in content["recordings"]]
@@ -151,7 +153,7 @@ def build_cache(
     target = Path(folder)
     index = target / _INDEX
     if index.is_file():
-        if json.loads(index.read_text(encoding="utf-8")).get("key") == key:
+        if read_json(index).get("key") == key:
             return AudioCache(target)
         raise ParameterError(f"{target} holds a cache of other recordings or settings: choose another folder")
     build = ResumableBuild(target, key, [_WAVES])
@@ -200,6 +202,5 @@ class DecodeWork:
                 for start in range(0, len(wave), _BLOCK):
                     block = np.clip(wave[start : start + _BLOCK], -1.0, 1.0) * _FULL_SCALE
                     out.write(block.round().astype(np.int16).tobytes())
-                told = {name: value for name, value in asdict(row).items() if name != "measured"}
-                recordings.append(told | {"n_samples": len(wave)})
+                recordings.append(asdict(row) | {"n_samples": len(wave)})
         return {"recordings": recordings, "skipped": skipped}

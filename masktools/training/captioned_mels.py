@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,6 @@ from masktools.errors import ParameterError
 from masktools.mel import DB_PER_NEPER, MelConfig, MelFrontEnd
 from masktools.training.audio_cache import AudioCache
 from masktools.training.long_mels import long_mel
-from masktools.training.sources import Row, read_manifest
 
 __all__ = ["Augmentation", "CaptionedMel", "captioned_mels", "mixed_mels", "training_crop"]
 
@@ -59,30 +58,26 @@ class Augmentation:
 
 def captioned_mels(
     cache: AudioCache,
-    manifests: Sequence[str | os.PathLike[str]],
     config: MelConfig,
     folder: str | os.PathLike[str],
     progress: Callable[[int, int], None] | None = None,
 ) -> list[CaptionedMel]:
     """Return the recordings of a cache as mel spectrograms, computed into ``folder`` once (float16).
 
-    Their tags are the columns ``labels`` and ``measured`` of the manifests, split at semicolons, and their kind.
+    Their tags are their labels, the tags that were measured, and their kind.
 
     Raises:
         ParameterError: The cache has another sample rate, or ``folder`` holds mels of another cache or configuration.
     """
     if cache.sample_rate != config.sample_rate:
         raise ParameterError(f"the cache must be at {config.sample_rate} Hz, got {cache.sample_rate} Hz")
-    rows = {row.path: row for path in manifests for row in read_manifest(path, non_commercial=True)}
     lengths = [max(1, recording.n_samples // config.hop_length) for recording in cache.recordings]
     mels = _computed(cache, config, Path(folder), lengths, progress)
     found, start = [], 0
     for recording, n_frames in zip(cache.recordings, lengths, strict=True):
-        row = rows.get(recording.path, Row(recording.path))
-        bandwidth_hz = recording.bandwidth_hz or row.bandwidth_hz
-        tags = frozenset(filter(None, [*recording.labels.split(";"), *row.measured.split(";"), recording.kind]))
-        mel = mels[start : start + n_frames]
-        found.append(CaptionedMel(mel, tags, recording.caption, recording.kind, recording.split, bandwidth_hz))
+        tags = [*recording.labels.split(";"), *recording.measured.split(";"), recording.kind]
+        told = (frozenset(filter(None, tags)), recording.caption, recording.kind, recording.split)
+        found.append(CaptionedMel(mels[start : start + n_frames], *told, recording.bandwidth_hz))
         start += n_frames
     return found
 

@@ -1,6 +1,5 @@
 """What training leaves on disk, and how the next stage reads it."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from masktools.bundles import is_bundle, stored_part
 from masktools.conditioning import ClapEncoder
 from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
 from masktools.configs import from_dict
 from masktools.errors import CheckpointError, ParameterError
+from masktools.jsons import parse_json, read_json
 from masktools.mel import MelConfig
 from masktools.tokenizer import TOKENIZERS, LocalTokenizer, SpecVqgan
 from masktools.vocoder import VOCODERS
@@ -22,7 +23,6 @@ __all__ = [
     "CLAP",
     "load_conditioner",
     "load_joint_encoder",
-    "load_local_tokenizer",
     "load_tokenizer",
     "load_vocoder",
     "network_state",
@@ -48,124 +48,130 @@ def _is_part_file(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix == ".safetensors" and Path(path).is_file()
 
 
-def network_state(path: str | os.PathLike[str], prefix: str = "net.") -> dict[str, Tensor]:
-    """Return the weights of the trained network in a Lightning checkpoint: its averaged ones where it kept an average.
+def network_state(source: str | os.PathLike[str], prefix: str = "net.", part: str | None = None) -> dict[str, Tensor]:
+    """Return the weights of a trained network: of a training checkpoint its averaged ones where it kept an average.
 
-    Of a part that `masktools convert` wrote, all its weights.
+    Args:
+        source: a training checkpoint, a file of `masktools convert`, or where ``part`` is given, a bundle.
+        prefix: under which a training checkpoint holds the network.
+        part: which one of a bundle.
 
     Raises:
         CheckpointError: There is no such file, or it holds no network under ``prefix``.
+        BundleError: A bundle that is incomplete or altered, or lacks the part.
     """
-    if _is_part_file(path):
+    if part is not None and is_bundle(source):
+        return stored_part(source, part)[1]
+    if _is_part_file(source):
         try:
-            return load_file(path)
+            return load_file(source)
         except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path} is not readable ({error}): it was altered, or cut off") from error
-    state = _read(path).get("state_dict", {})
+            raise CheckpointError(f"{source} is not readable ({error}): it was altered, or cut off") from error
+    state = _read(source).get("state_dict", {})
     found = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
     if not found:
-        raise CheckpointError(f"{path} holds no weights under {prefix!r}: {_CUT_OFF}")
+        raise CheckpointError(f"{source} holds no weights under {prefix!r}: {_CUT_OFF}")
     return found
 
 
-def part_description(path: str | os.PathLike[str]) -> dict[str, Any]:
+def part_description(source: str | os.PathLike[str], part: str | None = None) -> dict[str, Any]:
     """Return which part a training checkpoint holds: its ``part``, ``kind``, ``config`` and ``mel``.
 
-    Files of `masktools convert` say the same.
+    Files of `masktools convert` say the same, and where ``part`` is given, bundles of that one.
 
     Raises:
         CheckpointError: There is no such file, or it does not say.
+        BundleError: A bundle that is incomplete or altered, or lacks the part.
     """
-    if _is_part_file(path):
+    if part is not None and is_bundle(source):
+        return stored_part(source, part)[0]
+    if _is_part_file(source):
         try:
-            with safe_open(path, framework="pt") as stored:
-                return json.loads((stored.metadata() or {})["masktools"])
+            with safe_open(source, framework="pt") as stored:
+                return parse_json((stored.metadata() or {})["masktools"])
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise CheckpointError(
-                f"{path} does not say which part it holds: did `masktools convert` write it?"
+                f"{source} does not say which part it holds: did `masktools convert` write it?"
             ) from error
-    description = _read(path).get("masktools")
+    description = _read(source).get("masktools")
     if description is None:
-        raise CheckpointError(f"{path} does not say which part it holds: {_CUT_OFF}")
+        raise CheckpointError(f"{source} does not say which part it holds: {_CUT_OFF}")
     return description
 
 
-def _of_part(path: str | os.PathLike[str], part: str, kinds: tuple[str, ...]) -> dict[str, Any]:
+def _of_part(source: str | os.PathLike[str], part: str, kinds: tuple[str, ...]) -> dict[str, Any]:
     """Return the description of a checkpoint that must hold a part of one of some kinds."""
-    description = part_description(path)
+    description = part_description(source, part)
     if description.get("part") != part or description.get("kind") not in kinds:
         held = f"{description.get('part')} of the kind {description.get('kind')}"
-        raise CheckpointError(f"{path} must hold a {part} of the kind {' or '.join(kinds)}, got a {held}")
+        raise CheckpointError(f"{source} must hold a {part} of the kind {' or '.join(kinds)}, got a {held}")
     return description
 
 
-def _filled(module: nn.Module, path: str | os.PathLike[str]) -> Any:
+def _filled(module: nn.Module, source: str | os.PathLike[str], part: str) -> Any:
     """Return a part with the weights of a checkpoint, frozen."""
     try:
-        module.load_state_dict(network_state(path))
+        module.load_state_dict(network_state(source, part=part))
     except RuntimeError as error:
-        raise CheckpointError(f"{path} must hold the weights of the part that it describes: {error}") from error
+        raise CheckpointError(f"{source} must hold the weights of the part that it describes: {error}") from error
     return module.eval().requires_grad_(False)
 
 
-def load_joint_encoder(folder: str) -> JointEncoder:
-    """Return the text-audio encoder of a folder with conditioner.json and conditioner.safetensors."""
-    settings = Path(folder, "conditioner.json")
+def load_joint_encoder(source: str) -> JointEncoder:
+    """Return the text-audio encoder of a training checkpoint, of a bundle, or of a folder of earlier versions.
+
+    Raises:
+        ParameterError: A folder without an encoder.
+        CheckpointError: There is no such file, or it holds no text-audio encoder.
+        BundleError: A bundle that is incomplete or altered, or has none.
+    """
+    if is_bundle(source) or Path(source).is_file():
+        config = from_dict(JointEncoderConfig, _of_part(source, "conditioner", ("joint",))["config"])
+        return _filled(JointEncoder(config), source, "conditioner")
+    settings = Path(source, "conditioner.json")
     if not settings.is_file():
-        raise ParameterError(f"no conditioner.json in {folder}: train the text-audio encoder first")
-    encoder = JointEncoder(from_dict(JointEncoderConfig, json.loads(settings.read_text(encoding="utf-8"))))
-    encoder.load_state_dict(
-        {
-            k: v.float() if v.is_floating_point() else v
-            for k, v in load_file(Path(folder, "conditioner.safetensors")).items()
-        }
-    )
+        raise ParameterError(f"no text-audio encoder in {source}: give its checkpoint, or a bundle that has one")
+    encoder = JointEncoder(from_dict(JointEncoderConfig, read_json(settings)))
+    stored = load_file(Path(source, "conditioner.safetensors"))
+    encoder.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in stored.items()})
     return encoder.eval().requires_grad_(False)
 
 
 def load_conditioner(source: str) -> JointEncoder | ClapEncoder:
-    """Return the encoder of conditions: of a folder, the text-audio encoder; of a file, or the word "clap", CLAP.
+    """Return the encoder of conditions: CLAP of its file or of the word "clap", else a text-audio encoder.
 
     Raises:
         ParameterError: A folder without an encoder.
-        CheckpointError: CLAP's checkpoint is missing, or cannot be read.
+        CheckpointError: CLAP's checkpoint is missing, or a file cannot be read.
+        BundleError: A bundle that is incomplete or altered, or has no text-audio encoder.
     """
     if source == CLAP:
         return ClapEncoder.from_checkpoint()
-    if Path(source).is_file():
+    if Path(source).is_file() and Path(source).suffix != ".ckpt":  # as training writes them
         return ClapEncoder.from_checkpoint(source)
     return load_joint_encoder(source)
 
 
-def load_tokenizer(path: str | os.PathLike[str]) -> LocalTokenizer | SpecVqgan:
-    """Return the frozen tokenizer of a checkpoint, of whichever kind, at the settings it was trained with.
+def load_tokenizer(source: str | os.PathLike[str]) -> LocalTokenizer | SpecVqgan:
+    """Return the frozen tokenizer of a checkpoint or a bundle, of whichever kind, at the settings it was trained with.
 
     Raises:
         CheckpointError: There is no such file, or it holds no tokenizer.
+        BundleError: A bundle that is incomplete or altered.
     """
-    description = _of_part(path, "tokenizer", tuple(TOKENIZERS))
+    description = _of_part(source, "tokenizer", tuple(TOKENIZERS))
     config_class, tokenizer_class = TOKENIZERS[description["kind"]]
-    return _filled(tokenizer_class(from_dict(config_class, description["config"])), path)
+    return _filled(tokenizer_class(from_dict(config_class, description["config"])), source, "tokenizer")
 
 
-def load_local_tokenizer(path: str | os.PathLike[str]) -> LocalTokenizer:
-    """Return the frozen local tokenizer of a training checkpoint, at the settings it was trained with.
-
-    Raises:
-        CheckpointError: There is no such file, or it holds no local tokenizer.
-    """
-    description = _of_part(path, "tokenizer", ("local",))
-    config_class, tokenizer_class = TOKENIZERS["local"]
-    return _filled(tokenizer_class(from_dict(config_class, description["config"])), path)
-
-
-def load_vocoder(path: str | os.PathLike[str]) -> nn.Module:
-    """Return the frozen vocoder of a checkpoint, of whichever kind, with its mel settings in ``mel_config``.
+def load_vocoder(source: str | os.PathLike[str]) -> nn.Module:
+    """Return the frozen vocoder of a checkpoint or a bundle, with its mel settings in ``mel_config``.
 
     Raises:
         CheckpointError: There is no such file, or it holds no vocoder.
+        BundleError: A bundle that is incomplete or altered.
     """
-    description = _of_part(path, "vocoder", tuple(VOCODERS))
+    description = _of_part(source, "vocoder", tuple(VOCODERS))
     config_class, vocoder_class = VOCODERS[description["kind"]]
     mel = from_dict(MelConfig, description["mel"])
-    return _filled(vocoder_class(from_dict(config_class, description["config"]), mel), path)
+    return _filled(vocoder_class(from_dict(config_class, description["config"]), mel), source, "vocoder")

@@ -11,7 +11,7 @@ import torch
 from masktools.errors import ParameterError
 from masktools.io import resample_to
 from masktools.training.audio_cache import AudioCache, Recording
-from masktools.training.streams import Batch, Stream, drawn_index
+from masktools.training.streams import Batch, Stream, drawn_index, weighted_by_kind
 
 __all__ = [
     "USUAL",
@@ -116,10 +116,8 @@ class ClipStream(Stream):
         for recording in self.recordings:
             self._alike[recording.kind, recording.labels].append(recording)
         seconds = np.array([r.n_samples for r in self.recordings]) / cache.sample_rate
-        weights = [(kind_weights or {}).get(r.kind, 1.0) for r in self.recordings]
-        self._cumulative = np.cumsum(seconds.clip(1.0, _LONGEST_WEIGHT_S) * weights)
-        if not self._cumulative[-1] > 0:
-            raise ParameterError(f"kind_weights must leave some recording of split {split!r}, got {kind_weights}")
+        kinds, seconds = [r.kind for r in self.recordings], seconds.clip(1.0, _LONGEST_WEIGHT_S)
+        self._cumulative = np.cumsum(weighted_by_kind(seconds, kinds, kind_weights, f"of split {split!r}"))
 
     def sample(self, index: int) -> Batch:
         """Return clip ``index``."""

@@ -22,6 +22,7 @@ from masktools.errors import CheckpointError, ParameterError
 from masktools.training.captioned_mels import Augmentation, CaptionedMel, training_crop
 from masktools.training.captions import Phrase, asserted_tags, collect_phrases, truth_table
 from masktools.training.retrieval import Retrieval, evaluate_retrieval
+from masktools.training.streams import weighted_by_kind
 
 __all__ = ["JointTrainingConfig", "contrastive_loss", "geometry_loss", "train_joint_encoder"]
 
@@ -120,7 +121,8 @@ class _Draw:
         weights = np.array([1.0 / math.sqrt(n_alike[r.tags]) for r in self.recordings])
         kinds = np.array([r.kind for r in self.recordings])
         for kind in set(kinds.tolist()):
-            weights[kinds == kind] *= self.config.kind_weights.get(kind, 1.0) / weights[kinds == kind].sum()
+            weights[kinds == kind] /= weights[kinds == kind].sum()
+        weights = weighted_by_kind(weights, kinds.tolist(), self.config.kind_weights)
         return weights / weights.sum()
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -4,7 +4,6 @@ Training on mels instead of waves spares the front end and the text-audio encode
 matters as augmentation: any start, any gain, any erased cell.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,8 @@ from masktools.training.audio_cache import AudioCache
 from masktools.training.captioned_mels import CaptionedMel, captioned_mels, mixed_mels
 from masktools.training.checkpoints import load_joint_encoder
 from masktools.training.stream_data import StreamData
-from masktools.training.streams import FULL_BAND_HZ, Batch, Stream, StreamLoader, drawn_index
+from masktools.training.streams import FULL_BAND_HZ, Batch, Stream, StreamLoader, drawn_index, weighted_by_kind
+from masktools.training.tokenising import fingerprint
 
 __all__ = ["MelClipData", "MelClipStream", "sound_embeddings"]
 
@@ -66,8 +66,7 @@ class MelClipStream(Stream):
         for index, recording in enumerate(recordings):
             self.alike[recording.tags].append(index)
         lengths = np.array([min(max(len(r.mel), 80), 3440) for r in recordings], float)
-        weights = lengths * [(kind_weights or {}).get(r.kind, 1.0) for r in recordings]
-        self._cumulative = np.cumsum(weights)
+        self._cumulative = np.cumsum(weighted_by_kind(lengths, [r.kind for r in recordings], kind_weights))
 
     def _assembled(self, first: int, rng: np.random.Generator) -> np.ndarray:
         clip = np.full((self.n_frames, self.recordings[first].mel.shape[1]), _SILENCE, np.float32)
@@ -119,7 +118,6 @@ class MelClipData(StreamData):
     def __init__(
         self,
         cache: str,
-        manifests: list[str],
         conditioner: str,
         folder: str,
         mel: MelConfig = MelConfig(),
@@ -138,13 +136,12 @@ class MelClipData(StreamData):
     def _embeddings(self, recordings: Sequence[CaptionedMel]) -> list[np.ndarray]:
         """Return the embeddings of each recording, from the folder or computed into it."""
         own = self.hparams
-        weights = Path(own["conditioner"], "conditioner.safetensors")
-        key = hashlib.sha256(weights.read_bytes() + str(own["n_frames"]).encode()).hexdigest()[:16]
+        encoder = load_joint_encoder(own["conditioner"])
+        key = f"{fingerprint(encoder)}-{own['n_frames']}"
         stored = Path(own["folder"], f"embeddings-{key}.npz")
         if stored.is_file():
             with np.load(stored, allow_pickle=False) as found:
                 return np.split(found["vectors"], found["edges"])
-        encoder = load_joint_encoder(own["conditioner"])
         parts = [sound_embeddings(encoder, r.mel, own["n_frames"]) for r in recordings]
         edges = np.cumsum([len(p) for p in parts])[:-1]
         partial = stored.with_name(f"{stored.stem}.part.npz")
@@ -155,7 +152,7 @@ class MelClipData(StreamData):
     def setup(self, stage: str | None = None) -> None:
         """Compute what is not computed yet, and part the recordings by split."""
         own = self.hparams
-        recordings = captioned_mels(AudioCache(own["cache"]), own["manifests"], self.mel, own["folder"])
+        recordings = captioned_mels(AudioCache(own["cache"]), self.mel, own["folder"])
         pairs = list(zip(recordings, self._embeddings(recordings), strict=True))
         self.train = [pair for pair in pairs if pair[0].split == "train"]
         long_enough = [p for p in pairs if p[0].split == "valid" and len(p[0].mel) >= own["n_frames"]]

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from masktools.training.history import RunHistory
+from masktools.training.last_step import LastStep
 from masktools.training.progress import ProgressLine
 
 __all__ = ["RecipeCLI", "newest_checkpoint", "one_line"]
@@ -103,7 +104,10 @@ class RecipeCLI(LightningCLI):
         self.trainer_defaults["callbacks"] = own
         if trainer.get("logger") is False:
             self.save_config_callback = None  # nothing is logged, and nothing is to lie about in the working folder
-        return super().instantiate_trainer(**kwargs)
+        made = super().instantiate_trainer(**kwargs)
+        if made.checkpoint_callbacks:
+            made.callbacks.append(LastStep())  # type: ignore[attr-defined]  # after those that it looks after
+        return made
 
 
 def _folders(config: Any) -> Iterator[Path]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from masktools.errors import ParameterError
+from masktools.jsons import read_json
 from masktools.training.workers import unordered
 
 __all__ = ["Note", "Progress", "ResumableBuild", "chunked", "write_json"]
@@ -81,7 +82,7 @@ class ResumableBuild:
         return self.parts / f"{number:06d}.{name}"
 
     def _read(self, number: int) -> Note:
-        return json.loads(self._note(number).read_text(encoding="utf-8"))
+        return read_json(self._note(number))
 
     def _recovered(self, name: str) -> int:
         """Return how many parts a file already holds, and cut off what a kill left half appended."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from masktools.errors import AudioError, ParameterError
 from masktools.io import write
+from masktools.jsons import read_json
 from masktools.training.audio_cache import decoded, read_sources
 from masktools.training.resumable import Note, Progress, ResumableBuild, write_json
 from masktools.training.shards import ShardSet
@@ -74,7 +75,7 @@ def write_shards(
     target = Path(folder)
     index = target / _INDEX
     if index.is_file():
-        if json.loads(index.read_text(encoding="utf-8")).get("key") == key:
+        if read_json(index).get("key") == key:
             return ShardSet(target, sample_rate)
         raise ParameterError(f"{target} holds shards of other recordings or settings: choose another folder")
     build = ResumableBuild(target, key)
@@ -90,7 +91,7 @@ def write_shards(
 
 def skipped_in(folder: str | os.PathLike[str]) -> tuple[list[list[str]], int]:
     """Return the recordings that ``write_shards`` could not decode, with the reasons, and how many were missing."""
-    content = json.loads(Path(folder, _INDEX).read_text(encoding="utf-8"))
+    content = read_json(Path(folder, _INDEX))
     return content["skipped"], content["n_missing"]
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from masktools.errors import AudioError, ParameterError
 from masktools.io import SUFFIXES
+from masktools.jsons import parse_json
 from masktools.training.audio_cache import Recording, decoded
 from masktools.training.sources import split_named
 
@@ -207,7 +208,7 @@ def _told(content: bytes) -> dict[str, Any]:
     text = content.decode("utf-8").strip()
     if not text.startswith("{"):
         return {"kind": "", "labels": "", "caption": text}
-    told = json.loads(text)
+    told = parse_json(text)
     labels = _texts(told.get("labels", told.get("label", told.get("tag"))))
     captions = _texts(told.get("captions", told.get("caption", told.get("text"))))
     return {

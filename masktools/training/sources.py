@@ -103,7 +103,7 @@ def read_manifest(path: str | os.PathLike[str], non_commercial: bool = False) ->
     """Return the rows of a manifest, without those whose ``nc`` is 1 unless asked for.
 
     A manifest is a CSV file with the columns path (relative to it) and split, and where there are any, labels and
-    measured (joined with ';'), caption, kind, nc, origin and bandwidth_hz.
+    measured (joined with ';'), caption, kind, nc, bandwidth_hz, and origin, or in its place rendered (0 or 1).
 
     Raises:
         ParameterError: There is no such file, a column is missing, or a value is not of its kind.
@@ -135,5 +135,6 @@ def _manifest_row(manifest: Path, number: int, row: dict[str, str]) -> Row:
             f"bandwidth_hz must be a number, got {row['bandwidth_hz']!r} in row {number} of {manifest}"
         ) from error
     kind, labels, caption, measured = (row.get(name) or "" for name in ("kind", "labels", "caption", "measured"))
-    path, origin = str(manifest.parent / row["path"]), row.get("origin") or "real"
+    path = str(manifest.parent / row["path"])
+    origin = row.get("origin") or ("rendered" if row.get("rendered") == "1" else "real")
     return Row(path, split, kind, labels, caption, (), origin, bandwidth_hz, measured)

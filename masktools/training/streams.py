@@ -1,12 +1,13 @@
 """Endless training data that is shared out and taken up again exactly: sample i depends on the seed and on i alone."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from masktools.arguments import checked_real
 from masktools.errors import ParameterError
 
 __all__ = ["FULL_BAND_HZ", "Batch", "Stream", "StreamLoader", "drawn_index", "shared_indices"]
@@ -33,6 +34,30 @@ def shared_indices(
         for place in range(batch * batch_size, (batch + 1) * batch_size):
             yield start + place * n_ranks + rank
         batch += n_workers
+
+
+def weighted_by_kind(
+    weights: np.ndarray, kinds: Sequence[str], kind_weights: Mapping[str, float] | None, where: str = "of those at hand"
+) -> np.ndarray:
+    """Return how often each recording is drawn, once some kinds are drawn more often, or never.
+
+    Args:
+        weights: (n,) of the recordings.
+        kinds: of each.
+        kind_weights: kind -> a number of 0 or more; 1 where a kind is not named.
+        where: whose the recordings are, for errors.
+
+    Raises:
+        ParameterError: a weight that is negative or no number, or nothing that may be drawn.
+    """
+    named = {kind: checked_real(f"kind_weights of {kind!r}", weight) for kind, weight in (kind_weights or {}).items()}
+    for kind, weight in named.items():
+        if not 0 <= weight < np.inf:
+            raise ParameterError(f"kind_weights must be finite and not negative, got {weight:g} for {kind!r}")
+    weighted = weights * np.array([named.get(kind, 1.0) for kind in kinds])
+    if not weighted.sum() > 0:
+        raise ParameterError(f"kind_weights must leave some recording {where}, got {kind_weights}")
+    return weighted
 
 
 def drawn_index(cumulative: np.ndarray, rng: np.random.Generator) -> int:

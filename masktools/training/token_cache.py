@@ -19,6 +19,7 @@ import torch
 from masktools.conditioning import Conditioner
 from masktools.configs import to_dict
 from masktools.errors import AudioError, ParameterError
+from masktools.jsons import read_json
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.training.audio_cache import AudioCache, Recording, recording_from
 from masktools.training.audio_folders import open_audio
@@ -56,7 +57,7 @@ class TokenCache:
         index = self.folder / _INDEX
         if not index.is_file() or not (self.folder / _TOKENS).is_file():
             raise ParameterError(f"no token cache in {self.folder}: {_INDEX} or {_TOKENS} is missing")
-        content = json.loads(index.read_text(encoding="utf-8"))
+        content = read_json(index)
         self.made_of: dict[str, Any] = {name: content[name] for name in _MADE_OF}
         self.n_cols: int = content["n_cols"]  # of a clip
         self.n_rows: int = content["n_rows"]

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from masktools.errors import ParameterError
 from masktools.training.stream_data import StreamData
-from masktools.training.streams import FULL_BAND_HZ, Batch, Stream, StreamLoader, drawn_index
+from masktools.training.streams import FULL_BAND_HZ, Batch, Stream, StreamLoader, drawn_index, weighted_by_kind
 from masktools.training.token_cache import TokenCache, Tokenised
 
 __all__ = ["TokenClipData", "TokenClipStream"]
@@ -43,10 +43,8 @@ class TokenClipStream(Stream):
         for item in self.items:
             self._alike[item.recording.kind, item.recording.labels].append(item)
         lengths = np.array([item.n_cols for item in self.items]).clip(5, _LONGEST_WEIGHT_S_COLS)
-        weights = [(kind_weights or {}).get(item.recording.kind, 1.0) for item in self.items]
-        self._cumulative = np.cumsum(lengths * weights)
-        if not self._cumulative[-1] > 0:
-            raise ParameterError(f"kind_weights must leave some recording of split {split!r}, got {kind_weights}")
+        kinds = [item.recording.kind for item in self.items]
+        self._cumulative = np.cumsum(weighted_by_kind(lengths, kinds, kind_weights, f"of split {split!r}"))
 
     def sample(self, index: int) -> Batch:
         """Return clip ``index``."""
@@ -103,6 +101,11 @@ class TokenClipData(StreamData):
     def setup(self, stage: str | None = None) -> None:
         """Open the cache."""
         self.tokens = TokenCache(self.hparams["cache"])
+
+    @property
+    def token_fingerprint(self) -> str:
+        """The fingerprint of the tokenizer that made the tokens."""
+        return self.tokens.made_of["tokenizer"]
 
     def train_dataloader(self) -> StreamLoader:
         """Return the endless training batches."""

@@ -12,7 +12,8 @@ from torch import Tensor
 from masktools.conditioning import Conditioner
 from masktools.configs import to_dict
 from masktools.mel import MelFrontEnd
-from masktools.tokenizer import LocalTokenizer, SpecVqgan
+from masktools.packing import weights_digest
+from masktools.tokenizer import LocalTokenizer, SpecVqgan, token_fingerprint
 from masktools.training.long_mels import long_mel
 
 __all__ = ["Tokenizer", "conditions_of", "fingerprint", "is_local", "silent_column", "tokens_of"]
@@ -25,14 +26,13 @@ _LEAST_SHARE = 0.5  # of a further clip that a recording must fill
 
 
 def fingerprint(part: Any) -> str:
-    """Return a hash of a part's settings and weights, 16 hexadecimal digits."""
+    """Return a hash of what a part makes of audio, 16 hexadecimal digits: for a tokenizer, that of its tokens."""
+    if isinstance(part, Tokenizer):
+        return token_fingerprint(part.state_dict())
     module: Any = getattr(part, "clap", part)  # what is loaded when it is first needed is loaded now
     digest = hashlib.sha256(type(module).__name__.encode())
     digest.update(json.dumps(to_dict(module.config), sort_keys=True).encode())
-    for name, value in sorted(module.state_dict().items()):
-        values = value.detach().cpu().contiguous()
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
-        digest.update(values.flatten().view(torch.uint8).numpy().data)
+    digest.update(weights_digest(module.state_dict()).encode())
     return digest.hexdigest()[:16]
 
 

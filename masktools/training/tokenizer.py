@@ -17,6 +17,7 @@ from masktools.training.checkpoints import load_tokenizer, part_description
 from masktools.training.codes import CodebookCare
 from masktools.training.data import Batch
 from masktools.training.discriminators import MelPatchDiscriminator
+from masktools.training.levels import ThirdOctaveLevels, level_loss
 from masktools.training.losses import discriminator_hinge, feature_matching, generator_hinge, slope_loss
 from masktools.training.reconstruction import TokenizerValidation, WholeTokenizerTraining
 from masktools.training.schedules import warmup_cosine
@@ -38,6 +39,7 @@ class TokenizerTraining(WholeTokenizerTraining):
         n_unquantised: steps before the codebook is placed.
         n_placing_vectors: latents that it is placed on.
         slope_weight: of the L1 distance between neighbouring cells' differences.
+        level_weight: of the distance of third-octave levels.
         kind: ``local`` or ``specvqgan``.
         compile: whether encoder and decoder are compiled.
     """
@@ -52,12 +54,14 @@ class TokenizerTraining(WholeTokenizerTraining):
         n_unquantised: int = 300,
         n_placing_vectors: int = 20_480,
         slope_weight: float = 0.5,
+        level_weight: float = 0.0,
         kind: str = "local",
         compile: bool = False,
     ) -> None:
         super().__init__(mel)
         self.save_hyperparameters(ignore=["tokenizer", "mel"])
         self.make(kind, tokenizer)
+        self.levels = ThirdOctaveLevels(mel)
         self.care = CodebookCare(self.net.codebook, n_unquantised, n_placing_vectors, round(0.8 * n_steps))
 
     def configure_optimizers(self) -> dict[str, object]:
@@ -75,7 +79,11 @@ class TokenizerTraining(WholeTokenizerTraining):
         estimate, commitment = self.reconstruct(mel, step)
         error = F.l1_loss(estimate, mel)
         loss = error + self.hparams["slope_weight"] * slope_loss(estimate, mel) + commitment
-        self.log_dict({"l1": error, "commitment": commitment, **self.care.figures(step)}, prog_bar=True)
+        figures = {"l1": error, "commitment": commitment}
+        if self.hparams["level_weight"] > 0:
+            figures["levels"] = level_loss(estimate, mel, self.levels)
+            loss = loss + self.hparams["level_weight"] * figures["levels"]
+        self.log_dict({**figures, **self.care.figures(step)}, prog_bar=True)
         return loss
 
 
@@ -100,7 +108,7 @@ class DecoderTraining(TokenizerValidation, AdversarialTraining):
     ) -> None:
         super().__init__(mel, optimiser)
         self.save_hyperparameters(ignore=["mel", "optimiser"])
-        self.kind = part_description(checkpoint)["kind"]
+        self.kind = part_description(checkpoint, self.part)["kind"]
         self.net = load_tokenizer(checkpoint)
         self.net.decoder.requires_grad_(True)
         self.judge = MelPatchDiscriminator(judge_width)

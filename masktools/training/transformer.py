@@ -5,6 +5,8 @@ they are met in use where clips come as mel spectrograms: their cells are erased
 so that the known tokens are those of damaged audio, while the targets are those of the clean clip.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -12,7 +14,7 @@ from torch.optim import Optimizer
 from masktools.conditioning import Conditioner
 from masktools.errors import MasktoolsError, ParameterError
 from masktools.mel import MelConfig
-from masktools.tokenizer import LocalTokenizer, SpecVqgan
+from masktools.tokenizer import LocalTokenizer, SpecVqgan, token_fingerprint
 from masktools.training.checkpoints import load_conditioner, load_tokenizer, network_state
 from masktools.training.code_geometry import embeddings_from_codes
 from masktools.training.data import Batch
@@ -79,11 +81,12 @@ class TransformerTraining(TransformerValidation):
         )
         if start_from_codes and not start_checkpoint:
             self._place_embeddings(seed)
+        self._learned: str | None = None  # the fingerprint of the tokenizer whose tokens are learned
         self._sums = torch.zeros(3)  # loss, masked tokens and right ones since the last step of the optimiser
 
     def _start_from(self, checkpoint: str) -> None:
         try:
-            self.net.load_state_dict(network_state(checkpoint))
+            self.net.load_state_dict(network_state(checkpoint, part=self.part))
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             raise ParameterError(f"start_checkpoint must be of the recipe's transformer: {reason}") from error
@@ -106,12 +109,29 @@ class TransformerTraining(TransformerValidation):
         return self._frozen[1]
 
     def on_fit_start(self) -> None:
-        """Bring the frozen parts to the device, and compile where that is wanted."""
+        """Bring the frozen parts to the device, and compile where that is wanted.
+
+        Raises:
+            ParameterError: Clips that come as tokens of another tokenizer than the one that is given.
+        """
+        own = None if self.tokenizer is None else token_fingerprint(self.tokenizer.state_dict())
+        given = getattr(getattr(self.trainer, "datamodule", None), "token_fingerprint", None)
+        if own is not None and given not in (None, own):
+            raise ParameterError(
+                f"the clips are tokens of another tokenizer ({given}) than tokenizer_checkpoint ({own})"
+            )
+        self._learned = own or given
         for part in self._frozen:
             if part is not None:
                 part.to(self.device)
         if self.hparams["compile"]:
             self.net.compile()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write whose tokens are learned, so that no bundle joins the weights to another tokenizer."""
+        super().on_save_checkpoint(checkpoint)
+        if self._learned is not None:
+            checkpoint["masktools"]["tokenizer"] = self._learned
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW, without decay on vectors."""

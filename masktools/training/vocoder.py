@@ -117,7 +117,7 @@ class VocoderTraining(AdversarialTraining):
         self.kind, self.rules, self.mel_scale = kind, GAMES[game.rules], game.mel_scale
         self.net: Any = TRAINABLE[kind][1](config_of(TRAINABLE, kind, vocoder, self.part), mel)
         if start_checkpoint:
-            self.net.load_state_dict(network_state(start_checkpoint))
+            self.net.load_state_dict(network_state(start_checkpoint, part=self.part))
         if normalised:
             normalise_weights(self.net)
         self.judge = WaveDiscriminator(

@@ -91,7 +91,8 @@ class Hifigan(nn.Module):
 
     Raises ParameterError when the rates of upsampling do not make ``hop_length``.
 
-    Differs: its input is clipped at db_min, where upstream's reaches the floor of the front end, 20 dB lower.
+    Upstream's checkpoints were trained down to the floor of the front end, 20 dB below db_min: their ``floor_db`` is
+    -100, and a mel spectrogram that is computed from sound reaches below -1 for them.
 
     Source: HiFi-GAN (arXiv:2010.05646), section 2.2.
     """

@@ -1,7 +1,7 @@
 """What the convolutional generators share: how a mel frame is stretched to hop_length samples."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from math import prod
 
@@ -37,6 +37,8 @@ class UpsamplingConfig:
     block_kind: int = 1  # 1: two convolutions for each dilation; 2: one
     block_kernels: tuple[int, ...] = (3, 7, 11)
     block_dilations: tuple[tuple[int, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
+    # dB, down to which the mel spectrograms reach that it was trained on; None: to db_min; no part of the skeleton
+    floor_db: float | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Check every range."""

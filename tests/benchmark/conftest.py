@@ -2,16 +2,16 @@
 
 import pytest
 
-from masktools.benchmark.ceilings import Ceilings
 from masktools.benchmark.models import random_pipeline, write_random_bundle
+from masktools.benchmark.roofline import Ceilings
 
 
 @pytest.fixture(scope="package", autouse=True)
 def _small_ceilings():
     """Have small matrices multiplied where nobody asks how fast the machine is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("masktools.benchmark.ceilings._SIZES", {"cpu": (64,)})
-        patch.setattr("masktools.benchmark.ceilings._COPY_BYTES", {"cpu": 1 << 16})
+        patch.setattr("masktools.benchmark.roofline._SIZES", {"cpu": (64,)})
+        patch.setattr("masktools.benchmark.roofline._COPY_BYTES", {"cpu": 1 << 16})
         yield
 
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from masktools.benchmark.accuracy import AccuracySettings, measure_accuracy
-from masktools.benchmark.clips import synthetic_clip
-from masktools.benchmark.models import random_pipeline
+from masktools.benchmark.models import random_pipeline, synthetic_clip
 from masktools.errors import ParameterError
 from masktools.solver import SolverConfig
 

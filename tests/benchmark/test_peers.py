@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from masktools.benchmark.peer_times import PeerSettings, measure_peers
-from masktools.benchmark.peers import PEERS, build_peer
+from masktools.benchmark.peers import PEERS, PeerSettings, build_peer, measure_peers
 from masktools.errors import ParameterError
 from masktools.solver import SolverConfig
 

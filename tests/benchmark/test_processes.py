@@ -5,9 +5,14 @@ import sys
 import pytest
 
 from masktools.benchmark import memory_child
-from masktools.benchmark.memory import MemorySettings, measure_memory
-from masktools.benchmark.processes import run_python
-from masktools.benchmark.startup import StartUpSettings, imports_by_package, measure_start_up
+from masktools.benchmark.fresh import (
+    MemorySettings,
+    StartUpSettings,
+    imports_by_package,
+    measure_memory,
+    measure_start_up,
+    run_python,
+)
 from masktools.errors import MasktoolsError, ParameterError
 
 

@@ -9,7 +9,6 @@ from masktools.benchmark.measurements import SUBJECTS, Benchmark, Measurement
 from masktools.benchmark.plots import draw
 from masktools.benchmark.report import tables_of, to_markdown, to_text
 from masktools.benchmark.run import RunSettings, default_precisions, default_subjects, run_benchmark
-from masktools.benchmark.tables import Table, markdown_of, text_of
 from masktools.errors import ParameterError
 
 TINY = RunSettings(
@@ -55,14 +54,6 @@ def test_what_is_found_is_told_as_it_comes():
     run_benchmark(settings, watch=lambda *told: seen.append(told), on_found=parts.append)
     assert [{one.subject for one in part.measurements} for part in parts] == [{"ceilings"}, {"jobs"}]
     assert seen[-1] == ("jobs", 2, 2)
-
-
-def test_columns_without_anything_are_left_out():
-    table = Table("T", ("a", "b", "c"), (("x", "", "1"), ("y", "", "2|3")), ("said",))
-    assert text_of([table]).splitlines() == ["T", "a    c", "x    1", "y  2|3", "said"]
-    assert "| y | 2\\|3 |" in markdown_of([table])
-    with pytest.raises(ParameterError, match="a row must have 2 cells, got 1"):
-        Table("T", ("a", "b"), (("x",),))
 
 
 def test_other_subjects_have_tables_too():

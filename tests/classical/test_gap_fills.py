@@ -30,7 +30,7 @@ def snr_db(reference, estimate):
 
 
 def test_these_are_the_methods():
-    assert set(GAP_FILLS) == {"zero", "linear", "burg", "janssen", "copy", "spectral_noise"}
+    assert set(GAP_FILLS) == {"zero", "linear", "burg", "janssen", "spectral_noise", "copy", "search"}
 
 
 @st.composite
@@ -70,7 +70,7 @@ def test_known_samples_come_back_bit_for_bit_and_gaps_are_never_read(method, cas
     np.testing.assert_array_equal(GAP_FILLS[method](ruined, rate, gaps_s, seed=3), filled)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", sorted(SPAN_FILLS))
 def test_what_lies_beyond_its_context_changes_nothing(method):
     wave, start, stop = noise(70.0, 2000), 80_000, 80_100  # 2 kHz: half a minute is not much
     whole = GAP_FILLS[method](wave, 2000, [(40.0, 40.05)], 7)[:, start:stop]
@@ -103,9 +103,9 @@ def test_silence_is_filled_with_silence(method):
     assert not filled.any()
 
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - {"copy"}))
+@pytest.mark.parametrize("method", sorted(set(SPAN_FILLS) - {"spectral_noise"}))
 def test_a_channel_is_filled_as_it_would_be_alone(method):
-    # A copy comes from one place for all channels.
+    # What is made of noise or from another place keeps the channels together.
     stereo = noise(1.0, n_channels=2)
     gaps = [(0.4, 0.42), (0.6, 0.8)]
     together = GAP_FILLS[method](stereo, RATE, gaps)
@@ -170,14 +170,9 @@ class TestTheCopy:
         wave[1] = -wave[0]
         np.testing.assert_allclose(GAP_FILLS["copy"](wave, RATE, [(1.0, 1.3)]), wave, atol=1e-6)
 
-    def test_of_more_than_half_a_recording_fades_into_silence(self):
+    def test_of_more_than_half_a_recording_fades_into_its_offset(self):
         filled = GAP_FILLS["copy"](self.periodic(1), RATE, [(0.2, 0.9)])
-        assert not filled[:, round(0.22 * RATE) : round(0.88 * RATE)].any()
-
-    def test_comes_from_within_half_a_minute(self):
-        wave = np.concatenate([self.periodic(2), noise(33, n_channels=2, seed=5), self.periodic(2)], axis=1)
-        filled = GAP_FILLS["copy"](wave, RATE, [(36.0, 36.9)])
-        assert snr_db(wave[:, 36 * RATE : round(36.9 * RATE)], filled[:, 36 * RATE : round(36.9 * RATE)]) < 3
+        assert level_db(filled, RATE, (0.22, 0.88)) < level_db(filled, RATE, (0.0, 0.2)) - 20
 
 
 class TestSpectralNoise:
@@ -211,7 +206,7 @@ class TestSpectralNoise:
         assert np.abs(one - other).max() > 0.05
 
 
-@pytest.mark.parametrize("method", ["burg", "janssen", "copy", "spectral_noise"])
+@pytest.mark.parametrize("method", ["burg", "janssen", "copy", "spectral_noise", "search"])
 def test_no_seam_sticks_out(method):
     wave = tone(440, 2.0) + noise(2.0, level=0.01)
     gaps = [(0.5, 0.54), (1.2, 1.5)]

@@ -72,8 +72,8 @@ def test_wrong_words_are_one_line(command, words, message):
 @pytest.fixture
 def small_ceilings(monkeypatch):
     """Have small matrices multiplied where nobody asks how fast the machine is."""
-    monkeypatch.setattr("masktools.benchmark.ceilings._SIZES", {"cpu": (64,)})
-    monkeypatch.setattr("masktools.benchmark.ceilings._COPY_BYTES", {"cpu": 1 << 16})
+    monkeypatch.setattr("masktools.benchmark.roofline._SIZES", {"cpu": (64,)})
+    monkeypatch.setattr("masktools.benchmark.roofline._COPY_BYTES", {"cpu": 1 << 16})
 
 
 @pytest.mark.usefixtures("small_ceilings")

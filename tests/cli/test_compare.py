@@ -54,7 +54,10 @@ def test_a_page_and_a_picture_are_written(pair, report, tmp_path, capsys):
         assert main(["compare", *map(str, pair), "-o", str(tmp_path / name), "--report", str(report)]) == 0
         assert (tmp_path / name).read_bytes().startswith(beginning)
         assert capsys.readouterr().out == f"{tmp_path / name}: damaged.wav and whole.wav compared\n"
-    assert main(["compare", *map(str, pair), "-o", str(tmp_path / "ab.html"), "--title", "Mine", "--json"]) == 0
+    assert (
+        main(["compare", *map(str, pair), "-o", str(tmp_path / "ab.html"), "--title", "Mine", "--json", "--overwrite"])
+        == 0
+    )
     assert "<h1>Mine</h1>" in (tmp_path / "ab.html").read_text(encoding="utf-8")
     assert json.loads(capsys.readouterr().out)["compared"]["n_compared"] == RATE
 

@@ -51,7 +51,8 @@ def test_nothing_is_replaced_unasked(command, prompts, tmp_path):
     command(*words)
     code, _, errors = command(*words)
     assert code == 2
-    assert "rain-falls.wav and 2 more must not be there yet: give --overwrite, or --resume" in errors
+    assert "3 of 3 results are there already" in errors
+    assert "rain-falls.wav first: say --resume to go on with an earlier run, --overwrite to replace them" in errors
     assert "cannot be resumed, made with other settings" in command(*words, "--resume", "--seed", 1)[2]
     assert command(*words, "--overwrite")[0] == 0
 
@@ -66,7 +67,7 @@ def test_several_of_each_and_another_format(command, prompts, tmp_path):
     ("words", "message"),
     [
         (("rain", "--prompts", "p.txt", "-o", "out"), "a text and --prompts must not be given together"),
-        (("rain", "-o", "out.wav", "--resume"), "--format, --resume and --overwrite go with --prompts"),
+        (("rain", "-o", "out.wav", "--resume"), "--format and --resume go with --prompts"),
         (("--prompts", "none.txt", "-o", "out"), "the file of prompts must exist, got none.txt"),
     ],
 )

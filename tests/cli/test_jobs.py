@@ -114,6 +114,6 @@ def test_an_output_is_replaced_only_when_the_new_one_is_complete(command, wav, t
     out.write_bytes(b"the old one")
     assert command("inpaint", wav, "-o", out, "--gaps", "9-10")[0] == 2
     assert out.read_bytes() == b"the old one"
-    assert command("inpaint", wav, "-o", out, "--gaps", "0.2-0.4", "--steps", 1)[0] == 0
+    assert command("inpaint", wav, "-o", out, "--gaps", "0.2-0.4", "--steps", 1, "--overwrite")[0] == 0
     assert soundfile.info(out).frames == soundfile.info(wav).frames
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.wav", "out.wav"]

@@ -7,11 +7,12 @@ import sys
 
 import pytest
 
-from masktools.cli import files, models
+from masktools.cli import models
 from masktools.cli.generate import numbered
 from masktools.cli.main import main
 from masktools.cli.options import progress
 from masktools.errors import ParameterError
+from masktools.io import replacing
 from tests.house.source import ROOT
 
 
@@ -73,7 +74,7 @@ def test_several_results_are_numbered_in_the_order_of_their_names(tmp_path):
 
 def test_what_is_half_written_vanishes(tmp_path):
     (tmp_path / "out").write_text("old")
-    with pytest.raises(ZeroDivisionError), files.replacing(tmp_path / "out") as part:  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "out") as part:  # noqa: PT012
         part.write_text("half")
         raise ZeroDivisionError
     assert (tmp_path / "out").read_text() == "old"
@@ -82,7 +83,7 @@ def test_what_is_half_written_vanishes(tmp_path):
 
 def test_a_link_stays_a_link(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "target")
-    with files.replacing(tmp_path / "link") as part:
+    with replacing(tmp_path / "link") as part:
         part.write_text("new")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "target").read_text() == "new"

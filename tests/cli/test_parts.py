@@ -131,7 +131,7 @@ def test_a_model_lacks_no_part_and_has_none_twice(command, checkpoints, card, tm
         ([tmp_path / "none.ckpt"], "no training checkpoint at"),
         ([tmp_path / "none.safetensors"], "no file"),
         ([card], "is not a readable training checkpoint"),
-        ([tmp_path], "no conditioner.json in"),
+        ([tmp_path], "no text-audio encoder in"),
     ):
         code, said, errors = command("bundle", *parts, "-o", tmp_path / "made", "--card", card, model=None)
         assert (code, said) == (2, "")

@@ -107,3 +107,12 @@ def test_samples_beyond_full_scale_are_counted(command, tmp_path):
 def test_several_regions_are_listed_one_after_the_other():
     one = {"start_s": 0, "end_s": 1, "low_hz": 1, "high_hz": 2, "before_db": 1, "after_db": 2, "method": "model"}
     assert listed([one, one]).count("; ") == 1
+
+
+def test_a_region_that_is_the_whole_recording_is_refused_and_nothing_is_written(command, wav, tmp_path):
+    out = tmp_path / "out.wav"
+    code, told, errors = command("repair", wav, "-o", out, "--region", f"0-1.5,0-{RATE // 2}")
+    assert (code, told) == (2, "")
+    assert errors.count("\n") == 1
+    assert "leaves nothing to repair it from" in errors
+    assert not list(tmp_path.glob("out*"))

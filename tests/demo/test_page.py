@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 from masktools.demo.page import Chapter, Scene, make_page
 from masktools.review.html import Player
-from masktools.review.table import Table
+from masktools.tables import Table
 
 VOID = {"meta", "link", "img", "br"}
 
@@ -32,7 +32,7 @@ class Elements(HTMLParser):
 
 
 SCENE = Scene("A & B", (Player("Original", "a.wav"), Player("<ours>", "b.wav", ours=True)), b"\x89PNG", 'a "picture"')
-TABLE = Table("T", ("what", "by", "dB"), (("a", "x", "+1.0"), ("b", "masktools", "-2.0")), "Note < this.", (1,))
+TABLE = Table("T", ("what", "by", "dB"), (("a", "x", "+1.0"), ("b", "masktools", "-2.0")), ("Note < this.",), (1,))
 
 
 def page():

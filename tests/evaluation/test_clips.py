@@ -162,3 +162,15 @@ def test_a_source_that_is_none_says_so(tmp_path):
 def test_the_wave_of_a_clip_is_mono_float32(wave):
     with pytest.raises(ParameterError, match="wave of a clip must be float32 of shape .t,. and not empty, got"):
         Clip("a", wave, SAMPLE_RATE)
+
+
+def test_several_sources_are_taken_together(tmp_path):
+    folders = []
+    for number, split in enumerate(("test", "train", "test")):
+        folder = tmp_path / f"pack{number}"
+        folder.mkdir()
+        folders.append(source(folder, [{"path": f"{number}.wav", "split": split, "kind": "music", "seconds": 1}]))
+    assert len(read_clips(folders)) == 2
+    assert len(read_clips(folders, split="train")) == 1
+    with pytest.raises(ParameterError, match=r"no recording of split 'valid' in .*pack0.*, .*pack2"):
+        read_clips(folders, split="valid")

@@ -56,10 +56,24 @@ def test_chance_and_the_trust_in_the_probe_stand_beside(perfect):
 
 
 def test_every_figure_of_an_embedder_names_it_and_its_n(perfect):
-    unaided = {"silence_share", "level_db"}
+    unaided = {"silence_share", "level_db", "level_error_db"}
     for figure in perfect.figures:
         assert (figure.embedder is None) == (figure.metric in unaided)
         assert figure.n == 12 or figure.method in ("training", "chance")
+
+
+def test_each_sound_finds_the_clip_that_it_answers_and_is_as_loud(perfect):
+    assert perfect.value("noises", "model", "clip_r5") == 1
+    assert perfect.value("noises", "chance", "clip_r5") == pytest.approx(5 / 12)
+    assert perfect.value("noises", "model", "fad_clips") == pytest.approx(0, abs=1e-6)
+    assert perfect.value("noises", "real halves", "fad_clips") > 0.001
+    assert perfect.value("noises", "model", "level_error_db") == 0
+
+
+def test_a_model_that_is_too_quiet_is_found_out():
+    quiet = Repeating([replace(one, wave=0.1 * one.wave) for one in REAL])
+    report = evaluate_generation(quiet, REAL, AS_THEY_ARE, [EAR])
+    assert report.value("noises", "model", "level_error_db") == pytest.approx(-20, abs=0.01)
 
 
 def test_a_model_that_confuses_captions_is_found_out():
@@ -68,6 +82,7 @@ def test_a_model_that_confuses_captions_is_found_out():
     report = evaluate_generation(confused, REAL, AS_THEY_ARE, [EAR], training=TRAINING)
     assert report.value("noises", "model", "caption_r1", embedder=EAR.name) == 0
     assert report.value("noises", "model", "probe_top1") == 0
+    assert report.value("noises", "model", "clip_r5") < report.value("noises", "chance", "clip_r5") / 2
     assert report.value("noises", "real", "caption_r1", embedder=EAR.name) == 1
     assert report.value("noises", "model", "kl") > 1
     assert report.value("noises", "model", "fad") == pytest.approx(0, abs=1e-6)  # as a set they are the same
@@ -102,7 +117,7 @@ def test_a_real_model_is_measured_from_end_to_end_and_the_same_twice():
         done / total for done, total in seen[: len(seen) // 2]
     )
     methods = {figure.method for figure in first.figures}
-    assert methods == {"real", "ceiling", "training", "model", "unconditional", "copies", "chance"}
+    assert methods == {"real", "ceiling", "training", "model", "unconditional", "copies", "chance", "real halves"}
     assert first.settings["captions"] == 3
     assert from_dict(GenerationSettings, first.settings["settings"]) == settings
     assert Report.from_json(first.to_json()).to_markdown() == first.to_markdown()

@@ -1,7 +1,5 @@
 """A file of prompts is read as it is meant, and names do not change when more is put behind."""
 
-import time
-
 import pytest
 
 from masktools.errors import ParameterError
@@ -40,7 +38,6 @@ def test_a_table_may_name_its_recordings_and_their_seeds(tmp_path):
         ("p.csv", f"text,seed\nrain,{'9' * 5000}\n", "line 2: a seed must be a whole number"),
         ("p.csv", "text\nhail\nrain, soft\n", "line 3: a row must not have more fields than columns: put commas"),
         ("p.csv", 'text,seed\n"rain,1\nhail,2\n', "commas between its columns and quotes in pairs: unexpected end"),
-        ("p.csv", f"text\n{'x' * 140_000}\n", "quotes in pairs: field larger than field limit"),
         ("p.txt", "r\0a\0i\0n\0", "must be text, got .* with zero bytes"),
     ],
 )
@@ -97,8 +94,11 @@ def test_a_name_made_of_long_letters_is_cut_between_two_of_them():
 
 
 def test_ten_thousand_equal_prompts_are_named_at_once():
-    started = time.perf_counter()
     names = [name for (name,) in file_names([Prompt("rain")] * 10_000)]
     assert names[-1] == "rain-10000"
     assert len(set(names)) == 10_000
-    assert time.perf_counter() - started < 5
+
+
+def test_a_field_may_be_longer_than_the_reader_takes_by_itself(tmp_path):
+    (prompt,) = read_prompts(written(tmp_path, "p.csv", f"text\n{'rain ' * 30_000}\n"))
+    assert len(prompt.text) > 131_072

@@ -11,9 +11,11 @@ PACKAGE = ROOT / "masktools"
 # The floors, from the ground up. A module imports from floors below its own and from its own part only.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "shapes"}),
-    frozenset({"arrays", "configs", "downloads", "runtime", "io", "segments", "mel", "gaps", "metrics", "classical"}),
+    frozenset({"arguments", "jsons"}),
+    frozenset({"arrays", "configs", "downloads", "runtime", "io", "segments", "mel", "gaps", "metrics", "classical"})
+    | {"levels", "processes", "tables"},
     frozenset({"grid", "detection", "packing"}),
-    frozenset({"tokenizer", "vocoder", "conditioning", "transformer", "solver"}),
+    frozenset({"bundles", "tokenizer", "vocoder", "conditioning", "transformer", "solver"}),
     frozenset({"pipeline", "training"}),
     frozenset({"hub", "convert"}),
     frozenset({"restoration", "generation", "features"}),

@@ -214,8 +214,8 @@ def test_a_header_alone_is_refused(tmp_path, suffix):
 
 def test_what_is_missing_from_a_wav_is_told_in_bytes(tmp_path):
     write(tmp_path / "a.wav", tone(), RATE)
-    with pytest.raises(AudioError, match="a.wav is cut off: its header promises 7 bytes more than it holds"):
-        read(cut_off(tmp_path / "a.wav", -7))
+    with pytest.raises(AudioError, match="a.wav is cut off: its header promises 700 bytes more than it holds"):
+        read(cut_off(tmp_path / "a.wav", -700))
 
 
 def test_a_wav_that_was_streamed_promises_nothing(tmp_path):

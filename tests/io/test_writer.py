@@ -87,7 +87,7 @@ def write_blocks(path, n_channels, blocks):
 def test_nothing_is_there_before_the_end_nor_after_an_error(tmp_path, failure):
     def blocks():
         yield noise(1, 100).T
-        assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+        assert sorted(path.suffix for path in tmp_path.iterdir()) == [".lock", ".part"]
         raise failure
 
     with pytest.raises(failure):
@@ -105,7 +105,7 @@ def test_a_file_that_cannot_be_begun_leaves_nothing(tmp_path, monkeypatch):
     assert not os.listdir(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "left"), [("SIGINT", 0), ("SIGKILL", 1)])
+@pytest.mark.parametrize(("name", "left"), [("SIGINT", set()), ("SIGKILL", {".lock", ".part"})])
 def test_a_process_that_is_stopped_leaves_no_file_under_the_final_name(tmp_path, name, left):
     program = (
         "import sys, time, numpy; from masktools import io\n"
@@ -118,8 +118,19 @@ def test_a_process_that_is_stopped_leaves_no_file_under_the_final_name(tmp_path,
         process.send_signal(getattr(signal, name))
         process.wait(30)
     assert not (tmp_path / "a.wav").exists()
-    assert len(os.listdir(tmp_path)) == left, "what a kill leaves is hidden and ends in .part"
-    assert all(file.startswith(".a.wav.") and file.endswith(".part") for file in os.listdir(tmp_path))
+    assert {path.suffix for path in tmp_path.iterdir()} == left
+    assert all(name.startswith(".") for name in os.listdir(tmp_path)), "what a kill leaves is hidden"
+    io.write(tmp_path / "b.wav", noise(1, 100).T, RATE)
+    assert os.listdir(tmp_path) == ["b.wav"], "and the next that writes there removes it"
+
+
+def test_what_a_live_process_writes_stays(tmp_path):
+    with io.open_writer(tmp_path / "a.wav", RATE, 1) as writer:
+        writer.write(noise(1, 100).T)
+        program = "import sys, numpy; from masktools import io; io.write(sys.argv[1], numpy.zeros((1, 9)), 44100)"
+        subprocess.run([sys.executable, "-c", program, str(tmp_path / "b.wav")], cwd=ROOT, check=True)
+        assert len(list(tmp_path.glob(".a.wav.*.part"))) == 1
+    assert sorted(os.listdir(tmp_path)) == ["a.wav", "b.wav"]
 
 
 def test_what_is_no_audio_is_refused_and_nothing_is_left(tmp_path):

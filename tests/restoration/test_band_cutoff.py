@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pytest
 
 from masktools.errors import ParameterError
-from masktools.restoration.band_cutoff import Decision, choose_cutoff
+from masktools.restoration.band_cutoff import Decision, choose_cutoff, choose_top
 
 
 class Edge(NamedTuple):
@@ -27,7 +27,6 @@ def test_no_edge_is_a_full_band(pipeline):
 @pytest.mark.parametrize(
     ("hertz", "reason"),
     [
-        (16_000.0, "its band ends at 16000 Hz, and this model's band ends at 11025 Hz, so that above 9482 Hz it has"),
         (500.0, "its band ends at 500 Hz, and below 657 Hz this model hears nothing"),
     ],
 )
@@ -35,6 +34,36 @@ def test_an_edge_out_of_reach_is_refused_with_the_reason(pipeline, hertz, reason
     decision = choose_cutoff(Edge(hertz), pipeline, 44_100)
     assert (decision.cutoff_hz, decision.status) == (None, "out_of_reach")
     assert decision.reason.startswith(reason)
+
+
+def test_where_the_model_has_nothing_left_to_add_the_detail_goes_on(pipeline):
+    assert choose_cutoff(Edge(16_000.0), pipeline, 44_100) == Decision(16_000.0, "extendable")
+    decision = choose_cutoff(Edge(10_000.0), pipeline, 22_050)
+    assert decision.status == "out_of_reach"
+    assert decision.reason.startswith(
+        "its band ends at 10000 Hz, and this model's band ends at 11025 Hz, so that above"
+    )
+    assert choose_cutoff(Edge(16_000.0), pipeline, 44_100, lfr=False).status == "out_of_reach"
+
+
+def test_a_band_that_ends_where_bands_usually_end_is_a_full_one(pipeline):
+    decision = choose_cutoff(Edge(19_800.0), pipeline, 48_000)
+    assert decision == Decision(None, "full_band", "its band ends at 19800 Hz, as that of whole recordings does")
+    assert choose_cutoff(Edge(19_800.0), pipeline, 96_000, to_hz=30_000.0).status == "extendable"
+
+
+@pytest.mark.parametrize(
+    ("rate", "to_hz", "top_hz"),
+    [(8000, None, 11_025), (22_050, None, 11_025), (32_000, None, 16_000), (44_100, None, 20_000), (96_000, 3e4, 3e4)],
+)
+def test_the_top_is_where_bands_usually_end_or_as_far_as_there_is_room(pipeline, rate, to_hz, top_hz):
+    assert choose_top(pipeline, rate, to_hz) == top_hz
+
+
+@pytest.mark.parametrize("to_hz", [0.0, -1.0, 22_051.0, float("nan")])
+def test_a_top_without_room_is_refused(pipeline, to_hz):
+    with pytest.raises(ParameterError, match=r"to must lie in \(0, 22050\] Hz, half the sample rate of the result"):
+        choose_top(pipeline, 44_100, to_hz)
 
 
 def test_an_edge_is_never_above_half_the_rate(pipeline):

@@ -40,8 +40,9 @@ def test_the_low_band_is_not_touched_and_the_high_band_appears(pipeline, rate, c
     assert 20 * np.log10(error) < -100
     added = band(extended.samples, rate, cutoff_hz + 200, 10_900)
     assert added > 100 * band(samples, rate, cutoff_hz + 200, 10_900)
-    if rate > SAMPLE_RATE:  # nothing is invented where the model hears nothing
-        assert band(extended.samples - samples, rate, 11_200, rate / 2) < 1e-3 * added
+    if rate > SAMPLE_RATE:  # where the model hears nothing the detail goes on, up to 20 kHz
+        assert band(extended.samples, rate, 11_200, 19_800) > 100 * band(samples, rate, 11_200, 19_800)
+        assert band(extended.samples - samples, rate, 20_200, rate / 2) < 1e-4 * added
 
 
 def test_a_recording_of_a_lower_rate_comes_back_at_the_model_s(pipeline):
@@ -134,13 +135,22 @@ def test_the_report_is_json(pipeline):
         (SAMPLE_RATE, float("nan"), r"cutoff must lie in \(0, 11025\] Hz.*got nan"),
         (8000, 4001.0, r"cutoff must lie in \(0, 4000\] Hz.*got 4001 Hz"),
         (48_000, 30_000.0, r"cutoff must lie in \(0, 24000\] Hz.*got 30000 Hz"),
-        (48_000, 9600.0, "cutoff must be at most 9482 Hz, got 9600 Hz: this model's band ends at 11025 Hz"),
+        (SAMPLE_RATE, 9600.0, "cutoff must be at most 9482 Hz, got 9600 Hz: this model's band ends at 11025 Hz"),
+        (48_000, 18_500.0, "cutoff must be at most 18000 Hz, got 18500 Hz: it is to end at 20000 Hz"),
         (48_000, 500.0, "cutoff must be at least 657 Hz, got 500 Hz"),
     ],
 )
 def test_a_cutoff_that_makes_no_sense_is_refused_with_the_reason(pipeline, rate, cutoff_hz, message):
     with pytest.raises(ParameterError, match=message):
         bwe(pipeline, noise(1, rate), rate, cutoff_hz)
+
+
+@pytest.mark.parametrize("to_hz", [4000.0, 3000.0])
+def test_a_top_must_lie_above_the_cutoff(pipeline, to_hz):
+    with pytest.raises(ParameterError, match=f"to must lie above the cutoff of 4000 Hz, got {to_hz:g} Hz"):
+        bwe(pipeline, noise(1), SAMPLE_RATE, 4000, to_hz=to_hz)
+    with pytest.raises(ParameterError, match="without lfr the band ends with the model's"):
+        bwe(pipeline, noise(1), SAMPLE_RATE, 4000, to_hz=10_000.0, lfr=False)
 
 
 def test_limits_follow_the_model_s_band(pipeline):

@@ -165,8 +165,8 @@ def test_the_added_band_follows_its_gain(pipeline):
 def test_leftovers_above_the_cutoff_are_taken_away_when_asked(pipeline):
     clean = low(noise(4, 44_100), 44_100)
     samples = clean + tone(15_000, 4, 44_100, level=1e-4)
-    kept = bwe(pipeline, samples, 44_100, HZ, solver=FEW).samples
-    without = bwe(pipeline, samples, 44_100, HZ, solver=FEW, clean_above=True)
+    kept = bwe(pipeline, samples, 44_100, HZ, solver=FEW, to_hz=11_025).samples
+    without = bwe(pipeline, samples, 44_100, HZ, solver=FEW, clean_above=True, to_hz=11_025)
     tone_db = lambda x: rms_db(high_pass(x[0], 44_100, 14_000)[5000:-5000])  # noqa: E731
     assert tone_db(kept) == pytest.approx(-83, abs=1)
     assert tone_db(without.samples) < -110
@@ -220,7 +220,7 @@ def test_the_report_says_what_was_done(pipeline):
 
 @pytest.mark.parametrize(
     ("found", "status", "reason"),
-    [(None, "full_band", "no edge was found"), (16_000.0, "out_of_reach", "ends at 16000 Hz")],
+    [(None, "full_band", "no edge was found"), (300.0, "out_of_reach", "ends at 300 Hz")],
 )
 def test_auto_leaves_alone_what_cannot_be_extended(pipeline, monkeypatch, found, status, reason):
     _detecting(monkeypatch, found)
@@ -265,7 +265,7 @@ def test_settings_are_checked_before_the_first_block(pipeline, settings, message
 def test_samples_that_are_not_finite_are_refused_with_their_place(pipeline, bad):
     samples = noise(4)
     samples[0, 3 * SAMPLE_RATE] = bad
-    with pytest.raises(AudioError, match="that at 3.0000 s is NaN or infinity: fill it first"):
+    with pytest.raises(AudioError, match=r"at 3\.0000 s \(sample 66150\) there is NaN or infinity"):
         bwe(pipeline, samples, SAMPLE_RATE, HZ)
 
 

@@ -187,3 +187,70 @@ class TestCandidates:
     def test_classical_fills_are_the_same_in_every_rank(self):
         made = inpaint_candidates(None, noise(1), SAMPLE_RATE, [(0.5, 0.52)], n_candidates=2, method="janssen")
         np.testing.assert_array_equal(made[0].samples, made[1].samples)
+
+
+class TestTheSearch:
+    @staticmethod
+    def song(seconds=12.0, n_channels=1):
+        bar = np.concatenate(
+            [tone(hertz, 0.4) * np.linspace(1, 0.1, 8820, dtype=np.float32) for hertz in (220, 330, 262, 392)], 1
+        )
+        return np.tile(bar, (n_channels, round(seconds / 1.6) + 1))[:, : round(seconds * SAMPLE_RATE)]
+
+    def test_a_long_gap_in_what_repeats_is_filled_from_there_and_the_report_says_where(self, pipeline):
+        song = self.song(n_channels=2)
+        restored = inpaint(pipeline, song, SAMPLE_RATE, [(5.1, 6.0)], method="auto", texture="blend", solver=FEW)
+        (gap,) = restored.report["gaps"]
+        assert (gap["method"], gap["grain"]) == ("search", "copy")
+        assert gap["confidence"] > 0.9
+        assert gap["source_s"][0] == pytest.approx(5.1 + gap["lag_s"], abs=1e-4)
+        assert gap["lag_s"] / 1.6 == pytest.approx(round(gap["lag_s"] / 1.6), abs=1e-3)
+        assert restored.report["n_forwards"] == 0
+        np.testing.assert_allclose(restored.samples, song, atol=0.05)
+
+    @pytest.mark.parametrize("asked", [{"prompt": "rain"}, {"texture": "model"}, {"method": "model"}])
+    def test_who_asks_for_the_model_gets_it(self, pipeline, asked):
+        settings = {"method": "auto", "texture": "blend"} | asked
+        restored = inpaint(pipeline, self.song(), SAMPLE_RATE, [(5.1, 6.0)], solver=FEW, **settings)
+        assert restored.report["gaps"][0]["method"] == "model"
+
+    def test_what_a_recording_holds_nothing_like_is_left_to_the_model_and_it_says_so(self, pipeline):
+        rng = np.random.default_rng(0)
+        words = [level * noise(0.2, seed=n, level=1.0) for n, level in enumerate(rng.choice([0, 0.001, 0.03, 0.3], 40))]
+        words = [np.cumsum(word, axis=1) * 0.02 if n % 3 else word for n, word in enumerate(words)]
+        speech = np.concatenate(words, axis=1).astype(np.float32)[:, : 3 * SAMPLE_RATE]
+        restored = inpaint(pipeline, speech, SAMPLE_RATE, [(0.6, 2.9)], method="auto", texture="blend", solver=FEW)
+        (gap,) = restored.report["gaps"]
+        assert gap["method"] == "model"
+        assert gap["why_not_searched"] == "no other place is known"
+
+    def test_candidates_are_different_places(self, pipeline):
+        made = inpaint_candidates(
+            pipeline, self.song(), SAMPLE_RATE, [(5.1, 6.0)], n_candidates=3, method="search"
+        )  # fmt: skip
+        sources = [one.report["gaps"][0]["source_s"][0] for one in made]
+        assert len(set(sources)) == 3
+        assert [one.report["gaps"][0]["rank"] for one in made] == [0, 1, 2]
+
+    def test_what_is_not_finite_far_away_is_no_source_and_no_error(self):
+        song = self.song()
+        song[0, 10 * SAMPLE_RATE] = np.nan
+        filled = inpaint(None, song, SAMPLE_RATE, [(5.1, 6.0)], method="search").samples
+        assert np.isfinite(filled[:, : 9 * SAMPLE_RATE]).all()
+
+    @pytest.mark.parametrize("texture", ["model", "blend", "recording"])
+    @pytest.mark.parametrize("length_s", [0.02, 0.1, 0.5, 1.0])
+    def test_channels_in_opposite_phase_stay_so(self, pipeline, texture, length_s):
+        left = noise(4.0) + tone(220, 4.0)
+        both, gap = np.concatenate([left, -left]), (1.5, 1.5 + length_s)
+        for method in ("auto", "model"):
+            filled = inpaint(pipeline, both, SAMPLE_RATE, [gap], texture=texture, method=method, solver=FEW).samples
+            inside = filled[:, round(gap[0] * SAMPLE_RATE) : round(gap[1] * SAMPLE_RATE)]
+            assert np.corrcoef(inside)[0, 1] < -0.9
+
+    @pytest.mark.parametrize("texture", ["model", "blend"])
+    def test_a_constant_offset_meets_no_thump(self, pipeline, texture):
+        wave = 0.2 + noise(4.0, level=0.02)
+        filled = inpaint(pipeline, wave, SAMPLE_RATE, [(1.5, 2.5)], texture=texture, method="auto", solver=FEW).samples
+        means = filled[0, round(1.5 * SAMPLE_RATE) : round(2.5 * SAMPLE_RATE)].reshape(-1, 1050).mean(axis=1)
+        np.testing.assert_allclose(means, 0.2, atol=0.03)

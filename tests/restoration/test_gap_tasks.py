@@ -87,7 +87,10 @@ def test_work_is_in_order_of_time_and_near_gaps_share_a_window():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "magic"}, "unknown method 'magic': choose from auto, model, zero, linear, burg, janssen, copy"),
+        (
+            {"method": "magic"},
+            "unknown method 'magic': choose from auto, model, zero, linear, burg, janssen, spectral_noise",
+        ),
         ({"texture": "silk"}, "unknown texture 'silk'"),
         ({"n_candidates": 0}, r"n_candidates must lie in \[1, 64\], got 0"),
         ({"match_level_db": -1.0}, r"match_level_db must lie in \[0, 60\] dB, got -1 dB"),

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from masktools.restoration.splice import best_lag, end_gains, join_ends, seam_length, shifted
+from masktools.classical.seams import join_ends
+from masktools.restoration.splice import best_lag, end_gains, seam_length, shifted
 from tests.tiny import noise
 
 RATE = 44_100

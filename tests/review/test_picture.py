@@ -8,9 +8,7 @@ from PIL import Image
 
 from masktools.errors import AudioError, ParameterError
 from masktools.review import Repair, compare, write_picture
-from masktools.review.canvas import MARK, Canvas
-from masktools.review.labels import time_label, time_step, time_ticks
-from masktools.review.panels import Panel, Scale, draw_panels
+from masktools.review.panels import Mark, Panel, Scale, draw_panels, time_label, time_step, time_ticks
 from masktools.review.spectra import Rows
 
 RATE = 22_050
@@ -48,8 +46,6 @@ def test_a_picture_is_there_whole_or_not_at_all(files, tmp_path):
 
 def test_a_repair_of_a_band_is_framed():
     rows, scale = Rows(8000.0, 100), Scale(-80.0, 0.0)
-    from masktools.review.panels import Mark
-
     image = np.zeros((100, 300), np.uint8)
     panel = Panel("x", image, marks=(Mark(1.0, 2.0, 500.0, 2000.0),))
     drawn = np.asarray(Image.open(io.BytesIO(draw_panels([panel], rows, scale, 0.0, 3.0))).convert("RGB"))
@@ -75,16 +71,6 @@ def test_a_scale_rises(ends):
 def test_a_picture_needs_a_panel():
     with pytest.raises(ParameterError, match="at least one panel"):
         draw_panels([], Rows(8000.0), Scale(-80.0, 0.0), 0.0, 1.0)
-
-
-def test_what_is_drawn_beyond_the_edge_is_cut_off():
-    canvas = Canvas(20, 10)
-    canvas.fill(-5, -5, 100, 8, MARK)
-    canvas.write(-3, 4, "wide words", 8.0)
-    canvas.write(18, 200, "below", 8.0)
-    canvas.dash(15, 0, 1, 100)
-    assert canvas.pixels.shape == (10, 20)
-    assert (canvas.pixels[:3] >= MARK).any()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from masktools.errors import ParameterError
 from masktools.training.audio_cache import AudioCache
 from masktools.training.clip_stream import ClipStream, WaveAugmentation, fixed_clips
-from masktools.training.streams import Stream, StreamLoader, drawn_index, shared_indices
+from masktools.training.streams import Stream, StreamLoader, drawn_index, shared_indices, weighted_by_kind
 
 PLAIN = WaveAugmentation(gain_db=0.0, mix_share=0.0)
 
@@ -152,3 +152,10 @@ def test_validation_clips_are_the_same_at_each_call(cache_folder):
     assert all(torch.equal(a["wave"], b["wave"]) for a, b in zip(first, again, strict=True))
     with pytest.raises(ParameterError, match="no recording of split 'valid' lasts 10000000 samples"):
         fixed_clips(cache, "valid", 10_000_000, 1)
+
+
+@pytest.mark.parametrize("weights", [{"tone": 0.0, "noise": 0}, {"tone": -1.0}, {"tone": float("nan")}, {"tone": "1"}])
+def test_weights_of_kinds_leave_something_to_draw(weights):
+    with pytest.raises(ParameterError, match="kind_weights"):
+        weighted_by_kind(np.ones(2), ["tone", "noise"], weights)
+    assert weighted_by_kind(np.ones(2), ["tone", "noise"], {"tone": 0.0}).tolist() == [0.0, 1.0]

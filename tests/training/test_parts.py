@@ -7,7 +7,7 @@ import torch
 from masktools.errors import CheckpointError
 from masktools.mel import MelConfig
 from masktools.tokenizer import LocalTokenizer
-from masktools.training.checkpoints import load_local_tokenizer, network_state, part_description
+from masktools.training.checkpoints import load_tokenizer, network_state, part_description
 from masktools.training.tokenizer import DecoderTraining, TokenizerTraining
 from masktools.training.vocoder import VocoderTraining
 from masktools.vocoder.light import LightVocoderConfig
@@ -67,7 +67,7 @@ def test_a_vocoder_plays_both_phases_of_its_training(cache_folder):
 
 
 def test_a_vocoder_is_given_what_the_tokenizer_gives_back_for_a_share_of_clips(stage_a):
-    tokenizer = load_local_tokenizer(stage_a)
+    tokenizer = load_tokenizer(stage_a)
     mel = torch.empty(4, 80, 32).uniform_(-1, 1)
     small = LightVocoderConfig(width=16, depth=1)
     given = {

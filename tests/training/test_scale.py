@@ -53,12 +53,12 @@ RECIPE = {
 }  # fmt: skip
 
 
-def recipe(folder, callbacks=(), **trainer):
+def recipe(folder, callbacks=(), saved_every=3, **trainer):
     """Write the recipe for a folder, with some keys of the trainer and some callbacks more, and return its path."""
     logger = {"class_path": "lightning.pytorch.loggers.CSVLogger"}
     logger["init_args"] = {"save_dir": str(folder), "name": "log", "flush_logs_every_n_steps": 1}
     saving = {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint"}
-    saving["init_args"] = {"dirpath": str(folder / "run"), "filename": "last", "every_n_train_steps": 3}
+    saving["init_args"] = {"dirpath": str(folder / "run"), "filename": "last", "every_n_train_steps": saved_every}
     saving["init_args"]["enable_version_counter"] = False
     own = RECIPE["trainer"] | trainer | {"logger": logger}
     own["callbacks"] = [*own["callbacks"], *callbacks, saving]
@@ -121,6 +121,23 @@ def test_batches_that_are_accumulated_train_as_one(uninterrupted, tmp_path):
     words = ("--trainer.accumulate_grad_batches", "2", "--trainer.limit_train_batches", "14")
     run_recipe(recipe(tmp_path), [*words, "--data.init_args.batch_size", "4"])
     assert losses(tmp_path) == pytest.approx(uninterrupted, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "end", [{}, {"max_steps": -1, "max_epochs": 2, "limit_train_batches": 6}], ids=["steps", "epochs"]
+)
+def test_the_last_step_is_saved_though_the_interval_does_not_divide_the_steps(tmp_path, end):
+    report = run_recipe(recipe(tmp_path, saved_every=5, **end))
+    saved = torch.load(report.checkpoint, weights_only=True)
+    assert (report.checkpoint, saved["global_step"]) == (str(tmp_path / "run" / "last.ckpt"), N_STEPS)
+    assert list((tmp_path / "run").iterdir()) == [tmp_path / "run" / "last.ckpt"]
+
+
+def test_a_run_that_was_over_goes_on_where_it_ended(uninterrupted, tmp_path):
+    run_recipe(recipe(tmp_path, saved_every=5), ["--trainer.max_steps", "7"])
+    report = run_recipe(recipe(tmp_path, saved_every=5), resume=True)
+    assert report.n_steps_here == N_STEPS - 7
+    assert losses(tmp_path) == pytest.approx(uninterrupted, abs=1e-6)
 
 
 def test_a_checkpoint_that_was_cut_off_is_passed_over(tmp_path):

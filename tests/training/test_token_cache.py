@@ -180,7 +180,18 @@ def test_a_fingerprint_knows_weights_settings_and_encoders_that_load_late(encode
     assert fingerprint(SimpleNamespace(clap=encoder)) == fingerprint(encoder)
     half = JointEncoder(encoder.config)
     half.load_state_dict(encoder.state_dict())
-    assert fingerprint(half.half()) != fingerprint(encoder)
+    assert fingerprint(half.half()) == fingerprint(encoder), "as a bundle has it"
+
+
+def test_tokens_that_are_cached_outlive_a_further_training_of_the_decoder():
+    tokenizer = LocalTokenizer(LocalTokenizerConfig(n_codes=8, code_dim=4, widths=(4, 4, 4)))
+    before = fingerprint(tokenizer)
+    with torch.no_grad():
+        next(tokenizer.decoder.parameters()).add_(1.0)
+    assert fingerprint(tokenizer) == before
+    with torch.no_grad():
+        tokenizer.codebook.weight.add_(1.0)
+    assert fingerprint(tokenizer) != before
 
 
 class Clap(nn.Module):

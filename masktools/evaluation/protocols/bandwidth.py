@@ -35,19 +35,22 @@ from masktools.solver import SolverConfig, derive_seed
 __all__ = ["BANDWIDTH_METHODS", "BandwidthSettings", "evaluate_bandwidth", "low_pass"]
 
 UNPROCESSED, MODEL, MODEL_ALONE, MODEL_NO_LFR = "unprocessed", "model", "model_alone", "model_no_lfr"
-CEILING = "ceiling"
+RECORDING, CEILING = "recording", "ceiling"
+_TEXTURES = {MODEL: "blend", RECORDING: "recording"}  # of the others the vocoder's
 BANDWIDTH_METHODS = (
     UNPROCESSED,
     *(name for name in BAND_FILLS if name != UNPROCESSED),
     MODEL,
+    RECORDING,
     MODEL_ALONE,
     MODEL_NO_LFR,
     CEILING,
 )
-"""The methods by name: nothing, what one can do without a model, the model as it is used, the model alone (with its
-vocoder's texture), that without low-frequency replacement, and its tokenizer and vocoder given what was above the
-cutoff."""
+"""The methods by name: nothing, what one can do without a model, the model as it is used, the model with the
+recording's texture, the model alone (with its vocoder's), that without low-frequency replacement, and its tokenizer and
+vocoder given what was above the cutoff."""
 
+_FLOOR_NOTE = "elsewhere: the second halves of the originals against their first, where nothing was taken away"
 _SLOPE_HZ = 300.0  # below the cutoff: of the filter that took the band away
 _TOP_SHARE = 0.95  # of half the sample rate: what lies above is the edge of whoever resampled the recording
 
@@ -102,6 +105,8 @@ def evaluate_bandwidth(
     check_clips(model, clips)
     clips = _high_enough(clips, settings.min_bandwidth_hz)
     methods = chosen_methods(settings.methods, BANDWIDTH_METHODS)
+    if not settings.leak_free:  # as in the paper, which has no textures
+        methods = tuple(method for method in methods if method != RECORDING)
     cutoffs_hz = settings.cutoffs_hz or (model.pipeline.grid.row_edges_hz[-2], 4000.0)
     top_hz = settings.top_hz or min(model.pipeline.mel.f_max, _TOP_SHARE * model.sample_rate / 2)
     meter = Meter(progress, len(clips) * len(cutoffs_hz) * len(methods))
@@ -115,6 +120,7 @@ def evaluate_bandwidth(
                 low = low_pass(waves, model.sample_rate, cutoff_hz)
                 for place in places:
                     scores.add(place, clips[place], SetScores.ORIGINAL, clips[place].wave, case)
+                    scores.add_halves(place, case)
                 for method in methods:
                     job = _Job(model, settings, cutoff_hz, top_hz, derive_seed(settings.seed, number, places[0]))
                     extended = job.extended(method, waves, low, meter.within(len(places)))
@@ -126,7 +132,9 @@ def evaluate_bandwidth(
     about = described("bwe", model, clips, settings, embedders)
     notes = [
         f"Third octaves, bias and lsd_hi_db are of the band from the cutoff to {top_hz:.0f} Hz, "
-        f"lsd_lo_db of that to {_SLOPE_HZ:.0f} Hz below the cutoff"
+        f"lsd_lo_db of that to {_SLOPE_HZ:.0f} Hz below the cutoff",
+        *scores.notes,
+        *([_FLOOR_NOTE] if embedders else []),
     ]
     return make_report("Bandwidth extension", about, clips, rows, figures, notes)
 
@@ -174,7 +182,7 @@ class _Job:
         if method == CEILING:
             return np.concatenate([self._knowing(*pair, progress) for pair in zip(waves, low, strict=True)])
         if self.settings.leak_free:
-            texture = "blend" if method == MODEL else "model"
+            texture = _TEXTURES.get(method, "model")
             return self._restored(self.model, low, method != MODEL_NO_LFR, texture, progress)
         decoded = self._decoded(waves, progress)
         if method == MODEL_NO_LFR:

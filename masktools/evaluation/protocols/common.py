@@ -1,6 +1,5 @@
 """What all protocols share: clips in batches, how far the work has come, and the report that says what was set."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from masktools.evaluation.clips import Clip, left_out_of
 from masktools.evaluation.embedders import Embedder
 from masktools.evaluation.report import Figure, Report, Row, groups_of
 from masktools.model import Model
+from masktools.packing import weights_digest
 from masktools.pipeline import Progress
 from masktools.solver import derive_seed
 
@@ -145,11 +145,7 @@ def _digest(part: Any) -> str:
     """Return the beginning of the SHA-256 of a part's weights: equal for equal weights, however they were stored."""
     if not isinstance(part, nn.Module):
         return type(part).__name__
-    digest = hashlib.sha256()
-    for name, value in sorted(part.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(value.detach().cpu().numpy()).tobytes())
-    return digest.hexdigest()[:16]
+    return weights_digest(part.state_dict())[:16]
 
 
 def make_report(

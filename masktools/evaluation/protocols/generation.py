@@ -9,7 +9,14 @@ from masktools.errors import ParameterError
 from masktools.evaluation.clips import Clip
 from masktools.evaluation.embedders import Embedder
 from masktools.evaluation.protocols.common import Meter, check_clips, chosen_methods, described, make_report
-from masktools.evaluation.protocols.generation_scores import Heard, label_scores, set_scores, text_scores
+from masktools.evaluation.protocols.generation_scores import (
+    HALVES,
+    Heard,
+    clip_scores,
+    label_scores,
+    set_scores,
+    text_scores,
+)
 from masktools.evaluation.protocols.judged import Judged
 from masktools.evaluation.protocols.learned_by_heart import COPIES, nearness_scores
 from masktools.evaluation.protocols.sounds import Maker, Prompt, Sound, fitted, groups_with, prompts_of, spread
@@ -29,7 +36,7 @@ GENERATION_METHODS = (REAL, CEILING, TRAINING, MODEL, UNPROMPTED)
 """The sets by name: the recordings, the recordings after the model's tokenizer and vocoder, other recordings (those the
 model may know), what the model makes of captions, and what it makes without."""
 
-_MEANS = frozenset({"text_score", "caption_r1", "caption_r5", "probe_top1", "kl", "silence_share"})
+_MEANS = frozenset({"text_score", "caption_r1", "caption_r5", "clip_r5", "probe_top1", "kl", "silence_share"})
 _SILENT_DB, _FRAME = -60.0, 2048
 
 
@@ -44,6 +51,7 @@ class GenerationSettings:
     n_unconditional: int = 32
     seconds: float | None = None  # of what is generated; the model's window where it is None
     match_lengths: bool = True  # recordings are cut, or heard again and again, to the length of what is generated
+    n_components: int = 24  # of the real clips' means, on which fad_clips is computed; 0: all
     n_bins: int = 50  # of the NDB, at most; a fifth of the recordings where they are few
     methods: tuple[str, ...] = ()  # all where none is named
     seed: int = 0
@@ -56,6 +64,8 @@ class GenerationSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ParameterError(f"{name} must be at least 1, got {value}")
+        if self.n_components < 0:
+            raise ParameterError(f"n_components must be at least 0, got {self.n_components}")
         if self.n_bins < 2:
             raise ParameterError(f"n_bins must be at least 2, got {self.n_bins}")
         if self.seconds is not None and not 0.25 <= self.seconds <= 600:
@@ -114,7 +124,11 @@ def evaluate_generation(
         for method in methods:
             for sound in sets.get(method, ()):
                 judged.add(sound, method, "silence_share", _silence_share(sound.wave))
-                judged.add(sound, method, "level_db", level_db(sound.wave, model.sample_rate))
+                level = level_db(sound.wave, model.sample_rate)
+                judged.add(sound, method, "level_db", level)
+                if method != REAL and sound.clip is not None:
+                    true = level_db(sets[REAL][sound.clip].wave, model.sample_rate)
+                    judged.add(sound, method, "level_error_db", level - true)
         notes = []
         wanted = {method: sets[method] for method in methods if method in sets}
         for scorer in scorers if prompts else ():
@@ -123,12 +137,19 @@ def evaluate_generation(
         everything = [Heard.of(embedder, sets, training, model.sample_rate, meter) for embedder in embedders]
         for heard in everything:
             set_scores(judged, heard, sets, settings.n_bins, settings.seed)
+            clip_scores(judged, heard, sets, settings.n_components, settings.seed)
             notes += label_scores(judged, heard, sets, clips, training, settings.seed)
         if training and UNPROMPTED in methods:
             notes += nearness_scores(judged, maker, sets[UNPROMPTED], clips, training, everything)
+    if embedders:
+        notes.append(
+            f"fad_clips: Frechet distance of the clips' means on {settings.n_components or 'all'} principal components "
+            f"of the real ones, {HALVES} for comparison; clip_r5: the clip that the caption is of is among the nearest "
+            "five real ones"
+        )
     if not training:
         notes.append("No training recordings were given: no probe, and nothing on what was learned by heart")
-    reported = [figure for figure in judged.all_figures() if figure.method in (*methods, "chance", COPIES)]
+    reported = [figure for figure in judged.all_figures() if figure.method in (*methods, "chance", HALVES, COPIES)]
     about = described("generate", model, clips, settings, embedders) | {
         "captions": len(prompts),
         "training_clips": len(training),

@@ -12,14 +12,15 @@ from masktools.evaluation.embedders import Embedder
 from masktools.evaluation.protocols.common import Meter
 from masktools.evaluation.protocols.judged import Judged
 from masktools.evaluation.protocols.sounds import Sound
-from masktools.evaluation.scores import jackknife
+from masktools.evaluation.scores import jackknife, on_components, paired_frechet
 from masktools.evaluation.text_audio import Scorer, unit_rows
-from masktools.metrics import frechet_distance, inception_score, kernel_distance, kl_divergence, ndb, ranks
+from masktools.metrics import inception_score, kernel_distance, kl_divergence, ndb, ranks
 
-__all__ = ["Heard", "label_scores", "set_scores", "text_scores"]
+__all__ = ["HALVES", "Heard", "clip_scores", "label_scores", "set_scores", "text_scores"]
 
-REAL, CHANCE = "real", "chance"
+REAL, CHANCE, HALVES = "real", "chance", "real halves"
 MIN_CLASS = 8  # training clips of a class that the probe learns
+_NEAREST = 5  # real clips, among which a sound's own should be
 _SPLIT_FROM, _N_SPLITS = 500, 10  # sounds from which on the inception score is of ten parts, as in the literature
 
 Sets = Mapping[str, Sequence[Sound]]
@@ -118,8 +119,9 @@ def set_scores(judged: Judged, heard: Heard, sets: Sets, n_bins: int, seed: int)
                 continue
             pairs = _buckets(originals, estimates)
             spread = judged.statistics
-            for metric, distance in (("fad", _frechet), ("kid", _kernel)):
-                values = jackknife(pairs, distance, spread.n_folds, spread.level)
+            projected = on_components(pairs, np.concatenate(originals), spread.n_components)
+            for metric, distance, some in (("fad", paired_frechet, projected), ("kid", _kernel, pairs)):
+                values = jackknife(some, distance, spread.n_folds, spread.level)
                 judged.add_set(group, method, metric, values, len(estimates), heard.name)
     binned = heard.training or heard.vectors[REAL]
     k = min(n_bins, len(binned) // 5)
@@ -133,6 +135,79 @@ def set_scores(judged: Judged, heard: Heard, sets: Sets, n_bins: int, seed: int)
                 found = ndb(reference, _means(_chosen(heard.vectors[method], members)), k, seed)
                 judged.add_set(group, method, "ndb_share", (found.share, None, None), len(members), heard.name)
                 judged.add_set(group, method, "ndb_js", (found.jensen_shannon, None, None), len(members), heard.name)
+
+
+def clip_scores(judged: Judged, heard: Heard, sets: Sets, n_components: int, seed: int) -> None:
+    """Add the Frechet distance of the clips' means from those of the real ones, and whether each finds its own clip.
+
+    Only sounds that are counted take part. Beside the sets stand two halves of the real clips, drawn at random ten
+    times: as near as other real clips come, though only half as many.
+
+    Args:
+        judged: where the figures go.
+        heard: the vectors.
+        sets: the sounds of each method.
+        n_components: principal components of the real clips' means, on which distances are computed; 0: all.
+        seed: of the halves.
+    """
+    spread = judged.statistics
+    means = {method: _means(vectors) for method, vectors in heard.vectors.items() if vectors}
+    counted = {method: [place for place, one in enumerate(sets[method]) if one.counted] for method in means}
+    for group in judged.groups:
+        members = {
+            method: sorted({*judged.members(group, sets[method])} & {*places}) for method, places in counted.items()
+        }
+        real = means[REAL][members[REAL]]
+        if len(real) < 3:
+            continue
+        for method, places in members.items():
+            if method != REAL and len(places) > 2:
+                n = min(len(real), len(places))
+                sides = [np.array_split(rows, n) for rows in (real, means[method][places])]
+                pairs = on_components(list(zip(*sides, strict=True)), real, n_components)
+                values = jackknife(pairs, paired_frechet, spread.n_folds, spread.level)
+                judged.add_set(group, method, "fad_clips", values, len(places), heard.name)
+        halves = _between_halves(real, n_components, seed)
+        judged.add_set(group, HALVES, "fad_clips", (halves, None, None), len(real), heard.name)
+    _find_own(judged, heard, sets, means, counted)
+
+
+def _between_halves(real: np.ndarray, n_components: int, seed: int) -> float:
+    """Return the mean Frechet distance between halves of clips (n, d), drawn at random."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(_N_SPLITS):
+        one, other = np.array_split(real[rng.permutation(len(real))], 2)
+        if len(other) < 2:
+            return float("nan")
+        found.append(paired_frechet(on_components([(one, other)], real, n_components)))
+    return float(np.mean(found))
+
+
+def _find_own(
+    judged: Judged, heard: Heard, sets: Sets, means: Mapping[str, np.ndarray], counted: Mapping[str, Sequence[int]]
+) -> None:
+    """Add whether the real clip that a sound answers is among the nearest five of all real clips, by cosine."""
+    centre = means[REAL][counted[REAL]].mean(axis=0)
+    candidates = {sets[REAL][place].clip: number for number, place in enumerate(counted[REAL])}
+    known = _unit(means[REAL][counted[REAL]] - centre)
+    for method, places in counted.items():
+        for place in places:
+            sound = sets[method][place]
+            if method == REAL or sound.clip not in candidates:
+                continue
+            similarity = _unit(means[method][[place]] - centre) @ known.T
+            rank = int(ranks(similarity, np.array([candidates[sound.clip]]))[0])
+            judged.add(sound, method, "clip_r5", float(rank <= _NEAREST), heard.name)
+    for group in judged.groups:
+        n = len(judged.members(group, sets[REAL]))
+        share = min(1.0, _NEAREST / max(1, len(candidates)))
+        judged.add_set(group, CHANCE, "clip_r5", (share, None, None), n, heard.name)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """Return rows (n, d) of length 1; those of zeros stay so."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def _is_widest(judged: Judged, group: str) -> bool:
@@ -156,10 +231,6 @@ def _buckets(originals: Sequence[np.ndarray], estimates: Sequence[np.ndarray]) -
         for vectors in (originals, estimates)
     ]
     return list(zip(*sides, strict=True))
-
-
-def _frechet(pairs: Sequence[Pair]) -> float:
-    return frechet_distance(*(np.concatenate(side) for side in zip(*pairs, strict=True)))
 
 
 def _kernel(pairs: Sequence[Pair]) -> float:

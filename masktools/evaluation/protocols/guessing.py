@@ -14,7 +14,10 @@ from masktools.pipeline import Pipeline
 from masktools.shapes import flatten
 from masktools.solver import derive_seed
 
-__all__ = ["Guess", "guesses_of"]
+__all__ = ["SMOOTHING", "Guess", "GuessScores", "guess_scores", "guesses_of", "random_masks"]
+
+SMOOTHING = 0.1
+"""Of labels, as the transformer is trained with."""
 
 NOTHING, SOUND, CAPTION, OTHER = "nothing", "sound", "caption", "another caption"
 
@@ -62,16 +65,20 @@ def guesses_of(
             rng = np.random.default_rng(derive_seed(seed, place))
             told[OTHER] = conditioner.embed_text([others[int(rng.integers(len(others)))]])
     tokens = flatten(pipeline.encode(wave))
-    masks = [_masks(tokens.shape[1], ratio, n_masks, derive_seed(seed, place, round(1e6 * ratio))) for ratio in ratios]
+    masks = [
+        random_masks(tokens.shape[1], ratio, n_masks, derive_seed(seed, place, round(1e6 * ratio))) for ratio in ratios
+    ]
     guesses = []
     for given, condition in told.items():
-        nats = _errors(pipeline, tokens, torch.cat(masks).to(tokens.device), condition)
+        asked = torch.cat(masks).to(tokens.device)
+        many = tokens.expand(len(asked), -1)
+        nats = guess_scores(pipeline, many, many, asked, condition).nats
         for ratio, part in zip(ratios, nats.split([len(rows) for rows in masks]), strict=True):
             guesses.append(Guess(ratio, given, float(part.mean())))
     return guesses
 
 
-def _masks(n_tokens: int, ratio: float, n_masks: int, seed: int) -> Tensor:
+def random_masks(n_tokens: int, ratio: float, n_masks: int, seed: int) -> Tensor:
     """Return random masks (n_masks, n_tokens) of one ratio, at least one token each; of full masks, one."""
     rng = np.random.default_rng(seed)
     n_masked = max(1, min(n_tokens, int(np.ceil(n_tokens * ratio))))
@@ -80,15 +87,40 @@ def _masks(n_tokens: int, ratio: float, n_masks: int, seed: int) -> Tensor:
     return torch.from_numpy(ranks < n_masked)
 
 
-def _errors(pipeline: Pipeline, tokens: Tensor, masks: Tensor, condition: Tensor | None) -> Tensor:
-    """Return the mean cross-entropy (m,) of the masked tokens of one clip (1, n), for each of m masks."""
-    many = tokens.expand(len(masks), -1)
-    given = None if condition is None else condition.to(tokens.device).expand(len(masks), -1)
-    errors = []
+class GuessScores(NamedTuple):
+    """How well the masked tokens of m masks are guessed, each (m,), the mean over a mask's tokens."""
+
+    nats: Tensor  # cross-entropy
+    smoothed: Tensor  # cross-entropy with smoothed labels, as in training
+    first: Tensor  # share of tokens of which the right code is the likeliest
+
+
+@torch.inference_mode()
+def guess_scores(
+    pipeline: Pipeline, known: Tensor, targets: Tensor, masks: Tensor, condition: Tensor | None = None
+) -> GuessScores:
+    """Return how well the transformer guesses masked tokens.
+
+    Args:
+        pipeline: the model.
+        known: flat tokens (m, n), read where they are not masked.
+        targets: flat tokens (m, n), the right ones.
+        masks: (m, n) bool.
+        condition: (1, d), the same for all; None where nothing is told.
+    """
+    given = None if condition is None else condition.to(known.device).expand(len(masks), -1)
+    found: list[Tensor] = []
     for start in range(0, len(masks), pipeline.batch_size):
         part = slice(start, start + pipeline.batch_size)
         with pipeline.autocast():
-            logits = pipeline.transformer.logits(many[part], masks[part], None if given is None else given[part])
-        each = F.cross_entropy(logits.float().transpose(1, 2), many[part], reduction="none")
-        errors.append((each * masks[part]).sum(dim=1) / masks[part].sum(dim=1))
-    return torch.cat(errors).cpu()
+            logits = pipeline.transformer.logits(known[part], masks[part], None if given is None else given[part])
+        classes, right = logits.float().transpose(1, 2), targets[part]
+        each = torch.stack(
+            [
+                F.cross_entropy(classes, right, reduction="none"),
+                F.cross_entropy(classes, right, reduction="none", label_smoothing=SMOOTHING),
+                (classes.argmax(dim=1) == right).float(),
+            ]
+        )
+        found.append((each * masks[part]).sum(dim=2) / masks[part].sum(dim=1))
+    return GuessScores(*torch.cat(found, dim=1).cpu())

@@ -9,6 +9,7 @@ from masktools.classical import GAP_FILLS
 from masktools.errors import ParameterError
 from masktools.evaluation.clips import Clip, Clips
 from masktools.evaluation.embedders import Embedder
+from masktools.evaluation.onsets import onset_f
 from masktools.evaluation.protocols.common import (
     Meter,
     batches,
@@ -24,19 +25,50 @@ from masktools.evaluation.report import Report, Row
 from masktools.evaluation.scores import SetScores, Statistics
 from masktools.gaps import Gap
 from masktools.grid import GridMask
-from masktools.metrics import level_error_db, lsd_db, seam_crest_db, third_octave_error_db
+from masktools.metrics import (
+    chroma_distance,
+    envelope_error_db,
+    flatness_error_db,
+    level_error_db,
+    lsd_db,
+    seam_crest_db,
+    third_octave_error_db,
+)
 from masktools.model import Model
 from masktools.pipeline import Progress
+from masktools.restoration.gap_settings import AUTO, METHODS
+from masktools.restoration.gap_settings import MODEL as BY_MODEL
 from masktools.runtime import threads
 from masktools.solver import SolverConfig, derive_seed
 
 __all__ = ["INPAINT_METHODS", "InpaintSettings", "evaluate_inpainting"]
 
-UNPROCESSED, MODEL, MODEL_ALONE, CEILING = "unprocessed", "model", "model_alone", "ceiling"
-INPAINT_METHODS = (UNPROCESSED, *(name for name in GAP_FILLS if name != "zero"), MODEL, MODEL_ALONE, CEILING)
-"""The methods by name: the gap left empty, what one can do without a model, the model as it is used, the model alone
-(with its vocoder's texture), and its tokenizer and vocoder given what was in the gap."""
+UNPROCESSED, DEFAULT, MODEL, RECORDING, MODEL_ALONE = "unprocessed", "default", "model", "recording", "model_alone"
+TRUE_TOKENS, CEILING = "true_tokens", "ceiling"
+RESTORED = {
+    DEFAULT: (AUTO, "blend"),
+    MODEL: (BY_MODEL, "blend"),
+    **{name: (name, "blend") for name in METHODS if name not in (AUTO, BY_MODEL, *GAP_FILLS)},
+    RECORDING: (BY_MODEL, "recording"),
+    MODEL_ALONE: (BY_MODEL, "model"),
+}
+"""Method and texture, as ``Model.inpaint`` takes them, of the methods that restore."""
 
+INPAINT_METHODS = (UNPROCESSED, *(name for name in GAP_FILLS if name != "zero"), *RESTORED, TRUE_TOKENS, CEILING)
+"""The methods by name: the gap left empty; what one can do without a model; what is done where nothing is said; the
+model in each texture, and whatever other methods there are; what was in the gap, as the tokenizer and the vocoder give
+it back; and that with its levels matched to the surroundings, as fills are."""
+
+_PAPER_METHODS = (MODEL, CEILING)  # of those of the model, where nothing is put back
+_MEANS = ("onset_f", "chroma", "flatness_db")
+_NOTES = (
+    "All distances are of the gap alone",
+    "third_octave_db: of levels in frames of 93 ms, 50 Hz to 10 kHz; flatness_db: noise in place of tones, and the "
+    "other way round; onset_f: onsets within 50 ms; chroma: cosine distance; seam_crest_db: of the worse end",
+    "lsd_db rewards what is smooth: two noises of one colour are 7.7 dB apart, and a grey wash is nearer to either",
+)
+_FLOOR_NOTE = "elsewhere: the same recordings at another place, as far from the gap as they allow"
+_LONGEST_S = 60.0
 _SHORT_S = 0.1  # gaps in which samples can be compared one by one, and that a model of the samples can fill
 _MAX_SNR_DB = 100.0
 
@@ -58,7 +90,7 @@ class InpaintSettings:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        if not self.gaps_s or any(not 0.001 <= gap <= 60 for gap in self.gaps_s):
+        if not self.gaps_s or any(not 0.001 <= gap <= _LONGEST_S for gap in self.gaps_s):
             raise ParameterError(f"gaps_s must be lengths in [0.001, 60] s, at least one, got {self.gaps_s}")
         if self.columns is not None and not 0 < self.columns[0] < self.columns[1]:
             raise ParameterError(f"columns must be a first one above 0 and one past the last, got {self.columns}")
@@ -104,6 +136,9 @@ def evaluate_inpainting(
     check_clips(model, clips)
     clips = _long_enough(model, clips, settings)
     methods = chosen_methods(settings.methods, INPAINT_METHODS)
+    if not settings.composite:
+        left_out = {*RESTORED, TRUE_TOKENS} - {*_PAPER_METHODS}
+        methods = tuple(method for method in methods if method not in left_out)
     n_holes = 1 if settings.columns else len(settings.gaps_s)
     meter = Meter(progress, len(clips) * n_holes * len(methods))
     rows: list[Row] = []
@@ -113,8 +148,11 @@ def evaluate_inpainting(
             waves = stacked(clips, places)
             for number, hole in enumerate(_holes(model, waves.shape[1], settings)):
                 heard = _heard(hole, clips[places[0]], settings)
+                other = _elsewhere(heard, hole, waves.shape[1])
                 for place in places:
                     scores.add(place, clips[place], SetScores.ORIGINAL, clips[place].wave[heard], hole.case)
+                    if other is not None:
+                        scores.add(place, clips[place], SetScores.ELSEWHERE, clips[place].wave[other], hole.case)
                 for method in methods:
                     if method == "janssen" and not hole.is_short:
                         meter.step(len(places))
@@ -125,11 +163,11 @@ def evaluate_inpainting(
                         rows += _measured(clips[place], wave, hole, method)
                         scores.add(place, clips[place], method, wave[heard], hole.case)
                     meter.step(len(places))
-    figures = (*settings.statistics.summary(rows), *scores.figures())
+    figures = (*settings.statistics.summary(rows, _MEANS), *scores.figures())
     about = described("inpaint", model, clips, settings, embedders)
     around = "whole clips" if settings.around_s is None else f"the gap and {settings.around_s:g} s at each side"
-    notes = ["All distances are of the gap alone"] + ([f"Embedders hear {around}"] if embedders else [])
-    return make_report("Gap filling", about, clips, rows, figures, notes)
+    heard_note = [f"Embedders hear {around}", *scores.notes, _FLOOR_NOTE] if embedders else []
+    return make_report("Gap filling", about, clips, rows, figures, [*_NOTES, *heard_note])
 
 
 def _long_enough(model: Model, clips: Sequence[Clip], settings: InpaintSettings) -> Clips:
@@ -171,6 +209,16 @@ def _heard(hole: _Hole, clip: Clip, settings: InpaintSettings) -> slice:
     return slice(max(0, hole.span[0] - reach), hole.span[1] + reach)
 
 
+def _elsewhere(heard: slice, hole: _Hole, n_samples: int) -> slice | None:
+    """Return the samples of an equally long part of a clip without its gap; None where there is no room for one."""
+    start, stop, _ = heard.indices(n_samples)
+    first, last = slice(0, stop - start), slice(n_samples - (stop - start), n_samples)
+    before, after = hole.span[0] - first.stop, last.start - hole.span[1]
+    if max(before, after) < 0:
+        return None
+    return last if after >= before else first
+
+
 def _filled(
     model: Model,
     waves: np.ndarray,
@@ -191,28 +239,14 @@ def _filled(
             fill(wave[None], model.sample_rate, [hole.gap], own)[0] for wave, own in zip(empty, seeds, strict=True)
         ]
         return np.stack(filled)
-    if not settings.composite:
+    if not settings.composite or method == TRUE_TOKENS:
         return _decoded(model, waves, hole, method, settings, seed, progress)
     if method == CEILING:
-        knowing = Model(TrueTokens(model.pipeline), model.threads)
-        return _restored(knowing, waves, hole, settings, seed, False, progress, "model")
-    given = empty if settings.leak_free else waves
-    texture = "model" if method == MODEL_ALONE else "blend"
-    return _restored(model, given, hole, settings, seed, settings.leak_free, progress, texture)
-
-
-def _restored(
-    model: Model,
-    waves: np.ndarray,
-    hole: _Hole,
-    settings: InpaintSettings,
-    seed: int,
-    leak_free: bool,
-    progress: Progress | None,
-    texture: str,
-) -> np.ndarray:
+        model = Model(TrueTokens(model.pipeline), model.threads)
+    leak_free = settings.leak_free and method != CEILING
+    how, texture = RESTORED.get(method, (BY_MODEL, "model"))
     result = model.inpaint(
-        np.ascontiguousarray(waves.T),
+        np.ascontiguousarray((empty if leak_free else waves).T),
         model.sample_rate,
         [hole.gap],
         seed=seed,
@@ -220,7 +254,8 @@ def _restored(
         channels="independent",
         texture=texture,
         leak_free=leak_free,
-        method="model",
+        method=how,
+        max_gap_s=_LONGEST_S,
         progress=progress,
     )
     return np.ascontiguousarray(result.samples.T)
@@ -237,7 +272,7 @@ def _decoded(
 ) -> np.ndarray:
     """Return what the decoder makes of waves (b, t), nothing of which is put back."""
     pipeline = model.pipeline
-    if method == CEILING:
+    if method in (TRUE_TOKENS, CEILING):
         return pipeline.decode(clean_tokens(pipeline, waves), waves.shape[1]).cpu().numpy()
     mask = GridMask.gaps(pipeline.grid, pipeline.grid.n_columns(waves.shape[1]), [hole.gap]).tensor
     solver = settings.solver or pipeline.decoding.get("inpaint", SolverConfig())
@@ -246,19 +281,22 @@ def _decoded(
 
 
 def _measured(clip: Clip, wave: np.ndarray, hole: _Hole, method: str) -> list[Row]:
-    """Return the distances of a filled gap from what was there."""
+    """Return the distances of a filled gap from what was there; what cannot be measured in it is left out."""
     rate, gap = clip.sample_rate, hole.gap
-    envelope = third_octave_error_db(clip.wave, wave, rate, span_s=gap[:2])
+    span_s = gap[:2]
     found = {
-        "lsd_db": lsd_db(clip.wave, wave, rate, span_s=gap[:2]),
-        "third_octave_db": envelope.rms,
-        "bias_db": envelope.bias,
-        "level_error_db": level_error_db(clip.wave, wave, rate, gap[:2]),
-        "seam_crest_db": max(seam_crest_db(wave, rate, join) for join in gap[:2]),
+        "third_octave_db": envelope_error_db(clip.wave, wave, rate, span_s),
+        "onset_f": onset_f(clip.wave, wave, rate, span_s),
+        "chroma": chroma_distance(clip.wave, wave, rate, span_s),
+        "flatness_db": flatness_error_db(clip.wave, wave, rate, span_s),
+        "lsd_db": lsd_db(clip.wave, wave, rate, span_s=span_s),
+        "bias_db": third_octave_error_db(clip.wave, wave, rate, span_s=span_s).bias,
+        "level_error_db": level_error_db(clip.wave, wave, rate, span_s),
+        "seam_crest_db": max(seam_crest_db(wave, rate, join) for join in span_s),
     }
     if hole.is_short:
         found["snr_db"] = _snr_db(clip.wave[slice(*hole.span)], wave[slice(*hole.span)])
-    return [Row.of(clip, method, metric, value, hole.case) for metric, value in found.items()]
+    return [Row.of(clip, method, metric, value, hole.case) for metric, value in found.items() if np.isfinite(value)]
 
 
 def _snr_db(true: np.ndarray, found: np.ndarray) -> float:

@@ -9,6 +9,7 @@ from masktools.evaluation.protocols.conditioning import ConditioningSettings, ev
 from masktools.evaluation.protocols.generation import GenerationSettings, evaluate_generation
 from masktools.evaluation.protocols.inpainting import InpaintSettings, evaluate_inpainting
 from masktools.evaluation.protocols.tokenizer import TokenizerSettings, evaluate_tokenizer
+from masktools.evaluation.protocols.transformer import TransformerSettings, evaluate_transformer
 from masktools.evaluation.protocols.vocoder import VocoderSettings, evaluate_vocoder
 from masktools.evaluation.report import Report
 
@@ -27,6 +28,7 @@ class Protocol:
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "tokenizer": Protocol(evaluate_tokenizer, TokenizerSettings),
+    "transformer": Protocol(evaluate_transformer, TransformerSettings),
     "vocoder": Protocol(evaluate_vocoder, VocoderSettings),
     "inpaint": Protocol(evaluate_inpainting, InpaintSettings, "inpaint"),
     "bwe": Protocol(evaluate_bandwidth, BandwidthSettings, "bwe"),

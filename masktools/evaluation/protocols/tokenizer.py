@@ -66,10 +66,11 @@ def evaluate_tokenizer(
             waves = stacked(clips, places)
             n_samples, n_frames = waves.shape[1], ceil(waves.shape[1] / pipeline.mel.hop_length)
             mel = pipeline.to_mel(torch.from_numpy(waves))
+            whole = pipeline.to_mel(torch.from_numpy(waves), pipeline.lowest_rendered)
             tokens = pipeline.tokenise(mel)
             again = pipeline.to_mel_from(tokens)
             rendered = {
-                VOCODER: pipeline.render(mel)[:, :n_samples].cpu().numpy(),
+                VOCODER: pipeline.render(whole)[:, :n_samples].cpu().numpy(),
                 TOKENIZER: pipeline.render(again)[:, :n_samples].cpu().numpy(),
             }
             for number, place in enumerate(places):
@@ -94,7 +95,7 @@ def evaluate_tokenizer(
         *scores.figures(),
     )
     about = described("tokenizer", model, clips, settings, embedders)
-    return make_report("Reconstruction by tokenizer and vocoder", about, clips, rows, figures, _NOTES)
+    return make_report("Reconstruction by tokenizer and vocoder", about, clips, rows, figures, (*_NOTES, *scores.notes))
 
 
 def _roughness(true: Tensor, found: Tensor) -> float:

@@ -74,10 +74,11 @@ def evaluate_vocoder(
             waves = stacked(clips, places)
             n_samples, n_frames = waves.shape[1], ceil(waves.shape[1] / pipeline.mel.hop_length)
             mel = pipeline.to_mel(torch.from_numpy(waves))
+            whole = pipeline.to_mel(torch.from_numpy(waves), pipeline.lowest_rendered)
             for place in places:
                 scores.add(place, clips[place], SetScores.ORIGINAL, clips[place].wave)
             for method, render in methods.items():
-                rendered = render(mel)[:, :n_samples]
+                rendered = render(whole if method == "vocoder" else mel)[:, :n_samples]
                 errors = (pipeline.to_mel(rendered) - mel)[..., :n_frames].abs().mean(dim=(1, 2))
                 for place, wave, l1 in zip(places, rendered.cpu().numpy(), errors.tolist(), strict=True):
                     clip, rate = clips[place], clips[place].sample_rate
@@ -91,4 +92,4 @@ def evaluate_vocoder(
                 meter.step(len(places))
     figures = (*settings.statistics.summary(rows), *scores.figures())
     about = described("vocoder", model, clips, settings, embedders)
-    return make_report("Vocoders on true mel spectrograms", about, clips, rows, figures, _NOTES)
+    return make_report("Vocoders on true mel spectrograms", about, clips, rows, figures, (*_NOTES, *scores.notes))

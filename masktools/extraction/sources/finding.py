@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from masktools.io import file_names, is_recording
 
 __all__ = ["find_items"]
 
+_SHOWN = 20  # inputs without recordings that are named
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")
 
 
@@ -40,16 +42,25 @@ def find_items(
         root: what relative paths in manifests are relative to; the folder of each manifest if None.
 
     Raises:
-        AudioError: an input is missing, cannot be read, or holds no recordings.
+        AudioError: an input is missing or cannot be read, or none of them holds recordings.
         ParameterError: two items with one key, a manifest that cannot be understood, or a missing package.
     """
     given = [one for path in inputs for one in _spelled_out(as_local(os.fspath(path)))]
     items: list[Item] = []
+    empty: list[str] = []
     for path in given:
         before = len(items)
         items.extend(_items_of(path, len(given) == 1, recursive, columns or Columns(), root))
         if len(items) == before:
-            raise AudioError(_nothing_in(path, recursive))
+            empty.append(_nothing_in(path, recursive))
+    if empty and not items:
+        raise AudioError(
+            empty[0] if len(empty) == 1 else f"none of the {len(empty)} inputs holds recordings: {empty[0]}"
+        )
+    for what in empty[:_SHOWN]:
+        warnings.warn(what, stacklevel=2)
+    if len(empty) > _SHOWN:
+        warnings.warn(f"{len(empty) - _SHOWN} more inputs hold no recordings", stacklevel=2)
     check_distinct(items)
     return items
 
@@ -114,5 +125,7 @@ def _spelled_out(path: str) -> list[str]:
 def _nothing_in(path: str, recursive: bool) -> str:
     if ending_of(path) in MANIFEST_ENDINGS:
         return f"{path} names no recordings"
+    if ending_of(path) == SHARD_ENDING:
+        return f"{path} holds no recordings"
     deeper = "" if recursive else "; folders in it were not searched"
     return f"{path} holds no recordings, and no shards (.tar) of them{deeper}"

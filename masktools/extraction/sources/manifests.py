@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 from masktools.errors import AudioError, ParameterError
 from masktools.extraction.sources.items import Item
 from masktools.extraction.sources.remote import as_local, ending_of, is_url, open_bytes
+from masktools.jsons import parse_json
 
 __all__ = ["BYTES", "MANIFEST_ENDINGS", "Columns", "manifest_items", "need_pyarrow"]
 
@@ -21,6 +21,7 @@ MANIFEST_ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet", ".txt")
 BYTES = ("first_byte", "n_bytes")
 """Columns that say where a member lies in its shard."""
 
+_LONGEST_FIELD = 1 << 30  # characters of a cell, of which csv takes 131,072 by itself
 _BLOCK = 8192  # rows of a Parquet file that are in memory at once
 _ROW = tuple[int, Sequence[Any]]  # its number in the manifest; values in the order of Columns, and those of BYTES
 
@@ -70,7 +71,7 @@ def manifest_items(manifest: str, columns: Columns, root: str | None = None) -> 
     """
     base = manifest.rpartition("/")[0] if is_url(manifest) and root is None else root
     base = os.path.dirname(manifest) if base is None else base
-    for number, row in _rows(manifest, columns):
+    for number, row in _rows(manifest, columns, base):
         try:
             yield _item(row, base)
         except (ParameterError, ValueError, TypeError) as error:
@@ -120,16 +121,20 @@ def _number(value: Any) -> float | None:
     return None if math.isnan(number) else number
 
 
-def _rows(manifest: str, columns: Columns) -> Iterator[_ROW]:
+def _rows(manifest: str, columns: Columns, base: str) -> Iterator[_ROW]:
     ending = ending_of(manifest)
     if ending == ".parquet":
         yield from _parquet_rows(manifest, columns)
         return
     with _opened(manifest) as binary:
-        text = io.TextIOWrapper(binary, encoding="utf-8-sig", newline="" if ending in (".csv", ".tsv") else None)
+        newline, errors = (
+            "" if ending in (".csv", ".tsv") else None,
+            "surrogateescape" if ending == ".txt" else "strict",
+        )
+        text = io.TextIOWrapper(binary, encoding="utf-8-sig", newline=newline, errors=errors)
         try:
             if ending == ".txt":
-                yield from _path_rows(text)
+                yield from _path_rows(text, manifest, base)
             elif ending == ".jsonl":
                 yield from _json_rows(text, manifest, columns)
             else:
@@ -140,13 +145,18 @@ def _rows(manifest: str, columns: Columns) -> Iterator[_ROW]:
             text.detach()
 
 
-def _path_rows(text: Iterable[str]) -> Iterator[_ROW]:
+def _path_rows(text: Iterable[str], manifest: str, base: str) -> Iterator[_ROW]:
+    """Yield the paths of a list; what begins with # is a remark, unless there is such a file."""
     for number, line in enumerate(text, start=1):
-        if line.strip():
-            yield number, (line, None, None, None, None, None, None)
+        path = line.strip()
+        if "\0" in path:
+            raise ParameterError(f"{manifest} must be text in UTF-8, with a path a line: line {number} is none")
+        if path and (not path.startswith("#") or os.path.exists(os.path.join(base, path))):
+            yield number, (path, None, None, None, None, None, None)
 
 
 def _table_rows(text: Iterable[str], manifest: str, columns: Columns, delimiter: str) -> Iterator[_ROW]:
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
     reader = csv.reader(text, delimiter=delimiter)
     names = [name.strip() for name in next(reader, [])]
     _check_columns(manifest, columns, names)
@@ -163,7 +173,7 @@ def _json_rows(text: Iterable[str], manifest: str, columns: Columns) -> Iterator
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError as error:
             raise ParameterError(f"row {number} of {manifest} must be JSON: {error}") from error
         if not isinstance(row, dict):

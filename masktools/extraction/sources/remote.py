@@ -1,14 +1,17 @@
 """Files that lie behind URLs (s3, gs, http, ...), through the packages of fsspec."""
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from masktools.errors import AudioError, ParameterError
 
 __all__ = ["as_local", "ending_of", "fetch", "has_wildcard", "is_url", "names_below", "open_bytes"]
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: C:// is a disk
+_DRIVE = re.compile(r"^/[A-Za-z]:[/\\]")  # as in file:///C:/music
 _WILDCARD = re.compile(r"[*?\[]")
 
 
@@ -22,12 +25,18 @@ def is_url(location: str) -> bool:
 
 
 def as_local(location: str) -> str:
-    """Return the path that a file:// URL names; anything else as it is.
+    """Return the path that a file:// URL names, without the URL's escapes; anything else as it is.
 
-    >>> as_local("file:///music/a.wav"), as_local("s3://bucket/a.wav")
-    ('/music/a.wav', 's3://bucket/a.wav')
+    >>> as_local("file:///music/a%20b.wav"), as_local("file://localhost/a.wav"), as_local("s3://bucket/a.wav")
+    ('/music/a b.wav', '/a.wav', 's3://bucket/a.wav')
     """
-    return location.removeprefix("file://") if location.startswith("file://") else location
+    if location[:7].lower() != "file://":
+        return location
+    path = location[7:]
+    if path.startswith("localhost/"):
+        path = path.removeprefix("localhost")
+    local = os.fsdecode(unquote_to_bytes(os.fsencode(path)))
+    return local[1:] if _DRIVE.match(local) else local
 
 
 def has_wildcard(location: str) -> bool:

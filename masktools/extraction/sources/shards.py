@@ -13,6 +13,7 @@ from masktools.io import is_recording
 __all__ = ["SHARD_ENDING", "member_bytes", "shard_items"]
 
 SHARD_ENDING = ".tar"
+_LONGEST_SPARSE = 1 << 33  # bytes of a member whose holes are filled in memory
 
 
 def shard_items(key: str, location: str) -> Iterator[Item]:
@@ -28,8 +29,8 @@ def shard_items(key: str, location: str) -> Iterator[Item]:
     try:
         for member in _members(location):
             if is_recording(member.name):
-                name = member.name.removeprefix("./")
-                yield Item(f"{key}/{name}", location, member.name, first_byte=member.offset_data, n_bytes=member.size)
+                name, place = member.name.removeprefix("./"), _place(member)
+                yield Item(f"{key}/{name}", location, member.name, first_byte=place[0], n_bytes=place[1])
     except AudioError:
         yield Item(key, location)
 
@@ -41,9 +42,12 @@ def member_bytes(item: Item) -> bytes:
         AudioError: the shard is missing, damaged, cut off, or lacks the member.
         ParameterError: a package for its kind of URL is missing.
     """
-    first_byte, n_bytes = item.first_byte, item.n_bytes
-    if first_byte is None or n_bytes is None:
-        first_byte, n_bytes = _found(item)
+    if item.first_byte is None or item.n_bytes is None:
+        return _found(item)
+    return _bytes_at(item, item.first_byte, item.n_bytes)
+
+
+def _bytes_at(item: Item, first_byte: int, n_bytes: int) -> bytes:
     if is_url(item.location):
         held = fetch(item.location, first_byte, n_bytes)
     else:
@@ -55,27 +59,59 @@ def member_bytes(item: Item) -> bytes:
     return held
 
 
-def _found(item: Item) -> tuple[int, int]:
-    """Return where a member begins, and its size."""
-    for member in _members(item.location):
-        if member.name == item.member:
-            return member.offset_data, member.size
+def _place(member: tarfile.TarInfo) -> tuple[int, int] | tuple[None, None]:
+    """Return where the bytes of a member lie; nothing where they do not lie there as they are."""
+    return (None, None) if member.issparse() or member.islnk() else (member.offset_data, member.size)
+
+
+def _found(item: Item) -> bytes:
+    """Return the bytes of a member that is found by its name; holes in it are zeros, and a link is what it names."""
+    wanted = item.member
+    for _ in range(2):  # a link names a member before it, so that one begins anew
+        for member, shard in _members_of(item.location):
+            if member.name != wanted:
+                continue
+            if member.islnk():
+                wanted = member.linkname
+                break
+            if member.issparse():
+                return _filled(item, member, shard)
+            return _bytes_at(item, member.offset_data, member.size)
     if item.member is None:
         raise AudioError(f"{item.location} is a shard: say which of its members is meant")
     raise AudioError(f"{item.location} holds no member {item.member}")
 
 
+def _filled(item: Item, member: tarfile.TarInfo, shard: tarfile.TarFile) -> bytes:
+    """Return the bytes of a member that was stored without its holes."""
+    if member.size > _LONGEST_SPARSE:
+        raise AudioError(
+            f"{item.member} in {item.location} has {member.size} bytes, most of them holes: unpack it first"
+        )
+    try:
+        file = shard.extractfile(member)
+        return b"" if file is None else file.read()
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise AudioError(f"{item.location} is cut off or damaged: {item.member} cannot be read") from error
+
+
 def _members(location: str) -> Iterator[tarfile.TarInfo]:
     """Yield the files in a shard."""
+    for member, _ in _members_of(location):
+        yield member
+
+
+def _members_of(location: str) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
+    """Yield the files in a shard, and the shard."""
     n_read = 0
     with _opened(location) as file:
         try:
             with tarfile.open(fileobj=file, mode="r:") as shard:
                 while (member := shard.next()) is not None:
                     shard.members = []  # pyright: ignore[reportAttributeAccessIssue]  # it keeps them otherwise
-                    if member.isreg():
+                    if member.isreg() or member.islnk():
                         n_read += 1
-                        yield member
+                        yield member, shard
         except (tarfile.TarError, EOFError, OSError) as error:
             reason = "it must be a tar file that is not compressed" if not n_read else "it is damaged or cut off"
             raise AudioError(f"{location} cannot be read behind its first {n_read} members: {reason}") from error

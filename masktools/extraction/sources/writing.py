@@ -42,7 +42,11 @@ def write_manifest(path: str | os.PathLike[str], items: Sequence[Item]) -> None:
     if write is None:
         raise ParameterError(f"a manifest must end in {', '.join(writers)}, got {place.name!r}")
     with replacing(place) as part:
-        write(part, items)
+        try:
+            write(part, items)
+        except UnicodeEncodeError as error:
+            name = ascii(error.object[max(0, error.start - 20) : error.end + 20])
+            raise ParameterError(f"{place} cannot name {name}, which is no UTF-8: let it end in .jsonl") from error
 
 
 def _rows(items: Sequence[Item]) -> Iterator[tuple[Any, ...]]:
@@ -63,7 +67,7 @@ def _write_json(part: Path, items: Sequence[Item]) -> None:
     with part.open("w", encoding="utf-8") as file:
         for row in _rows(items):
             told = {name: value for name, value in zip(_NAMES, row, strict=True) if value is not None}
-            file.write(json.dumps(told, ensure_ascii=False) + "\n")
+            file.write(json.dumps(told) + "\n")
 
 
 def _write_parquet(part: Path, items: Sequence[Item]) -> None:

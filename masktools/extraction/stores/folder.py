@@ -19,9 +19,11 @@ import numpy as np
 
 from masktools.extraction.stores.meta import META, Meta
 from masktools.extraction.stores.npz import write_arrays
-from masktools.extraction.stores.placing import placed, writing
+from masktools.extraction.stores.placing import placed
 from masktools.extraction.stores.stored import Stored, not_ours
 from masktools.extraction.stores.table import Layout, Table
+from masktools.io import telling
+from masktools.jsons import parse_json
 
 __all__ = ["INDEX", "FolderStored", "is_ours", "place_of", "write"]
 
@@ -52,7 +54,7 @@ def place_of(key: str) -> str:
 
 def write(path: Path, table: Table, scratch: Path) -> None:
     """Write a file for each recording, and then the list of them; files of an earlier list go first."""
-    with writing(path):
+    with telling(path):
         path.mkdir(exist_ok=True)
     if is_ours(path):
         _clear(path)
@@ -61,7 +63,7 @@ def write(path: Path, table: Table, scratch: Path) -> None:
     inside = scratch / "inside"
     inside.mkdir(exist_ok=True)
     with placed(path / INDEX, scratch) as part, part.open("w", encoding="utf-8", newline="\n") as index:
-        index.write(json.dumps({META: json.loads(table.meta.to_json())}, sort_keys=True) + "\n")
+        index.write(json.dumps({META: parse_json(table.meta.to_json())}, sort_keys=True) + "\n")
         for key, duration_s, *arrays in zip(table.keys(), table.durations_s.tolist(), *pieces, strict=True):
             place = place_of(key)
             given = dict(zip(names, arrays, strict=True))
@@ -76,7 +78,7 @@ def write(path: Path, table: Table, scratch: Path) -> None:
 
 def _write_one(path: Path, key: str, duration_s: float, given: dict[str, np.ndarray], scratch: Path) -> None:
     arrays = {_ONE[name]: array[0] if name == "clips" else array for name, array in given.items()}
-    with writing(path):
+    with telling(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with placed(path, scratch, durable=False) as part, zipfile.ZipFile(part, "w") as file:
         write_arrays(file, arrays | {"key": np.array(key), "duration_s": np.array(duration_s)})
@@ -103,8 +105,8 @@ class FolderStored(Stored):
         self.path = path
         try:
             with (path / INDEX).open(encoding="utf-8") as file:
-                self.meta = Meta.from_json(json.dumps(json.loads(file.readline())[META]), path)
-                self.entries: list[dict[str, Any]] = [json.loads(line) for line in file]
+                self.meta = Meta.from_json(json.dumps(parse_json(file.readline())[META]), path)
+                self.entries: list[dict[str, Any]] = [parse_json(line) for line in file]
             self.durations_s = np.array([entry["duration_s"] for entry in self.entries], np.float64)
             self.n_moments = np.array([entry["n_moments"] for entry in self.entries], np.int64)
             self.n_columns = np.array([entry["n_columns"] for entry in self.entries], np.int64)

@@ -9,7 +9,17 @@ from masktools.extraction.stores import folder, h5, npy, npz, parquet
 from masktools.extraction.stores.stored import Stored
 from masktools.extraction.stores.table import Table
 
-__all__ = ["FORMATS", "check_format", "errors_of", "exists", "format_of", "open_stored", "parts_of", "write_table"]
+__all__ = [
+    "FORMATS",
+    "check_format",
+    "errors_of",
+    "exists",
+    "files_of",
+    "format_of",
+    "open_stored",
+    "parts_of",
+    "write_table",
+]
 
 
 class _Format(NamedTuple):
@@ -100,6 +110,14 @@ def write_table(path: Path, format: str, table: Table, scratch: Path) -> None:
         AudioError: the disk is full, or closed to us.
     """
     _FORMATS[format].write(path, table, scratch)
+
+
+def files_of(path: Path, format: str | None = None) -> list[Path]:
+    """Return the files of vectors whose names do not depend on the recordings; those of a folder are in it."""
+    chosen = format_of(path, format)
+    if chosen == "dir":
+        return [path / folder.INDEX, errors_of(path)]
+    return [path, *(npy.sidecars(path) if chosen == "npy" else ()), errors_of(path)]
 
 
 def parts_of(path: Path) -> Path:

@@ -1,5 +1,6 @@
 """The shards of one list, joined: as if all had been embedded in one run."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,9 @@ from masktools.extraction.stores.formats import (
     parts_of,
     write_table,
 )
-from masktools.extraction.stores.lock import locked
 from masktools.extraction.stores.meta import Meta
 from masktools.extraction.stores.parts import Parts
+from masktools.extraction.stores.placing import locked
 from masktools.extraction.stores.store import read_failures, write_failures
 from masktools.extraction.stores.stored import Stored
 from masktools.extraction.summary import Summary
@@ -48,7 +49,7 @@ def merge(
     if exists(output, chosen) and not overwrite:
         raise ParameterError(f"{output} is there already: say --overwrite to replace it, or name another output")
     shards = _in_order([_opened(Path(path)) for path in paths])
-    if output.resolve() in {shard.path.resolve() for shard in shards}:
+    if os.path.realpath(output) in {os.path.realpath(shard.path) for shard in shards}:
         raise ParameterError(f"the output must be a file of its own, got {output} for two files")
     check_format(chosen, shards[0].meta.settings)
     scratch = Parts(parts_of(output), [], shards[0].meta)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from masktools.errors import ParameterError
+from masktools.jsons import parse_json
 
 __all__ = ["META", "Meta", "keys_hash"]
 
@@ -41,7 +42,7 @@ class Meta:
             ParameterError: something else.
         """
         try:
-            read = json.loads(text)
+            read = parse_json(text)
             shard = read.pop("shard")
             meta = cls(**read, shard=None if shard is None else (int(shard[0]), int(shard[1])))
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:

@@ -18,6 +18,7 @@ from masktools.extraction.stores.npz import array_stream, read_pieces
 from masktools.extraction.stores.placing import placed
 from masktools.extraction.stores.stored import Stored, not_ours
 from masktools.extraction.stores.table import Layout, Table, blocks
+from masktools.jsons import parse_json
 
 __all__ = ["NpyStored", "check", "sidecars", "write"]
 
@@ -45,7 +46,7 @@ def write(path: Path, table: Table, scratch: Path) -> None:
         for key in table.keys():  # noqa: SIM118
             file.write(key.replace("\r", "\\r").replace("\n", "\\n") + "\n")
     with placed(about, scratch) as part:
-        said = {META: json.loads(table.meta.to_json()), "durations_s": table.durations_s.tolist()}
+        said = {META: parse_json(table.meta.to_json()), "durations_s": table.durations_s.tolist()}
         part.write_text(json.dumps(said, sort_keys=True) + "\n", encoding="utf-8")
     shape, kind = table.layout.item("clips")
     with placed(path, scratch) as part, part.open("wb") as file:
@@ -64,7 +65,7 @@ class NpyStored(Stored):
         self.path = path
         keys, about = sidecars(path)
         try:
-            said = json.loads(about.read_bytes())
+            said = parse_json(about.read_bytes())
             self.meta = Meta.from_json(json.dumps(said[META]), path)
             self.durations_s = np.array(said["durations_s"], np.float64)
             shape = np.load(path, mmap_mode="r", allow_pickle=False).shape

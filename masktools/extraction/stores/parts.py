@@ -16,8 +16,8 @@ import numpy as np
 
 from masktools.errors import ParameterError
 from masktools.extraction.rows import Row
-from masktools.extraction.stores.lock import LOCK
 from masktools.extraction.stores.meta import META, Meta
+from masktools.extraction.stores.placing import LOCK
 from masktools.extraction.stores.table import ARRAYS, Failure, Layout
 from masktools.io import replacing
 

@@ -6,9 +6,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from masktools.errors import AudioError
+from filelock import BaseFileLock, FileLock, Timeout
 
-__all__ = ["placed", "writing"]
+from masktools.errors import ParameterError
+from masktools.io import telling
+
+__all__ = ["LOCK", "locked", "placed"]
+
+LOCK = "lock"
+"""The file in a folder that is held by the process at work there."""
+
+
+def locked(folder: Path) -> BaseFileLock:
+    """Return a lock that keeps other processes from a folder, which is made, until it is released, or its process ends.
+
+    File systems that have no locks let everybody in.
+
+    Raises:
+        AudioError: the folder cannot be made.
+        ParameterError: another process is at work there.
+    """
+    with telling(folder):
+        folder.mkdir(exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ParameterError(f"another process is at work on {folder}: wait for it, or end it") from error
+    except (OSError, NotImplementedError):
+        return lock
+    return lock
 
 
 @contextmanager
@@ -24,7 +51,7 @@ def placed(path: Path, scratch: Path, durable: bool = True) -> Iterator[Path]:
         AudioError: it cannot be written.
     """
     part = scratch / f"new{path.suffix}"
-    with writing(path):
+    with telling(path, part):
         yield part
         if durable:
             with part.open("rb+") as file:
@@ -32,16 +59,3 @@ def placed(path: Path, scratch: Path, durable: bool = True) -> Iterator[Path]:
         if path.exists():
             shutil.copymode(path, part)
         os.replace(part, path)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Tell in one line why something cannot be written.
-
-    Raises:
-        AudioError: it cannot be written: the disk is full, or closed to us.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise AudioError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -6,30 +6,32 @@ What is stored says of which model, settings and recordings it is; an extraction
 import json
 import os
 from collections.abc import Iterator, Sequence
-from io import BufferedIOBase
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from filelock import BaseFileLock
 
 from masktools.errors import ParameterError
 from masktools.extraction.rows import Row
 from masktools.extraction.settings import ExtractionSettings
+from masktools.extraction.stores.folder import place_of
 from masktools.extraction.stores.formats import (
     check_format,
     errors_of,
     exists,
+    files_of,
     format_of,
     open_stored,
     parts_of,
     write_table,
 )
-from masktools.extraction.stores.lock import locked
 from masktools.extraction.stores.meta import Meta, keys_hash
 from masktools.extraction.stores.parts import Parts
-from masktools.extraction.stores.placing import placed
+from masktools.extraction.stores.placing import locked, placed
 from masktools.extraction.stores.table import Failure, Layout
 from masktools.extraction.summary import Summary
+from masktools.jsons import parse_json
 
 __all__ = ["Store", "check_output", "finished_before", "open_store", "read_failures", "write_failures"]
 
@@ -43,7 +45,7 @@ class Store:
         format: str,
         parts: Parts,
         keys: Sequence[str],
-        lock: BufferedIOBase | None = None,
+        lock: BaseFileLock | None = None,
         complete: Summary | None = None,
     ) -> None:
         """Hold what ``open_store`` found.
@@ -53,7 +55,7 @@ class Store:
             format: of the whole.
             parts: what has come of it.
             keys: the recordings, in their order.
-            lock: what keeps other processes away, until it is closed.
+            lock: what keeps other processes away, until it is released.
             complete: how it ended, if it did so in an earlier run.
         """
         self.path, self.format, self._parts, self._keys = path, format, parts, keys
@@ -85,7 +87,8 @@ class Store:
         """Return how it went; if nothing is left to do, the whole is written and its parts vanish.
 
         Otherwise they stay, and ``open_store`` with ``resume`` goes on with them. Where every recording failed there
-        are no vectors, and nothing is written but the list of failures; of a single recording not even that.
+        are no vectors, and nothing is written but the list of failures, and the shard without rows if it was one; of
+        a single recording not even that.
 
         Raises:
             AudioError: the disk is full, or closed to us.
@@ -94,13 +97,14 @@ class Store:
             return self._complete
         parts = self._parts
         good, failures = parts.good(), list(parts.failures())
-        named = failures if len(self._keys) > 1 else []  # of a single one its error tells all
+        alone = len(self._keys) == 1 and parts.meta.shard is None
+        named = [] if alone else failures  # of a single one its error tells all
         errors = errors_of(self.path) if named else None
         reason = failures[0].error if failures else None
         summary = Summary(self.path, len(self._keys), len(good), len(failures), errors, reason)
         if summary.is_complete:
             write_failures(self.path, named, parts.folder)
-            if summary.n_rows:
+            if summary.n_rows or parts.meta.shard is not None:  # the shards beside it are joined with what there is
                 write_table(self.path, self.format, _Assembled(parts, self._keys, good), parts.folder)
             self._complete = summary
             self.release()
@@ -113,7 +117,7 @@ class Store:
         """Let another process go on with it; where nothing has been stored, nothing stays."""
         if self._lock is None:
             return
-        self._lock.close()
+        self._lock.release()
         self._lock = None
         if self._complete is None and not len(self._parts.finished()):
             self._parts.remove()
@@ -196,6 +200,10 @@ def open_store(
         return Store(path, chosen, parts, order, complete=earlier)
     if begun and not overwrite:
         _refuse(begun, meta, path, "begun")
+    if chosen == "dir" and not (whole or begun or overwrite):
+        there = next((place for key in order if (place := path / place_of(key)).exists()), None)
+        if there is not None:
+            raise ParameterError(f"{there} is there already: say --overwrite to replace it, or name another folder")
     lock = locked(parts.folder)
     try:
         if begun and not overwrite:
@@ -203,7 +211,7 @@ def open_store(
         else:
             parts.begin()
     except BaseException:
-        lock.close()
+        lock.release()
         raise
     return Store(path, chosen, parts, order, lock)
 
@@ -230,6 +238,10 @@ def check_output(path: Path, settings: ExtractionSettings, format: str | None = 
     whole = exists(path, chosen)
     if path.is_dir() and path.stat().st_dev != path.parent.stat().st_dev:
         raise ParameterError(f"the output must be on the disk of the folder that it is in: name a folder inside {path}")
+    if is_free and not whole:
+        beside = [file for file in files_of(path, chosen)[:-1] if file.exists()]
+        if beside:
+            raise ParameterError(f"{beside[0]} is there already: say --overwrite to replace it, or name another output")
     if is_free and (whole or Parts.meta_of(parts_of(path))):
         state = "there already" if whole else "begun already"
         raise ParameterError(f"{path} is {state}: say --resume to go on with it, or --overwrite to begin anew")
@@ -287,5 +299,5 @@ def read_failures(path: Path) -> list[Failure]:
     place = errors_of(path)
     if not place.is_file():
         return []
-    lines = [json.loads(line) for line in place.read_text(encoding="utf-8").splitlines()]
+    lines = [parse_json(line) for line in place.read_text(encoding="utf-8").splitlines()]
     return [Failure(str(line["key"]), str(line["error"])) for line in lines]

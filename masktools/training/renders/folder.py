@@ -5,7 +5,6 @@ fewer minutes is the beginning of the plan of more, so a folder can be enlarged 
 """
 
 import csv
-import json
 import os
 import secrets
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import numpy as np
 
 from masktools.errors import ParameterError
 from masktools.io import write
+from masktools.jsons import read_json
 from masktools.training.renders.levels import bandwidth_hz
 from masktools.training.renders.mixtures import render_mixture
 from masktools.training.renders.music import SOUNDFONT, render_music
@@ -124,7 +124,7 @@ def render_folder(
         done += 1
         if progress is not None:
             progress(done, len(jobs))
-    rows = [json.loads(_row_path(target, job).read_text(encoding="utf-8")) for job in jobs]
+    rows = [read_json(_row_path(target, job)) for job in jobs]
     _write_manifest(target / _MANIFEST, rows)
     return rows
 
@@ -153,7 +153,7 @@ def _claim(target: Path, settings: RenderSettings) -> None:
     if not path.is_file():
         target.mkdir(parents=True, exist_ok=True)
         write_json(path, of)
-    elif json.loads(path.read_text(encoding="utf-8")) != of:
+    elif read_json(path) != of:
         raise ParameterError(f"{target} holds renders of another seed, rate, bank or version: choose another folder")
 
 

@@ -19,7 +19,7 @@ MEL = MelConfig(f_max=11_025.0)
 
 @pytest.fixture
 def recordings(tmp_path):
-    """Write a manifest of a long and a very short recording, and return it with its cache."""
+    """Write a manifest of a long and a very short recording, and return the cache made of it."""
     rows = []
     for name, n_samples, measured in (("long", 70_000, "slow;quiet"), ("short", 100, "")):
         wave = 0.1 * np.random.default_rng(0).standard_normal(n_samples)
@@ -30,11 +30,11 @@ def recordings(tmp_path):
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    return build_cache([tmp_path / "manifest.csv"], tmp_path / "cache"), [tmp_path / "manifest.csv"]
+    return build_cache([tmp_path / "manifest.csv"], tmp_path / "cache")
 
 
 def test_recordings_come_with_the_tags_of_their_manifest(recordings, tmp_path):
-    long, short = captioned_mels(*recordings, MEL, tmp_path / "mels")
+    long, short = captioned_mels(recordings, MEL, tmp_path / "mels")
     assert long.tags == {"drums", "loop", "slow", "quiet", "music"}
     assert short.tags == {"drums", "loop", "music"}
     assert (long.caption, long.kind, long.split) == ("A long drum loop.", "music", "train")
@@ -43,10 +43,10 @@ def test_recordings_come_with_the_tags_of_their_manifest(recordings, tmp_path):
 
 
 def test_mels_are_those_of_the_front_end_and_computed_once(recordings, tmp_path):
-    cache, manifests = recordings
+    cache = recordings
     seen = []
-    first = captioned_mels(cache, manifests, MEL, tmp_path / "mels", lambda *step: seen.append(step))
-    again = captioned_mels(cache, manifests, MEL, tmp_path / "mels", lambda *step: seen.append(step))
+    first = captioned_mels(cache, MEL, tmp_path / "mels", lambda *step: seen.append(step))
+    again = captioned_mels(cache, MEL, tmp_path / "mels", lambda *step: seen.append(step))
     assert seen == [(1, 2), (2, 2)]
     assert np.array_equal(first[0].mel, again[0].mel)
     wave = torch.from_numpy(cache.wave(cache.recordings[0]))[None]
@@ -54,20 +54,20 @@ def test_mels_are_those_of_the_front_end_and_computed_once(recordings, tmp_path)
 
 
 def test_a_long_recording_is_computed_in_windows_without_a_seam(recordings, tmp_path, monkeypatch):
-    whole = captioned_mels(*recordings, MEL, tmp_path / "whole")[0].mel
+    whole = captioned_mels(recordings, MEL, tmp_path / "whole")[0].mel
     monkeypatch.setattr("masktools.training.long_mels._WINDOW_FRAMES", 50)
-    np.testing.assert_array_equal(captioned_mels(*recordings, MEL, tmp_path / "windows")[0].mel, whole)
+    np.testing.assert_array_equal(captioned_mels(recordings, MEL, tmp_path / "windows")[0].mel, whole)
 
 
 def test_mels_of_other_settings_are_not_taken_for_these(recordings, tmp_path):
-    captioned_mels(*recordings, MEL, tmp_path / "mels")
+    captioned_mels(recordings, MEL, tmp_path / "mels")
     with pytest.raises(ParameterError, match="of another cache or configuration"):
-        captioned_mels(*recordings, MelConfig(), tmp_path / "mels")
+        captioned_mels(recordings, MelConfig(), tmp_path / "mels")
 
 
 def test_a_cache_of_another_rate_is_refused(recordings, tmp_path):
     with pytest.raises(ParameterError, match="must be at 16000 Hz, got 22050 Hz"):
-        captioned_mels(*recordings, MelConfig(sample_rate=16_000), tmp_path / "mels")
+        captioned_mels(recordings, MelConfig(sample_rate=16_000), tmp_path / "mels")
 
 
 @settings(max_examples=50, deadline=None)

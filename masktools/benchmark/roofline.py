@@ -1,0 +1,205 @@
+"""What the machine can do at best, and how long a job must take at least."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from masktools.benchmark.machine import seconds_on_device
+from masktools.benchmark.measurements import Measurement, Value
+from masktools.errors import unknown_name
+from masktools.packing import PackedLinear, can_pack
+from masktools.pipeline import Pipeline
+from masktools.runtime import has_fast_bf16, precision_of
+from masktools.runtime import threads as use_threads
+
+__all__ = [
+    "PRECISIONS",
+    "Ceilings",
+    "floor_figures",
+    "measure_ceilings",
+    "part_precision",
+    "precision_name",
+    "rate_figures",
+]
+
+_TYPES: Mapping[str, torch.dtype] = MappingProxyType(
+    {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.int8}
+)
+PRECISIONS = tuple(_TYPES)
+_SIZES: Mapping[str, Sequence[int]] = MappingProxyType({"cpu": (1024, 2048), "cuda": (4096, 8192), "mps": (2048, 4096)})
+_COPY_BYTES: Mapping[str, int] = MappingProxyType({"cpu": 1 << 28, "cuda": 1 << 30, "mps": 1 << 28})
+_MIN_CALLS, _MAX_CALLS = 3, 200
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """Rates that nothing can exceed by much, as they were measured on one device with so many threads."""
+
+    flop_per_s: Mapping[str, float]  # precision -> the best rate
+    measurements: tuple[Measurement, ...]
+
+    def rate(self, precision: str) -> float:
+        """Return the rate of the best matrix product at a precision, in FLOP/s.
+
+        Raises:
+            ParameterError: it was not measured.
+        """
+        if precision not in self.flop_per_s:
+            raise unknown_name("precision", precision, self.flop_per_s)
+        return self.flop_per_s[precision]
+
+    @property
+    def best(self) -> float:
+        """The rate of the best matrix product at any precision."""
+        return max(self.flop_per_s.values())
+
+
+def measure_ceilings(
+    device: torch.device,
+    precisions: Sequence[str] = ("fp32", "bf16", "int8"),
+    threads: int | None = None,
+    seconds: float = 0.4,
+    sizes: Sequence[int] | None = None,
+    copy_bytes: int | None = None,
+) -> Ceilings:
+    """Return the rates of large square matrix products, and of a large copy within the device's memory.
+
+    The best of all calls at all sizes counts, on a CPU with the second matrix packed beforehand, too. A precision in
+    which the device multiplies no matrices is left out.
+
+    Args:
+        device: where.
+        precisions: names in ``PRECISIONS``.
+        threads: CPU threads; as many as torch takes where it is not given.
+        seconds: for each precision and size.
+        sizes: rows of the matrices; what suits the kind of device where it is not given.
+        copy_bytes: of what is copied; what suits the kind of device where it is not given.
+
+    Raises:
+        ParameterError: an unknown precision.
+    """
+    rates: dict[str, float] = {}
+    found: list[Measurement] = []
+    with use_threads(threads), torch.inference_mode():
+        case: dict[str, Value] = {"device": device.type, "threads": threads or torch.get_num_threads()}
+        for precision in precisions:
+            if precision not in _TYPES:
+                raise unknown_name("precision", precision, PRECISIONS)
+            for size in sizes or _SIZES[device.type]:
+                flop = 2.0 * size**3
+                times: list[float] = []
+                for make in (_product, _packed_product):
+                    try:
+                        call = make(size, precision, device)
+                        times += [] if call is None else _times(call, device, seconds)
+                    except (RuntimeError, TypeError):
+                        continue  # there is no such product on this device
+                if not times:
+                    continue
+                rates[precision] = max(rates.get(precision, 0.0), flop / min(times))
+                rate = {"flop": flop, "flop_per_s": flop / min(times)}
+                own = {"precision": precision, "size": size}
+                found.append(Measurement.of_times("ceilings", "matrix product", case | own, times, rate))
+        found.append(_copy(device, case, seconds, copy_bytes or _COPY_BYTES[device.type]))
+    return Ceilings(rates, tuple(found))
+
+
+def _product(size: int, precision: str, device: torch.device) -> Callable[[], Tensor]:
+    """Return the product of two random matrices, the second stored column by column, as weights are."""
+    if precision == "int8":
+        left, right = (torch.randint(-100, 100, (size, size), dtype=torch.int8).to(device) for _ in range(2))
+        return lambda: torch.ops.aten._int_mm(left, right.T)
+    left, right = (torch.randn(size, size).to(device, _TYPES[precision]) for _ in range(2))
+    return lambda: left @ right.T
+
+
+def _packed_product(size: int, precision: str, device: torch.device) -> Callable[[], Tensor] | None:
+    """Return the same with the second matrix packed, as weights are on a CPU; None where that is not done."""
+    if device.type != "cpu" or precision == "int8" or not can_pack(_TYPES[precision]):
+        return None
+    packed = PackedLinear(nn.Linear(size, size, bias=False), _TYPES[precision])
+    rows = torch.randn(size, size).to(_TYPES[precision])
+    return lambda: packed(rows)
+
+
+def _times(call: Callable[[], object], device: torch.device, seconds: float) -> list[float]:
+    """Return the times of calls until so many seconds have gone by."""
+    call()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < _MIN_CALLS or (time.perf_counter() < end and len(times) < _MAX_CALLS):
+        times.append(seconds_on_device(call, device))
+    return times
+
+
+def _copy(device: torch.device, case: Mapping[str, Value], seconds: float, n_bytes: int) -> Measurement:
+    source = torch.zeros(n_bytes // 4, device=device)
+    target = torch.empty_like(source)
+    times = _times(lambda: target.copy_(source), device, seconds)
+    moved = {"bytes_per_s": 2 * n_bytes / min(times)}
+    return Measurement.of_times("ceilings", "copy", {**case, "bytes": n_bytes}, times, moved)
+
+
+def precision_name(pipeline: Pipeline) -> str:
+    """Return the name of the precision in which a model's transformer computes."""
+    return precision_of(pipeline.precision)
+
+
+def part_precision(pipeline: Pipeline, part: str) -> str:
+    """Return the name of the precision in which most of a part's products are, of ``decoder`` or ``vocoder``.
+
+    A packed part chooses its own; others compute in the model's, or, beside int8, in the next best.
+    """
+    owner: Any = pipeline.vocoder if part == "vocoder" else pipeline.tokenizer
+    if not getattr(owner, "packed", False):
+        reduced = torch.bfloat16 if has_fast_bf16() else torch.float32
+        return precision_of(reduced if pipeline.precision == torch.int8 else pipeline.precision)
+    weights: dict[torch.dtype, int] = {torch.float32: 0}
+    layers: nn.Module = owner if part == "vocoder" else getattr(owner, "decoder", owner)
+    for layer in layers.modules():
+        if isinstance(layer, PackedLinear):
+            number_type, n_weights = layer.dtype, layer.in_features * layer.out_features
+        elif isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d):
+            number_type, n_weights = layer.weight.dtype, layer.weight.numel()
+        else:
+            continue
+        weights[number_type] = weights.get(number_type, 0) + n_weights
+    return precision_of(max(weights, key=lambda number_type: weights[number_type]))
+
+
+def rate_figures(flop: float, seconds: float, precision: str, ceilings: Ceilings) -> dict[str, float]:
+    """Return the rate of some arithmetic, and its share of the machine's best; without arithmetic nothing."""
+    if flop <= 0 or seconds <= 0:
+        return {}
+    figures = {"flop": flop, "flop_per_s": flop / seconds}
+    if precision in ceilings.flop_per_s:
+        figures["of_ceiling"] = flop / seconds / ceilings.rate(precision)
+    return figures
+
+
+def floor_figures(flop: Mapping[str, float], seconds: float, audio_s: float, ceilings: Ceilings) -> dict[str, float]:
+    """Return the real-time factor of a job beside the two that the arithmetic allows.
+
+    Args:
+        flop: what must be done, precision -> FLOP.
+        seconds: that the job took.
+        audio_s: seconds of audio that it made or read.
+        ceilings: of the machine.
+    """
+    total = sum(flop.values())
+    figures = {
+        "audio_s": audio_s,
+        "real_time_factor": seconds / audio_s,
+        "flop": total,
+        "flop_per_s": total / seconds,
+        "lowest_real_time_factor": total / ceilings.best / audio_s,
+    }
+    if all(name in ceilings.flop_per_s for name in flop):
+        at_least_s = sum(amount / ceilings.rate(name) for name, amount in flop.items())
+        figures["floor_real_time_factor"] = at_least_s / audio_s
+    return figures

@@ -1,0 +1,301 @@
+"""Self-similarity search: where else in a recording the sound around a gap is to be found.
+
+Every 46 ms of a recording are described once, in three ways: levels in third octaves, finer levels over shorter time,
+and which semitones stand out. A gap asks with the descriptions of what is known on both its sides; every lag that
+leads to known audio gets a cost, the weighted mean squared difference there. An hour takes less than 20 MB.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.fft import next_fast_len
+from scipy.ndimage import uniform_filter1d
+from scipy.signal import correlate
+from scipy.signal.windows import hann
+
+from masktools.classical.spans import Span
+
+__all__ = ["EDGES_HZ", "WINDOW_S", "Found", "Known", "Place", "Similarity", "bands_db", "window_length"]
+
+Known = Callable[[int, int], np.ndarray]
+"""Gives the samples [start, stop) of a recording, (channels, n); NaN in gaps and beyond the ends."""
+
+EDGES_HZ = 50.0 * 2 ** (np.arange(28) / 3)  # of third octaves
+WINDOW_S = 0.0929  # of their levels
+STEP_S = 0.0464  # between descriptions
+_PHASES = 4  # fractions of a step at which a gap asks
+_BLOCK = 256  # descriptions computed at once
+ALIKE = 0.2  # confidence from which on the recording itself is better than an invention
+_SPEECH_CONTRAST, _SPEECH_COST = 1.3, 0.4
+N_PLACES = 24  # that have a say in the levels of a gap
+_ROWS = 8192  # descriptions compared at once
+_RANGE_DB = 55.0  # below the recording's loud moments, where silence begins
+_LOUD = 95  # percentile of its frames, which are those
+_FAINT = 1e-20  # power
+_REACH = 0.4  # of a window, either way from its middle, that must be known
+_LEAST_WEIGHT = 0.05
+_COVERED = 0.3  # share of the weights, below which a lag is not judged
+_UNCOVERED_COST = 0.17
+_MIN_LAG_S = 0.093
+_APART_S = 0.07  # of places
+_MIN_MEDIAN = 0.3
+_DIGITS = 4  # of a cost: what is beyond differs between machines
+
+
+@dataclass(frozen=True)
+class _Feature:
+    """One way to describe a moment: the window, how fast neighbours lose weight, and what chance differences are."""
+
+    window_s: float
+    taus_s: tuple[float, ...]
+    scale: float  # mean squared difference of two places of music taken by chance
+    describe: Callable[[np.ndarray, np.ndarray], np.ndarray]  # power (n, bins), hertz (bins,) -> (n, d)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a gap could be filled from: ``lag`` samples later, and what differs around it, 0 for a repetition."""
+
+    lag: int
+    cost: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found."""
+
+    places: tuple[Place, ...]  # the best first
+    confidence: float  # 1: the surroundings return exactly; 0: the best place is no better than any other
+    contrast: float = 0.0  # median cost of all places; 1 in music, more where sound and pauses alternate
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether a copy is better than an invention.
+
+        Where sound and pauses alternate, as in speech, pauses find pauses: there a place has to be like the gap's
+        surroundings in itself, not only compared with others.
+        """
+        by_chance = self.contrast > _SPEECH_CONTRAST and self.places[0].cost > _SPEECH_COST if self.places else True
+        return self.confidence >= ALIKE and not by_chance
+
+
+def window_length(seconds: float, sample_rate: int) -> int:
+    """Return the number of samples, 16 at least, near a duration, that is transformed fast."""
+    return int(next_fast_len(max(16, round(seconds * sample_rate)), real=True) or 16)
+
+
+def bands_db(power: np.ndarray, hertz: np.ndarray, edges_hz: np.ndarray = EDGES_HZ[:24]) -> np.ndarray:
+    """Return the levels in dB, (..., bands), of power spectra (..., bins) between edges; empty bands are faint."""
+    inside = (hertz[:, None] >= edges_hz[:-1]) & (hertz[:, None] < edges_hz[1:])
+    return 10 * np.log10(power @ inside.astype(power.dtype) + _FAINT)
+
+
+def _fine_db(power: np.ndarray, hertz: np.ndarray) -> np.ndarray:
+    """Return levels (n, 40) in triangular bands, evenly spaced on the ERB scale up to 11 kHz."""
+    rate = 21.4 * np.log10(1 + 0.00437 * hertz)
+    return 10 * np.log10(power @ _triangles(rate, np.linspace(2.0, 36.0, 40)) + _FAINT)
+
+
+def _semitones_db(power: np.ndarray, hertz: np.ndarray) -> np.ndarray:
+    """Return by how much each of 62 semitones from 82 Hz on stands out of its octave, (n, 62), -6 to 12 dB."""
+    pitch = 12 * np.log2(np.maximum(hertz, 1.0) / 82.4)
+    level_db = 10 * np.log10(power @ _triangles(pitch, np.arange(62.0)) + _FAINT)
+    level_db = np.maximum(level_db, level_db.max(axis=1, keepdims=True) - _RANGE_DB)
+    return np.clip(level_db - uniform_filter1d(level_db, 13, axis=1), -6.0, 12.0)
+
+
+def _triangles(where: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Return weights (bins, bands) of triangular bands that reach to their neighbours; narrow ones take one bin."""
+    weights = np.maximum(0.0, 1.0 - np.abs(where[:, None] - centres) / (centres[1] - centres[0]))
+    narrow = weights.sum(axis=0) < 0.5
+    nearest = np.abs(where[:, None] - centres[narrow]).argmin(axis=0)
+    weights[:, narrow] = 0.0
+    weights[nearest, np.flatnonzero(narrow)] = 1.0
+    return (weights / weights.sum(axis=0)).astype(np.float32)
+
+
+_FEATURES = (
+    _Feature(WINDOW_S, (0.25, 1.0), 160.0, bands_db),
+    _Feature(0.0464, (0.25, 1.0), 127.0, _fine_db),
+    _Feature(0.1858, (0.15, 0.5), 51.0, _semitones_db),
+)
+_TOP_HZ = 11_025.0  # above it nothing is compared
+
+
+class Similarity:
+    """The descriptions of a recording, and the search in them.
+
+    Levels count from the recording's own loud moments down, over 55 dB: neither its gain nor the depth of its
+    silences decides what is alike. Channels are described together, by the mean of their powers, so that no channel
+    cancels another.
+    """
+
+    def __init__(self, known: Known, n_samples: int, sample_rate: int) -> None:
+        """Describe a recording; it is read once, from the start to the end.
+
+        Args:
+            known: the recording.
+            n_samples: its length.
+            sample_rate: in Hz.
+        """
+        self._known, self.n_samples, self.sample_rate = known, n_samples, sample_rate
+        self.step = max(_PHASES, round(STEP_S * sample_rate))
+        self._lengths = [window_length(feature.window_s, sample_rate) for feature in _FEATURES]
+        n_frames = -(-n_samples // self.step)
+        described: list[list[np.ndarray]] = [[] for _ in _FEATURES]
+        usable: list[list[np.ndarray]] = [[] for _ in _FEATURES]
+        complete = []
+        for first in range(0, n_frames, _BLOCK):
+            n = min(_BLOCK, n_frames - first)
+            values, valid, whole = self._described(first * self.step + self.step // 2, n)
+            complete.append(whole)
+            for number in range(len(_FEATURES)):
+                described[number].append(values[number].astype(np.float16))
+                usable[number].append(valid[number])
+        self._values = [np.concatenate(blocks) for blocks in described]
+        self._valid = [np.concatenate(blocks) for blocks in usable]
+        self._missing = np.concatenate([[0], np.cumsum(~np.concatenate(complete))]).astype(np.int32)
+        self._floors_db = [self._floor_db(number) for number in range(2)]
+        for values, floor_db in zip(self._values, self._floors_db, strict=False):
+            np.maximum(values, np.float16(floor_db), out=values)
+
+    @property
+    def floor_db(self) -> float:
+        """Level of a third octave, in dB of full scale, below which there is silence in this recording."""
+        return self._floors_db[0]
+
+    def _floor_db(self, number: int) -> float:
+        loudest = self._values[number][self._valid[number]].max(axis=1, initial=-200.0)
+        return float(np.percentile(loudest, _LOUD)) - _RANGE_DB if len(loudest) else -200.0
+
+    def _described(self, first: int, n: int) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+        """Return descriptions of n moments, a step apart, their validity, and whether the steps are known throughout.
+
+        Args:
+            first: sample of the first moment.
+            n: of moments.
+        """
+        reach = max(*self._lengths, self.step) // 2 + 1
+        samples = self._known(first - reach, first + (n - 1) * self.step + reach + 1)
+        known = np.isfinite(samples).all(axis=0)
+        samples = np.where(known, samples, 0.0).astype(np.float32)
+        lost = np.concatenate([[0], np.cumsum(~known)])
+        middles = reach + np.arange(n) * self.step
+        values, valid = [], []
+        for feature, length in zip(_FEATURES, self._lengths, strict=True):
+            hertz = np.arange(length // 2 + 1) * (self.sample_rate / length)
+            hertz = hertz[hertz < _TOP_HZ]
+            window = (hann(length, sym=False) * (4 / length)).astype(np.float32)
+            power = np.zeros((n, len(hertz)), np.float32)
+            for wave in samples:
+                frames = np.lib.stride_tricks.sliding_window_view(wave, length)[reach - length // 2 :: self.step][:n]
+                spectrum = np.fft.rfft(frames * window, axis=1)[:, : len(hertz)]
+                power += (spectrum.real**2 + spectrum.imag**2) / len(samples)
+            values.append(feature.describe(power, hertz).astype(np.float32))
+            near = round(_REACH * length)
+            valid.append(lost[middles + near] == lost[middles - near])
+        half = self.step // 2
+        whole = lost[np.minimum(middles - half + self.step, len(lost) - 1)] == lost[middles - half]
+        return values, valid, whole
+
+    def find(self, span: Span, n_places: int = N_PLACES) -> Found:
+        """Return the places from which a gap could be filled, those that fit best first, apart from each other.
+
+        Args:
+            span: the gap.
+            n_places: wanted at most.
+        """
+        lags, costs = self._costs(span)
+        if not len(lags):
+            return Found((), 0.0)
+        order = np.lexsort((lags, costs))
+        taken: list[int] = []
+        for number in order:
+            if all(abs(lags[number] - lags[one]) > _APART_S * self.sample_rate for one in taken):
+                taken.append(int(number))
+                if len(taken) == n_places:
+                    break
+        contrast = float(np.median(costs))
+        places = tuple(Place(int(lags[one]), float(costs[one])) for one in taken)
+        confidence = 1.0 - places[0].cost / max(contrast, _MIN_MEDIAN) ** 0.5
+        return Found(places, max(0.0, round(confidence, _DIGITS)), round(contrast, _DIGITS))
+
+    def _costs(self, span: Span) -> tuple[np.ndarray, np.ndarray]:
+        """Return every lag in samples that leads to a known stretch, and its cost."""
+        longest_s = max(tau for feature in _FEATURES for tau in feature.taus_s) * -np.log(_LEAST_WEIGHT)
+        before = -(-round(longest_s * self.sample_rate) // self.step)
+        first = span.start - before * self.step
+        n = 2 * before + -(-span.length // self.step)
+        lags, costs = [], []
+        for phase in range(_PHASES):
+            origin = first + phase * self.step // _PHASES
+            middles = origin + np.arange(n) * self.step
+            away = np.maximum(span.start - middles, middles - span.stop + 1)  # samples from the gap; inside it none
+            values, valid, _ = self._described(origin, n)
+            for number, floor_db in enumerate(self._floors_db):
+                np.maximum(values[number], floor_db, out=values[number])
+            total = np.zeros(1)
+            for number, feature in enumerate(_FEATURES):
+                weights = self._weights(feature, middles < span.start, away, valid[number])
+                total = total + self._cost_of(number, values[number], weights)
+            lag = (np.arange(len(total)) - n) * self.step + self.step // 2 - origin
+            free = self._is_free(span, lag) & np.isfinite(total)
+            lags.append(lag[free])
+            costs.append(np.round(total[free], _DIGITS))
+        return np.concatenate(lags), np.concatenate(costs)
+
+    def _weights(self, feature: _Feature, is_before: np.ndarray, away: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        """Return what each moment around a gap counts; both sides as much, if all of them is known."""
+        weights = np.zeros(len(away))
+        step_s, away_s = self.step / self.sample_rate, away / self.sample_rate
+        for side in (is_before, ~is_before):
+            for tau in feature.taus_s:
+                own = np.where(side & valid & (away > 0), np.exp(-np.maximum(away_s, 0) / tau), 0.0)
+                own[own < _LEAST_WEIGHT] = 0.0
+                weights += 0.5 * (1 - np.exp(-step_s / tau)) * own
+        return weights
+
+    def _cost_of(self, number: int, asked: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return the share of one feature in the cost of each lag from -n on, in steps; where it is not covered, a lot.
+
+        Args:
+            number: of the feature.
+            asked: (n, d) descriptions around the gap.
+            weights: (n,) of them.
+        """
+        used, n = np.flatnonzero(weights), len(weights)
+        values, valid = self._values[number], self._valid[number]
+        n_frames = len(values)
+        if not len(used):
+            return np.full(n_frames + n, np.inf)
+        # (w |f|^2 - 2 w f q + w |q|^2) summed over the moments, as one product of matrices and sums of its diagonals.
+        squares = np.sum(asked[used] ** 2, axis=1, keepdims=True)
+        questions = (weights[used, None] * np.hstack([-2 * asked[used], np.ones_like(squares), squares])).T
+        questions = np.ascontiguousarray(questions, np.float32)
+        total = np.zeros(n_frames + n)
+        for start in range(0, n_frames + n, _ROWS):
+            stop = min(start + _ROWS, n_frames + n)
+            rows = np.zeros((stop - start + n, values.shape[1] + 2), np.float32)
+            low, high = max(0, start - n), min(n_frames, stop)
+            part = rows[low - (start - n) : high - (start - n)]
+            part[:, :-2] = values[low:high]
+            part[:, -2] = np.sum(part[:, :-2] ** 2, axis=1)
+            part[:, -1] = 1.0
+            part *= valid[low:high, None]
+            product = rows @ questions
+            for column, offset in enumerate(used):
+                total[start:stop] += product[offset : offset + stop - start, column]
+        norm = np.maximum(correlate(np.pad(valid.astype(float), n), weights, "valid")[: n_frames + n], 0.0)
+        covered = norm / weights.sum()
+        feature = _FEATURES[number]
+        mean = np.maximum(total, 0.0) / np.maximum(norm, 1e-9) / asked.shape[1]
+        cost = (mean / feature.scale + 3 * _UNCOVERED_COST * np.clip(1 - covered, 0, 1)) / len(_FEATURES)
+        return np.where(covered < _COVERED, np.inf, cost)
+
+    def _is_free(self, span: Span, lags: np.ndarray) -> np.ndarray:
+        """Return whether the stretch that a lag leads to is known throughout."""
+        starts, stops = span.start + lags, span.stop + lags
+        inside = (starts >= 0) & (stops <= self.n_samples) & (np.abs(lags) >= _MIN_LAG_S * self.sample_rate)
+        steps = [np.clip(edges, 0, len(self._missing) - 1) for edges in (starts // self.step, -(-stops // self.step))]
+        return inside & (self._missing[steps[1]] == self._missing[steps[0]])

@@ -1,0 +1,78 @@
+"""Work shared among processes of this machine, which end with the one that started them."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+__all__ = ["until_broken"]
+
+_PATIENCE_S = 10.0  # for a process to clean up behind itself when the one that started it is gone
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+
+def until_broken(
+    waiting: list[Given],
+    work: Callable[[Given], Made],
+    n_jobs: int,
+    broken: list[Given],
+    begin: Callable[[Given], object] | None = None,
+    n_ahead: int = 0,
+) -> Iterator[tuple[Given, Made]]:
+    """Yield what is made of each thing that waits, as soon as it is known, until none waits or a process dies.
+
+    Args:
+        waiting: what is to be done; what has been begun is taken from it, the first one first.
+        work: does one thing; other processes are given it, and what it raises is raised here.
+        n_jobs: processes.
+        broken: given what was being done when a process died (killed, out of memory); the rest still waits.
+        begin: called with each thing before a process is given it.
+        n_ahead: things that are given out beyond those that processes are at, so that none of them waits for us.
+    """
+    running: dict[Future[Made], Given] = {}
+    waiting.reverse()  # the end of a list is where it is cheap to take from
+    with ProcessPoolExecutor(n_jobs, multiprocessing.get_context("spawn"), _belong_to_parent) as pool:
+        try:
+            while waiting or running:
+                while waiting and len(running) < n_jobs + n_ahead:
+                    one = waiting.pop()
+                    if begin is not None:
+                        begin(one)
+                    running[pool.submit(work, one)] = one
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    made = future.result()
+                    yield running.pop(future), made
+        except BrokenProcessPool:
+            broken.extend(running.values())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+        finally:
+            waiting.reverse()
+
+
+def _belong_to_parent() -> None:
+    """Let this process clean up when it is told to end, or when its parent is gone; Ctrl-C is the parent's affair."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def follow() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait(_PATIENCE_S)
+        os._exit(1)
+
+    threading.Thread(target=follow, name="masktools-parent", daemon=True).start()

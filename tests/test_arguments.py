@@ -1,0 +1,71 @@
+"""Whatever a public call is given, one line says what was wrong, and nothing comes from deep inside."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from masktools.arguments import checked_name, checked_real, checked_switch, checked_whole, plain, shown
+from masktools.errors import ParameterError
+from masktools.model import Model
+from tests.tiny import noise, tiny_pipeline
+
+RATE = 22_050
+WAVE = noise(0.5)[0]
+MODEL = Model(tiny_pipeline())
+
+
+class Odd:
+    """Something whose text has many lines."""
+
+    def __repr__(self):
+        return "odd\nlines " * 1000
+
+
+def test_a_wrong_argument_is_one_line_that_says_so():
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.wrong_arguments"],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_nothing_to_do_is_no_reason_to_take_what_is_wrong():
+    assert MODEL.inpaint(WAVE, RATE).report["gaps"] == []
+    assert MODEL.bwe(WAVE, RATE).report["status"] == "full_band"
+    for job in (MODEL.inpaint, MODEL.bwe):
+        for wrong in ({"channels": "both"}, {"texture": "silk"}, {"solver": "slow"}, {"prompt": ["a", "b"]}):
+            with pytest.raises(ParameterError):
+                job(WAVE, RATE, **wrong)
+        with pytest.raises(ParameterError, match="'mid_side' is for recordings of 2 channels, got 1"):
+            job(WAVE, RATE, channels="mid_side")
+    for wrong in ({"method": "majik"}, {"n_candidates": 0}, {"match_level_db": -1.0}, {"classical_below_s": -1.0}):
+        with pytest.raises(ParameterError):
+            MODEL.inpaint(WAVE, RATE, **wrong)
+
+
+def test_numbers_of_numpy_and_torch_are_numbers():
+    assert checked_whole("n", np.int16(3), 1) == checked_whole("n", torch.tensor(3), 1) == 3
+    assert checked_real("x", np.float32(0.5)) == checked_real("x", np.array(0.5)) == 0.5
+    assert checked_switch("on", np.True_) is True
+    assert type(checked_whole("n", np.int64(3))) is int
+    assert plain(torch.tensor(2.0)) == 2.0
+
+
+def test_a_value_is_shown_on_one_line():
+    assert shown(Odd()).count("\n") == 0
+    assert len(shown(Odd())) < 100
+    assert shown(pd.DataFrame({"a": [1]})) == "a DataFrame"
+    assert shown(np.zeros((2, 3))) == "a ndarray of float64, shape (2, 3)"
+    with pytest.raises(ParameterError, match="unknown pool 'meen': choose from mean, max .did you mean 'mean'"):
+        checked_name("pool", "meen", ("mean", "max"))
