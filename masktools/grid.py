@@ -48,6 +48,11 @@ class Columns(Protocol):
         """Samples of one column."""
         ...
 
+    @property
+    def column_s(self) -> float:
+        """Seconds of one column."""
+        ...
+
     def n_columns(self, n_samples: int) -> int:
         """Return how many columns cover a wave, the last one perhaps in part."""
         ...
@@ -60,6 +65,11 @@ class ColumnGrid:
     n_rows: int
     column_samples: int
     sample_rate: int  # Hz
+
+    @property
+    def column_s(self) -> float:
+        """Seconds of one column."""
+        return self.column_samples / self.sample_rate
 
     def n_columns(self, n_samples: int) -> int:
         """Return how many columns cover a wave, the last one perhaps in part.

@@ -36,12 +36,12 @@ from masktools.bundles import (
     verify_files,
 )
 from masktools.conditioning import CONDITIONERS, ClapEncoder, Conditioner, DeferredClap, DeferredT5, T5Config
-from masktools.configs import from_dict, to_dict
+from masktools.configs import from_dict, to_dict, to_plain
 from masktools.errors import BundleError, ParameterError, unknown_name
 from masktools.levels import LevelMixture, read_levels
 from masktools.mel import MelConfig
 from masktools.packing import StoredWeights, halved, has_lost_weights, laid_out
-from masktools.pipeline import Walk, check_mel_settings
+from masktools.pipeline import JOBS, Walk, check_mel_settings
 from masktools.pipeline.families import KINDS, WALKS, build_part, make_part
 from masktools.runtime import fitting_batch_size, resolve_device, resolve_precision, single_precision
 from masktools.solver import Plan, SolverConfig
@@ -52,6 +52,7 @@ __all__ = [
     "KINDS",
     "DeferredClap",
     "build_part",
+    "check_job",
     "list_models",
     "load_bundle",
     "make_part",
@@ -64,7 +65,8 @@ __all__ = [
 
 _LEARNED = "learned_tokens"  # the name under which a transformer carries the fingerprint of its tokenizer
 _LEVELS = "levels.safetensors"
-JOBS = ("generate", "inpaint", "bwe")
+DECODINGS = ("generate", "inpaint", "bwe")
+"""The jobs that have settings of their decoding; the others have those of the one that they are most like."""
 _OTHER_MODEL = "weights and settings are of different models"
 
 
@@ -79,6 +81,25 @@ def models_for(job: str) -> list[str]:
         if job in WALKS[family].jobs:
             able.append(name)
     return able
+
+
+def check_job(walk: Walk, job: str) -> None:
+    """Refuse what a model cannot do, and say what it can, and which models at hand could.
+
+    Args:
+        walk: the model.
+        job: a name in ``masktools.pipeline.JOBS``.
+
+    Raises:
+        ParameterError: it cannot.
+    """
+    if job in walk.jobs:
+        return
+    can = ", ".join(name for name in JOBS if name in walk.jobs)
+    reason = "" if walk.shape.has_bands else "the rows of its tokens are no bands of frequency; "
+    others = models_for(job)
+    instead = f": use --model {' or '.join(others)}" if others else ""
+    raise ParameterError(f"model {walk.name!r} cannot {JOBS[job]} ({job}): {reason}it can {can}{instead}")
 
 
 def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name: str | None = None) -> Path:
@@ -125,7 +146,7 @@ def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name:
         config["family"] = family
     config |= {"name": name or target.name, "mel": mel, **entries}
     if pipeline.decoding:
-        config["decoding"] = {job: _plan_entry(settings) for job, settings in pipeline.decoding.items()}
+        config["decoding"] = {job: to_plain(settings) for job, settings in pipeline.decoding.items()}
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         temporary.mkdir()
@@ -144,11 +165,6 @@ def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
-
-
-def _plan_entry(plan: Plan) -> Any:
-    """Return settings of a decoding as JSON has them: one object, or a list of one for each stage."""
-    return to_dict(plan) if isinstance(plan, SolverConfig) else [to_dict(config) for config in plan]
 
 
 def _whole(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -283,8 +299,8 @@ def read_decoding(settings: Mapping[str, Any]) -> dict[str, Plan]:
         ParameterError: an unknown job, or settings that the solver does not have.
     """
     for job in settings:
-        if job not in JOBS:
-            raise unknown_name("job", job, JOBS)
+        if job not in DECODINGS:
+            raise unknown_name("job", job, DECODINGS)
     return {
         job: tuple(from_dict(SolverConfig, stage) for stage in own)
         if isinstance(own, list)

@@ -22,7 +22,7 @@ from masktools.errors import ParameterError
 from masktools.features import Embedding, Encoder, LayerLike
 from masktools.gaps import GapLike
 from masktools.io import resample, resample_to
-from masktools.pipeline import Progress, Walk, check_job
+from masktools.pipeline import Progress, Walk
 from masktools.runtime import threads as use_threads
 from masktools.solver import Plan, SolverConfig, preset, stage_plan
 
@@ -88,8 +88,7 @@ class Model:
     """A pretrained model and its jobs."""
 
     def __init__(self, pipeline: Walk, threads: int | None = None) -> None:
-        # Jobs that need a grid of bands ask for it by ``check`` first.
-        self.pipeline: Any = pipeline
+        self.pipeline: Any = pipeline  # jobs that need a grid of bands ask ``hub.check_job`` first
         self.threads = threads
 
     def __repr__(self) -> str:
@@ -112,7 +111,6 @@ class Model:
         Raises:
             ParameterError: a model that embeds nothing.
         """
-        self.check("embed")
         return Encoder(self.pipeline, self.threads)
 
     def inpaint(
@@ -392,18 +390,6 @@ class Model:
         report = {"job": "decode", "model": self.name, "n_columns": grids.shape[2]}
         return Result(samples[0] if np.ndim(tokens) == 2 else np.ascontiguousarray(samples.T), rate, report)
 
-    def check(self, job: str) -> None:
-        """Refuse what this model cannot do, and say which models at hand can.
-
-        Args:
-            job: a name in ``masktools.pipeline.JOBS``.
-
-        Raises:
-            ParameterError: it cannot.
-        """
-        if job not in self.pipeline.jobs:
-            check_job(self.pipeline, job, hub.models_for(job))
-
     def solver(
         self,
         job: str,
@@ -427,8 +413,7 @@ class Model:
         Raises:
             ParameterError: an unknown job or preset, or a value out of its range.
         """
-        checked_name("job", job, hub.JOBS)
-        self.check(job)
+        hub.check_job(self.pipeline, checked_name("job", job, hub.DECODINGS))
         several = isinstance(base, tuple) and all(isinstance(config, SolverConfig) for config in base)
         if not isinstance(base, SolverConfig | str | None) and not several:
             raise ParameterError(f"solver must be a SolverConfig or the name of a preset, got {shown(base)}")

@@ -63,10 +63,11 @@ class Encoder:
         threads: CPU threads at most; as many as torch takes if None.
 
     Raises:
-        ParameterError: fewer than one thread.
+        ParameterError: fewer than one thread, or a model that embeds nothing.
     """
 
     def __init__(self, pipeline: Pipeline, threads: int | None = None) -> None:
+        hub.check_job(pipeline, "embed")
         with use_threads(threads):
             self.pipeline, self.threads = pipeline, threads
 

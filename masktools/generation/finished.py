@@ -12,12 +12,12 @@ from typing import Any
 
 from torch import nn
 
-from masktools.configs import to_dict
+from masktools.configs import to_plain
 from masktools.generation.collection import Item
 from masktools.io import JsonLines
 from masktools.packing import weights_digest
 from masktools.pipeline import Walk
-from masktools.solver import Plan, SolverConfig
+from masktools.solver import Plan
 
 __all__ = ["FINISHED", "Finished"]
 
@@ -37,9 +37,8 @@ class Finished:
             solver: settings of the decoding; likewise.
             seconds: length of each; likewise.
         """
-        plan = to_dict(solver) if isinstance(solver, SolverConfig) else [to_dict(config) for config in solver]
         self._lines = JsonLines(folder / FINISHED)
-        self._settings = _key([_fingerprint(pipeline), plan, seconds])
+        self._settings = _key([_fingerprint(pipeline), to_plain(solver), seconds])
         self._entries = {one["file"]: one for one in self._lines.read() if isinstance(one.get("file"), str)}
 
     def has(self, item: Item, target: Path) -> bool:

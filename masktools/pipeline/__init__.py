@@ -1,7 +1,7 @@
 """Where the parts meet: wave <-> mel <-> tokens, or wave <-> token streams, and the one call that fills masked ones."""
 
 from masktools.pipeline.blending import keep_known
-from masktools.pipeline.family import JOBS, Walk, WalkShape, check_job
+from masktools.pipeline.family import JOBS, Walk, WalkShape
 from masktools.pipeline.fitting import check_mel_settings
 from masktools.pipeline.progress import Progress, share_of
 from masktools.pipeline.streams import StreamWalk
@@ -14,7 +14,6 @@ __all__ = [
     "StreamWalk",
     "Walk",
     "WalkShape",
-    "check_job",
     "check_mel_settings",
     "keep_known",
     "share_of",

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from masktools.conditioning import Prompts
-from masktools.errors import ParameterError
 from masktools.grid import Columns
 from masktools.mel import MelConfig
 from masktools.pipeline.progress import Progress
 from masktools.shapes import Mask, Mel, Tokens, Wave
 from masktools.solver import Plan, SolveResult
 
-__all__ = ["JOBS", "Walk", "WalkShape", "check_job"]
+__all__ = ["JOBS", "Walk", "WalkShape"]
 
 JOBS = {
     "generate": "make audio from nothing or from a text",
@@ -123,22 +122,3 @@ class Walk(Protocol):
     ) -> SolveResult:
         """Return tokens without masked ones."""
         ...
-
-
-def check_job(walk: Walk, job: str, others: Sequence[str] = ()) -> None:
-    """Refuse what a model cannot do.
-
-    Args:
-        walk: The model.
-        job: A name in ``JOBS``.
-        others: Names of models that can, for the message.
-
-    Raises:
-        ParameterError: It cannot; the message says what it can, and which models could.
-    """
-    if job in walk.jobs:
-        return
-    can = ", ".join(name for name in JOBS if name in walk.jobs)
-    reason = "" if walk.shape.has_bands else "the rows of its tokens are no bands of frequency; "
-    instead = f": use --model {' or '.join(others)}" if others else ""
-    raise ParameterError(f"model {walk.name!r} cannot {JOBS[job]} ({job}): {reason}it can {can}{instead}")

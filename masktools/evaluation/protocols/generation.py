@@ -107,9 +107,9 @@ def evaluate_generation(
     Source: SpecMaskGIT (arXiv:2406.17672), section 4.2, for the distances; AudioGen (arXiv:2209.15352), section 4.2,
         for the divergence of classes; CLAP score as in AudioLDM (arXiv:2301.12503), with the named encoder.
     """
-    check_clips(model, clips)
+    check_clips(model, clips, bands=False)
     if training:
-        check_clips(model, training)
+        check_clips(model, training, bands=False)
     methods = chosen_methods(settings.methods, GENERATION_METHODS)
     scorers = scorers_of(model, embedders)
     prompts = prompts_of(clips, settings.prompts)
