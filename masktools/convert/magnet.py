@@ -104,6 +104,11 @@ def magnet_from(
         raise CheckpointError(f"{place} must be a folder with {_TRANSFORMER} and {_CODEC}")
     codec = _codec_from(Path(codec_file) if codec_file is not None else place / _CODEC)
     settings, theirs = _opened(place / _TRANSFORMER)
+    if settings.get("codebooks_pattern.modeling") in _DELAYED["codebooks_pattern.modeling"]:
+        raise CheckpointError(
+            f"{settings.path} must be a MAGNeT of parallel streams, but its streams are delayed: a hybrid of masked "
+            "and causal decoding, whose rules are not public: take a plain MAGNeT, and MusicGen as its --prior"
+        )
     transformer = _transformer_from(settings, theirs, codec, StreamTransformer, StreamTransformerConfig)
     t5 = _t5_of(settings, transformer.config.text_dim)
     mel = MelConfig(sample_rate=codec.config.sample_rate, f_max=codec.config.sample_rate / 2)

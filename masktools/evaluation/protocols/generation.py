@@ -27,7 +27,7 @@ from masktools.metrics import level_db
 from masktools.model import Model
 from masktools.pipeline import Progress
 from masktools.runtime import threads
-from masktools.solver import SolverConfig
+from masktools.solver import Plan
 
 __all__ = ["GENERATION_METHODS", "GenerationSettings", "evaluate_generation"]
 
@@ -55,7 +55,7 @@ class GenerationSettings:
     n_bins: int = 50  # of the NDB, at most; a fifth of the recordings where they are few
     methods: tuple[str, ...] = ()  # all where none is named
     seed: int = 0
-    solver: SolverConfig | None = None  # the model's own where there is none
+    solver: Plan | None = None  # the model's own where there is none
     statistics: Statistics = field(default_factory=Statistics)
 
     def __post_init__(self) -> None:
