@@ -50,6 +50,7 @@ from masktools.tokenizer import token_fingerprint
 __all__ = [
     "FAMILIES",
     "KINDS",
+    "WALKS",
     "DeferredClap",
     "build_part",
     "check_job",
