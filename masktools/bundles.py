@@ -5,8 +5,9 @@ How a model is put together from them, and how one is written, is the business o
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -22,8 +23,10 @@ __all__ = [
     "CARD",
     "CHECKSUMS",
     "CONFIG",
-    "FORMAT",
+    "FAMILIES",
     "PARTS",
+    "Layout",
+    "family_of",
     "find_bundle",
     "is_bundle",
     "list_models",
@@ -33,12 +36,28 @@ __all__ = [
     "verify_files",
 ]
 
-FORMAT = 1
-PARTS = ("tokenizer", "transformer", "vocoder", "conditioner")
+
+class Layout(NamedTuple):
+    """What the bundles of a family of models hold."""
+
+    format: int
+    parts: tuple[str, ...]
+    optional: tuple[str, ...]  # those of the parts that a model may go without
+
+
+FAMILIES: Mapping[str, Layout] = {
+    "masked": Layout(1, ("tokenizer", "transformer", "vocoder", "conditioner"), ("conditioner",)),
+    "streams": Layout(
+        2, ("codec", "transformer", "vocoder", "conditioner", "prior"), ("vocoder", "conditioner", "prior")
+    ),
+}
+"""Families by name. Bundles of format 1 are of the first; from format 2 on they name theirs."""
+
+FORMATS = (1, 2)
+PARTS = tuple(dict.fromkeys(part for layout in FAMILIES.values() for part in layout.parts))
 CONFIG, CARD, CHECKSUMS = "config.json", "MODEL_CARD.md", "checksums.json"
 ALTERED = "it was altered, or cut off"
 
-_OPTIONAL = ("conditioner",)
 _BUNDLED = Path(__file__).parent / "bundled"
 _FOLDERS_VARIABLE = "MASKTOOLS_MODELS"
 
@@ -116,18 +135,34 @@ def read_config(folder: Path) -> dict[str, Any]:
         BundleError: it is incomplete, or of another format.
     """
     config = _read_json(folder, CONFIG)
-    if config.get("format") != FORMAT:
-        raise BundleError(
-            f"{folder}: bundle format {config.get('format')!r} is unknown, this version reads format {FORMAT}: "
-            "update masktools, or write the bundle anew"
-        )
-    missing = [key for key in ("name", "mel", *PARTS) if key not in config and key not in _OPTIONAL]
+    layout = FAMILIES[family_of(folder, config)]
+    missing = [key for key in ("name", "mel", *layout.parts) if key not in config and key not in layout.optional]
     if missing:
         raise BundleError(f"{folder}: {CONFIG} lacks {', '.join(missing)}")
-    unknown = set(config) - {"format", "name", "mel", "decoding", *PARTS}
+    own = {"format", "name", "mel", "decoding", *layout.parts} | ({"family"} if config["format"] > 1 else set())
+    unknown = set(config) - own
     if unknown:
         raise BundleError(f"{folder}: {CONFIG} has unknown entries: {', '.join(sorted(unknown))}")
     return config
+
+
+def family_of(folder: Path, config: Mapping[str, Any]) -> str:
+    """Return the family of a bundle's model, a name in ``FAMILIES``.
+
+    Raises:
+        BundleError: a format or a family that this version does not know.
+    """
+    if config.get("format") not in FORMATS:
+        raise BundleError(
+            f"{folder}: bundle format {config.get('format')!r} is unknown, this version reads format "
+            f"{' and '.join(map(str, FORMATS))}: update masktools, or write the bundle anew"
+        )
+    family = "masked" if config["format"] == 1 else str(config.get("family"))
+    if family not in FAMILIES:
+        raise BundleError(
+            f"{folder}: model family {family!r} is unknown, this version has {', '.join(FAMILIES)}: update masktools"
+        )
+    return family
 
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:

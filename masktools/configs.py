@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from masktools.errors import ParameterError
 
-__all__ = ["from_dict", "later", "to_dict"]
+__all__ = ["from_dict", "later", "to_dict", "to_plain"]
 
 Config = TypeVar("Config")
 
@@ -32,17 +32,22 @@ def to_dict(config: Any) -> dict[str, Any]:
     """
     if not is_dataclass(config) or isinstance(config, type):
         raise ParameterError(f"a config must be a dataclass object, got {_shown(config)}")
-    return _to_plain(config, "")
+    return to_plain(config)
 
 
-def _to_plain(value: Any, key: str) -> Any:
+def to_plain(value: Any, key: str = "") -> Any:
+    """Return a value as JSON has it, dataclasses as ``to_dict`` gives them; ``key`` names it in what is refused.
+
+    Raises:
+        ParameterError: something that JSON does not have.
+    """
     if is_dataclass(value) and not isinstance(value, type):
         shown = {f.name: getattr(value, f.name) for f in fields(value) if f.init and not _is_silent(f, value)}
-        return {name: _to_plain(item, _join(key, name)) for name, item in shown.items()}
+        return {name: to_plain(item, _join(key, name)) for name, item in shown.items()}
     if isinstance(value, tuple | list):
-        return [_to_plain(item, f"{key}[{index}]") for index, item in enumerate(value)]
+        return [to_plain(item, f"{key}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
-        return {name: _to_plain(item, _join(key, name)) for name, item in value.items()}
+        return {name: to_plain(item, _join(key, name)) for name, item in value.items()}
     if value is None or type(value) in (bool, int, str):
         return value
     if isinstance(value, float) and isfinite(value):

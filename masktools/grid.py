@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import ceil, floor, isfinite
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,12 +21,63 @@ from masktools.errors import ParameterError, unknown_name
 from masktools.gaps import GapLike
 from masktools.mel import MelConfig, mel_edges_hz
 
-__all__ = ["GridMask", "Rule", "TokenGrid"]
+__all__ = ["ColumnGrid", "Columns", "GridMask", "Rule", "TokenGrid"]
 
 Rule = Literal["any", "all"] | float
 """Which tokens an interval masks: those it touches, those it covers, or those it covers to at least that share."""
 
 _ROUNDING = 1e-3  # samples; times in seconds that were computed from samples are off by less
+
+
+@runtime_checkable
+class Columns(Protocol):
+    """Where the token columns of a model lie in time; what its rows are, it does not say."""
+
+    @property
+    def n_rows(self) -> int:
+        """Tokens of a column."""
+        ...
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        ...
+
+    @property
+    def column_samples(self) -> int:
+        """Samples of one column."""
+        ...
+
+    @property
+    def column_s(self) -> float:
+        """Seconds of one column."""
+        ...
+
+    def n_columns(self, n_samples: int) -> int:
+        """Return how many columns cover a wave, the last one perhaps in part."""
+        ...
+
+
+@dataclass(frozen=True)
+class ColumnGrid:
+    """Columns of tokens whose rows are no bands of frequency, such as token streams."""
+
+    n_rows: int
+    column_samples: int
+    sample_rate: int  # Hz
+
+    @property
+    def column_s(self) -> float:
+        """Seconds of one column."""
+        return self.column_samples / self.sample_rate
+
+    def n_columns(self, n_samples: int) -> int:
+        """Return how many columns cover a wave, the last one perhaps in part.
+
+        >>> ColumnGrid(4, 640, 32_000).n_columns(641)
+        2
+        """
+        return -(-n_samples // self.column_samples)
 
 
 @dataclass(frozen=True)

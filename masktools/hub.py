@@ -1,9 +1,9 @@
 """Bundles: a model as a folder of JSON and safetensors, written whole and read only if nothing has changed in it.
 
-- config.json: format, name, mel settings, for each part its kind and its settings, for the transformer the fingerprint
-  of the tokenizer whose tokens it has learned, and where the paper's settings of the decoding do not suit the model
-  best, those that do, by job
-- <part>.safetensors: the weights of tokenizer, transformer, vocoder and conditioner, fp16
+- config.json: format, from format 2 on the family, name, mel settings, for each part its kind and its settings, for the
+  transformer the fingerprint of the tokenizer or codec whose tokens it has learned, and where the paper's settings of
+  the decoding do not suit the model best, those that do, by job
+- <part>.safetensors: the weights of each part, fp16, but for those that must not be rounded
 - levels.safetensors: how loud the bands above the model's are to be expected (``masktools.levels``); may be missing
 - MODEL_CARD.md: what the model is, for people
 - checksums.json: SHA-256 of every other file
@@ -15,7 +15,7 @@ import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -27,55 +27,83 @@ from masktools.bundles import (
     CARD,
     CHECKSUMS,
     CONFIG,
-    FORMAT,
+    FAMILIES,
+    family_of,
     find_bundle,
     list_models,
     read_config,
     sha256_of,
     verify_files,
 )
-from masktools.conditioning import CONDITIONERS, ClapEncoder, Conditioner, DeferredClap
-from masktools.configs import from_dict, to_dict
+from masktools.conditioning import CONDITIONERS, ClapEncoder, Conditioner, DeferredClap, DeferredT5, T5Config
+from masktools.configs import from_dict, to_dict, to_plain
 from masktools.errors import BundleError, ParameterError, unknown_name
 from masktools.levels import LevelMixture, read_levels
 from masktools.mel import MelConfig
-from masktools.packing import StoredWeights, fill_rest, give_back, halved, has_lost_weights, keep_stored, laid_out
-from masktools.pipeline import Pipeline, check_mel_settings
+from masktools.packing import StoredWeights, halved, has_lost_weights, laid_out
+from masktools.pipeline import JOBS, Walk, check_mel_settings
+from masktools.pipeline.families import KINDS, WALKS, build_part, make_part
 from masktools.runtime import fitting_batch_size, resolve_device, resolve_precision, single_precision
-from masktools.solver import SolverConfig
-from masktools.tokenizer import TOKENIZERS, token_fingerprint
-from masktools.transformer import MaskedTransformer, TransformerConfig
-from masktools.vocoder import VOCODERS
+from masktools.solver import Plan, SolverConfig
+from masktools.tokenizer import token_fingerprint
 
 __all__ = [
-    "FORMAT",
+    "FAMILIES",
     "KINDS",
+    "WALKS",
     "DeferredClap",
     "build_part",
+    "check_job",
     "list_models",
     "load_bundle",
     "make_part",
+    "models_for",
     "note_tokens",
     "read_decoding",
     "save_bundle",
     "tokens_known_by",
 ]
 
-KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
-    "tokenizer": TOKENIZERS,
-    "transformer": {"masked": (TransformerConfig, MaskedTransformer)},
-    "vocoder": VOCODERS,
-    "conditioner": CONDITIONERS,
-}
-"""Each part's kinds, name -> (class of its settings, class of itself)."""
-
 _LEARNED = "learned_tokens"  # the name under which a transformer carries the fingerprint of its tokenizer
 _LEVELS = "levels.safetensors"
-JOBS = ("generate", "inpaint", "bwe")
+DECODINGS = ("generate", "inpaint", "bwe")
+"""The jobs that have settings of their decoding; the others have those of the one that they are most like."""
 _OTHER_MODEL = "weights and settings are of different models"
 
 
-def save_bundle(pipeline: Pipeline, folder: str | os.PathLike[str], card: str, name: str | None = None) -> Path:
+def models_for(job: str) -> list[str]:
+    """Return the names of the models at hand that can do a job, as their bundles say."""
+    able = []
+    for name, folder in list_models().items():
+        try:
+            family = family_of(folder, read_config(folder))
+        except BundleError:
+            continue  # whoever asks for that model is told
+        if job in WALKS[family].jobs:
+            able.append(name)
+    return able
+
+
+def check_job(walk: Walk, job: str) -> None:
+    """Refuse what a model cannot do, and say what it can, and which models at hand could.
+
+    Args:
+        walk: the model.
+        job: a name in ``masktools.pipeline.JOBS``.
+
+    Raises:
+        ParameterError: it cannot.
+    """
+    if job in walk.jobs:
+        return
+    can = ", ".join(name for name in JOBS if name in walk.jobs)
+    reason = "" if walk.shape.has_bands else "the rows of its tokens are no bands of frequency; "
+    others = models_for(job)
+    instead = f": use --model {' or '.join(others)}" if others else ""
+    raise ParameterError(f"model {walk.name!r} cannot {JOBS[job]} ({job}): {reason}it can {can}{instead}")
+
+
+def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name: str | None = None) -> Path:
     """Write a model as a bundle, whole or not at all, and return its folder.
 
     Args:
@@ -95,7 +123,10 @@ def save_bundle(pipeline: Pipeline, folder: str | os.PathLike[str], card: str, n
         raise ParameterError(f"the folder to hold the bundle must exist, got {target.parent}")
     if not card.strip():
         raise ParameterError("a bundle needs a model card: say what the model was trained on and what it is for")
-    parts = {part: getattr(pipeline, part) for part in KINDS if getattr(pipeline, part) is not None}
+    family = next((name for name, walk in WALKS.items() if isinstance(pipeline, walk)), None)
+    if family is None:
+        raise BundleError(f"a bundle must be of a family in {', '.join(FAMILIES)}, got {type(pipeline).__name__}")
+    parts = {part: module for part, module in pipeline.parts.items() if module is not None}
     for part, module in parts.items():
         if isinstance(module, nn.Module) and has_lost_weights(module):
             raise ParameterError(
@@ -106,21 +137,27 @@ def save_bundle(pipeline: Pipeline, folder: str | os.PathLike[str], card: str, n
     entries: dict[str, dict[str, Any]] = {
         part: {**_describe(part, module), "mel": mel} for part, module in parts.items()
     }
-    if "conditioner" in entries:
-        del entries["conditioner"]["mel"]  # it hears waves, through a front end of its own
-    entries["transformer"]["tokenizer"] = token_fingerprint(pipeline.tokenizer.state_dict())
-    _check_tokens(tokens_known_by(pipeline.transformer), entries["transformer"]["tokenizer"], "these parts")
-    config = {"format": FORMAT, "name": name or target.name, "mel": mel, **entries}
+    for part in ("conditioner", "prior"):
+        if part in entries:
+            del entries[part]["mel"]  # it hears waves, through a front end of its own, or tokens
+    entries["transformer"]["tokenizer"] = token_fingerprint(parts[_tokens_from(parts)].state_dict())
+    _check_tokens(tokens_known_by(parts["transformer"]), entries["transformer"]["tokenizer"], "these parts")
+    config: dict[str, Any] = {"format": FAMILIES[family].format}
+    if config["format"] > 1:
+        config["family"] = family
+    config |= {"name": name or target.name, "mel": mel, **entries}
     if pipeline.decoding:
-        config["decoding"] = {job: to_dict(settings) for job, settings in pipeline.decoding.items()}
+        config["decoding"] = {job: to_plain(settings) for job, settings in pipeline.decoding.items()}
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         temporary.mkdir()
         for part, module in parts.items():
             if isinstance(module, nn.Module) and not isinstance(module, ClapEncoder):
-                (temporary / f"{part}.safetensors").write_bytes(save(halved(module.state_dict())))
-        if isinstance(pipeline.levels, LevelMixture):
-            (temporary / _LEVELS).write_bytes(pipeline.levels.to_bytes())
+                stored = _whole if getattr(module, "single_precision", False) else halved
+                (temporary / f"{part}.safetensors").write_bytes(save(stored(module.state_dict())))
+        levels = getattr(pipeline, "levels", None)
+        if isinstance(levels, LevelMixture):
+            (temporary / _LEVELS).write_bytes(levels.to_bytes())
         (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (temporary / CARD).write_text(card.strip() + "\n", encoding="utf-8")
         sums = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
@@ -129,6 +166,11 @@ def save_bundle(pipeline: Pipeline, folder: str | os.PathLike[str], card: str, n
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def _whole(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights as they are, on the CPU."""
+    return {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
 
 
 def _describe(part: str, module: Any) -> dict[str, Any]:
@@ -171,7 +213,7 @@ def load_bundle(
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     compile: bool = False,
-) -> Pipeline:
+) -> Any:
     """Return the model of a bundle on a device, its weights packed for inference in one precision.
 
     Weights are read one by one: more than the packed ones, and one beside them, are never in memory.
@@ -186,6 +228,9 @@ def load_bundle(
         cache_dir: where models of the hub are kept; the hub's own place where it is not given.
         compile: whether the transformer is compiled, a matter of minutes: for many short jobs on a GPU.
 
+    Returns:
+        A ``Walk``, of its family's class: a ``Pipeline`` for models over a grid of bands.
+
     Raises:
         BundleError: no such model, or one that is incomplete, altered, of another format, or of parts that do not
             belong together.
@@ -199,17 +244,21 @@ def load_bundle(
         raise ParameterError("a model must be either in int8 or compiled: load it with another precision, or as it is")
     folder = find_bundle(model, revision, cache_dir)
     config = read_config(folder)
+    family = family_of(folder, config)
+    walk = WALKS[family]
+    if compile and not hasattr(walk, "compile"):
+        raise ParameterError("this model cannot be compiled: load it as it is")
     if verify:
         verify_files(folder)
     mel = _checked(folder, "mel", lambda: from_dict(MelConfig, config["mel"]))
     kept = {"transformer"} if compile and chosen_device.type == "cpu" else set()  # as they are
     parts: dict[str, Any] = {
         part: _load_part(folder, part, config[part], mel, chosen_device, None if part in kept else chosen_precision)
-        for part in KINDS
+        for part in FAMILIES[family].parts
         if config.get(part)
     }
     _settle_tokens(folder, config, parts)
-    pipeline = Pipeline(
+    pipeline: Any = walk(
         mel,
         **parts,
         name=config["name"],
@@ -226,42 +275,39 @@ def load_bundle(
     return pipeline
 
 
+def _tokens_from(parts: Mapping[str, Any]) -> str:
+    """Return which part makes the tokens that the transformer learns."""
+    return "codec" if "codec" in parts else "tokenizer"
+
+
 def _settle_tokens(folder: Path, config: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
     """Refuse a transformer beside another tokenizer than its own, and note which one it is.
 
     Of bundles that do not say, it is taken that their parts belong together.
     """
-    given = token_fingerprint(StoredWeights(folder / "tokenizer.safetensors"))
+    given = token_fingerprint(StoredWeights(folder / f"{_tokens_from(parts)}.safetensors"))
     learned = config["transformer"].get("tokenizer")
     _check_tokens(learned, given, str(folder))
     note_tokens(parts["transformer"], given)
 
 
-@single_precision()
-def build_part(part: str, kind: str, config: Mapping[str, Any], mel: MelConfig) -> nn.Module:
-    """Return a part without its weights, from its kind and its settings.
-
-    Raises:
-        ParameterError: an unknown part or kind, or settings that are not those of its kind.
-    """
-    for what, name, known in (("part", part, KINDS), (f"kind of {part}", kind, KINDS.get(part, {}))):
-        if name not in known:
-            raise ParameterError(f"unknown {what} {name!r}: choose from {', '.join(known)}")
-    config_class, part_class = KINDS[part][kind]
-    settings = from_dict(config_class, config)
-    return part_class(settings, mel) if part == "vocoder" else part_class(settings)
-
-
-def read_decoding(settings: Mapping[str, Any]) -> dict[str, SolverConfig]:
+def read_decoding(settings: Mapping[str, Any]) -> dict[str, Plan]:
     """Return the settings of the decoding by job, from what JSON has; what is left out is as in the paper.
+
+    A list has the settings of each stage.
 
     Raises:
         ParameterError: an unknown job, or settings that the solver does not have.
     """
     for job in settings:
-        if job not in JOBS:
-            raise unknown_name("job", job, JOBS)
-    return {job: from_dict(SolverConfig, own) for job, own in settings.items()}
+        if job not in DECODINGS:
+            raise unknown_name("job", job, DECODINGS)
+    return {
+        job: tuple(from_dict(SolverConfig, stage) for stage in own)
+        if isinstance(own, list)
+        else from_dict(SolverConfig, own)
+        for job, own in settings.items()
+    }
 
 
 def _checked(folder: Path, part: str, make: Any) -> Any:
@@ -274,7 +320,7 @@ def _checked(folder: Path, part: str, make: Any) -> Any:
 
 def _load_part(
     folder: Path, part: str, entry: Any, mel: MelConfig, device: torch.device, precision: torch.dtype | None
-) -> nn.Module | Conditioner:
+) -> nn.Module | Conditioner | DeferredT5:
     known = {"kind", "config", "mel"} | ({"tokenizer"} if part == "transformer" else set())
     if not isinstance(entry, dict) or not {"kind", "config"} <= set(entry) <= known:
         raise BundleError(f"{folder}: {part} must have a kind and a config in {CONFIG}, got {entry!r:.80}")
@@ -283,55 +329,12 @@ def _load_part(
     if part == "conditioner" and entry["kind"] == "clap":
         settings = _checked(folder, part, lambda: from_dict(CONDITIONERS["clap"][0], entry["config"]))
         return DeferredClap(settings.dim, device)
+    if part == "conditioner" and entry["kind"] == "t5":
+        return DeferredT5(_checked(folder, part, lambda: from_dict(T5Config, entry["config"])), device)
     with laid_out():
         layout: nn.Module = _checked(folder, part, lambda: build_part(part, entry["kind"], entry["config"], mel))
     weights = _fitting_weights(folder, part, layout)
     return make_part(part, entry["kind"], entry["config"], mel, weights, precision, device)
-
-
-def make_part(
-    part: str,
-    kind: str,
-    config: Mapping[str, Any],
-    mel: MelConfig,
-    weights: Mapping[str, Tensor],
-    precision: torch.dtype | None,
-    device: torch.device | str = "cpu",
-) -> nn.Module:
-    """Return a part with weights, packed for inference; each weight is asked for once, and let go of when it is used.
-
-    Args:
-        part: one of ``KINDS``.
-        kind: one of the part's.
-        config: its settings, as JSON has them.
-        mel: settings of the model.
-        weights: by name, of any float type.
-        precision: in which the model computes; None leaves the part unpacked, in single precision.
-        device: where to.
-
-    Raises:
-        ParameterError: an unknown part or kind, or settings that are not those of its kind.
-        DeviceError: int8 on a processor that does not compute in it.
-    """
-    with laid_out():
-        module = build_part(part, kind, config, mel)
-    kept = module.state_dict()
-    if any(value.is_meta for name, value in module.named_buffers() if name not in kept):
-        module = build_part(part, kind, config, mel)  # it has constants, which are nowhere but in it
-        module.load_state_dict({name: weights[name] for name in kept})
-        own: Mapping[str, Tensor] | None = None
-    else:
-        own = weights
-    module.eval().requires_grad_(False)
-    if precision is not None and hasattr(module, "pack"):
-        cast(Any, module).pack(precision, own, device)
-    elif own is not None:
-        fill_rest(module, own, device)
-    if isinstance(weights, StoredWeights):
-        keep_stored(module, weights)
-    module.to(device)
-    give_back()
-    return module
 
 
 def _fitting_weights(folder: Path, part: str, layout: nn.Module) -> StoredWeights:

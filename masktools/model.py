@@ -6,7 +6,7 @@ memory of its own and without gradients; where its rate is another one, it is fl
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -23,13 +23,16 @@ from masktools.errors import ParameterError
 from masktools.features import Embedding, Encoder, LayerLike
 from masktools.gaps import GapLike
 from masktools.io import resample, resample_to
-from masktools.pipeline import Pipeline, Progress
+from masktools.pipeline import Progress, Walk
 from masktools.runtime import threads as use_threads
-from masktools.solver import SolverConfig, preset
+from masktools.solver import Plan, SolverConfig, preset, stage_plan
 
 __all__ = ["Encoded", "Model", "Result", "load"]
 
 Samples = TypeVar("Samples", np.ndarray, Tensor)
+
+Steps = int | Sequence[int]
+"""Decoding steps: of all stages, or of each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +88,9 @@ def load(
 class Model:
     """A pretrained model and its jobs."""
 
-    def __init__(self, pipeline: Pipeline, threads: int | None = None) -> None:
-        self.pipeline, self.threads = pipeline, threads
+    def __init__(self, pipeline: Walk, threads: int | None = None) -> None:
+        self.pipeline: Any = pipeline  # jobs that need a grid of bands ask ``hub.check_job`` first
+        self.threads = threads
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {self.sample_rate} Hz, {self.pipeline.device})"
@@ -103,7 +107,11 @@ class Model:
 
     @property
     def encoder(self) -> Encoder:
-        """The model as an encoder, with every option that embeddings have."""
+        """The model as an encoder, with every option that embeddings have.
+
+        Raises:
+            ParameterError: a model that embeds nothing.
+        """
         return Encoder(self.pipeline, self.threads)
 
     def inpaint(
@@ -113,10 +121,10 @@ class Model:
         gaps: Iterable[GapLike] | str = "auto",
         *,
         seed: int = 0,
-        n_steps: int | None = None,
+        n_steps: Steps | None = None,
         temperature: float | None = None,
         guidance: float | None = None,
-        solver: SolverConfig | str | None = None,
+        solver: Plan | str | None = None,
         prompt: Prompts | None = None,
         channels: str = "linked",
         texture: str = "blend",
@@ -185,10 +193,10 @@ class Model:
         *,
         lfr: bool = True,
         seed: int = 0,
-        n_steps: int | None = None,
+        n_steps: Steps | None = None,
         temperature: float | None = None,
         guidance: float | None = None,
-        solver: SolverConfig | str | None = None,
+        solver: Plan | str | None = None,
         prompt: Prompts | None = None,
         channels: str = "linked",
         texture: str = "blend",
@@ -270,10 +278,10 @@ class Model:
         seconds: float | None = None,
         *,
         seed: int = 0,
-        n_steps: int | None = None,
+        n_steps: Steps | None = None,
         temperature: float | None = None,
         guidance: float | None = None,
-        solver: SolverConfig | str | None = None,
+        solver: Plan | str | None = None,
         progress: Progress | None = None,
     ) -> list[Result[np.ndarray]]:
         """Return n new recordings for each prompt, mono, at the model's rate; without a prompt, n of anything.
@@ -374,9 +382,10 @@ class Model:
             sample_rate = tokens.sample_rate if sample_rate is None else sample_rate
             tokens = tokens.tokens
         rate = self.sample_rate if sample_rate is None else checked_rate(sample_rate)
-        grids = checked_tokens(tokens, self.pipeline.grid.n_rows, self.pipeline.tokenizer.n_codes)
+        shape = self.pipeline.shape
+        grids = checked_tokens(tokens, shape.n_rows, shape.n_codes)
         if n_samples is not None:  # tokens tell no more than their columns, the last of which may be cut
-            longest = (grids.shape[2] + 1) * self.pipeline.grid.column_samples * rate // self.sample_rate
+            longest = (grids.shape[2] + 1) * shape.column_samples * rate // self.sample_rate
             n_samples = checked_whole("n_samples", n_samples, 0, longest)
         with use_threads(self.threads):
             wave = self.pipeline.decode(torch.from_numpy(grids)).cpu().numpy()
@@ -390,20 +399,41 @@ class Model:
     def solver(
         self,
         job: str,
-        base: SolverConfig | str | None = None,
-        n_steps: int | None = None,
+        base: Plan | str | None = None,
+        n_steps: Steps | None = None,
         temperature: float | None = None,
         guidance: float | None = None,
-    ) -> SolverConfig:
+    ) -> Any:
         """Return the settings of a job's decoding: a base, or the model's own, with what was asked for beside it.
+
+        Args:
+            job: what they are for; one that the model cannot do is refused.
+            base: settings, those of each stage, or the name of a preset.
+            n_steps: decoding steps, or a number for each stage.
+            temperature: noise in the order of decisions.
+            guidance: how closely to follow the prompt.
+
+        Returns:
+            A ``SolverConfig``; a tuple of them, one for each stage, where the model has several.
 
         Raises:
             ParameterError: an unknown job or preset, or a value out of its range.
         """
-        checked_name("job", job, hub.JOBS)
-        if not isinstance(base, SolverConfig | str | None):
+        hub.check_job(self.pipeline, checked_name("job", job, hub.DECODINGS))
+        several = isinstance(base, tuple) and all(isinstance(config, SolverConfig) for config in base)
+        if not isinstance(base, SolverConfig | str | None) and not several:
             raise ParameterError(f"solver must be a SolverConfig or the name of a preset, got {shown(base)}")
-        own = self.pipeline.decoding.get(job, SolverConfig())
-        config = preset(base, own) if isinstance(base, str) else base or own
-        asked = {"n_steps": n_steps, "temperature": temperature, "guidance": guidance}
-        return replace(config, **{name: value for name, value in asked.items() if value is not None})
+        own: Plan = self.pipeline.decoding.get(job, SolverConfig())
+        n_stages = self.pipeline.shape.n_stages
+        stages = stage_plan(own if base is None or isinstance(base, str) else base, n_stages)
+        if isinstance(base, str):
+            stages = tuple(preset(base, config) for config in stages)
+        steps = tuple(n_steps) if isinstance(n_steps, list | tuple) else (n_steps,) * n_stages
+        if len(steps) != n_stages:
+            raise ParameterError(f"n_steps must be one number, or one for each of {n_stages} stages, got {len(steps)}")
+        asked = [{"n_steps": own_steps, "temperature": temperature, "guidance": guidance} for own_steps in steps]
+        made = tuple(
+            replace(config, **{name: value for name, value in changes.items() if value is not None})
+            for config, changes in zip(stages, asked, strict=True)
+        )
+        return made[0] if n_stages == 1 else made

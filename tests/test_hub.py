@@ -18,6 +18,7 @@ from masktools.solver import SolverConfig
 from masktools.vocoder import GriffinLim, GriffinLimConfig
 from tests.tiny import MEL, tiny_pipeline
 
+PARTS = hub.FAMILIES["masked"].parts
 CARD = "# tiny\n\nRandom weights."
 
 
@@ -45,7 +46,7 @@ def renew_checksums(bundle):
 
 def test_a_bundle_is_json_and_safetensors_in_half_precision(original):
     names = {path.name for path in original.iterdir()}
-    weights = {f"{part}.safetensors" for part in hub.KINDS}
+    weights = {f"{part}.safetensors" for part in PARTS}
     assert names == weights | {"config.json", "MODEL_CARD.md", "checksums.json"}
     assert (original / "MODEL_CARD.md").read_text() == CARD + "\n"
     state = load_file(original / "transformer.safetensors")
@@ -62,7 +63,7 @@ def test_what_is_loaded_is_what_was_saved(original, tmp_path):
     assert loaded.mel == MEL
     assert not loaded.transformer.training
     saved = tiny_pipeline()
-    for part in hub.KINDS:
+    for part in PARTS:
         ours, theirs = getattr(saved, part).state_dict(), getattr(loaded, part).state_dict()
         assert ours.keys() == theirs.keys()
         for key, value in ours.items():
@@ -157,7 +158,7 @@ def test_a_bundle_that_does_not_say_which_tokens_were_learned_loads_as_before(bu
     assert hub.tokens_known_by(hub.load_bundle(bundle, device="cpu").transformer)
 
 
-@pytest.mark.parametrize("part", sorted(hub.KINDS))
+@pytest.mark.parametrize("part", sorted(PARTS))
 def test_an_altered_part_is_named(bundle, part):
     path = bundle / f"{part}.safetensors"
     content = bytearray(path.read_bytes())
@@ -175,7 +176,13 @@ def test_altered_texts_are_named(bundle, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["config.json", "checksums.json", "MODEL_CARD.md", *(f"{part}.safetensors" for part in hub.KINDS)]
+    "name",
+    [
+        "config.json",
+        "checksums.json",
+        "MODEL_CARD.md",
+        *(f"{part}.safetensors" for part in PARTS),
+    ],
 )
 def test_a_missing_file_is_named(bundle, name):
     (bundle / name).unlink()
@@ -215,10 +222,16 @@ def test_a_file_outside_the_folder_is_no_part_of_it(bundle):
         hub.load_bundle(bundle)
 
 
-@pytest.mark.parametrize("found", [2, "1", None])
+@pytest.mark.parametrize("found", [3, "1", None])
 def test_an_unknown_format_says_what_is_known(bundle, found):
     change_config(bundle, format=found)
     with pytest.raises(BundleError, match=rf"bundle format {found!r} is unknown, this version reads format 1"):
+        hub.load_bundle(bundle)
+
+
+def test_a_bundle_of_format_2_names_a_family_that_is_known(bundle):
+    change_config(bundle, format=2, family="waves")
+    with pytest.raises(BundleError, match=r"model family 'waves' is unknown, this version has masked, streams"):
         hub.load_bundle(bundle)
 
 

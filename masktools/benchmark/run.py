@@ -173,6 +173,8 @@ class _Models:
                 made = random_pipeline(
                     settings.size, settings.vocoder, settings.device, precision, size, settings.seed, settings.compiled
                 )
+            if not made.shape.has_bands:
+                raise ParameterError(f"a benchmark is of models over bands of frequency, {made.name!r} has streams")
             self._kept[precision] = made
         return self._kept[precision]
 

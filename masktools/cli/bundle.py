@@ -14,7 +14,6 @@ from masktools.jsons import parse_json
 __all__ = ["HELP", "add_arguments", "run"]
 
 HELP = "make a model of its trained parts"
-REQUIRED = ("tokenizer", "transformer", "vocoder")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from masktools import hub
     from masktools.cli.parts import read_part
     from masktools.levels import read_levels
-    from masktools.pipeline import Pipeline, check_mel_settings
+    from masktools.pipeline import check_mel_settings
 
     decoding = hub.read_decoding(settings)
     levels = None if args.levels is None else read_levels(args.levels)
@@ -61,22 +60,28 @@ def run(args: argparse.Namespace) -> int:
         modules[part.name] = part.module
         if part.mel is not None:
             mels[part.name] = part.mel
-    if args.base is not None:
-        base = hub.load_bundle(args.base, device="cpu", precision="fp32")
-        modules = {name: modules.get(name, getattr(base, name)) for name in hub.KINDS}
+    base = None if args.base is None else hub.load_bundle(args.base, device="cpu", precision="fp32")
+    if base is not None:
+        modules = {**base.parts, **modules}
         mels = {"base": base.mel} | mels
+        levels = levels or getattr(base, "levels", None)
+    family = "streams" if modules.get("codec") is not None else "masked"
+    layout = hub.FAMILIES[family]
+    if base is not None and isinstance(base, hub.WALKS[family]):
         decoding = {**base.decoding, **decoding}
-        levels = levels or base.levels
-    missing = [name for name in REQUIRED if name not in modules]
+    modules = {name: module for name, module in modules.items() if name in layout.parts and module is not None}
+    if family == "streams" and getattr(modules["codec"], "reads_waves", False):
+        modules.pop("vocoder", None)
+    missing = [name for name in layout.parts if name not in modules and name not in layout.optional]
     if missing:
         raise ParameterError(f"a model needs a {' and a '.join(missing)}: give them, or --base")
     mel = mels.get("base") or mels["transformer"]
     check_mel_settings(mel, mels)
-    pipeline = Pipeline(mel, **modules, decoding=decoding)
-    if levels is not None:
-        pipeline.levels = levels
-    folder = hub.save_bundle(pipeline, args.output, card, args.name)
-    print(f"{args.output}: {args.name or folder.name}, made of {', '.join(name for name in modules if modules[name])}")
+    made: Any = hub.WALKS[family](mel, **modules, decoding=decoding)
+    if levels is not None and made.shape.has_bands:
+        made.levels = levels
+    folder = hub.save_bundle(made, args.output, card, args.name)
+    print(f"{args.output}: {args.name or folder.name}, made of {', '.join(modules)}")
     return 0
 
 
@@ -87,6 +92,6 @@ def _decoding(path: Path | None) -> dict[str, Any]:
         settings = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ParameterError(f"the settings of the decoding must be a JSON file, got {path}: {error}") from error
-    if not isinstance(settings, dict) or not all(isinstance(own, dict) for own in settings.values()):
+    if not isinstance(settings, dict) or not all(isinstance(own, dict | list) for own in settings.values()):
         raise ParameterError(f"the settings of the decoding must be given by job, got {path}")
     return settings

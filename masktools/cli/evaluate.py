@@ -142,13 +142,13 @@ def _settings(args: argparse.Namespace, protocol: "Protocol", model: "Model") ->
 
     What is set of the solver is set over the model's own settings of it.
     """
-    from masktools.configs import from_dict, to_dict
+    from masktools.configs import from_dict, to_dict, to_plain
     from masktools.solver import SolverConfig
 
     known = {field.name for field in fields(protocol.settings)}
     values = to_dict(_preset(args, model)) if args.preset else {}
     if protocol.job is not None and any(pair.startswith("solver.") for pair in args.set) and not values.get("solver"):
-        values["solver"] = to_dict(model.pipeline.decoding.get(protocol.job, SolverConfig()))
+        values["solver"] = to_plain(model.pipeline.decoding.get(protocol.job, SolverConfig()))
     if "seed" in known:
         values["seed"] = args.seed
     if "statistics" in known:

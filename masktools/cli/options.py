@@ -37,6 +37,7 @@ __all__ = [
     "number",
     "progress",
     "solver_settings",
+    "steps",
     "subtype",
     "whole_number",
 ]
@@ -80,6 +81,16 @@ def number(low: float, unit: str = "", above: bool = False) -> Callable[[str], f
         return value
 
     return read
+
+
+def steps(text: str) -> int | tuple[int, ...]:
+    """Return decoding steps: a whole number, or several with commas, one for each stage.
+
+    >>> steps("16"), steps("20,10,10,10")
+    (16, (20, 10, 10, 10))
+    """
+    read = whole_number(1)
+    return tuple(map(read, text.split(","))) if "," in text else read(text)
 
 
 def any_number(text: str) -> float:
@@ -158,7 +169,12 @@ def add_decoding(parser: argparse.ArgumentParser) -> None:
     """Add the settings of the solver; those left out are the preset's, or the paper's."""
     group = parser.add_argument_group("decoding")
     add_seed(group)
-    group.add_argument("--steps", type=whole_number(1), metavar="N", help="decoding steps; 16 if left out")
+    group.add_argument(
+        "--steps",
+        type=steps,
+        metavar="N",
+        help="decoding steps, the model's own if left out; 20,10,10,10 for a model of four token streams",
+    )
     group.add_argument(
         "--temperature",
         type=number(0.0),

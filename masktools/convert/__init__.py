@@ -1,4 +1,4 @@
-"""Importers of foreign checkpoints: SpecVQGAN, HiFi-GAN and BigVGAN files -> built modules of ours.
+"""Importers of foreign checkpoints: SpecVQGAN, HiFi-GAN, BigVGAN and MAGNeT files -> built modules of ours.
 
 Files are read as tensors and nothing else: a pickle that wants to run code is refused. Weight normalisation
 is folded. Every name and every shape must fit, and what does not is listed.
@@ -10,11 +10,12 @@ from pathlib import Path
 from torch import nn
 
 from masktools.convert.generators import bigvgan_from, hifigan_from
+from masktools.convert.magnet import MagnetParts, magnet_from
 from masktools.convert.specvqgan import SPECVQGAN_MEL, specvqgan_from
 from masktools.errors import unknown_name
 from masktools.mel import MelConfig
 
-__all__ = ["CONVERTERS", "SPECVQGAN_MEL", "convert_checkpoint"]
+__all__ = ["CONVERTERS", "SPECVQGAN_MEL", "MagnetParts", "convert_checkpoint", "magnet_from"]
 
 CONVERTERS: dict[str, Callable[[Path, Path | None, MelConfig | None], nn.Module]] = {
     "specvqgan": specvqgan_from,

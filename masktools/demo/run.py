@@ -15,6 +15,7 @@ from masktools.demo.recordings import RECORDINGS, Recording
 from masktools.demo.stage import Stage
 from masktools.demo.takes import Take
 from masktools.errors import ParameterError
+from masktools.hub import check_job
 from masktools.tables import text_of
 
 if TYPE_CHECKING:
@@ -67,10 +68,12 @@ def run_demo(
         prompts: Texts to generate from.
 
     Raises:
-        ParameterError: No folder can be there, or there is nothing to do.
+        ParameterError: No folder can be there, there is nothing to do, or the model cannot do all of it.
     """
     if not recordings or not prompts:
         raise ParameterError("the demonstration needs at least one recording and one prompt, got none")
+    for job in ("inpaint", "bwe", "generate", "embed"):
+        check_job(model.pipeline, job)
     stage = Stage(folder, model, seed, say)
     takes = {recording.name: Take(*recording.play()) for recording in recordings}
     gaps, gap_scenes = jobs.fill_gaps(stage, recordings, takes)

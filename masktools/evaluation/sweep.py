@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from masktools.configs import to_dict
+from masktools.configs import to_dict, to_plain
 from masktools.errors import ParameterError, unknown_name
 from masktools.evaluation.clips import Clip, left_out_of
 from masktools.evaluation.embedders import Embedder
@@ -136,7 +136,9 @@ def run_sweep(
     drawn: dict[str, list[tuple[Figure, ...]]] = {}
     for done, ((model, name, solver, methods), repeat) in enumerate(turns):
         key = keys[model]
-        note = f"{name} @ {_key(to_dict(solver), None)}" + (f" # {repeat}" if repeat else "")
+        told = to_plain(solver)
+        settled = told if isinstance(told, dict) else {"stages": told}
+        note = f"{name} @ {_key(settled, None)}" + (f" # {repeat}" if repeat else "")
         figures = None if notebook is None else notebook.find(key, note)
         if figures is None:
             seed = derive_seed(sweep.settings.seed, repeat) if repeat else sweep.settings.seed

@@ -7,12 +7,12 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from masktools.errors import ParameterError, unknown_name
 from masktools.evaluation.report import Figure
 from masktools.jsons import parse_json
-from masktools.solver import SolverConfig, preset
+from masktools.solver import Plan, SolverConfig, plan_value, preset
 
 __all__ = ["MODEL_AXIS", "PRESET_AXIS", "Axes", "Notebook", "Point", "points_of"]
 
@@ -40,22 +40,42 @@ class Point:
         """
         return ", ".join(f"{axis}={_shown(value)}" for axis, value in self.values)
 
-    def solver(self, base: SolverConfig) -> SolverConfig:
-        """Return the settings of the solver at this point."""
+    def solver(self, base: Plan) -> Plan:
+        """Return the settings of the solver at this point, of all stages or of each."""
+        if isinstance(base, tuple):
+            return tuple(cast(SolverConfig, self._of(stage).solver(config)) for stage, config in enumerate(base))
         named = self.get(PRESET_AXIS)
         start = base if named is None else preset(named, base)
         return replace(start, **{axis: value for axis, value in self.values if axis not in (MODEL_AXIS, PRESET_AXIS)})
+
+    def _of(self, stage: int) -> "Point":
+        """Return the point as one stage has it."""
+        each = ((axis, value[stage] if isinstance(value, _Each) else value) for axis, value in self.values)
+        return Point(tuple(each))
 
     def get(self, axis: str) -> Any:
         """Return the value on an axis; None where it is none of the sweep."""
         return dict(self.values).get(axis)
 
 
+class _Each(tuple[Any, ...]):
+    """A value for each stage, where stages differ."""
+
+
+def _value_at(base: Plan, axis: str) -> Any:
+    """Return where settings stand on an axis."""
+    value = plan_value(base, axis)
+    several = isinstance(base, tuple) and any(getattr(config, axis) != value for config in base)
+    return _Each(value) if several else value
+
+
 def _shown(value: Any) -> str:
+    if isinstance(value, _Each):
+        return "/".join(map(_shown, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def points_of(axes: Axes, base: SolverConfig, grid: bool = False, first_model: str = "") -> tuple[Point, ...]:
+def points_of(axes: Axes, base: Plan, grid: bool = False, first_model: str = "") -> tuple[Point, ...]:
     """Return the points of a sweep: all combinations of a grid, or the base and each axis by itself.
 
     In a grid the other axes overrule what a preset sets; by itself a preset sets them.
@@ -78,7 +98,7 @@ def points_of(axes: Axes, base: SolverConfig, grid: bool = False, first_model: s
     if not axes:
         raise ParameterError("a sweep must have at least one axis, such as n_steps")
     standing = {MODEL_AXIS: first_model, PRESET_AXIS: "exact"}
-    start = {axis: standing[axis] if axis in standing else getattr(base, axis) for axis in axes}
+    start = {axis: standing[axis] if axis in standing else _value_at(base, axis) for axis in axes}
     if grid:
         chosen = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     else:
@@ -89,12 +109,12 @@ def points_of(axes: Axes, base: SolverConfig, grid: bool = False, first_model: s
     return points
 
 
-def _moved(start: Mapping[str, Any], axis: str, value: Any, base: SolverConfig) -> dict[str, Any]:
+def _moved(start: Mapping[str, Any], axis: str, value: Any, base: Plan) -> dict[str, Any]:
     """Return the start with another value on one axis; with another preset, the other axes have what that sets."""
     others = start
     if axis == PRESET_AXIS and value != start[axis]:
-        named = preset(value, base)
-        others = {one: at if one in (MODEL_AXIS, PRESET_AXIS) else getattr(named, one) for one, at in start.items()}
+        named = Point(((PRESET_AXIS, value),)).solver(base)
+        others = {one: at if one in (MODEL_AXIS, PRESET_AXIS) else _value_at(named, one) for one, at in start.items()}
     return {**others, axis: value}
 
 

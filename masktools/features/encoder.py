@@ -10,7 +10,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypedDict, Unpack, overload
+from typing import Any, TypedDict, Unpack, cast, overload
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from masktools.features.prefix import PrefixLike, parse_prefix
 from masktools.features.tokens import hear
 from masktools.features.windows import Times, check_window, parse_hop
 from masktools.io import Recording
-from masktools.pipeline import Pipeline, Progress
+from masktools.pipeline import Pipeline, Progress, Walk
 from masktools.runtime import resolve_device
 from masktools.runtime import threads as use_threads
 from masktools.segments import cover
@@ -63,12 +63,13 @@ class Encoder:
         threads: CPU threads at most; as many as torch takes if None.
 
     Raises:
-        ParameterError: fewer than one thread.
+        ParameterError: fewer than one thread, or a model that embeds nothing.
     """
 
-    def __init__(self, pipeline: Pipeline, threads: int | None = None) -> None:
+    def __init__(self, pipeline: Walk, threads: int | None = None) -> None:
+        hub.check_job(pipeline, "embed")
         with use_threads(threads):
-            self.pipeline, self.threads = pipeline, threads
+            self.pipeline, self.threads = cast(Pipeline, pipeline), threads
 
     @classmethod
     def from_pretrained(

@@ -10,8 +10,8 @@ import numpy as np
 
 from masktools.generation.prompt_files import Prompt, file_names
 from masktools.generation.recordings import checked_samples, conditions_of, decoded, within_full_scale
-from masktools.pipeline import Pipeline, Progress, share_of
-from masktools.solver import SolverConfig, item_seeds
+from masktools.pipeline import Progress, Walk, share_of
+from masktools.solver import Plan, SolverConfig, item_seeds
 
 __all__ = ["GeneratedItem", "Item", "generate_items", "plan_items", "write_behind"]
 
@@ -57,10 +57,10 @@ def plan_items(prompts: Sequence[Prompt], n: int = 1, seed: int = 0) -> list[Ite
 
 
 def generate_items(
-    pipeline: Pipeline,
+    pipeline: Walk,
     items: Sequence[Item],
     seconds: float | None = None,
-    solver: SolverConfig = SolverConfig(),
+    solver: Plan = SolverConfig(),
     progress: Progress | None = None,
 ) -> Iterator[GeneratedItem]:
     """Yield the recordings in the order of the items, a batch of the pipeline's size at once.

@@ -12,12 +12,12 @@ from typing import Any
 
 from torch import nn
 
-from masktools.configs import to_dict
+from masktools.configs import to_plain
 from masktools.generation.collection import Item
 from masktools.io import JsonLines
 from masktools.packing import weights_digest
-from masktools.pipeline import Pipeline
-from masktools.solver import SolverConfig
+from masktools.pipeline import Walk
+from masktools.solver import Plan
 
 __all__ = ["FINISHED", "Finished"]
 
@@ -28,7 +28,7 @@ FINISHED = ".masktools-generated.jsonl"
 class Finished:
     """The finished recordings of a folder; a line that was cut off is no line."""
 
-    def __init__(self, folder: Path, pipeline: Pipeline, solver: SolverConfig, seconds: float | None) -> None:
+    def __init__(self, folder: Path, pipeline: Walk, solver: Plan, seconds: float | None) -> None:
         """Read what there is.
 
         Args:
@@ -38,7 +38,7 @@ class Finished:
             seconds: length of each; likewise.
         """
         self._lines = JsonLines(folder / FINISHED)
-        self._settings = _key([_fingerprint(pipeline), to_dict(solver), seconds])
+        self._settings = _key([_fingerprint(pipeline), to_plain(solver), seconds])
         self._entries = {one["file"]: one for one in self._lines.read() if isinstance(one.get("file"), str)}
 
     def has(self, item: Item, target: Path) -> bool:
@@ -85,8 +85,7 @@ def _key(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _fingerprint(pipeline: Pipeline) -> list[str]:
+def _fingerprint(pipeline: Walk) -> list[str]:
     """Return what tells models apart: the name, the digests of its parts, and the precision."""
-    parts = (pipeline.tokenizer, pipeline.transformer, pipeline.vocoder, pipeline.conditioner)
-    digests = [weights_digest(part.state_dict()) for part in parts if isinstance(part, nn.Module)]
+    digests = [weights_digest(part.state_dict()) for part in pipeline.parts.values() if isinstance(part, nn.Module)]
     return [pipeline.name, _key(digests), str(pipeline.precision)]

@@ -7,14 +7,14 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn.functional import pad
 
 from masktools.arguments import checked_real, checked_whole, shown
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
-from masktools.grid import GridMask
-from masktools.pipeline import Pipeline, Progress, share_of
-from masktools.shapes import Condition
-from masktools.solver import SolverConfig, SolveResult, item_seeds
+from masktools.pipeline import Progress, Walk, share_of
+from masktools.solver import Plan, SolverConfig, SolveResult, item_seeds, plan_value
 
 __all__ = ["MAX_SECONDS", "Generated", "checked_samples", "conditions_of", "decoded", "generate", "within_full_scale"]
 
@@ -35,13 +35,13 @@ class Generated:
 
 
 def generate(
-    pipeline: Pipeline,
+    pipeline: Walk,
     prompts: Prompts | None = None,
     n: int = 1,
     seconds: float | None = None,
     *,
     seed: int = 0,
-    solver: SolverConfig = SolverConfig(),
+    solver: Plan = SolverConfig(),
     progress: Progress | None = None,
 ) -> Generated:
     """Return n recordings for each prompt, those of the first prompt first; or n without any prompt.
@@ -94,9 +94,9 @@ def generate(
         "seeds": seeds,
         "prompted": condition is not None,
         "seconds": n_samples / rate,
-        "n_steps": solver.n_steps,
-        "guidance": solver.guidance if condition is not None else 0.0,
-        "temperature": solver.temperature,
+        "n_steps": plan_value(solver, "n_steps"),
+        "guidance": plan_value(solver, "guidance") if condition is not None else 0.0,
+        "temperature": plan_value(solver, "temperature"),
         "gains_db": gains_db,
         "n_forwards": sum(result.n_forwards for result in solved),
         "timings": {
@@ -107,7 +107,7 @@ def generate(
     return Generated(samples, rate, np.concatenate(tokens), report)
 
 
-def checked_samples(pipeline: Pipeline, seconds: float | None) -> int:
+def checked_samples(pipeline: Walk, seconds: float | None) -> int:
     """Return how many samples so many seconds are; those of a full window for None.
 
     Raises:
@@ -121,7 +121,7 @@ def checked_samples(pipeline: Pipeline, seconds: float | None) -> int:
     return max(1, round(seconds * pipeline.sample_rate))
 
 
-def conditions_of(pipeline: Pipeline, texts: Sequence[str]) -> Condition:
+def conditions_of(pipeline: Walk, texts: Sequence[str]) -> Tensor:
     """Return the conditions of texts, each read by itself.
 
     Read together they differ in the last digit from what each is alone, and one token drawn otherwise is another sound.
@@ -129,16 +129,19 @@ def conditions_of(pipeline: Pipeline, texts: Sequence[str]) -> Condition:
     Raises:
         ParameterError: a text that the model cannot read.
     """
-    each = {text: cast(Condition, pipeline.condition([text])) for text in dict.fromkeys(texts)}
+    each = {text: cast(Tensor, pipeline.condition([text])) for text in dict.fromkeys(texts)}
+    if next(iter(each.values())).ndim > 2:  # texts of several states: what a shorter one lacks is zeros
+        longest = max(states.shape[1] for states in each.values())
+        each = {text: pad(states, (0, 0, 0, longest - states.shape[1])) for text, states in each.items()}
     return torch.cat([each[text] for text in texts])
 
 
 def decoded(
-    pipeline: Pipeline,
-    condition: Condition | None,
+    pipeline: Walk,
+    condition: Tensor | None,
     seeds: Sequence[int],
     n_samples: int,
-    solver: SolverConfig,
+    solver: Plan,
     progress: Progress | None = None,
 ) -> tuple[np.ndarray, SolveResult]:
     """Return recordings (b, t) as they come out of the vocoder, and how they were decoded.
@@ -154,7 +157,7 @@ def decoded(
         progress: called with (steps done, steps in all).
     """
     n_cols = max(pipeline.window_cols, pipeline.grid.n_columns(n_samples))
-    mask = GridMask.full(pipeline.grid, n_cols).tensor.expand(len(seeds), -1, -1)
+    mask = torch.ones(len(seeds), pipeline.shape.n_rows, n_cols, dtype=torch.bool)
     overlap = round(pipeline.window_cols * _OVERLAP_SHARE)
     tokens = torch.zeros_like(mask, dtype=torch.int64)
     result = pipeline.fill(tokens, mask, seeds, solver, condition, overlap, progress)

@@ -8,7 +8,7 @@ from masktools.errors import BundleError, MelMismatchError
 from masktools.mel import MelConfig, differing_fields
 from masktools.transformer import MaskedTransformer
 
-__all__ = ["check_fit", "check_mel_settings"]
+__all__ = ["check_fit", "check_mel_settings", "check_same"]
 
 
 def check_mel_settings(ours: MelConfig, parts: Mapping[str, MelConfig]) -> None:
@@ -46,6 +46,15 @@ def check_fit(
     if conditioner is not None:
         sizes = (conditioner.dim, config.condition_dim)
         pairs["the embeddings of the conditioner and those the transformer reads"] = sizes
+    check_same(pairs)
+
+
+def check_same(pairs: Mapping[str, tuple[int, int]]) -> None:
+    """Refuse sizes that must be the same and are not; each pair is named by what it is the size of.
+
+    Raises:
+        BundleError: the message names the first that differ, with both values.
+    """
     for what, (left, right) in pairs.items():
         if left != right:
             raise BundleError(f"{what} must be of one number, got {left} and {right}: these parts are of two models")

@@ -22,12 +22,13 @@ from masktools.errors import MasktoolsError, ParameterError
 from masktools.grid import TokenGrid
 from masktools.levels import FixedSlope, Levels
 from masktools.mel import MelConfig, MelFrontEnd, level_of
+from masktools.pipeline.family import JOBS, WalkShape
 from masktools.pipeline.fitting import check_fit
 from masktools.pipeline.progress import Counter, Progress
 from masktools.runtime import has_fast_bf16, in_batches, single_precision, to_device
 from masktools.segments import Window, cover, stitch
 from masktools.shapes import Condition, FlatMask, FlatTokens, Logits, Mask, Mel, Tokens, Wave
-from masktools.solver import Predict, SolverConfig, SolveResult, forward_count, make_plan, solve, solve_windows
+from masktools.solver import Plan, Predict, SolverConfig, SolveResult, solve, solve_windows, stage_forwards, stage_plan
 from masktools.transformer import MaskedTransformer
 from masktools.transformer.cached import CachedPredictor
 from masktools.transformer.compiled import CompiledLogits, check_compiler
@@ -46,6 +47,8 @@ class Pipeline:
     predicted and decoded; they are always computed from audio in fp32. ``batch_size`` is halved when memory runs out.
     """
 
+    jobs = frozenset(JOBS)
+
     @single_precision()
     def __init__(
         self,
@@ -56,7 +59,7 @@ class Pipeline:
         conditioner: Conditioner | None = None,
         *,
         name: str = "unnamed",
-        decoding: Mapping[str, SolverConfig] | None = None,
+        decoding: Mapping[str, Plan] | None = None,
         device: torch.device | str = "cpu",
         precision: torch.dtype = torch.float32,
         batch_size: int = 8,
@@ -64,7 +67,10 @@ class Pipeline:
         if batch_size < 1:
             raise ParameterError(f"batch_size must be at least 1, got {batch_size}")
         self.mel, self.name, self.precision, self.batch_size = mel, name, precision, batch_size
-        self.decoding: Mapping[str, SolverConfig] = dict(decoding or {})  # job -> the settings that suit this model
+        # job -> the settings that suit this model
+        self.decoding: Mapping[str, SolverConfig] = {
+            job: stage_plan(own, 1)[0] for job, own in (decoding or {}).items()
+        }
         self.device = torch.device(device)
         self.front_end = MelFrontEnd(mel)
         self.tokenizer: Any = tokenizer
@@ -80,6 +86,22 @@ class Pipeline:
         for part in (self.front_end, tokenizer, transformer, vocoder, conditioner):
             if isinstance(part, nn.Module):
                 part.eval().requires_grad_(False).to(self.device)
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The parts by name, None for one that the model goes without."""
+        return {
+            "tokenizer": self.tokenizer,
+            "transformer": self.transformer,
+            "vocoder": self.vocoder,
+            "conditioner": self.conditioner,
+        }
+
+    @property
+    def shape(self) -> WalkShape:
+        """The sizes of the tokens."""
+        grid = self.grid
+        return WalkShape(1, grid.n_rows, self.tokenizer.n_codes, self.window_cols, grid.column_samples, True)
 
     @property
     def sample_rate(self) -> int:
@@ -317,7 +339,7 @@ class Pipeline:
         tokens: Tokens,
         mask: Mask,
         seeds: Sequence[int],
-        solver: SolverConfig = SolverConfig(),
+        solver: Plan = SolverConfig(),
         condition: Condition | None = None,
         overlap_cols: int | None = None,
         progress: Progress | None = None,
@@ -340,6 +362,7 @@ class Pipeline:
             ParameterError: arguments that do not fit each other.
         """
         tokens, mask = to_device(tokens, self.device), to_device(mask, self.device)
+        (solver,) = stage_plan(solver, 1)
         use_condition = [condition is not None] * len(tokens)
         overlap = self.window_cols // 4 if overlap_cols is None else overlap_cols
         count = None if progress is None else Counter(progress, self._n_forwards(tokens, overlap, solver, condition))
@@ -360,7 +383,7 @@ class Pipeline:
         """Return how many predictions a full mask takes; other masks take as many, or fewer."""
         n_windows = 1 + max(0, ceil((tokens.shape[-1] - self.window_cols) / (self.window_cols - overlap)))
         n_slots = tokens.shape[-2] * min(tokens.shape[-1], self.window_cols)
-        return n_windows * forward_count(make_plan(n_slots, n_slots, solver), condition is not None)
+        return n_windows * stage_forwards([solver], n_slots, condition is not None)
 
     def _windows(self, n_cols: int) -> list[Window]:
         """Return windows of columns that share enough for each part to know what surrounds the columns it keeps."""

@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from masktools.arguments import checked_real
 from masktools.errors import ParameterError, unknown_name
+from masktools.hub import check_job
 from masktools.pipeline import Pipeline
 
 __all__ = [
@@ -86,7 +87,11 @@ def cutoff_limits_hz(pipeline: Pipeline, top_hz: float | None = None) -> tuple[f
     """Return the lowest and the highest cutoff from which a recording is extended up to a top, or to the model's own.
 
     The model must hear its lowest row of tokens at least, and something must be left to add.
+
+    Raises:
+        ParameterError: a model that extends no bandwidth.
     """
+    check_job(pipeline, "bwe")
     model_hz = pipeline.mel.f_max
     highest = _MODEL_SHARE * model_hz
     if top_hz is not None:

@@ -13,12 +13,12 @@ from masktools.arrays import as_channels, checked_seed
 from masktools.conditioning import Prompts
 from masktools.errors import AudioError, ParameterError
 from masktools.gaps import Gap
-from masktools.pipeline import Pipeline, Progress, share_of
+from masktools.pipeline import Progress, Walk, share_of
 from masktools.restoration.band_stereo import check_channels
 from masktools.restoration.inpaint import inpaint
 from masktools.restoration.restored import Restored
 from masktools.restoration.surroundings import Reader
-from masktools.solver import SolverConfig, derive_seed
+from masktools.solver import Plan, SolverConfig, derive_seed, plan_value
 
 __all__ = ["SIDES", "continuation", "continue_recording"]
 
@@ -30,7 +30,7 @@ _HEARD_S = 31.0  # of what is known: as far as a texture is looked for
 
 
 def continue_recording(
-    pipeline: Pipeline,
+    pipeline: Walk,
     samples: np.ndarray | Tensor,
     sample_rate: int,
     seconds: float,
@@ -38,7 +38,7 @@ def continue_recording(
     side: str = "end",
     fade_s: float = 0.5,
     seed: int = 0,
-    solver: SolverConfig = SolverConfig(),
+    solver: Plan = SolverConfig(),
     prompt: Prompts | None = None,
     channels: str = "linked",
     texture: str = "recording",
@@ -89,7 +89,7 @@ def continue_recording(
 
 
 def continuation(
-    pipeline: Pipeline,
+    pipeline: Walk,
     reader: Reader,
     n_samples: int,
     sample_rate: int,
@@ -98,7 +98,7 @@ def continuation(
     side: str = "end",
     fade_s: float = 0.5,
     seed: int = 0,
-    solver: SolverConfig = SolverConfig(),
+    solver: Plan = SolverConfig(),
     prompt: Prompts | None = None,
     channels: str = "linked",
     texture: str = "recording",
@@ -181,7 +181,7 @@ def continuation(
         "prompted": prompt is not None,
         "channels": channels,
         "texture": texture,
-        "n_steps": solver.n_steps,
+        "n_steps": plan_value(solver, "n_steps"),
         "n_windows": len(steps),
         "n_forwards": n_forwards,
         "samples_added": n_new * len(heard),

@@ -8,12 +8,13 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from masktools.classical import SEARCHES
 from masktools.classical.search import Copy
 from masktools.classical.similarity import Found
 from masktools.errors import ParameterError
-from masktools.pipeline import Pipeline, Progress
+from masktools.pipeline import Progress, Walk
 from masktools.restoration.gap_fill import FilledGap, faded, filled_gap, is_silent
 from masktools.restoration.gap_model import Rendering, render_items
 from masktools.restoration.gap_settings import BLEND, MODEL, SEARCH, GapSettings
@@ -21,8 +22,7 @@ from masktools.restoration.gap_tasks import GapPlan, GapTask, WindowJob, first_s
 from masktools.restoration.surroundings import Part, Surroundings
 from masktools.restoration.window_filling import HeardWindow, fill_window, hear_window
 from masktools.segments import Window
-from masktools.shapes import Condition
-from masktools.solver import SolverConfig
+from masktools.solver import Plan, SolverConfig, plan_value
 
 __all__ = ["GapFilling", "LaterModel"]
 
@@ -42,12 +42,12 @@ class GapFilling(Iterator[FilledGap]):
 
     def __init__(
         self,
-        pipeline: Pipeline | None,
+        pipeline: Walk | None,
         surroundings: Surroundings,
         plan: GapPlan,
         settings: GapSettings,
-        solver: SolverConfig = SolverConfig(),
-        condition: Condition | None = None,
+        solver: Plan = SolverConfig(),
+        condition: Tensor | None = None,
         n_ranks: int = 1,
         progress: Progress | None = None,
         later: LaterModel | None = None,
@@ -94,7 +94,7 @@ class GapFilling(Iterator[FilledGap]):
             "texture": self.settings.texture,
             "channels": self.settings.channels,
             "n_candidates": self.settings.n_candidates,
-            "n_steps": self.solver.n_steps,
+            "n_steps": plan_value(self.solver, "n_steps"),
             "n_forwards": self._n_forwards,
             "gaps": list(self._filled),
             "samples_changed": self.plan.n_samples_changed,

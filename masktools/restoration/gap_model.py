@@ -1,8 +1,9 @@
 """What the model makes of windows with gaps: one call of the solver for several, then back to waves."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -12,12 +13,12 @@ from torch import Tensor
 from masktools.classical.linear_prediction import CONTEXT_S, MAX_ORDER
 from masktools.classical.noise import SPECTRUM_S, noise_between
 from masktools.io import resample_to
-from masktools.pipeline import Pipeline, Progress, keep_known
+from masktools.pipeline import Pipeline, Progress, Walk, keep_known
 from masktools.restoration.bridging import bridged
 from masktools.restoration.gap_windows import shoulders
 from masktools.segments import Window
-from masktools.shapes import Condition, Mel
-from masktools.solver import SolverConfig, SolveResult
+from masktools.shapes import Mask, Mel, Tokens, Wave
+from masktools.solver import Plan, SolveResult
 
 __all__ = ["Rendering", "WindowItem", "prefilled", "render_items"]
 
@@ -62,11 +63,11 @@ def prefilled(wave: np.ndarray, hidden: Sequence[Window], sample_rate: int) -> n
 
 
 def render_items(
-    pipeline: Pipeline,
+    pipeline: Walk,
     items: Sequence[WindowItem],
     sample_rate: int,
-    solver: SolverConfig,
-    condition: Condition | None,
+    solver: Plan,
+    condition: Tensor | None,
     progress: Progress | None,
 ) -> tuple[list[Rendering], SolveResult]:
     """Return items with their gaps filled, by one call of the solver; all must have as many columns.
@@ -79,36 +80,67 @@ def render_items(
         condition: what to hear in the gaps, (1, d); None for anything.
         progress: called with (steps done, steps in all).
     """
-    grid, rate = pipeline.grid, pipeline.sample_rate
+    rate = pipeline.sample_rate
     n_model = [ceil(len(item.samples) * rate / sample_rate) for item in items]
     wave = np.zeros((len(items), max(n_model)), np.float32)
     for row, item, n in zip(wave, items, n_model, strict=True):
         row[:n] = resample_to(item.samples, sample_rate, rate, n)
-    mel = pipeline.to_mel(torch.from_numpy(wave))
-    mel = mel[..., : items[0].n_cols * grid.patch_frames]
     hidden = [_at_rate(item.hidden, sample_rate, rate) for item in items]
-    mask = torch.stack([_column_mask(pipeline, spans, mel.shape[-1]) for spans in hidden]).to(mel.device)
-    tokens = pipeline.tokenise(mel)
-    result = pipeline.fill(
-        tokens,
-        mask,
-        [item.seed for item in items],
-        solver,
-        None if condition is None else condition.expand(len(items), -1),
-        round(pipeline.window_cols * _OVERLAP_SHARE),
-        progress,
-    )
-    unknown = torch.stack([_frame_mask(pipeline, spans, mel.shape[-1]) for spans in hidden]).to(mel.device)
-    unknown = unknown[:, None].expand_as(mel) & pipeline.cells(mask)
-    made = pipeline.to_mel_from(result.tokens)
-    filled = keep_known(made, mel, unknown)
-    waves = pipeline.render(pipeline.deepened(filled, torch.from_numpy(wave), unknown)).cpu().numpy()
-    arrays = zip(waves, *(_rows(values) for values in (filled, made, mel)), strict=True)
+    given = None if condition is None else condition.expand(len(items), *condition.shape[1:])
+    seeds, overlap = [item.seed for item in items], round(pipeline.window_cols * _OVERLAP_SHARE)
+
+    def fill(tokens: Tokens, mask: Mask) -> SolveResult:
+        return pipeline.fill(tokens, mask, seeds, solver, given, overlap, progress)
+
+    if pipeline.shape.has_bands:
+        made = _by_cells(cast(Pipeline, pipeline), torch.from_numpy(wave), hidden, items[0].n_cols, fill)
+    else:
+        made = _by_columns(pipeline, torch.from_numpy(wave), hidden, fill)
+    arrays = zip(made.wave.cpu().numpy(), *(_rows(mel) for mel in (made.mel, made.by_tokens, made.known)), strict=True)
     renderings = [
         Rendering(resample_to(row[:n], rate, sample_rate, len(item.samples)), of, by, was)
         for (row, of, by, was), item, n in zip(arrays, items, n_model, strict=True)
     ]
-    return renderings, result
+    return renderings, made.result
+
+
+class _Made(NamedTuple):
+    """What a model makes of waves with gaps; the mel spectrograms are of what is rendered, said by tokens, known."""
+
+    wave: Tensor
+    mel: Mel
+    by_tokens: Mel
+    known: Mel
+    result: SolveResult
+
+
+_Fill = Callable[[Tensor, Tensor], SolveResult]
+
+
+def _by_cells(pipeline: Pipeline, wave: Wave, hidden: Sequence[list[Window]], n_cols: int, fill: _Fill) -> _Made:
+    """Fill columns of a grid of bands: outside the gaps cells of the mel spectrogram stay as they are known."""
+    mel = pipeline.to_mel(wave)[..., : n_cols * pipeline.grid.patch_frames]
+    mask = torch.stack([_column_mask(pipeline, spans, mel.shape[-1]) for spans in hidden]).to(mel.device)
+    result = fill(pipeline.tokenise(mel), mask)
+    unknown = torch.stack([_frame_mask(pipeline, spans, mel.shape[-1]) for spans in hidden]).to(mel.device)
+    unknown = unknown[:, None].expand_as(mel) & pipeline.cells(mask)
+    made = pipeline.to_mel_from(result.tokens)
+    filled = keep_known(made, mel, unknown)
+    return _Made(pipeline.render(pipeline.deepened(filled, wave, unknown)), filled, made, mel, result)
+
+
+def _by_columns(walk: Walk, wave: Wave, hidden: Sequence[list[Window]], fill: _Fill) -> _Made:
+    """Fill columns of tokens that are no bands, those that hear a gap too; the whole wave is the decoder's."""
+    tokens, shape = walk.encode(wave), walk.shape
+    mask = torch.zeros_like(tokens, dtype=torch.bool)
+    for own, spans in zip(mask, hidden, strict=True):
+        for span in spans:
+            first = max(0, span.start // shape.column_samples - shape.reach_cols)
+            own[:, first : walk.grid.n_columns(span.stop) + shape.reach_cols] = True
+    result = fill(tokens, mask)
+    decoded = walk.decode(result.tokens, wave.shape[-1])
+    made = walk.to_mel(decoded)
+    return _Made(decoded, made, made, walk.to_mel(wave), result)
 
 
 def _rows(mel: Mel) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 from masktools.errors import ParameterError
 from masktools.gaps import GapLike, check_gaps
-from masktools.grid import TokenGrid
+from masktools.grid import Columns
 from masktools.restoration.gap_settings import BLEND, MODEL, GapSettings
 from masktools.restoration.gap_windows import GapWindow, channel_spans, plan_windows
 from masktools.segments import Window
@@ -54,7 +54,7 @@ class GapPlan:
         return sum(task.span.length * len(task.channels) for task in self.tasks)
 
     def work(
-        self, n_samples: int, sample_rate: int, grid: TokenGrid | None, window_cols: int
+        self, n_samples: int, sample_rate: int, grid: Columns | None, window_cols: int
     ) -> Iterator[GapTask | WindowJob]:
         """Yield what fills the gaps, in order of time: a task by itself, or several from a window of the model.
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import ceil, floor
 
 from masktools.gaps import Gap, GapLike, as_gap
-from masktools.grid import TokenGrid
+from masktools.grid import Columns
 from masktools.segments import Window
 
 __all__ = ["GapWindow", "channel_spans", "gap_spans", "hidden_in", "plan_windows", "shoulders"]
@@ -63,7 +63,7 @@ def hidden_in(window: Window, spans: Sequence[Window]) -> list[Window]:
 
 
 def plan_windows(
-    spans: Sequence[Window], n_samples: int, sample_rate: int, grid: TokenGrid, window_cols: int
+    spans: Sequence[Window], n_samples: int, sample_rate: int, grid: Columns, window_cols: int
 ) -> list[GapWindow]:
     """Return the windows from which the gaps are filled.
 

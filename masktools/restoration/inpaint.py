@@ -11,26 +11,26 @@ from masktools.arrays import as_channels
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.gaps import GapLike
-from masktools.pipeline import Pipeline, Progress
+from masktools.pipeline import Progress, Walk
 from masktools.restoration.gap_fill import FilledGap
 from masktools.restoration.gap_filling import GapFilling, LaterModel
 from masktools.restoration.gap_settings import BLEND, MODEL, GapSettings
 from masktools.restoration.gap_tasks import plan_gaps
 from masktools.restoration.restored import Restored
 from masktools.restoration.surroundings import Reader, Surroundings
-from masktools.solver import SolverConfig
+from masktools.solver import Plan, SolverConfig
 
 __all__ = ["FilledGap", "inpaint", "inpaint_candidates", "inpaint_pieces"]
 
 
 def inpaint(
-    pipeline: Pipeline | None,
+    pipeline: Walk | None,
     samples: np.ndarray | Tensor,
     sample_rate: int,
     gaps: Iterable[GapLike],
     *,
     seed: int = 0,
-    solver: SolverConfig = SolverConfig(),
+    solver: Plan = SolverConfig(),
     prompt: Prompts | None = None,
     channels: str = "linked",
     texture: str = "model",
@@ -83,14 +83,14 @@ def inpaint(
 
 
 def inpaint_candidates(
-    pipeline: Pipeline | None,
+    pipeline: Walk | None,
     samples: np.ndarray | Tensor,
     sample_rate: int,
     gaps: Iterable[GapLike],
     *,
     n_candidates: int,
     seed: int = 0,
-    solver: SolverConfig = SolverConfig(),
+    solver: Plan = SolverConfig(),
     prompt: Prompts | None = None,
     progress: Progress | None = None,
     **settings: Any,
@@ -121,7 +121,7 @@ def inpaint_candidates(
 
 
 def inpaint_pieces(
-    pipeline: Pipeline | None,
+    pipeline: Walk | None,
     reader: Reader,
     n_samples: int,
     n_channels: int,
@@ -129,7 +129,7 @@ def inpaint_pieces(
     gaps: Iterable[GapLike],
     *,
     seed: int = 0,
-    solver: SolverConfig = SolverConfig(),
+    solver: Plan = SolverConfig(),
     prompt: Prompts | None = None,
     n_ranks: int = 1,
     progress: Progress | None = None,
@@ -171,13 +171,13 @@ def inpaint_pieces(
 
 
 def _filling(
-    pipeline: Pipeline | None,
+    pipeline: Walk | None,
     reader: Reader,
     size: tuple[int, int],
     sample_rate: int,
     gaps: Iterable[GapLike],
     settings: GapSettings,
-    solver: SolverConfig,
+    solver: Plan,
     prompt: Prompts | None,
     n_ranks: int,
     progress: Progress | None,
@@ -203,12 +203,12 @@ def _filling(
 
 
 def _composed(
-    pipeline: Pipeline | None,
+    pipeline: Walk | None,
     samples: np.ndarray | Tensor,
     sample_rate: int,
     gaps: Iterable[GapLike],
     settings: GapSettings,
-    solver: SolverConfig,
+    solver: Plan,
     prompt: Prompts | None,
     n_ranks: int,
     progress: Progress | None,

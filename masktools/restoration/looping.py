@@ -12,12 +12,12 @@ from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.gaps import Gap
 from masktools.metrics import seam_crest_db
-from masktools.pipeline import Pipeline, Progress
+from masktools.pipeline import Progress, Walk
 from masktools.restoration.gap_fill import FilledGap
 from masktools.restoration.inpaint import inpaint
 from masktools.restoration.restored import Restored
 from masktools.restoration.surroundings import Reader
-from masktools.solver import SolverConfig
+from masktools.solver import Plan, SolverConfig
 
 __all__ = ["loop", "loop_pieces"]
 
@@ -27,13 +27,13 @@ _HEARD_S = 31.0  # at each end: as far as a texture is looked for
 
 
 def loop(
-    pipeline: Pipeline | None,
+    pipeline: Walk | None,
     samples: np.ndarray | Tensor,
     sample_rate: int,
     seam_s: float = 0.5,
     *,
     seed: int = 0,
-    solver: SolverConfig = SolverConfig(),
+    solver: Plan = SolverConfig(),
     prompt: Prompts | None = None,
     channels: str = "linked",
     texture: str = "recording",
@@ -84,14 +84,14 @@ def loop(
 
 
 def loop_pieces(
-    pipeline: Pipeline | None,
+    pipeline: Walk | None,
     reader: Reader,
     n_samples: int,
     sample_rate: int,
     seam_s: float = 0.5,
     *,
     seed: int = 0,
-    solver: SolverConfig = SolverConfig(),
+    solver: Plan = SolverConfig(),
     prompt: Prompts | None = None,
     channels: str = "linked",
     texture: str = "recording",

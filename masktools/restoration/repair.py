@@ -12,6 +12,7 @@ from masktools.arguments import checked_call
 from masktools.arrays import as_channels, checked_seed
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
+from masktools.hub import check_job
 from masktools.pipeline import Pipeline, Progress, share_of
 from masktools.restoration.gap_fill import FilledGap
 from masktools.restoration.regions import Region, check_regions
@@ -183,6 +184,7 @@ def repair_pieces(
     if pipeline is None:
         jobs, condition = plan_repair(regions, *size, made), None
     else:
+        check_job(pipeline, "repair")
         jobs = plan_repair(regions, *size, made, pipeline.grid, pipeline.window_cols, model_top_hz(pipeline))
         condition = pipeline.condition(prompt)
     if condition is not None and len(condition) != 1:

@@ -10,7 +10,7 @@ import torch
 
 from masktools.io import resample_to
 from masktools.mel import MelConfig
-from masktools.pipeline import Pipeline
+from masktools.pipeline import Walk
 from masktools.restoration.band_level import high_pass
 from masktools.restoration.candidates import mel_fit_db, shoulder_lsd_db
 from masktools.restoration.gap_fill import (
@@ -87,7 +87,7 @@ def hear_window(surroundings: Surroundings, job: WindowJob, settings: GapSetting
 
 
 def fill_window(
-    pipeline: Pipeline, heard: HeardWindow, renderings: Sequence[Rendering], settings: GapSettings, n_ranks: int
+    pipeline: Walk, heard: HeardWindow, renderings: Sequence[Rendering], settings: GapSettings, n_ranks: int
 ) -> list[list[FilledGap]]:
     """Return for each task of a window its fills, the best ``n_ranks`` first.
 
@@ -143,7 +143,7 @@ def _fit_db(config: MelConfig, heard: HeardWindow, task: GapTask, voices: Sequen
 
 
 def _filled(
-    pipeline: Pipeline,
+    pipeline: Walk,
     heard: HeardWindow,
     task: GapTask,
     voices: Sequence[Rendering],
@@ -202,7 +202,7 @@ def _core(part: Part, span: Window, waves: np.ndarray, seeds: tuple[int, ...]) -
     return noise if shoulder_lsd_db(pairs["noise"], rate) < shoulder_lsd_db(pairs["model"], rate) else None
 
 
-def _top_hz(pipeline: Pipeline) -> float:
+def _top_hz(pipeline: Walk) -> float:
     """Return where the band ends that the model renders at higher rates."""
     return min(pipeline.mel.f_max, _RESAMPLED_SHARE * pipeline.sample_rate / 2)
 
@@ -221,7 +221,7 @@ def _grain(surroundings: Surroundings, job: WindowJob, part: Part, settings: Gap
 
 
 def _shaped(
-    pipeline: Pipeline,
+    pipeline: Walk,
     heard: HeardWindow,
     grain: np.ndarray,
     wave: np.ndarray,

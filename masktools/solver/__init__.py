@@ -13,7 +13,7 @@ from masktools.solver.recall import RecallingPredict
 from masktools.solver.rescoring import Rescore
 from masktools.solver.sampling import allow_codes, ban_codes
 from masktools.solver.schedules import GUIDANCE_SCHEDULES, SCHEDULES
-from masktools.solver.stages import Session, StagesResult, solve_stages, stage_forwards, stage_plan
+from masktools.solver.stages import Plan, Session, StagesResult, plan_value, solve_stages, stage_forwards, stage_plan
 from masktools.solver.trace import Callback, SolveResult, StepTrace
 from masktools.solver.windows import over_windows, solve_windows
 
@@ -24,6 +24,7 @@ __all__ = [
     "SCHEDULES",
     "SPEEDS",
     "Callback",
+    "Plan",
     "Predict",
     "RecallingPredict",
     "Rescore",
@@ -42,6 +43,7 @@ __all__ = [
     "item_seeds",
     "make_plan",
     "over_windows",
+    "plan_value",
     "planned_slots",
     "planned_work",
     "preset",

@@ -5,7 +5,7 @@ Token streams of a residual quantiser are stages, and so are scales; a single gr
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -18,7 +18,10 @@ from masktools.solver.plan import make_plan
 from masktools.solver.rescoring import Rescore
 from masktools.solver.trace import SolveResult, StepTrace
 
-__all__ = ["Session", "StagesResult", "solve_stages", "stage_forwards", "stage_plan"]
+__all__ = ["Plan", "Session", "StagesResult", "plan_value", "solve_stages", "stage_forwards", "stage_plan"]
+
+Plan = SolverConfig | tuple[SolverConfig, ...]
+"""Settings of a decoding: one for all stages, or one for each."""
 
 
 @runtime_checkable
@@ -63,6 +66,16 @@ class StagesResult:
     def n_forwards(self) -> int:
         """Calls of the predictors in all steps of all stages."""
         return sum(result.n_forwards for result in self.stages)
+
+
+def plan_value(plan: Plan, name: str) -> Any:
+    """Return a setting of a decoding: the value, where all stages have the same, or else a list, one for each.
+
+    >>> plan_value((SolverConfig(n_steps=20), SolverConfig(n_steps=10)), "n_steps")
+    [20, 10]
+    """
+    values = [getattr(config, name) for config in stage_plan(plan, 1 if isinstance(plan, SolverConfig) else len(plan))]
+    return values[0] if all(value == values[0] for value in values) else values
 
 
 def stage_plan(plan: SolverConfig | Sequence[SolverConfig], n_stages: int) -> tuple[SolverConfig, ...]:

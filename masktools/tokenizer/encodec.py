@@ -66,6 +66,8 @@ class Encodec(nn.Module):
         CheckpointError: The package transformers is not installed.
     """
 
+    reads_waves = True
+    reach_cols = 4  # columns beside a stretch of samples whose tokens hear it most: 160 to 180 ms in all
     single_precision = True  # its weights are kept as they are: rounded, they give other tokens
 
     def __init__(self, config: EncodecConfig) -> None:

@@ -72,6 +72,8 @@ class _Block(nn.Module):
 class MelRvq(nn.Module):
     """Mel spectrogram <-> token streams. ``encode``: (b, f, m) -> (b, K, m // stride); ``decode`` the other way."""
 
+    reads_waves = False
+
     def __init__(self, config: MelRvqConfig) -> None:
         super().__init__()
         self.config, self.packed = config, False
@@ -104,6 +106,11 @@ class MelRvq(nn.Module):
     def n_rows(self) -> int:
         """Tokens of a column: its streams."""
         return self.config.n_streams
+
+    @property
+    def reach_cols(self) -> int:
+        """Columns beside a stretch of frames whose tokens hear it, frames of a front end's overlap among them."""
+        return -(-(1 + 2 * self.config.n_blocks + 3) // self.config.stride)
 
     @property
     def patch(self) -> int:

@@ -16,7 +16,7 @@ from masktools.configs import from_dict
 from masktools.errors import CheckpointError, ParameterError
 from masktools.jsons import parse_json, read_json
 from masktools.mel import MelConfig
-from masktools.tokenizer import TOKENIZERS, LocalTokenizer, SpecVqgan
+from masktools.tokenizer import CODECS, TOKENIZERS, LocalTokenizer, SpecVqgan
 from masktools.vocoder import VOCODERS
 
 __all__ = [
@@ -162,6 +162,18 @@ def load_tokenizer(source: str | os.PathLike[str]) -> LocalTokenizer | SpecVqgan
     description = _of_part(source, "tokenizer", tuple(TOKENIZERS))
     config_class, tokenizer_class = TOKENIZERS[description["kind"]]
     return _filled(tokenizer_class(from_dict(config_class, description["config"])), source, "tokenizer")
+
+
+def load_codec(source: str | os.PathLike[str]) -> Any:
+    """Return the frozen codec of a checkpoint or a bundle, of whichever kind, at the settings it was trained with.
+
+    Raises:
+        CheckpointError: There is no such file, or it holds no codec.
+        BundleError: A bundle that is incomplete or altered.
+    """
+    description = _of_part(source, "codec", tuple(CODECS))
+    config_class, codec_class = CODECS[description["kind"]]
+    return _filled(codec_class(from_dict(config_class, description["config"])), source, "codec")
 
 
 def load_vocoder(source: str | os.PathLike[str]) -> nn.Module:

@@ -16,7 +16,17 @@ from torch import Tensor
 from masktools.errors import ParameterError, unknown_name
 from masktools.training.draws import ClipDraws, Purpose
 
-__all__ = ["RATIO_LAWS", "MaskingConfig", "draw_masks", "gap_masks", "random_masks", "ratios", "row_masks"]
+__all__ = [
+    "RATIO_LAWS",
+    "MaskingConfig",
+    "draw_masks",
+    "gap_masks",
+    "random_masks",
+    "ratios",
+    "row_masks",
+    "span_masks",
+    "span_starts",
+]
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,35 @@ def random_masks(ratio: Tensor, noise: Tensor) -> Tensor:
     counts = (ratio * n_tokens).ceil().clamp(1, n_tokens).long()
     ranks = noise.argsort(dim=1).argsort(dim=1)
     return ranks < counts[:, None]
+
+
+def span_starts(n_cols: int, span: int) -> Tensor:
+    """Return how many spans hide 0 to 100 percent of so many columns, (101,): the fewest that do on average.
+
+    >>> span_starts(500, 3)[[1, 10, 50, 90, 99, 100]].tolist()
+    [2, 18, 103, 268, 392, 498]
+    """
+    kept = 1 - span / (n_cols - torch.arange(n_cols - span + 1, dtype=torch.float64))  # by one start more
+    hidden = torch.cat([torch.zeros(1, dtype=torch.float64), 1 - kept.cumprod(0)])
+    return torch.searchsorted(hidden, torch.arange(101, dtype=torch.float64) / 100)
+
+
+def span_masks(share: Tensor, noise: Tensor, span: int) -> Tensor:
+    """Return masks (b, w) of spans that overlap at will, which hide shares (b,) of the columns on average.
+
+    Where spans begin follows from the noise (b, w); those at the end are cut.
+
+    Source: Ziv et al., MAGNeT (arXiv:2401.04577), section 3.1.
+    """
+    n_cols = noise.shape[1]
+    span = min(span, n_cols)
+    starts = span_starts(n_cols, span)
+    counts = (share * n_cols).round().long() if span == 1 else starts[(100 * share).round().long()]
+    begins = noise.argsort(dim=1) < counts.clamp_min(1)[:, None]
+    masks = begins.clone()
+    for shift in range(1, span):
+        masks[:, shift:] |= begins[:, : n_cols - shift]
+    return masks
 
 
 def gap_masks(uniform: Tensor, n_rows: int, n_cols: int) -> Tensor:

@@ -3,13 +3,19 @@
 Its parts carry timm's names, so that weights of other transformers of this kind fit, and its numbers are timm's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Attend", "Attention", "Block", "Perceptron", "attend"]
+from masktools.errors import DeviceError
+from masktools.packing import Int8Linear, PackedLinear, can_compute_int8, fill_rest, swap_linear
+from masktools.runtime import has_fast_bf16
+
+__all__ = ["Attend", "Attention", "Block", "Perceptron", "attend", "pack_blocks"]
 
 _EPSILON = 1e-6
 
@@ -80,3 +86,45 @@ class Block(nn.Module):
         """Return the slots after attention and perceptron."""
         slots = slots + self.attn(self.norm1(slots))
         return slots + self.mlp(self.norm2(slots))
+
+
+def pack_blocks(
+    network: nn.Module,
+    names: Sequence[str],
+    precision: torch.dtype,
+    weights: Mapping[str, Tensor] | None = None,
+    device: torch.device | str = "cpu",
+) -> None:
+    """Exchange linear layers of a network's blocks for packed ones, and fill the rest of the network.
+
+    Args:
+        network: with ``blocks``, whose perceptrons are called ``mlp``.
+        names: of the layers in each block.
+        precision: float32, bfloat16, float16 or int8: that of their products.
+        weights: of the network by name, read one after the other; None where it has them.
+        device: where weights that are read go to.
+
+    Raises:
+        DeviceError: int8 on a processor, or with a torch, that does not compute in it.
+    """
+    blocks: Any = network.get_submodule("blocks")
+    place = next(network.parameters()).device if weights is None else torch.device(device)
+    whole = precision == torch.int8
+    if whole and place.type != "cpu":
+        raise DeviceError(f"int8 needs a CPU, the device is {place}: use --precision bf16 or fp32")
+    if whole and not can_compute_int8():
+        raise DeviceError("this CPU does not compute in int8 (VNNI is missing): use --precision fp32 or bf16")
+    between = torch.bfloat16 if whole and has_fast_bf16() else torch.float32  # in which slots attend
+
+    def packed(name: str, linear: nn.Linear) -> nn.Module:
+        gelu = name == "mlp.fc1"
+        if whole:
+            return Int8Linear(linear, gelu, between if name in ("attn.qkv", "cross.q") else torch.float32)
+        return PackedLinear(linear, precision, gelu)
+
+    for number, block in enumerate(blocks):
+        for name in names:
+            swap_linear(network, f"blocks.{number}.{name}", partial(packed, name), weights, device)
+        block.mlp.act = nn.Identity()
+    if weights is not None:
+        fill_rest(network, weights, device)

@@ -7,18 +7,16 @@ mask, "C") or always the learned one ("M"); values under the mask are never read
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.errors import DeviceError, ParameterError, unknown_name
-from masktools.packing import Int8Linear, PackedLinear, can_compute_int8, fill_rest, refuse_weights, swap_linear
-from masktools.runtime import has_fast_bf16
+from masktools.errors import ParameterError, unknown_name
+from masktools.packing import PackedLinear, refuse_weights
 from masktools.shapes import Condition, FlatMask, FlatTokens, Logits
-from masktools.transformer.block import Block
+from masktools.transformer.block import Block, pack_blocks
 
 __all__ = ["MASK_TOKENS", "MaskedTransformer", "TransformerConfig"]
 
@@ -271,25 +269,7 @@ class MaskedTransformer(nn.Module):
         """
         if self.packed:
             return
-        whole, place = precision == torch.int8, self.position.device if weights is None else torch.device(device)
-        if whole and place.type != "cpu":
-            raise DeviceError(f"int8 needs a CPU, the device is {place}: use --precision bf16 or fp32")
-        if whole and not can_compute_int8():
-            raise DeviceError("this CPU does not compute in int8 (VNNI is missing): use --precision fp32 or bf16")
-        between = torch.bfloat16 if whole and has_fast_bf16() else torch.float32  # in which slots attend
-
-        def packed(name: str, linear: nn.Linear) -> nn.Module:
-            gelu = name == "mlp.fc1"
-            if whole:
-                return Int8Linear(linear, gelu, between if name == "attn.qkv" else torch.float32)
-            return PackedLinear(linear, precision, gelu)
-
-        for number, block in enumerate(self.blocks):
-            for name in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"):
-                swap_linear(self, f"blocks.{number}.{name}", partial(packed, name), weights, device)
-            cast(Block, block).mlp.act = nn.Identity()
-        if weights is not None:
-            fill_rest(self, weights, device)
+        pack_blocks(self, ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"), precision, weights, device)
         self.head = PackedHead(cast(TokenHead, self.head), self.token_embedding.weight)
         refuse_weights(self)
 

@@ -10,16 +10,14 @@ Source: Ziv et al., MAGNeT (arXiv:2401.04577), sections 3.1 to 3.3; the layout i
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.errors import DeviceError, ParameterError
-from masktools.packing import Int8Linear, PackedLinear, can_compute_int8, fill_rest, refuse_weights, swap_linear
-from masktools.runtime import has_fast_bf16
-from masktools.transformer.block import Attend, Attention, Perceptron
+from masktools.errors import ParameterError
+from masktools.packing import refuse_weights
+from masktools.transformer.block import Attend, Attention, Perceptron, pack_blocks
 from masktools.transformer.local_attention import attention_of
 
 __all__ = ["StreamTransformer", "StreamTransformerConfig", "Text"]
@@ -248,23 +246,7 @@ class StreamTransformer(nn.Module):
         """
         if self.packed:
             return
-        whole, place = precision == torch.int8, self.norm.weight.device if weights is None else torch.device(device)
-        if whole and (place.type != "cpu" or not can_compute_int8()):
-            raise DeviceError(f"int8 needs a CPU that computes in it (VNNI), the device is {place}: use fp32 or bf16")
-        between = torch.bfloat16 if whole and has_fast_bf16() else torch.float32  # in which slots attend
-
-        def packed(name: str, linear: nn.Linear) -> nn.Module:
-            gelu = name == "mlp.fc1"
-            if whole:
-                return Int8Linear(linear, gelu, between if name in ("attn.qkv", "cross.q") else torch.float32)
-            return PackedLinear(linear, precision, gelu)
-
-        for number, block in enumerate(self.blocks):
-            for name in _PACKED:
-                swap_linear(self, f"blocks.{number}.{name}", partial(packed, name), weights, device)
-            block.mlp.act = nn.Identity()  # pyright: ignore
-        if weights is not None:
-            fill_rest(self, weights, device)
+        pack_blocks(self, _PACKED, precision, weights, device)
         self.packed = True
         refuse_weights(self)
 

@@ -8,6 +8,8 @@ import torch
 from masktools.convert.audiocraft_names import stream_weights
 from masktools.pipeline.stream_session import StreamSession
 from masktools.solver import preset, solve_stages, span_groups
+from masktools.training.masking import span_masks, span_starts
+from masktools.training.token_streams import stage_loss
 from masktools.transformer import DelayedPrior, DelayedPriorConfig, StreamTransformer, StreamTransformerConfig
 from masktools.transformer.local_attention import near_mask
 from tests.streams.golden import needs, read, under
@@ -65,6 +67,18 @@ def test_golden_magnet_logits_of_an_empty_text_are_those_without_text(golden, ma
     torch.testing.assert_close(magnet.logits(tokens, 0), wanted, atol=2e-5, rtol=0)
     empty = magnet.read(torch.zeros(2, 6, 24))
     assert torch.equal(magnet.logits(tokens, 0, empty), magnet.logits(tokens, 0))
+
+
+def test_golden_magnet_spans_and_loss_of_training(golden, magnet):
+    for n_cols in (25, 500, 1500):
+        assert torch.equal(span_starts(n_cols, 3), golden[f"training.starts_{n_cols}"].long())
+    masks = span_masks(golden["training.share"].double(), golden["training.noise"], 3)
+    assert torch.equal(masks, golden["training.mask"])
+    given, targets = golden["training.input"].long(), golden["training.targets"].long()
+    assert torch.equal(given[:, 2] == 32, masks[2:4])
+    with torch.no_grad():
+        loss = stage_loss(magnet, targets, 2, masks[2:4], magnet.read(states_of(golden, [0, 1])))
+    torch.testing.assert_close(loss, golden["training.loss"][0], atol=2e-5, rtol=0)
 
 
 def test_golden_magnet_attention_mask(golden):

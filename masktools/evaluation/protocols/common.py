@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from masktools import __version__
-from masktools.configs import to_dict
+from masktools.configs import to_dict, to_plain
 from masktools.errors import ParameterError, unknown_name
 from masktools.evaluation.clips import Clip, left_out_of
 from masktools.evaluation.embedders import Embedder
@@ -33,8 +33,6 @@ __all__ = [
 BATCH = 16
 """Clips that a job is given at once; on it depends which random numbers a clip gets, so that it is fixed."""
 
-_PARTS = ("tokenizer", "transformer", "vocoder", "conditioner")
-
 
 class Meter:
     """Counts the pieces of a job and tells how far it has come."""
@@ -57,12 +55,22 @@ class Meter:
         return lambda done, of: progress(before * shares + n * shares * done // max(1, of), total * shares)
 
 
-def check_clips(model: Model, clips: Sequence[Clip]) -> None:
+def check_clips(model: Model, clips: Sequence[Clip], bands: bool = True) -> None:
     """Refuse clips that are not at the model's rate: distances at different rates cannot be compared.
 
+    Args:
+        model: what is measured.
+        clips: on what.
+        bands: whether rows of tokens must be bands of frequency.
+
     Raises:
-        ParameterError: no clips, or clips at another rate.
+        ParameterError: no clips, clips at another rate, or a model without bands where they are needed.
     """
+    if bands and not model.pipeline.shape.has_bands:
+        raise ParameterError(
+            f"this protocol measures models whose rows of tokens are bands of frequency, {model.name!r} has token "
+            "streams: measure it by the protocol generate"
+        )
     if not clips:
         raise ParameterError("there must be at least one clip to measure, got none")
     for clip in clips:
@@ -129,9 +137,9 @@ def described(
         "clip_seconds": f"{lengths[0]:.4g} to {lengths[-1]:.4g}, {sum(lengths):.4g} in all",
         "embedders": [embedder.name for embedder in embedders],
         "settings": to_dict(settings),
-        "weights": {part: _digest(getattr(pipeline, part)) for part in _PARTS if hasattr(pipeline, part)},
+        "weights": {part: _digest(module) for part, module in pipeline.parts.items()},
         "mel": to_dict(pipeline.mel),
-        "decoding": {job: to_dict(config) for job, config in pipeline.decoding.items()},
+        "decoding": {job: to_plain(plan) for job, plan in pipeline.decoding.items()},
         "computer": {
             "device": str(pipeline.device),
             "precision": str(pipeline.precision).removeprefix("torch."),

@@ -27,7 +27,7 @@ from masktools.metrics import level_db
 from masktools.model import Model
 from masktools.pipeline import Progress
 from masktools.runtime import threads
-from masktools.solver import SolverConfig
+from masktools.solver import Plan
 
 __all__ = ["GENERATION_METHODS", "GenerationSettings", "evaluate_generation"]
 
@@ -55,7 +55,7 @@ class GenerationSettings:
     n_bins: int = 50  # of the NDB, at most; a fifth of the recordings where they are few
     methods: tuple[str, ...] = ()  # all where none is named
     seed: int = 0
-    solver: SolverConfig | None = None  # the model's own where there is none
+    solver: Plan | None = None  # the model's own where there is none
     statistics: Statistics = field(default_factory=Statistics)
 
     def __post_init__(self) -> None:
@@ -107,9 +107,9 @@ def evaluate_generation(
     Source: SpecMaskGIT (arXiv:2406.17672), section 4.2, for the distances; AudioGen (arXiv:2209.15352), section 4.2,
         for the divergence of classes; CLAP score as in AudioLDM (arXiv:2301.12503), with the named encoder.
     """
-    check_clips(model, clips)
+    check_clips(model, clips, bands=False)
     if training:
-        check_clips(model, training)
+        check_clips(model, training, bands=False)
     methods = chosen_methods(settings.methods, GENERATION_METHODS)
     scorers = scorers_of(model, embedders)
     prompts = prompts_of(clips, settings.prompts)

@@ -11,7 +11,7 @@ from masktools.evaluation.clips import Clip
 from masktools.evaluation.protocols.common import Meter
 from masktools.evaluation.report import groups_of
 from masktools.model import Model
-from masktools.solver import SolverConfig, derive_seed
+from masktools.solver import Plan, derive_seed
 
 __all__ = ["ANY", "Maker", "Prompt", "Sound", "fitted", "groups_with", "prompts_of", "spread"]
 
@@ -94,9 +94,7 @@ def fitted(wave: np.ndarray, n_samples: int) -> np.ndarray:
 class Maker:
     """Makes recordings with a model: of prompts, of nothing, and of recordings."""
 
-    def __init__(
-        self, model: Model, seconds: float | None, solver: SolverConfig | None, seed: int, meter: Meter
-    ) -> None:
+    def __init__(self, model: Model, seconds: float | None, solver: Plan | None, seed: int, meter: Meter) -> None:
         """Hold everything that all sets have in common.
 
         Args:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from masktools.pipeline import Pipeline, Progress
 from masktools.shapes import Condition, Mask, Tokens
-from masktools.solver import SolverConfig, SolveResult
+from masktools.solver import Plan, SolverConfig, SolveResult
 
 __all__ = ["TrueTokens", "clean_tokens", "decode_masked"]
 
@@ -46,7 +46,7 @@ class TrueTokens(Pipeline):
         tokens: Tokens,
         mask: Mask,
         seeds: Sequence[int],
-        solver: SolverConfig = SolverConfig(),
+        solver: Plan = SolverConfig(),
         condition: Condition | None = None,
         overlap_cols: int | None = None,
         progress: Progress | None = None,

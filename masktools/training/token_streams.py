@@ -1,0 +1,305 @@
+"""Training of models over token streams: the codec of mel spectrograms, and the transformer, one stream at a step.
+
+Source: Ziv et al., MAGNeT (arXiv:2401.04577), sections 3.1 to 3.3; SoundStream (arXiv:2107.03312), section III-C, for
+    the dropout of streams.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from masktools.conditioning import DeferredT5, T5Config
+from masktools.errors import ParameterError
+from masktools.mel import MelConfig
+from masktools.tokenizer import MelRvq, MelRvqConfig, token_fingerprint
+from masktools.tokenizer.codebook import codebook_usage
+from masktools.training.checkpoints import load_codec, load_joint_encoder
+from masktools.training.codes import CodebookCare
+from masktools.training.data import Batch
+from masktools.training.draws import ClipDraws, Purpose, step_draws
+from masktools.training.losses import slope_loss
+from masktools.training.masking import span_masks
+from masktools.training.part import PartTraining
+from masktools.training.reconstruction import TokenizerValidation
+from masktools.training.schedules import warmup_cosine
+from masktools.transformer import StreamTransformer, StreamTransformerConfig, Text
+
+__all__ = ["MelRvqTraining", "StreamTraining", "stage_loss"]
+
+_WAITING = "masktools_latents"
+_VALID_SEED = 1  # of the masks of validation, the same in every run
+
+
+class MelRvqTraining(TokenizerValidation):
+    """Reconstruction of mel spectrograms by a residual quantiser whose streams are placed one after the other.
+
+    Args:
+        codec: settings of the codec.
+        mel: of the mel front end.
+        n_steps: of the schedule of the learning rate.
+        learning_rate: the highest.
+        n_warmup: steps in which the rate rises.
+        n_unquantised: steps before the first codebook is placed.
+        n_placing: steps between one codebook's placing and the next one's.
+        n_placing_vectors: that each is placed on.
+        slope_weight: of the L1 distance between neighbouring cells' differences.
+        whole_share: of the steps that use all streams; the others use a number of them that is drawn.
+        seed: of what is drawn.
+    """
+
+    part, kind = "codec", "mel_rvq"
+
+    def __init__(
+        self,
+        codec: MelRvqConfig = MelRvqConfig(),
+        mel: MelConfig = MelConfig(),
+        n_steps: int = 4000,
+        learning_rate: float = 5e-4,
+        n_warmup: int = 200,
+        n_unquantised: int = 300,
+        n_placing: int = 40,
+        n_placing_vectors: int = 10_240,
+        slope_weight: float = 0.5,
+        whole_share: float = 0.5,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(mel)
+        if codec.n_mels != mel.n_mels:
+            raise ParameterError(f"the codec must have the {mel.n_mels} bands of the mel, got {codec.n_mels}")
+        if n_unquantised < 1 or n_placing < 1:
+            raise ParameterError(f"n_unquantised and n_placing must be at least 1, got {n_unquantised} and {n_placing}")
+        self.save_hyperparameters(ignore=["codec", "mel"])
+        self.net = MelRvq(codec)
+        self.cares = [
+            CodebookCare(book, n_unquantised + stream * n_placing, n_placing_vectors, round(0.8 * n_steps))  # pyright: ignore
+            for stream, book in enumerate(self.net.quantiser.codebooks)
+        ]
+
+    def configure_optimizers(self) -> dict[str, object]:
+        """Return AdamW with warm-up and cosine."""
+        own = self.hparams
+        learned = [weight for weight in self.net.parameters() if weight.requires_grad]
+        optimizer = torch.optim.AdamW(learned, own["learning_rate"], (0.9, 0.99))
+        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"], final=0.1)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the latents that wait for the placing of a codebook too."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[_WAITING] = [care.state() for care in self.cares]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the latents that waited."""
+        for care, waiting in zip(self.cares, checkpoint.get(_WAITING) or [None] * len(self.cares), strict=True):
+            care.resume(waiting)
+
+    def _quantise(self, latents: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Return vectors whose gradient goes straight through, and the loss of the codebooks."""
+        loss, n_used = latents.new_zeros(()), len(self.cares)
+        if step < self.cares[0].n_unquantised - 1:
+            return latents, loss
+        if step >= self.cares[-1].n_unquantised:  # all are placed
+            share, number = step_draws(self.hparams["seed"], step).uniform(Purpose.LENGTH, 2)[0].tolist()
+            n_used = n_used if share < self.hparams["whole_share"] else 1 + int(number * n_used)
+        total = torch.zeros_like(latents)
+        for care in self.cares[:n_used]:
+            quantised = care.quantise(latents - total, step, self.trainer)
+            if quantised is None:
+                break  # those that follow wait for this one
+            total = total + care.codebook.lookup(quantised.tokens).detach()
+            loss = loss + quantised.loss
+        return (latents + (total - latents).detach() if step >= self.cares[0].n_unquantised else latents), loss
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch of waves or mel spectrograms."""
+        mel, step = self.mel_of(batch), self.global_step
+        vectors, codes = self._quantise(self.net.to_latents(mel).float(), step)
+        estimate = self.net.from_latents(vectors).float()
+        error = F.l1_loss(estimate, mel)
+        self.log_dict({"l1": error, "codes": codes}, prog_bar=True)
+        for stream, care in enumerate(self.cares):
+            self.log_dict({f"{name}_{stream}": value for name, value in care.figures(step).items()})
+        return error + self.hparams["slope_weight"] * slope_loss(estimate, mel) + codes
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the tokens of the last validation."""
+        self._valid_tokens: list[Tensor] = []
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the error after each number of streams: ``valid_l1_1`` and so on, ``valid_l1`` after all."""
+        mel = self.mel_of(batch)
+        tokens = self.net.encode(mel)
+        self._valid_tokens.append(tokens.movedim(1, 0).flatten(1))
+        errors = [F.l1_loss(self.net.decode(tokens[:, :k]).float(), mel) for k in range(1, tokens.shape[1] + 1)]
+        self.log_dict({f"valid_l1_{k}": error for k, error in enumerate(errors, start=1)}, sync_dist=True)
+        self.log("valid_l1", errors[-1], prog_bar=True, sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log how evenly the validation clips use each codebook."""
+        for stream, tokens in enumerate(torch.cat(self._valid_tokens, dim=1)):
+            self.log(f"valid_perplexity_{stream}", codebook_usage(tokens, self.net.n_codes).perplexity, sync_dist=True)
+
+
+class StreamTraining(PartTraining):
+    """Cross-entropy on spans of one stream, the coarser ones shown and the finer ones hidden; AdamW, cosine.
+
+    Batches hold ``wave`` (b, t) or ``mel`` (b, f, m), which the frozen codec turns into tokens, and ``index`` (b,).
+    Conditions are ``condition`` (b, d), or for a share of clips the ``caption`` read by the text-audio encoder; with
+    ``t5``, captions read by T5, whose folder MASKTOOLS_T5 names. ``loss_0`` and so on are of the steps of one stage.
+
+    Args:
+        codec: a training checkpoint or a bundle that has one.
+        transformer: settings of the network.
+        mel: of the mel front end; of a codec of waves, at its rate.
+        conditioner: a text-audio encoder, for captions.
+        t5: the T5 that reads captions, in place of other conditions.
+        n_steps: of the schedule of the learning rate.
+        n_warmup: steps in which the rate rises.
+        learning_rate: the highest.
+        weight_decay: of matrices.
+        condition_drop: share of the steps without conditions.
+        text_share: of clips whose condition is the caption's, by the text-audio encoder.
+        seed: of stages, masks and what is dropped.
+        compile: whether the network is compiled.
+
+    Differs: the small public models were trained by D-Adaptation, which chooses the rate itself.
+    """
+
+    part, kind = "transformer", "streams"
+    net: StreamTransformer
+
+    def __init__(
+        self,
+        codec: str,
+        transformer: StreamTransformerConfig = StreamTransformerConfig(),
+        mel: MelConfig = MelConfig(),
+        conditioner: str | None = None,
+        t5: T5Config | None = None,
+        n_steps: int = 1_000_000,
+        n_warmup: int = 4000,
+        learning_rate: float = 1e-4,
+        weight_decay: float = 0.1,
+        condition_drop: float = 0.3,
+        text_share: float = 0.0,
+        seed: int = 0,
+        compile: bool = False,
+    ) -> None:
+        super().__init__(mel)
+        if text_share > 0 and conditioner is None:
+            raise ParameterError(f"text_share needs a conditioner that reads captions, got {text_share:g} and none")
+        self.save_hyperparameters(ignore=["transformer", "mel", "t5"])
+        self.net = StreamTransformer(transformer)
+        # Frozen parts stay out of the module's state: a checkpoint holds what is trained, and nothing else.
+        reader = None if conditioner is None else load_joint_encoder(conditioner)
+        self._frozen: tuple[Any, ...] = (load_codec(codec), reader, None if t5 is None else DeferredT5(t5))
+        found = (self.codec.n_rows, self.codec.n_codes)
+        if found != (transformer.n_streams, transformer.n_codes):
+            wanted = f"{transformer.n_streams} streams of {transformer.n_codes} codes"
+            raise ParameterError(f"the codec must have the transformer's {wanted}, got {found[0]} of {found[1]}")
+
+    @property
+    def codec(self) -> Any:
+        """The frozen codec."""
+        return self._frozen[0]
+
+    def on_fit_start(self) -> None:
+        """Bring the frozen parts to the device, and compile where that is wanted."""
+        codec, reader, t5 = self._frozen
+        for part in (codec, reader):
+            if part is not None:
+                part.to(self.device)
+        if t5 is not None:
+            t5.device = self.device
+        if self.hparams["compile"]:
+            self.net.compile()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write whose tokens are learned, so that no bundle joins the weights to another codec."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["masktools"]["tokenizer"] = token_fingerprint(self.codec.state_dict())
+
+    def configure_optimizers(self) -> dict[str, object]:
+        """Return AdamW, without decay on vectors."""
+        own, parameters = self.hparams, list(self.net.parameters())
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": own["weight_decay"]},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, own["learning_rate"], (0.9, 0.95))
+        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"])
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @torch.no_grad()
+    def clip_tokens(self, batch: Batch) -> Tensor:
+        """Return the tokens (b, K, w) of a batch, of as many columns as the network reads."""
+        codec, n_cols = self.codec, self.net.config.n_cols
+        if codec.reads_waves:
+            return codec.encode(batch["wave"].float())[..., :n_cols]
+        if "mel" in batch:
+            mel = batch["mel"].float()
+        else:
+            with torch.autocast(self.device.type, enabled=False):
+                mel = self.front_end(batch["wave"].float())
+        return codec.encode(mel[..., : min(mel.shape[-1] // codec.patch, n_cols) * codec.patch])
+
+    @torch.no_grad()
+    def _text(self, batch: Batch, draws: ClipDraws) -> Tensor | None:
+        """Return the states (b, l, d) of the clips' conditions, None where they have none."""
+        _, reader, t5 = self._frozen
+        if t5 is not None:
+            return t5.text_states(list(batch["caption"]))
+        if "condition" not in batch:
+            return None
+        states = batch["condition"].float()
+        if reader is not None and self.hparams["text_share"]:
+            by_text = (draws.uniform(Purpose.TEXT) < self.hparams["text_share"]).to(self.device)
+            states = torch.where(by_text, reader.embed_text(list(batch["caption"])).to(states), states)
+        return states[:, None] if states.shape[1] else None
+
+    def _masks(self, draws: ClipDraws, n_cols: int) -> Tensor:
+        share = (draws.uniform(Purpose.RATIO)[:, 0] * (torch.pi / 2)).cos()
+        return span_masks(share, draws.uniform(Purpose.SLOTS, n_cols), self.net.config.span).to(self.device)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch at the stage of this step."""
+        own, tokens = self.hparams, self.clip_tokens(batch)
+        of_step = step_draws(own["seed"], self.global_step)
+        stage = int(of_step.uniform(Purpose.KIND)[0, 0] * tokens.shape[1])
+        draws = ClipDraws(own["seed"], batch["index"])
+        states = self._text(batch, draws) if of_step.uniform(Purpose.DROP)[0, 0] >= own["condition_drop"] else None
+        text = None if states is None else self.net.read(states)
+        loss = stage_loss(self.net, tokens, stage, self._masks(draws, tokens.shape[2]), text)
+        self.log_dict({"loss": loss, f"loss_{stage}": loss}, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the cross-entropy of each stage without condition, and what the condition takes off it."""
+        tokens = self.clip_tokens(batch)
+        draws = ClipDraws(_VALID_SEED, range(batch_idx * len(tokens), (batch_idx + 1) * len(tokens)))
+        states, masks = self._text(batch, draws), self._masks(draws, tokens.shape[2])
+        text = None if states is None else self.net.read(states)
+        for stage in range(tokens.shape[1]):
+            plain = stage_loss(self.net, tokens, stage, masks)
+            self.log(f"valid_{stage}", plain, prog_bar=True, sync_dist=True, batch_size=len(tokens))
+            if text is not None:
+                gain = plain - stage_loss(self.net, tokens, stage, masks, text)
+                self.log(f"valid_condition_gain_{stage}", gain, sync_dist=True, batch_size=len(tokens))
+
+
+def stage_loss(net: StreamTransformer, tokens: Tensor, stage: int, mask: Tensor, text: Text | None = None) -> Tensor:
+    """Return the cross-entropy of the masked tokens of one stream, their mean.
+
+    Args:
+        net: the network.
+        tokens: (b, K, w), all true.
+        stage: number of the stream; finer ones are hidden.
+        mask: (b, w), True where it is to be predicted.
+        text: as for ``StreamTransformer.logits``.
+    """
+    given = tokens.long().clone()
+    given[:, stage][mask] = net.mask_id
+    given[:, stage + 1 :] = net.mask_id
+    logits = net(given, stage, text)
+    return F.cross_entropy(logits[mask].float(), tokens[:, stage][mask].long())
