@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 pytest.importorskip("lightning", reason="training needs the extra masktools[train]")
 
 from masktools.errors import ParameterError
-from masktools.training.captioned_mels import CaptionedMel
+from masktools.training.captioned_mels import CaptionedMel, is_packed, pack_mels, read_packed
 from masktools.training.checkpoints import load_tokenizer, network_state, part_description
-from masktools.training.packed_mels import is_packed, pack_mels, read_packed
 from tests.training.conftest import cache_folder, manifest, stage_a  # noqa: F401
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -18,7 +18,7 @@ from masktools.errors import ParameterError
 
 if TYPE_CHECKING:
     from masktools.mel import MelConfig
-    from masktools.training.tokenising import Tokenizer
+    from masktools.training.token_cache import Tokenizer
 
 __all__ = ["HELP", "add_arguments", "progress", "run"]
 

@@ -10,8 +10,7 @@ import numpy as np
 from masktools.errors import ParameterError, unknown_name
 from masktools.io import resample_to
 from masktools.training.audio_cache import AudioCache, Recording, decoded
-from masktools.training.read_source import read_source
-from masktools.training.sources import SPLITS, Row, Source, split_named
+from masktools.training.sources import SPLITS, Row, Source, read_source, split_named
 
 __all__ = ["ALL", "REAL", "UNNAMED_KIND", "Entry", "PathLike", "entries_of"]
 

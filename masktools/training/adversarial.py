@@ -1,6 +1,6 @@
-"""What all trainings against a discriminator share: two players that move in turn, each with its optimiser."""
+"""Adversarial training of a generator against discriminators, with manual optimisation."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,27 +11,66 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from masktools.errors import ParameterError, unknown_name
 from masktools.mel import MelConfig
+from masktools.training.discriminators import DiscriminatorOutput
+from masktools.training.losses import (
+    discriminator_hinge,
+    discriminator_sliced,
+    discriminator_squares,
+    feature_distance,
+    feature_matching,
+    generator_hinge,
+    generator_sliced,
+    generator_squares,
+)
 from masktools.training.part import PartTraining
 from masktools.training.schedules import exponential, warmup_cosine
 
-__all__ = ["SCHEDULES", "AdversarialTraining", "OptimiserConfig"]
+
+@dataclass(frozen=True)
+class AdversarialLoss:
+    """Losses of discriminators and generator, and a distance of real and generated waves in the features.
+
+    ``sliced`` losses need discriminators whose last layers are those of a slicing adversarial network.
+    """
+
+    discriminators: Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]  # of the logits of real and generated waves
+    generator: Callable[[Sequence[Tensor]], Tensor]  # of the logits of generated waves
+    features: Callable[[DiscriminatorOutput, DiscriminatorOutput], Tensor]  # of real and generated waves
+    sliced: bool = False
+
+
+def _relative(real: DiscriminatorOutput, generated: DiscriminatorOutput) -> Tensor:
+    return feature_matching(real.features, generated.features)
+
+
+def _absolute(real: DiscriminatorOutput, generated: DiscriminatorOutput) -> Tensor:
+    """Return the distance as published: summed, not averaged, and with the logits among the features."""
+    return feature_distance([*real.features, *real.logits], [*generated.features, *generated.logits])
+
+
+ADVERSARIAL_LOSSES = {
+    "hinge": AdversarialLoss(discriminator_hinge, generator_hinge, _relative),
+    "least_squares": AdversarialLoss(discriminator_squares, generator_squares, _absolute),
+    "san": AdversarialLoss(discriminator_sliced, generator_sliced, _absolute, sliced=True),
+}
+
 
 SCHEDULES = ("cosine", "exponential")
 
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """How both players learn: AdamW, and a rate that falls by half a cosine or by a factor every ``n_decay`` rounds."""
+    """Optimisers of generator and discriminator: AdamW, with a cosine or exponential learning-rate schedule."""
 
     betas: tuple[float, float] = (0.8, 0.99)
     weight_decay: float = 0.01  # 0: plain Adam
     schedule: str = "cosine"
     final: float = 0.1  # of the first rate, at the end of the cosine
     decay: float = 0.999  # of the exponential schedule; 1: a constant rate
-    n_decay: int = 1000  # rounds between two of its steps
+    n_decay: int = 1000  # iterations between two of its steps
     clip_norm: float | None = 1.0  # of the trained part's gradient
-    judge_clip_norm: float | None = None
-    accumulate_rounds: int = 1  # batches for each step of the optimisers
+    discriminator_clip_norm: float | None = None
+    accumulate_iterations: int = 1  # batches for each step of the optimisers
 
     def __post_init__(self) -> None:
         """Check every range."""
@@ -45,23 +84,23 @@ class OptimiserConfig:
             raise ParameterError(f"final must lie in [0, 1], got {self.final:g}")
         if not 0 < self.decay <= 1:
             raise ParameterError(f"decay must lie in (0, 1], got {self.decay:g}")
-        for name in ("n_decay", "accumulate_rounds"):
+        for name in ("n_decay", "accumulate_iterations"):
             if getattr(self, name) < 1:
                 raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("clip_norm", "judge_clip_norm"):
+        for name in ("clip_norm", "discriminator_clip_norm"):
             if (value := getattr(self, name)) is not None and value <= 0:
                 raise ParameterError(f"{name} must be positive, or null for none, got {value:g}")
 
 
 class AdversarialTraining(PartTraining):
-    """A part and its judge, which move in turn.
+    """Alternating generator and discriminator updates (manual optimisation).
 
-    Every optimiser step counts in Lightning's ``global_step``, so that a round makes two: ``max_steps`` of a recipe is
-    twice ``n_steps``. With ``accumulate_rounds`` a round takes as many batches; a remainder at the end of an epoch is
-    dropped.
+    Every optimiser step counts in Lightning's ``global_step``, so that an iteration makes two: ``max_steps`` of a
+    recipe is twice ``n_steps``. With ``accumulate_iterations`` an iteration takes as many batches; a
+    remainder at the end of an epoch is dropped.
     """
 
-    judge: nn.Module
+    discriminator: nn.Module
 
     def __init__(self, mel: MelConfig, optimiser: OptimiserConfig) -> None:
         super().__init__(mel)
@@ -69,26 +108,26 @@ class AdversarialTraining(PartTraining):
         self.automatic_optimization = False
 
     @property
-    def n_rounds(self) -> int:
-        """Rounds that are done."""
+    def n_iterations(self) -> int:
+        """Number of finished iterations."""
         return self.global_step // 2
 
     @property
     def trained(self) -> nn.Module:
-        """What plays against the judge."""
+        """The part that the discriminator is trained against."""
         return self.net
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[Any]]:
-        """Return the optimisers of the trained part and of the judge, and their schedules."""
+        """Return the optimisers of the trained part and of the discriminator, and their schedules."""
         rate, config = self.hparams["learning_rate"], self.optimiser
         optimizers: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(
-                [p for p in player.parameters() if p.requires_grad],
+                [p for p in network.parameters() if p.requires_grad],
                 rate,
                 config.betas,
                 weight_decay=config.weight_decay,
             )
-            for player in (self.trained, self.judge)
+            for network in (self.trained, self.discriminator)
         ]
         return optimizers, [self._schedule(optimizer) for optimizer in optimizers]
 
@@ -99,29 +138,29 @@ class AdversarialTraining(PartTraining):
         return warmup_cosine(optimizer, n_warmup, self.hparams["n_steps"], config.final)
 
     @contextmanager
-    def judge_at_rest(self) -> Iterator[None]:
-        """Give the judge no gradient inside the block, where the other player moves."""
-        self.judge.requires_grad_(False)
+    def frozen_discriminator(self) -> Iterator[None]:
+        """Give the discriminator no gradient inside the block in which the generator is updated."""
+        self.discriminator.requires_grad_(False)
         try:
             yield
         finally:
-            self.judge.requires_grad_(True)
+            self.discriminator.requires_grad_(True)
 
     def move_trained(self, loss: Tensor, batch_idx: int) -> None:
-        """Let the trained part learn from its loss, and step the schedules of both: the end of a round."""
-        if self._move(0, loss, batch_idx, self.optimiser.clip_norm):
+        """Let the trained part learn from its loss, and step the schedules of both: the end of an iteration."""
+        if self._update(0, loss, batch_idx, self.optimiser.clip_norm):
             schedules: Any = self.lr_schedulers()
             for schedule in schedules:
                 schedule.step()
 
-    def move_judge(self, loss: Tensor | None, batch_idx: int) -> None:
-        """Let the judge learn from its loss; without one it stays as it is, and the count of steps goes on."""
-        self._move(1, loss, batch_idx, self.optimiser.judge_clip_norm)
+    def discriminator_step(self, loss: Tensor | None, batch_idx: int) -> None:
+        """Let the discriminator learn from its loss; without one it stays as it is, and the count of steps goes on."""
+        self._update(1, loss, batch_idx, self.optimiser.discriminator_clip_norm)
 
-    def _move(self, player: int, loss: Tensor | None, batch_idx: int, clip_norm: float | None) -> bool:
-        """Gather the gradient of a loss, and step when all batches of a round are gathered."""
+    def _update(self, network: int, loss: Tensor | None, batch_idx: int, clip_norm: float | None) -> bool:
+        """Gather the gradient of a loss, and step when all batches of an iteration are gathered."""
         optimizers: Any = self.optimizers()
-        optimizer, n_batches = optimizers[player], self.optimiser.accumulate_rounds
+        optimizer, n_batches = optimizers[network], self.optimiser.accumulate_iterations
         if batch_idx % n_batches == 0:
             optimizer.zero_grad()
         if loss is not None:

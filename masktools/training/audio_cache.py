@@ -16,11 +16,8 @@ import numpy as np
 from masktools.errors import AudioError, ParameterError
 from masktools.io import read, resample
 from masktools.jsons import read_json
-from masktools.training.read_source import read_source
-from masktools.training.resumable import Note, Progress, ResumableBuild, chunked, write_json
-from masktools.training.sources import Row
-
-__all__ = ["AudioCache", "Recording", "build_cache", "decoded", "read_sources"]
+from masktools.training.sources import Row, read_source
+from masktools.training.streams import Note, Progress, ResumableBuild, chunked, write_json
 
 _FULL_SCALE = 32767.0
 _WAVES, _INDEX = "waves.int16", "index.json"

@@ -1,20 +1,78 @@
-"""Mel spectrograms with tags and captions, computed once; and the crops and changes that training draws from them."""
+"""Mel spectrograms of whole recordings with their captions and tags.
+
+A recording has tags (its labels, and words measured from its signal); a phrase asserts tags. The phrase is true of
+every recording that has them all: "a dog barking" is true of all dogs, whichever clip it was written for.
+
+A cell is a 255th of the mel's range, 0.4 dB of 100; the bytes are differences from frame to frame, compressed.
+"""
 
 import json
+import lzma
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from filelock import FileLock
+from torch import Tensor
 
 from masktools.errors import ParameterError
+from masktools.jsons import parse_json
 from masktools.mel import DB_PER_NEPER, MelConfig, MelFrontEnd
 from masktools.training.audio_cache import AudioCache
-from masktools.training.long_mels import long_mel
 
-__all__ = ["Augmentation", "CaptionedMel", "captioned_mels", "mixed_mels", "training_crop"]
+_TEMPLATES = ("{}", "the sound of {}", "a recording of {}")
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A text and the tags that it asserts."""
+
+    text: str
+    tags: frozenset[str]
+
+
+def tag_words(tag: str) -> str:
+    """Return a tag as words: ``"sea_waves"`` as ``"sea waves"``."""
+    return tag.replace("_", " ")
+
+
+def asserted_tags(caption: str, tags: Iterable[str]) -> frozenset[str]:
+    """Return those tags whose words stand in the caption; all of them if none does.
+
+    >>> sorted(asserted_tags("A slow ambient piece.", {"ambient", "slow", "rain"}))
+    ['ambient', 'slow']
+    """
+    every = frozenset(tags)
+    said = f" {' '.join(re.findall(r'[a-z0-9]+', caption.lower()))} "
+    return frozenset(tag for tag in every if f" {tag_words(tag).lower()} " in said) or every
+
+
+def collect_phrases(
+    captions: Sequence[tuple[str, frozenset[str]]], prompts: Mapping[str, Sequence[str]]
+) -> list[Phrase]:
+    """Return every phrase that is true of some recording, each once: captions, and prompts for single tags.
+
+    Args:
+        captions: the caption and the tags of each recording
+        prompts: tag -> further texts for it; a tag without an entry gets its own words
+    """
+    found = {Phrase(text, asserted_tags(text, tags)): None for text, tags in captions if text}
+    for tag in sorted({tag for _, tags in captions for tag in tags}):
+        texts = [template.format(tag_words(tag)) for template in _TEMPLATES] + list(prompts.get(tag, ()))
+        found |= {Phrase(text, frozenset({tag})): None for text in texts}
+    return list(found)
+
+
+def truth_table(recordings: Sequence[frozenset[str]], phrases: Sequence[Phrase]) -> Tensor:
+    """Return which phrase is true of which recording: bool, (recordings, phrases)."""
+    return torch.tensor([[phrase.tags <= tags for phrase in phrases] for tags in recordings], dtype=torch.bool).view(
+        len(recordings), len(phrases)
+    )
+
 
 _SILENCE = -1.0
 
@@ -170,3 +228,99 @@ def mixed_mels(one: np.ndarray, other: np.ndarray, span_db: float) -> np.ndarray
     """Return the mel of two sounds at once, as if their magnitudes added; ``span_db`` is what -1 to 1 stands for."""
     nepers = span_db / 2.0 / DB_PER_NEPER
     return np.logaddexp(one * nepers, other * nepers) / nepers
+
+
+_WINDOW_FRAMES = 4096  # of the front end at a time
+
+
+@torch.no_grad()
+def long_mel(front_end: MelFrontEnd, wave: np.ndarray, n_frames: int) -> np.ndarray:
+    """Return the first n_frames (m, f) of the mel spectrogram of a wave (t,), as if it were computed at once.
+
+    What a wave lacks of n_frames is filled up with silence.
+    """
+    hop, margin = front_end.config.hop_length, front_end.config.margin
+    shortest = max(n_frames * hop, margin + 1)
+    padded = torch.from_numpy(np.pad(wave, (0, max(0, shortest - len(wave)))))
+    step = _WINDOW_FRAMES * hop
+    if len(padded) <= 2 * step:
+        return _mel(front_end, padded)[:n_frames]
+    context = -(-margin // hop) * hop  # whole hops on either side, so that windows meet without a seam
+    parts = []
+    for start in range(0, n_frames * hop, step):
+        first = max(0, start - context)
+        piece = padded[first : min(len(padded), start + step + context)]
+        if len(piece) > margin:
+            skipped = (start - first) // hop
+            parts.append(_mel(front_end, piece)[skipped : skipped + _WINDOW_FRAMES])
+    return np.concatenate(parts)[:n_frames]
+
+
+def _mel(front_end: MelFrontEnd, wave: torch.Tensor) -> np.ndarray:
+    return front_end(wave[None].to(front_end.window))[0].T.cpu().numpy()
+
+
+SUFFIX = ".mels"
+_LEVELS = 255
+_MAGIC = b"masktools mels 1\n"
+_PRESET = 1  # of LZMA: higher ones save little here and take long
+
+
+def is_packed(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path is a file of packed mel spectrograms."""
+    return Path(path).suffix == SUFFIX and Path(path).is_file()
+
+
+def pack_mels(recordings: Sequence[CaptionedMel], path: str | os.PathLike[str], max_bytes: int) -> int:
+    """Write as many recordings as fit, in their order, and return their number.
+
+    Raises:
+        ParameterError: The name does not end in .mels, or not even the first recording fits.
+    """
+    target = Path(path)
+    if target.suffix != SUFFIX:
+        raise ParameterError(f"packed mel spectrograms are a file that ends in {SUFFIX}, got {target}")
+    rows, pieces, size = [], [], len(_MAGIC) + 8
+    for recording in recordings:
+        cells = ((np.asarray(recording.mel, np.float32) + 1.0) * (_LEVELS / 2.0)).round().clip(0, _LEVELS)
+        steps = np.diff(cells.astype(np.uint8), axis=0, prepend=np.uint8(0))
+        piece = lzma.compress(np.ascontiguousarray(steps.T).tobytes(), preset=_PRESET)
+        told = asdict(recording) | {"tags": sorted(recording.tags), "mel": list(cells.shape), "n_bytes": len(piece)}
+        size += len(piece) + len(json.dumps(told)) + 2
+        if size > max_bytes:
+            break
+        rows.append(told)
+        pieces.append(piece)
+    if not rows:
+        raise ParameterError(f"no recording fits into {max_bytes} bytes")
+    head = json.dumps(rows).encode()
+    partial = target.with_name(f"{target.name}.part")
+    partial.write_bytes(b"".join([_MAGIC, len(head).to_bytes(8, "little"), head, *pieces]))
+    partial.replace(target)
+    return len(rows)
+
+
+def read_packed(path: str | os.PathLike[str]) -> list[CaptionedMel]:
+    """Return the recordings of a file of packed mel spectrograms, their mels as float16.
+
+    Raises:
+        ParameterError: It is no such file, or it was cut off.
+    """
+    content = Path(path).read_bytes()
+    start = len(_MAGIC) + 8
+    try:
+        if not content.startswith(_MAGIC):
+            raise ValueError("it begins otherwise")
+        length = int.from_bytes(content[len(_MAGIC) : start], "little")
+        rows, start = parse_json(content[start : start + length]), start + length
+        found = []
+        for row in rows:
+            n_frames, n_mels = row["mel"]
+            steps = np.frombuffer(lzma.decompress(content[start : start + row["n_bytes"]]), np.uint8)
+            cells = np.cumsum(steps.reshape(n_mels, n_frames), axis=1, dtype=np.uint8).T
+            start += row.pop("n_bytes")
+            mel = (cells * (2.0 / _LEVELS) - 1.0).astype(np.float16)
+            found.append(CaptionedMel(**{**row, "mel": mel, "tags": frozenset(row["tags"])}))
+    except (ValueError, KeyError, TypeError, lzma.LZMAError) as error:
+        raise ParameterError(f"{path} holds no packed mel spectrograms ({error})") from error
+    return found

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from masktools.errors import ParameterError
 
-__all__ = ["distil_vectors", "principal_components", "rarity_weights", "useful_pieces"]
-
 HiddenStates = Callable[[Tensor], Tensor]  # (b, n) token indices -> (b, n, d)
 
 

@@ -1,12 +1,16 @@
-"""What is masked in training: the ratio law of the paper, others beside it, and the gaps and bands that restorers meet.
+"""Masks that training draws.
 
-Everything here is a function of numbers between 0 and 1; where they come from is the business of ``draws``.
+Each is a function of (seed, index, purpose). How many processes share a run, how its batches are accumulated, and
+whether it was stopped and resumed therefore changes nothing of what a clip is masked by.
+
+Masks are functions of numbers between 0 and 1, which `ClipDraws` draws.
 
 Source: SpecMaskGIT (arXiv:2406.17672), section 3.2: the masked ratio is a truncated Gaussian, mean 0.55, on 0..1.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from math import pi
 
 import torch
@@ -14,19 +18,42 @@ from scipy.special import betaincinv
 from torch import Tensor
 
 from masktools.errors import ParameterError, unknown_name
-from masktools.training.draws import ClipDraws, Purpose
+from masktools.solver.noise import as_seeds, derive_seed, uniform
 
-__all__ = [
-    "RATIO_LAWS",
-    "MaskingConfig",
-    "draw_masks",
-    "gap_masks",
-    "random_masks",
-    "ratios",
-    "row_masks",
-    "span_masks",
-    "span_starts",
-]
+_OF_CLIPS, _OF_STEPS = 0, 1
+
+
+class Purpose(IntEnum):
+    """What a random number is for; the numbers of two purposes are independent."""
+
+    RATIO = 0
+    SLOTS = 1
+    KIND = 2
+    GAP = 3
+    ROWS = 4
+    DROP = 5
+    TEXT = 6
+    LENGTH = 7
+
+
+class ClipDraws:
+    """The random numbers of the clips of a batch."""
+
+    def __init__(self, seed: int, indices: Sequence[int] | Tensor, family: int = _OF_CLIPS) -> None:
+        numbers = indices.tolist() if isinstance(indices, Tensor) else indices
+        self._seeds = as_seeds([derive_seed(seed, family, index) for index in numbers])
+
+    def __len__(self) -> int:
+        return len(self._seeds)
+
+    def uniform(self, purpose: Purpose, n: int = 1) -> Tensor:
+        """Return numbers (b, n) strictly between 0 and 1, float64, on the CPU."""
+        return uniform(self._seeds, int(purpose), 0, n)
+
+
+def step_draws(seed: int, step: int) -> ClipDraws:
+    """Return the random numbers that all clips of a step share, as a batch of one."""
+    return ClipDraws(seed, [step], _OF_STEPS)
 
 
 @dataclass(frozen=True)

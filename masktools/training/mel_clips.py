@@ -18,15 +18,19 @@ from masktools.configs import from_dict
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.training.audio_cache import AudioCache, build_cache
-from masktools.training.captioned_mels import CaptionedMel, captioned_mels, mixed_mels
+from masktools.training.captioned_mels import CaptionedMel, captioned_mels, is_packed, mixed_mels, read_packed
 from masktools.training.checkpoints import load_joint_encoder
-from masktools.training.packed_mels import is_packed, read_packed
-from masktools.training.stream_data import StreamData
-from masktools.training.streams import FULL_BAND_HZ, Batch, Stream, StreamLoader, drawn_index, weighted_by_kind
-from masktools.training.tokenising import fingerprint
+from masktools.training.streams import (
+    FULL_BAND_HZ,
+    Batch,
+    Stream,
+    StreamData,
+    StreamLoader,
+    drawn_index,
+    weighted_by_kind,
+)
+from masktools.training.token_cache import fingerprint
 from masktools.transformer import TransformerConfig
-
-__all__ = ["MelClipData", "MelClipStream", "sound_embeddings"]
 
 MIXED_BELOW_DB = (6.0, 18.0)  # how much quieter the second clip of a mixture is
 _SILENCE = -1.0

@@ -1,16 +1,40 @@
-"""What all trained parts share: a checkpoint that says which part it holds, and chance that a resumption repeats."""
+"""A part in training: its settings as a recipe gives them, its checkpoint, and chance that a resumption repeats."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch import nn
 
-from masktools.configs import to_dict
+from masktools.configs import from_dict, to_dict
+from masktools.errors import ParameterError, unknown_name
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.solver.noise import derive_seed
 
-__all__ = ["PartTraining"]
+
+def config_of(kinds: Mapping[str, tuple[type, type]], kind: str, given: Any, part: str) -> Any:
+    """Return the settings of a part of some kind.
+
+    Args:
+        kinds: kind -> (class of its settings, class of its network).
+        kind: one of them.
+        given: its settings, or a dictionary of those that differ from its defaults, or None.
+        part: what it is a kind of, for errors.
+
+    Raises:
+        ParameterError: a kind that there is not, settings of another kind, a key or a value that it does not accept.
+    """
+    if kind not in kinds:
+        raise unknown_name(f"kind of {part}", kind, kinds)
+    config_class = kinds[kind][0]
+    if given is None:
+        return config_class()
+    if isinstance(given, Mapping):
+        return from_dict(config_class, given)
+    if type(given) is not config_class:
+        raise ParameterError(f"the {part} must have the settings of kind {kind!r}, got {type(given).__name__}")
+    return given
 
 
 class PartTraining(pl.LightningModule):

@@ -7,8 +7,6 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from masktools.errors import ParameterError
 
-__all__ = ["exponential", "exponential_factor", "warmup_cosine", "warmup_cosine_factor"]
-
 
 def warmup_cosine_factor(step: int, n_warmup: int, n_steps: int, final: float = 0.0) -> float:
     """Return the factor on the base rate: 0 to 1 over the warm-up, then down to ``final`` by half a cosine.

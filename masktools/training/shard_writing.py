@@ -18,11 +18,9 @@ from masktools.errors import AudioError, ParameterError
 from masktools.io import write
 from masktools.jsons import read_json
 from masktools.training.audio_cache import decoded, read_sources
-from masktools.training.resumable import Note, Progress, ResumableBuild, write_json
 from masktools.training.shards import ShardSet
 from masktools.training.sources import Row
-
-__all__ = ["skipped_in", "write_shards"]
+from masktools.training.streams import Note, Progress, ResumableBuild, write_json
 
 _INDEX = "index.json"
 
@@ -135,10 +133,10 @@ class _ShardWork:
                 file = Path(scratch, "piece.flac")
                 write(file, wave[None, start : start + step], self.sample_rate)
                 _member(tar, f"{name}.flac", file.read_bytes())
-            _member(tar, f"{name}.json", json.dumps(_told(row)).encode())
+            _member(tar, f"{name}.json", json.dumps(_encoded_row(row)).encode())
 
 
-def _told(row: Row) -> dict[str, Any]:
+def _encoded_row(row: Row) -> dict[str, Any]:
     labels = [label for label in row.labels.split(";") if label]
     captions = [caption for caption in (row.caption, *row.other_captions) if caption]
     told = {"labels": labels, "captions": captions, "kind": row.kind, "origin": row.origin}

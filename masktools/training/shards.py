@@ -24,8 +24,6 @@ from masktools.jsons import parse_json
 from masktools.training.audio_cache import Recording, decoded
 from masktools.training.sources import split_named
 
-__all__ = ["INDEX", "ShardSet"]
-
 INDEX = "shards.npz"
 _AUDIO = tuple(SUFFIXES)
 _SAMPLE = np.dtype(

@@ -14,14 +14,19 @@ from masktools.errors import ParameterError
 from masktools.jsons import read_json
 from masktools.mel import MelConfig
 from masktools.training.audio_cache import AudioCache
-from masktools.training.captioned_mels import Augmentation, CaptionedMel, captioned_mels, training_crop
-from masktools.training.captions import Phrase, asserted_tags, collect_phrases, truth_table
-from masktools.training.stream_data import StreamData
-from masktools.training.streams import Batch, Stream, StreamLoader, weighted_by_kind
+from masktools.training.captioned_mels import (
+    Augmentation,
+    CaptionedMel,
+    Phrase,
+    asserted_tags,
+    captioned_mels,
+    collect_phrases,
+    training_crop,
+    truth_table,
+)
+from masktools.training.streams import Batch, Stream, StreamData, StreamLoader, weighted_by_kind
 
 _USUAL = Augmentation()
-
-__all__ = ["SoundTextData", "SoundTextStream"]
 
 
 class SoundTextStream(Stream):

@@ -1,16 +1,30 @@
-"""Endless training data that is shared out and taken up again exactly: sample i depends on the seed and on i alone."""
+"""Endless streams of training samples: shared among workers, resumed exactly.
 
+A part is written under another name and gets its own when it is complete; last comes its note, a small JSON file, which
+says that it is there. Finished parts are appended in order to the files that they are parts of, and then removed, so
+that nothing needs twice its room. The result depends on the jobs alone.
+"""
+
+import json
+import multiprocessing
+import os
+import secrets
+import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
+import lightning.pytorch as pl
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from masktools.arguments import checked_real
-from masktools.errors import ParameterError
-
-__all__ = ["FULL_BAND_HZ", "Batch", "Stream", "StreamLoader", "drawn_index", "shared_indices"]
+from masktools.errors import MasktoolsError, ParameterError
+from masktools.jsons import read_json
 
 FULL_BAND_HZ = 10_000.0  # what a recording must reach to teach what upper rows hold
 
@@ -126,3 +140,247 @@ class StreamLoader(DataLoader[Batch]):
         if self._position is not None:
             self._stream.seek(self._position())
         return super().__iter__()
+
+
+Note = dict[str, Any]  # what a part says of itself, in what JSON has
+Progress = Callable[[int, int], None]  # how many recordings are done, of how many
+Item = TypeVar("Item")
+_MAX_PARTS = 4096
+_MIN_ITEMS = 8  # of a part, so that small files do not outnumber the recordings
+
+
+class PartWork(Protocol):
+    """What computes a part: it writes the files that it is given names for, and returns the part's note."""
+
+    def __call__(self, job: Any, outputs: Mapping[str, Path]) -> Note:
+        """Write a part."""
+        ...
+
+
+def chunked(items: Sequence[Item]) -> list[Sequence[Item]]:
+    """Return the items in parts of at least 8, at most 4096 parts.
+
+    >>> [len(part) for part in chunked(range(20))]
+    [8, 8, 4]
+    """
+    size = max(_MIN_ITEMS, -(-len(items) // _MAX_PARTS))
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON, whole or not at all."""
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    unfinished.write_text(json.dumps(content), encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+class ResumableBuild:
+    """The files of a folder while they are being made, ``names`` being those that parts are appended to."""
+
+    def __init__(self, folder: Path, key: str, names: Sequence[str] = ()) -> None:
+        """Open the folder for a build of the same ``key`` only.
+
+        Raises:
+            ParameterError: The folder holds the beginning of another build, or parts of this one were removed.
+        """
+        self.folder, self.names = folder, tuple(names)
+        self.parts = folder / "parts"
+        self.parts.mkdir(parents=True, exist_ok=True)
+        of = self.parts / "key.txt"
+        if not of.is_file():
+            unfinished = of.with_suffix(".part")
+            unfinished.write_text(key, encoding="utf-8")
+            os.replace(unfinished, of)
+        if of.read_text(encoding="utf-8") != key:
+            raise ParameterError(
+                f"{folder} holds the beginning of another build, of other recordings or settings: "
+                "remove it, or choose another folder"
+            )
+        self._appended = {name: self._recovered(name) for name in self.names}
+
+    def _note(self, number: int) -> Path:
+        return self.parts / f"{number:06d}.json"
+
+    def _part(self, number: int, name: str) -> Path:
+        return self.parts / f"{number:06d}.{name}"
+
+    def _read(self, number: int) -> Note:
+        return read_json(self._note(number))
+
+    def _recovered(self, name: str) -> int:
+        """Return how many parts a file already holds, and cut off what a kill left half appended."""
+        number = n_bytes = 0
+        while self._note(number).is_file() and not self._part(number, name).is_file():
+            n_bytes += self._read(number)["n_bytes"][name]
+            number += 1
+        path = self.folder / name
+        path.touch()
+        if path.stat().st_size < n_bytes:
+            raise ParameterError(f"{path} lacks parts that were finished: remove {self.folder} and start again")
+        os.truncate(path, n_bytes)
+        return number
+
+    def run(
+        self, jobs: Sequence[Sized], work: PartWork, n_workers: int = 1, progress: Progress | None = None
+    ) -> list[Note]:
+        """Compute the parts that are not there yet, and return the notes of all in the order of their jobs."""
+        total = sum(map(len, jobs))
+        missing = [number for number in range(len(jobs)) if not self._note(number).is_file()]
+        done = total - sum(len(jobs[number]) for number in missing)
+        if progress is not None and done:
+            progress(done, total)
+        self._append(len(jobs))
+        writer = _Writer(work, self.parts, self.names)
+        for number in unordered(writer, ((number, jobs[number]) for number in missing), n_workers):
+            done += len(jobs[number])
+            self._append(len(jobs))
+            if progress is not None:
+                progress(done, total)
+        return [self._read(number)["note"] for number in range(len(jobs))]
+
+    def _append(self, n_parts: int) -> None:
+        for name in self.names:
+            number = self._appended[name]
+            with (self.folder / name).open("ab") as whole:
+                while number < n_parts and self._note(number).is_file():
+                    with self._part(number, name).open("rb") as part:
+                        shutil.copyfileobj(part, whole, 1 << 20)
+                    whole.flush()
+                    self._part(number, name).unlink()
+                    number += 1
+            self._appended[name] = number
+
+    def close(self) -> None:
+        """Forget the parts: to be called when the result is complete and says so."""
+        shutil.rmtree(self.parts)
+
+
+class _Writer:
+    """Writes numbered parts, in whatever process."""
+
+    def __init__(self, work: PartWork, folder: Path, names: Sequence[str]) -> None:
+        self.work, self.folder, self.names = work, folder, names
+
+    def __call__(self, numbered: tuple[int, Any]) -> int:
+        number, job = numbered
+        token = secrets.token_hex(4)
+        outputs = {name: self.folder / f"{number:06d}.{name}.{token}.part" for name in self.names}
+        note = self.work(job, outputs)
+        n_bytes = {name: path.stat().st_size for name, path in outputs.items()}
+        for name, path in outputs.items():
+            os.replace(path, self.folder / f"{number:06d}.{name}")
+        write_json(self.folder / f"{number:06d}.json", {"note": note, "n_bytes": n_bytes})
+        return number
+
+
+class StreamData(pl.LightningDataModule):
+    """A data module that counts the samples training has seen, and writes their number into checkpoints.
+
+    An epoch goes on where the one before ended. A run that is resumed sees what it would have seen, also with another
+    number of processes or another batch size.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._resumed_at: int | None = None
+        self._loader_position: Any = None
+
+    def stream_loader(self, stream: Stream, batch_size: int, n_workers: int = 0) -> StreamLoader:
+        """Return the batches of this process, from the sample on that training has come to."""
+        trainer = self.trainer
+        rank, n_ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        stream.share_out(rank, n_ranks, batch_size)
+        together, before = batch_size * n_ranks, self._n_batches()
+        start = before * together if self._resumed_at is None else self._resumed_at
+        self._resumed_at = None
+        self._loader_position = lambda: start + (self._n_batches() - before) * together
+        return StreamLoader(stream, batch_size, n_workers, self._loader_position)
+
+    def _n_batches(self) -> int:
+        """Return how many batches each process has been trained on, in this run and those it resumes."""
+        if self.trainer is None:
+            return 0
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total
+        return progress.processed
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the number of the next sample, once there are any."""
+        return {} if self._loader_position is None else {"next_sample": self._loader_position()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Let training go on at the sample that a checkpoint names."""
+        self._resumed_at = state_dict["next_sample"]
+
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def unordered(work: Callable[[Job], Result], jobs: Iterable[Job], n_workers: int = 1) -> Iterator[Result]:
+    """Yield the result of each job, as they become ready; with one worker in this process and in order.
+
+    Each process is given ``work`` once, and then job after job. One whose starter was killed finishes its job, finds
+    nobody to report to, and ends.
+
+    Raises:
+        ParameterError: Fewer than one worker.
+        MasktoolsError: A process died. What ``work`` itself raises is raised here.
+    """
+    if n_workers < 1:
+        raise ParameterError(f"n_workers must be at least 1, got {n_workers}")
+    if n_workers == 1:
+        yield from map(work, jobs)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would copy the locks of running threads
+    waiting = iter(jobs)
+    busy: dict[Connection, BaseProcess] = {}
+    try:
+        for _, job in zip(range(n_workers), waiting, strict=False):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(work, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            busy[ours] = process
+            ours.send(job)
+        while busy:
+            for ready in wait(list(busy)):
+                yield _received(ready)  # type: ignore[arg-type]
+                for job in waiting:
+                    ready.send(job)  # type: ignore[union-attr]
+                    break
+                else:
+                    _dismiss(ready, busy)  # type: ignore[arg-type]
+    finally:
+        for process in busy.values():
+            process.terminate()
+
+
+def _received(connection: Connection) -> object:
+    try:
+        result, error = connection.recv()
+    except EOFError as end:
+        raise MasktoolsError(
+            "a worker process died, perhaps for want of memory: run it again with fewer workers, what is done is kept"
+        ) from end
+    if error is not None:
+        raise error
+    return result
+
+
+def _dismiss(connection: Connection, busy: dict[Connection, BaseProcess]) -> None:
+    connection.close()
+    busy.pop(connection).join()
+
+
+def _serve(work: Callable[[Job], Result], connection: Connection) -> None:
+    """Do one job after the other until nobody asks any more."""
+    with suppress(EOFError, KeyboardInterrupt, BrokenPipeError, ConnectionResetError):
+        while True:
+            job = connection.recv()
+            try:
+                answer = work(job), None
+            except MasktoolsError as error:
+                answer = None, error
+            except Exception as error:
+                answer = None, MasktoolsError(f"a worker failed with {type(error).__name__}: {error}")
+            connection.send(answer)

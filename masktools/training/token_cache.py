@@ -1,12 +1,14 @@
-"""Tokens and conditions of a collection, computed once, so that the transformer trains without touching audio.
+"""Token caches: recordings tokenised once, and the clips drawn from them.
 
 - tokens.uint16: the columns of all recordings one after the other, (w, r)
 - conditions.float16: the embedding of the sound of each half clip, (s, d)
 - index.json: what lies where, and of which audio, mel settings and weights it was made
 """
 
+import hashlib
 import json
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -15,19 +17,119 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader
 
 from masktools.conditioning import Conditioner
 from masktools.configs import to_dict
 from masktools.errors import AudioError, ParameterError
 from masktools.jsons import read_json
 from masktools.mel import MelConfig, MelFrontEnd
+from masktools.packing import weights_digest
+from masktools.tokenizer import LocalTokenizer, SpecVqgan, token_fingerprint
 from masktools.training.audio_cache import AudioCache, Recording, recording_from
-from masktools.training.audio_folders import open_audio
-from masktools.training.resumable import Note, Progress, ResumableBuild, chunked, write_json
+from masktools.training.captioned_mels import long_mel
+from masktools.training.clips import open_audio
 from masktools.training.shards import ShardSet
-from masktools.training.tokenising import Tokenizer, conditions_of, fingerprint, is_local, silent_column, tokens_of
+from masktools.training.streams import (
+    FULL_BAND_HZ,
+    Batch,
+    Note,
+    Progress,
+    ResumableBuild,
+    Stream,
+    StreamData,
+    StreamLoader,
+    chunked,
+    drawn_index,
+    weighted_by_kind,
+    write_json,
+)
 
-__all__ = ["TokenCache", "Tokenised", "build_token_cache"]
+Tokenizer = LocalTokenizer | SpecVqgan
+_WINDOW_COLS = 512  # of a local tokenizer at a time
+_CONTEXT_COLS = 16  # on either side of them: more than a token of it depends on
+_BATCH = 8  # clips at a time
+_LEAST_SHARE = 0.5  # of a further clip that a recording must fill
+
+
+def fingerprint(part: Any) -> str:
+    """Return a hash of what a part makes of audio, 16 hexadecimal digits: for a tokenizer, that of its tokens."""
+    if isinstance(part, Tokenizer):
+        return token_fingerprint(part.state_dict())
+    module: Any = getattr(part, "clap", part)  # what is loaded when it is first needed is loaded now
+    digest = hashlib.sha256(type(module).__name__.encode())
+    digest.update(json.dumps(to_dict(module.config), sort_keys=True).encode())
+    digest.update(weights_digest(module.state_dict()).encode())
+    return digest.hexdigest()[:16]
+
+
+def is_local(tokenizer: Tokenizer) -> bool:
+    """Tell whether a token depends on its neighbourhood alone, so that clips may begin at any column."""
+    return isinstance(tokenizer, LocalTokenizer)
+
+
+def silent_column(tokenizer: Tokenizer, silence: float, device: torch.device) -> np.ndarray:
+    """Return the tokens (r,) of a column amid digital silence, whose value in a mel spectrogram is ``silence``."""
+    n_frames = (2 * _CONTEXT_COLS + 1) * tokenizer.patch
+    mel = torch.full((1, tokenizer.config.n_mels, n_frames), silence, device=device)
+    with torch.inference_mode():
+        return tokenizer.encode(mel)[0, :, _CONTEXT_COLS].cpu().numpy().astype(np.uint16)
+
+
+def tokens_of(tokenizer: Tokenizer, front_end: MelFrontEnd, wave: np.ndarray, n_cols: int) -> np.ndarray:
+    """Return the tokens (w, r) of a wave (t,), uint16.
+
+    A local tokenizer reads the wave as a whole, its last column filled up with silence. Another one reads clips of
+    ``n_cols`` columns one after the other, because its tokens are those of their clip; a clip that the wave does not
+    fill by half is left out, unless it is the only one.
+    """
+    n_frames = max(1, len(wave) // front_end.config.hop_length)
+    mel = torch.from_numpy(long_mel(front_end, wave, n_frames)).T.to(front_end.window)
+    with torch.inference_mode():
+        if is_local(tokenizer):
+            return _local_tokens(tokenizer, mel, front_end.silence)
+        return _clip_tokens(tokenizer, mel, front_end.silence, n_cols)
+
+
+def _local_tokens(tokenizer: Tokenizer, mel: Tensor, silence: float) -> np.ndarray:
+    patch = tokenizer.patch
+    mel = F.pad(mel, (0, -mel.shape[1] % patch), value=silence)
+    n_cols, parts = mel.shape[1] // patch, []
+    for start in range(0, n_cols, _WINDOW_COLS):
+        first, last = max(0, start - _CONTEXT_COLS), min(n_cols, start + _WINDOW_COLS + _CONTEXT_COLS)
+        tokens = tokenizer.encode(mel[None, :, first * patch : last * patch])[0]
+        parts.append(tokens[:, start - first : start - first + _WINDOW_COLS])
+    return _columns(torch.cat(parts, 1))
+
+
+def _clip_tokens(tokenizer: Tokenizer, mel: Tensor, silence: float, n_cols: int) -> np.ndarray:
+    n_frames = n_cols * tokenizer.patch
+    n_clips = max(1, int(mel.shape[1] / n_frames + 1.0 - _LEAST_SHARE))
+    mel = F.pad(mel, (0, max(0, n_clips * n_frames - mel.shape[1])), value=silence)[:, : n_clips * n_frames]
+    clips = mel.unflatten(1, (n_clips, n_frames)).transpose(0, 1)
+    return _columns(torch.cat([t for part in clips.split(_BATCH) for t in tokenizer.encode(part)], 1))
+
+
+def _columns(tokens: Tensor) -> np.ndarray:
+    return tokens.T.cpu().numpy().astype(np.uint16)
+
+
+def conditions_of(conditioner: Conditioner, wave: np.ndarray, sample_rate: int, n_samples: int) -> np.ndarray:
+    """Return the embeddings (s, d) of stretches of ``n_samples`` of a wave (t,), one each half stretch, float16.
+
+    The last one may be shorter, but for a wave that is shorter itself it is longer than half a stretch.
+    """
+    hop = n_samples // 2
+    starts = range(0, max(1, len(wave) - hop), hop)
+    stretches = [torch.from_numpy(np.ascontiguousarray(wave[s : s + n_samples], np.float32)) for s in starts]
+    whole = [s for s in stretches if len(s) == n_samples]
+    groups = [whole[start : start + _BATCH] for start in range(0, len(whole), _BATCH)]
+    groups += [[s] for s in stretches[len(whole) :]]
+    vectors = [conditioner.embed_audio(torch.stack(group), sample_rate).cpu() for group in groups]
+    return torch.cat(vectors).numpy().astype(np.float16)
+
 
 _TOKENS, _CONDITIONS, _INDEX = "tokens.uint16", "conditions.float16", "index.json"
 _MADE_OF = ("audio", "mel", "tokenizer", "conditioner", "n_cols")
@@ -240,3 +342,118 @@ class _TokenWork:
                 condition_file.write(conditions.tobytes())
                 rows.append({"recording": asdict(recording), "n_cols": len(tokens), "n_conditions": len(conditions)})
         return {"recordings": rows, "skipped": skipped}
+
+
+_LONGEST_WEIGHT_S_COLS = 215  # 40 s: from here on a recording is not drawn more often for being longer
+_LONGEST_PAUSE_COLS = 2  # between recordings that fill a clip together
+
+
+class TokenClipStream(Stream):
+    """Random clips: ``tokens`` (r, w), ``condition`` (d,) of their sound, ``caption``, ``full_band``.
+
+    With a tokenizer whose tokens are local, a clip begins at any column, and a recording shorter than the clip is
+    followed by others of the same kind and labels. With another one, clips are those that were tokenised.
+    ``full_band`` says whether a recording reaches the upper rows.
+    """
+
+    def __init__(
+        self,
+        cache: TokenCache,
+        split: str,
+        n_cols: int | None = None,
+        seed: int = 0,
+        kind_weights: dict[str, float] | None = None,
+    ) -> None:
+        super().__init__(seed)
+        self.cache, self.n_cols = cache, cache.n_cols if n_cols is None else n_cols
+        if self.n_cols < 1 or (not cache.local and self.n_cols != cache.n_cols):
+            wanted = "at least 1" if cache.local else f"{cache.n_cols}, as the cache was made"
+            raise ParameterError(f"n_cols must be {wanted}, got {self.n_cols}")
+        self.items = cache.split(split)
+        self._alike: dict[tuple[str, str], list[Tokenised]] = defaultdict(list)
+        for item in self.items:
+            self._alike[item.recording.kind, item.recording.labels].append(item)
+        lengths = np.array([item.n_cols for item in self.items]).clip(5, _LONGEST_WEIGHT_S_COLS)
+        kinds = [item.recording.kind for item in self.items]
+        self._cumulative = np.cumsum(weighted_by_kind(lengths, kinds, kind_weights, f"of split {split!r}"))
+
+    def sample(self, index: int) -> Batch:
+        """Return clip ``index``."""
+        rng = np.random.default_rng((self.seed, index))
+        item = self.items[drawn_index(self._cumulative, rng)]
+        texts = item.recording.descriptions
+        caption = texts[int(rng.integers(len(texts)))]
+        if item.n_cols < self.n_cols:
+            return _batch(self._assembled(item, rng), self.cache.condition(item), caption, item)
+        start = int(rng.integers(item.n_cols - self.n_cols + 1))
+        if not self.cache.local:
+            start -= start % self.n_cols
+        clip = self.cache.tokens(item, start, self.n_cols)
+        return _batch(clip, self.cache.condition(item, start), caption, item)
+
+    def _assembled(self, first: Tokenised, rng: np.random.Generator) -> np.ndarray:
+        clip = np.tile(self.cache.silent_column, (self.n_cols, 1))
+        alike = self._alike[first.recording.kind, first.recording.labels]
+        position, following = 0, first
+        while position < self.n_cols:
+            piece = self.cache.tokens(following, 0, self.n_cols - position)
+            clip[position : position + len(piece)] = piece
+            position += len(piece) + int(rng.integers(_LONGEST_PAUSE_COLS + 1))
+            following = alike[int(rng.integers(len(alike)))]
+        return np.roll(clip, int(rng.integers(self.n_cols)), axis=0)
+
+
+def _batch(columns: np.ndarray, condition: np.ndarray, caption: str, item: Tokenised) -> Batch:
+    bandwidth_hz = item.recording.bandwidth_hz
+    return {
+        "tokens": torch.from_numpy(columns.T.astype(np.int64)),
+        "condition": torch.from_numpy(condition),
+        "caption": caption,
+        "full_band": bandwidth_hz == 0 or bandwidth_hz >= FULL_BAND_HZ,
+    }
+
+
+class TokenClipData(StreamData):
+    """Random training clips and fixed validation clips of a token cache, for the transformer."""
+
+    def __init__(
+        self,
+        cache: str,
+        n_cols: int | None = None,
+        batch_size: int = 16,
+        seed: int = 0,
+        n_valid_clips: int = 48,
+        n_workers: int = 0,
+        kind_weights: dict[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the cache."""
+        self.tokens = TokenCache(self.hparams["cache"])
+
+    @property
+    def token_fingerprint(self) -> str:
+        """The fingerprint of the tokenizer that made the tokens."""
+        return self.tokens.made_of["tokenizer"]
+
+    def train_dataloader(self) -> StreamLoader:
+        """Return the endless training batches."""
+        own = self.hparams
+        stream = TokenClipStream(self.tokens, "train", own["n_cols"], own["seed"], own["kind_weights"])
+        return self.stream_loader(stream, own["batch_size"], own["n_workers"])
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return the fixed validation batches: the beginning of each of some recordings."""
+        n_cols = self.hparams["n_cols"] or self.tokens.n_cols
+        long_enough = [item for item in self.tokens.split("valid") if item.n_cols >= n_cols]
+        if not long_enough:
+            raise ParameterError(f"no recording of split 'valid' lasts {n_cols} columns")
+        n_clips = self.hparams["n_valid_clips"]
+        chosen = long_enough[:: max(1, len(long_enough) // n_clips)][:n_clips]
+        clips = [
+            _batch(self.tokens.tokens(i, 0, n_cols), self.tokens.condition(i), i.recording.descriptions[0], i)
+            for i in chosen
+        ]
+        return DataLoader(clips, self.hparams["batch_size"])  # type: ignore[arg-type]

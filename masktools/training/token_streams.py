@@ -17,13 +17,12 @@ from masktools.tokenizer import MelRvq, MelRvqConfig, token_fingerprint
 from masktools.tokenizer.codebook import codebook_usage
 from masktools.training.checkpoints import load_codec, load_joint_encoder
 from masktools.training.codes import CodebookCare
-from masktools.training.data import Batch
-from masktools.training.draws import ClipDraws, Purpose, step_draws
 from masktools.training.losses import slope_loss
-from masktools.training.masking import span_masks
+from masktools.training.masking import ClipDraws, Purpose, span_masks, step_draws
 from masktools.training.part import PartTraining
-from masktools.training.reconstruction import TokenizerValidation
 from masktools.training.schedules import warmup_cosine
+from masktools.training.streams import Batch
+from masktools.training.tokenizer import TokenizerValidation
 from masktools.transformer import StreamTransformer, StreamTransformerConfig, Text
 
 __all__ = ["MelRvqTraining", "StreamTraining", "stage_loss"]

@@ -1,28 +1,117 @@
-"""Training of a tokenizer in two stages: everything by reconstruction, then the decoder against a judge.
+"""Training of the tokenizer: reconstruction first, then the decoder against a discriminator.
 
 The second stage freezes the encoder and the codebook, so that tokens that were cached, and a transformer that was
 trained on them, stay valid. The paper's tokenizer is trained in one, by ``masktools.training.specvqgan``.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masktools.mel import MelConfig
-from masktools.tokenizer import LocalTokenizerConfig, SpecVqganConfig
+from masktools.tokenizer import TOKENIZERS, LocalTokenizerConfig, SpecVqganConfig
+from masktools.tokenizer.codebook import codebook_usage
 from masktools.training.adversarial import AdversarialTraining, OptimiserConfig
 from masktools.training.checkpoints import load_tokenizer, part_description
 from masktools.training.codes import CodebookCare
-from masktools.training.data import Batch
 from masktools.training.discriminators import MelPatchDiscriminator
-from masktools.training.levels import ThirdOctaveLevels, level_loss
-from masktools.training.losses import discriminator_hinge, feature_matching, generator_hinge, slope_loss
-from masktools.training.reconstruction import TokenizerValidation, WholeTokenizerTraining
+from masktools.training.losses import (
+    ThirdOctaveLevels,
+    discriminator_hinge,
+    feature_matching,
+    generator_hinge,
+    level_loss,
+    slope_loss,
+)
+from masktools.training.part import PartTraining, config_of
 from masktools.training.schedules import warmup_cosine
+from masktools.training.streams import Batch
 
-__all__ = ["DecoderTraining", "TokenizerTraining"]
+_WAITING = "masktools_latents"
+
+
+class Reconstruction(NamedTuple):
+    """A mel spectrogram after encoder, quantiser and decoder."""
+
+    mel: Tensor  # (b, f, m), without the clip of evaluation
+    codes: Tensor  # the codebook's loss, 0 while there is no quantiser
+
+
+class TokenizerValidation(PartTraining):
+    """What all trainings of a tokenizer validate: the reconstruction's error and roughness, and the codes in use."""
+
+    net: Any
+
+    def mel_of(self, batch: Mapping[str, Any]) -> Tensor:
+        """Return the mel spectrograms of a batch, or of its waves, in fp32, in whole columns."""
+        if "mel" in batch:
+            mel = batch["mel"].float()
+        else:
+            wave = batch["wave"].float()
+            with torch.autocast(wave.device.type, enabled=False):
+                mel = self.front_end(wave)
+        return mel[..., : mel.shape[-1] // self.net.patch * self.net.patch]
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the tokens of the last validation."""
+        self._valid_tokens: list[Tensor] = []
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the error of a batch, and its roughness: the mean slope of the reconstruction over the original's."""
+        mel = self.mel_of(batch)
+        tokens = self.net.encode(mel)
+        estimate = self.net.decode(tokens).float()
+        self._valid_tokens.append(tokens.flatten())
+        steep, true = (sum(m.diff(dim=a).abs().mean() for a in (1, 2)) for m in (estimate, mel))
+        figures = {"valid_l1": F.l1_loss(estimate, mel), "valid_roughness": steep / true}
+        self.log_dict(figures, prog_bar=True, sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log how much of the codebook the validation clips use."""
+        tokens: Any = self.all_gather(torch.cat(self._valid_tokens))
+        usage = codebook_usage(tokens, self.net.n_codes)
+        figures = {"valid_used": float(usage.n_used), "valid_perplexity": usage.perplexity}
+        self.log_dict(figures, prog_bar=True, rank_zero_only=True)
+
+
+class WholeTokenizerTraining(TokenizerValidation):
+    """Encoder, codebook and decoder in training together."""
+
+    part = "tokenizer"
+    care: CodebookCare
+
+    def make(self, kind: str, settings: Any) -> None:
+        """Make the tokenizer of a kind, with the settings of ``config_of``."""
+        self.kind = kind
+        config = config_of(TOKENIZERS, kind, settings, self.part)
+        self.net = TOKENIZERS[kind][1](config)
+
+    def on_fit_start(self) -> None:
+        """Compile what is to be compiled."""
+        if self.hparams["compile"]:
+            self.net.encoder.compile()
+            self.net.decoder.compile()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the latents that wait for the placing of the codebook too."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[_WAITING] = self.care.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the latents that waited."""
+        self.care.resume(checkpoint.get(_WAITING))
+
+    def reconstruct(self, mel: Tensor, step: int) -> Reconstruction:
+        """Return the reconstruction of mel spectrograms (b, f, m) at a step of the training."""
+        latents = self.net.to_latents(mel).float()
+        quantised = self.care.quantise(latents, step, self.trainer)
+        vectors = latents if quantised is None else quantised.vectors
+        codes = latents.new_zeros(()) if quantised is None else quantised.loss
+        return Reconstruction(self.net.from_latents(vectors).float(), codes)
+
 
 _DECODER_OPTIMISER = OptimiserConfig(betas=(0.8, 0.95))
 
@@ -88,7 +177,7 @@ class TokenizerTraining(WholeTokenizerTraining):
 
 
 class DecoderTraining(TokenizerValidation, AdversarialTraining):
-    """Stage B: the decoder alone, by reconstruction and a hinge game with a patch discriminator that starts first."""
+    """Stage B: the decoder alone, by reconstruction and a hinge loss with a patch discriminator that starts first."""
 
     part = "tokenizer"
 
@@ -99,10 +188,10 @@ class DecoderTraining(TokenizerValidation, AdversarialTraining):
         n_steps: int = 10_000,
         learning_rate: float = 2e-4,
         n_warmup: int = 100,
-        n_judge_only: int = 500,
+        n_discriminator_only: int = 500,
         adversarial_weight: float = 0.05,
         feature_weight: float = 0.1,
-        judge_width: int = 32,
+        discriminator_width: int = 32,
         level_weight: float = 0.0,
         optimiser: OptimiserConfig = _DECODER_OPTIMISER,
         compile: bool = False,
@@ -113,12 +202,12 @@ class DecoderTraining(TokenizerValidation, AdversarialTraining):
         self.net = load_tokenizer(checkpoint)
         self._given = {f"net.{name}": value.clone() for name, value in self.net.state_dict().items()}
         self.net.decoder.requires_grad_(True)
-        self.judge = MelPatchDiscriminator(judge_width)
+        self.discriminator = MelPatchDiscriminator(discriminator_width)
         self.levels = ThirdOctaveLevels(mel)
 
     @property
     def trained(self) -> nn.Module:
-        """What plays against the judge."""
+        """The part that the discriminator is trained against."""
         return self.net.decoder
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -133,28 +222,28 @@ class DecoderTraining(TokenizerValidation, AdversarialTraining):
             self.net.decoder.compile()
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """Play one round of the game on a batch of waves (b, t)."""
-        own, step = self.hparams, self.n_rounds
+        """Take one step of generator and discriminator on a batch of waves (b, t)."""
+        own, step = self.hparams, self.n_iterations
         mel = self.mel_of(batch)
         with torch.no_grad():
             vectors = self.net.codebook.lookup(self.net.encode(mel))
         estimate = self.net.from_latents(vectors).float()
 
-        real, _ = self.judge(mel)
-        generated, _ = self.judge(estimate.detach())
-        judge_loss = discriminator_hinge(real, generated)
-        self.move_judge(judge_loss, batch_idx)
+        real, _ = self.discriminator(mel)
+        generated, _ = self.discriminator(estimate.detach())
+        discriminator_loss = discriminator_hinge(real, generated)
+        self.discriminator_step(discriminator_loss, batch_idx)
 
         error = F.l1_loss(estimate, mel)
         loss = error + 0.5 * slope_loss(estimate, mel)
         if own["level_weight"] > 0:
             loss = loss + own["level_weight"] * level_loss(estimate, mel, self.levels)
-        if step >= own["n_judge_only"]:
-            ramp = min(1.0, (step - own["n_judge_only"]) / 500)
-            with self.judge_at_rest():
-                _, wanted = self.judge(mel)
-                verdict, features = self.judge(estimate)
-            game = own["adversarial_weight"] * generator_hinge(verdict)
-            loss = loss + ramp * (game + own["feature_weight"] * feature_matching(wanted, features))
+        if step >= own["n_discriminator_only"]:
+            ramp = min(1.0, (step - own["n_discriminator_only"]) / 500)
+            with self.frozen_discriminator():
+                _, wanted = self.discriminator(mel)
+                output, features = self.discriminator(estimate)
+            adversarial = own["adversarial_weight"] * generator_hinge(output)
+            loss = loss + ramp * (adversarial + own["feature_weight"] * feature_matching(wanted, features))
         self.move_trained(loss, batch_idx)
-        self.log_dict({"l1": error, "judge": judge_loss}, prog_bar=True)
+        self.log_dict({"l1": error, "discriminator": discriminator_loss}, prog_bar=True)

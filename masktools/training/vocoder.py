@@ -1,4 +1,7 @@
-"""Training of a vocoder: spectral losses, and a game with judges of waves.
+"""Training of vocoders.
+
+A checkpoint must say both: the plain weights, which a bundle is made of, and the two factors of each, with which the
+training goes on.
 
 Source: HiFi-GAN (arXiv:2010.05646), section 2.4; BigVGAN (arXiv:2206.04658), section 3; BigVSAN (arXiv:2309.02836),
 section 3; Vocos (arXiv:2306.00814), section 3.3.
@@ -9,21 +12,63 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from masktools.errors import ParameterError, unknown_name
 from masktools.mel import MelConfig, MelFrontEnd
-from masktools.training.adversarial import AdversarialTraining, OptimiserConfig
+from masktools.training.adversarial import ADVERSARIAL_LOSSES, AdversarialTraining, OptimiserConfig
 from masktools.training.checkpoints import load_tokenizer, network_state
-from masktools.training.data import Batch
-from masktools.training.discriminators import JudgesConfig, WaveDiscriminator, normalise_directions
-from masktools.training.games import GAMES
-from masktools.training.kinds import config_of
+from masktools.training.discriminators import DiscriminatorsConfig, WaveDiscriminator, normalise_directions
 from masktools.training.losses import stft_loss
-from masktools.training.weight_norms import add_plain_weights, normalise_weights, remove_plain_weights
+from masktools.training.part import config_of
+from masktools.training.streams import Batch
 from masktools.vocoder import VOCODERS, BigvganConfig, HifiganConfig, LightVocoderConfig
 
-__all__ = ["MEL_SCALES", "TRAINABLE", "VocoderTraining", "WaveGameConfig"]
+_FACTORS = ".parametrizations.weight.original"
+_RAW = "raw_"
+
+
+def normalise_weights(network: nn.Module) -> None:
+    """Let the convolutions over time of a network learn the lengths and the directions of their weights apart."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
+            weight_norm(layer)
+
+
+def add_plain_weights(state: dict[str, Any], prefix: str = "net.") -> dict[str, Any]:
+    """Return a state in which ``prefix`` has plain weights, and ``raw_`` before it what they were made of.
+
+    A network without weight normalisation is left as it is.
+    """
+    own = {name: value for name, value in state.items() if name.startswith(prefix)}
+    if not any(_FACTORS in name for name in own):
+        return state
+    others = {name: value for name, value in state.items() if name not in own}
+    raw = {_RAW + name: value for name, value in own.items()}
+    return others | raw | _plain(own)
+
+
+def remove_plain_weights(state: dict[str, Any], prefix: str = "net.") -> dict[str, Any]:
+    """Return the state as the network has it, the inverse of ``add_plain_weights``."""
+    raw = {name[len(_RAW) :]: value for name, value in state.items() if name.startswith(_RAW + prefix)}
+    if not raw:
+        return state
+    return {name: value for name, value in state.items() if not name.startswith((prefix, _RAW + prefix))} | raw
+
+
+def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    plain = {}
+    for name, value in state.items():
+        if name.endswith(f"{_FACTORS}0"):
+            layer = name.removesuffix(f"{_FACTORS}0")
+            directions = state[f"{layer}{_FACTORS}1"]
+            lengths = torch.linalg.vector_norm(directions.flatten(1), dim=1).view_as(value)
+            plain[f"{layer}.weight"] = directions * (value / lengths)
+        elif _FACTORS not in name:
+            plain[name] = value
+    return plain
+
 
 TRAINABLE = {kind: VOCODERS[kind] for kind in ("light", "hifigan", "bigvgan")}
 MEL_SCALES = ("unit", "log")
@@ -31,30 +76,30 @@ _OPTIMISER = OptimiserConfig(betas=(0.8, 0.9), final=0.04)
 
 
 @dataclass(frozen=True)
-class WaveGameConfig:
-    """Which judges a vocoder meets and by which rules; the defaults are those of the light vocoder.
+class AdversarialConfig:
+    """Which discriminators a vocoder meets and by which rules; the defaults are those of the light vocoder.
 
-    HiFi-GAN plays with the judges ``hifigan`` by the rules ``least_squares``, BigVGAN with ``bigvgan`` by
+    HiFi-GAN has the discriminators ``hifigan`` with the losses ``least_squares``, BigVGAN with ``bigvgan`` by
     ``least_squares``, BigVSAN with ``bigvgan`` by ``san``. Its mel spectrograms are compared on a ``unit`` scale, as
     the vocoder reads them, or as published on a ``log`` scale, of the full band and without clipping.
     """
 
-    judges: str = "light"
+    discriminators: str = "light"
     rules: str = "hinge"
-    scale_width: int | None = None  # of the judges of scales; None: as published
+    scale_width: int | None = None  # of the discriminators of scales; None: as published
     mel_scale: str = "unit"
 
     def __post_init__(self) -> None:
         """Check every range."""
-        if self.rules not in GAMES:
-            raise unknown_name("rules of the game", self.rules, GAMES)
+        if self.rules not in ADVERSARIAL_LOSSES:
+            raise unknown_name("adversarial loss", self.rules, ADVERSARIAL_LOSSES)
         if self.mel_scale not in MEL_SCALES:
             raise unknown_name("mel scale", self.mel_scale, MEL_SCALES)
-        JudgesConfig(self.judges, scale_width=self.scale_width)
+        DiscriminatorsConfig(self.discriminators, scale_width=self.scale_width)
 
 
 class VocoderTraining(AdversarialTraining):
-    """Spectral losses for ``n_spectral`` rounds, then the judges join; all on random crops of real audio.
+    """Spectral losses for ``n_spectral`` iterations, then the discriminators join; all on random crops of real audio.
 
     With a tokenizer, a share of the clips is rendered from the mel that the tokenizer gives back, against the real
     wave: what the vocoder meets in use.
@@ -62,29 +107,29 @@ class VocoderTraining(AdversarialTraining):
     Args:
         vocoder: its settings, or those that differ from the defaults of its kind.
         mel: settings of the mel front end.
-        n_steps: rounds; ``max_steps`` of the recipe is twice as many.
-        n_spectral: rounds without judges.
-        learning_rate: the highest, of both players.
-        n_warmup: rounds in which the rate rises.
+        n_steps: iterations; ``max_steps`` of the recipe is twice as many.
+        n_spectral: iterations without discriminators.
+        learning_rate: the highest, of generator and discriminator.
+        n_warmup: iterations in which the rate rises.
         mel_weight: of the L1 distance of mel spectrograms.
         stft_weight: of the distance of short-time spectra.
-        adversarial_weight: of the game.
-        feature_weight: of the distance of the judges' features.
-        periods: of the judges of periods, in samples.
-        period_widths: their channels; None for those of the kind of judges.
-        resolution_width: channels of the judges of resolutions; None for those of the kind of judges.
+        adversarial_weight: of the adversarial.
+        feature_weight: of the distance of the discriminators' features.
+        periods: of the discriminators of periods, in samples.
+        period_widths: their channels; None for those of the kind of discriminators.
+        resolution_width: channels of the discriminators of resolutions; None for those of the kind of discriminators.
         tokenizer_checkpoint: a trained tokenizer.
         reconstructed_share: of the clips that come through the tokenizer, in [0, 1].
         start_checkpoint: a trained vocoder to start from.
         kind: ``light``, ``hifigan`` or ``bigvgan``.
-        game: judges and rules.
-        optimiser: how both players learn.
+        adversarial: discriminators and rules.
+        optimiser: how generator and discriminator learn.
         normalised: whether the vocoder is trained with weight normalisation; it is always kept without.
-        compile: whether the vocoder is compiled; its judges, plain convolutions of many shapes, would gain nothing.
+        compile: whether the vocoder is compiled; its discriminators would gain nothing.
     """
 
     part, kind = "vocoder", "light"
-    judge: WaveDiscriminator
+    discriminator: WaveDiscriminator
 
     def __init__(
         self,
@@ -105,7 +150,7 @@ class VocoderTraining(AdversarialTraining):
         reconstructed_share: float = 0.5,
         start_checkpoint: str | None = None,
         kind: str = "light",
-        game: WaveGameConfig = WaveGameConfig(),
+        adversarial: AdversarialConfig = AdversarialConfig(),
         optimiser: OptimiserConfig = _OPTIMISER,
         normalised: bool = False,
         compile: bool = False,
@@ -113,15 +158,22 @@ class VocoderTraining(AdversarialTraining):
         super().__init__(mel, optimiser)
         if not 0 <= reconstructed_share <= 1:
             raise ParameterError(f"reconstructed_share must lie in [0, 1], got {reconstructed_share:g}")
-        self.save_hyperparameters(ignore=["vocoder", "mel", "game", "optimiser"])
-        self.kind, self.rules, self.mel_scale = kind, GAMES[game.rules], game.mel_scale
+        self.save_hyperparameters(ignore=["vocoder", "mel", "adversarial", "optimiser"])
+        self.kind, self.rules, self.mel_scale = kind, ADVERSARIAL_LOSSES[adversarial.rules], adversarial.mel_scale
         self.net: Any = TRAINABLE[kind][1](config_of(TRAINABLE, kind, vocoder, self.part), mel)
         if start_checkpoint:
             self.net.load_state_dict(network_state(start_checkpoint, part=self.part))
         if normalised:
             normalise_weights(self.net)
-        self.judge = WaveDiscriminator(
-            JudgesConfig(game.judges, periods, period_widths, game.scale_width, resolution_width, self.rules.sliced)
+        self.discriminator = WaveDiscriminator(
+            DiscriminatorsConfig(
+                adversarial.discriminators,
+                periods,
+                period_widths,
+                adversarial.scale_width,
+                resolution_width,
+                self.rules.sliced,
+            )
         )
         self.full_band = MelFrontEnd(replace(mel, f_max=mel.sample_rate / 2))
         # Frozen, and so outside the module's state: a checkpoint holds what is trained, and nothing else.
@@ -155,43 +207,45 @@ class VocoderTraining(AdversarialTraining):
         transform = self.front_end if self.mel_scale == "unit" else self.full_band.log_mel
         return F.l1_loss(transform(estimate), transform(wave))
 
-    def _judge_loss(self, wave: Tensor, estimate: Tensor) -> Tensor:
+    def _discriminator_loss(self, wave: Tensor, estimate: Tensor) -> Tensor:
         split = self.rules.sliced
-        real, generated = self.judge(wave, split), self.judge(estimate.detach(), split)
-        return self.rules.judges(real.logits, generated.logits)
+        real, generated = self.discriminator(wave, split), self.discriminator(estimate.detach(), split)
+        return self.rules.discriminators(real.logits, generated.logits)
 
-    def _game_loss(self, wave: Tensor, estimate: Tensor) -> Tensor:
-        with self.judge_at_rest():
+    def _adversarial_loss(self, wave: Tensor, estimate: Tensor) -> Tensor:
+        with self.frozen_discriminator():
             with torch.no_grad():
-                real = self.judge(wave)
-            generated = self.judge(estimate)
-        game = self.rules.generator(generated.logits)
+                real = self.discriminator(wave)
+            generated = self.discriminator(estimate)
+        adversarial = self.rules.generator(generated.logits)
         distance = self.rules.features(real, generated)
-        self.log_dict({"game": game, "features": distance})
-        return self.hparams["adversarial_weight"] * game + self.hparams["feature_weight"] * distance
+        self.log_dict({"adversarial": adversarial, "features": distance})
+        return self.hparams["adversarial_weight"] * adversarial + self.hparams["feature_weight"] * distance
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """Play one round on a batch of waves (b, t)."""
+        """Take one step of generator and discriminator on a batch of waves (b, t)."""
         own, wave = self.hparams, batch["wave"].float()
         with torch.autocast(wave.device.type, enabled=False):
             mel = self.front_end(wave)
         estimate = self.net(self._given(mel)).float()
-        playing = self.n_rounds >= own["n_spectral"]
-        judge_loss = self._judge_loss(wave, estimate) if playing else None
-        self.move_judge(judge_loss, batch_idx)
+        adversarial = self.n_iterations >= own["n_spectral"]
+        discriminator_loss = self._discriminator_loss(wave, estimate) if adversarial else None
+        self.discriminator_step(discriminator_loss, batch_idx)
         if self.rules.sliced:
-            normalise_directions(self.judge)
+            normalise_directions(self.discriminator)
 
         with torch.autocast(wave.device.type, enabled=False):
             mel_error = self._mel_error(estimate, wave)
             loss = own["mel_weight"] * mel_error
             if own["stft_weight"]:
                 loss = loss + own["stft_weight"] * stft_loss(estimate, wave)
-        if playing:
-            loss = loss + self._game_loss(wave, estimate)
+        if adversarial:
+            loss = loss + self._adversarial_loss(wave, estimate)
         self.move_trained(loss, batch_idx)
         figures = {"loss": loss, "mel": mel_error}
-        self.log_dict(figures if judge_loss is None else figures | {"judge": judge_loss}, prog_bar=True)
+        self.log_dict(
+            figures if discriminator_loss is None else figures | {"discriminator": discriminator_loss}, prog_bar=True
+        )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the errors of a batch: of mel spectrograms on both scales, and of short-time spectra."""

@@ -8,7 +8,7 @@ import torch
 
 from masktools.features import Encoder
 from masktools.pipeline import Pipeline
-from masktools.training.code_geometry import embeddings_from_codes
+from masktools.training.codes import embeddings_from_codes
 from masktools.transformer import MaskedTransformer
 
 __all__ = ["untrained"]

@@ -46,8 +46,7 @@ def pack(args):
     """Write the folder that travels: mel spectrograms, the parts that training needs, perhaps packages."""
     from masktools.mel import MelConfig
     from masktools.training.audio_cache import AudioCache
-    from masktools.training.captioned_mels import captioned_mels
-    from masktools.training.packed_mels import pack_mels
+    from masktools.training.captioned_mels import captioned_mels, pack_mels
 
     args.output.mkdir(parents=True, exist_ok=True)
     for name in ("tokenizer", "decoder", "conditioner"):

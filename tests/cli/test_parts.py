@@ -31,7 +31,7 @@ def checkpoints(tmp_path):
         described = {"part": part, "kind": kind, "config": to_dict(module.config), "mel": to_dict(MEL)}
         weights = {f"net.{name}": value for name, value in module.state_dict().items()}
         paths.append(tmp_path / f"{part}.ckpt")
-        torch.save({"state_dict": weights | {"judge.weight": torch.ones(2)}, "masktools": described}, paths[-1])
+        torch.save({"state_dict": weights | {"discriminator.weight": torch.ones(2)}, "masktools": described}, paths[-1])
     return paths
 
 

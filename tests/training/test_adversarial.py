@@ -12,14 +12,20 @@ from masktools.tokenizer import SpecVqganConfig
 from masktools.tokenizer.codebook import Codebook
 from masktools.training.adversarial import OptimiserConfig
 from masktools.training.checkpoints import network_state
+from masktools.training.clips import AudioData
 from masktools.training.codes import CodebookCare
-from masktools.training.data import AudioData
 from masktools.training.discriminators import PatchGanConfig, SlicedConv
-from masktools.training.kinds import config_of
-from masktools.training.specvqgan import PatchGameConfig, SpecVqganTraining, adaptive_weight
+from masktools.training.part import config_of
+from masktools.training.specvqgan import AdversarialSchedule, SpecVqganTraining, adaptive_weight
 from masktools.training.tokenizer import TokenizerTraining
-from masktools.training.vocoder import TRAINABLE, VocoderTraining, WaveGameConfig
-from masktools.training.weight_norms import add_plain_weights, normalise_weights, remove_plain_weights
+from masktools.training.vocoder import (
+    TRAINABLE,
+    AdversarialConfig,
+    VocoderTraining,
+    add_plain_weights,
+    normalise_weights,
+    remove_plain_weights,
+)
 from masktools.vocoder import Hifigan, HifiganConfig, LightVocoderConfig
 from tests.training.small import fit
 
@@ -36,23 +42,32 @@ SMALL = {
 }
 RATES = {"channels": 16, "upsample_rates": (16, 16), "upsample_kernels": (32, 32)}
 BLOCKS = {"block_kernels": (3,), "block_dilations": ((1,),)}
-JUDGES = {"periods": (2, 3), "period_widths": (2, 4), "resolution_width": 2}
-SOON = PatchGameConfig(start=2)
+DISCRIMINATORS = {"periods": (2, 3), "period_widths": (2, 4), "resolution_width": 2}
+SOON = AdversarialSchedule(start=2)
 EXACT = OptimiserConfig((0.8, 0.99), schedule="exponential", clip_norm=None)
 
 
-def specvqgan(codebook="gradient", game=SOON, **settings):
+def specvqgan(codebook="gradient", adversarial=SOON, **settings):
     torch.manual_seed(0)
-    judge = PatchGanConfig(width=4)
-    return SpecVqganTraining(SMALL | {"codebook": codebook}, n_steps=8, judge=judge, game=game, **settings)
+    discriminator = PatchGanConfig(width=4)
+    return SpecVqganTraining(
+        SMALL | {"codebook": codebook}, n_steps=8, discriminator=discriminator, adversarial=adversarial, **settings
+    )
 
 
-def vocoder(kind="hifigan", judges="bigvgan", rules="san", optimiser=EXACT, **settings):
+def vocoder(kind="hifigan", discriminators="bigvgan", rules="san", optimiser=EXACT, **settings):
     torch.manual_seed(0)
     config = {"width": 16, "depth": 1} if kind == "light" else RATES | BLOCKS
-    game = WaveGameConfig(judges, rules, scale_width=8, mel_scale="log")
+    adversarial = AdversarialConfig(discriminators, rules, scale_width=8, mel_scale="log")
     weights = {"mel_weight": 45.0, "stft_weight": 0.0, "n_warmup": 0, "n_spectral": 0}
-    return VocoderTraining(config, kind=kind, game=game, optimiser=optimiser, n_steps=8, **weights | JUDGES | settings)
+    return VocoderTraining(
+        config,
+        kind=kind,
+        adversarial=adversarial,
+        optimiser=optimiser,
+        n_steps=8,
+        **weights | DISCRIMINATORS | settings,
+    )
 
 
 def copied(module):
@@ -64,49 +79,49 @@ def same(before, module):
 
 
 def test_a_game_that_starts_late_leaves_no_trace_before_it(cache_folder):
-    before = copied(specvqgan(game=PatchGameConfig(start=2)).judge)
-    late, never = (specvqgan(game=PatchGameConfig(start=start)) for start in (2, 99))
+    before = copied(specvqgan(adversarial=AdversarialSchedule(start=2)).discriminator)
+    late, never = (specvqgan(adversarial=AdversarialSchedule(start=start)) for start in (2, 99))
     for module in (late, never):
         fit(module, cache_folder, 4)
     assert same(copied(late.net), never.net)
-    assert same(before, late.judge)
-    assert "game" not in late.trainer.callback_metrics
+    assert same(before, late.discriminator)
+    assert "adversarial" not in late.trainer.callback_metrics
     for module in (late, never):
         fit(module, cache_folder, 8)
     assert not same(copied(late.net), never.net)
-    assert not same(before, late.judge)
-    assert same(before, never.judge)
+    assert not same(before, late.discriminator)
+    assert same(before, never.discriminator)
 
 
 def test_a_judge_may_learn_before_it_is_listened_to(cache_folder):
-    early = specvqgan(game=PatchGameConfig(start=99, judge_start=0))
-    before = copied(early.judge)
+    early = specvqgan(adversarial=AdversarialSchedule(start=99, discriminator_start=0))
+    before = copied(early.discriminator)
     fit(early, cache_folder, 4)
-    assert not same(before, early.judge)
+    assert not same(before, early.discriminator)
 
 
 def test_the_weight_of_the_game_rises_over_its_ramp():
-    game = PatchGameConfig(start=10, judge_start=8, n_ramp=4, weight=0.8)
-    assert [game.weight_at(step) for step in (9, 10, 11, 13, 50)] == pytest.approx([0, 0.2, 0.4, 0.8, 0.8])
-    assert [game.judge_learns(step) for step in (7, 8)] == [False, True]
-    assert PatchGameConfig().weight_at(30_000) == 0
-    assert PatchGameConfig().weight_at(30_001) == 0.8
+    adversarial = AdversarialSchedule(start=10, discriminator_start=8, n_ramp=4, weight=0.8)
+    assert [adversarial.weight_at(step) for step in (9, 10, 11, 13, 50)] == pytest.approx([0, 0.2, 0.4, 0.8, 0.8])
+    assert [adversarial.discriminator_learns(step) for step in (7, 8)] == [False, True]
+    assert AdversarialSchedule().weight_at(30_000) == 0
+    assert AdversarialSchedule().weight_at(30_001) == 0.8
 
 
 def test_an_adaptive_game_pulls_as_hard_as_the_reconstruction():
     weight = torch.tensor([1.0, 2.0], requires_grad=True)
-    reconstruction, game = (weight * torch.tensor([3.0, 4.0])).sum(), (weight * torch.tensor([0.0, 0.1])).sum()
-    assert adaptive_weight(reconstruction, game, weight).item() == pytest.approx(50, rel=2e-3)
-    assert adaptive_weight(reconstruction, game, weight, highest=1.0).item() == 1
+    reconstruction, adversarial = (weight * torch.tensor([3.0, 4.0])).sum(), (weight * torch.tensor([0.0, 0.1])).sum()
+    assert adaptive_weight(reconstruction, adversarial, weight).item() == pytest.approx(50, rel=2e-3)
+    assert adaptive_weight(reconstruction, adversarial, weight, highest=1.0).item() == 1
 
 
 @pytest.mark.parametrize("codebook", ["ema", "gradient"])
 def test_specvqgan_trains_with_an_adaptive_game_and_tells_its_codes(cache_folder, codebook):
-    module = specvqgan(codebook, PatchGameConfig(start=1, adaptive=True), legacy_codebook=True, n_unquantised=1)
+    module = specvqgan(codebook, AdversarialSchedule(start=1, adaptive=True), legacy_codebook=True, n_unquantised=1)
     module.care.n_placing_vectors = 16
     metrics = fit(module, cache_folder, 6).callback_metrics
     assert metrics["adaptive"] > 0
-    assert {"l1", "codebook", "judge", "game", "loss"} <= set(metrics)
+    assert {"l1", "codebook", "discriminator", "adversarial", "loss"} <= set(metrics)
 
 
 class Batches(pl.LightningDataModule):
@@ -120,7 +135,7 @@ class Batches(pl.LightningDataModule):
         return DataLoader(self.batches, batch_size=None)
 
 
-def repeat(module, cache_folder, n_rounds):
+def repeat(module, cache_folder, n_iterations):
     """Train on one batch again and again, and return the losses."""
     losses = []
     data = AudioData(str(cache_folder), n_samples=8192, batch_size=4, n_valid_clips=2)
@@ -133,12 +148,12 @@ def repeat(module, cache_folder, n_rounds):
         log_dict(figures, **settings)
 
     module.log_dict = record
-    fit(module, cache_folder, 2 * n_rounds, Batches([batch] * n_rounds))
+    fit(module, cache_folder, 2 * n_iterations, Batches([batch] * n_iterations))
     return losses
 
 
 def test_a_batch_that_comes_again_and_again_is_learned_by_heart(cache_folder):
-    losses = repeat(specvqgan(game=PatchGameConfig(start=99), learning_rate=1e-3), cache_folder, 30)
+    losses = repeat(specvqgan(adversarial=AdversarialSchedule(start=99), learning_rate=1e-3), cache_folder, 30)
     assert losses[-1]["l1"] < 0.6 * losses[0]["l1"]
     told = repeat(vocoder(learning_rate=5e-3), cache_folder, 30)
     mels = [float(figures["mel"]) for figures in told if "mel" in figures]
@@ -146,7 +161,7 @@ def test_a_batch_that_comes_again_and_again_is_learned_by_heart(cache_folder):
 
 
 @pytest.mark.parametrize(
-    ("kind", "judges", "rules"),
+    ("kind", "discriminators", "rules"),
     [
         ("hifigan", "hifigan", "least_squares"),
         ("bigvgan", "bigvgan", "san"),
@@ -154,11 +169,11 @@ def test_a_batch_that_comes_again_and_again_is_learned_by_heart(cache_folder):
         ("light", "bigvgan", "san"),
     ],
 )
-def test_any_vocoder_plays_with_any_judges_and_makes_a_part(cache_folder, tmp_path, kind, judges, rules):
-    module = vocoder(kind, judges, rules, normalised=kind != "light")
-    before = copied(module.judge)
+def test_any_vocoder_plays_with_any_judges_and_makes_a_part(cache_folder, tmp_path, kind, discriminators, rules):
+    module = vocoder(kind, discriminators, rules, normalised=kind != "light")
+    before = copied(module.discriminator)
     trainer = fit(module, cache_folder, 4)
-    assert not same(before, module.judge)
+    assert not same(before, module.discriminator)
     trainer.save_checkpoint(tmp_path / "vocoder.ckpt")
     part = read_part(str(tmp_path / "vocoder.ckpt"))
     assert (part.name, part.mel) == ("vocoder", MelConfig())
@@ -171,7 +186,7 @@ def test_any_vocoder_plays_with_any_judges_and_makes_a_part(cache_folder, tmp_pa
 def test_directions_have_length_one_after_every_round(cache_folder):
     module = vocoder()
     fit(module, cache_folder, 2)
-    layers = [layer for layer in module.judge.modules() if isinstance(layer, SlicedConv)]
+    layers = [layer for layer in module.discriminator.modules() if isinstance(layer, SlicedConv)]
     assert len(layers) == 5
     assert all(layer.weight.norm().item() == pytest.approx(1, abs=1e-5) for layer in layers)
 
@@ -196,7 +211,9 @@ def test_normalised_weights_come_back_as_they_were_and_train_on_as_they_are():
     network = Hifigan(HifiganConfig(**RATES, **BLOCKS), MelConfig())
     plain = copied(network)
     normalise_weights(network)
-    state = {f"net.{name}": value for name, value in network.state_dict().items()} | {"judge.bias": torch.ones(1)}
+    state = {f"net.{name}": value for name, value in network.state_dict().items()} | {
+        "discriminator.bias": torch.ones(1)
+    }
     added = add_plain_weights(state)
     own = {name.removeprefix("net."): value for name, value in added.items() if name.startswith("net.")}
     assert own.keys() == plain.keys()
@@ -239,7 +256,7 @@ def test_two_half_batches_teach_what_one_whole_batch_does(cache_folder):
     learned = []
     for size, n_batches in ((4, 1), (2, 2)):
         data = Batches([{"wave": part} for part in waves.split(size)])
-        module = vocoder(rules="least_squares", optimiser=OptimiserConfig(accumulate_rounds=n_batches))
+        module = vocoder(rules="least_squares", optimiser=OptimiserConfig(accumulate_iterations=n_batches))
         assert fit(module, cache_folder, 2, data).global_step == 2
         learned.append(copied(module))
     for name, value in learned[0].items():
@@ -286,16 +303,18 @@ def test_dead_codes_are_restarted_and_the_placing_waits_for_enough_latents():
 
 
 def test_settings_of_a_game_that_cannot_be_are_refused(cache_folder):
-    with pytest.raises(ParameterError, match=r"unknown rules of the game 'hinges'.*did you mean 'hinge'"):
-        WaveGameConfig(rules="hinges")
+    with pytest.raises(ParameterError, match=r"unknown adversarial loss 'hinges'.*did you mean 'hinge'"):
+        AdversarialConfig(rules="hinges")
     with pytest.raises(ParameterError, match=r"unknown mel scale 'db': choose from unit, log"):
-        WaveGameConfig(mel_scale="db")
+        AdversarialConfig(mel_scale="db")
     with pytest.raises(ParameterError, match=r"start and n_ramp must be at least 0, got -1 and 0"):
-        PatchGameConfig(start=-1)
-    with pytest.raises(ParameterError, match=r"judge_start must lie in \[0, 5\], the game's start, got 6"):
-        PatchGameConfig(start=5, judge_start=6)
+        AdversarialSchedule(start=-1)
+    with pytest.raises(
+        ParameterError, match=r"discriminator_start must lie in \[0, 5\], the start of the adversarial loss, got 6"
+    ):
+        AdversarialSchedule(start=5, discriminator_start=6)
     with pytest.raises(ParameterError, match=r"weight must be at least 0 and max_adaptive positive, got -1 and 10000"):
-        PatchGameConfig(weight=-1.0)
+        AdversarialSchedule(weight=-1.0)
     with pytest.raises(ParameterError, match=r"reconstructed_share must lie in \[0, 1\], got 2"):
         VocoderTraining(reconstructed_share=2.0)
     with pytest.raises(ParameterError, match=r"n_unquantised and n_restarting must be at least 0, got -1 and 0"):
@@ -313,9 +332,9 @@ def test_settings_of_a_game_that_cannot_be_are_refused(cache_folder):
         ({"final": 2.0}, r"final must lie in \[0, 1\], got 2"),
         ({"decay": 0.0}, r"decay must lie in \(0, 1\], got 0"),
         ({"n_decay": 0}, r"n_decay must be at least 1, got 0"),
-        ({"accumulate_rounds": 0}, r"accumulate_rounds must be at least 1, got 0"),
+        ({"accumulate_iterations": 0}, r"accumulate_iterations must be at least 1, got 0"),
         ({"clip_norm": 0.0}, r"clip_norm must be positive, or null for none, got 0"),
-        ({"judge_clip_norm": -1.0}, r"judge_clip_norm must be positive, or null for none, got -1"),
+        ({"discriminator_clip_norm": -1.0}, r"discriminator_clip_norm must be positive, or null for none, got -1"),
     ],
 )
 def test_settings_of_the_optimisers_that_cannot_be_are_refused(settings, message):

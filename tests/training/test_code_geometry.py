@@ -2,7 +2,7 @@
 
 import torch
 
-from masktools.training.code_geometry import STD, embeddings_from_codes
+from masktools.training.codes import STD, embeddings_from_codes
 
 
 def test_codes_that_are_alike_begin_alike():

@@ -1,19 +1,21 @@
-"""The judges: their published sizes and shapes, and the two outputs of a slicing adversarial network."""
+"""The discriminators: their published sizes and shapes, and the two outputs of a slicing adversarial network."""
 
 import pytest
 import torch
 
 from masktools.errors import ParameterError
 from masktools.training.discriminators import (
-    JudgesConfig,
+    DiscriminatorsConfig,
     MelPatchDiscriminator,
     PatchGan,
     PatchGanConfig,
+    PeriodDiscriminator,
+    ResolutionDiscriminator,
+    ScaleDiscriminator,
     SlicedConv,
     WaveDiscriminator,
     normalise_directions,
 )
-from masktools.training.discriminators.waves import PeriodJudge, ResolutionJudge, ScaleJudge
 
 
 def n_weights(module):
@@ -28,60 +30,64 @@ def on_meta(config):
 
 def tiny(kind, sliced=False):
     torch.manual_seed(0)
-    return WaveDiscriminator(JudgesConfig(kind, (2, 3), (2, 4), 8, 4, sliced))
+    return WaveDiscriminator(DiscriminatorsConfig(kind, (2, 3), (2, 4), 8, 4, sliced))
 
 
 def test_the_patch_discriminator_of_specvqgan_has_2_76_million_parameters_and_judges_8_by_104_places():
-    judge = PatchGan(PatchGanConfig())
-    assert sum(p.numel() for p in judge.parameters()) == 2_763_585
-    logits, features = judge(torch.zeros(1, 80, 848))
+    discriminator = PatchGan(PatchGanConfig())
+    assert sum(p.numel() for p in discriminator.parameters()) == 2_763_585
+    logits, features = discriminator(torch.zeros(1, 80, 848))
     assert logits[0].shape == (1, 1, 8, 104)
     assert [f.shape[1] for f in features] == [64, 128, 256, 512]
 
 
 def test_hifigans_judges_have_their_published_sizes():
-    judges = on_meta(JudgesConfig("hifigan")).judges
-    periods = sum(n_weights(j) for j in judges if isinstance(j, PeriodJudge))
-    scales = sum(n_weights(j) for j in judges if isinstance(j, ScaleJudge))
+    discriminators = on_meta(DiscriminatorsConfig("hifigan")).discriminators
+    periods = sum(n_weights(j) for j in discriminators if isinstance(j, PeriodDiscriminator))
+    scales = sum(n_weights(j) for j in discriminators if isinstance(j, ScaleDiscriminator))
     assert periods == pytest.approx(41.1e6, rel=1e-3)
     assert scales == pytest.approx(29.6e6, rel=2e-3)
 
 
 def test_bigvgans_judges_have_their_published_sizes():
-    judges = on_meta(JudgesConfig("bigvgan")).judges
-    assert sum(n_weights(j) for j in judges if isinstance(j, PeriodJudge)) == pytest.approx(41.1e6, rel=1e-3)
-    assert sum(n_weights(j) for j in judges if isinstance(j, ResolutionJudge)) == 280_419
+    discriminators = on_meta(DiscriminatorsConfig("bigvgan")).discriminators
+    assert sum(n_weights(j) for j in discriminators if isinstance(j, PeriodDiscriminator)) == pytest.approx(
+        41.1e6, rel=1e-3
+    )
+    assert sum(n_weights(j) for j in discriminators if isinstance(j, ResolutionDiscriminator)) == 280_419
 
 
 def test_the_first_scale_is_spectrally_normalised_and_the_others_by_weight():
-    first, *others = (j for j in tiny("hifigan").judges if isinstance(j, ScaleJudge))
+    first, *others = (j for j in tiny("hifigan").discriminators if isinstance(j, ScaleDiscriminator))
     assert not any("original0" in name for name, _ in first.layers.named_parameters())
-    assert all(any("original0" in name for name, _ in judge.layers.named_parameters()) for judge in others)
+    assert all(
+        any("original0" in name for name, _ in discriminator.layers.named_parameters()) for discriminator in others
+    )
 
 
 @pytest.mark.parametrize("kind", ["light", "hifigan", "bigvgan"])
 @pytest.mark.parametrize("sliced", [False, True])
 def test_every_judge_gives_one_map_of_logits_or_two_if_split(kind, sliced):
-    judge, wave = tiny(kind, sliced).eval(), torch.randn(2, 8192) * 0.1
-    verdict = judge(wave)
-    assert len(verdict.logits) == len(judge.judges)
-    assert all(logits.shape[:2] == (2, 1) for logits in verdict.logits)
+    discriminator, wave = tiny(kind, sliced).eval(), torch.randn(2, 8192) * 0.1
+    output = discriminator(wave)
+    assert len(output.logits) == len(discriminator.discriminators)
+    assert all(logits.shape[:2] == (2, 1) for logits in output.logits)
     if sliced:
-        for both, one in zip(judge(wave, split=True).logits, verdict.logits, strict=True):
+        for both, one in zip(discriminator(wave, split=True).logits, output.logits, strict=True):
             torch.testing.assert_close(both[0], one)
             torch.testing.assert_close(both[1], one)
 
 
 def test_a_wave_is_folded_sample_by_sample():
-    judge = PeriodJudge(3, (2,), False, False)
-    folded = judge.view(torch.arange(8.0)[None])
+    discriminator = PeriodDiscriminator(3, (2,), False, False)
+    folded = discriminator.view(torch.arange(8.0)[None])
     assert folded[0, 0].tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 6]]
 
 
 def test_resolutions_see_a_tone_in_its_bin():
     tone = torch.sin(2 * torch.pi * 0.125 * torch.arange(8192))[None]
     for sizes in ((1024, 120, 600), (512, 50, 240)):
-        magnitudes = ResolutionJudge(sizes, 2, False).view(tone)[0, 0]
+        magnitudes = ResolutionDiscriminator(sizes, 2, False).view(tone)[0, 0]
         assert magnitudes.mean(1).argmax() == sizes[0] // 8
 
 
@@ -108,15 +114,15 @@ def test_the_gradient_of_a_direction_is_at_right_angles_to_it():
 
 
 def test_directions_are_brought_back_to_length_one_and_the_logits_stay():
-    judge, wave = tiny("bigvgan", sliced=True), torch.randn(1, 8192) * 0.1
-    layers = [layer for layer in judge.modules() if isinstance(layer, SlicedConv)]
+    discriminator, wave = tiny("bigvgan", sliced=True), torch.randn(1, 8192) * 0.1
+    layers = [layer for layer in discriminator.modules() if isinstance(layer, SlicedConv)]
     with torch.no_grad():
         for layer in layers:
             layer.weight.mul_(3.0)
-    before = judge(wave).logits
-    normalise_directions(judge)
+    before = discriminator(wave).logits
+    normalise_directions(discriminator)
     assert all(layer.weight.norm().item() == pytest.approx(1, abs=1e-5) for layer in layers)
-    for a, b in zip(before, judge(wave).logits, strict=True):
+    for a, b in zip(before, discriminator(wave).logits, strict=True):
         torch.testing.assert_close(a, b)
 
 
@@ -124,8 +130,8 @@ def test_a_group_norm_judges_every_clip_by_itself():
     torch.manual_seed(0)
     mel = torch.rand(2, 80, 48) * 2 - 1
     for norm, alone in (("group", True), ("batch", False)):
-        judge = PatchGan(PatchGanConfig(width=4, norm=norm))
-        together, single = judge(mel)[0][0][:1], judge(mel[:1])[0][0]
+        discriminator = PatchGan(PatchGanConfig(width=4, norm=norm))
+        together, single = discriminator(mel)[0][0][:1], discriminator(mel[:1])[0][0]
         assert torch.allclose(together, single, atol=1e-6) == alone
 
 
@@ -136,16 +142,18 @@ def test_the_small_patch_discriminator_gives_logits_and_features():
 
 
 def test_judges_that_cannot_be_are_refused():
-    with pytest.raises(ParameterError, match=r"unknown kind of judges 'bigvan': .* \(did you mean 'bigvgan'\?\)"):
-        JudgesConfig("bigvan")
+    with pytest.raises(
+        ParameterError, match=r"unknown kind of discriminators 'bigvan': .* \(did you mean 'bigvgan'\?\)"
+    ):
+        DiscriminatorsConfig("bigvan")
     with pytest.raises(ParameterError, match=r"periods must be positive numbers, got \(\)"):
-        JudgesConfig(periods=())
+        DiscriminatorsConfig(periods=())
     with pytest.raises(ParameterError, match=r"period_widths must be positive numbers, got \(0,\)"):
-        JudgesConfig(period_widths=(0,))
+        DiscriminatorsConfig(period_widths=(0,))
     with pytest.raises(ParameterError, match=r"scale_width must be a positive multiple of 8, got 12"):
-        JudgesConfig(scale_width=12)
+        DiscriminatorsConfig(scale_width=12)
     with pytest.raises(ParameterError, match=r"resolution_width must be at least 1, got 0"):
-        JudgesConfig(resolution_width=0)
+        DiscriminatorsConfig(resolution_width=0)
     with pytest.raises(ParameterError, match=r"n_layers must be at least 1, got 0"):
         PatchGanConfig(n_layers=0)
     with pytest.raises(ParameterError, match=r"unknown norm 'layer'"):

@@ -6,15 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masktools.errors import ParameterError
-from masktools.training.draws import ClipDraws, Purpose, step_draws
 from masktools.training.masking import (
     RATIO_LAWS,
+    ClipDraws,
     MaskingConfig,
+    Purpose,
     draw_masks,
     gap_masks,
     random_masks,
     ratios,
     row_masks,
+    step_draws,
 )
 
 

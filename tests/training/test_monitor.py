@@ -9,11 +9,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from masktools.errors import MelMismatchError, ParameterError
 from masktools.mel import MelConfig
-from masktools.training.data import AudioData
-from masktools.training.history import Figure, RunHistory, RunReport
-from masktools.training.monitor import MonitorSamples
-from masktools.training.pictures import mel_picture
-from masktools.training.progress import ProgressLine
+from masktools.training.clips import AudioData
+from masktools.training.monitor import MonitorSamples, mel_picture
+from masktools.training.progress import Figure, ProgressLine, RunHistory, RunReport
 from masktools.training.tokenizer import TokenizerTraining
 from masktools.training.transformer import TransformerTraining
 from masktools.training.vocoder import VocoderTraining

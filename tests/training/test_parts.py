@@ -47,7 +47,7 @@ def test_a_checkpoint_says_which_part_it_holds_and_loads_into_it(stage_a):
 
 
 def test_stage_b_moves_the_decoder_and_leaves_every_token_as_it_was(stage_a, cache_folder):
-    module = DecoderTraining(str(stage_a), n_steps=6, n_warmup=1, n_judge_only=2, judge_width=4)
+    module = DecoderTraining(str(stage_a), n_steps=6, n_warmup=1, n_discriminator_only=2, discriminator_width=4)
     fit(module, cache_folder, 12)
     before = network_state(stage_a)
     after = module.net.state_dict()
@@ -58,7 +58,7 @@ def test_stage_b_moves_the_decoder_and_leaves_every_token_as_it_was(stage_a, cac
 def test_a_decoder_that_is_averaged_leaves_the_tokens_what_they_are_to_the_last_bit(stage_a, cache_folder, tmp_path):
     from lightning.pytorch.callbacks import EMAWeightAveraging
 
-    module = DecoderTraining(str(stage_a), n_steps=6, n_judge_only=1, n_warmup=1, judge_width=4)
+    module = DecoderTraining(str(stage_a), n_steps=6, n_discriminator_only=1, n_warmup=1, discriminator_width=4)
     fit(module, cache_folder, 12, callbacks=[EMAWeightAveraging(decay=0.7)]).save_checkpoint(tmp_path / "b.ckpt")
     before, after = network_state(stage_a), network_state(tmp_path / "b.ckpt")
     assert token_fingerprint(after) == token_fingerprint(before)
@@ -71,10 +71,10 @@ def test_a_vocoder_plays_both_phases_of_its_training(cache_folder):
     module = VocoderTraining(
         LightVocoderConfig(width=16, depth=1), MelConfig(), n_steps=6, n_spectral=3, n_warmup=1, **small
     )
-    judge = [p.clone() for p in module.judge.parameters()]
+    discriminator = [p.clone() for p in module.discriminator.parameters()]
     metrics = fit(module, cache_folder, 12).callback_metrics
-    assert {"mel", "judge"} <= set(metrics)
-    assert any(not torch.equal(a, b) for a, b in zip(judge, module.judge.parameters(), strict=True))
+    assert {"mel", "discriminator"} <= set(metrics)
+    assert any(not torch.equal(a, b) for a, b in zip(discriminator, module.discriminator.parameters(), strict=True))
 
 
 def test_a_vocoder_is_given_what_the_tokenizer_gives_back_for_a_share_of_clips(stage_a):

@@ -14,22 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masktools.errors import ParameterError
-from masktools.training.renders import levels, programs
-from masktools.training.renders.chip import play_chip
-from masktools.training.renders.composer import compose
-from masktools.training.renders.drumming import GROOVES, drumming
-from masktools.training.renders.figures import BASSES, CHORDS, bass_line
-from masktools.training.renders.folder import COLUMNS, RenderSettings, plan, render_folder
-from masktools.training.renders.harmony import MODES, Key, progression
-from masktools.training.renders.instruments import INSTRUMENTS, label_of, range_of
-from masktools.training.renders.melody import melody
-from masktools.training.renders.midi import TICKS, Note, Part, midi_file
-from masktools.training.renders.mixtures import render_mixture
-from masktools.training.renders.music import SOUNDFONT, render_music, synthesise
-from masktools.training.renders.noises import NOISES, noise
-from masktools.training.renders.speech import render_speech, voices_of
-from masktools.training.renders.styles import STYLES
-from masktools.training.renders.words import LANGUAGES, sentence
+from recipes.renders import levels, programs
+from recipes.renders.chip import play_chip
+from recipes.renders.composer import compose
+from recipes.renders.drumming import GROOVES, drumming
+from recipes.renders.figures import BASSES, CHORDS, bass_line
+from recipes.renders.folder import COLUMNS, RenderSettings, plan, render_folder
+from recipes.renders.harmony import MODES, Key, progression
+from recipes.renders.instruments import INSTRUMENTS, label_of, range_of
+from recipes.renders.melody import melody
+from recipes.renders.midi import TICKS, Note, Part, midi_file
+from recipes.renders.mixtures import render_mixture
+from recipes.renders.music import SOUNDFONT, render_music, synthesise
+from recipes.renders.noises import NOISES, noise
+from recipes.renders.speech import render_speech, voices_of
+from recipes.renders.styles import STYLES
+from recipes.renders.words import LANGUAGES, sentence
 
 RATE = 22_050
 plays = pytest.mark.skipif(

@@ -13,8 +13,7 @@ import yaml
 
 pytest.importorskip("lightning", reason="training needs the extra masktools[train]")
 
-from masktools.training.recipe import newest_checkpoint
-from masktools.training.run import run_recipe
+from masktools.training.run import newest_checkpoint, run_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

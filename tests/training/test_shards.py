@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masktools.errors import AudioError, MasktoolsError, ParameterError
-from masktools.training.clip_stream import WaveAugmentation
-from masktools.training.shard_stream import ShardClipStream, epoch_place, fixed_shard_clips
+from masktools.training.clips import ShardClipStream, WaveAugmentation, epoch_place, fixed_shard_clips
 from masktools.training.shard_writing import skipped_in, write_shards
 from masktools.training.shards import ShardSet
 

@@ -11,9 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masktools.errors import ParameterError
-from masktools.training.audioset import read_audiocaps, read_audioset
-from masktools.training.read_source import read_source
-from masktools.training.sources import hashed_share, read_folder, read_manifest
+from masktools.training.sources import (
+    hashed_share,
+    read_audiocaps,
+    read_audioset,
+    read_folder,
+    read_manifest,
+    read_source,
+)
 
 SEGMENTS = """# Segments csv created Sun Mar  5 10:54:31 2017
 # num_ytids=3, num_segs=3, num_unique_labels=3, num_positive_labels=4

@@ -17,9 +17,15 @@ from masktools.mel import MelConfig, MelFrontEnd
 from masktools.tokenizer import LocalTokenizer, LocalTokenizerConfig, SpecVqgan, SpecVqganConfig
 from masktools.training.audio_cache import AudioCache
 from masktools.training.shard_writing import write_shards
-from masktools.training.token_cache import TokenCache, build_token_cache
-from masktools.training.token_clips import TokenClipData, TokenClipStream
-from masktools.training.tokenising import conditions_of, fingerprint, tokens_of
+from masktools.training.token_cache import (
+    TokenCache,
+    TokenClipData,
+    TokenClipStream,
+    build_token_cache,
+    conditions_of,
+    fingerprint,
+    tokens_of,
+)
 
 MEL = MelConfig(f_max=11_025.0)
 N_COLS = 4  # of a clip: 0.74 s
@@ -89,7 +95,7 @@ def test_a_long_recording_is_tokenised_in_windows_without_a_seam(tokenizer, monk
     front_end, wave = MelFrontEnd(MEL), noise(60 * COLUMN)
     whole = tokens_of(tokenizer, front_end, wave, N_COLS)
     assert whole.shape == (60, 5)
-    monkeypatch.setattr("masktools.training.tokenising._WINDOW_COLS", 7)
+    monkeypatch.setattr("masktools.training.token_cache._WINDOW_COLS", 7)
     assert np.array_equal(tokens_of(tokenizer, front_end, wave, N_COLS), whole)
 
 
@@ -118,13 +124,13 @@ def test_conditions_are_of_the_sound_of_each_half_clip(encoder):
 def test_the_cache_is_the_same_whatever_the_number_of_processes(
     cache_folder, tokens_folder, tokenizer, encoder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("masktools.training.resumable._MIN_ITEMS", 4)
+    monkeypatch.setattr("masktools.training.streams._MIN_ITEMS", 4)
     build_token_cache(cache_folder, tmp_path, tokenizer, encoder, MEL, N_COLS, n_workers=2)
     assert files(tmp_path) == files(tokens_folder)
 
 
 def test_a_build_that_was_stopped_goes_on(cache_folder, tokens_folder, tokenizer, encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr("masktools.training.resumable._MIN_ITEMS", 2)
+    monkeypatch.setattr("masktools.training.streams._MIN_ITEMS", 2)
 
     def stop(done, total):
         if done >= 4:

@@ -17,8 +17,7 @@ from masktools.errors import CheckpointError, MasktoolsError, ParameterError
 from masktools.mel import MelConfig
 from masktools.tokenizer import LocalTokenizer, SpecVqgan, SpecVqganConfig
 from masktools.training.checkpoints import load_conditioner, load_joint_encoder, load_tokenizer, load_vocoder
-from masktools.training.draws import ClipDraws
-from masktools.training.masking import MaskingConfig
+from masktools.training.masking import ClipDraws, MaskingConfig
 from masktools.training.mel_clips import MelClipData, MelClipStream, sound_embeddings
 from masktools.training.transformer import TransformerTraining
 from masktools.transformer import TransformerConfig

@@ -20,7 +20,7 @@ from masktools.evaluation.text_audio import Scorer, scorers_of, unit_rows
 from masktools.model import Model
 from masktools.pipeline import Progress
 from masktools.runtime import threads
-from masktools.training.captions import asserted_tags, tag_words
+from masktools.training.captioned_mels import asserted_tags, tag_words
 
 __all__ = ["ConditioningSettings", "LabelSet", "evaluate_conditioning"]
 

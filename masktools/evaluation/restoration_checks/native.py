@@ -14,7 +14,7 @@ from masktools import io
 from masktools.errors import AudioError, ParameterError
 from masktools.evaluation.clips import Clip, Clips, LeftOut
 from masktools.evaluation.occupied_band import occupied_hz
-from masktools.training.read_source import read_source
+from masktools.training.sources import read_source
 
 __all__ = ["read_native", "through_mp3"]
 

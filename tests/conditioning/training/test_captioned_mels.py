@@ -57,7 +57,7 @@ def test_mels_are_those_of_the_front_end_and_computed_once(recordings, tmp_path)
 
 def test_a_long_recording_is_computed_in_windows_without_a_seam(recordings, tmp_path, monkeypatch):
     whole = captioned_mels(recordings, MEL, tmp_path / "whole")[0].mel
-    monkeypatch.setattr("masktools.training.long_mels._WINDOW_FRAMES", 50)
+    monkeypatch.setattr("masktools.training.captioned_mels._WINDOW_FRAMES", 50)
     np.testing.assert_array_equal(captioned_mels(recordings, MEL, tmp_path / "windows")[0].mel, whole)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from masktools.training.captions import Phrase, asserted_tags, collect_phrases, tag_words, truth_table
+from masktools.training.captioned_mels import Phrase, asserted_tags, collect_phrases, tag_words, truth_table
 
 DOG, RAIN = frozenset({"dog", "animal"}), frozenset({"rain", "nature"})
 

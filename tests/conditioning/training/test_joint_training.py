@@ -13,15 +13,15 @@ from masktools.errors import ParameterError
 from masktools.hub import save_bundle
 from masktools.training.captioned_mels import Augmentation, CaptionedMel
 from masktools.training.checkpoints import load_conditioner, load_joint_encoder
-from masktools.training.conditioning import ConditionerTraining
-from masktools.training.losses import contrastive_loss, geometry_loss
-from masktools.training.retrieval import (
+from masktools.training.conditioning import (
+    ConditionerTraining,
     embed_mels,
     evaluate_retrieval,
     modality_gap,
     retrieval_scores,
     zero_shot_accuracy,
 )
+from masktools.training.losses import contrastive_loss, geometry_loss
 from masktools.training.sound_texts import SoundTextData
 from tests.conditioning.conftest import small_encoder
 from tests.tiny import tiny_pipeline

@@ -11,8 +11,13 @@ from masktools.conditioning.text_tower import MAX_PIECES
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.training.checkpoints import load_conditioner
-from masktools.training.text_distillation import TextDistillation, TextsData
-from masktools.training.text_library import SentenceTeacher, build_library, compose_texts
+from masktools.training.text_distillation import (
+    SentenceTeacher,
+    TextDistillation,
+    TextsData,
+    build_library,
+    compose_texts,
+)
 from tests.conditioning.training.teacher import WIDTH, write_teacher
 from tests.training.small import fit
 
@@ -70,7 +75,7 @@ def test_the_vectors_of_the_pieces_are_stored_in_eight_bits(run, tmp_path):
 
 
 def test_the_teacher_is_asked_once_and_what_was_asked_before_a_kill_is_not_asked_again(teacher, tmp_path, monkeypatch):
-    monkeypatch.setattr("masktools.training.text_library._BATCH", 1)
+    monkeypatch.setattr("masktools.training.text_distillation._BATCH", 1)
     asked, answer = [], SentenceTeacher.__call__
 
     def counted(self, texts):
