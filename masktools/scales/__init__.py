@@ -4,10 +4,11 @@ from masktools.scales.multiplex import ChannelMultiplex, Truncation
 from masktools.scales.pyramid import ScalePyramid
 from masktools.scales.quantiser import MultiScaleQuantiser, ScaleQuantised, scale_usage
 from masktools.scales.session import ScaleSession, draw_scales, scale_plan
-from masktools.scales.tokenizer import ScaleTokenizer, ScaleTokenizerConfig
+from masktools.scales.tokenizer import LINEAR, ScaleTokenizer, ScaleTokenizerConfig
 from masktools.scales.transformer import ScaleTransformer, ScaleTransformerConfig
 
 __all__ = [
+    "LINEAR",
     "ChannelMultiplex",
     "MultiScaleQuantiser",
     "ScalePyramid",

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masktools.errors import ParameterError
+from masktools.mel import MelConfig
 from masktools.packing import fill_rest
 from masktools.scales.multiplex import ChannelMultiplex, Truncation
 from masktools.scales.pyramid import ScalePyramid
@@ -19,7 +20,10 @@ from masktools.scales.quantiser import MultiScaleQuantiser, ScaleQuantised
 from masktools.shapes import Mel
 from masktools.tokenizer.local import ChannelNorm, ResidualBlock
 
-__all__ = ["ScaleTokenizer", "ScaleTokenizerConfig"]
+__all__ = ["LINEAR", "ScaleTokenizer", "ScaleTokenizerConfig"]
+
+LINEAR = MelConfig(sample_rate=16_000, n_mels=512, f_max=8_000.0, db_min=-52.0, db_max=48.0, linear=True)
+"""The front end of MARS: 512 bins of the short-time spectrum at 16 kHz; 48 dB is a sine of full scale."""
 
 _SILENCE = -1.0
 
