@@ -42,6 +42,7 @@ from masktools.mel import MelConfig
 from masktools.packing import StoredWeights, fill_rest, give_back, halved, has_lost_weights, keep_stored, laid_out
 from masktools.pipeline import Pipeline, check_mel_settings
 from masktools.runtime import fitting_batch_size, resolve_device, resolve_precision, single_precision
+from masktools.scales import ScaleTokenizer, ScaleTokenizerConfig, ScaleTransformer, ScaleTransformerConfig
 from masktools.solver import SolverConfig
 from masktools.tokenizer import TOKENIZERS, token_fingerprint
 from masktools.transformer import MaskedTransformer, TransformerConfig
@@ -62,8 +63,11 @@ __all__ = [
 ]
 
 KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
-    "tokenizer": TOKENIZERS,
-    "transformer": {"masked": (TransformerConfig, MaskedTransformer)},
+    "tokenizer": {**TOKENIZERS, "scales": (ScaleTokenizerConfig, ScaleTokenizer)},
+    "transformer": {
+        "masked": (TransformerConfig, MaskedTransformer),
+        "scales": (ScaleTransformerConfig, ScaleTransformer),
+    },
     "vocoder": VOCODERS,
     "conditioner": CONDITIONERS,
 }

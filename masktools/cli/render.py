@@ -13,7 +13,7 @@ from masktools.cli.cache import progress
 
 __all__ = ["HELP", "add_arguments", "run"]
 
-HELP = "render music, speech and mixtures, for training"
+HELP = "render music, speech and mixtures, or single notes, for training"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument("--seed", type=options.whole_number(0), default=0, metavar="N", help="what draws everything")
     parser.add_argument("--soundfont", type=Path, metavar="FILE.sf2", help="a General MIDI bank; FluidR3 if left out")
+    parser.add_argument(
+        "--notes",
+        type=options.whole_number(1),
+        nargs="?",
+        const=1,
+        metavar="STEP",
+        help="single notes of every instrument instead, laid out as NSynth, one each STEP semitones; 1 if left out",
+    )
     parser.add_argument("--workers", type=options.whole_number(1), default=1, metavar="N", help="processes")
 
 
@@ -37,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     from masktools.training.renders.folder import RenderSettings, render_folder
     from masktools.training.renders.music import SOUNDFONT
 
+    if args.notes is not None:
+        return _render_notes(args, args.soundfont or SOUNDFONT)
     settings = RenderSettings(
         args.music_minutes, args.speech_minutes, args.mixture_minutes, args.seed, soundfont=args.soundfont or SOUNDFONT
     )
@@ -46,4 +56,14 @@ def run(args: argparse.Namespace) -> int:
         minutes = sum(float(row["duration_s"]) for row in of_kind) / 60
         print(f"{kind:<8}{len(of_kind):>6} renders{minutes:>8.1f} min")
     print(f"{args.output / 'manifest.csv'}")
+    return 0
+
+
+def _render_notes(args: argparse.Namespace, soundfont: Path) -> int:
+    from masktools.training.renders.notes import NoteRenderSettings, render_notes
+
+    settings = NoteRenderSettings(step=args.notes, seed=args.seed, soundfont=soundfont)
+    for split, n_notes in render_notes(args.output, settings, args.workers, progress("instruments")).items():
+        print(f"{split:<8}{n_notes:>6} notes")
+    print(f"{args.output}")
     return 0

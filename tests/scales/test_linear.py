@@ -14,7 +14,6 @@ from masktools.scales import LINEAR
 from masktools.vocoder import GriffinLim, GriffinLimConfig
 
 
-
 def chord(seconds, rate=16_000):
     time_s = np.arange(round(seconds * rate)) / rate
     parts = [np.sin(2 * np.pi * hertz * time_s) * np.exp(-2 * time_s) for hertz in (220.0, 277.2, 329.6, 1760.0)]
