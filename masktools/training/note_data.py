@@ -5,23 +5,22 @@ NSynth (Engel et al., arXiv:1704.01279) is ``nsynth-train``, ``nsynth-valid`` an
 splits do not share instruments. ``masktools render --notes`` writes the same layout.
 """
 
-import io
 import os
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 from torch.utils.data import DataLoader
 
 from masktools.conditioning.notes import NoteWords, NoteWordsConfig, instruments_of
 from masktools.configs import to_dict
-from masktools.errors import ParameterError
-from masktools.io import resample
+from masktools.errors import AudioError, ParameterError
+from masktools.io import read, resample
 from masktools.jsons import parse_json, read_json
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.training.long_mels import long_mel
@@ -87,7 +86,7 @@ def _of_tar(path: Path) -> Iterator[tuple[Note, Callable[[], tuple[np.ndarray, i
             parts = PurePosixPath(member.name)
             if parts.name == _EXAMPLES and member.isfile():
                 split = parts.parent.name or path.name
-                content = _opened(archive, member).read()
+                content = _bytes(archive, member)
                 try:
                     listed = parse_json(content)
                 except ValueError as error:
@@ -101,17 +100,24 @@ def _of_tar(path: Path) -> Iterator[tuple[Note, Callable[[], tuple[np.ndarray, i
             name = PurePosixPath(member.name)
             note = table.get(name.stem)
             if note is not None and member.isfile() and name.suffix == ".wav":
-                yield note, lambda archive=archive, member=member: _samples(_opened(archive, member))
+                yield note, lambda archive=archive, member=member: _packed_samples(archive, member)
 
 
-def _opened(archive: tarfile.TarFile, member: tarfile.TarInfo) -> io.BytesIO:
+def _bytes(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = archive.extractfile(member)
-    return io.BytesIO(b"" if file is None else file.read())
+    return b"" if file is None else file.read()
 
 
-def _samples(file: Path | io.BytesIO) -> tuple[np.ndarray, int]:
-    samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
-    return samples.mean(axis=1), rate
+def _samples(file: Path) -> tuple[np.ndarray, int]:
+    audio = read(file)
+    return audio.samples.mean(axis=0), audio.sample_rate
+
+
+def _packed_samples(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[np.ndarray, int]:
+    with tempfile.TemporaryDirectory(prefix="masktools-") as scratch:
+        file = Path(scratch, "note.wav")
+        file.write_bytes(_bytes(archive, member))
+        return _samples(file)
 
 
 def _table(listed: Any, place: str, source: Path) -> Iterator[Note]:
@@ -197,15 +203,13 @@ def build_note_cache(
     raw = target / "mels.part"
     with raw.open("wb") as file:
         for source in sources:
-            for note, read in read_notes(source):
+            for note, load in read_notes(source):
                 try:
-                    samples, rate = read()
-                    wave = resample(samples, rate, mel.sample_rate)
-                    if not len(wave) or not np.isfinite(wave).all():
-                        raise soundfile.LibsndfileError(0)
-                except (soundfile.SoundFileError, OSError, tarfile.TarError):
+                    samples, rate = load()
+                except (AudioError, OSError, tarfile.TarError):
                     n_skipped += 1
                     continue
+                wave = resample(samples, rate, mel.sample_rate)
                 spectrogram = long_mel(front_end, wave[: n_frames * mel.hop_length], n_frames)
                 file.write(np.ascontiguousarray(spectrogram.T, np.float16).tobytes())
                 notes.append(note)
