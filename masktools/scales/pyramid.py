@@ -138,10 +138,11 @@ def keep_in_checkpoint(module: nn.Module, **tables: Sequence[Sequence[int]] | Se
                 continue
             found, wanted = stored.long().tolist(), torch.tensor(table, device="cpu").tolist()
             if found != wanted:
-                raise CheckpointError(f"the checkpoint has the {name} {_spoken(found)}, the model {_spoken(wanted)}")
+                words = name.replace("_", " ")
+                raise CheckpointError(f"the checkpoint has the {words} {_spoken(found)}, the model {_spoken(wanted)}")
 
     module.register_load_state_dict_pre_hook(compare)
 
 
 def _spoken(table: list) -> str:
-    return ", ".join("x".join(map(str, row)) if isinstance(row, list) else str(row) for row in table)
+    return ", ".join("x".join(map(str, row)) if isinstance(row, list) else str(row) for row in table) or "none"

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.packing import fill_rest
-from masktools.scales.multiplex import ChannelMultiplex, Truncation
-from masktools.scales.pyramid import ScalePyramid
+from masktools.scales.multiplex import LAYOUTS, ChannelMultiplex, Truncation
+from masktools.scales.pyramid import ScalePyramid, keep_in_checkpoint
 from masktools.scales.quantiser import MultiScaleQuantiser, ScaleQuantised
 from masktools.shapes import Mel
 from masktools.tokenizer.local import ChannelNorm, ResidualBlock
@@ -125,6 +125,13 @@ class ScaleTokenizer(nn.Module):
             config.shared_codebook,
             commitment=config.commitment,
         )
+        keep_in_checkpoint(
+            self,
+            multiplexing=config.multiplex,
+            layout=(LAYOUTS.index(config.layout),),
+            truncation_sizes=config.truncate or (),
+            codebook_size=(config.n_codes,),
+        )
 
     @property
     def n_codes(self) -> int:
@@ -180,6 +187,15 @@ class ScaleTokenizer(nn.Module):
             ParameterError: Grids of other sizes.
         """
         return self.from_latents(self.quantiser.decode(tokens), n_frames).clamp(-1.0, 1.0)
+
+    def refinements(self, tokens: Sequence[Tensor], n_frames: int | None = None) -> list[Mel]:
+        """Return the spectrograms in [-1, 1] after one scale, after two, and so on: from coarse to fine.
+
+        Raises:
+            ParameterError: Grids of other sizes.
+        """
+        sums = self.quantiser.partial_sums(tokens)
+        return [self.from_latents(vectors, n_frames).clamp(-1.0, 1.0) for vectors in sums]
 
     def forward(self, mel: Mel, n_keep: Tensor | None = None) -> tuple[Mel, ScaleQuantised]:
         """Return the reconstruction and what the quantiser did, for training."""

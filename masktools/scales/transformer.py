@@ -144,7 +144,7 @@ class ScaleTransformer(nn.Module):
         self.blocks = nn.ModuleList(ScaleBlock(config) for _ in range(config.depth))
         self.last = _modulation(width, 2)
         self.head = nn.Linear(width, config.n_codes)
-        keep_in_checkpoint(self, scales=pyramid.scales)
+        keep_in_checkpoint(self, scales=pyramid.scales, codebook_size=(config.n_codes,))
         self._initialise()
 
     def _initialise(self) -> None:

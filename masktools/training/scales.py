@@ -66,13 +66,9 @@ class _ScaleTokenizerValidation(PartTraining):
         mel = batch["mel"].float()
         tokens = self.net.encode(mel)
         self._seen.append(tokens)
-        sums = self.net.quantiser.partial_sums(tokens)
-        found: dict[str, Tensor] = {}
-        for number, vectors in enumerate(sums, start=1):
-            estimate = self.net.from_latents(vectors, mel.shape[2]).clamp(-1, 1).float()
-            found[f"valid_l1_{number}"] = F.l1_loss(estimate, mel)
-            if number == len(sums):
-                found |= {"valid_l1": found[f"valid_l1_{number}"], "valid_mse": F.mse_loss(estimate, mel)}
+        estimates = [estimate.float() for estimate in self.net.refinements(tokens, mel.shape[2])]
+        found = {f"valid_l1_{number}": F.l1_loss(estimate, mel) for number, estimate in enumerate(estimates, start=1)}
+        found |= {"valid_l1": F.l1_loss(estimates[-1], mel), "valid_mse": F.mse_loss(estimates[-1], mel)}
         self.log_dict(found, sync_dist=True, batch_size=len(mel))
 
     def on_validation_epoch_end(self) -> None:

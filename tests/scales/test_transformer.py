@@ -51,14 +51,16 @@ def test_each_token_hears_all_of_its_scale(codec):
         assert (gradient.abs().sum(2) > 0).all()
 
 
-@pytest.mark.parametrize(("variant", "conditional"), list(product(VARIANTS, [True, False])))
+@pytest.mark.parametrize(
+    ("variant", "conditional", "one_by_one"), list(product(VARIANTS, [True, False], [True, False]))
+)
 @torch.no_grad()
-def test_a_session_that_remembers_gives_what_one_pass_gives(codec, variant, conditional):
+def test_a_session_that_remembers_gives_what_one_pass_gives(codec, variant, conditional, one_by_one):
     net = transformer(**variant)
     tokens, inputs = inputs_of(codec, 3)
     condition = torch.randn(3, 5)
     whole = net(inputs, condition if conditional else None)
-    session = ScaleSession(net, codec.quantiser, condition)
+    session = ScaleSession(net, codec.quantiser, condition, one_by_one)
     items = torch.arange(3)
     for scale in range(3):
         n = net.pyramid.lengths[scale]
@@ -271,6 +273,7 @@ def test_the_tokenizer_gives_spectrograms_of_the_clips_size(options):
     tokens = codec.encode(clips)
     assert [tuple(grid.shape[1:]) for grid in tokens] == list(ScalePyramid(scales).scales)
     for n_scales in range(1, len(scales) + 1):
+        assert torch.equal(codec.decode(tokens[:n_scales], 19), codec.refinements(tokens, 19)[n_scales - 1])
         assert codec.decode(tokens[:n_scales], 19).shape == clips.shape
     estimate, quantised = codec(clips)
     assert estimate.shape == clips.shape
@@ -284,3 +287,23 @@ def test_a_finest_scale_that_is_not_the_grid_is_refused():
 
     with pytest.raises(ParameterError, match="must have 5 rows, one for each 16 of 80 bins, got 4"):
         ScaleTokenizerConfig(scales=((1, 1), (4, 13)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"multiplex": (4, 1)}, "multiplexing 4, 1, the model 2, 2"),
+        ({"layout": "block"}, "layout 1, the model 0"),
+        ({"n_codes": 9}, "codebook size 9, the model 8"),
+    ],
+)
+def test_weights_of_another_multiplexing_or_codebook_are_refused_by_name(settings, what):
+    from masktools.scales import ScaleTokenizerConfig
+
+    base = dict(n_mels=16, scales=((2, 1), (4, 6)), multiplex=(2, 2), widths=(8, 8), n_codes=8, code_dim=4)
+    other = {**base, **settings}
+    if settings.get("multiplex"):
+        other["scales"] = ((2, 1), (2, 6))
+    stored = ScaleTokenizer(ScaleTokenizerConfig(**other)).state_dict()
+    with pytest.raises(CheckpointError, match=what):
+        ScaleTokenizer(ScaleTokenizerConfig(**base)).load_state_dict(stored)
