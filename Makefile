@@ -1,5 +1,7 @@
 # make demo   install masktools and run its demonstration      make lint    style and types
 # make test   install everything for development and test      make clean   remove what these made
+# make mini SOURCE="manifest.csv ..."     train a model like the bundled one, from recordings to bundle (days on one core)
+# RUN=folder where it is trained; MINI="--skip text" and the like go to recipes/mini/make.py, which tells what there is.
 # make model-report SOURCE="a.csv b.csv" [EMBEDDERS="aisfx=PATH musicnn=PATH"] [MODELS="mini other/"] [KEEP=folder]
 #             measure bundles on recordings they have not heard, side by side; with KEEP a stopped run goes on
 # JOBS=4 runs so many tests at once (2 if left out).
@@ -8,6 +10,7 @@
 PYTHON ?= python3
 JOBS ?= 2
 DEMO ?= demo-out
+RUN ?= mini-run
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
@@ -15,7 +18,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraint
 ONE_BUILD = $(BIN)/python -c "import timm" || \
 	{ echo "torch and torchvision in $(VENV) are of different builds: run 'make clean-venv' and try again" >&2; exit 1; }
 
-.PHONY: demo test lint model-report clean clean-venv
+.PHONY: demo test lint model-report mini clean clean-venv
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/masktools demo -o $(DEMO)
@@ -32,6 +35,10 @@ model-report: $(VENV)/.installed-dev
 	@test -n "$(SOURCE)" || { echo "say which recordings: make model-report SOURCE=manifest.csv" >&2; exit 1; }
 	$(BIN)/python docs/model_report.py $(SOURCE) $(MODELS:%=--model %) $(EMBEDDERS:%=--embedder %) \
 		$(KEEP:%=--keep %) $(REPORT)
+
+mini: $(VENV)/.installed-dev
+	@test -n "$(SOURCE)" || { echo 'say which recordings: make mini SOURCE="manifest.csv ..."' >&2; exit 1; }
+	$(BIN)/python recipes/mini/make.py $(SOURCE) -o "$(RUN)" $(MINI)
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

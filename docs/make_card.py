@@ -1,10 +1,11 @@
 """Print the model card: its head, and the attributions of what the weights were trained on.
 
-Usage: python docs/make_card.py HEAD.md MANIFEST.csv ... [--levels MANIFEST.csv] > card.md
+Usage: python docs/make_card.py HEAD.md [MANIFEST.csv ...] [--levels MANIFEST.csv] > card.md
 
 Rows of the split `train` without a non-commercial licence are counted and named. In the head {n}, {hours} and {minutes}
-stand for their number, their length, and their length by kind. --levels names what the table of levels was made of
-(recipes/mini/levels.py).
+stand for the number of recordings, their length, and their length by kind; {n_rendered} and {minutes_rendered} for
+those of renders, which are counted apart (column `origin`, or `rendered`). --levels names what the table of
+levels was made of (recipes/mini/levels.py).
 """
 
 import csv
@@ -38,6 +39,16 @@ def rows_of(paths):
     return rows
 
 
+def is_rendered(row):
+    """Return whether a row says that it is no recording."""
+    return row.get("rendered") == "1" or row.get("origin", "real") not in ("real", "")
+
+
+def length_s(rows):
+    """Return the length of rows, as far as they say it."""
+    return sum(float(row.get("duration_s") or 0.0) for row in rows)
+
+
 def grouped(rows, *columns):
     """Return rows by the values of some columns, sorted."""
     groups = defaultdict(list)
@@ -49,16 +60,20 @@ def grouped(rows, *columns):
 def credit(licence, author, rows):
     """Return the line of one author under one licence."""
     links = sorted({row["link"] for row in rows if row.get("link")}) if licence not in FREE else []
-    files = sorted({row["original_file"].rsplit("/", 1)[-1] for row in rows})
+    files = sorted({(row.get("original_file") or row["path"]).rsplit("/", 1)[-1] for row in rows})
     names = f": {', '.join(files)}" if licence not in FREE and not links and len(files) <= 6 else ""
     said = f" ({' '.join(f'<{link}>' for link in links)})" if links else ""
-    return f"- {licence}, {author or 'the repository'}{names}: {len(rows)} excerpt{'s' * (len(rows) > 1)}{said}"
+    owner = author or "the repository"
+    return f"- {licence or 'no licence given'}, {owner}{names}: {len(rows)} excerpt{'s' * (len(rows) > 1)}{said}"
 
 
 def print_credits(rows):
     """Print who made the recordings, repository by repository."""
     for (repository, commit), part in grouped(rows, "source_repo", "source_commit"):
-        print(f"\n### {repository}\n\nhttps://github.com/{repository} at commit {commit[:12]}; {len(part)} excerpts.\n")
+        where = f"https://github.com/{repository} at commit {commit[:12]}; " if repository and commit else ""
+        stated = sorted({row["licence_stated_in"] for row in part if row.get("licence_stated_in")})
+        told = f" The licence is stated in {', '.join(stated)}." if where and stated and len(stated) <= 4 else ""
+        print(f"\n### {repository or 'Recordings of no named source'}\n\n{where}{len(part)} excerpts.{told}\n")
         for (licence, author), own in grouped(part, "licence", "author"):
             print(credit(licence, author, own))
 
@@ -70,11 +85,15 @@ def main(head, *manifests):
         place = manifests.index("--levels")
         manifests, of_levels = manifests[:place], manifests[place + 1 :]
     rows = rows_of(manifests)
-    seconds = {kind: sum(float(row["duration_s"]) for row in part) for (kind,), part in grouped(rows, "kind")}
+    real = [row for row in rows if not is_rendered(row)]
+    rendered = [row for row in rows if is_rendered(row)]
+    seconds = {kind: length_s(part) for (kind,), part in grouped(real, "kind")}
     figures = {
-        "{n}": str(len(rows)),
+        "{n}": str(len(real)),
         "{hours}": f"{sum(seconds.values()) / 3600:.1f}",
-        "{minutes}": ", ".join(f"{kind} {length / 60:.0f}" for kind, length in seconds.items()),
+        "{minutes}": ", ".join(f"{kind} {length / 60:.0f}".strip() for kind, length in seconds.items()),
+        "{n_rendered}": str(len(rendered)),
+        "{minutes_rendered}": f"{length_s(rendered) / 60:.0f}",
     }
     text = Path(head).read_text(encoding="utf-8")
     for name, value in figures.items():
@@ -87,6 +106,6 @@ def main(head, *manifests):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
     main(*sys.argv[1:])

@@ -1,8 +1,8 @@
 """The toolkit's own small text-audio encoder: a description and a sound of it point the same way.
 
-The audio side is a convolutional network over the mel spectrogram, the text side sums static word-piece vectors that
-were distilled from a sentence encoder; both end in one space of unit vectors. It takes the place of CLAP where a
-model must run offline, from one small file.
+The audio side is a convolutional network over the mel spectrogram. The text side has one vector a word piece; they are
+summed, or read by a small network, either of which was distilled from a sentence encoder. Both sides end in one space
+of unit vectors. It takes the place of CLAP where a model must run offline, from one small file.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from masktools.conditioning.audio_tower import AudioTower
 from masktools.conditioning.checks import check_texts, check_wave
 from masktools.conditioning.static_text import StaticText, pack_vocabulary, quantise_rows
+from masktools.conditioning.text_tower import MAX_PIECES, TextTower
+from masktools.configs import later
 from masktools.errors import ParameterError
 from masktools.io import resample
 from masktools.mel import MelConfig, MelFrontEnd
@@ -37,6 +39,9 @@ class JointEncoderConfig:
     widths: tuple[int, ...] = (32, 96, 256)  # channels at 1/4, 1/8 and 1/16 of the resolution
     n_blocks: int = 1  # blocks a resolution
     dropout: float = 0.2
+    text_depth: int = later(0)  # layers of the network over the pieces; 0: their sum
+    text_width: int = later(192)  # of that network
+    sentence_dim: int = later(384)  # of the vectors that it gives
 
     def __post_init__(self) -> None:
         """Check every range."""
@@ -49,6 +54,11 @@ class JointEncoderConfig:
         if self.mel.n_mels % stride:
             raise ParameterError(
                 f"n_mels must be a multiple of {stride} for {len(self.widths)} widths, got {self.mel.n_mels}"
+            )
+        if self.text_depth < 0 or self.text_width < 1 or self.sentence_dim < 1:
+            raise ParameterError(
+                f"text_depth must not be negative and text_width and sentence_dim at least 1, got {self.text_depth}, "
+                f"{self.text_width} and {self.sentence_dim}"
             )
         if not 0.0 <= self.dropout < 1.0:
             raise ParameterError(f"dropout must lie in [0, 1), got {self.dropout:g}")
@@ -63,9 +73,14 @@ class JointEncoder(nn.Module):
         self.front_end = MelFrontEnd(config.mel)
         self.audio = AudioTower(config.mel.n_mels, config.widths, config.n_blocks, config.dim, config.dropout)
         self.tokens = StaticText(config.n_tokens, config.token_dim, config.n_vocabulary_bytes)
-        self.straight = nn.Linear(config.token_dim, config.dim, bias=False)
+        self.reader: TextTower | None = None
+        text_dim = config.token_dim
+        if config.text_depth:
+            text_dim = config.sentence_dim
+            self.reader = TextTower(config.token_dim, config.text_width, config.text_depth, text_dim)
+        self.straight = nn.Linear(text_dim, config.dim, bias=False)
         self.bent = nn.Sequential(
-            nn.Linear(config.token_dim, config.text_hidden), nn.GELU(), nn.Linear(config.text_hidden, config.dim)
+            nn.Linear(text_dim, config.text_hidden), nn.GELU(), nn.Linear(config.text_hidden, config.dim)
         )
         with torch.no_grad():  # the text side starts as the teacher's space, turned or cut at most
             self.straight.weight.zero_().fill_diagonal_(1.0)
@@ -105,8 +120,22 @@ class JointEncoder(nn.Module):
         """Return the embedding of mel spectrograms made with ``config.mel``; carries gradients."""
         return F.normalize(self.audio(mel), dim=-1)
 
+    def read(self, texts: Sequence[str]) -> Tensor:
+        """Return the vector of each text, of unit norm: what the sentence encoder would say. (b, token_dim or more)."""
+        if self.reader is None:
+            return self.tokens(texts)
+        rows, known = self.tokens.pieces(texts)
+        rows, known = rows[:, :MAX_PIECES], known[:, :MAX_PIECES]
+        return self.read_pieces(self.tokens.vectors(rows), known)
+
+    def read_pieces(self, vectors: Tensor, known: Tensor) -> Tensor:
+        """Return the vectors of texts whose pieces (b, n, token_dim) are those that are known (b, n)."""
+        if self.reader is None:
+            raise ParameterError("a text side without layers sums its pieces: give it a text_depth")
+        return self.reader(vectors, known)
+
     def encode_vectors(self, vectors: Tensor) -> Condition:
-        """Return the embedding of summed token vectors of unit norm, (b, token_dim); carries gradients."""
+        """Return the embedding of vectors of texts, of unit norm, (b, d) as ``read`` gives them; carries gradients."""
         return F.normalize(self.straight(vectors) + self.bent(vectors), dim=-1)
 
     @torch.no_grad()
@@ -140,7 +169,7 @@ class JointEncoder(nn.Module):
         """
         check_texts(texts)
         with _evaluating(self):
-            return self.encode_vectors(self.tokens(texts))
+            return self.encode_vectors(self.read(texts))
 
 
 @contextmanager

@@ -77,8 +77,8 @@ class StaticText(nn.Module):
             self._wordpiece = WordPiece(pieces)
         return self._wordpiece
 
-    def forward(self, texts: Sequence[str]) -> Tensor:
-        """Return the direction of each text.
+    def pieces(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return the pieces of each text as rows of the table, (b, n), and which of them there are, (b, n).
 
         Raises:
             ParameterError: None of the words of a text can be spelt by the vocabulary.
@@ -90,7 +90,19 @@ class StaticText(nn.Module):
         longest = max(len(row) for row in rows)
         device = self.codes.device
         padded = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)
-        known = torch.tensor([[i < len(row) for i in range(longest)] for row in rows], device=device)
+        return padded, torch.tensor([[i < len(row) for i in range(longest)] for row in rows], device=device)
+
+    def vectors(self, rows: Tensor) -> Tensor:
+        """Return the vectors (b, n, d) of pieces (b, n)."""
+        return self.codes[rows].to(self.scales.dtype) * self.scales[rows].unsqueeze(-1)
+
+    def forward(self, texts: Sequence[str]) -> Tensor:
+        """Return the direction of each text.
+
+        Raises:
+            ParameterError: None of the words of a text can be spelt by the vocabulary.
+        """
+        padded, known = self.pieces(texts)
         weights = self.scales[padded] * known
         summed = torch.einsum("bld,bl->bd", self.codes[padded].to(weights.dtype), weights)
         return nn.functional.normalize(summed, dim=-1)

@@ -147,7 +147,7 @@ def load_conditioner(source: str) -> JointEncoder | ClapEncoder:
     """
     if source == CLAP:
         return ClapEncoder.from_checkpoint()
-    if Path(source).is_file() and Path(source).suffix != ".ckpt":  # as training writes them
+    if Path(source).is_file() and Path(source).suffix not in (".ckpt", ".safetensors"):  # which are our own
         return ClapEncoder.from_checkpoint(source)
     return load_joint_encoder(source)
 

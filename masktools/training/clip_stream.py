@@ -142,12 +142,11 @@ class ClipStream(Stream):
 def fixed_clips(cache: AudioCache, split: str, n_samples: int, n_clips: int) -> list[Batch]:
     """Return up to n_clips clips of a split, the same at each call: evenly chosen, from their middle.
 
-    Raises:
-        ParameterError: No recording of the split is that long.
+    Where no recording lasts as long as a clip, silence follows the longest one.
     """
-    long_enough = [r for r in cache.split(split) if r.n_samples >= n_samples]
-    if not long_enough:
-        raise ParameterError(f"no recording of split {split!r} lasts {n_samples} samples")
+    recordings = cache.split(split)
+    long_enough = [r for r in recordings if r.n_samples >= n_samples] or [max(recordings, key=lambda r: r.n_samples)]
     chosen = long_enough[:: max(1, len(long_enough) // n_clips)][:n_clips]
-    waves = [cache.wave(r, (r.n_samples - n_samples) // 2, n_samples) for r in chosen]
+    waves = [cache.wave(r, max(0, (r.n_samples - n_samples) // 2), n_samples) for r in chosen]
+    waves = [np.pad(wave, (0, n_samples - len(wave))) for wave in waves]
     return [wave_batch(wave, r.caption) for wave, r in zip(waves, chosen, strict=True)]

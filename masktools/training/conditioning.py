@@ -1,260 +1,147 @@
 """Contrastive training of the joint text-audio encoder, on one CPU core within half an hour.
 
-A text is a positive of every sound that it is true of, not only of the one it was written for. Three further terms
-keep the open vocabulary: words that no caption has stay where the sentence encoder put them, and the two kinds of
-embedding share one region of the space, so that a model conditioned on sounds understands texts.
+A text is a positive of every sound that it is true of, not only of the one it was written for. Two further terms keep
+the open vocabulary: words that no caption has stay where the sentence encoder put them, and the two kinds of embedding
+share one region of the space, so that a model conditioned on sounds understands texts.
 """
 
-import math
-import os
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from masktools.conditioning.joint import JointEncoder
-from masktools.errors import CheckpointError, ParameterError
-from masktools.training.captioned_mels import Augmentation, CaptionedMel, training_crop
-from masktools.training.captions import Phrase, asserted_tags, collect_phrases, truth_table
-from masktools.training.retrieval import Retrieval, evaluate_retrieval
-from masktools.training.streams import weighted_by_kind
+from masktools.conditioning import JointEncoder, JointEncoderConfig
+from masktools.configs import from_dict
+from masktools.errors import ParameterError
+from masktools.training.checkpoints import network_state, part_description
+from masktools.training.losses import contrastive_loss, geometry_loss
+from masktools.training.part import PartTraining
+from masktools.training.retrieval import evaluate_retrieval, zero_shot_accuracy
+from masktools.training.schedules import warmup_cosine
+from masktools.training.streams import Batch
 
-__all__ = ["JointTrainingConfig", "contrastive_loss", "geometry_loss", "train_joint_encoder"]
+__all__ = ["ConditionerTraining"]
 
-
-@dataclass(frozen=True)
-class JointTrainingConfig:
-    """Settings of the contrastive training; the defaults made the bundled encoder."""
-
-    n_steps: int = 1400
-    batch_size: int = 64
-    n_texts: int = 192  # phrases of other sounds beside the batch's own
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    warm_up: int = 100  # steps
-    temperature: float = 0.07
-    geometry: float = 10.0  # weight of keeping the distances between words
-    alignment: float = 1.0  # weight of closing the gap between the two kinds of embedding
-    mix_share: float = 0.3  # of crops are two recordings at once
-    kind_weights: Mapping[str, float] = field(default_factory=dict)  # how often a kind is drawn; 1 where not named
-    evaluate_every: int = 100  # steps
-    patience: int = 14  # evaluations without a better one before the end
-    seed: int = 0
-    augmentation: Augmentation = field(default_factory=Augmentation)
-
-    def __post_init__(self) -> None:
-        """Check every range."""
-        for name in ("n_steps", "batch_size", "evaluate_every", "patience"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("learning_rate", "temperature"):
-            if getattr(self, name) <= 0:
-                raise ParameterError(f"{name} must be positive, got {getattr(self, name):g}")
-        for name in ("n_texts", "weight_decay", "warm_up", "geometry", "alignment"):
-            if getattr(self, name) < 0:
-                raise ParameterError(f"{name} must not be negative, got {getattr(self, name):g}")
-        if not 0.0 <= self.mix_share <= 1.0:
-            raise ParameterError(f"mix_share must lie in [0, 1], got {self.mix_share:g}")
+_N_WORDS = 256  # of the vocabulary, whose distances are kept at each step
 
 
-def contrastive_loss(sounds: Tensor, texts: Tensor, true: Tensor, weights: Tensor, temperature: float) -> Tensor:
-    """Return the mean cross-entropy of sounds -> texts and of texts -> sounds, with several positives each.
+class ConditionerTraining(PartTraining):
+    """Sounds and texts are drawn together where they are true of each other, and pushed apart where they are not.
+
+    The text side begins as the sentence encoder that it was distilled from, and what reads a text is frozen: two small
+    maps from there, and the audio side, are trained. Validation embeds whole recordings: ``valid_map``,
+    ``valid_recall_1`` and ``valid_recall_10`` of captions that look for their sounds, and where the data has synonyms,
+    ``valid_synonyms``, the share of sounds that are named right by them.
 
     Args:
-        sounds: embeddings (b, d)
-        texts: embeddings (n, d)
-        true: which text is true of which sound, (b, n)
-        weights: of the texts among the positives of a sound, (n,); a rare text says more than a common one
-        temperature: of the softmax
+        start_checkpoint: a text-audio encoder to begin with: of `TextDistillation`, of an earlier run, or of a bundle.
+        n_steps: of the schedule of the learning rate.
+        learning_rate: the highest.
+        n_warmup: steps in which it rises.
+        weight_decay: of AdamW.
+        temperature: of the contrastive loss.
+        geometry_weight: of keeping the distances between texts, and between words of the vocabulary.
+        alignment_weight: of closing the gap between the two kinds of embedding.
+        new_ears: whether the audio side begins anew, and the two maps of the text side with it.
+        encoder: settings that differ from those of the checkpoint: those of the audio side, with ``new_ears``.
 
-    Source: InfoNCE as in CLIP (arXiv:2103.00020), section 2.3, with the positives of supervised contrastive learning
-    (arXiv:2004.11362), Eq. 2.
+    Source: CLIP (arXiv:2103.00020), with several positives as in supervised contrastive learning (arXiv:2004.11362).
     """
-    logits = sounds @ texts.T / temperature
-    return (_towards(logits, true * weights) + _towards(logits.T, true.T.to(logits.dtype))) / 2
 
-
-def _towards(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the cross-entropy of the rows that have a target at all."""
-    total = targets.sum(dim=1, keepdim=True)
-    has_target = total.squeeze(1) > 0
-    losses = -(logits.log_softmax(dim=1) * targets / total.clamp_min(1e-12)).sum(dim=1)
-    return (losses * has_target).sum() / has_target.sum().clamp_min(1)
-
-
-def geometry_loss(before: Tensor, after: Tensor) -> Tensor:
-    """Return the mean squared change of the cosines between vectors of unit norm, (n, d) -> (n, d')."""
-    return (before @ before.T - after @ after.T).square().mean()
-
-
-class _Draw:
-    """What a step sees: everything follows from the seed and the step's number."""
+    part, kind = "conditioner", "joint"
+    net: JointEncoder
 
     def __init__(
         self,
-        encoder: JointEncoder,
-        recordings: Sequence[CaptionedMel],
-        phrases: Sequence[Phrase],
-        config: JointTrainingConfig,
+        start_checkpoint: str,
+        n_steps: int = 1400,
+        learning_rate: float = 2e-3,
+        n_warmup: int = 100,
+        weight_decay: float = 0.05,
+        temperature: float = 0.07,
+        geometry_weight: float = 10.0,
+        alignment_weight: float = 1.0,
+        new_ears: bool = False,
+        encoder: dict[str, Any] | None = None,
     ) -> None:
-        self.config, self.mel_config = config, encoder.config.mel
-        self.recordings, self.phrases = recordings, phrases
-        self.true = truth_table([r.tags for r in recordings], phrases)
-        self.weights = torch.log(len(recordings) / self.true.sum(dim=0).clamp_min(1)) + 0.1
-        self.vectors = encoder.tokens([phrase.text for phrase in phrases])
-        index = {phrase: i for i, phrase in enumerate(phrases)}
-        captions = [Phrase(r.caption, asserted_tags(r.caption, r.tags)) for r in recordings]
-        self.caption_ids = [index.get(phrase) for phrase in captions]
-        self.phrase_ids = [row.nonzero().flatten().numpy() for row in self.true]
-        self.shares = self._shares()
-        words = [i for i, piece in enumerate(encoder.tokens.wordpiece.vocabulary) if piece.isalpha() and len(piece) > 2]
-        self.words = F.normalize(encoder.tokens.codes[words].float(), dim=-1)
+        if temperature <= 0:
+            raise ParameterError(f"temperature must be positive, got {temperature:g}")
+        stored = part_description(start_checkpoint, self.part)
+        if (stored["part"], stored["kind"]) != (self.part, self.kind):
+            raise ParameterError(f"start_checkpoint must hold a text-audio encoder, got a {stored['part']}")
+        if encoder and not new_ears:
+            raise ParameterError("settings of the encoder are those of the checkpoint, unless new_ears is true")
+        config = from_dict(JointEncoderConfig, stored["config"] | (encoder or {}))
+        super().__init__(config.mel)
+        self.save_hyperparameters()
+        self.net = JointEncoder(config)
+        state = network_state(start_checkpoint, part=self.part)
+        kept = ("tokens.", "reader.") if new_ears else ("",)
+        left = self.net.load_state_dict({k: v for k, v in state.items() if k.startswith(kept)}, strict=not new_ears)
+        lacking = [name for name in left.missing_keys if name.startswith(kept)]
+        if lacking:
+            raise ParameterError(f"start_checkpoint lacks {lacking[0]} of the text side")
+        if self.net.reader is not None:
+            self.net.reader.requires_grad_(False)
 
-    def _shares(self) -> np.ndarray:
-        """Return how often each recording is drawn: rare sets of tags more often than their number says."""
-        n_alike = Counter(r.tags for r in self.recordings)
-        weights = np.array([1.0 / math.sqrt(n_alike[r.tags]) for r in self.recordings])
-        kinds = np.array([r.kind for r in self.recordings])
-        for kind in set(kinds.tolist()):
-            weights[kinds == kind] /= weights[kinds == kind].sum()
-        weights = weighted_by_kind(weights, kinds.tolist(), self.config.kind_weights)
-        return weights / weights.sum()
+    def on_fit_start(self) -> None:
+        """Read the texts of the data and the words of the vocabulary, once."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        pieces = self.net.tokens.wordpiece.vocabulary
+        with torch.no_grad():
+            self._texts = self._read([phrase.text for phrase in data.phrases])
+            self._words = self._read([piece for piece in pieces if piece.isalpha() and len(piece) > 2])
+        self._rarity = data.rarity.to(self.device)
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return mels (b, f, m), phrase indices (n,), truth (b, n) and indices of words for the geometry."""
-        config = self.config
-        rng = np.random.default_rng((config.seed, step))
-        chosen = rng.choice(len(self.recordings), size=(config.batch_size, 2), p=self.shares)
-        mixed = rng.random(config.batch_size) < config.mix_share
-        crops, texts, true = [], set(), []
-        for (first, second), is_mixed in zip(chosen, mixed, strict=True):
-            other = self.recordings[second].mel if is_mixed else None
-            crops.append(training_crop(self.recordings[first].mel, other, config.augmentation, self.mel_config, rng))
-            true.append(self.true[first] | self.true[second] if is_mixed else self.true[first])
-            own = self.caption_ids[first]
-            texts.add(int(rng.choice(self.phrase_ids[first])) if own is None or rng.random() < 0.5 else own)
-        texts |= set(rng.choice(len(self.phrases), size=config.n_texts).tolist())
-        ids = torch.tensor(sorted(texts))
-        words = torch.from_numpy(rng.choice(len(self.words), size=min(256, len(self.words)), replace=False))
-        return torch.from_numpy(np.stack(crops)), ids, torch.stack(true)[:, ids], words
+    def _read(self, texts: list[str]) -> Tensor:
+        self.net.eval()
+        found = torch.cat([self.net.read(texts[start : start + 256]) for start in range(0, len(texts), 256)])
+        self.net.train()
+        return found
 
+    def configure_optimizers(self) -> dict[str, object]:
+        """Return AdamW with warm-up and cosine."""
+        own = self.hparams
+        learning = [p for p in self.net.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(learning, own["learning_rate"], weight_decay=own["weight_decay"])
+        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"])
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-def _loss(encoder: JointEncoder, draw: _Draw, step: int, config: JointTrainingConfig) -> Tensor:
-    mels, ids, true, words = draw.batch(step)
-    sounds, texts = encoder.encode_mel(mels), encoder.encode_vectors(draw.vectors[ids])
-    weights = true * draw.weights[ids]
-    loss = contrastive_loss(sounds, texts, true, draw.weights[ids], config.temperature)
-    before = torch.cat([draw.vectors[ids], draw.words[words]])
-    loss = loss + config.geometry * geometry_loss(before, torch.cat([texts, encoder.encode_vectors(draw.words[words])]))
-    described = (weights / weights.sum(dim=1, keepdim=True).clamp_min(1e-12)) @ texts
-    return loss + config.alignment * (sounds.mean(dim=0) - described.mean(dim=0)).square().sum()
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a step of ``SoundTextStream``, which comes as a batch of one."""
+        own = self.hparams
+        mel, numbers, true = batch["mel"][0], batch["texts"][0], batch["true"][0]
+        drawn = torch.randperm(len(self._words), device=self._words.device)[:_N_WORDS]
+        read, words = self._texts[numbers], self._words[drawn]
+        sounds, texts = self.net.encode_mel(mel).float(), self.net.encode_vectors(read).float()
+        weights = self._rarity[numbers]
+        contrast = contrastive_loss(sounds, texts, true, weights, own["temperature"])
+        kept = geometry_loss(torch.cat([read, words]), torch.cat([texts, self.net.encode_vectors(words).float()]))
+        shares = true * weights
+        described = (shares / shares.sum(dim=1, keepdim=True).clamp_min(1e-12)) @ texts
+        gap = (sounds.mean(dim=0) - described.mean(dim=0)).square().sum()
+        self.log_dict({"contrast": contrast, "geometry": kept}, prog_bar=True, batch_size=len(mel))
+        return contrast + own["geometry_weight"] * kept + own["alignment_weight"] * gap
 
+    def on_validation_epoch_start(self) -> None:
+        """Forget the sounds of the last validation."""
+        self._sounds: list[Tensor] = []
 
-def _rate(step: int, config: JointTrainingConfig) -> float:
-    """Return the share of the learning rate at a step: linear warm-up, then half a cosine."""
-    warm = min(1.0, (step + 1) / max(1, config.warm_up))
-    return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / config.n_steps)))
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Embed a whole recording."""
+        self._sounds.append(self.net.encode_mel(batch["mel"]).float())
 
-
-def train_joint_encoder(
-    encoder: JointEncoder,
-    recordings: Sequence[CaptionedMel],
-    prompts: Mapping[str, Sequence[str]],
-    config: JointTrainingConfig,
-    checkpoint: str | os.PathLike[str] | None = None,
-    progress: Callable[[int, float, Retrieval], None] | None = None,
-) -> Retrieval:
-    """Train ``encoder`` in place, on the CPU, and return the score of its best state on the split ``valid``.
-
-    Args:
-        encoder: from ``JointEncoder.from_vectors``
-        recordings: with splits ``train`` and ``valid``
-        prompts: tag -> further texts for it
-        config: the settings
-        checkpoint: a file that is written at each evaluation; if it is there, the training goes on from it
-        progress: called at each evaluation with (step, mean loss since the last, score on ``valid``)
-
-    Raises:
-        ParameterError: A split has no recordings.
-        CheckpointError: ``checkpoint`` was written with other settings.
-    """
-    train = [r for r in recordings if r.split == "train"]
-    valid = [r for r in recordings if r.split == "valid"]
-    if not train or not valid:
-        raise ParameterError(f"training needs the splits train and valid, got {len(train)} and {len(valid)} recordings")
-    draw = _Draw(encoder, train, collect_phrases([(r.caption, r.tags) for r in train], prompts), config)
-    optimizer = torch.optim.AdamW(encoder.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-    run = _Run(encoder, optimizer, config, checkpoint)
-    losses: list[float] = []
-    while run.step < config.n_steps and run.n_worse < config.patience:
-        encoder.train()
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * _rate(run.step, config)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed * 1_000_003 + run.step)  # dropout, whatever happened before
-            loss = _loss(encoder, draw, run.step, config)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
-        optimizer.step()
-        losses.append(loss.item())
-        run.step += 1
-        if run.step % config.evaluate_every == 0 or run.step == config.n_steps:
-            score = evaluate_retrieval(encoder, valid)
-            run.note(score)
-            if progress is not None:
-                progress(run.step, sum(losses) / len(losses), score)
-            losses.clear()
-    encoder.load_state_dict(run.best_state)
-    encoder.eval()
-    return run.best
-
-
-class _Run:
-    """Where a training stands, in memory and in its checkpoint."""
-
-    def __init__(
-        self,
-        encoder: JointEncoder,
-        optimizer: torch.optim.Optimizer,
-        config: JointTrainingConfig,
-        checkpoint: str | os.PathLike[str] | None,
-    ) -> None:
-        self.encoder, self.optimizer = encoder, optimizer
-        self.settings = repr((encoder.config, config))
-        self.path = None if checkpoint is None else Path(checkpoint)
-        self.step, self.n_worse = 0, 0
-        self.best, self.best_state = Retrieval(-1.0, 0.0, 0.0, 0, 0), _copy(encoder)
-        if self.path is not None and self.path.is_file():
-            self._resume(torch.load(self.path, map_location="cpu", weights_only=True))
-
-    def _resume(self, saved: dict) -> None:
-        if saved["settings"] != self.settings:
-            raise CheckpointError(f"{self.path} was written with other settings: remove it, or choose another file")
-        self.encoder.load_state_dict(saved["state"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.step, self.n_worse = saved["step"], saved["n_worse"]
-        self.best, self.best_state = Retrieval(*saved["best"]), saved["best_state"]
-
-    def note(self, score: Retrieval) -> None:
-        """Keep the state if it is the best so far, and write the checkpoint."""
-        if score.mean_average_precision > self.best.mean_average_precision:
-            self.best, self.best_state, self.n_worse = score, _copy(self.encoder), 0
-        else:
-            self.n_worse += 1
-        if self.path is None:
-            return
-        content = {"settings": self.settings, "step": self.step, "n_worse": self.n_worse, "best": tuple(self.best)}
-        content |= {"state": self.encoder.state_dict(), "optimizer": self.optimizer.state_dict()}
-        partial = self.path.with_name(self.path.name + ".part")
-        torch.save(content | {"best_state": self.best_state}, partial)
-        partial.replace(self.path)
-
-
-def _copy(encoder: JointEncoder) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in encoder.state_dict().items()}
+    def on_validation_epoch_end(self) -> None:
+        """Log how well texts find sounds."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        sounds = torch.cat(self._sounds)
+        recordings = data.valid[: len(sounds)]  # fewer where a run validates on a part of them
+        scores = evaluate_retrieval(self.net, recordings, sounds)
+        figures = {
+            "valid_map": scores.mean_average_precision,
+            "valid_recall_1": scores.recall_at_1,
+            "valid_recall_10": scores.recall_at_10,
+        }
+        if any(sum(name in r.tags for name in data.synonyms) == 1 for r in recordings):
+            figures["valid_synonyms"] = zero_shot_accuracy(self.net, recordings, data.synonyms, sounds)[0]
+        self.log_dict(figures, prog_bar=True)

@@ -12,7 +12,7 @@ from masktools.training.progress import clock
 
 __all__ = ["Figure", "RunHistory", "RunReport"]
 
-_HIGHER_IS_BETTER = ("accuracy", "gain", "perplexity", "used")
+_HIGHER_IS_BETTER = ("accuracy", "cosine", "gain", "map", "perplexity", "recall", "synonyms", "used")
 
 
 @dataclass(frozen=True)

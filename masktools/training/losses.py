@@ -1,4 +1,4 @@
-"""Losses of the parts: masked cross-entropy, the codebook's, short-time spectra, and the games with discriminators."""
+"""Losses of the parts: masked tokens, the codebook, spectra, games with discriminators, sounds and texts."""
 
 from collections.abc import Sequence
 
@@ -10,6 +10,7 @@ from masktools.shapes import FlatMask, FlatTokens, Logits
 
 __all__ = [
     "codebook_loss",
+    "contrastive_loss",
     "discriminator_hinge",
     "discriminator_sliced",
     "discriminator_squares",
@@ -18,6 +19,7 @@ __all__ = [
     "generator_hinge",
     "generator_sliced",
     "generator_squares",
+    "geometry_loss",
     "masked_cross_entropy",
     "slope_loss",
     "stft_loss",
@@ -141,3 +143,33 @@ def generator_sliced(generated: Sequence[Tensor]) -> Tensor:
     Source: BigVSAN (arXiv:2309.02836), section 3.2.
     """
     return torch.stack([F.softplus(1 - g.float()).square().mean() for g in generated]).sum()
+
+
+def contrastive_loss(sounds: Tensor, texts: Tensor, true: Tensor, weights: Tensor, temperature: float) -> Tensor:
+    """Return the mean cross-entropy of sounds -> texts and of texts -> sounds, with several positives each.
+
+    Args:
+        sounds: embeddings (b, d)
+        texts: embeddings (n, d)
+        true: which text is true of which sound, (b, n)
+        weights: of the texts among the positives of a sound, (n,); a rare text says more than a common one
+        temperature: of the softmax
+
+    Source: InfoNCE as in CLIP (arXiv:2103.00020), section 2.3, with the positives of supervised contrastive learning
+    (arXiv:2004.11362), Eq. 2.
+    """
+    logits = sounds @ texts.T / temperature
+    return (_towards(logits, true * weights) + _towards(logits.T, true.T.to(logits.dtype))) / 2
+
+
+def _towards(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the cross-entropy of the rows that have a target at all."""
+    total = targets.sum(dim=1, keepdim=True)
+    has_target = total.squeeze(1) > 0
+    losses = -(logits.log_softmax(dim=1) * targets / total.clamp_min(1e-12)).sum(dim=1)
+    return (losses * has_target).sum() / has_target.sum().clamp_min(1)
+
+
+def geometry_loss(before: Tensor, after: Tensor) -> Tensor:
+    """Return the mean squared change of the cosines between vectors of unit norm, (n, d) -> (n, d')."""
+    return (before @ before.T - after @ after.T).square().mean()

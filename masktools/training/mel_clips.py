@@ -12,15 +12,19 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from masktools.bundles import stored_part
 from masktools.conditioning.joint import JointEncoder
+from masktools.configs import from_dict
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
-from masktools.training.audio_cache import AudioCache
+from masktools.training.audio_cache import AudioCache, build_cache
 from masktools.training.captioned_mels import CaptionedMel, captioned_mels, mixed_mels
 from masktools.training.checkpoints import load_joint_encoder
+from masktools.training.packed_mels import is_packed, read_packed
 from masktools.training.stream_data import StreamData
 from masktools.training.streams import FULL_BAND_HZ, Batch, Stream, StreamLoader, drawn_index, weighted_by_kind
 from masktools.training.tokenising import fingerprint
+from masktools.transformer import TransformerConfig
 
 __all__ = ["MelClipData", "MelClipStream", "sound_embeddings"]
 
@@ -106,20 +110,39 @@ class MelClipStream(Stream):
         louder = np.where(clip <= _SILENCE, _SILENCE, clip + gain).clip(-1.0, 1.0)
         return {
             "mel": torch.from_numpy(np.ascontiguousarray(louder.T, np.float32)),
-            "condition": torch.from_numpy(self.embeddings[number][stretch]),
             "caption": self.recordings[number].caption or "sound",
             "full_band": full_band,
+            **_condition(self.embeddings[number][stretch]),
         }
 
 
 class MelClipData(StreamData):
-    """Random training clips and fixed validation clips of a cache, for the transformer."""
+    """Random training clips and fixed validation clips of a cache, for the transformer.
+
+    Args:
+        cache: an audio cache, or a file of packed mel spectrograms; where ``folder`` is given, a cache is made of that.
+        conditioner: a text-audio encoder, or a bundle that has one; without one, clips have no condition.
+        mels: where mel spectrograms and embeddings are kept.
+        folder: a folder of recordings, or what else `masktools cache` reads.
+        base: a bundle that is trained further: its mel settings, its length of clips and its text-audio encoder hold.
+        mel: settings of the mel front end.
+        n_frames: of a clip.
+        batch_size: clips.
+        seed: of all that is drawn.
+        n_valid_clips: at most.
+        gain_share: of the range of levels by which a clip may be louder or softer.
+        kind_weights: how often a kind is drawn; 1 where it is not named.
+        mix_share: of the clips are two at once.
+        n_workers: processes that draw clips.
+    """
 
     def __init__(
         self,
         cache: str,
-        conditioner: str,
-        folder: str,
+        mels: str,
+        conditioner: str | None = None,
+        folder: str | None = None,
+        base: str | None = None,
         mel: MelConfig = MelConfig(),
         n_frames: int = 848,
         batch_size: int = 16,
@@ -128,21 +151,34 @@ class MelClipData(StreamData):
         gain_share: float = 0.12,
         kind_weights: dict[str, float] | None = None,
         mix_share: float = 0.0,
+        n_workers: int = 0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["mel"])
-        self.mel = mel
+        self.mel, self.n_frames, self.conditioner = mel, n_frames, conditioner
+        if base is not None:
+            told, _ = stored_part(base, "transformer")
+            self.mel, self.conditioner = from_dict(MelConfig, told["mel"]), base
+            self.n_frames = 16 * from_dict(TransformerConfig, told["config"]).n_cols
+
+    def prepare_data(self) -> None:
+        """Decode the recordings of the folder, if there is one, in one process of each node."""
+        own = self.hparams
+        if own["folder"]:
+            build_cache([own["folder"]], own["cache"], self.mel.sample_rate)
 
     def _embeddings(self, recordings: Sequence[CaptionedMel]) -> list[np.ndarray]:
         """Return the embeddings of each recording, from the folder or computed into it."""
         own = self.hparams
-        encoder = load_joint_encoder(own["conditioner"])
-        key = f"{fingerprint(encoder)}-{own['n_frames']}"
-        stored = Path(own["folder"], f"embeddings-{key}.npz")
+        if self.conditioner is None:
+            return [np.zeros((1, 0), np.float32) for _ in recordings]
+        encoder = load_joint_encoder(self.conditioner)
+        key = f"{fingerprint(encoder)}-{self.n_frames}"
+        stored = Path(own["mels"], f"embeddings-{key}.npz")
         if stored.is_file():
             with np.load(stored, allow_pickle=False) as found:
                 return np.split(found["vectors"], found["edges"])
-        parts = [sound_embeddings(encoder, r.mel, own["n_frames"]) for r in recordings]
+        parts = [sound_embeddings(encoder, r.mel, self.n_frames) for r in recordings]
         edges = np.cumsum([len(p) for p in parts])[:-1]
         partial = stored.with_name(f"{stored.stem}.part.npz")
         np.savez(partial, vectors=np.concatenate(parts), edges=edges)
@@ -152,12 +188,18 @@ class MelClipData(StreamData):
     def setup(self, stage: str | None = None) -> None:
         """Compute what is not computed yet, and part the recordings by split."""
         own = self.hparams
-        recordings = captioned_mels(AudioCache(own["cache"]), self.mel, own["folder"])
+        if is_packed(own["cache"]):
+            recordings = read_packed(own["cache"])
+            Path(own["mels"]).mkdir(parents=True, exist_ok=True)
+        else:
+            recordings = captioned_mels(AudioCache(own["cache"]), self.mel, own["mels"])
         pairs = list(zip(recordings, self._embeddings(recordings), strict=True))
         self.train = [pair for pair in pairs if pair[0].split == "train"]
-        long_enough = [p for p in pairs if p[0].split == "valid" and len(p[0].mel) >= own["n_frames"]]
-        if not long_enough:
-            raise ParameterError(f"no recording of split 'valid' lasts {own['n_frames']} frames")
+        of_split = [p for p in pairs if p[0].split == "valid"]
+        if not self.train or not of_split:
+            raise ParameterError(f"training needs the splits train and valid, {own['cache']} has not both")
+        longest = max(of_split, key=lambda pair: len(pair[0].mel))
+        long_enough = [p for p in of_split if len(p[0].mel) >= self.n_frames] or [longest]
         self.valid = long_enough[:: max(1, len(long_enough) // own["n_valid_clips"])][: own["n_valid_clips"]]
 
     def train_dataloader(self) -> StreamLoader:
@@ -167,23 +209,35 @@ class MelClipData(StreamData):
         stream = MelClipStream(
             recordings,
             embeddings,
-            own["n_frames"],
+            self.n_frames,
             own["seed"],
             own["gain_share"],
             own["kind_weights"],
             own["mix_share"],
             self.mel.db_max - self.mel.db_min,
         )
-        return self.stream_loader(stream, own["batch_size"])
+        return self.stream_loader(stream, own["batch_size"], own["n_workers"])
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Return the fixed validation batches: the beginning of each recording."""
+        """Return the fixed validation batches: the beginning of each recording, silence after one that is too short."""
+        n_frames = self.n_frames
         clips = [
             {
-                "mel": torch.from_numpy(np.asarray(r.mel[: self.hparams["n_frames"]], np.float32).T.copy()),
-                "condition": torch.from_numpy(e[0]),
+                "mel": torch.from_numpy(_beginning(r.mel, n_frames)),
                 "caption": r.caption or "sound",
+                **_condition(e[0]),
             }
             for r, e in self.valid
         ]
         return DataLoader(clips, self.hparams["batch_size"])  # type: ignore[arg-type]
+
+
+def _condition(embedding: np.ndarray) -> dict[str, torch.Tensor]:
+    """Return the condition of a clip, none where nobody listened to it."""
+    return {"condition": torch.from_numpy(embedding)} if embedding.size else {}
+
+
+def _beginning(mel: np.ndarray, n_frames: int) -> np.ndarray:
+    """Return the first frames of a mel spectrogram (m, f), silence after its end: float32 (f, n_frames)."""
+    given = np.asarray(mel[:n_frames], np.float32).T
+    return np.pad(given, ((0, 0), (0, n_frames - given.shape[1])), constant_values=_SILENCE)

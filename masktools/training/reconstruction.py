@@ -32,10 +32,13 @@ class TokenizerValidation(PartTraining):
     net: Any
 
     def mel_of(self, batch: Mapping[str, Any]) -> Tensor:
-        """Return the mel spectrograms of the waves of a batch, in fp32, in whole columns."""
-        wave = batch["wave"].float()
-        with torch.autocast(wave.device.type, enabled=False):
-            mel = self.front_end(wave)
+        """Return the mel spectrograms of a batch, or of its waves, in fp32, in whole columns."""
+        if "mel" in batch:
+            mel = batch["mel"].float()
+        else:
+            wave = batch["wave"].float()
+            with torch.autocast(wave.device.type, enabled=False):
+                mel = self.front_end(wave)
         return mel[..., : mel.shape[-1] // self.net.patch * self.net.patch]
 
     def on_validation_epoch_start(self) -> None:

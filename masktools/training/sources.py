@@ -7,6 +7,7 @@ given.
 import csv
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,7 @@ def read_folder(folder: Path) -> Source:
 
     Where its own folders are named train, valid (or val) and test, those are the splits, and files elsewhere are
     training; else a hash of each file's path in the folder chooses, 90 : 5 : 5, the same in every copy of the folder.
+    Of two files or more one is there to train with, and one to validate with, whichever way they were split.
 
     Raises:
         ParameterError: There is no audio file in it.
@@ -86,17 +88,26 @@ def read_folder(folder: Path) -> Source:
     if not names:
         raise ParameterError(f"no audio file below {folder}: files must end in {', '.join(SUFFIXES)}")
     named = {name: split_named(name.split("/")[0]) for name in names if "/" in name}
-    if any(named.values()):
-        splits = [named.get(name) or "train" for name in names]
-    else:
-        splits = [_split_by_hash(name) for name in names]
-    rows = (Row(str(folder.absolute() / name), split) for name, split in zip(names, splits, strict=True))
+    given = [named.get(name) or "train" for name in names] if any(named.values()) else map(_split_by_hash, names)
+    splits = _with_both(dict(zip(names, given, strict=True)))
+    rows = (Row(str(folder.absolute() / name), split) for name, split in splits.items())
     return Source("folder", tuple(rows))
 
 
 def _split_by_hash(name: str) -> str:
     share = hashed_share(name)
     return "test" if share < _TEST_SHARE else "valid" if share < _TEST_SHARE + _VALID_SHARE else "train"
+
+
+def _with_both(splits: dict[str, str]) -> dict[str, str]:
+    """Return the splits of two files or more with one to train with and one to validate with."""
+    for lacking in ("train", "valid") if len(splits) > 1 else ():
+        held = Counter(splits.values())
+        if not held[lacking]:
+            largest = max(held, key=lambda split: (held[split] > 1, split == "test", held[split]))
+            giver = min((name for name in splits if splits[name] == largest), key=hashed_share)
+            splits = splits | {giver: lacking}
+    return splits
 
 
 def read_manifest(path: str | os.PathLike[str], non_commercial: bool = False) -> list[Row]:

@@ -88,7 +88,7 @@ class TokenizerTraining(WholeTokenizerTraining):
 
 
 class DecoderTraining(TokenizerValidation, AdversarialTraining):
-    """Stage B: the decoder alone, L1 beside a hinge game with a patch discriminator that starts first."""
+    """Stage B: the decoder alone, by reconstruction and a hinge game with a patch discriminator that starts first."""
 
     part = "tokenizer"
 
@@ -103,6 +103,7 @@ class DecoderTraining(TokenizerValidation, AdversarialTraining):
         adversarial_weight: float = 0.05,
         feature_weight: float = 0.1,
         judge_width: int = 32,
+        level_weight: float = 0.0,
         optimiser: OptimiserConfig = _DECODER_OPTIMISER,
         compile: bool = False,
     ) -> None:
@@ -110,13 +111,21 @@ class DecoderTraining(TokenizerValidation, AdversarialTraining):
         self.save_hyperparameters(ignore=["mel", "optimiser"])
         self.kind = part_description(checkpoint, self.part)["kind"]
         self.net = load_tokenizer(checkpoint)
+        self._given = {f"net.{name}": value.clone() for name, value in self.net.state_dict().items()}
         self.net.decoder.requires_grad_(True)
         self.judge = MelPatchDiscriminator(judge_width)
+        self.levels = ThirdOctaveLevels(mel)
 
     @property
     def trained(self) -> nn.Module:
         """What plays against the judge."""
         return self.net.decoder
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write what is frozen as it was given: an average of it is off in the last bits, and so might a token be."""
+        super().on_save_checkpoint(checkpoint)
+        learned = {f"net.{name}" for name, parameter in self.net.named_parameters() if parameter.requires_grad}
+        checkpoint["state_dict"] |= {name: value for name, value in self._given.items() if name not in learned}
 
     def on_fit_start(self) -> None:
         """Compile what is to be compiled."""
@@ -138,6 +147,8 @@ class DecoderTraining(TokenizerValidation, AdversarialTraining):
 
         error = F.l1_loss(estimate, mel)
         loss = error + 0.5 * slope_loss(estimate, mel)
+        if own["level_weight"] > 0:
+            loss = loss + own["level_weight"] * level_loss(estimate, mel, self.levels)
         if step >= own["n_judge_only"]:
             ramp = min(1.0, (step - own["n_judge_only"]) / 500)
             with self.judge_at_rest():

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from masktools.bundles import stored_part
 from masktools.conditioning import Conditioner
+from masktools.configs import from_dict
 from masktools.errors import MasktoolsError, ParameterError
 from masktools.mel import MelConfig
 from masktools.tokenizer import LocalTokenizer, SpecVqgan, token_fingerprint
@@ -38,7 +40,8 @@ class TransformerTraining(TransformerValidation):
     (b,) where top rows are masked; and ``index`` (b,), the number of each clip among all that the run draws, from
     which its masks follow. Without it, it is taken that the ranks deal out the clips of a step in turn.
 
-    The loss of a step is the mean over all masked tokens of all its batches on all ranks.
+    The loss of a step is the mean over all masked tokens of all its batches on all ranks. With a ``base``, the
+    transformer of that bundle is trained further, with its tokenizer and its conditioner.
 
     Source: SpecMaskGIT (arXiv:2406.17672), sections 3.2 and 4.1; MAGE (arXiv:2211.09117) for the optimiser.
     """
@@ -65,7 +68,12 @@ class TransformerTraining(TransformerValidation):
         start_from_codes: bool = False,
         seed: int = 0,
         compile: bool = False,
+        base: str | None = None,
     ) -> None:
+        if base is not None:  # a bundle to train further
+            told, _ = stored_part(base, self.part)
+            transformer, mel = from_dict(TransformerConfig, told["config"]), from_dict(MelConfig, told["mel"])
+            tokenizer_checkpoint, conditioner, start_checkpoint = base, base, base
         super().__init__(mel)
         self.save_hyperparameters(ignore=["transformer", "mel", "masking"])
         if text_share > 0 and conditioner is None:

@@ -6,7 +6,7 @@ import torch
 
 from masktools.errors import CheckpointError
 from masktools.mel import MelConfig
-from masktools.tokenizer import LocalTokenizer
+from masktools.tokenizer import LocalTokenizer, token_fingerprint
 from masktools.training.checkpoints import load_tokenizer, network_state, part_description
 from masktools.training.tokenizer import DecoderTraining, TokenizerTraining
 from masktools.training.vocoder import VocoderTraining
@@ -53,6 +53,17 @@ def test_stage_b_moves_the_decoder_and_leaves_every_token_as_it_was(stage_a, cac
     after = module.net.state_dict()
     assert all(torch.equal(after[k], v) for k, v in before.items() if not k.startswith("decoder."))
     assert not all(torch.equal(after[k], v) for k, v in before.items() if k.startswith("decoder."))
+
+
+def test_a_decoder_that_is_averaged_leaves_the_tokens_what_they_are_to_the_last_bit(stage_a, cache_folder, tmp_path):
+    from lightning.pytorch.callbacks import EMAWeightAveraging
+
+    module = DecoderTraining(str(stage_a), n_steps=6, n_judge_only=1, n_warmup=1, judge_width=4)
+    fit(module, cache_folder, 12, callbacks=[EMAWeightAveraging(decay=0.7)]).save_checkpoint(tmp_path / "b.ckpt")
+    before, after = network_state(stage_a), network_state(tmp_path / "b.ckpt")
+    assert token_fingerprint(after) == token_fingerprint(before)
+    assert all(torch.equal(after[name], value) for name, value in before.items() if not name.startswith("decoder."))
+    assert not all(torch.equal(after[name], value) for name, value in before.items())
 
 
 def test_a_vocoder_plays_both_phases_of_its_training(cache_folder):

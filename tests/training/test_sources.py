@@ -1,6 +1,8 @@
 """Folders, manifests, AudioSet and AudioCaps: what each is read as, and what is said of what it is not."""
 
 import csv
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -95,6 +97,22 @@ def test_a_folder_is_split_by_its_own_folders(tmp_path):
     rows = read_source(tmp_path).rows
     found = {row.path.rsplit("/", 1)[1]: row.split for row in rows}
     assert found == {"a.wav": "train", "c.flac": "valid", "d.ogg": "test", "e.wav": "train"}
+
+
+@given(st.lists(st.text("abcdef", min_size=1, max_size=6), min_size=2, max_size=14, unique=True))
+def test_a_folder_of_two_files_or_more_has_one_to_train_with_and_one_to_validate_with(names):
+    with TemporaryDirectory() as folder:
+        for name in names:
+            (Path(folder) / f"{name}.wav").write_bytes(b"")
+        splits = [row.split for row in read_folder(Path(folder)).rows]
+    assert len(splits) == len(names)
+    assert {"train", "valid"} <= set(splits)
+
+
+def test_a_folder_that_is_split_without_validation_gives_one_of_its_files_for_it(tmp_path):
+    for name in ("train/a.wav", "train/b.wav", "train/c.wav"):
+        audio(tmp_path / name)
+    assert sorted(row.split for row in read_folder(tmp_path).rows) == ["train", "train", "valid"]
 
 
 def test_a_folder_without_splits_is_split_by_the_names_alone(tmp_path):

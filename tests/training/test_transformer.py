@@ -68,7 +68,7 @@ def batch():
 @pytest.fixture(scope="module")
 def clips(cache_folder, conditioner, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mels")
-    return MelClipData(str(cache_folder), str(conditioner), str(folder), n_frames=32, batch_size=4, n_valid_clips=2)
+    return MelClipData(str(cache_folder), str(folder), str(conditioner), n_frames=32, batch_size=4, n_valid_clips=2)
 
 
 def test_it_trains_and_reports_its_loss_by_ratio_and_with_the_condition(stage_a, conditioner, clips):
@@ -269,7 +269,7 @@ def test_clips_are_the_same_for_a_seed(clips):
 
 def test_embeddings_are_computed_once_and_read_again(clips):
     clips.setup()
-    stored = list(Path(clips.hparams["folder"]).glob("embeddings-*.npz"))
+    stored = list(Path(clips.hparams["mels"]).glob("embeddings-*.npz"))
     assert len(stored) == 1
     before = stored[0].stat().st_mtime_ns
     clips.setup()

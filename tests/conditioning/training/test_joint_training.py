@@ -1,17 +1,20 @@
-"""The contrastive training: what its losses reward, and that a run is repeatable and can be resumed."""
+"""The contrastive training: what its losses reward, and that what is trained is a part for a bundle."""
+
+import json
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from masktools.errors import CheckpointError, ParameterError
+from masktools.bundles import stored_part
+from masktools.configs import to_dict
+from masktools.errors import ParameterError
+from masktools.hub import save_bundle
 from masktools.training.captioned_mels import Augmentation, CaptionedMel
-from masktools.training.conditioning import (
-    JointTrainingConfig,
-    contrastive_loss,
-    geometry_loss,
-    train_joint_encoder,
-)
+from masktools.training.checkpoints import load_conditioner, load_joint_encoder
+from masktools.training.conditioning import ConditionerTraining
+from masktools.training.losses import contrastive_loss, geometry_loss
 from masktools.training.retrieval import (
     embed_mels,
     evaluate_retrieval,
@@ -19,17 +22,13 @@ from masktools.training.retrieval import (
     retrieval_scores,
     zero_shot_accuracy,
 )
+from masktools.training.sound_texts import SoundTextData
 from tests.conditioning.conftest import small_encoder
+from tests.tiny import tiny_pipeline
+from tests.training.small import fit
 
-QUICK = JointTrainingConfig(
-    n_steps=30,
-    batch_size=12,
-    n_texts=4,
-    learning_rate=1e-2,
-    warm_up=3,
-    evaluate_every=10,
-    augmentation=Augmentation(n_frames=32, low_pass_share=0.0),
-)
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 PROMPTS = {"dog": ["a dog barking"], "rain": ["the rain"], "violin": ["a violin"]}
 BANDS = {"dog": slice(0, 25), "rain": slice(27, 52), "violin": slice(54, 80)}  # where each of them sounds
 
@@ -46,74 +45,89 @@ def recordings(n_each=4, seed=0):
     return found
 
 
-def trained(config=QUICK, **options):
-    encoder = small_encoder(dropout=0.1)
-    return encoder, train_joint_encoder(encoder, recordings(), PROMPTS, config, **options)
+class Sounds(SoundTextData):
+    """Steps of made-up recordings, without a cache."""
+
+    def setup(self, stage=None):
+        for name in ("train", "valid"):
+            setattr(self, name, [r for r in recordings() if r.split == name])
+        self.collect()
 
 
 @pytest.fixture(scope="module")
-def result():
-    return trained()
+def start(tmp_path_factory):
+    """A file with a text side to begin with."""
+    folder = tmp_path_factory.mktemp("start")
+    encoder = small_encoder(dropout=0.1)
+    told = {"part": "conditioner", "kind": "joint", "config": to_dict(encoder.config)}
+    told["mel"] = to_dict(encoder.config.mel)
+    save_file(encoder.state_dict(), folder / "encoder.safetensors", metadata={"masktools": json.dumps(told)})
+    return str(folder / "encoder.safetensors")
 
 
-def test_training_teaches_texts_to_find_their_sounds(result):
-    encoder, score = result
+def trained(start, folder, n_steps=30, **options):
+    """Train for some steps, and return the run."""
+    for name, texts in (("prompts", PROMPTS), ("synonyms", {name: [f"the {name}"] for name in BANDS})):
+        (folder / f"{name}.json").write_text(json.dumps(texts))
+    module = ConditionerTraining(start, n_steps=30, learning_rate=1e-2, n_warmup=3, **options)
+    calm = Augmentation(n_frames=32, low_pass_share=0.0)
+    words = [str(folder / f"{name}.json") for name in ("prompts", "synonyms")]
+    data = Sounds("", "", *words, module.front_end.config, batch_size=12, n_texts=4, augmentation=calm)
+    return fit(module, None, n_steps, data)
+
+
+@pytest.fixture(scope="module")
+def run(start, tmp_path_factory):
+    return trained(start, tmp_path_factory.mktemp("run"))
+
+
+def test_training_teaches_texts_to_find_their_sounds(run):
+    encoder, figures = run.lightning_module.net.eval(), run.callback_metrics
     before = evaluate_retrieval(small_encoder(), recordings()[12:])
-    assert score.mean_average_precision > max(0.9, before.mean_average_precision + 0.1)
+    assert figures["valid_map"] > max(0.9, before.mean_average_precision + 0.1)
+    assert figures["valid_synonyms"] == 1.0
     assert zero_shot_accuracy(encoder, recordings(), {name: [name] for name in BANDS}) == (1.0, 24)
-    assert not encoder.training
 
 
-def test_training_is_repeatable_whatever_was_drawn_before(result):
+def test_training_is_repeatable_whatever_was_drawn_before(run, start, tmp_path):
     torch.rand(5)
-    again, score = trained()
-    assert score == result[1]
-    for name, value in again.state_dict().items():
-        assert torch.equal(value, result[0].state_dict()[name]), name
+    again = trained(start, tmp_path).lightning_module.net.state_dict()
+    for name, value in run.lightning_module.net.state_dict().items():
+        assert torch.equal(value, again[name]), name
 
 
-def test_an_interrupted_run_ends_as_an_uninterrupted_one(result, tmp_path):
-    class StoppedError(Exception):
-        pass
-
-    def stop(step, loss, score):
-        if step == 20:
-            raise StoppedError
-
-    with pytest.raises(StoppedError):
-        trained(checkpoint=tmp_path / "run.pt", progress=stop)
-    encoder, score = trained(checkpoint=tmp_path / "run.pt")
-    assert score == result[1]
-    for name, value in encoder.state_dict().items():
-        torch.testing.assert_close(value, result[0].state_dict()[name])
+def test_what_is_trained_is_read_wherever_an_encoder_is_wanted(run, tmp_path):
+    run.save_checkpoint(tmp_path / "last.ckpt")
+    encoder = load_conditioner(str(tmp_path / "last.ckpt"))
+    texts = ["a dog", "rain"]
+    torch.testing.assert_close(encoder.embed_text(texts), run.lightning_module.net.eval().embed_text(texts))
 
 
-def test_a_checkpoint_of_other_settings_is_not_gone_on_with(tmp_path):
-    few = JointTrainingConfig(n_steps=1, batch_size=4, n_texts=1, augmentation=QUICK.augmentation)
-    trained(few, checkpoint=tmp_path / "run.pt")
-    with pytest.raises(CheckpointError, match="was written with other settings"):
-        trained(QUICK, checkpoint=tmp_path / "run.pt")
+def test_a_bundle_gives_the_encoder_to_begin_with(tmp_path):
+    folder = save_bundle(tiny_pipeline(), tmp_path / "tiny", "# tiny")
+    module = ConditionerTraining(str(folder))
+    given = stored_part(folder, "conditioner")[1]
+    assert all(torch.equal(value, module.net.state_dict()[name]) for name, value in given.items())
+    assert load_joint_encoder(str(folder)).config == module.net.config
 
 
-def test_training_stops_when_it_gets_no_better():
-    steps = []
-    config = JointTrainingConfig(
-        n_steps=50,
-        batch_size=4,
-        n_texts=1,
-        learning_rate=1e-12,
-        evaluate_every=1,
-        patience=2,
-        augmentation=QUICK.augmentation,
-    )
-    trained(config, progress=lambda step, *_: steps.append(step))
-    assert len(steps) < 20
+def test_new_ears_keep_the_text_side_alone(start):
+    module, given = ConditionerTraining(start, new_ears=True, encoder={"widths": [4, 4, 8]}), small_encoder()
+    assert torch.equal(module.net.tokens.codes, given.tokens.codes)
+    assert module.net.config.widths == (4, 4, 8)
+    with pytest.raises(ParameterError, match="unless new_ears is true"):
+        ConditionerTraining(start, encoder={"widths": [4, 4, 8]})
+    with pytest.raises(ParameterError, match="temperature must be positive, got 0"):
+        ConditionerTraining(start, temperature=0.0)
 
 
-def test_both_splits_are_needed():
-    only_train = [r for r in recordings() if r.split == "train"]
-    with pytest.raises(ParameterError, match="splits train and valid, got 12 and 0 recordings"):
-        train_joint_encoder(small_encoder(), only_train, PROMPTS, QUICK)
+def test_both_splits_are_needed(cache_folder, tmp_path, start):
+    data = SoundTextData(str(cache_folder), str(tmp_path), mel=ConditionerTraining(start).front_end.config)
+    data.setup()
+    assert len(data.train) == 6
+    data.train = []
+    with pytest.raises(ParameterError, match="splits train and valid, got 0 and 2 recordings"):
+        data.collect()
 
 
 def test_a_second_true_text_is_drawn_to_its_sound_and_not_pushed_away():
@@ -183,17 +197,3 @@ def test_recordings_embed_whole():
 def test_the_gap_is_the_distance_of_the_means():
     assert modality_gap(torch.eye(2), torch.eye(2)) == 0.0
     assert modality_gap(torch.tensor([[1.0, 0.0]]), torch.tensor([[-1.0, 0.0]])) == 2.0
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"n_steps": 0}, "n_steps must be at least 1"),
-        ({"temperature": 0.0}, "temperature must be positive"),
-        ({"geometry": -1.0}, "geometry must not be negative"),
-        ({"mix_share": 1.5}, r"mix_share must lie in \[0, 1\], got 1.5"),
-    ],
-)
-def test_settings_out_of_range_are_refused(wrong, message):
-    with pytest.raises(ParameterError, match=message):
-        JointTrainingConfig(**wrong)

