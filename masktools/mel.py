@@ -5,7 +5,7 @@ The model's unit is x in [-1, 1]: the decibels 20 * log10 of the linear (power 1
 ``MelConfig`` is what they compare.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from math import log, log10
 
 import numpy as np
@@ -51,6 +51,9 @@ class MelConfig:
     floor: float = 1e-5  # smallest linear mel magnitude
     db_min: float = -80.0  # dB, becomes -1
     db_max: float = 20.0  # dB, becomes +1
+    # Whether rows are the bins of the short-time spectrum, all but the highest, instead of mel bands: n_mels of
+    # n_fft // 2, as in MARS (arXiv:2509.26007). Written where it is so only: models were stored before it was there.
+    linear: bool = field(default=False, metadata={"later": True})
 
     def __post_init__(self) -> None:
         """Check every range."""
@@ -72,6 +75,11 @@ class MelConfig:
             raise ParameterError(f"db_min must be below db_max, got {self.db_min:g} dB and {self.db_max:g} dB")
         if self.floor <= 0:
             raise ParameterError(f"floor must be positive, got {self.floor:g}")
+        if self.linear and (self.n_mels, self.f_min, self.f_max) != (self.n_fft // 2, 0.0, nyquist):
+            raise ParameterError(
+                f"a linear spectrogram has n_mels {self.n_fft // 2} (n_fft // 2), f_min 0 Hz and f_max {nyquist:g} Hz, "
+                f"got {self.n_mels}, {self.f_min:g} Hz and {self.f_max:g} Hz"
+            )
 
     @property
     def margin(self) -> int:
@@ -154,11 +162,18 @@ def _slaney_to_hz(slaney: np.ndarray) -> np.ndarray:
 
 def mel_edges_hz(config: MelConfig) -> np.ndarray:
     """Return the n_mels + 2 corner frequencies in Hz; bin i spans edges i to i + 2 and peaks at edge i + 1."""
+    if config.linear:
+        return np.maximum(np.arange(-1, config.n_mels + 1), 0) * (config.sample_rate / config.n_fft)
     return _slaney_to_hz(np.linspace(_hz_to_slaney(config.f_min), _hz_to_slaney(config.f_max), config.n_mels + 2))
 
 
 def mel_filterbank(config: MelConfig) -> Tensor:
-    """Return the triangular filters of unit area (Slaney norm), shape (n_mels, 1 + n_fft // 2), float32."""
+    """Return the triangular filters of unit area (Slaney norm), shape (n_mels, 1 + n_fft // 2), float32.
+
+    Those of a linear spectrogram are one bin each.
+    """
+    if config.linear:
+        return torch.eye(config.n_mels, 1 + config.n_fft // 2)
     edges = mel_edges_hz(config)
     bins_hz = np.linspace(0.0, config.sample_rate / 2, 1 + config.n_fft // 2)
     rising = (bins_hz - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("lightning", reason="recipes need the extra masktools[train]")
 
 from tests.training.conftest import cache_folder, manifest  # noqa: F401
+from tests.training.nsynth import write_notes
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 RECIPES = sorted(FOLDER.rglob("*.yaml"))
@@ -68,8 +69,9 @@ def reports():
 
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory, cache_folder):  # noqa: F811
-    """Return the folder in which the tiny recipes run after one another; ``cache`` in it is an audio cache."""
+    """Return the folder in which the tiny recipes run, with an audio ``cache``, and ``notes`` as NSynth has them."""
     folder = tmp_path_factory.mktemp("workplace")
+    write_notes(folder / "notes")
     (folder / "cache").symlink_to(cache_folder, target_is_directory=True)
     return folder
 

@@ -84,7 +84,7 @@ def _cache(args: argparse.Namespace) -> list[list[str]]:
 
 
 def _shards(args: argparse.Namespace) -> list[list[str]]:
-    from masktools.training.shard_writing import skipped_in, write_shards
+    from masktools.training.shards import skipped_in, write_shards
 
     shards = write_shards(
         args.sources,

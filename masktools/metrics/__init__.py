@@ -5,7 +5,7 @@ from masktools.metrics.chroma import chroma_distance
 from masktools.metrics.envelope import envelope_error_db, flatness_error_db
 from masktools.metrics.frechet import FrechetLimit, Moments, frechet_distance, frechet_infinity, principal_axes
 from masktools.metrics.inception import InceptionScore, inception_score, kl_divergence
-from masktools.metrics.kernel import KernelDistance, kernel_audio_distance, kernel_distance
+from masktools.metrics.kernel import KernelDistance, kernel_audio_distance, kernel_distance, multiquadric_distance
 from masktools.metrics.ndb import Ndb, ndb
 from masktools.metrics.pauses import quiet_excess_db
 from masktools.metrics.retrieval import mean_reciprocal_rank, nearest_distances, ranks, recall_at
@@ -49,6 +49,7 @@ __all__ = [
     "lsd_db",
     "lsd_split_db",
     "mean_reciprocal_rank",
+    "multiquadric_distance",
     "ndb",
     "nearest_distances",
     "principal_axes",

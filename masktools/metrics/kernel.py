@@ -8,7 +8,7 @@ from scipy.spatial.distance import cdist, pdist
 from masktools.errors import ParameterError
 from masktools.metrics.frechet import as_vectors
 
-__all__ = ["KernelDistance", "kernel_audio_distance", "kernel_distance"]
+__all__ = ["KernelDistance", "kernel_audio_distance", "kernel_distance", "multiquadric_distance"]
 
 
 class KernelDistance(NamedTuple):
@@ -66,6 +66,30 @@ def kernel_audio_distance(reference: np.ndarray, estimate: np.ndarray) -> float:
     kernels = [np.exp(-cdist(a, b, "sqeuclidean") / (2 * width**2)) for a, b in ((one, one), (other, other))]
     cross = float(np.exp(-cdist(one, other, "sqeuclidean") / (2 * width**2)).mean())
     return 100 * (sum(map(_mean_off_diagonal, kernels)) - 2 * cross)
+
+
+def multiquadric_distance(reference: np.ndarray, estimate: np.ndarray, biased: bool = False) -> float:
+    """Return the squared maximum mean discrepancy under the kernel 16 / (16 + |x - y|^2): PKID and IKID on logits.
+
+    It is unbiased, and may therefore fall a little below zero.
+
+    Args:
+        reference: vectors (n, d).
+        estimate: vectors (m, d).
+        biased: whether the diagonal is summed too, and yet divided by n (n - 1): as published figures are, by
+            1 / (n - 1) + 1 / (m - 1) too large.
+
+    Raises:
+        ParameterError: As ``kernel_distance``.
+
+    Source: Nistal et al., Comparing Representations for Audio Synthesis (arXiv:2006.09266), section 4.3.
+    """
+    one, other = _pair(reference, estimate)
+    kernels = [16 / (16 + cdist(a, b, "sqeuclidean")) for a, b in ((one, one), (other, other), (one, other))]
+    within = sum(map(_mean_off_diagonal, kernels[:2]))
+    if biased:
+        within += 1 / (len(one) - 1) + 1 / (len(other) - 1)
+    return within - 2 * float(kernels[2].mean())
 
 
 def _pair(reference: np.ndarray, estimate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

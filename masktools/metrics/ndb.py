@@ -23,7 +23,9 @@ class Ndb(NamedTuple):
     jensen_shannon: float
 
 
-def ndb(reference: np.ndarray, estimate: np.ndarray, k: int = 100, seed: int = 0, alpha: float = 0.05) -> Ndb:
+def ndb(
+    reference: np.ndarray, estimate: np.ndarray, k: int = 100, seed: int = 0, alpha: float = 0.05, split: bool = False
+) -> Ndb:
     """Return how differently two sets of vectors fill the k-means bins of the first; about alpha for equal ones.
 
     Args:
@@ -32,6 +34,8 @@ def ndb(reference: np.ndarray, estimate: np.ndarray, k: int = 100, seed: int = 0
         k: bins.
         seed: of the k-means.
         alpha: level of the two-sided test of two proportions.
+        split: whether bins are made from one half of the reference, drawn by the seed, and counted in the other:
+            vectors of many dimensions otherwise lie too well in bins that were made from themselves.
 
     Raises:
         ParameterError: Fewer different vectors than bins, other dimensions, or values that are not finite.
@@ -41,15 +45,21 @@ def ndb(reference: np.ndarray, estimate: np.ndarray, k: int = 100, seed: int = 0
     one, other = as_vectors(reference), as_vectors(estimate)
     if one.shape[1] != other.shape[1]:
         raise ParameterError(f"both sets must be of one dimension, got {one.shape[1]} and {other.shape[1]}")
-    if not 2 <= k <= len(one):
-        raise ParameterError(f"k must lie in 2..{len(one)}, the number of reference vectors, got {k}")
-    scale = one.std(axis=0)
+    fitted = one
+    if split:
+        order = np.random.default_rng([seed, 1]).permutation(len(one))
+        fitted, one = one[order[: len(one) // 2]], one[order[len(one) // 2 :]]
+    if not 2 <= k <= len(fitted):
+        raise ParameterError(f"k must lie in 2..{len(fitted)}, the number of reference vectors, got {k}")
+    scale = fitted.std(axis=0)
     scale[scale == 0] = 1.0
-    first, second = one / scale, other / scale
+    first, second = fitted / scale, other / scale
     start = _spread_out(first, k, np.random.default_rng(seed))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of a bin that comes to hold nothing: it stays where it was
         centres, labels = kmeans2(first, start, minit="matrix")
+    if split:
+        labels = cdist(one / scale, centres).argmin(axis=1)
     counts = [np.bincount(x, minlength=k) for x in (labels, cdist(second, centres).argmin(axis=1))]
     sizes = np.array([len(one), len(other)])
     shares = np.stack(counts) / sizes[:, None]

@@ -14,6 +14,7 @@ from masktools.packing import StoredWeights, fill_rest, give_back, keep_stored, 
 from masktools.pipeline.streams import StreamWalk
 from masktools.pipeline.walk import Pipeline
 from masktools.runtime import single_precision
+from masktools.scales import ScaleTokenizer, ScaleTokenizerConfig, ScaleTransformer, ScaleTransformerConfig
 from masktools.tokenizer import CODECS, TOKENIZERS
 from masktools.transformer import (
     DelayedPrior,
@@ -28,11 +29,12 @@ from masktools.vocoder import VOCODERS
 __all__ = ["KINDS", "WALKS", "build_part", "make_part"]
 
 KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
-    "tokenizer": TOKENIZERS,
+    "tokenizer": {**TOKENIZERS, "scales": (ScaleTokenizerConfig, ScaleTokenizer)},
     "codec": CODECS,
     "transformer": {
         "masked": (TransformerConfig, MaskedTransformer),
         "streams": (StreamTransformerConfig, StreamTransformer),
+        "scales": (ScaleTransformerConfig, ScaleTransformer),
     },
     "vocoder": VOCODERS,
     "conditioner": {**CONDITIONERS, "t5": (T5Config, DeferredT5)},

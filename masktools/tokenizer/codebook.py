@@ -112,7 +112,7 @@ class Codebook(nn.Module):
         else:
             loss = self.commitment * F.mse_loss(z, vectors.detach())
             if self.training:
-                self._follow(z.detach().movedim(1, -1).reshape(-1, self.dim), tokens.flatten())
+                self.follow(z.detach().movedim(1, -1).reshape(-1, self.dim), tokens.flatten())
         return Quantised(z + (vectors - z).detach(), tokens, loss)
 
     @torch.no_grad()
@@ -124,7 +124,8 @@ class Codebook(nn.Module):
             self.hits.fill_(len(vectors) / self.n_codes)
 
     @torch.no_grad()
-    def _follow(self, vectors: Tensor, nearest: Tensor) -> None:
+    def follow(self, vectors: Tensor, nearest: Tensor) -> None:
+        """Move the entries of an ``ema`` codebook towards vectors (n, d), given the nearest entry (n,) of each."""
         counts = torch.bincount(nearest, minlength=self.n_codes).to(vectors.dtype)
         batch_sums = torch.zeros_like(self.weight).index_add_(0, nearest, vectors)
         sums = (self.weight * self.hits[:, None]).lerp(batch_sums, 1.0 - self.decay)
@@ -132,16 +133,17 @@ class Codebook(nn.Module):
         self.weight.copy_(sums / self.hits.clamp_min(1e-5)[:, None])
 
     @torch.no_grad()
-    def restart(self, z: Tensor, generator: torch.Generator | None = None) -> int:
+    def restart(self, z: Tensor, generator: torch.Generator | None = None, n_followed: int | None = None) -> int:
         """Move the dead entries onto random vectors of the batch (b, d, r, w); return how many moved.
 
         An entry is dead when its moving count of hits is below ``restart_share`` of an even share; a moved one
-        is given the even share, so that it has time to gather vectors of its own.
+        is given the even share, so that it has time to gather vectors of its own. The even share is that of
+        ``n_followed`` vectors, by default of the batch.
         """
         if self.kind != "ema":
             raise ParameterError(f"only an 'ema' codebook can restart dead codes, this one is {self.kind!r}")
         vectors = z.detach().float().movedim(1, -1).reshape(-1, self.dim)
-        even_share = len(vectors) / self.n_codes
+        even_share = (len(vectors) if n_followed is None else n_followed) / self.n_codes
         dead = (self.hits < self.restart_share * even_share).nonzero().squeeze(1)
         if len(dead):
             chosen = torch.randint(len(vectors), (len(dead),), generator=generator, device=vectors.device)

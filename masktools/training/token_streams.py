@@ -25,8 +25,6 @@ from masktools.training.streams import Batch
 from masktools.training.tokenizer import TokenizerValidation
 from masktools.transformer import StreamTransformer, StreamTransformerConfig, Text
 
-__all__ = ["MelRvqTraining", "StreamTraining", "stage_loss"]
-
 _WAITING = "masktools_latents"
 _VALID_SEED = 1  # of the masks of validation, the same in every run
 

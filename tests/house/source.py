@@ -16,6 +16,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     | {"levels", "processes", "tables"},
     frozenset({"grid", "detection", "packing"}),
     frozenset({"bundles", "tokenizer", "vocoder", "conditioning", "transformer", "solver"}),
+    frozenset({"scales"}),
     frozenset({"pipeline", "training"}),
     frozenset({"hub", "convert"}),
     frozenset({"restoration", "generation", "features"}),

@@ -19,6 +19,7 @@ from masktools.metrics import (
     kernel_distance,
     kl_divergence,
     mean_reciprocal_rank,
+    multiquadric_distance,
     ndb,
     nearest_distances,
     ranks,
@@ -233,3 +234,22 @@ def test_a_copy_is_at_no_distance_from_the_nearest():
     rows = vectors(30, 5)
     assert nearest_distances(rows[:4], rows).max() < 1e-12
     assert nearest_distances(rows[:1], rows[1:])[0] == pytest.approx(np.linalg.norm(rows[0] - rows[1:], axis=1).min())
+
+
+def test_bins_of_one_half_of_the_reference_do_not_fit_themselves():
+    pairs = [(vectors(1000, 256, seed), vectors(1000, 256, 90 + seed)) for seed in range(3)]
+    own = np.mean([ndb(one, other, k=50).share for one, other in pairs])
+    halves = np.mean([ndb(one, other, k=50, split=True).share for one, other in pairs])
+    assert halves <= 0.1 < own
+    assert ndb(vectors(600, 3), vectors(600, 3, 1, 2.0), k=20, split=True).share > 0.4
+    with pytest.raises(ParameterError, match=r"k must lie in 2..50"):
+        ndb(vectors(100, 3), vectors(100, 3), k=51, split=True)
+
+
+@pytest.mark.parametrize("n", [20, 75])
+def test_the_multiquadric_distance_of_one_distribution_is_nothing_and_published_figures_are_too_large(n):
+    found = [multiquadric_distance(vectors(n, 8, seed), vectors(n, 8, 500 + seed)) for seed in range(40)]
+    assert abs(np.mean(found)) < 3 * np.std(found) / np.sqrt(40)
+    assert multiquadric_distance(vectors(n, 8), vectors(n, 8, 1, 3.0)) > 0.1
+    biased = multiquadric_distance(vectors(n, 8), vectors(n, 8, 1), biased=True)
+    assert biased - multiquadric_distance(vectors(n, 8), vectors(n, 8, 1)) == pytest.approx(2 / (n - 1))

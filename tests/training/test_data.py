@@ -8,7 +8,7 @@ import torch
 from masktools.errors import ParameterError
 from masktools.training.audio_cache import AudioCache
 from masktools.training.clips import AudioData
-from masktools.training.shard_writing import write_shards
+from masktools.training.shards import write_shards
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
 

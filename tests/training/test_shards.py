@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from masktools.errors import AudioError, MasktoolsError, ParameterError
 from masktools.training.clips import ShardClipStream, WaveAugmentation, epoch_place, fixed_shard_clips
-from masktools.training.shard_writing import skipped_in, write_shards
-from masktools.training.shards import ShardSet
+from masktools.training.shards import ShardSet, skipped_in, write_shards
 
 PLAIN = WaveAugmentation(gain_db=0.0, mix_share=0.0)
 

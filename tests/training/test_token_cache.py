@@ -16,7 +16,7 @@ from masktools.errors import ParameterError
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.tokenizer import LocalTokenizer, LocalTokenizerConfig, SpecVqgan, SpecVqganConfig
 from masktools.training.audio_cache import AudioCache
-from masktools.training.shard_writing import write_shards
+from masktools.training.shards import write_shards
 from masktools.training.token_cache import (
     TokenCache,
     TokenClipData,

@@ -1,0 +1,119 @@
+"""Training of the classifier of notes: cross-entropy of pitch and family; its checkpoint says how often it is right."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from masktools.configs import from_dict
+from masktools.errors import CheckpointError
+from masktools.mel import MelConfig
+from masktools.scales.classifier import NoteClassifier, NoteClassifierConfig
+from masktools.training.checkpoints import network_state, part_description
+from masktools.training.note_data import NoteData
+from masktools.training.part import PartTraining
+from masktools.training.schedules import warmup_cosine
+from masktools.training.streams import Batch
+
+_ACCURACIES = ("valid_pitch", "valid_family")
+
+
+class NoteClassifierTraining(PartTraining):
+    """Batches hold ``mel`` (b, f, m), ``pitch`` and ``family``; ``NoteData`` gives them, and names the classes.
+
+    Args:
+        mel: Settings of the front end.
+        widths: Channels of the convolutions.
+        dropout: Share of values dropped.
+        n_steps: Of the schedule of the learning rate.
+        n_warmup: Steps in which it rises.
+        learning_rate: The highest.
+    """
+
+    part, kind = "classifier", "notes"
+    net: NoteClassifier
+
+    def __init__(
+        self,
+        mel: MelConfig = MelConfig(),
+        widths: tuple[int, ...] = (24, 48, 96),
+        dropout: float = 0.1,
+        n_steps: int = 1500,
+        n_warmup: int = 50,
+        learning_rate: float = 1e-3,
+    ) -> None:
+        super().__init__(mel)
+        self.save_hyperparameters(ignore=["mel"])
+        self._accuracy: dict[str, float] = {}
+
+    def configure_model(self) -> None:
+        """Make the network, whose classes are those of the data.
+
+        Raises:
+            CheckpointError: The data are no notes.
+        """
+        if hasattr(self, "net"):
+            return
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, NoteData):
+            raise CheckpointError("a classifier of notes needs masktools.training.note_data.NoteData as its data")
+        words, own = data.notes.words.config, self.hparams
+        self.net = NoteClassifier(
+            NoteClassifierConfig(
+                self.front_end.config.n_mels,
+                words.lowest,
+                words.n_pitches,
+                words.families,
+                tuple(own["widths"]),
+                own["dropout"],
+            )
+        )
+
+    def configure_optimizers(self) -> dict[str, object]:
+        """Return AdamW with warm-up and cosine."""
+        own = self.hparams
+        optimizer = torch.optim.AdamW(self.net.parameters(), own["learning_rate"], weight_decay=0.02)
+        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"], final=0.02)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch: the sum of both cross-entropies."""
+        guess = self.net(batch["mel"].float())
+        pitch = F.cross_entropy(guess.pitch.float(), batch["pitch"] - self.net.config.lowest)
+        family = F.cross_entropy(guess.family.float(), batch["family"])
+        self.log_dict({"pitch": pitch, "family": family}, prog_bar=True)
+        return pitch + family
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log how often pitch and family are right."""
+        guess, lowest = self.net(batch["mel"].float()), self.net.config.lowest
+        found = {
+            "valid_pitch": (guess.pitch.argmax(1) + lowest == batch["pitch"]).float().mean(),
+            "valid_family": (guess.family.argmax(1) == batch["family"]).float().mean(),
+        }
+        self.log_dict(found, prog_bar=True, sync_dist=True, batch_size=len(batch["mel"]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Remember how often they were right."""
+        metrics = self.trainer.callback_metrics
+        self._accuracy = {name.removeprefix("valid_"): float(metrics[name]) for name in _ACCURACIES if name in metrics}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the accuracies on notes of instruments that were not trained on."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["masktools"]["accuracy"] = self._accuracy
+
+
+def load_note_classifier(source: str) -> tuple[NoteClassifier, dict[str, float]]:
+    """Return a trained classifier, frozen, and its accuracies of pitch and family on notes of other instruments.
+
+    Raises:
+        CheckpointError: There is none, or it holds something else.
+    """
+    description = part_description(source)
+    if description.get("part") != "classifier":
+        raise CheckpointError(f"{source} must hold a classifier of notes, got a {description.get('part')}")
+    made = NoteClassifier(from_dict(NoteClassifierConfig, description["config"]))
+    made.load_state_dict(network_state(source))
+    return made.eval().requires_grad_(False), description.get("accuracy", {})

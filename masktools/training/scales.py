@@ -1,0 +1,418 @@
+"""Training of the tokenizer over scales, of its decoder against a discriminator, and of the scale-wise transformer."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from masktools.configs import from_dict
+from masktools.errors import CheckpointError, MasktoolsError, ParameterError
+from masktools.mel import MelConfig
+from masktools.scales import (
+    ScaleTokenizer,
+    ScaleTokenizerConfig,
+    ScaleTransformer,
+    ScaleTransformerConfig,
+    scale_usage,
+)
+from masktools.tokenizer import token_fingerprint
+from masktools.training.adversarial import AdversarialTraining, OptimiserConfig
+from masktools.training.checkpoints import network_state, part_description
+from masktools.training.discriminators import MelPatchDiscriminator
+from masktools.training.losses import discriminator_hinge, feature_matching, generator_hinge, slope_loss
+from masktools.training.part import PartTraining
+from masktools.training.schedules import warmup_cosine
+from masktools.training.streams import Batch
+
+_RESTART_EVERY = 50  # steps
+_WAITING = "masktools_latents"
+_DECODER_OPTIMISER = OptimiserConfig(betas=(0.8, 0.95))
+
+
+def load_scale_tokenizer(source: str) -> ScaleTokenizer:
+    """Return the frozen tokenizer over scales of a training checkpoint.
+
+    Raises:
+        CheckpointError: There is none, it holds something else, or weights of other scales than it says.
+    """
+    description = part_description(source, "tokenizer")
+    if (description.get("part"), description.get("kind")) != ("tokenizer", "scales"):
+        raise CheckpointError(
+            f"{source} must hold a tokenizer of the kind scales, got a {description.get('part')} of the kind "
+            f"{description.get('kind')}"
+        )
+    made = ScaleTokenizer(from_dict(ScaleTokenizerConfig, description["config"]))
+    try:
+        made.load_state_dict(network_state(source, part="tokenizer"))
+    except RuntimeError as error:
+        raise CheckpointError(f"{source} must hold the weights of the part that it describes: {error}") from error
+    return made.eval().requires_grad_(False)
+
+
+class _ScaleTokenizerValidation(PartTraining):
+    """Errors of the reconstruction, after all scales and after fewer; how much of its codebook each scale uses."""
+
+    net: ScaleTokenizer
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the tokens of the last validation."""
+        self._seen: list[list[Tensor]] = []
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the errors of a batch, in the unit of the spectrogram."""
+        mel = batch["mel"].float()
+        tokens = self.net.encode(mel)
+        self._seen.append(tokens)
+        estimates = [estimate.float() for estimate in self.net.refinements(tokens, mel.shape[2])]
+        found = {f"valid_l1_{number}": F.l1_loss(estimate, mel) for number, estimate in enumerate(estimates, start=1)}
+        found |= {"valid_l1": F.l1_loss(estimates[-1], mel), "valid_mse": F.mse_loss(estimates[-1], mel)}
+        self.log_dict(found, sync_dist=True, batch_size=len(mel))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log how much of its codebook each scale uses, as exp of the entropy."""
+        grids = [torch.cat([tokens[scale].flatten() for tokens in self._seen]) for scale in range(len(self._seen[0]))]
+        usage = scale_usage(grids, self.net.n_codes)
+        self.log_dict({f"valid_perplexity_{number}": own.perplexity for number, own in enumerate(usage, start=1)})
+
+
+class ScaleTokenizerTraining(_ScaleTokenizerValidation):
+    """L1 and slopes in the unit of the spectrogram, and the quantiser's loss; k-means after steps without quantiser.
+
+    Batches hold ``mel`` (b, f, m). It trains in one process: codebooks follow the vectors of that one alone.
+
+    Args:
+        tokenizer: Its settings.
+        mel: Settings of the front end.
+        n_steps: Of the schedule of the learning rate.
+        learning_rate: The highest.
+        n_warmup: Steps in which the rate rises.
+        n_unquantised: Steps before the codebooks are placed.
+        n_placing_clips: Clips whose latents they are placed on.
+        slope_weight: Of the L1 distance between neighbouring cells' differences.
+        codes_weight: Of the quantiser's loss.
+        drop_share: Clips that keep fewer scales: scale dropout.
+        n_least: Scales that each clip keeps, at least.
+
+    Raises:
+        ParameterError: A share or a number out of its range.
+    """
+
+    part, kind = "tokenizer", "scales"
+
+    def __init__(
+        self,
+        tokenizer: ScaleTokenizerConfig = ScaleTokenizerConfig(),
+        mel: MelConfig = MelConfig(),
+        n_steps: int = 3000,
+        learning_rate: float = 5e-4,
+        n_warmup: int = 100,
+        n_unquantised: int = 200,
+        n_placing_clips: int = 512,
+        slope_weight: float = 0.5,
+        codes_weight: float = 1.0,
+        drop_share: float = 0.1,
+        n_least: int = 1,
+    ) -> None:
+        super().__init__(mel)
+        self.save_hyperparameters(ignore=["tokenizer", "mel"])
+        if not 0 <= drop_share <= 1 or not 1 <= n_least <= len(tokenizer.pyramid):
+            raise ParameterError(
+                f"drop_share must lie in [0, 1] and n_least in [1, {len(tokenizer.pyramid)}], "
+                f"got {drop_share:g} and {n_least}"
+            )
+        if tokenizer.n_mels != mel.n_mels:
+            raise ParameterError(
+                f"the tokenizer must have the {mel.n_mels} bins of the front end, got {tokenizer.n_mels}"
+            )
+        self.net = ScaleTokenizer(tokenizer)
+        self._waiting: list[Tensor] = []
+
+    def on_fit_start(self) -> None:
+        """Refuse more than one process.
+
+        Raises:
+            ParameterError: There are more.
+        """
+        if self.trainer.world_size > 1:
+            raise ParameterError(f"a tokenizer over scales trains in one process, got {self.trainer.world_size}")
+
+    def configure_optimizers(self) -> dict[str, object]:
+        """Return AdamW with warm-up and cosine."""
+        own = self.hparams
+        parameters = [p for p in self.net.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(parameters, own["learning_rate"], (0.9, 0.99))
+        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"], final=0.1)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the latents that wait for the placing of the codebooks too."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[_WAITING] = torch.cat(self._waiting) if self._waiting else None
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the latents that waited."""
+        waiting = checkpoint.get(_WAITING)
+        self._waiting = [] if waiting is None else [waiting]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        own, step, mel = self.hparams, self.global_step, batch["mel"].float()
+        latents = self.net.to_latents(mel).float()
+        codes = latents.new_zeros(())
+        if step < own["n_unquantised"]:
+            vectors = latents
+            self._gather(latents, step)
+        else:
+            quantised = self.net.quantiser(latents, self._kept(len(mel)))
+            vectors, codes = quantised.vectors, quantised.loss
+            if step % _RESTART_EVERY == 0 and step < 0.8 * own["n_steps"]:
+                self.log("restarted", float(self.net.quantiser.restart(latents)))
+        estimate = self.net.from_latents(vectors, mel.shape[2]).float()
+        error = F.l1_loss(estimate, mel)
+        self.log_dict({"l1": error, "codes": codes}, prog_bar=True)
+        return error + own["slope_weight"] * slope_loss(estimate, mel) + own["codes_weight"] * codes
+
+    def _kept(self, n_clips: int) -> Tensor | None:
+        """Return how many scales each clip keeps: all, or for a share of clips fewer."""
+        own, n_scales = self.hparams, len(self.net.pyramid)
+        if not own["drop_share"]:
+            return None
+        drawn = torch.randint(own["n_least"], n_scales + 1, (n_clips,))
+        return torch.where(torch.rand(n_clips) < own["drop_share"], drawn, n_scales)
+
+    def _gather(self, latents: Tensor, step: int) -> None:
+        """Keep the latents of the last steps without quantiser, and place the codebooks on them after the last."""
+        self._waiting = [*(part.to(latents.device) for part in self._waiting), latents.detach()]
+        while sum(map(len, self._waiting[1:])) >= self.hparams["n_placing_clips"]:
+            self._waiting.pop(0)
+        if step == self.hparams["n_unquantised"] - 1:
+            self.net.quantiser.place(torch.cat(self._waiting))
+            self._waiting = []
+
+
+class ScaleDecoderTraining(_ScaleTokenizerValidation, AdversarialTraining):
+    """The decoder alone, against a discriminator of patches; tokens, and transformers of them, stay valid.
+
+    Args:
+        checkpoint: Of the tokenizer.
+        mel: Settings of the front end.
+        n_steps: Updates of the decoder.
+        learning_rate: Of both.
+        n_warmup: Steps in which the rate rises.
+        n_discriminator_only: Steps in which the discriminator learns alone.
+        adversarial_weight: Of the adversarial loss.
+        feature_weight: Of the distance of the discriminator's features.
+        discriminator_width: Channels of the discriminator.
+        optimiser: How both learn.
+    """
+
+    part, kind = "tokenizer", "scales"
+
+    def __init__(
+        self,
+        checkpoint: str,
+        mel: MelConfig = MelConfig(),
+        n_steps: int = 2000,
+        learning_rate: float = 2e-4,
+        n_warmup: int = 100,
+        n_discriminator_only: int = 200,
+        adversarial_weight: float = 0.05,
+        feature_weight: float = 0.1,
+        discriminator_width: int = 32,
+        optimiser: OptimiserConfig = _DECODER_OPTIMISER,
+    ) -> None:
+        super().__init__(mel, optimiser)
+        self.save_hyperparameters(ignore=["mel", "optimiser"])
+        self.net = load_scale_tokenizer(checkpoint)
+        self.net.decoder.requires_grad_(True)
+        self.discriminator = MelPatchDiscriminator(discriminator_width)
+
+    @property
+    def trained(self) -> nn.Module:
+        """What learns against the discriminator."""
+        return self.net.decoder
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Update the discriminator and then the decoder."""
+        own, step, mel = self.hparams, self.n_iterations, batch["mel"].float()
+        with torch.no_grad():
+            vectors = self.net.quantiser.decode(self.net.encode(mel))
+        estimate = self.net.from_latents(vectors, mel.shape[2]).float()
+        real, _ = self.discriminator(mel)
+        generated, _ = self.discriminator(estimate.detach())
+        discriminator_loss = discriminator_hinge(real, generated)
+        self.discriminator_step(discriminator_loss, batch_idx)
+        error = F.l1_loss(estimate, mel)
+        loss = error + 0.5 * slope_loss(estimate, mel)
+        if step >= own["n_discriminator_only"]:
+            with self.frozen_discriminator():
+                _, wanted = self.discriminator(mel)
+                output, features = self.discriminator(estimate)
+            loss = loss + own["adversarial_weight"] * generator_hinge(output)
+            loss = loss + own["feature_weight"] * feature_matching(wanted, features)
+        self.move_trained(loss, batch_idx)
+        self.log_dict({"l1": error, "discriminator": discriminator_loss}, prog_bar=True)
+
+
+class ScaleTransformerTraining(PartTraining):
+    """Cross-entropy of the tokens of all scales at once, each shown the true coarser ones; AdamW, warm-up and cosine.
+
+    Batches hold ``mel`` (b, f, m), and ``condition`` (b, d), left out for training without.
+
+    Args:
+        tokenizer_checkpoint: Of the frozen tokenizer.
+        transformer: Its settings; the scales and sizes of codes must be the tokenizer's.
+        mel: Settings of the front end.
+        n_steps: Of the schedule of the learning rate.
+        n_warmup: Steps in which the rate rises.
+        learning_rate: The highest.
+        weight_decay: Of matrices.
+        condition_drop: Clips that are shown no condition.
+        even_scales: Whether each scale weighs the same in the loss; otherwise each token does.
+        noise_share: Tokens that are replaced by random ones where finer scales are shown them, so that drawing does not
+            meet its own mistakes for the first time.
+        refine_share: Steps that also train to refine one scale, of which some tokens are shown.
+
+    Raises:
+        ParameterError: Parts that do not fit each other.
+
+    Source: VAR (arXiv:2404.02905), section 4.
+    """
+
+    part, kind = "transformer", "scales"
+    net: ScaleTransformer
+
+    def __init__(
+        self,
+        tokenizer_checkpoint: str,
+        transformer: ScaleTransformerConfig = ScaleTransformerConfig(),
+        mel: MelConfig = MelConfig(),
+        n_steps: int = 6000,
+        n_warmup: int = 200,
+        learning_rate: float = 5e-4,
+        weight_decay: float = 0.05,
+        condition_drop: float = 0.1,
+        even_scales: bool = False,
+        noise_share: float = 0.0,
+        refine_share: float = 0.0,
+    ) -> None:
+        super().__init__(mel)
+        self.save_hyperparameters(ignore=["transformer", "mel"])
+        self._frozen = (load_scale_tokenizer(tokenizer_checkpoint),)  # out of the module's state
+        theirs = self.tokenizer.config
+        for what, own, other in (
+            ("scales", str(transformer.pyramid), str(theirs.pyramid)),
+            ("n_codes", transformer.n_codes, theirs.n_codes),
+            ("code_dim", transformer.code_dim, theirs.code_dim),
+        ):
+            if own != other:
+                raise ParameterError(f"{what} of the transformer must be those of the tokenizer, got {own} and {other}")
+        if refine_share > 0 and not transformer.refines:
+            raise ParameterError("refine_share needs a transformer that refines: set transformer.refines")
+        self.net = ScaleTransformer(transformer)
+
+    @property
+    def tokenizer(self) -> ScaleTokenizer:
+        """The frozen tokenizer."""
+        return self._frozen[0]
+
+    def on_fit_start(self) -> None:
+        """Bring the frozen tokenizer to the device.
+
+        Raises:
+            ParameterError: Conditions of another size than the transformer reads.
+        """
+        self.tokenizer.to(self.device)
+        notes = getattr(getattr(self.trainer, "datamodule", None), "notes", None)
+        if notes is not None and notes.words.dim != self.net.config.condition_dim:
+            raise ParameterError(
+                f"condition_dim must be {notes.words.dim}, the size of the conditions of these notes, "
+                f"got {self.net.config.condition_dim}"
+            )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write whose tokens are learned, so that no bundle joins the weights to another tokenizer."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["masktools"]["tokenizer"] = token_fingerprint(self.tokenizer.state_dict())
+
+    def configure_optimizers(self) -> dict[str, object]:
+        """Return AdamW, without decay on vectors and embeddings."""
+        own, decayed, others = self.hparams, [], []
+        for name, parameter in self.net.named_parameters():
+            is_matrix = parameter.ndim > 1 and not name.startswith(("positions", "levels", "known"))
+            (decayed if is_matrix else others).append(parameter)
+        groups = [{"params": decayed, "weight_decay": own["weight_decay"]}, {"params": others, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, own["learning_rate"], (0.9, 0.95))
+        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"], final=0.05)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @torch.no_grad()
+    def _tokens(self, batch: Batch) -> list[Tensor]:
+        return self.tokenizer.encode(batch["mel"].float())
+
+    def losses(
+        self, tokens: list[Tensor], inputs: list[Tensor], condition: Tensor | None, use: Tensor | None
+    ) -> Tensor:
+        """Return the cross-entropy (b, n) of every token, in nats."""
+        logits = self.net(inputs, condition, use, n_items=len(tokens[0]))
+        wanted = self.net.pyramid.pack(tokens)
+        return F.cross_entropy(logits.transpose(1, 2), wanted, reduction="none")
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch.
+
+        Raises:
+            MasktoolsError: It is not finite.
+        """
+        own, tokens = self.hparams, self._tokens(batch)
+        condition = batch.get("condition")
+        n_clips = len(tokens[0])
+        use = torch.rand(n_clips, device=self.device) >= own["condition_drop"]
+        shown = [self._noisy(grid) for grid in tokens] if own["noise_share"] else tokens
+        with torch.no_grad():
+            inputs = self.tokenizer.quantiser.inputs(shown)
+        condition = None if condition is None else condition.float()
+        found = self.losses(tokens, inputs, condition, None if condition is None else use)
+        loss = self._mean(found)
+        if torch.rand(()) < own["refine_share"]:
+            loss = loss + self._refined(tokens, inputs, condition, None if condition is None else use)
+        if self.global_step % 50 == 0 and not loss.isfinite():
+            raise MasktoolsError(f"the loss must be finite, got {float(loss)}: use a lower learning_rate")
+        self.log("loss", found.mean(), prog_bar=True)
+        return loss
+
+    def _mean(self, found: Tensor) -> Tensor:
+        if not self.hparams["even_scales"]:
+            return found.mean()
+        places = [self.net.pyramid.place(scale) for scale in range(len(self.net.pyramid))]
+        return torch.stack([found[:, place].mean() for place in places]).mean()
+
+    def _noisy(self, grid: Tensor) -> Tensor:
+        replaced = torch.rand(grid.shape, device=grid.device) < self.hparams["noise_share"]
+        return torch.where(replaced, torch.randint_like(grid, self.net.config.n_codes), grid)
+
+    def _refined(
+        self, tokens: list[Tensor], inputs: list[Tensor], condition: Tensor | None, use: Tensor | None
+    ) -> Tensor:
+        """Return the cross-entropy of the masked tokens of one scale, the others of it being shown."""
+        scale = int(torch.randint(len(tokens), ()))
+        place = self.net.pyramid.place(scale)
+        flat = self.net.pyramid.pack(tokens)[:, place]
+        share = torch.rand(len(flat), 1, device=flat.device).mul(torch.pi / 2).cos()
+        mask = torch.rand(flat.shape, device=flat.device) < share
+        mask[:, 0] |= ~mask.any(dim=1)
+        logits = self.net(inputs[:scale], condition, use, (flat, mask), n_items=len(flat))[:, place]
+        return F.cross_entropy(logits[mask], flat[mask])
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the cross-entropy of each scale with the conditions, and what they take off it."""
+        tokens = self._tokens(batch)
+        inputs = self.tokenizer.quantiser.inputs(tokens)
+        condition = batch.get("condition")
+        without = self.losses(tokens, inputs, None, None)
+        found = without if condition is None else self.losses(tokens, inputs, condition.float(), None)
+        figures = {"valid_loss": found.mean(), "valid_condition_gain": (without - found).mean()}
+        for scale in range(len(tokens)):
+            figures[f"valid_loss_{scale + 1}"] = found[:, self.net.pyramid.place(scale)].mean()
+        self.log_dict(figures, sync_dist=True, batch_size=len(found))
