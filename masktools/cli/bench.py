@@ -18,8 +18,6 @@ from pathlib import Path
 from masktools.cli import bench_restoration, bench_speed, options
 from masktools.errors import ParameterError
 
-__all__ = ["HELP", "add_arguments", "run"]
-
 HELP = "measure speed and memory on this machine, or restoration on recordings of yours"
 RESTORATION = "restoration"
 

@@ -6,8 +6,6 @@ import sys
 from masktools.cli import files, options
 from masktools.jsons import parse_json
 
-__all__ = ["CHECKS", "add_arguments", "run"]
-
 CHECKS = ("cutoffs", "damage", "gaps", "composition", "joins", "quiet")  # as in evaluation, which is not imported here
 
 

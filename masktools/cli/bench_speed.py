@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from masktools.benchmark.measurements import Benchmark
     from masktools.benchmark.run import RunSettings
 
-__all__ = ["SUBJECTS", "add_arguments", "counts", "run"]
-
 SUBJECTS = ("stages", "jobs", "memory", "start-up", "accuracy", "peers")  # as in benchmark, not imported here
 SIZES = ("paper", "mini", "tiny")
 JOBS = ("generate", "inpaint", "bwe", "embed")

@@ -11,8 +11,6 @@ from typing import Any
 from masktools.errors import ParameterError
 from masktools.jsons import parse_json
 
-__all__ = ["HELP", "add_arguments", "run"]
-
 HELP = "make a model of its trained parts"
 
 

@@ -13,8 +13,6 @@ from masktools.cli.recordings import add_recordings, restore_recordings
 if TYPE_CHECKING:
     from masktools.batch.restoring import Extending
 
-__all__ = ["HELP", "add_arguments", "add_extending", "extending", "run", "said"]
-
 HELP = "add what is missing above a cutoff frequency"
 
 

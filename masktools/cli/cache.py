@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from masktools.mel import MelConfig
     from masktools.training.token_cache import Tokenizer
 
-__all__ = ["HELP", "add_arguments", "progress", "run"]
-
 HELP = "decode recordings once, for training"
 KINDS = ("auto", "folder", "manifest", "audioset", "audiocaps")
 SOME_FAILED = 3

@@ -7,8 +7,6 @@ from pathlib import Path
 from masktools.cli import options
 from masktools.errors import ParameterError
 
-__all__ = ["HELP", "add_arguments", "run"]
-
 HELP = "compare two versions of a recording"
 ENDINGS = (".html", ".png")
 

@@ -1,17 +1,16 @@
-"""The streams that a command writes on: whatever they can show, and also where there are none.
-
-Names of files need not be text in the coding of a console, or in any. What cannot be shown is shown with escapes.
-"""
+"""The streams that a command writes on, and the signals that end it."""
 
 import contextlib
 import io
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import TextIO
-
-__all__ = ["forget_stdout", "told"]
 
 _FIRST_FILES = (0, 1, 2)  # standard input, output and error
 
@@ -67,3 +66,36 @@ def forget_stdout() -> None:
     """Point standard output nowhere, so that Python does not complain again while it exits."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+_SIGNALS = ("SIGTERM", "SIGHUP")
+
+
+class Ended(KeyboardInterrupt):
+    """The command was told to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.name, self.exit_code = signal.Signals(number).name, 128 + number  # as shells tell it
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Raise ``Ended`` in the block when the process is told to end; what nohup has silenced stays silent."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+        before = {number: signal.getsignal(number) for number in numbers}
+        before = {number: handler for number, handler in before.items() if handler == signal.SIG_DFL}
+    for number in before:
+        signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # once is enough: what is half written is being removed
+    raise Ended(number)

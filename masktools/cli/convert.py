@@ -10,8 +10,6 @@ from pathlib import Path
 from masktools.cli import files, options
 from masktools.errors import ParameterError
 
-__all__ = ["HELP", "add_arguments", "run"]
-
 HELP = "import a checkpoint of another project"
 MAGNET = "magnet"
 _CARD = """# {name}

@@ -10,8 +10,6 @@ from masktools.errors import ParameterError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["HELP", "add_arguments", "run"]
-
 HELP = "tokens as a recording"
 
 

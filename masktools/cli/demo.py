@@ -6,8 +6,6 @@ from pathlib import Path
 
 from masktools.cli import options
 
-__all__ = ["HELP", "add_arguments", "run"]
-
 HELP = "see and hear what the model does"
 
 

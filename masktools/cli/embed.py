@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
-from masktools.cli.meter import Meter
-from masktools.cli.parser import fail
+from masktools.cli.options import fail
+from masktools.cli.progress import Meter
 from masktools.errors import AudioError, ParameterError
 
 if TYPE_CHECKING:
     from masktools.extraction import ExtractionSettings, Item, Store, Summary, Worker
-
-__all__ = ["HELP", "add_arguments", "run"]
 
 HELP = "vectors that describe recordings"
 SOME_FAILED, INTERRUPTED = 3, 130

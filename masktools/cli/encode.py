@@ -5,8 +5,6 @@ from pathlib import Path
 
 from masktools.cli import files, options
 
-__all__ = ["HELP", "add_arguments", "run"]
-
 HELP = "a recording as tokens"
 
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from masktools.evaluation.protocols.table import Protocol
     from masktools.model import Model
 
-__all__ = ["HELP", "add_arguments", "run"]
-
 HELP = "measure a model on recordings"
 PROTOCOLS = ("tokenizer", "transformer", "vocoder", "inpaint", "bwe", "generate", "conditioning")
 SPLITS = ("train", "valid", "test", "all")

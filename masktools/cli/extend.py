@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from masktools.io import Recording
 
-__all__ = ["HELP", "add_arguments", "run"]
-
 HELP = "let a recording go on"
 _BLOCK = 1 << 16  # samples a channel
 

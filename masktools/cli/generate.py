@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
+from masktools.cli.files import GrowingReport, is_report
 from masktools.cli.progress import Watcher
-from masktools.cli.reports import GrowingReport, is_report
 from masktools.errors import ParameterError
 
 if TYPE_CHECKING:
     from masktools.generation import GeneratedItem, Item
-
-__all__ = ["HELP", "add_arguments", "numbered", "run"]
 
 HELP = "make audio from a text"
 FORMATS = ("wav", "flac", "ogg", "opus", "mp3")

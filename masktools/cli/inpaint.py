@@ -14,8 +14,6 @@ from masktools.cli.recordings import add_recordings, restore_recordings
 if TYPE_CHECKING:
     from masktools.batch.restoring import Filling
 
-__all__ = ["HELP", "add_arguments", "add_filling", "filling", "run", "said"]
-
 HELP = "fill gaps in recordings"
 
 

@@ -5,8 +5,6 @@ from typing import Any
 
 from masktools.cli import options, repair
 
-__all__ = ["HELP", "add_arguments", "run", "said"]
-
 HELP = "make the end of a recording lead into its start"
 
 

@@ -36,11 +36,9 @@ from masktools.cli import (
     sweep,
     train,
 )
-from masktools.cli.parser import CommandParser, fail
-from masktools.cli.signals import Ended, ended_by_signals
+from masktools.cli.console import Ended, ended_by_signals
+from masktools.cli.options import CommandParser, fail
 from masktools.errors import MasktoolsError
-
-__all__ = ["main", "make_parser"]
 
 COMMANDS = {
     "probe": probe,

@@ -3,8 +3,6 @@
 import argparse
 import sys
 
-__all__ = ["HELP", "add_arguments", "run"]
-
 HELP = "list the models at hand"
 
 

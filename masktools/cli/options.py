@@ -1,46 +1,49 @@
-"""Options that several commands share, the readers of their values, and the model that they choose."""
+"""The argument parser of the command line, and the options that several commands share: help and one-line errors."""
 
 import argparse
 import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from masktools.cli.progress import MODES
 
+
+def fail(message: str) -> str:
+    """Return an error as the one line in which every command reports it."""
+    return f"masktools: error: {' '.join(message.splitlines())}\n"
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Help that shows the default of every option that has one, at a fixed width."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=100)
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text, default = action.help, action.default
+        shown = default not in (None, argparse.SUPPRESS, {}) and not isinstance(default, bool) and action.option_strings
+        if not text or not shown or "left out" in text or "%(default)" in text:  # the help itself says what it is
+            return text
+        return f"{text} (default: {','.join(default) if isinstance(default, tuple) else '%(default)s'})"
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line on the error stream and exit code 2."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("formatter_class", HelpFormatter)
+        options.setdefault("allow_abbrev", False)
+        super().__init__(**options)
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with exit code 2 after one line."""
+        self.exit(2, fail(f"{message} (see: {self.prog} --help)"))
+
+
 if TYPE_CHECKING:
     from masktools.model import Model
-
-__all__ = [
-    "SUBTYPES",
-    "add_channels",
-    "add_decoding",
-    "add_jobs",
-    "add_model",
-    "add_output",
-    "add_overwrite",
-    "add_progress",
-    "add_recursive",
-    "add_report",
-    "add_resume",
-    "add_seed",
-    "add_texture",
-    "any_number",
-    "auto_or",
-    "decoding",
-    "duration",
-    "is_path",
-    "layer",
-    "load_model",
-    "names",
-    "number",
-    "progress",
-    "solver_settings",
-    "steps",
-    "subtype",
-    "whole_number",
-]
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 CHANNELS = ("linked", "independent", "mid_side")

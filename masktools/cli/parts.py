@@ -23,8 +23,6 @@ from masktools.jsons import parse_json
 from masktools.mel import MelConfig
 from masktools.training.checkpoints import load_joint_encoder, network_state, part_description
 
-__all__ = ["CLAP", "Part", "read_part", "write_part"]
-
 CLAP = "clap"
 _CLAP_DIM = 512
 

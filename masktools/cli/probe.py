@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
+from masktools.cli.files import GrowingReport
 from masktools.cli.progress import Watcher
-from masktools.cli.reports import GrowingReport
 from masktools.errors import AudioError, ParameterError
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from masktools.batch import Task
     from masktools.detection import Findings, ProbeSettings
     from masktools.io import Recording
-
-__all__ = ["HELP", "add_arguments", "run"]
 
 HELP = "say what is wrong with recordings"
 SOME_FAILED = 3

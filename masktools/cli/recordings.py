@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
-from masktools.cli.parser import fail
+from masktools.cli.files import GrowingReport, is_report
+from masktools.cli.options import fail
 from masktools.cli.progress import Watcher
-from masktools.cli.reports import GrowingReport, is_report
 from masktools.errors import ParameterError
 
 if TYPE_CHECKING:
     from masktools.batch import Outcome, Task
     from masktools.batch.restorer import Restorer
     from masktools.batch.restoring import Restoring
-
-__all__ = ["add_recordings", "restore_recordings"]
 
 SOME_FAILED, NOTHING_TO_REPAIR = 3, 4
 COUNTED = RESTORED, COPIED, FINISHED, FAILED = "restored", "without anything to repair", "finished before", "failed"

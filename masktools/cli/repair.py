@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from masktools.restoration import FilledGap
     from masktools.restoration.regions import Region
 
-__all__ = ["HELP", "add_arguments", "add_common", "common", "listed", "run", "solver", "write_pieces"]
-
 HELP = "replace regions of time and frequency"
 
 

@@ -9,8 +9,6 @@ from typing import Any
 from masktools.cli import bwe, inpaint, options
 from masktools.cli.recordings import add_recordings, restore_recordings
 
-__all__ = ["HELP", "add_arguments", "run"]
-
 HELP = "find damage, fill gaps and extend the bandwidth"
 
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from masktools.evaluation.sweep import Sweep, SweepResult
     from masktools.model import Model
 
-__all__ = ["HELP", "add_arguments", "run"]
-
 HELP = "measure a model at many settings of its decoding"
 PROTOCOLS = ("generate", "inpaint", "bwe")
 SPLITS = ("train", "valid", "test", "all")

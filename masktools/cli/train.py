@@ -9,8 +9,6 @@ from pathlib import Path
 
 from masktools.errors import ParameterError
 
-__all__ = ["HELP", "add_arguments", "run"]
-
 HELP = "train what a recipe says"
 
 

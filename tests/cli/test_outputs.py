@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from masktools.cli import reports
-from masktools.cli.reports import GrowingReport, is_report
+from masktools.cli.files import GrowingReport, is_report
 from tests.cli.conftest import RATE, recording
 
 GAPS = ("--gaps", "0.3-0.31")

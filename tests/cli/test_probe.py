@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from masktools.cli import probe
-from masktools.cli.parser import CommandParser
+from masktools.cli.options import CommandParser
 from masktools.errors import AudioError, ParameterError
 from masktools.gaps import Gap, read_gaps
 from tests.cli.conftest import RATE, recording
