@@ -31,7 +31,6 @@ usage: masktools COMMAND ...
   bundle    make a model of its trained parts
   convert   import a checkpoint of another project
   cache     decode recordings once, for training
-  render    render music, speech and mixtures, for training
   train     train what a recipe says
   evaluate  measure a model on recordings
   sweep     measure a model at many settings of its decoding

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from masktools.cli import files
 from masktools.cli.files import GrowingReport, is_report
 from tests.cli.conftest import RATE, recording
 
@@ -196,7 +197,7 @@ def test_shards_are_joined_where_one_of_them_holds_nothing_but_failures(command,
 
 def test_a_report_grows_and_is_whole_at_any_time(tmp_path, monkeypatch):
     path, entries, n_written = tmp_path / "report.json", [{"file": f"{n}.wav", "é": [n]} for n in range(50)], 0
-    monkeypatch.setattr(reports, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(files, "_PAUSE_S", 0.0)
     report = GrowingReport(path, {"masktools": "1", "command": "inpaint"})
     for n, entry in enumerate(entries, 1):
         report.add(entry)

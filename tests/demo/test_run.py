@@ -3,6 +3,7 @@
 import json
 import re
 from types import SimpleNamespace
+from unittest.mock import create_autospec
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from masktools.errors import ParameterError
 from masktools.grid import TokenGrid
 from masktools.mel import MelConfig
 from masktools.model import Model
+from masktools.pipeline import JOBS, Walk
 from tests.tiny import tiny_pipeline
 
 RATE = 22_050
@@ -35,7 +37,8 @@ class Pretender:
 
     def __init__(self):
         grid = TokenGrid.from_mel(MelConfig(f_max=11_025))
-        self.pipeline = SimpleNamespace(conditioner=None, grid=grid, device=torch.device("cpu"), window_cols=53)
+        self.pipeline = create_autospec(Walk, instance=True, jobs=frozenset(JOBS), conditioner=None, window_cols=53)
+        self.pipeline.grid, self.pipeline.device = grid, torch.device("cpu")
 
     def noise(self, shape, seed):
         return np.random.default_rng(seed + 1).normal(0, 0.1, shape).astype(np.float32)

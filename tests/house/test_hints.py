@@ -14,7 +14,7 @@ from tests.house.source import ROOT, modules, name_of, tree_of
 WORDS = {"as", "does", "has", "log", "made", "must", "on", "opens", "raises", "reads"}
 WRITING = ("probe", "restore", "inpaint", "bwe", "repair", "extend", "loop", "compare", "generate", "embed", "encode")
 WRITING += ("decode", "convert", "evaluate", "bench")
-FOREIGN = {"--trainer", "--stdin", "--no-deps"}  # of recipes, of espeak-ng, of pip
+FOREIGN = {"--trainer", "--data", "--notes", "--stdin", "--no-deps"}  # of recipes, of espeak-ng, of pip
 
 
 def texts():
