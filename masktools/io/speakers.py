@@ -11,11 +11,8 @@ Specification, 4.3.9; RFC 7845, 5.1.1.2 (Opus); Apple, CoreAudioBaseTypes.h (AIF
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from masktools.io.chunks import Chunk, chunks_of
-from masktools.io.flac_blocks import flac_tags
-from masktools.io.spliced import ReadFile
-
-__all__ = ["FLAC_MASK_TAG", "Speakers", "by_names", "flac_says", "named", "ogg_order", "speakers_of"]
+from masktools.io.chunks import Chunk, ReadFile, chunks_of
+from masktools.io.tags import flac_tags
 
 FL, FR, FC, LFE, BL, BR, FLC, FRC, BC, SL, SR = range(11)
 _NAMES = ("FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR")

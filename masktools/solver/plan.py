@@ -7,10 +7,7 @@ from typing import NamedTuple
 import torch
 
 from masktools.errors import ParameterError, unknown_name
-from masktools.solver.config import SolverConfig
-from masktools.solver.schedules import GUIDANCE_SCHEDULES, SCHEDULES
-
-__all__ = ["Step", "closed_counts", "guidance_at", "left_ahead", "make_plan", "next_step", "remaining_counts"]
+from masktools.solver.config import GUIDANCE_SCHEDULES, SCHEDULES, SolverConfig
 
 _COLDEST = 0.01  # token temperature in place of 0: little is left to chance
 

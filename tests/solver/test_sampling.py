@@ -5,8 +5,7 @@ import torch
 
 from masktools.errors import MasktoolsError, ParameterError
 from masktools.solver import SolverConfig, allow_codes, ban_codes, solve
-from masktools.solver.noise import as_seeds, uniform
-from masktools.solver.sampling import keep_likely, sample, to_log_probs
+from masktools.solver.noise import as_seeds, keep_likely, sample, to_log_probs, uniform
 
 PAPER = SolverConfig()
 

@@ -7,7 +7,7 @@ import torch
 
 from masktools.errors import ParameterError
 from masktools.solver import SolverConfig, allow_codes, item_seeds, solve, solve_windows
-from masktools.solver.windows import window_starts
+from masktools.solver.decode import window_starts
 from tests.solver.toys import Toy
 
 CONFIG = SolverConfig(n_steps=4)

@@ -1,18 +1,92 @@
-"""Classifier-free guidance that runs only the passes it needs, and combines them only where it must."""
+"""Calls of the predictor and what they cost: classifier-free guidance, cached steps, rescoring by an external model."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from masktools.errors import ParameterError
+from masktools.errors import MasktoolsError, ParameterError
 from masktools.shapes import FlatMask, FlatTokens
-from masktools.solver.plan import Step
-from masktools.solver.recall import Recall, RecallingPredict
+from masktools.solver.choice import POLICIES
+from masktools.solver.config import SolverConfig
+from masktools.solver.plan import Step, left_ahead, make_plan
 
-__all__ = ["GuidedLogits", "Predict", "combine", "forward_count", "needed_passes", "predict_guided"]
+
+@runtime_checkable
+class RecallingPredict(Protocol):
+    """A predictor that can compute some slots and recall the others, as ``cache_every`` above 1 asks for.
+
+    A call computes all slots of its items and remembers what of them other slots read. ``recall`` computes the
+    slots that it is given, reads the others as they were remembered, and remembers the new ones in their place.
+    Each item has a memory for either pass, conditional or not, and the last call is what counts.
+    """
+
+    def __call__(self, tokens: Tensor, mask: Tensor, items: Tensor, conditional: bool) -> Tensor:
+        """Return logits (a, n, k) of all slots, and remember."""
+        ...
+
+    def recall(self, tokens: Tensor, mask: Tensor, items: Tensor, conditional: bool, slots: Tensor) -> Tensor:
+        """Return logits (a, n, k) that hold for ``slots`` (a, n), True where they must."""
+        ...
+
+
+def check_remembers(predict: object, cache_every: int) -> None:
+    """Refuse a predictor that does not remember where the steps rely on it.
+
+    Raises:
+        ParameterError: It has no ``recall``, and cache_every is above 1.
+    """
+    if cache_every > 1 and not isinstance(predict, RecallingPredict):
+        raise ParameterError(
+            f"cache_every={cache_every} needs a predictor with a method recall, got {type(predict).__name__}: "
+            "use cache_every=1, or a predictor that remembers"
+        )
+
+
+class Memory:
+    """Which slots have changed since each pass computed them, for the items of a batch."""
+
+    def __init__(self, mask: Bool[Tensor, "b n"]) -> None:
+        self.stale = torch.zeros(2, *mask.shape, dtype=torch.bool, device=mask.device)  # unconditional, conditional
+        self.chosen = torch.zeros_like(mask)  # what the last full step has chosen for the steps after it
+        self._met: tuple[set[int], set[int]] = (set(), set())
+
+    def has_met(self, which: int, item: int) -> bool:
+        """Return whether a pass remembers an item."""
+        return item in self._met[which]
+
+    def take(self, which: int, items: Int64[Tensor, "a"], wanted: Bool[Tensor, "a n"]) -> Bool[Tensor, "a n"]:
+        """Return what a pass must compute of items that it remembers, and count it as computed."""
+        slots = wanted | self.stale[which, items]
+        self.stale[which, items] = False
+        return slots
+
+    def meet(self, which: int, items: Int64[Tensor, "a"]) -> None:
+        """Count all slots of items as computed by a pass."""
+        self.stale[which, items] = False
+        self._met[which].update(items.tolist())
+
+    def change(self, items: Int64[Tensor, "a"], slots: Bool[Tensor, "a n"]) -> None:
+        """Note slots that no longer hold what either pass has read there."""
+        self.stale[:, items] |= slots
+
+
+class Recall(NamedTuple):
+    """What one step asks of the memory."""
+
+    memory: Memory
+    wanted: Bool[Tensor, "a n"]  # slots of the step's items whose logits are read
+    full: bool  # whether all slots are computed whatever is remembered
+
+    def parts(self, which: int, rows: Sequence[int], items: Sequence[int]) -> list[tuple[list[int], bool]]:
+        """Return the rows that a pass computes whole, and those that it may recall; none of them empty."""
+        recalled = [row for row in rows if not self.full and self.memory.has_met(which, items[row])]
+        whole = [row for row in rows if row not in set(recalled)]
+        return [(part, kind) for part, kind in ((whole, False), (recalled, True)) if part]
+
 
 Predict = Callable[[Tensor, Tensor, Tensor, bool], Tensor]
 """Any function of (tokens (a, n), mask (a, n), items (a,), conditional) to logits (a, n, k).
@@ -186,3 +260,94 @@ def _places(passes: Sequence[tuple[bool, bool]], which: int, device: torch.devic
     """Return the row of each item in one of the passes; meaningless where it took no part."""
     taken = torch.tensor([needs[which] for needs in passes], device=device)
     return taken.cumsum(dim=0) - 1
+
+
+Rescore = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Any function of (tokens (a, n), mask (a, n), items (a,)) to log probabilities (a, n) of the tokens.
+
+The tokens are a complete candidate: known ones, and drawn ones under the mask. ``items`` is as for ``Predict``.
+"""
+
+
+def mixed_confidence(
+    rescore: Rescore,
+    tokens: FlatTokens,
+    mask: Bool[Tensor, "a n"],
+    items: Int64[Tensor, "a"],
+    log_p: Float[Tensor, "a n"],
+    weight: float,
+) -> Float[Tensor, "a n"]:
+    """Return the log of weight * external + (1 - weight) * own probability of each drawn token.
+
+    Args:
+        rescore: The external model.
+        tokens: The candidate.
+        mask: Where its tokens were drawn.
+        items: Index of the rows in the original batch.
+        log_p: Log probabilities under the predictor.
+        weight: Share of the external model in [0, 1]; 0 does without it.
+
+    Raises:
+        ParameterError: If the external model returns something else than log probabilities (a, n).
+        MasktoolsError: If they hold NaN or plus infinity where a token was drawn.
+
+    Source: MAGNeT (arXiv:2401.04577), section 3.4 and figure 4: the mix decides what stays masked, after the draw.
+        Differs: Eq. 5 of the text gives the predictor the weight, and speaks of drawing from the mix.
+    """
+    if weight == 0:
+        return log_p
+    external = rescore(tokens, mask, items)
+    if not isinstance(external, Tensor) or not external.is_floating_point() or external.shape != log_p.shape:
+        got = tuple(external.shape) if isinstance(external, Tensor) else type(external).__name__
+        raise ParameterError(f"rescore must return log probabilities of shape {tuple(log_p.shape)}, got {got}")
+    external = external.to(log_p)
+    if (external.isnan() | external.isposinf())[mask].any():
+        raise MasktoolsError("rescore must return log probabilities without NaN or +inf for every drawn token")
+    if weight == 1:
+        return external
+    shares = torch.log(log_p.new_tensor([weight, 1 - weight]))
+    return torch.logaddexp(external + shares[0], log_p + shares[1])
+
+
+def planned_slots(plan: Sequence[Step], n_slots: int, config: SolverConfig, conditional: bool = True) -> int:
+    """Return how many slots the predictor computes for one item, in all passes of all steps.
+
+    Without revocation, groups and entropy_bound it is exact; entropy_bound makes it fewer.
+
+    Args:
+        plan: Of the item.
+        n_slots: All tokens of the item, known or not.
+        config: Settings of the decoding.
+        conditional: Whether the item has a condition.
+    """
+    total, changed, met = 0, [0, 0], [False, False]
+    for number, step in enumerate(plan):
+        full = number % config.cache_every == 0
+        for which, needed in enumerate(needed_passes(step.guidance if conditional else 0.0)):
+            if needed:
+                recalled = met[which] and not full
+                total += _wanted(plan, number, config) + changed[which] if recalled else n_slots
+                changed[which], met[which] = 0, True
+        changed = [count + step.n_before - step.n_after for count in changed]
+    return total
+
+
+def planned_work(n_unknown: int, n_slots: int, config: SolverConfig, conditional: bool = True) -> float:
+    """Return how many full forwards the decoding of an item costs: slots computed over the slots that it has.
+
+    >>> planned_work(265, 265, SolverConfig())
+    30.0
+    >>> round(planned_work(50, 265, SolverConfig(cache_every=4), conditional=False), 2)
+    5.56
+    """
+    return planned_slots(make_plan(n_unknown, n_slots, config), n_slots, config, conditional) / n_slots
+
+
+def _wanted(plan: Sequence[Step], number: int, config: SolverConfig) -> int:
+    """Return how many masked slots a step between full ones computes."""
+    step = plan[number]
+    if not config.chooses_ahead:
+        return step.n_before
+    if POLICIES[config.policy].reads == "order":
+        return step.n_before - step.n_after
+    return step.n_before - left_ahead(plan, number, config.cache_every)

@@ -1,4 +1,4 @@
-"""Half-written files belong to a live process: what one that was killed has left is removed by the next that writes.
+"""Atomic writes: a file is there as a whole, or not at all; logs of JSON lines that survive a kill.
 
     .take.wav.0.1f2e3d4c.part    what is being written
     .masktools-1f2e3d4c.lock     held by the process that writes it, while it does
@@ -8,18 +8,25 @@ nothing is removed.
 """
 
 import itertools
+import json
 import os
 import re
 import secrets
+import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import soundfile
 from filelock import BaseFileLock, FileLock, Timeout
 
-__all__ = ["clear_parts", "half_written"]
+from masktools.errors import AudioError
+from masktools.io.coding import reason_of
+from masktools.jsons import parse_json
 
 _PART = re.compile(r"\..+\.([0-9a-f]{8})\.part", re.DOTALL)
 _LOCK = re.compile(r"\.masktools-([0-9a-f]{8})\.lock")
@@ -142,3 +149,99 @@ def _sweep(folder: Path, own: str) -> None:
                 os.unlink(folder / name)
         if lock is not None:
             _give_up(lock)
+
+
+_ASKED = bytes(1 << 20)  # that a disk is asked to take, to say why it took no more
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a new name beside ``path``: what is written there takes its place, or vanishes on any failure.
+
+    Raises:
+        AudioError: it cannot be written: the disk is full, or closed to us.
+    """
+    target = Path(os.path.realpath(path))  # a link stays a link
+    with half_written(target) as part, telling(path, part):
+        part.touch(exist_ok=False)
+        yield part
+        with suppress(OSError):  # a new file has no rights to keep, and some file systems have none at all
+            shutil.copymode(target, part)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, target)
+
+
+@contextmanager
+def telling(path: Path, part: Path | None = None) -> Iterator[None]:
+    """Tell in one line why a file cannot be written, whatever the library that writes it says.
+
+    Args:
+        path: the file.
+        part: what is written in its place until it is complete; where a library does not say what is wrong, the disk is
+            asked there.
+
+    Raises:
+        AudioError: it cannot be written.
+    """
+    try:
+        yield
+    except (OSError, soundfile.SoundFileError) as error:
+        raise AudioError(f"{path} cannot be written: {_cause(error, part)}") from error
+
+
+def _cause(error: Exception, part: Path | None) -> str:
+    """Return why something could not be written, in the words of the operating system where it can be had."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if part is not None:
+        try:
+            with part.open("ab", buffering=0) as file:
+                file.write(_ASKED)
+                os.fsync(file.fileno())
+        except OSError as said:
+            return said.strerror or str(said)
+    return " ".join(reason_of(error).split()) or "is the disk full?"
+
+
+_SYNC_S = 1.0  # what a power failure may cost; a process that is killed loses nothing
+
+
+class JsonLines:
+    """A file that several processes may add to at once; a line that was cut off is no line."""
+
+    def __init__(self, path: Path) -> None:
+        """Take a file, which need not exist yet: it is made with its first line."""
+        self.path = path
+        self._synced = 0.0
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """Yield the entries; what is none is left out."""
+        if not self.path.is_file():
+            return
+        with self.path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                try:
+                    entry = parse_json(line)
+                except ValueError:
+                    continue
+                if isinstance(entry, dict):
+                    yield entry
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Add a line; it is there when this returns, whatever becomes of the process.
+
+        Raises:
+            AudioError: it cannot be written.
+        """
+        line = json.dumps(entry).encode() + b"\n"
+        with telling(self.path), self.path.open("ab+", buffering=0) as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else b"\n" + line  # behind one that was cut off
+            if file.write(line) != len(line):
+                raise OSError(f"no room for {len(line)} bytes")
+            now = time.monotonic()
+            if now - self._synced > _SYNC_S:
+                self._synced = now
+                os.fsync(file.fileno())
