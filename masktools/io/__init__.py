@@ -9,7 +9,7 @@ from masktools.io.coding import SUFFIXES, UNLIMITED, Coding, coding_for
 from masktools.io.decoding import AV_SUFFIXES
 from masktools.io.paths import READABLE, check_places, file_names, find_recordings, is_recording
 from masktools.io.recordings import Audio, Recording, open_recording, read, resample, resample_to
-from masktools.io.writing import Piece, Writer, can_patch, open_writer, patch, restore_into, write
+from masktools.io.writing import Piece, Writer, open_writer, patch, restore_into, write
 
 __all__ = [
     "AV_SUFFIXES",
@@ -22,7 +22,6 @@ __all__ = [
     "Piece",
     "Recording",
     "Writer",
-    "can_patch",
     "check_places",
     "clear_parts",
     "coding_for",

@@ -12,6 +12,7 @@ import io
 import shutil
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
@@ -162,9 +163,18 @@ def is_chunked(head: bytes) -> bool:
     return head[:4] in _KINDS and (head[:4] in (b"riff", b"caff") or head[8:12] in (b"WAVE", b"AIFF", b"AIFC"))
 
 
-def sample_chunk(file: ReadFile) -> Chunk | None:
-    """Return the chunk that holds the samples."""
-    return next((chunk for chunk in chunks_of(file) if chunk.name in (b"data", b"SSND")), None)
+def chunk_of(file: ReadFile, *names: bytes) -> Chunk | None:
+    """Return the first chunk of any of these names."""
+    return next((chunk for chunk in chunks_of(file) if chunk.name in names), None)
+
+
+def content_of(file: ReadFile, *names: bytes, n_bytes: int = 64) -> bytes:
+    """Return what the first chunk of these names holds, of n_bytes at most; nothing if there is none."""
+    chunk = chunk_of(file, *names)
+    if chunk is None:
+        return b""
+    file.seek(chunk.start)
+    return file.read(min(chunk.n_bytes, n_bytes))
 
 
 def chunks_of(file: ReadFile) -> Iterator[Chunk]:
@@ -277,14 +287,7 @@ _SUBTYPES = {
 
 def riff_layout(file: ReadFile) -> Layout | None:
     """Return where and how a wave file holds its samples; None where they cannot be replaced one by one."""
-    coding, data = b"", None
-    for chunk in chunks_of(file):
-        if chunk.name == b"fmt ":
-            file.seek(chunk.start)
-            coding = file.read(min(chunk.n_bytes, 64))
-        elif chunk.name == b"data":
-            data = (chunk.start, min(chunk.n_bytes, file.seek(0, 2) - chunk.start))
-            break
+    coding, data = content_of(file, b"fmt "), chunk_of(file, b"data")
     if data is None or len(coding) < 16:
         return None
     tag, n_channels, block, bits = (int.from_bytes(coding[at : at + 2], "little") for at in (0, 2, 12, 14))
@@ -293,7 +296,20 @@ def riff_layout(file: ReadFile) -> Layout | None:
     subtype = _SUBTYPES.get((tag, bits))
     if subtype is None or not n_channels or block != n_channels * bits // 8:
         return None
-    return Layout(data[0], data[1] // block, n_channels, int.from_bytes(coding[4:8], "little"), bits // 8, subtype)
+    n_samples = min(data.n_bytes, file.seek(0, 2) - data.start) // block
+    return Layout(data.start, n_samples, n_channels, int.from_bytes(coding[4:8], "little"), bits // 8, subtype)
+
+
+@contextmanager
+def rewriting(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """Give a file open for reading, and another open for writing that then takes its place."""
+    moved = path.with_name(f"{path.stem}-new.part")
+    try:
+        with path.open("rb") as file, moved.open("wb") as out:
+            yield file, out
+        moved.replace(path)
+    finally:
+        moved.unlink(missing_ok=True)
 
 
 def grow(path: Path, chunks: Sequence[tuple[bytes, bytes]]) -> None:
@@ -318,27 +334,20 @@ def grow(path: Path, chunks: Sequence[tuple[bytes, bytes]]) -> None:
 def put_mask(path: Path, mask: int) -> None:
     """Say in a wave file of the extensible kind which loudspeakers its channels are for."""
     with path.open("rb+") as file:
-        for chunk in chunks_of(file):
-            if chunk.name == b"fmt ":
-                file.seek(chunk.start)
-                if int.from_bytes(file.read(2), "little") == _EXTENSIBLE and chunk.n_bytes >= 24:
-                    file.seek(chunk.start + 20)
-                    file.write(mask.to_bytes(4, "little"))
-                return
+        chunk, content = chunk_of(file, b"fmt "), content_of(file, b"fmt ")
+        if chunk and len(content) >= 24 and int.from_bytes(content[:2], "little") == _EXTENSIBLE:
+            file.seek(chunk.start + 20)
+            file.write(mask.to_bytes(4, "little"))
 
 
 def make_rf64(path: Path, n_bytes: int) -> None:
     """Turn a RIFF file that ends with n_bytes of samples, and may be too long for its own lengths, into RF64."""
-    moved = path.with_name(f"{path.stem}-64.part")
-    try:
-        with path.open("rb") as file, moved.open("wb") as out:
-            start = next(chunk.start for chunk in chunks_of(file) if chunk.name == b"data")
-            out.write(rf64_head(file, start, n_bytes))
-            file.seek(start)
-            shutil.copyfileobj(file, out, 1 << 20)
-        moved.replace(path)
-    finally:
-        moved.unlink(missing_ok=True)
+    with rewriting(path) as (file, out):
+        data = chunk_of(file, b"data")
+        start = data.start if data else 0
+        out.write(rf64_head(file, start, n_bytes))
+        file.seek(start)
+        shutil.copyfileobj(file, out, 1 << 20)
 
 
 def rf64_head(file: ReadFile, start: int, n_bytes: int) -> bytes:
@@ -349,12 +358,7 @@ def rf64_head(file: ReadFile, start: int, n_bytes: int) -> bytes:
         start: where its samples begin.
         n_bytes: of its samples.
     """
-    frame_bytes = 1
-    for chunk in chunks_of(file):
-        if chunk.name == b"fmt ":
-            file.seek(chunk.start + 12)
-            frame_bytes = int.from_bytes(file.read(2), "little") or 1
-            break
+    frame_bytes = int.from_bytes(content_of(file, b"fmt ")[12:14], "little") or 1
     fields = (file.seek(0, 2) + 36 - 8, n_bytes, n_bytes // frame_bytes)
     ds64 = b"ds64" + (28).to_bytes(4, "little") + b"".join(field.to_bytes(8, "little") for field in fields) + bytes(4)
     file.seek(12)
@@ -377,27 +381,17 @@ _OTHERS = {
 
 def aiff_layout(file: ReadFile) -> Layout | None:
     """Return where and how an AIFF file holds its samples; None where they cannot be replaced one by one."""
-    common, sound = b"", (0, 0)
-    is_mended = False
-    for chunk in chunks_of(file):
-        file.seek(chunk.start)
-        if chunk.name == b"COMM":
-            common = file.read(min(chunk.n_bytes, 64))
-        elif chunk.name == b"SSND":
-            offset = 8 + int.from_bytes(file.read(4), "big")
-            sound = (chunk.start + offset, min(chunk.n_bytes, file.seek(0, 2) - chunk.start) - offset)
-            is_mended = chunk.is_mended
-    coding = _coding_of(common)
-    if coding is None or not sound[0]:
+    common, sound = content_of(file, b"COMM"), chunk_of(file, b"SSND")
+    coding, n_channels = _coding_of(common), int.from_bytes(common[:2], "big")
+    if coding is None or sound is None or not n_channels:
         return None
     subtype, width, order = coding
-    n_channels, n_announced = int.from_bytes(common[:2], "big"), int.from_bytes(common[2:6], "big")
-    if not n_channels:
-        return None
-    n_samples = max(0, sound[1]) // (width * n_channels)
-    if not is_mended:
-        n_samples = min(n_announced, n_samples)
-    return Layout(sound[0], n_samples, n_channels, _extended(common[8:18]), width, subtype, order)
+    file.seek(sound.start)
+    offset = 8 + int.from_bytes(file.read(4), "big")
+    n_samples = max(0, min(sound.n_bytes, file.seek(0, 2) - sound.start) - offset) // (width * n_channels)
+    if not sound.is_mended:
+        n_samples = min(int.from_bytes(common[2:6], "big"), n_samples)
+    return Layout(sound.start + offset, n_samples, n_channels, _extended(common[8:18]), width, subtype, order)
 
 
 def put_bitmap(path: Path, mask: int) -> None:
@@ -405,17 +399,12 @@ def put_bitmap(path: Path, mask: int) -> None:
 
     Source: Apple, Core Audio Format Specification 1.0 (channel layout chunk, with a bitmap).
     """
-    moved = path.with_name(f"{path.stem}-chan.part")
     content = _BY_BITMAP.to_bytes(4, "big") + mask.to_bytes(4, "big") + bytes(4)
-    try:
-        with path.open("rb") as file, moved.open("wb") as out:
-            n_bytes = int.from_bytes(file.read(8)[4:], "big") + 8 + len(content)
-            out.write(b"FORM" + n_bytes.to_bytes(4, "big") + file.read(4))
-            out.write(b"CHAN" + len(content).to_bytes(4, "big") + content)
-            shutil.copyfileobj(file, out, 1 << 20)
-        moved.replace(path)
-    finally:
-        moved.unlink(missing_ok=True)
+    with rewriting(path) as (file, out):
+        n_bytes = int.from_bytes(file.read(8)[4:], "big") + 8 + len(content)
+        out.write(b"FORM" + n_bytes.to_bytes(4, "big") + file.read(4))
+        out.write(b"CHAN" + len(content).to_bytes(4, "big") + content)
+        shutil.copyfileobj(file, out, 1 << 20)
 
 
 def _coding_of(common: bytes) -> tuple[str, int, Literal["little", "big"]] | None:
@@ -452,7 +441,7 @@ def mended(path: Path, file: ReadFile) -> tuple[Spliced, str] | None:
     if not is_chunked(head):
         return None
     size = file.seek(0, 2)
-    chunk = sample_chunk(file)
+    chunk = chunk_of(file, b"data", b"SSND")
     if chunk is None:
         return None
     lacking = chunk.start + chunk.n_bytes - size
@@ -484,12 +473,8 @@ def mended(path: Path, file: ReadFile) -> tuple[Spliced, str] | None:
 
 def _plain_head(file: ReadFile, n_bytes: int) -> bytes:
     """Return what a wave file of n_bytes of samples begins with that has the coding of another and no more chunks."""
-    coding = b""
-    for chunk in chunks_of(file):
-        if chunk.name == b"fmt ":
-            file.seek(chunk.start)
-            coding = file.read(min(chunk.n_bytes, 64) // 2 * 2)
-            break
+    coding = content_of(file, b"fmt ")
+    coding = coding[: len(coding) // 2 * 2]
     body = b"WAVEfmt " + len(coding).to_bytes(4, "little") + coding + b"data" + n_bytes.to_bytes(4, "little")
     return b"RIFF" + min(len(body) + n_bytes, 2**32 - 1).to_bytes(4, "little") + body
 

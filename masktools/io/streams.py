@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from masktools.errors import AudioError
-from masktools.io.chunks import ReadFile, Spliced, chunks_of, is_chunked, mended, overlaid
+from masktools.io.chunks import ReadFile, Spliced, chunk_of, content_of, is_chunked, mended, overlaid
 from masktools.io.tags import id3_bytes
 
 _BITRATES = {  # kbit/s by (MPEG 1, layer), of the indices 1 to 14
@@ -427,15 +427,10 @@ def streams_of(path: Path, file: ReadFile) -> Streams:
 
 def _mpeg_in_wave(file: ReadFile) -> Spliced | None:
     """Return the MP3 that a wave file holds in the place of samples; None if it holds samples."""
-    tag = 0
-    for chunk in chunks_of(file):
-        if chunk.name == b"fmt ":
-            file.seek(chunk.start)
-            tag = int.from_bytes(file.read(2), "little")
-        elif chunk.name == b"data":
-            stop = min(chunk.start + chunk.n_bytes, file.seek(0, 2))
-            return Spliced(file, [(chunk.start, stop)]) if tag in _MPEG_TAGS else None
-    return None
+    tag, data = int.from_bytes(content_of(file, b"fmt ")[:2], "little"), chunk_of(file, b"data")
+    if data is None or tag not in _MPEG_TAGS:
+        return None
+    return Spliced(file, [(data.start, min(data.start + data.n_bytes, file.seek(0, 2)))])
 
 
 def _behind_tags(file: ReadFile) -> int:

@@ -22,7 +22,7 @@ from typing import BinaryIO
 import soundfile
 
 from masktools.errors import AudioError
-from masktools.io.chunks import ReadFile, at_rate, chunks_of, grow
+from masktools.io.chunks import ReadFile, at_rate, chunks_of, grow, rewriting
 from masktools.io.coding import WAVES, Coding, check_readable, sound_name, without_chatter
 
 _FIRST, _LAST = b"ID3v2", b"ID3v1"
@@ -56,19 +56,14 @@ def id3_tags(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
 def put_id3_tags(path: Path, tags: tuple[tuple[bytes, bytes], ...]) -> None:
     """Put tags at the beginning and the end of an MP3 file, in the place of its own."""
     new = dict(tags)
-    moved = path.with_name(f"{path.stem}-tags.part")
-    try:
-        with path.open("rb") as file, moved.open("wb") as out:
-            own = dict(id3_tags(file))
-            out.write(new.get(_FIRST, own.get(_FIRST, b"")))
-            file.seek(len(own.get(_FIRST, b"")))
-            shutil.copyfileobj(file, out, 1 << 20)
-            out.truncate(out.tell() - len(own.get(_LAST, b"")))
-            out.seek(0, 2)
-            out.write(new.get(_LAST, own.get(_LAST, b"")))
-        moved.replace(path)
-    finally:
-        moved.unlink(missing_ok=True)
+    with rewriting(path) as (file, out):
+        own = dict(id3_tags(file))
+        out.write(new.get(_FIRST, own.get(_FIRST, b"")))
+        file.seek(len(own.get(_FIRST, b"")))
+        shutil.copyfileobj(file, out, 1 << 20)
+        out.truncate(out.tell() - len(own.get(_LAST, b"")))
+        out.seek(0, 2)
+        out.write(new.get(_LAST, own.get(_LAST, b"")))
 
 
 _PADDING, _VORBIS_COMMENT = 1, 4
@@ -91,25 +86,14 @@ def put_flac_tags(path: Path, tags: tuple[tuple[bytes, bytes], ...]) -> None:
 
 def _put(path: Path, tags: tuple[tuple[bytes, bytes], ...], replaced: tuple[int, ...]) -> None:
     """Put metadata blocks into a FLAC file, in the place of its padding and its own of some kinds."""
-    kept = [(kind[0], content) for kind, content in tags]
-    moved = path.with_name(f"{path.stem}-tags.part")
-    try:
-        with path.open("rb") as file, moved.open("wb") as out:
-            own = list(_blocks(file))  # the file stands at the first frame of audio now
-            blocks = [
-                *(block for block in own if block[0] not in (_PADDING, *replaced)),
-                *kept,
-            ]  # STREAMINFO stays the first
-            out.write(b"fLaC")
-            for number, (kind, content) in enumerate(blocks, start=1):
-                out.write(
-                    bytes([kind | (_LAST_BLOCK if number == len(blocks) else 0)]) + len(content).to_bytes(3, "big")
-                )
-                out.write(content)
-            shutil.copyfileobj(file, out, 1 << 20)
-        moved.replace(path)
-    finally:
-        moved.unlink(missing_ok=True)
+    with rewriting(path) as (file, out):
+        own = [block for block in _blocks(file) if block[0] not in (_PADDING, *replaced)]  # STREAMINFO is the first
+        blocks = [*own, *((kind[0], content) for kind, content in tags)]
+        out.write(b"fLaC")
+        for number, (kind, content) in enumerate(blocks, start=1):
+            last = _LAST_BLOCK if number == len(blocks) else 0
+            out.write(bytes([kind | last]) + len(content).to_bytes(3, "big") + content)
+        shutil.copyfileobj(file, out, 1 << 20)  # it stands at the first frame of audio
 
 
 def put_comment(path: Path, comment: bytes) -> None:

@@ -272,17 +272,6 @@ class Piece:
         return self.start + self.samples.shape[1]
 
 
-def can_patch(path: str | Path) -> bool:
-    """Tell whether samples of a file can be replaced in place: those of RIFF, RF64 and AIFF files can.
-
-    Raises:
-        AudioError: a file that is missing or cannot be read.
-    """
-    path = Path(path)
-    check_readable(path)
-    return layout_of(path) is not None
-
-
 def layout_of(path: Path) -> Layout | None:
     """Return where and how a file holds its samples; None where they cannot be replaced one by one."""
     with path.open("rb") as file:

@@ -14,7 +14,7 @@ from masktools.solver.decode import (
     stage_forwards,
     stage_plan,
 )
-from masktools.solver.noise import allow_codes, ban_codes, derive_seed, item_seeds
+from masktools.solver.noise import derive_seed, item_seeds
 from masktools.solver.plan import Step, closed_counts, make_plan, remaining_counts
 from masktools.solver.prediction import Predict, RecallingPredict, Rescore, forward_count, planned_slots, planned_work
 from masktools.solver.request import Callback, SolveResult, StepTrace
@@ -36,8 +36,6 @@ __all__ = [
     "StagesResult",
     "Step",
     "StepTrace",
-    "allow_codes",
-    "ban_codes",
     "closed_counts",
     "column_groups",
     "derive_seed",

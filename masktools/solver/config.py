@@ -176,24 +176,28 @@ class SolverConfig:
         for field in fields(self):
             object.__setattr__(self, field.name, plain(getattr(self, field.name)))
         checked_switch("deterministic_batch", self.deterministic_batch)
-        _check_integer("n_steps", self.n_steps)
-        if self.top_k is not None:
-            _check_integer("top_k", self.top_k)
-        for name in ("temperature", "guidance", "guidance_min"):
-            value = _number(name, getattr(self, name))
-            if value < 0:
-                raise ParameterError(f"{name} must be 0 or more, got {value:g}")
+        for name in ("n_steps", "top_k", "cache_every"):
+            if name != "top_k" or self.top_k is not None:
+                _check_integer(name, getattr(self, name))
         if _number("token_temperature", self.token_temperature) <= 0:
             raise ParameterError(
                 f"token_temperature must be above 0, got {self.token_temperature:g}; "
                 "use top_k=1 to take the most likely token"
             )
-        if self.top_p is not None and not 0 < _number("top_p", self.top_p) <= 1:
-            raise ParameterError(f"top_p must lie in (0, 1], got {self.top_p:g}")
-        if not 0 <= _number("revocation", self.revocation) < 1:
-            raise ParameterError(f"revocation must lie in [0, 1), got {self.revocation:g}")
-        if not 0 <= _number("rescore_weight", self.rescore_weight) <= 1:
-            raise ParameterError(f"rescore_weight must lie in [0, 1], got {self.rescore_weight:g}")
+        for name, holds, rule in (
+            ("temperature", lambda value: value >= 0, "be 0 or more"),
+            ("guidance", lambda value: value >= 0, "be 0 or more"),
+            ("guidance_min", lambda value: value >= 0, "be 0 or more"),
+            ("top_p", lambda value: 0 < value <= 1, "lie in (0, 1]"),
+            ("revocation", lambda value: 0 <= value < 1, "lie in [0, 1)"),
+            ("rescore_weight", lambda value: 0 <= value <= 1, "lie in [0, 1]"),
+            ("entropy_bound", lambda value: value >= 0, "be 0 nats or more"),
+        ):
+            value = getattr(self, name)
+            if value is None and name in ("top_p", "entropy_bound"):
+                continue  # it asks for nothing
+            if not holds(_number(name, value)):
+                raise ParameterError(f"{name} must {rule}, got {value:g}")
         self._check_interval()
         self._check_counts()
         self._check_spans()
@@ -232,9 +236,6 @@ class SolverConfig:
             )
 
     def _check_cost(self) -> None:
-        _check_integer("cache_every", self.cache_every)
-        if self.entropy_bound is not None and _number("entropy_bound", self.entropy_bound) < 0:
-            raise ParameterError(f"entropy_bound must be 0 nats or more, got {self.entropy_bound:g}")
         if self.chooses_ahead and (self.revocation > 0 or self.entropy_bound is not None):
             raise ParameterError(
                 "cache_scope 'chosen' fixes ahead what is accepted, and goes without revocation and entropy_bound: "

@@ -172,7 +172,6 @@ def solve_windows(
     config: SolverConfig,
     window_cols: int,
     overlap_cols: int = 8,
-    lookahead_cols: int = 0,
     use_condition: Sequence[bool] | Tensor | None = None,
     groups: Tensor | None = None,
     logit_bias: Tensor | None = None,
@@ -190,8 +189,6 @@ def solve_windows(
         config: Settings of the decoding of every window.
         window_cols: Columns of a window; a narrower grid is one window.
         overlap_cols: Columns that neighbouring windows share, in [0, window_cols).
-        lookahead_cols: Columns at the right of a window, at most the overlap, whose decisions are left to the
-            next window, so that none is taken without knowing both sides.
         use_condition: As for ``solve``.
         groups: As for ``solve``.
         logit_bias: As for ``solve``.
@@ -210,7 +207,7 @@ def solve_windows(
         result = solve(predict, given, own, words, config, use_condition=use_condition, groups=part, logit_bias=bias)
         return result.tokens, result.trace
 
-    return over_windows(fill, tokens, mask, seeds, window_cols, overlap_cols, lookahead_cols)
+    return over_windows(fill, tokens, mask, seeds, window_cols, overlap_cols)
 
 
 def over_windows(
@@ -220,7 +217,6 @@ def over_windows(
     seeds: Sequence[int] | Tensor,
     window_cols: int,
     overlap_cols: int,
-    lookahead_cols: int = 0,
 ) -> SolveResult:
     """Fill a mask of any width by a function that fills windows, from left to right.
 
@@ -231,26 +227,21 @@ def over_windows(
         seeds: As for ``solve_windows``.
         window_cols: As for ``solve_windows``.
         overlap_cols: As for ``solve_windows``.
-        lookahead_cols: As for ``solve_windows``.
 
     Raises:
         ParameterError: If the windows do not overlap as they must.
     """
     starts = window_starts(tokens.shape[-1], window_cols, overlap_cols)
-    if not 0 <= lookahead_cols <= overlap_cols:
-        raise ParameterError(f"lookahead_cols must lie in [0, {overlap_cols}], the overlap, got {lookahead_cols}")
     filled, left = tokens.clone(), mask.clone()
     words = as_seeds(seeds).tolist()
     trace: list[StepTrace] = []
     for start in starts:
         stop = min(start + window_cols, tokens.shape[-1])
-        keep = stop if start == starts[-1] else stop - lookahead_cols
-        own = left.clone()[..., start:stop]
-        own[~own[..., : keep - start].flatten(1).any(dim=1)] = False  # nothing to decide here
+        own = left[..., start:stop].clone()
         derived = words if start == 0 else [derive_seed(word, start) for word in words]
         done, records = fill(slice(start, stop), filled[..., start:stop], own, derived)
-        filled[..., start:keep] = done[..., : keep - start]
-        left[..., start:keep] = False
+        filled[..., start:stop] = done
+        left[..., start:stop] = False
         trace += records
     return SolveResult(torch.where(mask, filled, tokens), tuple(trace))
 

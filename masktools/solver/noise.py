@@ -4,7 +4,7 @@ Each number is a hash of its coordinates, so a result depends neither on the dev
 item sits in, nor on what was drawn before, and no global generator is touched.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from operator import index
 
@@ -163,32 +163,3 @@ def sample(log_probs: Float[Tensor, "m k"], uniforms: Float[Tensor, "m"]) -> Int
     total = cumulative[:, -1]
     level = torch.minimum(uniforms.to(precise) * total, total * (1 - torch.finfo(precise).eps))
     return torch.searchsorted(cumulative, level[:, None], right=True)[:, 0]
-
-
-def ban_codes(n_codes: int, codes: Iterable[int]) -> Float[Tensor, "k"]:
-    """Return a logit bias under which these codes, such as dead ones, are never drawn.
-
-    >>> ban_codes(3, [1])
-    tensor([0., -inf, 0.])
-    """
-    return _bias(n_codes, codes, inside=-torch.inf, outside=0.0)
-
-
-def allow_codes(n_codes: int, codes: Iterable[int]) -> Float[Tensor, "k"]:
-    """Return a logit bias under which only these codes are drawn.
-
-    >>> allow_codes(3, [1])
-    tensor([-inf, 0., -inf])
-    """
-    return _bias(n_codes, codes, inside=0.0, outside=-torch.inf)
-
-
-def _bias(n_codes: int, codes: Iterable[int], inside: float, outside: float) -> Tensor:
-    listed = sorted(set(codes))
-    if listed and not 0 <= listed[0] <= listed[-1] < n_codes:
-        raise ParameterError(f"codes must lie in [0, {n_codes - 1}], got {listed[0]} to {listed[-1]}")
-    bias = torch.full((n_codes,), outside)
-    bias[listed] = inside
-    if bias.isneginf().all():
-        raise ParameterError(f"at least one of the {n_codes} codes must stay allowed")
-    return bias
