@@ -29,7 +29,7 @@ from masktools import io
 from masktools.benchmark.models import random_pipeline
 from masktools.errors import AudioError
 from masktools.extraction import ExtractionSettings, Item, Row, Worker, find_items, open_store, read_item
-from masktools.extraction.decoding import Prepared
+from masktools.extraction.worker import Prepared
 from masktools.features import Encoder
 
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from masktools.extraction.sources import Item, find_items, write_manifest
+from masktools.extraction import Item, find_items, write_manifest
 
 N = 1_000_000
 

@@ -13,10 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from masktools.errors import MasktoolsError, ParameterError, unknown_name
+from masktools.extraction import Item, read_item
+from masktools.extraction.items import ExtractionSettings, Row
 from masktools.extraction.local import Progress, Sink, run_local
-from masktools.extraction.rows import Row
-from masktools.extraction.settings import ExtractionSettings
-from masktools.extraction.sources import Item, read_item
 from masktools.extraction.worker import Worker
 from masktools.features import Encoder
 from masktools.io import resample

@@ -15,7 +15,7 @@ from masktools.mel import MelFrontEnd
 from masktools.pipeline import Pipeline, check_mel_settings, keep_known, share_of
 from masktools.solver import SolverConfig
 from masktools.transformer import MaskedTransformer, TransformerConfig
-from masktools.transformer.compiled import check_compiler
+from masktools.transformer.cached import check_compiler
 from masktools.vocoder import Hifigan, HifiganConfig, LightVocoder, LightVocoderConfig
 from tests.tiny import COLUMN, MEL, noise, other_mel, tiny_pipeline
 
@@ -327,8 +327,8 @@ def test_what_is_packed_for_a_cpu_is_not_compiled():
 
 
 def test_a_missing_compiler_is_named(monkeypatch):
-    monkeypatch.setattr("masktools.transformer.compiled.which", lambda name: None)
-    monkeypatch.setattr("masktools.transformer.compiled.find_spec", lambda name: None)
+    monkeypatch.setattr("masktools.transformer.cached.which", lambda name: None)
+    monkeypatch.setattr("masktools.transformer.cached.find_spec", lambda name: None)
     with pytest.raises(DeviceError, match=r"needs g\+\+ or clang\+\+, none is found: load the model without compile"):
         tiny_pipeline().compile()
     with pytest.raises(DeviceError, match="for a GPU needs triton, which is not installed"):

@@ -16,7 +16,7 @@ from masktools.errors import ParameterError
 from masktools.pipeline import Pipeline, Progress
 from masktools.shapes import Condition, Mask, Mel, Tokens, flatten
 from masktools.solver import SolverConfig, derive_seed, item_seeds
-from masktools.solver.sampling import sample
+from masktools.solver.noise import sample
 
 __all__ = ["AccuracySettings", "measure_accuracy"]
 

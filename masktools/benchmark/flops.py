@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from masktools.pipeline import Pipeline
 from masktools.solver import SolverConfig, StepTrace, forward_count, make_plan
-from masktools.solver.guidance import needed_passes
+from masktools.solver.prediction import needed_passes
 from masktools.transformer import TransformerConfig
 
 __all__ = ["Costs", "counted", "model_costs", "transformer_flop"]

@@ -146,9 +146,7 @@ def run(args: argparse.Namespace) -> int:
         args.output = Path(os.path.realpath(args.output))
     if args.merge:
         return _merge(args)
-    from masktools.extraction import Worker, find_items, items_hash, open_store, take_shard
-    from masktools.extraction.sources import Columns
-    from masktools.extraction.stores import check_output
+    from masktools.extraction import Columns, Worker, check_output, find_items, items_hash, open_store, take_shard
 
     if args.address and args.engine != "ray":
         raise ParameterError("--address is that of a Ray cluster: say --engine ray, too")
@@ -245,7 +243,7 @@ def _left_out(summary: "Summary") -> str:
 
 
 def _tell_plan(args: argparse.Namespace, items: "list[Item]") -> int:
-    from masktools.extraction.stores import finished_before
+    from masktools.extraction import finished_before
 
     before = finished_before(args.output, [item.key for item in items], args.format) if args.resume else set()
     left = [item for item in items if item.key not in before]
@@ -288,7 +286,7 @@ def _prefix(text: str) -> str | tuple[float, ...]:
 
 def _refuse_to_replace(args: argparse.Namespace, locations: list[str]) -> None:
     """Refuse an output that is one of the files that are read."""
-    from masktools.extraction.stores import files_of
+    from masktools.extraction import files_of
     from masktools.io import check_places
 
     sources = (

@@ -1,7 +1,6 @@
 """Conditions: texts and sounds -> unit vectors that tell the transformer what to generate."""
 
-from masktools.conditioning.clap import ClapEncoder, ClapEncoderConfig
-from masktools.conditioning.deferred import DeferredClap
+from masktools.conditioning.clap import ClapEncoder, ClapEncoderConfig, DeferredClap
 from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
 from masktools.conditioning.prompts import Conditioner, Prompts, as_condition
 from masktools.conditioning.t5 import DeferredT5, T5Config

@@ -1,4 +1,4 @@
-"""LAION's CLAP behind the face of a conditioner: loaded from a file, offline, checked name by name.
+"""LAION's CLAP as a conditioner: loaded from a file, offline, checked name by name; or when it is first asked.
 
 The network is ``transformers.ClapModel``; the front end is our own, so that an embedding depends on the clip alone:
 long audio is cut in its middle where the original draws at random.
@@ -15,15 +15,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from masktools.conditioning.checks import check_texts, check_wave
-from masktools.conditioning.clap_files import ClapTokenizer, find_checkpoint, read_checkpoint
-from masktools.conditioning.clap_keys import check_keys
+from masktools.conditioning.clap_files import ClapTokenizer, check_keys, find_checkpoint, read_checkpoint
+from masktools.conditioning.prompts import check_texts, check_wave
 from masktools.errors import CheckpointError, ParameterError
 from masktools.io import resample
 from masktools.mel import MelConfig, mel_filterbank
+from masktools.runtime import single_precision
 from masktools.shapes import Condition, Wave
-
-__all__ = ["ClapEncoder", "ClapEncoderConfig", "ClapFrontEnd"]
 
 _POWER_FLOOR = 1e-10
 
@@ -201,3 +199,34 @@ def _build(architecture: dict[str, Any], source: Path) -> Any:
     if config.audio_config.enable_fusion:
         raise CheckpointError(f"{source} is a fusion model, which is not read here: take 630k-audioset-best.pt")
     return ClapModel(config)
+
+
+class DeferredClap:
+    """CLAP, whose weights are not part of a bundle, loaded when a text or a sound is first embedded.
+
+    A model that was trained with it works without it as long as nothing asks for a condition.
+    """
+
+    def __init__(self, dim: int, device: torch.device) -> None:
+        self.dim, self.device = dim, device
+        self._clap: ClapEncoder | None = None
+
+    @property
+    def clap(self) -> ClapEncoder:
+        """The encoder itself.
+
+        Raises:
+            CheckpointError: it is not at hand.
+        """
+        if self._clap is None:
+            with single_precision():
+                self._clap = ClapEncoder.from_checkpoint(device=self.device)
+        return self._clap
+
+    def embed_audio(self, wave: Wave, sample_rate: int) -> Condition:
+        """Return one embedding a wave."""
+        return self.clap.embed_audio(wave, sample_rate)
+
+    def embed_text(self, texts: list[str]) -> Condition:
+        """Return one embedding a text."""
+        return self.clap.embed_text(texts)

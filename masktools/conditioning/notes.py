@@ -10,10 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from masktools.conditioning.checks import check_texts
+from masktools.conditioning.prompts import check_texts
 from masktools.errors import ParameterError
-
-__all__ = ["NOTE_FAMILIES", "NoteWords", "NoteWordsConfig", "instruments_of", "pitch_name", "pitch_of"]
 
 NOTE_FAMILIES = (
     "bass", "brass", "flute", "guitar", "keyboard", "mallet", "organ", "reed", "string", "synth_lead", "vocal",

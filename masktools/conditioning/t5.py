@@ -13,10 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from masktools.conditioning.checks import check_texts
+from masktools.conditioning.prompts import check_texts
 from masktools.errors import CheckpointError, ParameterError
-
-__all__ = ["T5_VARIABLE", "DeferredT5", "T5Config"]
 
 T5_VARIABLE = "MASKTOOLS_T5"
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from torch import nn
 
-from masktools.convert.generators import bigvgan_from, hifigan_from
 from masktools.convert.magnet import MagnetParts, magnet_from
-from masktools.convert.specvqgan import SPECVQGAN_MEL, specvqgan_from
+from masktools.convert.mel_models import SPECVQGAN_MEL, bigvgan_from, hifigan_from, specvqgan_from
 from masktools.errors import unknown_name
 from masktools.mel import MelConfig
 

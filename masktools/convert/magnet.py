@@ -1,28 +1,202 @@
-"""MAGNeT's public checkpoints: a folder of two exported files -> the parts of a streams model.
+"""MAGNeT's public checkpoints: a folder of two exported files of audiocraft -> the parts of a streams model.
+
+Nothing is transposed; the packed projections of a text's attention are cut into queries, and keys and values.
 
 Sizes are derived from the weights and compared with the settings; what the plain network has not is refused.
 
 Source: the released models of Ziv et al., MAGNeT (arXiv:2401.04577); their weights are CC BY-NC 4.0.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from masktools.conditioning import T5Config
-from masktools.convert.audiocraft_names import encodec_weights, stream_weights
-from masktools.convert.audiocraft_settings import ForeignSettings, read_exported
 from masktools.convert.weights import fill
-from masktools.errors import CheckpointError
+from masktools.errors import CheckpointError, ParameterError
 from masktools.mel import MelConfig
 from masktools.solver import SolverConfig, preset
 from masktools.tokenizer import Encodec, EncodecConfig
 from masktools.transformer import DelayedPrior, DelayedPriorConfig, StreamTransformer, StreamTransformerConfig
 
-__all__ = ["MagnetParts", "magnet_from"]
+_TEXT = "condition_provider.conditioners.description.output_proj"
+_RULES = (
+    (r"^emb\.(\d+)\.", r"streams.\1."),
+    (r"^linears\.(\d+)\.", r"heads.\1."),
+    (r"^out_norm\.", "norm."),
+    (rf"^{re.escape(_TEXT)}\.", "text."),
+    (r"^transformer\.layers\.(\d+)\.", r"blocks.\1."),
+    (r"\.self_attn\.in_proj_weight$", ".attn.qkv.weight"),
+    (r"\.self_attn\.out_proj\.", ".attn.proj."),
+    (r"\.cross_attention\.out_proj\.", ".cross.proj."),
+    (r"\.linear1\.", ".mlp.fc1."),
+    (r"\.linear2\.", ".mlp.fc2."),
+)
+_CROSS = ".cross_attention.in_proj_weight"
+
+
+def stream_weights(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights of MAGNeT's or MusicGen's kind under our names; what is not known keeps its own."""
+    ours: dict[str, Tensor] = {}
+    for name, value in theirs.items():
+        renamed = name
+        for pattern, replacement in _RULES:
+            renamed = re.sub(pattern, replacement, renamed)
+        if renamed.endswith(_CROSS):
+            block, third = renamed.removesuffix(_CROSS), len(value) // 3
+            ours[f"{block}.cross.q.weight"], ours[f"{block}.cross.kv.weight"] = value[:third], value[third:]
+        else:
+            ours[renamed] = value
+    return ours
+
+
+_ENCODEC_RULES = (
+    (r"^(encoder|decoder)\.model\.", r"\1.layers."),
+    (r"\.conv\.conv\.", ".conv."),
+    (r"\.convtr\.convtr\.", ".conv."),
+    (r"\.weight_g$", ".parametrizations.weight.original0"),
+    (r"\.weight_v$", ".parametrizations.weight.original1"),
+    (r"^quantizer\.vq\.layers\.", "quantizer.layers."),
+    (r"\._codebook\.", ".codebook."),
+)
+
+
+def encodec_weights(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights of EnCodec under the names of our wrapper, which are those of transformers."""
+    ours: dict[str, Tensor] = {}
+    for name, value in theirs.items():
+        renamed = name
+        for pattern, replacement in _ENCODEC_RULES:
+            renamed = re.sub(pattern, replacement, renamed)
+        ours[f"model.{renamed}"] = value
+    return ours
+
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")
+_MISSING = "???"  # a value that a configuration leaves open
+_MAX_DEPTH = 8  # of references to references
+
+
+def read_exported(path: Path) -> dict[str, Any]:
+    """Return what an exported file holds: weights, settings as a text, and what they are of; no code is run.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or holds Python objects.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path} must be an exported checkpoint, but there is no such file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unsafe and damaged files fail in many ways
+        raise CheckpointError(
+            f"{path} must hold tensors and texts alone, but it is damaged, or it holds Python objects, which can run "
+            "foreign code when they are read: take the exported file that is published, or export it anew"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path} must hold named entries, got {type(content).__name__}")
+    return dict(content)
+
+
+class ForeignSettings:
+    """Settings of another project, read one by one with their types checked."""
+
+    def __init__(self, text: Any, path: Path) -> None:
+        """Read a text of YAML.
+
+        Raises:
+            CheckpointError: it is none, or the package pyyaml is missing.
+        """
+        self.path = path
+        if not isinstance(text, str):
+            raise CheckpointError(f"{path} must have its settings as a text in 'xp.cfg', got {type(text).__name__}")
+        try:
+            import yaml
+        except ImportError as error:
+            raise CheckpointError("settings of audiocraft need pyyaml: pip install 'masktools[streams]'") from error
+        try:
+            content = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise CheckpointError(f"{path} must have its settings as YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(content, dict):
+            raise CheckpointError(f"{path} must have named settings in 'xp.cfg', got {type(content).__name__}")
+        self._content: dict[str, Any] = content
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value at a key such as ``rvq.n_q``, the default where there is none.
+
+        Raises:
+            CheckpointError: it refers to a value that there is not.
+        """
+        value: Any = self._content
+        for name in key.split("."):
+            if not isinstance(value, Mapping) or name not in value:
+                return default
+            value = value[name]
+        value = self._followed(value, key)
+        return default if value is None or value == _MISSING else value
+
+    def _followed(self, value: Any, key: str) -> Any:
+        for _ in range(_MAX_DEPTH):
+            found = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+            if found is None:
+                return value
+            value = self._content
+            for name in found[1].split("."):
+                if not isinstance(value, Mapping) or name not in value:
+                    raise CheckpointError(f"{self.path}: {key} refers to {found[1]}, which there is not")
+                value = value[name]
+        raise CheckpointError(f"{self.path}: {key} refers to itself")
+
+    def number(self, key: str, kind: type, default: Any = None) -> Any:
+        """Return a number.
+
+        Raises:
+            CheckpointError: there is none, or something else.
+        """
+        value = self.get(key, default)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            got = "none" if value is None else repr(value)
+            raise CheckpointError(f"{self.path} must have {key} of type {kind.__name__}, got {got}")
+        return value
+
+    def whole_numbers(self, key: str, default: list[int] | None = None) -> tuple[int, ...]:
+        """Return a list of whole numbers.
+
+        Raises:
+            CheckpointError: there is none, or something else.
+        """
+        values = self.get(key, default)
+        if not isinstance(values, list) or not values or not all(type(value) is int for value in values):
+            raise CheckpointError(f"{self.path} must have whole numbers in {key}, got {values!r}")
+        return tuple(values)
+
+    def refuse(self, key: str, *accepted: Any) -> None:
+        """Refuse a value that is given and none of those that the network has.
+
+        Raises:
+            CheckpointError: it is given.
+        """
+        value = self.get(key)
+        if value is not None and value not in accepted:
+            wanted = " or ".join(map(repr, accepted))
+            raise CheckpointError(f"{self.path}: {key} must be {wanted} for a network of this kind, got {value!r}")
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Turn a parameter out of its range into the fault of this file."""
+        try:
+            yield
+        except ParameterError as error:
+            raise CheckpointError(f"{self.path} describes what cannot be built: {error}") from error
+
 
 Network = TypeVar("Network", bound=StreamTransformer)
 

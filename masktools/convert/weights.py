@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from masktools.errors import CheckpointError
 
-__all__ = ["fill", "fold_weight_norm", "read_weights"]
-
 _WEIGHT_NORM = (  # how old and new torch name the magnitudes g and the directions v
     (".weight_g", ".weight_v"),
     (".parametrizations.weight.original0", ".parametrizations.weight.original1"),

@@ -10,26 +10,31 @@ with open_store("vectors.parquet", [item.key for item in items], worker.settings
 ```
 """
 
+from masktools.extraction.finding import Columns, find_items, write_manifest
+from masktools.extraction.formats import files_of
+from masktools.extraction.items import ExtractionSettings, Item, Row, Summary, items_hash, take_shard
 from masktools.extraction.local import run_local
-from masktools.extraction.rows import Row
-from masktools.extraction.settings import ExtractionSettings
-from masktools.extraction.sources import Item, find_items, items_hash, read_item, take_shard
-from masktools.extraction.stores import Store, merge, open_store
-from masktools.extraction.summary import Summary
+from masktools.extraction.reading import read_item
+from masktools.extraction.store import Store, check_output, finished_before, merge, open_store
 from masktools.extraction.worker import Worker
 
 __all__ = [
+    "Columns",
     "ExtractionSettings",
     "Item",
     "Row",
     "Store",
     "Summary",
     "Worker",
+    "check_output",
+    "files_of",
     "find_items",
+    "finished_before",
     "items_hash",
     "merge",
     "open_store",
     "read_item",
     "run_local",
     "take_shard",
+    "write_manifest",
 ]

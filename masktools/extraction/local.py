@@ -11,13 +11,42 @@ from itertools import islice
 from typing import Protocol, runtime_checkable
 
 from masktools.errors import AudioError
-from masktools.extraction.ahead import ahead
-from masktools.extraction.decoding import Prepared
-from masktools.extraction.processes import in_processes
-from masktools.extraction.rows import Row
-from masktools.extraction.sources import Item
+from masktools.extraction.items import Item, Row
+from masktools.extraction.worker import Prepared, ahead
+from masktools.processes import until_broken
 
-__all__ = ["CHUNK", "Progress", "Sink", "Work", "chunks_of", "run_local"]
+Compute = Callable[[Sequence[Item]], list[Row]]
+
+
+def in_processes(
+    chunks: Sequence[Sequence[Item]], work: Compute, n_jobs: int
+) -> Generator[tuple[list[Row], bool], None, None]:
+    """Yield the rows of each chunk as soon as they are known, and that they are whole.
+
+    Where a process dies (killed, out of memory), the chunks that were being computed are begun anew, each alone, and
+    where it dies again, recording by recording: the one that kills it has a row that says so.
+    """
+    waiting = list(chunks)
+    while waiting:
+        broken: list[Sequence[Item]] = []
+        yield from _rows(waiting, work, n_jobs, broken)
+        for chunk in broken:
+            again: list[Sequence[Item]] = []
+            yield from _rows([chunk], work, 1, again)
+            for item in (item for rest in again for item in rest):
+                dead: list[Sequence[Item]] = []
+                yield from _rows([[item]], work, 1, dead)
+                if dead:
+                    why = f"{item.location}: the process at work on it was killed: too little memory?"
+                    yield [Row(item.key, error=why)], True
+
+
+def _rows(
+    waiting: list[Sequence[Item]], work: Compute, n_jobs: int, broken: list[Sequence[Item]]
+) -> Generator[tuple[list[Row], bool], None, None]:
+    for _, rows in until_broken(waiting, work, n_jobs, broken, n_ahead=1):
+        yield rows, True
+
 
 CHUNK = 32
 """Recordings of a chunk."""

@@ -1,29 +1,142 @@
-"""What embeds recordings, in whichever process or machine: made of plain values, so that it travels."""
+"""Embeds recordings in whichever process or machine: decoded ahead by threads, computed by a model that loads once.
+
+What is decoded ahead gives what reading the file piece by piece would give, bit for bit.
+"""
 
 import functools
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from masktools.errors import MasktoolsError
-from masktools.extraction.ahead import ahead
-from masktools.extraction.decoding import Prepared, opened, prepare, reason_of
-from masktools.extraction.rows import Row
-from masktools.extraction.settings import ExtractionSettings
-from masktools.extraction.sources import Item
+from masktools.extraction.items import ExtractionSettings, Item, Row
+from masktools.extraction.reading import SHARD_ENDING, ending_of, is_url, read_item, span_of
+from masktools.io import open_recording
 
 if TYPE_CHECKING:
     from masktools.features import Embedding, Encoder, Source
 else:
     Embedding = Encoder = Source = Any  # who lists recordings need not wait for torch
 
-__all__ = ["Row", "Worker"]
-
 _DECODERS = 4  # threads at most
 _LOADING = threading.Lock()
+_MOST = 64  # results that wait at once
+_BUDGET = 1 << 27  # bytes of results that wait
+
+In = TypeVar("In")
+
+
+@runtime_checkable
+class _Sized(Protocol):
+    @property
+    def n_bytes(self) -> int: ...
+
+
+Out = TypeVar("Out", bound=_Sized)
+
+
+def ahead(function: Callable[[In], Out], values: Iterable[In], n_threads: int) -> Generator[Out, None, None]:
+    """Yield a function of each value, in order; threads compute the next ones while the caller is busy.
+
+    Args:
+        function: what is to be computed; what it raises is raised here.
+        values: as many as there are; they are taken as they are needed.
+        n_threads: how many compute at once.
+    """
+    source = iter(values)
+    waiting: deque[Future[Out]] = deque()
+    largest = 0  # of those that came lately
+    pool = ThreadPoolExecutor(n_threads, "masktools-decode")
+    try:
+        while True:
+            room = min(_MOST, max(n_threads + 1, _BUDGET // max(1, largest)))
+            waiting.extend(pool.submit(function, value) for value in islice(source, max(0, room - len(waiting))))
+            if not waiting:
+                return
+            result = waiting.popleft().result()
+            largest = max(result.n_bytes, largest * 7 // 8)
+            yield result
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+SHORT_S = 60.0
+"""Recordings up to this length are computed beside others; longer ones have windows enough of their own."""
+
+LONG_S = 300.0
+"""Longer recordings are not decoded ahead, but piece by piece while they are computed."""
+
+Convert = Callable[[Source], Source]
+"""Gives a recording that is held in memory, at the rate of the encoder."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An item that waits for the encoder: in memory, or in its file, or not to be had."""
+
+    item: Item
+    source: Source | None = None  # None: it is long, or cannot be read
+    duration_s: float = 0.0
+    error: str | None = None
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it is computed beside others."""
+        return self.source is not None and self.duration_s <= SHORT_S
+
+    @property
+    def n_bytes(self) -> int:
+        """How much memory it takes."""
+        return 0 if self.source is None else 4 * self.source.n_samples
+
+
+def prepare(item: Item, convert: Convert) -> Prepared:
+    """Return an item as it is given to the encoder; what is wrong with it is told there, and raises nothing."""
+    from masktools.features import Source as Held
+
+    try:
+        if item.member is None and not is_url(item.location) and ending_of(item.location) != SHARD_ENDING:
+            with opened(item) as source:
+                long = source.duration_s > LONG_S
+                return Prepared(item, None if long else convert(source), source.duration_s)
+        samples, rate = read_item(item)
+        source = Held(lambda first, last: samples[:, first:last], samples.shape[1], rate, item.key)
+        return Prepared(item, convert(source), source.duration_s)
+    except Exception as error:  # the recordings after it shall not pay for it, whatever it is
+        return Prepared(item, error=reason_of(error, item))
+
+
+def reason_of(error: Exception, item: Item) -> str:
+    """Return why a recording could not be embedded, in one line."""
+    if isinstance(error, MasktoolsError):
+        text = str(error)
+    elif isinstance(error, OSError):
+        text = f"{item.location}: {error.strerror or error}"
+    else:
+        text = f"{item.location}: internal error ({type(error).__name__}: {error})"
+    return " ".join(text.split())
+
+
+@contextmanager
+def opened(item: Item) -> Iterator[Source]:
+    """Give the recording of an item that is a file, or the part of it that is meant, read piece by piece.
+
+    Raises:
+        AudioError: the file is missing, damaged, no audio, or ends before the part starts.
+    """
+    from masktools.features import Source as Read
+
+    with open_recording(item.location) as recording:
+        start, stop = span_of(item, recording)
+        rate, name = recording.sample_rate, str(recording.path)
+        yield Read(lambda first, last: recording.read(start + first, start + last), stop - start, rate, name)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The encoder: recordings in, vectors out, whatever their rate, length and number.
+"""The encoder: recordings in, vectors out, whatever their rate, length and number; also as a module of torch.
 
 Nothing is masked. Recordings are heard in windows of the model's length; every window is computed at its own length,
 beside windows of the same length only, so that neither padding nor the batch changes a result.
@@ -6,7 +6,10 @@ beside windows of the same length only, so that neither padding nor the batch ch
 Source: SpecMaskGIT (arXiv:2406.17672), section 4.4, for the use of the model as an encoder.
 """
 
+import hashlib
+import json
 import os
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,26 +17,89 @@ from typing import Any, TypedDict, Unpack, cast, overload
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from masktools import downloads, hub
-from masktools.arguments import checked_call, checked_switch, checked_whole
-from masktools.errors import ParameterError
-from masktools.features.embedding import Embedding
+from masktools.arguments import checked_call, checked_switch, checked_whole, shown
+from masktools.configs import to_dict
+from masktools.errors import ParameterError, unknown_name
 from masktools.features.gathering import Batches, Gathered, Task
-from masktools.features.identity import identity_of
 from masktools.features.inputs import Rates, Source, Waves, as_sources
-from masktools.features.layers import LayerLike, parse_layers
-from masktools.features.pooling import check_pool, clip_factor, frame_factor
-from masktools.features.prefix import PrefixLike, parse_prefix
-from masktools.features.tokens import hear
-from masktools.features.windows import Times, check_window, parse_hop
+from masktools.features.layers import Embedding, LayerLike, check_pool, clip_factor, frame_factor, parse_layers
+from masktools.features.windows import Times, check_window, hear, parse_hop
 from masktools.io import Recording
+from masktools.packing import feed_weights
 from masktools.pipeline import Pipeline, Progress, Walk
 from masktools.runtime import resolve_device
 from masktools.runtime import threads as use_threads
 from masktools.segments import cover
+from masktools.shapes import Wave
 
-__all__ = ["Encoder", "embed"]
+_PARTS = ("tokenizer", "transformer", "conditioner")
+
+
+def identity_of(pipeline: Pipeline) -> str:
+    """Return the SHA-256, 64 hexadecimal digits, of what embeddings depend on: not of the vocoder, nor of the name.
+
+    Weights count as bundles keep them, in fp16 and in the order of their names, so that a model is the same before it
+    is saved and after it is loaded. Of a conditioner that loads its weights only when it is asked, the settings count.
+    """
+    digest = hashlib.sha256(json.dumps(to_dict(pipeline.mel), sort_keys=True).encode())
+    for name in _PARTS:
+        part = getattr(pipeline, name)
+        settings = getattr(part, "config", None)
+        words = [name, type(part).__name__, None if settings is None else to_dict(settings)]
+        digest.update(json.dumps(words, sort_keys=True).encode())
+        if isinstance(part, nn.Module):
+            feed_weights(digest, part.state_dict())
+    return digest.hexdigest()
+
+
+PREFIXES = ("learned", "condition", "clap")
+PrefixLike = str | np.ndarray | Tensor
+"""One of ``PREFIXES``, or vectors (d,) or (b, d) of the size that the model's conditions have.
+
+``learned`` is the vector that the model was trained with where it had no condition. ``condition``, of which ``clap`` is
+another name, is what the model's conditioner makes of the same audio, window by window: a probe on such embeddings
+measures the conditioner too.
+"""
+
+Prefix = Callable[[int, Wave | None], Tensor | None]
+"""(number of the recording, what the window sounds like) -> a condition (d,), or None for the learned vector."""
+
+
+def parse_prefix(prefix: PrefixLike, pipeline: Pipeline, n_recordings: int) -> tuple[Prefix, bool]:
+    """Return the function that gives the condition of a window, and whether it needs to hear it.
+
+    Raises:
+        ParameterError: an unknown name, a model without a conditioner, or vectors of another size or number.
+    """
+    if not isinstance(prefix, str):
+        return _given(prefix, pipeline, n_recordings), False
+    if prefix not in PREFIXES:
+        raise unknown_name("prefix", prefix, (*PREFIXES, "a vector"))
+    if prefix == "learned":
+        return lambda index, wave: None, False
+    conditioner = pipeline.conditioner
+    if conditioner is None:
+        raise ParameterError(f"prefix {prefix!r} needs a model with a conditioner, {pipeline.name!r} has none")
+
+    def heard(index: int, wave: Wave | None) -> Tensor | None:
+        return None if wave is None else conditioner.embed_audio(wave, pipeline.sample_rate)[0]
+
+    return heard, True
+
+
+def _given(vectors: np.ndarray | Tensor, pipeline: Pipeline, n_recordings: int) -> Prefix:
+    if not isinstance(vectors, np.ndarray | Tensor):
+        raise ParameterError(f"prefix must be one of {', '.join(PREFIXES)}, or vectors, got {shown(vectors)}")
+    conditions = pipeline.condition(vectors)
+    if conditions is None or len(conditions) not in (1, n_recordings):
+        got = 0 if conditions is None else len(conditions)
+        raise ParameterError(f"prefix must be one vector, or one for each of the {n_recordings} waves, got {got}")
+    return lambda index, wave: conditions[index % len(conditions)]
+
 
 _CARD = """# {name}
 
@@ -312,3 +378,75 @@ def embed(
     """
     wave = np.asarray(samples, np.float32).T
     return Encoder(pipeline).encode(wave, sample_rate, layer=layer, pool=pool, frames=frames, progress=progress)
+
+
+class EncoderModule(nn.Module):
+    """An encoder and what it is asked for. ``forward``: (n, t) at its rate -> (n, d), one vector for each sound.
+
+    It computes where its weights are moved to, stays in evaluation, and gives no gradients.
+
+    Args:
+        encoder: the encoder; from here on it belongs to the module.
+        options: of ``Encoder.encode``, the same for every call.
+
+    Raises:
+        ParameterError: options that the model does not have, or the pool ``none``.
+    """
+
+    def __init__(self, encoder: Encoder, **options: Any) -> None:
+        super().__init__()
+        layer, pool = options.get("layer", "last"), options.get("pool", "mean")
+        if pool == "none":
+            raise ParameterError("one vector for a sound is needed, and the pool none has none: choose another")
+        self.encoder, self.options = encoder, options
+        self.clip_dim, self.frame_dim = encoder.dim(pool, layer), encoder.frame_dim(pool, layer)
+        self.frame_hop_s = encoder.frame_hop_s(options.get("hop_s"))
+        pipeline = encoder.pipeline
+        parts = (pipeline.front_end, pipeline.tokenizer, pipeline.transformer, pipeline.conditioner)
+        self.parts = nn.ModuleList(part for part in parts if isinstance(part, nn.Module))
+        self.train(False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.encoder.pipeline.transformer.mask_vector.device
+
+    def train(self, mode: bool = True) -> "EncoderModule":
+        """Stay in evaluation: embeddings are without dropout."""
+        return super().train(False)
+
+    def forward(self, audio: Tensor) -> Float[Tensor, "n d"]:
+        """Return one vector for each sound; layers side by side follow each other in it.
+
+        Raises:
+            ParameterError: audio of another shape or kind.
+            AudioError: no samples, or some that are not finite.
+        """
+        found = self._encode(audio, frames=False)
+        return self._stacked([np.ravel(one.clip) for one in found if one.clip is not None], (self.clip_dim,))
+
+    def over_time(self, audio: Tensor) -> tuple[Float[Tensor, "n m d"], np.ndarray]:
+        """Return a vector for each moment of each sound, and the middles of the moments in seconds, (m,) float64.
+
+        Raises:
+            ParameterError: audio of another shape or kind.
+            AudioError: no samples, or some that are not finite.
+        """
+        found = self._encode(audio, frames=True)
+        times_s = np.zeros(0) if not found or found[0].times_s is None else found[0].times_s
+        shape = (len(times_s), self.frame_dim)
+        vectors = [np.moveaxis(one.frames, -2, 0).reshape(shape) for one in found if one.frames is not None]
+        return self._stacked(vectors, shape), times_s
+
+    def _encode(self, audio: Tensor, frames: bool) -> list[Embedding]:
+        if not isinstance(audio, Tensor):
+            raise ParameterError(f"audio must be a tensor of floats (n, t), got {shown(audio)}")
+        if audio.ndim != 2 or not audio.is_floating_point():
+            raise ParameterError(f"audio must be floats (n, t), got {audio.dtype} of shape {tuple(audio.shape)}")
+        self.encoder.pipeline.device = self.device
+        options: dict[str, Any] = {**self.options, "frames": frames}
+        return self.encoder.encode(list(audio), self.encoder.sample_rate, **options)
+
+    def _stacked(self, vectors: list[np.ndarray], shape: tuple[int, ...]) -> Tensor:
+        stacked = np.stack(vectors) if vectors else np.zeros((0, *shape), np.float32)
+        return torch.from_numpy(stacked).to(self.device)

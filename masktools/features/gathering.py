@@ -7,15 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masktools.features.embedding import Embedding
-from masktools.features.layers import LayerChoice, hidden_states
-from masktools.features.pooling import ClipPool, frame_factor, pool_rows
+from masktools.features.layers import ClipPool, Embedding, LayerChoice, frame_factor, hidden_states, pool_rows
 from masktools.features.windows import Times
 from masktools.pipeline import Pipeline, Progress
 from masktools.segments import Window
 from masktools.shapes import flatten
-
-__all__ = ["Batches", "Gathered", "Task", "windows_at_once"]
 
 
 class Gathered:

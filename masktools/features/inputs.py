@@ -13,8 +13,6 @@ from masktools.arrays import as_recording, checked_rate
 from masktools.errors import AudioError, MasktoolsError, ParameterError
 from masktools.io import Recording
 
-__all__ = ["Rates", "Source", "Waves", "as_sources", "mono_blocks"]
-
 Rates = int | float | np.integer | np.floating | Sequence[int | None] | np.ndarray | Tensor | None
 """Hz: one for all, one for each, or None where every recording has its own."""
 

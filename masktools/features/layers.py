@@ -1,4 +1,4 @@
-"""Which layers an embedding is made of, and the way through the transformer that stops behind the highest of them."""
+"""Which layers an embedding is made of, and how vectors of tokens become those of columns and of the clip."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,12 +7,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masktools.arguments import shown
+from masktools.arguments import checked_name, shown
 from masktools.errors import ParameterError, unknown_name
 from masktools.shapes import Condition, FlatTokens
 from masktools.transformer import MaskedTransformer
 
-__all__ = ["LayerChoice", "LayerLike", "hidden_states", "parse_layers"]
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """What a recording is like. With several layers asked for, vectors have one more axis, the first.
+
+    Attributes:
+        clip: (d,) float32, one vector for all of the recording; None where nothing was pooled.
+        frames: (m, d) float32, one vector for each moment; (m, rows, d) where nothing was pooled; None where they were
+            not asked for.
+        times_s: (m,) float64, the middle of each moment.
+        tokens: (rows, columns) uint16, row 0 the lowest, a column each 4096 samples at the usual settings; None where
+            they were not asked for.
+        duration_s: of the recording.
+    """
+
+    clip: np.ndarray | None
+    frames: np.ndarray | None = None
+    times_s: np.ndarray | None = None
+    tokens: np.ndarray | None = None
+    duration_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check that frames and their times belong together."""
+        if (self.frames is None) != (self.times_s is None):
+            raise ParameterError("frames and times_s must be given together: each frame has its time")
+        if self.frames is not None and self.times_s is not None and len(self.times_s) not in self.frames.shape[:2]:
+            raise ParameterError(f"there are {len(self.times_s)} times for frames of shape {self.frames.shape}")
+
 
 LayerLike = int | np.integer | str | Sequence[int] | Sequence[float] | np.ndarray | Tensor
 """A number, ``last``, ``mean``, ``all``, whole numbers (layers side by side) or floats (the weight of each layer)."""
@@ -144,3 +171,78 @@ def hidden_states(
     if total is not None:
         return total[None]
     return torch.stack([kept[number] for number in choice.layers])
+
+
+POOLS = ("mean", "rows", "max", "mean_std", "rows_std", "none")
+"""How the vectors of tokens become one.
+
+``mean`` averages over rows and time. ``rows`` keeps the rows apart, one after the other, lowest first, and averages
+over time. ``max`` is the largest over rows and time. ``mean_std`` is the mean and the standard deviation over time of
+the average over rows, ``rows_std`` those of each row. ``none`` keeps every token's own vector: there are frames
+(m, rows, d) and no vector of the clip.
+"""
+
+_BY_ROW, _WITH_STD = ("rows", "rows_std"), ("mean_std", "rows_std")
+
+
+def check_pool(pool: str) -> str:
+    """Return the name of a pool.
+
+    Raises:
+        ParameterError: an unknown name.
+    """
+    return checked_name("pool", pool, POOLS)
+
+
+def frame_factor(pool: str, n_rows: int) -> int:
+    """Return how many times the model's width the vector of a moment is long (of a token, with ``none``)."""
+    return n_rows if pool in _BY_ROW else 1
+
+
+def clip_factor(pool: str, n_rows: int) -> int:
+    """Return how many times the model's width the vector of a clip is long (0 with ``none``)."""
+    return {"mean_std": 2, "rows_std": 2 * n_rows, "none": 0}.get(pool, frame_factor(pool, n_rows))
+
+
+def pool_rows(states: Tensor, pool: str) -> Tensor:
+    """Return the states (..., r, d) of columns as one vector for each, (..., d or r * d); with ``none`` as they are."""
+    if pool == "none":
+        return states
+    if pool in _BY_ROW:
+        return states.flatten(-2)
+    return states.amax(dim=-2) if pool == "max" else states.mean(dim=-2)
+
+
+class ClipPool:
+    """The vectors of a clip's columns, met in any order and in pieces, as one. Sums are kept in double precision."""
+
+    def __init__(self, pool: str) -> None:
+        self.pool = check_pool(pool)
+        self._n = 0
+        self._sum: np.ndarray | None = None  # (l, d), or the largest so far
+        self._squares: np.ndarray | None = None
+
+    def add(self, columns: np.ndarray) -> None:
+        """Take in the vectors (l, w, d) of some columns."""
+        self._n += columns.shape[1]
+        if self.pool == "max":
+            largest = columns.max(axis=1)
+            self._sum = largest if self._sum is None else np.maximum(self._sum, largest)
+            return
+        total = columns.sum(axis=1, dtype=np.float64)
+        self._sum = total if self._sum is None else self._sum + total
+        if self.pool in _WITH_STD:
+            squares = np.square(columns, dtype=np.float64).sum(axis=1)
+            self._squares = squares if self._squares is None else self._squares + squares
+
+    def vector(self) -> np.ndarray | None:
+        """Return the vectors (l, d) of what was taken in, float32; None where nothing is pooled."""
+        if self.pool == "none" or self._sum is None:
+            return None
+        if self.pool == "max":
+            return self._sum.astype(np.float32)
+        mean = self._sum / self._n
+        if self._squares is None:
+            return mean.astype(np.float32)
+        variance = np.maximum(self._squares / self._n - np.square(mean), 0.0)
+        return np.concatenate([mean, np.sqrt(variance)], axis=-1).astype(np.float32)

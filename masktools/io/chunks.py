@@ -1,15 +1,108 @@
-"""Files made of chunks, each with a name and a length: RIFF, RF64, AIFF, Wave64 and CAF; and lengths that are wrong.
+"""Files made of chunks (RIFF, RF64, AIFF, Wave64, CAF): where their samples lie, and how chunks are added or corrected.
 
 Whoever cannot go back in a file (a pipe), or is stopped before the end, leaves a length that was never true: 0, or
 about the largest that there is. Then the samples go on to the end of the file.
+
+Source: Microsoft and IBM, Multimedia Programming Interface and Data Specifications 1.0 (RIFF; cue, plst, LIST adtl);
+EBU Tech 3306 (RF64); EBU Tech 3285 (bext); IBM and Microsoft, New Multimedia Data Types and Data Techniques 3.0 (smpl);
+Apple, Audio Interchange File Format 1.3 (1989); Audio Interchange File Format AIFF-C (1991).
 """
 
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+import io
+import shutil
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, NamedTuple
 
-from masktools.io.spliced import ReadFile
+from masktools.errors import AudioError
 
-__all__ = ["Chunk", "Layout", "chunks_of", "is_chunked", "sample_chunk"]
+_Stretch = bytes | int | tuple[int, int]
+
+
+class Spliced(io.RawIOBase):
+    """Ranges of an open file and bytes of our own, one after the other, to be read and sought in like a file.
+
+    The file under it stays open when this is closed. A position before the beginning is not gone to, as the decoders
+    that call this from C expect of a seek that fails.
+    """
+
+    def __init__(self, file: "ReadFile", pieces: Sequence[_Stretch]) -> None:
+        """Take the file, and what is read of it, (first byte, byte behind the last), or instead of it.
+
+        A number is how many bytes the file says to have more, none of which can be read.
+        """
+        self._file = file
+        self._pieces = [piece for piece in pieces if _length(piece)]
+        self._starts = [0, *accumulate(map(_length, self._pieces))]
+        self._position = 0
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a position, and return it."""
+        position = offset + (0, self._position, len(self))[whence]
+        if position >= 0:
+            self._position = position
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer as far as there is something, and return how many bytes that were."""
+        view = memoryview(buffer).cast("B")
+        n_read = 0
+        while n_read < len(view) and self._position < len(self):
+            number = bisect_right(self._starts, self._position) - 1
+            piece, within = self._pieces[number], self._position - self._starts[number]
+            n = min(len(view) - n_read, self._starts[number + 1] - self._position)
+            if isinstance(piece, int):
+                break
+            if isinstance(piece, bytes):
+                held = piece[within : within + n]
+            else:
+                self._file.seek(piece[0] + within)
+                held = self._file.read(n)
+            if not held:
+                break
+            view[n_read : n_read + len(held)] = held
+            n_read += len(held)
+            self._position += len(held)
+        return n_read
+
+
+ReadFile = BinaryIO | Spliced
+"""What is read and sought in."""
+
+
+def _length(piece: _Stretch) -> int:
+    if isinstance(piece, int):
+        return piece
+    return len(piece) if isinstance(piece, bytes) else piece[1] - piece[0]
+
+
+def overlaid(file: ReadFile, changes: Mapping[int, bytes]) -> Spliced:
+    """Return a file in which other bytes stand at some positions."""
+    pieces: list[_Stretch] = []
+    position = 0
+    for start, content in sorted(changes.items()):
+        pieces += [(position, start), content]
+        position = start + len(content)
+    return Spliced(file, [*pieces, (position, file.seek(0, io.SEEK_END))])
+
 
 Order = Literal["little", "big"]
 _MARGIN = 2**16  # by which a length that says "unknown" may differ from a round number
@@ -70,9 +163,18 @@ def is_chunked(head: bytes) -> bool:
     return head[:4] in _KINDS and (head[:4] in (b"riff", b"caff") or head[8:12] in (b"WAVE", b"AIFF", b"AIFC"))
 
 
-def sample_chunk(file: ReadFile) -> Chunk | None:
-    """Return the chunk that holds the samples."""
-    return next((chunk for chunk in chunks_of(file) if chunk.name in (b"data", b"SSND")), None)
+def chunk_of(file: ReadFile, *names: bytes) -> Chunk | None:
+    """Return the first chunk of any of these names."""
+    return next((chunk for chunk in chunks_of(file) if chunk.name in names), None)
+
+
+def content_of(file: ReadFile, *names: bytes, n_bytes: int = 64) -> bytes:
+    """Return what the first chunk of these names holds, of n_bytes at most; nothing if there is none."""
+    chunk = chunk_of(file, *names)
+    if chunk is None:
+        return b""
+    file.seek(chunk.start)
+    return file.read(min(chunk.n_bytes, n_bytes))
 
 
 def chunks_of(file: ReadFile) -> Iterator[Chunk]:
@@ -168,3 +270,264 @@ def _are_chunks(file: ReadFile, kind: _Kind, position: int, size: int) -> bool:
         n_bytes = (_head(file, position, kind) or (b"", 0))[1]
         position = _next(file, kind, position + kind.name_bytes + kind.length_bytes + n_bytes, size)
     return False
+
+
+_EXTENSIBLE = 0xFFFE
+_SUBTYPES = {
+    (1, 8): "PCM_U8",
+    (1, 16): "PCM_16",
+    (1, 24): "PCM_24",
+    (1, 32): "PCM_32",
+    (3, 32): "FLOAT",
+    (3, 64): "DOUBLE",
+    (6, 8): "ALAW",
+    (7, 8): "ULAW",
+}
+
+
+def riff_layout(file: ReadFile) -> Layout | None:
+    """Return where and how a wave file holds its samples; None where they cannot be replaced one by one."""
+    coding, data = content_of(file, b"fmt "), chunk_of(file, b"data")
+    if data is None or len(coding) < 16:
+        return None
+    tag, n_channels, block, bits = (int.from_bytes(coding[at : at + 2], "little") for at in (0, 2, 12, 14))
+    if tag == _EXTENSIBLE and len(coding) >= 26:
+        tag = int.from_bytes(coding[24:26], "little")
+    subtype = _SUBTYPES.get((tag, bits))
+    if subtype is None or not n_channels or block != n_channels * bits // 8:
+        return None
+    n_samples = min(data.n_bytes, file.seek(0, 2) - data.start) // block
+    return Layout(data.start, n_samples, n_channels, int.from_bytes(coding[4:8], "little"), bits // 8, subtype)
+
+
+@contextmanager
+def rewriting(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """Give a file open for reading, and another open for writing that then takes its place."""
+    moved = path.with_name(f"{path.stem}-new.part")
+    try:
+        with path.open("rb") as file, moved.open("wb") as out:
+            yield file, out
+        moved.replace(path)
+    finally:
+        moved.unlink(missing_ok=True)
+
+
+def grow(path: Path, chunks: Sequence[tuple[bytes, bytes]]) -> None:
+    """Add chunks behind the others of a RIFF or RF64 file, and count them in its header."""
+    if not chunks:
+        return
+    with path.open("rb+") as file:
+        is_rf64 = file.read(4) == b"RF64"
+        if file.seek(0, 2) % 2:
+            file.write(b"\0")
+        for name, content in chunks:
+            file.write(name + len(content).to_bytes(4, "little") + content + b"\0" * (len(content) % 2))
+        n_bytes = file.tell() - 8
+        if is_rf64:
+            file.seek(20)  # of the first field of ds64, which is always the first chunk
+            file.write(n_bytes.to_bytes(8, "little"))
+        else:
+            file.seek(4)
+            file.write(n_bytes.to_bytes(4, "little"))
+
+
+def put_mask(path: Path, mask: int) -> None:
+    """Say in a wave file of the extensible kind which loudspeakers its channels are for."""
+    with path.open("rb+") as file:
+        chunk, content = chunk_of(file, b"fmt "), content_of(file, b"fmt ")
+        if chunk and len(content) >= 24 and int.from_bytes(content[:2], "little") == _EXTENSIBLE:
+            file.seek(chunk.start + 20)
+            file.write(mask.to_bytes(4, "little"))
+
+
+def make_rf64(path: Path, n_bytes: int) -> None:
+    """Turn a RIFF file that ends with n_bytes of samples, and may be too long for its own lengths, into RF64."""
+    with rewriting(path) as (file, out):
+        data = chunk_of(file, b"data")
+        start = data.start if data else 0
+        out.write(rf64_head(file, start, n_bytes))
+        file.seek(start)
+        shutil.copyfileobj(file, out, 1 << 20)
+
+
+def rf64_head(file: ReadFile, start: int, n_bytes: int) -> bytes:
+    """Return what an RF64 file begins with whose n_bytes of samples, and what is before them, are those of a RIFF file.
+
+    Args:
+        file: the RIFF file.
+        start: where its samples begin.
+        n_bytes: of its samples.
+    """
+    frame_bytes = int.from_bytes(content_of(file, b"fmt ")[12:14], "little") or 1
+    fields = (file.seek(0, 2) + 36 - 8, n_bytes, n_bytes // frame_bytes)
+    ds64 = b"ds64" + (28).to_bytes(4, "little") + b"".join(field.to_bytes(8, "little") for field in fields) + bytes(4)
+    file.seek(12)
+    return b"RF64\xff\xff\xff\xffWAVE" + ds64 + file.read(start - 4 - 12) + b"\xff\xff\xff\xff"
+
+
+_BY_BITMAP = 1 << 16
+_INTEGERS = {8: "PCM_S8", 16: "PCM_16", 24: "PCM_24", 32: "PCM_32"}
+_OTHERS = {
+    b"fl32": ("FLOAT", 4),
+    b"FL32": ("FLOAT", 4),
+    b"fl64": ("DOUBLE", 8),
+    b"FL64": ("DOUBLE", 8),
+    b"ulaw": ("ULAW", 1),
+    b"ULAW": ("ULAW", 1),
+    b"alaw": ("ALAW", 1),
+    b"ALAW": ("ALAW", 1),
+}
+
+
+def aiff_layout(file: ReadFile) -> Layout | None:
+    """Return where and how an AIFF file holds its samples; None where they cannot be replaced one by one."""
+    common, sound = content_of(file, b"COMM"), chunk_of(file, b"SSND")
+    coding, n_channels = _coding_of(common), int.from_bytes(common[:2], "big")
+    if coding is None or sound is None or not n_channels:
+        return None
+    subtype, width, order = coding
+    file.seek(sound.start)
+    offset = 8 + int.from_bytes(file.read(4), "big")
+    n_samples = max(0, min(sound.n_bytes, file.seek(0, 2) - sound.start) - offset) // (width * n_channels)
+    if not sound.is_mended:
+        n_samples = min(int.from_bytes(common[2:6], "big"), n_samples)
+    return Layout(sound.start + offset, n_samples, n_channels, _extended(common[8:18]), width, subtype, order)
+
+
+def put_bitmap(path: Path, mask: int) -> None:
+    """Say in an AIFF file which loudspeakers its channels are for: in a chunk CHAN, before the samples.
+
+    Source: Apple, Core Audio Format Specification 1.0 (channel layout chunk, with a bitmap).
+    """
+    content = _BY_BITMAP.to_bytes(4, "big") + mask.to_bytes(4, "big") + bytes(4)
+    with rewriting(path) as (file, out):
+        n_bytes = int.from_bytes(file.read(8)[4:], "big") + 8 + len(content)
+        out.write(b"FORM" + n_bytes.to_bytes(4, "big") + file.read(4))
+        out.write(b"CHAN" + len(content).to_bytes(4, "big") + content)
+        shutil.copyfileobj(file, out, 1 << 20)
+
+
+def _coding_of(common: bytes) -> tuple[str, int, Literal["little", "big"]] | None:
+    """Return the subtype, the bytes of a sample and their order from a COMM chunk."""
+    if len(common) < 18:
+        return None
+    bits = int.from_bytes(common[6:8], "big")
+    compression = common[18:22] or b"NONE"
+    if compression in _OTHERS:
+        return *_OTHERS[compression], "big"
+    if compression in (b"NONE", b"twos", b"sowt") and bits in _INTEGERS:
+        return _INTEGERS[bits], bits // 8, "little" if compression == b"sowt" else "big"
+    return None
+
+
+def _extended(field: bytes) -> int:
+    """Return a rate in Hz from a float of 80 bits, whose exponent is biased by 16383 and whose mantissa has 64 bits."""
+    exponent, mantissa = int.from_bytes(field[:2], "big") & 0x7FFF, int.from_bytes(field[2:], "big")
+    shift = 16383 + 63 - exponent
+    return mantissa >> shift if 0 <= shift < 64 else 0
+
+
+_LONGEST = 2**32 - 2**16  # bytes that a length of 32 bits can say
+
+
+def mended(path: Path, file: ReadFile) -> tuple[Spliced, str] | None:
+    """Return a file whose header tells its true length and the line that says so; None where it does by itself.
+
+    Raises:
+        AudioError: a file that holds much less than its header promises.
+    """
+    file.seek(0)
+    head = file.read(12)
+    if not is_chunked(head):
+        return None
+    size = file.seek(0, 2)
+    chunk = chunk_of(file, b"data", b"SSND")
+    if chunk is None:
+        return None
+    lacking = chunk.start + chunk.n_bytes - size
+    if lacking > 0:
+        raise AudioError(f"{path} is cut off: its header promises {lacking} bytes more than it holds")
+    if chunk.start % 2 and head[:4] == b"RIFF":
+        line = f"{path}: a chunk before its samples is not padded to an even length: it was read all the same"
+        return Spliced(file, [_plain_head(file, chunk.n_bytes), (chunk.start, chunk.start + chunk.n_bytes)]), line
+    if not chunk.is_mended:
+        return None
+    line = (
+        f"{path}: its header promises {chunk.promised} bytes of samples, but it holds {chunk.n_bytes}: "
+        "it was read to its end"
+    )
+    order = "big" if head[:4] in (b"RIFX", b"FORM", b"caff") else "little"
+    if chunk.length_bytes == 4 and chunk.n_bytes > _LONGEST and head[:4] == b"RIFF":
+        start = rf64_head(file, chunk.start, chunk.n_bytes)
+        return Spliced(file, [start, (chunk.start, size)]), line
+    length = chunk.n_bytes + (24 if head[:4] == b"riff" else 0)
+    changes = {chunk.length_at: length.to_bytes(chunk.length_bytes, order)}
+    if head[:4] in (b"RIFF", b"RIFX", b"FORM"):
+        changes[4] = min(size - 8, 2**32 - 1).to_bytes(4, order)
+    elif head[:4] == b"RF64":
+        changes[20] = (size - 8).to_bytes(8, order)
+    elif head[:4] == b"riff":
+        changes[16] = size.to_bytes(8, order)
+    return overlaid(file, changes), line
+
+
+def _plain_head(file: ReadFile, n_bytes: int) -> bytes:
+    """Return what a wave file of n_bytes of samples begins with that has the coding of another and no more chunks."""
+    coding = content_of(file, b"fmt ")
+    coding = coding[: len(coding) // 2 * 2]
+    body = b"WAVEfmt " + len(coding).to_bytes(4, "little") + coding + b"data" + n_bytes.to_bytes(4, "little")
+    return b"RIFF" + min(len(body) + n_bytes, 2**32 - 1).to_bytes(4, "little") + body
+
+
+_TIME_REFERENCE = slice(338, 346)  # of bext: samples since midnight
+
+
+def at_rate(name: bytes, content: bytes, from_hz: int, to_hz: int) -> bytes:
+    """Return a chunk whose positions and lengths are those of the same moments at another rate.
+
+    Chunks of other names come back as they are; so do those that are too short for what their name promises.
+    """
+    if from_hz == to_hz or not from_hz:
+        return content
+    changed = bytearray(content)
+    for field in _fields(name, content):
+        if field.stop <= len(changed):
+            value = int.from_bytes(changed[field], "little")
+            scaled = min((2 * value * to_hz + from_hz) // (2 * from_hz), 256 ** (field.stop - field.start) - 1)
+            changed[field] = scaled.to_bytes(field.stop - field.start, "little")
+    if name == b"smpl" and len(changed) >= 12:
+        changed[8:12] = round(1e9 / to_hz).to_bytes(4, "little")  # ns
+    return bytes(changed)
+
+
+def _fields(name: bytes, content: bytes) -> list[slice]:
+    """Return the fields of a chunk that count samples."""
+    if name == b"bext":
+        return [_TIME_REFERENCE]
+    if name == b"cue ":
+        starts = [4 + 24 * number + at for number in range(_count(content, 0, 24)) for at in (4, 20)]
+    elif name == b"plst":
+        starts = [4 + 12 * number + 4 for number in range(_count(content, 0, 12))]
+    elif name == b"smpl":
+        starts = [36 + 24 * number + at for number in range(_count(content, 28, 24)) for at in (8, 12)]
+    elif name == b"LIST" and content[:4] == b"adtl":
+        starts = _labelled(content)
+    else:
+        starts = []
+    return [slice(start, start + 4) for start in starts]
+
+
+def _count(content: bytes, at: int, n_bytes: int) -> int:
+    """Return how many entries a chunk counts, but no more than it has room for."""
+    return min(int.from_bytes(content[at : at + 4], "little"), len(content) // n_bytes)
+
+
+def _labelled(content: bytes) -> list[int]:
+    """Return where the labels of a list tell how many samples they are for."""
+    starts, position = [], 4
+    while position + 8 <= len(content):
+        if content[position : position + 4] == b"ltxt":
+            starts.append(position + 12)
+        n_bytes = int.from_bytes(content[position + 4 : position + 8], "little")
+        position += 8 + n_bytes + n_bytes % 2
+    return starts

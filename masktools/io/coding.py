@@ -1,27 +1,18 @@
-"""How audio files hold their samples: containers, subtypes, what each of them can do."""
+"""Containers, subtypes and their limits; checks of files and samples; libsndfile's messages in one line."""
 
-from collections.abc import Sequence
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import soundfile
 
-from masktools.errors import unknown_name
-
-__all__ = [
-    "BITS",
-    "FOREIGN",
-    "INTEGER_BITS",
-    "LOSSLESS",
-    "SUFFIXES",
-    "UNLIMITED",
-    "WAVES",
-    "Coding",
-    "as_codes",
-    "coding_for",
-    "limits_of",
-]
+from masktools.errors import AudioError, ParameterError, unknown_name
 
 
 class Coding(NamedTuple):
@@ -133,3 +124,115 @@ def coding_for(path: str | Path, subtype: str | None = None, format: str | None 
         ):
             return Coding(usual.format, candidate)
     return usual
+
+
+MANY_FRAMES = 2**31  # nobody's recording: a header that was never completed
+
+
+def reason_of(error: Exception) -> str:
+    """Return libsndfile's reason without its decoration."""
+    return str(getattr(error, "error_string", error)).strip().removeprefix("Error : ").rstrip(".")
+
+
+def sound_name(path: Path) -> Any:  # str or bytes, of which the types of soundfile name the first only
+    """Return a path as soundfile takes it, also one that is no UTF-8."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
+
+
+def check_readable(path: Path) -> None:
+    """Raise unless there is a file, with something in it."""
+    try:
+        if path.is_dir():
+            raise AudioError(f"{path} is a folder, not an audio file")
+        if not path.exists():
+            raise AudioError(f"{path} does not exist")
+        if not path.is_file():
+            raise AudioError(f"{path} is not a regular file: save the audio to a file first")
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise AudioError(f"{path} is empty (0 bytes)")
+    except OSError as error:
+        raise AudioError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def check_finite(block: np.ndarray, n_before: int, sample_rate: int, where: str) -> None:
+    """Raise where a block (t, channels) holds NaN or infinity."""
+    finite = np.isfinite(block)
+    if finite.all():
+        return
+    sample, channel = np.unravel_index(int(np.argmin(finite)), block.shape)
+    kind = "NaN" if np.isnan(block[sample, channel]) else "Inf"
+    position = n_before + int(sample)
+    raise AudioError(
+        f"{where}: samples must be finite, but the first that is not is {kind} at sample {position} "
+        f"({position / sample_rate:.4f} s), channel {int(channel) + 1} of {block.shape[1]}; silence it first"
+    )
+
+
+def check_size(coding: Coding, sample_rate: int, n_channels: int) -> None:
+    """Raise where a format does not have a rate, or so many channels."""
+    name, limits = limits_of(coding)
+    if sample_rate not in limits.rates:
+        rates = limits.rates
+        listed = f"{rates[0]} to {rates[-1]}" if isinstance(rates, range) else ", ".join(map(str, rates))
+        raise ParameterError(f"the sample rate of {name} must be one of {listed} Hz, got {sample_rate} Hz")
+    if not 1 <= n_channels <= limits.max_channels:
+        raise ParameterError(
+            f"{name} holds 1 to {limits.max_channels} channels, got {n_channels}; samples are (channels, t)"
+        )
+
+
+def check_place(path: Path) -> None:
+    """Raise where no file can be written."""
+    if not path.parent.is_dir():
+        raise AudioError(f"{path} cannot be written: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise AudioError(f"{path} cannot be written: it is a folder")
+
+
+_CHATTER = re.compile(rb"^(\[[^\]]*libmpg123|(Note|Warning|NOTE): |\s*$|.*mpg123)")
+_STDERR = 2
+_lock = threading.RLock()
+_depth = 0
+_held: tuple[IO[bytes], int] | None = None  # what is written meanwhile, and the stream itself
+
+
+@contextmanager
+def without_chatter() -> Iterator[None]:
+    """Leave out what libmpg123 says about an MP3 file; several threads may do so at once."""
+    _begin()
+    try:
+        yield
+    finally:
+        _end()
+
+
+def _begin() -> None:
+    global _depth, _held
+    with _lock:
+        _depth += 1
+        if _depth > 1:
+            return
+        try:
+            stream = os.dup(_STDERR)
+        except OSError:  # it is closed
+            return
+        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+        os.dup2(file.fileno(), _STDERR)
+        _held = file, stream
+
+
+def _end() -> None:
+    global _depth, _held
+    with _lock:
+        _depth -= 1
+        if _depth or _held is None:
+            return
+        (file, stream), _held = _held, None
+        os.dup2(stream, _STDERR)
+        os.close(stream)
+        with file:
+            file.seek(0)
+            for line in file.read().splitlines(keepends=True):
+                if not _CHATTER.match(line):
+                    os.write(_STDERR, line)

@@ -1,25 +1,88 @@
-"""Audio files of any length, read piece by piece: what can be sought in is sought in, the rest is decoded once."""
+"""Audio files -> waves, whole or piece by piece: what can be sought in is sought in, the rest is decoded once."""
 
 import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from types import TracebackType
 from typing import IO, BinaryIO
 
 import numpy as np
 import soundfile
+import soxr
 
-from masktools.errors import AudioError
-from masktools.io.av_files import decoding, has_pyav
-from masktools.io.checks import MANY_FRAMES, check_finite, check_readable, reason_of
-from masktools.io.coding import BITS, LOSSLESS
-from masktools.io.decoders import DamagedError, Decoder, SoundDecoder, decoder
-from masktools.io.joining import brought
+from masktools.errors import AudioError, ParameterError
+from masktools.io.coding import BITS, LOSSLESS, MANY_FRAMES, check_finite, check_readable, reason_of
+from masktools.io.decoding import DamagedError, Decoder, SoundDecoder, decoder, decoding, has_pyav
 from masktools.io.streams import Stream, streams_of
 
-__all__ = ["Recording", "open_recording"]
+
+def resample(samples: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
+    """Return samples (..., t) at another rate, float32, of length t * to_hz / from_hz rounded to the nearest.
+
+    Band-limited (soxr, VHQ), without delay.
+
+    Raises:
+        ParameterError: a rate that is not positive.
+    """
+    _check_rates(from_hz, to_hz)
+    return resample_to(samples, from_hz, to_hz, (2 * samples.shape[-1] * to_hz + from_hz) // (2 * from_hz))
+
+
+def resample_to(samples: np.ndarray, from_hz: int, to_hz: int, n_samples: int) -> np.ndarray:
+    """Return samples (..., t) at another rate and of exactly n_samples, float32; zeros pad what is missing.
+
+    Raises:
+        ParameterError: a rate that is not positive, or a negative length.
+    """
+    _check_rates(from_hz, to_hz)
+    if n_samples < 0:
+        raise ParameterError(f"n_samples must not be negative, got {n_samples}")
+    flat = np.asarray(samples, np.float32).reshape(prod(samples.shape[:-1]), samples.shape[-1])
+    if from_hz != to_hz and flat.size:
+        flat = soxr.resample(np.ascontiguousarray(flat.T), from_hz, to_hz, quality="VHQ").T
+    exact = np.zeros((flat.shape[0], n_samples), np.float32)
+    n_kept = min(n_samples, flat.shape[1])
+    exact[:, :n_kept] = flat[:, :n_kept]
+    return exact.reshape(*samples.shape[:-1], n_samples)
+
+
+def _check_rates(from_hz: int, to_hz: int) -> None:
+    for name, rate in (("from_hz", from_hz), ("to_hz", to_hz)):
+        if rate <= 0:
+            raise ParameterError(f"{name} must be positive, got {rate} Hz")
+
+
+def brought(path: Path, part: Decoder, sample_rate: int, n_channels: int) -> Iterator[np.ndarray]:
+    """Yield the blocks of a recording, (t, n_channels) float32, at a sample rate.
+
+    Raises:
+        AudioError: channels that cannot be brought together.
+    """
+    if part.n_channels != n_channels and 1 not in (part.n_channels, n_channels):
+        raise AudioError(
+            f"{path} holds recordings of {n_channels} and of {part.n_channels} channels, joined: split it first"
+        )
+    if part.sample_rate == sample_rate:
+        for block in part.blocks():
+            yield _with_channels(block, n_channels)
+        return
+    stream = soxr.ResampleStream(part.sample_rate, sample_rate, n_channels, "float32", "VHQ")
+    for block in part.blocks():
+        yield stream.resample_chunk(np.ascontiguousarray(_with_channels(block, n_channels))).reshape(-1, n_channels)
+    yield stream.resample_chunk(np.zeros((0, n_channels), np.float32), last=True).reshape(-1, n_channels)
+
+
+def _with_channels(block: np.ndarray, n_channels: int) -> np.ndarray:
+    if block.shape[1] == n_channels:
+        return block
+    if block.shape[1] == 1:
+        return np.repeat(block, n_channels, axis=1)
+    return block.mean(axis=1, keepdims=True, dtype=np.float32)
+
 
 _BLOCK = 1 << 16  # samples a channel that are read at once
 _IN_MEMORY_BYTES = 1 << 26  # of decoded audio; what is longer goes to a temporary file
@@ -225,3 +288,36 @@ def open_recording(path: str | Path, tell: bool = True) -> Recording:
     for line in recording.warnings if tell else ():
         logging.getLogger("masktools").warning("%s", line)
     return recording
+
+
+@dataclass(frozen=True, eq=False)
+class Audio:
+    """What an audio file holds, and how it holds it."""
+
+    samples: np.ndarray  # (channels, t) float32, full scale 1
+    sample_rate: int  # Hz
+    subtype: str  # libsndfile's name of the coding: PCM_16, PCM_24, FLOAT, VORBIS, ...
+    format: str  # libsndfile's name of the container: WAV, FLAC, OGG, MP3, AIFF, ...
+
+    @property
+    def n_channels(self) -> int:
+        """Number of channels."""
+        return self.samples.shape[0]
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.samples.shape[1] / self.sample_rate
+
+
+def read(path: str | Path) -> Audio:
+    """Return a whole audio file.
+
+    Integers of up to 24 bits survive reading and writing bit for bit; 32-bit integers and doubles are rounded to
+    float32.
+
+    Raises:
+        AudioError: the file is missing, a folder, empty, not audio, cut off, without samples, or not finite.
+    """
+    with open_recording(path) as recording:
+        return Audio(recording.read(), recording.sample_rate, recording.subtype, recording.format)

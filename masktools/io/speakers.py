@@ -10,12 +10,10 @@ Specification, 4.3.9; RFC 7845, 5.1.1.2 (Opus); Apple, CoreAudioBaseTypes.h (AIF
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from masktools.io.chunks import Chunk, chunks_of
-from masktools.io.flac_blocks import flac_tags
-from masktools.io.spliced import ReadFile
-
-__all__ = ["FLAC_MASK_TAG", "Speakers", "by_names", "flac_says", "named", "ogg_order", "speakers_of"]
+from masktools.io.chunks import ReadFile, content_of
+from masktools.io.tags import flac_tags
 
 FL, FR, FC, LFE, BL, BR, FLC, FRC, BC, SL, SR = range(11)
 _NAMES = ("FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR")
@@ -153,13 +151,10 @@ def _masked(mask: int, n_channels: int) -> Speakers:
     return Speakers(sum(1 << bit for bit in bits), tuple(range(n_channels)))
 
 
-def _of_wave(file: ReadFile, n_channels: int, order: str) -> Speakers | None:
-    for chunk in chunks_of(file):
-        if chunk.name == b"fmt ":
-            content = _content(file, chunk)
-            extensible = int.from_bytes(content[:2], order) == 0xFFFE and len(content) >= 24  # pyright: ignore
-            return _masked(int.from_bytes(content[20:24], order), n_channels) if extensible else None  # pyright: ignore
-    return None
+def _of_wave(file: ReadFile, n_channels: int, order: Literal["little", "big"]) -> Speakers | None:
+    content = content_of(file, b"fmt ")
+    extensible = int.from_bytes(content[:2], order) == 0xFFFE and len(content) >= 24
+    return _masked(int.from_bytes(content[20:24], order), n_channels) if extensible else None
 
 
 def _of_flac(file: ReadFile, n_channels: int) -> Speakers | None:
@@ -177,26 +172,20 @@ def _of_flac(file: ReadFile, n_channels: int) -> Speakers | None:
 
 def _of_apple(file: ReadFile, n_channels: int) -> Speakers | None:
     """Return what the channels of an AIFF or a CAF are for: a chunk says it by number, by a mask, or one by one."""
-    for chunk in chunks_of(file):
-        if chunk.name in (b"CHAN", b"chan"):
-            content = _content(file, chunk)
-            layout, bitmap, n_described = (int.from_bytes(content[at : at + 4], "big") for at in (0, 4, 8))
-            if layout >> 16 == _BY_BITMAP:
-                return _masked(bitmap, n_channels)
-            if layout >> 16 == _BY_DESCRIPTIONS:
-                described = [int.from_bytes(content[12 + 20 * at :][:4], "big") for at in range(min(n_described, 64))]
-                labels = [label - 1 if 1 <= label <= _N_NAMED else label for label in described]
-            else:
-                labels = list(_APPLE.get(layout >> 16, ()))
-            return named(_at_the_sides(labels)) if n_channels > 2 and len(labels) == n_channels else None
-    return None
+    content = content_of(file, b"CHAN", b"chan", n_bytes=4096)
+    if not content:
+        return None
+    layout, bitmap, n_described = (int.from_bytes(content[at : at + 4], "big") for at in (0, 4, 8))
+    if layout >> 16 == _BY_BITMAP:
+        return _masked(bitmap, n_channels)
+    if layout >> 16 == _BY_DESCRIPTIONS:
+        described = [int.from_bytes(content[12 + 20 * at :][:4], "big") for at in range(min(n_described, 64))]
+        labels = [label - 1 if 1 <= label <= _N_NAMED else label for label in described]
+    else:
+        labels = list(_APPLE.get(layout >> 16, ()))
+    return named(_at_the_sides(labels)) if n_channels > 2 and len(labels) == n_channels else None
 
 
 def _at_the_sides(labels: Sequence[int]) -> list[int | None]:
     changed = [{BL: SL, BR: SR, _RLS: BL, _RRS: BR}.get(label, label) for label in labels]
     return [label if 0 <= label < _N_NAMED else None for label in changed]
-
-
-def _content(file: ReadFile, chunk: Chunk) -> bytes:
-    file.seek(chunk.start)
-    return file.read(min(chunk.n_bytes, 4096))

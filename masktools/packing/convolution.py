@@ -10,9 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.packing.swap import fill_layer
-
-__all__ = ["ResidualInPlace", "halve_convolutions", "order_convolutions", "through"]
+from masktools.packing.stored import fill_layer
 
 
 def order_convolutions(

@@ -1,21 +1,73 @@
-"""Weights in a file, read one by one, so that no more than one of them is in memory beside what is made of it.
+"""Weights of packed layers: read from a file one by one, put in place of those of training, and told apart by a digest.
 
 A packed part may hold weights rounded to fewer bits than the file has. Its state then has those of the file.
+
+A part may lie on torch's meta device, where it takes no memory; what is not swapped is filled last.
 """
 
-from collections.abc import Iterator, Mapping
+import ctypes
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from masktools.errors import BundleError
-from masktools.packing.int8 import Int8Linear
-from masktools.packing.linear import PackedLinear
+from masktools.packing.linear import Int8Linear, PackedLinear
 
-__all__ = ["StoredWeights", "has_lost_weights", "keep_stored"]
+
+def give_back() -> None:
+    """Give the system back what is free, where the C library can: on Linux, within milliseconds."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, others do not
+        if trim is not None:
+            trim(0)
+
+
+_HALF_MAX = torch.finfo(torch.float16).max
+
+
+def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights as bundles keep them: in fp16 wherever they fit, on the CPU; whole numbers as they are."""
+    return {key: _half(value) for key, value in state.items()}
+
+
+def weights_digest(state: Mapping[str, Tensor], names: Collection[str] | None = None) -> str:
+    """Return the SHA-256, 64 hexadecimal digits, of weights as bundles keep them, in the order of their names.
+
+    Args:
+        state: weights by name.
+        names: those that count; all if left out.
+    """
+    digest = hashlib.sha256()
+    feed_weights(digest, {name: state[name] for name in state if names is None or name in names})
+    return digest.hexdigest()
+
+
+def feed_weights(digest: Any, state: Mapping[str, Tensor]) -> None:
+    """Feed a digest of hashlib with weights as bundles keep them, in the order of their names."""
+    for name in sorted(state):
+        value = _half(state[name])
+        digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
+        digest.update(_bytes(value))
+
+
+def _half(value: Tensor) -> Tensor:
+    fits = value.is_floating_point() and (not value.numel() or float(value.abs().max()) <= _HALF_MAX)
+    return (value.half() if fits else value).detach().cpu().contiguous().clone()
+
+
+def _bytes(value: Tensor) -> bytes:
+    """Return the numbers of a tensor, the lowest byte of each first."""
+    array = value.contiguous().view(torch.uint8).numpy() if value.dtype == torch.bfloat16 else value.numpy()
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 class StoredWeights(Mapping[str, Tensor]):
@@ -89,3 +141,89 @@ def _rounded(part: nn.Module) -> Iterator[str]:
 def _put_stored(part: Any, state: dict[str, Tensor], prefix: str, _: Any) -> None:
     for name in _rounded(part):
         state[prefix + name] = part.stored[name].float()
+
+
+_DRAWS = frozenset(
+    {
+        "constant_",
+        "fill_diagonal_",
+        "kaiming_uniform_",
+        "normal_",
+        "ones_",
+        "trunc_normal_",
+        "uniform_",
+        "xavier_uniform_",
+        "zero_",
+        "zeros_",
+    }
+)
+
+
+class _WithoutDraws(TorchFunctionMode):
+    """First values are not drawn: there is nothing to hold them, and torch loads its compiler to find out."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in _DRAWS:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def laid_out() -> Iterator[None]:
+    """Lay modules that are made inside the block on the meta device, where they take no memory and no time."""
+    with torch.device("meta"), _WithoutDraws():
+        yield
+
+
+def swap_linear(
+    part: nn.Module,
+    path: str,
+    make: Callable[[nn.Linear], nn.Module],
+    weights: Mapping[str, Tensor] | None = None,
+    device: torch.device | str = "cpu",
+) -> None:
+    """Replace one linear layer of a part by what is made of it.
+
+    Args:
+        part: the part.
+        path: name of the layer inside the part, such as ``blocks.0.attn.qkv``.
+        make: function of the layer, filled, in single precision.
+        weights: of the whole part by name, read when they are asked for; None where the part has them.
+        device: where weights that are read go to.
+    """
+    layer = part.get_submodule(path)
+    if not isinstance(layer, nn.Linear):
+        return
+    if weights is not None:
+        fill_layer(layer, path, weights, device)
+    parent, _, name = path.rpartition(".")
+    setattr(part.get_submodule(parent), name, make(layer))
+
+
+def fill_rest(part: nn.Module, weights: Mapping[str, Tensor], device: torch.device | str = "cpu") -> None:
+    """Fill what a part still has on the meta device from weights by name, in the types that it was laid out in."""
+    for path, module in part.named_modules():
+        fill_layer(module, path, weights, device)
+
+
+def fill_layer(module: nn.Module, path: str, weights: Mapping[str, Tensor], device: torch.device | str = "cpu") -> None:
+    """Fill what a module itself, none inside it, still has on the meta device.
+
+    Args:
+        module: the module.
+        path: its name inside the part.
+        weights: of the whole part by name.
+        device: where weights that are read go to.
+    """
+    prefix = f"{path}." if path else ""
+    for name, value in list(module.named_parameters(recurse=False)):
+        if value.is_meta:
+            own = nn.Parameter(_read(weights, prefix + name, value.dtype, device), requires_grad=False)
+            setattr(module, name, own)
+    for name, value in list(module.named_buffers(recurse=False)):
+        if value.is_meta:
+            setattr(module, name, _read(weights, prefix + name, value.dtype, device))
+
+
+def _read(weights: Mapping[str, Tensor], name: str, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    return weights[name].to(device, dtype, copy=True)

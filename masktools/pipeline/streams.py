@@ -31,7 +31,7 @@ from masktools.solver import (
     stage_forwards,
     stage_plan,
 )
-from masktools.solver.trace import StepTrace
+from masktools.solver.request import StepTrace
 from masktools.transformer import DelayedPrior, StreamTransformer
 
 __all__ = ["StreamWalk"]

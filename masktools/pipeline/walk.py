@@ -30,8 +30,7 @@ from masktools.segments import Window, cover, stitch
 from masktools.shapes import Condition, FlatMask, FlatTokens, Logits, Mask, Mel, Tokens, Wave
 from masktools.solver import Plan, Predict, SolverConfig, SolveResult, solve, solve_windows, stage_forwards, stage_plan
 from masktools.transformer import MaskedTransformer
-from masktools.transformer.cached import CachedPredictor
-from masktools.transformer.compiled import CompiledLogits, check_compiler
+from masktools.transformer.cached import CachedPredictor, CompiledLogits, check_compiler
 
 __all__ = ["Pipeline"]
 

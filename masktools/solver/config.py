@@ -1,17 +1,71 @@
-"""The settings of the general-mask solver, checked where they are written down."""
+"""Settings of the general-mask solver: schedules, checked values, presets."""
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from operator import index
+from types import MappingProxyType
+from typing import Any
 
 from masktools.arguments import checked_name, checked_real, checked_switch, plain, shown
-from masktools.errors import ParameterError
-from masktools.solver.choice import POLICIES
-from masktools.solver.groups import GROUP_SCORES
-from masktools.solver.schedules import GUIDANCE_SCHEDULES, SCHEDULES
+from masktools.errors import ParameterError, unknown_name
+from masktools.solver.choice import GROUP_SCORES, POLICIES
 
-__all__ = ["ANNEALINGS", "CACHE_SCOPES", "CONFIDENCES", "PACES", "SCALINGS", "SolverConfig"]
+
+def _cosine(progress: float) -> float:
+    return math.cos(math.pi * progress / 2)
+
+
+def _arccos(progress: float) -> float:
+    return 2 / math.pi * math.acos(progress)
+
+
+SCHEDULES: Mapping[str, Callable[[float], float]] = MappingProxyType(
+    {
+        "cosine": _cosine,  # MaskGIT, MAGE, SpecMaskGIT
+        "arccos": _arccos,
+        "linear": lambda progress: 1 - progress,
+        "square": lambda progress: 1 - progress**2,
+        "cubic": lambda progress: 1 - progress**3,
+        "root": lambda progress: 1 - math.sqrt(progress),
+    }
+)
+"""Share of the unknown tokens that is still masked at a progress in [0, 1]; falls from 1 to 0."""
+
+
+def _linear_up(progress: float, guidance: float, guidance_min: float) -> float:
+    return guidance * progress
+
+
+def _constant(progress: float, guidance: float, guidance_min: float) -> float:
+    return guidance
+
+
+def _cosine_up(progress: float, guidance: float, guidance_min: float) -> float:
+    return guidance * (1 - math.cos(math.pi * progress)) / 2
+
+
+def _linear_down(progress: float, guidance: float, guidance_min: float) -> float:
+    return guidance + (guidance_min - guidance) * progress
+
+
+def _share_down(progress: float, guidance: float, guidance_min: float) -> float:
+    return guidance_min + (guidance - guidance_min) * _cosine(progress)
+
+
+GUIDANCE_SCHEDULES: Mapping[str, Callable[[float, float, float], float]] = MappingProxyType(
+    {
+        "linear_up": _linear_up,  # SpecMaskGIT: from 0 to the guidance
+        "constant": _constant,
+        "cosine": _cosine_up,  # from 0 to the guidance, flat at both ends
+        "linear_down": _linear_down,  # from the guidance to guidance_min
+        "share_down": _share_down,  # MAGNeT: from the guidance to guidance_min, as the share of masked tokens falls
+        "interval": _constant,  # the guidance inside guidance_interval, 1 outside
+    }
+)
+"""Guidance scale at a progress in [0, 1], given the guidance and the least guidance."""
+
 
 SCALINGS = ("relative", "resume")
 PACES = ("share", "closed")
@@ -122,24 +176,28 @@ class SolverConfig:
         for field in fields(self):
             object.__setattr__(self, field.name, plain(getattr(self, field.name)))
         checked_switch("deterministic_batch", self.deterministic_batch)
-        _check_integer("n_steps", self.n_steps)
-        if self.top_k is not None:
-            _check_integer("top_k", self.top_k)
-        for name in ("temperature", "guidance", "guidance_min"):
-            value = _number(name, getattr(self, name))
-            if value < 0:
-                raise ParameterError(f"{name} must be 0 or more, got {value:g}")
+        for name in ("n_steps", "top_k", "cache_every"):
+            if name != "top_k" or self.top_k is not None:
+                _check_integer(name, getattr(self, name))
         if _number("token_temperature", self.token_temperature) <= 0:
             raise ParameterError(
                 f"token_temperature must be above 0, got {self.token_temperature:g}; "
                 "use top_k=1 to take the most likely token"
             )
-        if self.top_p is not None and not 0 < _number("top_p", self.top_p) <= 1:
-            raise ParameterError(f"top_p must lie in (0, 1], got {self.top_p:g}")
-        if not 0 <= _number("revocation", self.revocation) < 1:
-            raise ParameterError(f"revocation must lie in [0, 1), got {self.revocation:g}")
-        if not 0 <= _number("rescore_weight", self.rescore_weight) <= 1:
-            raise ParameterError(f"rescore_weight must lie in [0, 1], got {self.rescore_weight:g}")
+        for name, holds, rule in (
+            ("temperature", lambda value: value >= 0, "be 0 or more"),
+            ("guidance", lambda value: value >= 0, "be 0 or more"),
+            ("guidance_min", lambda value: value >= 0, "be 0 or more"),
+            ("top_p", lambda value: 0 < value <= 1, "lie in (0, 1]"),
+            ("revocation", lambda value: 0 <= value < 1, "lie in [0, 1)"),
+            ("rescore_weight", lambda value: 0 <= value <= 1, "lie in [0, 1]"),
+            ("entropy_bound", lambda value: value >= 0, "be 0 nats or more"),
+        ):
+            value = getattr(self, name)
+            if value is None and name in ("top_p", "entropy_bound"):
+                continue  # it asks for nothing
+            if not holds(_number(name, value)):
+                raise ParameterError(f"{name} must {rule}, got {value:g}")
         self._check_interval()
         self._check_counts()
         self._check_spans()
@@ -178,9 +236,6 @@ class SolverConfig:
             )
 
     def _check_cost(self) -> None:
-        _check_integer("cache_every", self.cache_every)
-        if self.entropy_bound is not None and _number("entropy_bound", self.entropy_bound) < 0:
-            raise ParameterError(f"entropy_bound must be 0 nats or more, got {self.entropy_bound:g}")
         if self.chooses_ahead and (self.revocation > 0 or self.entropy_bound is not None):
             raise ParameterError(
                 "cache_scope 'chosen' fixes ahead what is accepted, and goes without revocation and entropy_bound: "
@@ -217,3 +272,77 @@ def _number(name: str, value: object) -> float:
     if not math.isfinite(number):
         raise ParameterError(f"{name} must be a finite number, got {shown(value)}")
     return number
+
+
+_ONE_BY_ONE = 1 << 20  # more steps than any grid has slots: one token per step
+
+PRESETS: Mapping[str, SolverConfig] = MappingProxyType(
+    {
+        "paper": SolverConfig(),
+        "fast8": SolverConfig(n_steps=8),
+        "quality32": SolverConfig(n_steps=32, policy="halton"),
+        # One token per step in random order samples exactly what the predictor believes.
+        "unbiased": SolverConfig(
+            n_steps=_ONE_BY_ONE, policy="random", temperature=0.0, guidance=1.0, guidance_schedule="constant"
+        ),
+        "mage": SolverConfig(n_steps=20, temperature=6.0, guidance=1.0, guidance_schedule="constant"),
+        # MAGNeT's for a stage of 20 steps, to be used with ``span_groups``, as it accepts spans of three tokens.
+        "magnet": SolverConfig(
+            n_steps=20,
+            pace="closed",
+            temperature=0.0,
+            guidance=10.0,
+            guidance_schedule="share_down",
+            token_temperature=3.0,
+            token_annealing="to_zero",  # noqa: S106 - a name, no password
+            top_p=0.9,
+            confidence="whole",
+            group_score="max",
+        ),
+    }
+)
+"""Named settings; ``dataclasses.replace`` changes one of their values."""
+
+SPEEDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "exact": MappingProxyType({}),
+        "fast": MappingProxyType(dict(cache_every=4, cache_scope="chosen")),
+        "draft": MappingProxyType(dict(n_steps=8, cache_every=4, cache_scope="chosen")),
+    }
+)
+"""Named changes to the settings that a model has for a job, from the slowest to the fastest; none makes it slower."""
+
+_PAPER = SolverConfig()
+
+
+def preset(name: str, own: SolverConfig = _PAPER) -> SolverConfig:
+    """Return the settings of that name.
+
+    Args:
+        name: one of ``PRESETS``, which are the same for all models, or of ``SPEEDS``, which change a model's own.
+        own: what a name of ``SPEEDS`` changes.
+
+    Raises:
+        ParameterError: If there is no such preset; the message lists them.
+
+    >>> preset("draft", SolverConfig(temperature=3.0)).temperature
+    3.0
+    """
+    if name in SPEEDS:
+        return replace(own, **_fitting(SPEEDS[name], own))
+    if name not in PRESETS:
+        raise unknown_name("preset", name, (*PRESETS, *SPEEDS))
+    return PRESETS[name]
+
+
+def _fitting(changes: Mapping[str, Any], own: SolverConfig) -> dict[str, Any]:
+    """Return changes that go with a model's own settings, and add no step to them."""
+    fitting = dict(changes)
+    if "n_steps" in fitting:
+        if (own.n_steps if own.counts is None else len(own.counts)) <= fitting["n_steps"]:
+            del fitting["n_steps"]
+        else:
+            fitting["counts"] = None  # they would take the place of the steps
+    if "cache_scope" in fitting and (own.revocation > 0 or own.entropy_bound is not None):
+        fitting["cache_scope"] = "masked"  # what is accepted is not known ahead
+    return fitting

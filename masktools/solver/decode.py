@@ -1,6 +1,11 @@
-"""The general-mask solver: fill any mask of a token grid by any predictor, step by step."""
+"""Fill any mask of a token grid by any predictor: long grids window by window, several grids stage by stage.
 
-from collections.abc import Sequence
+Token streams of a residual quantiser are stages, and so are scales; a single grid is one stage.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -8,15 +13,11 @@ from torch import Tensor
 from masktools.errors import ParameterError
 from masktools.shapes import unflatten
 from masktools.solver.config import SolverConfig
-from masktools.solver.guidance import Predict
+from masktools.solver.noise import as_seeds, derive_seed
 from masktools.solver.plan import Step, left_ahead, make_plan, next_step
-from masktools.solver.recall import Memory, check_remembers
-from masktools.solver.request import Request, check_request
-from masktools.solver.rescoring import Rescore
+from masktools.solver.prediction import Memory, Predict, Rescore, check_remembers, forward_count
+from masktools.solver.request import Callback, Request, SolveResult, StepTrace, check_request
 from masktools.solver.step import Canvas, Job, reading_order, take_step
-from masktools.solver.trace import Callback, SolveResult, StepTrace
-
-__all__ = ["solve"]
 
 _PAPER = SolverConfig()
 
@@ -142,3 +143,231 @@ def _asks_to_stop(callback: Callback, total: int, canvas: Canvas, request: Reque
     tokens = unflatten(canvas.tokens, request.n_rows).to(request.dtype).clone()
     mask = unflatten(canvas.mask, request.n_rows).clone()
     return callback(record.step, total, tokens, mask, record) is False
+
+
+Fill = Callable[[slice, Tensor, Tensor, list[int]], tuple[Tensor, Sequence[StepTrace]]]
+"""Function of (columns, tokens (b, r, w), mask (b, r, w), seeds) to complete tokens (b, r, w) and their trace."""
+
+
+def window_starts(n_cols: int, window_cols: int, overlap_cols: int) -> tuple[int, ...]:
+    """Return the first columns of windows that cover a grid; the last one ends where the grid ends.
+
+    Raises:
+        ParameterError: If the overlap does not lie in [0, window_cols).
+
+    >>> window_starts(100, 53, 8)
+    (0, 45, 47)
+    """
+    if not 0 <= overlap_cols < window_cols:
+        raise ParameterError(f"overlap_cols must lie in [0, {window_cols}), got {overlap_cols}")
+    last = max(0, n_cols - window_cols)
+    return (*range(0, last, window_cols - overlap_cols), last)
+
+
+def solve_windows(
+    predict: Predict,
+    tokens: Tensor,
+    mask: Tensor,
+    seeds: Sequence[int] | Tensor,
+    config: SolverConfig,
+    window_cols: int,
+    overlap_cols: int = 8,
+    use_condition: Sequence[bool] | Tensor | None = None,
+    groups: Tensor | None = None,
+    logit_bias: Tensor | None = None,
+) -> SolveResult:
+    """Fill a mask of any width by windows that the predictor can read.
+
+    A decision is never taken twice: what a window has filled is known to the next one. Windows without
+    masked slots cost nothing. With one window the result is that of ``solve``.
+
+    Args:
+        predict: As for ``solve``; it sees (a, n) slots of one window.
+        tokens: Integers (b, r, w) of any width.
+        mask: Booleans (b, r, w), True where a token must be predicted.
+        seeds: One integer per item.
+        config: Settings of the decoding of every window.
+        window_cols: Columns of a window; a narrower grid is one window.
+        overlap_cols: Columns that neighbouring windows share, in [0, window_cols).
+        use_condition: As for ``solve``.
+        groups: As for ``solve``.
+        logit_bias: As for ``solve``.
+
+    Raises:
+        ParameterError: As ``solve`` does, or if the windows do not overlap as they must.
+    """
+    check_request(tokens, mask, seeds, use_condition, groups, config.group_score, logit_bias)
+    n_rows = tokens.shape[-2]
+
+    def fill(columns: slice, given: Tensor, own: Tensor, words: list[int]) -> tuple[Tensor, Sequence[StepTrace]]:
+        bias = logit_bias
+        if bias is not None and bias.ndim == 3:
+            bias = bias[:, columns.start * n_rows : columns.stop * n_rows]
+        part = None if groups is None else groups[..., columns]
+        result = solve(predict, given, own, words, config, use_condition=use_condition, groups=part, logit_bias=bias)
+        return result.tokens, result.trace
+
+    return over_windows(fill, tokens, mask, seeds, window_cols, overlap_cols)
+
+
+def over_windows(
+    fill: Fill,
+    tokens: Tensor,
+    mask: Tensor,
+    seeds: Sequence[int] | Tensor,
+    window_cols: int,
+    overlap_cols: int,
+) -> SolveResult:
+    """Fill a mask of any width by a function that fills windows, from left to right.
+
+    Args:
+        fill: Fills a window; the first one has the seeds as they are, others seeds derived from them.
+        tokens: As for ``solve_windows``.
+        mask: As for ``solve_windows``.
+        seeds: As for ``solve_windows``.
+        window_cols: As for ``solve_windows``.
+        overlap_cols: As for ``solve_windows``.
+
+    Raises:
+        ParameterError: If the windows do not overlap as they must.
+    """
+    starts = window_starts(tokens.shape[-1], window_cols, overlap_cols)
+    filled, left = tokens.clone(), mask.clone()
+    words = as_seeds(seeds).tolist()
+    trace: list[StepTrace] = []
+    for start in starts:
+        stop = min(start + window_cols, tokens.shape[-1])
+        own = left[..., start:stop].clone()
+        derived = words if start == 0 else [derive_seed(word, start) for word in words]
+        done, records = fill(slice(start, stop), filled[..., start:stop], own, derived)
+        filled[..., start:stop] = done
+        left[..., start:stop] = False
+        trace += records
+    return SolveResult(torch.where(mask, filled, tokens), tuple(trace))
+
+
+Plan = SolverConfig | tuple[SolverConfig, ...]
+"""Settings of a decoding: one for all stages, or one for each."""
+
+
+@runtime_checkable
+class Session(Protocol):
+    """One decoding of one batch by a model: what it keeps lives here, and never in its modules."""
+
+    def predictor(self, stage: int, decided: Sequence[Tensor]) -> Predict:
+        """Return the predictor of a stage.
+
+        Args:
+            stage: Number of the stage, from 0.
+            decided: Complete tokens (b, r, w) of every stage before it.
+        """
+        ...
+
+    def rescorer(self, stage: int, decided: Sequence[Tensor]) -> Rescore | None:
+        """Return the external model of a stage, None for none."""
+        ...
+
+
+@dataclass(frozen=True)
+class StagesResult:
+    """The outcome of all stages.
+
+    Attributes:
+        stages: The result of each stage.
+    """
+
+    stages: tuple[SolveResult, ...]
+
+    @property
+    def tokens(self) -> tuple[Tensor, ...]:
+        """Complete tokens (b, r, w) of each stage."""
+        return tuple(result.tokens for result in self.stages)
+
+    @property
+    def trace(self) -> tuple[StepTrace, ...]:
+        """The records of all steps, in order."""
+        return tuple(record for result in self.stages for record in result.trace)
+
+    @property
+    def n_forwards(self) -> int:
+        """Calls of the predictors in all steps of all stages."""
+        return sum(result.n_forwards for result in self.stages)
+
+
+def plan_value(plan: Plan, name: str) -> Any:
+    """Return a setting of a decoding: the value, where all stages have the same, or else a list, one for each.
+
+    >>> plan_value((SolverConfig(n_steps=20), SolverConfig(n_steps=10)), "n_steps")
+    [20, 10]
+    """
+    values = [getattr(config, name) for config in stage_plan(plan, 1 if isinstance(plan, SolverConfig) else len(plan))]
+    return values[0] if all(value == values[0] for value in values) else values
+
+
+def stage_plan(plan: SolverConfig | Sequence[SolverConfig], n_stages: int) -> tuple[SolverConfig, ...]:
+    """Return the settings of each stage: one for all, or one for each.
+
+    Raises:
+        ParameterError: If there are settings for another number of stages.
+    """
+    configs = (plan,) * n_stages if isinstance(plan, SolverConfig) else tuple(plan)
+    if len(configs) != n_stages:
+        raise ParameterError(f"settings must be one for all stages or one for each of {n_stages}, got {len(configs)}")
+    return configs
+
+
+def stage_forwards(plan: Sequence[SolverConfig], n_units: int, conditional: bool = True) -> int:
+    """Return how often the predictors are called where every stage is a row of so many unknown units.
+
+    >>> base = dict(pace="closed", guidance=10.0, guidance_schedule="share_down")
+    >>> stage_forwards([SolverConfig(n_steps=n, **base) for n in (20, 10, 10, 10)], 166)
+    96
+    """
+    return sum(forward_count(make_plan(n_units, n_units, config), conditional) for config in plan)
+
+
+def solve_stages(
+    session: Session,
+    grids: Sequence[Tensor],
+    masks: Sequence[Tensor],
+    seeds: Sequence[int] | Tensor,
+    plan: SolverConfig | Sequence[SolverConfig],
+    use_condition: Sequence[bool] | Tensor | None = None,
+    groups: Sequence[Tensor | None] | None = None,
+) -> StagesResult:
+    """Fill the grids of all stages in order; known tokens come back as they are.
+
+    Stage 0 has the seeds as they are, so that one stage is ``solve``, bit for bit; stage k has seeds derived from them.
+
+    Args:
+        session: Gives the predictor of each stage.
+        grids: Integers (b, r, w) of each stage. Values under the mask are never read.
+        masks: Booleans (b, r, w) of each stage, True where a token must be predicted.
+        seeds: One integer per item.
+        plan: Settings of the decoding, one for all stages or one for each.
+        use_condition: As for ``solve``.
+        groups: As for ``solve``, for each stage.
+
+    Raises:
+        ParameterError: As ``solve``, or if there are other numbers of grids, masks, groups and settings.
+    """
+    configs = stage_plan(plan, len(grids))
+    if len(masks) != len(grids) or (groups is not None and len(groups) != len(grids)):
+        n_groups = "" if groups is None else f" and {len(groups)} groups"
+        raise ParameterError(f"each stage needs its mask, got {len(grids)} grids, {len(masks)} masks{n_groups}")
+    words = as_seeds(seeds).tolist()
+    results: list[SolveResult] = []
+    for stage, (grid, mask, config) in enumerate(zip(grids, masks, configs, strict=True)):
+        decided = [result.tokens for result in results]
+        result = solve(
+            session.predictor(stage, decided),
+            grid,
+            mask,
+            words if stage == 0 else [derive_seed(word, stage) for word in words],
+            config,
+            use_condition=use_condition,
+            groups=None if groups is None else groups[stage],
+            rescore=session.rescorer(stage, decided),
+        )
+        results.append(result)
+    return StagesResult(tuple(results))

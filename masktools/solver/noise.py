@@ -1,4 +1,4 @@
-"""Randomness that is a function of (seed, step, stream, position), and of nothing else.
+"""Counter-based random numbers, a function of (seed, step, stream, position), and tokens drawn from logits with them.
 
 Each number is a hash of its coordinates, so a result depends neither on the device, nor on the batch an
 item sits in, nor on what was drawn before, and no global generator is touched.
@@ -9,12 +9,10 @@ from enum import IntEnum
 from operator import index
 
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from masktools.errors import ParameterError
-
-__all__ = ["Stream", "as_seeds", "derive_seed", "gumbel", "item_seeds", "uniform"]
+from masktools.errors import MasktoolsError, ParameterError
 
 _WORD = 1 << 64
 
@@ -104,3 +102,64 @@ def _mix_int(word: int) -> int:
     word = (word ^ (word >> 30)) * _FIRST % _WORD
     word = (word ^ (word >> 27)) * _SECOND % _WORD
     return word ^ (word >> 31)
+
+
+def to_log_probs(
+    logits: Float[Tensor, "m k"],
+    token_temperature: Float[Tensor, "m 1"] | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+) -> Float[Tensor, "m k"]:
+    """Return log probabilities in single precision, after temperature, then top-k, then top-p.
+
+    Raises:
+        MasktoolsError: If a slot's logits hold NaN or plus infinity, or leave no code at all.
+    """
+    logits = logits.float()
+    if token_temperature is not None:
+        logits = logits / token_temperature
+    log_probs = logits.log_softmax(dim=1)
+    if top_k is not None or top_p is not None:
+        log_probs = keep_likely(log_probs, top_k, top_p).log_softmax(dim=1)
+    if log_probs[:, :1].isnan().any():  # one NaN makes the whole row NaN
+        raise MasktoolsError(
+            "predict must return logits without NaN or +inf and with at least one possible code per slot; "
+            "it did not: use single precision if the network runs in half precision, or ban fewer codes"
+        )
+    return log_probs
+
+
+def keep_likely(
+    log_probs: Float[Tensor, "m k"], top_k: int | None = None, top_p: float | None = None
+) -> Float[Tensor, "m k"]:
+    """Return log probabilities with minus infinity for all but the likeliest codes, not normalised again.
+
+    Args:
+        log_probs: Log probabilities of the codes.
+        top_k: Exactly so many codes are kept; ties go to the lower code.
+        top_p: The fewest codes are kept whose probabilities sum to this share of what top_k kept.
+    """
+    ranked, order = log_probs.sort(dim=1, descending=True, stable=True)
+    rank = torch.arange(ranked.shape[1], device=ranked.device)
+    keep = rank < (len(rank) if top_k is None else top_k)
+    keep = keep.expand_as(ranked)
+    if top_p is not None:
+        probs = ranked.masked_fill(~keep, -torch.inf).softmax(dim=1)
+        keep = keep & ((probs.cumsum(dim=1) - probs < top_p) | (rank == 0))
+    kept = torch.zeros_like(keep).scatter(1, order, keep)
+    return log_probs.masked_fill(~kept, -torch.inf)
+
+
+def sample(log_probs: Float[Tensor, "m k"], uniforms: Float[Tensor, "m"]) -> Int64[Tensor, "m"]:
+    """Return one token per slot by the inverse of its cumulative distribution.
+
+    A code of probability zero is never drawn, whatever the uniform number in (0, 1).
+
+    >>> sample(torch.tensor([[0.25, 0.25, 0.5]]).log(), torch.tensor([0.49]))
+    tensor([1])
+    """
+    precise = torch.float32 if log_probs.device.type == "mps" else torch.float64  # MPS has no doubles
+    cumulative = log_probs.exp().cumsum(dim=1, dtype=precise)
+    total = cumulative[:, -1]
+    level = torch.minimum(uniforms.to(precise) * total, total * (1 - torch.finfo(precise).eps))
+    return torch.searchsorted(cumulative, level[:, None], right=True)[:, 0]

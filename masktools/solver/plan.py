@@ -7,10 +7,7 @@ from typing import NamedTuple
 import torch
 
 from masktools.errors import ParameterError, unknown_name
-from masktools.solver.config import SolverConfig
-from masktools.solver.schedules import GUIDANCE_SCHEDULES, SCHEDULES
-
-__all__ = ["Step", "closed_counts", "guidance_at", "left_ahead", "make_plan", "next_step", "remaining_counts"]
+from masktools.solver.config import GUIDANCE_SCHEDULES, SCHEDULES, SolverConfig
 
 _COLDEST = 0.01  # token temperature in place of 0: little is left to chance
 
@@ -121,36 +118,14 @@ def make_plan(n_unknown: int, n_slots: int, config: SolverConfig, n_units: int |
         return ()
     n_units = n_unknown if n_units is None else n_units
     if config.pace == "closed":
-        return _closed_plan(n_units, config)
-    resume = config.scaling == "resume"
-    start = n_slots if resume else n_unknown
-    if config.counts is None:
-        counts = remaining_counts(start, config.n_steps if resume else min(config.n_steps, n_units), config.schedule)
+        before, total = n_units, config.n_steps
+        ahead = closed_counts(n_units, total, config.schedule)
     else:
-        counts = config.counts
-        if counts[0] >= start:
-            what = "slots of the grid" if resume else "unknown tokens of an item"
-            raise ParameterError(f"counts must start below the {start} {what}, got {counts[0]}")
-    ahead = [(i, after) for i, after in enumerate(counts) if after < n_unknown][-n_units:]
-    plan, before, total = [], n_unknown, len(counts)
-    for i, after in ahead:
-        plan.append(
-            Step(
-                n_before=before,
-                n_after=after,
-                guidance=guidance_at(_progress(i, total, config), config),
-                temperature=config.temperature * (1 - (i + 1) / total),
-                token_temperature=_token_temperature(i, total, config),
-            )
-        )
-        before = after
-    return tuple(plan)
-
-
-def _closed_plan(n_units: int, config: SolverConfig) -> tuple[Step, ...]:
-    """Return the plan of a closed pace; what is left out keeps its place in the course of guidance and temperature."""
-    total, before, plan = config.n_steps, n_units, []
-    for i, after in closed_counts(n_units, total, config.schedule):
+        counts = _counts(n_unknown, n_slots, config, n_units)
+        before, total = n_unknown, len(counts)
+        ahead = [(i, after) for i, after in enumerate(counts) if after < n_unknown][-n_units:]
+    plan = []
+    for i, after in ahead:  # what is left out keeps its place in the course of guidance and temperature
         step = Step(
             n_before=before,
             n_after=after,
@@ -161,6 +136,18 @@ def _closed_plan(n_units: int, config: SolverConfig) -> tuple[Step, ...]:
         plan.append(step)
         before = after
     return tuple(plan)
+
+
+def _counts(n_unknown: int, n_slots: int, config: SolverConfig, n_units: int) -> tuple[int, ...]:
+    """Return how many tokens are masked after each step: of the item, or of the whole grid where it is resumed."""
+    resume = config.scaling == "resume"
+    start = n_slots if resume else n_unknown
+    if config.counts is None:
+        return remaining_counts(start, config.n_steps if resume else min(config.n_steps, n_units), config.schedule)
+    if config.counts[0] >= start:
+        what = "slots of the grid" if resume else "unknown tokens of an item"
+        raise ParameterError(f"counts must start below the {start} {what}, got {config.counts[0]}")
+    return config.counts
 
 
 def _progress(number: int, total: int, config: SolverConfig) -> float:

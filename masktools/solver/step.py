@@ -10,22 +10,23 @@ from torch import Tensor
 
 from masktools.errors import ParameterError
 from masktools.shapes import FlatMask, FlatTokens
-from masktools.solver.choice import POLICIES, bounded_count, choose, distribution_values, moment_sharpness
+from masktools.solver.choice import (
+    POLICIES,
+    bounded_count,
+    choose,
+    choose_revoked,
+    distribution_values,
+    halton_ranks,
+    keep_spans,
+    moment_sharpness,
+    nearest,
+    revocable_count,
+)
 from masktools.solver.config import SolverConfig
-from masktools.solver.groups import nearest
-from masktools.solver.guidance import GuidedLogits, Predict, predict_guided
-from masktools.solver.halton import halton_ranks
-from masktools.solver.noise import Stream, gumbel, uniform
+from masktools.solver.noise import Stream, gumbel, sample, to_log_probs, uniform
 from masktools.solver.plan import Step
-from masktools.solver.recall import Memory, Recall
-from masktools.solver.request import Request
-from masktools.solver.rescoring import Rescore, mixed_confidence
-from masktools.solver.revocation import choose_revoked, revocable_count
-from masktools.solver.sampling import sample, to_log_probs
-from masktools.solver.spans import keep_spans
-from masktools.solver.trace import StepTrace
-
-__all__ = ["Canvas", "Job", "reading_order", "take_step"]
+from masktools.solver.prediction import GuidedLogits, Memory, Predict, Recall, Rescore, mixed_confidence, predict_guided
+from masktools.solver.request import Request, StepTrace
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Tokenizers: mel spectrogram <-> tokens on a grid of 16 x 16 patches; codecs: waves or mel <-> token streams."""
 
+from masktools.tokenizer.codebook import token_fingerprint
 from masktools.tokenizer.encodec import Encodec, EncodecConfig
-from masktools.tokenizer.fingerprint import token_fingerprint
 from masktools.tokenizer.local import LocalTokenizer, LocalTokenizerConfig
 from masktools.tokenizer.mel_rvq import MelRvq, MelRvqConfig
 from masktools.tokenizer.specvqgan import SpecVqgan, SpecVqganConfig

@@ -1,4 +1,4 @@
-"""The quantiser: vectors <-> codebook entries, with the care that keeps a small codebook alive.
+"""Vector quantisation: a codebook kept alive, residual quantisers, and the fingerprint of a tokenizer's tokens.
 
 Two kinds. ``ema``: entries follow their vectors by a moving average, are placed by k-means on real encoder
 outputs, and dead ones restart on vectors of the current batch (restart is the ingredient that matters).
@@ -6,6 +6,7 @@ outputs, and dead ones restart on vectors of the current batch (restart is the i
 as upstream has it, for parity with its checkpoints.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -13,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masktools.errors import ParameterError, unknown_name
-
-__all__ = ["Codebook", "CodebookUsage", "Quantised", "codebook_usage", "k_means"]
+from masktools.packing import weights_digest
 
 KINDS = ("ema", "gradient")
 
@@ -150,3 +150,51 @@ class Codebook(nn.Module):
             self.weight[dead] = vectors[chosen]
             self.hits[dead] = even_share
         return len(dead)
+
+
+class ResidualQuantiser(nn.Module):
+    """K codebooks of ``n_codes`` vectors. ``encode``: (b, d, w) -> (b, K, w); ``decode`` the other way.
+
+    It is trained stream by stream, by ``masktools.training.token_streams``.
+
+    Source: SoundStream (arXiv:2107.03312), section III-C.
+    """
+
+    def __init__(self, n_streams: int, n_codes: int, dim: int) -> None:
+        super().__init__()
+        if n_streams < 1:
+            raise ParameterError(f"n_streams must be at least 1, got {n_streams}")
+        self.codebooks = nn.ModuleList(Codebook(n_codes, dim) for _ in range(n_streams))
+
+    def encode(self, z: Tensor) -> Tensor:
+        """Return the tokens of each stream."""
+        residual, tokens = z.float(), list[Tensor]()
+        for codebook in self.codebooks:
+            tokens.append(codebook.nearest(residual))  # pyright: ignore[reportCallIssue]
+            residual = residual - codebook.lookup(tokens[-1])  # pyright: ignore[reportCallIssue]
+        return torch.stack(tokens, dim=1)
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Return the vectors (b, d, w) of the first streams (b, k, w): as many as are given, one at least.
+
+        Raises:
+            ParameterError: More streams than there are codebooks, or none.
+        """
+        if not 1 <= tokens.shape[1] <= len(self.codebooks):
+            raise ParameterError(f"tokens must be of 1 to {len(self.codebooks)} streams, got {tokens.shape[1]}")
+        rows = zip(self.codebooks, tokens.unbind(1), strict=False)
+        return torch.stack([codebook.lookup(row) for codebook, row in rows]).sum(dim=0)  # pyright: ignore
+
+
+_DECODING = ("decoder.", "post_quant_conv.")  # which may be trained further, and tokens stay what they are
+_HITS = "hits"  # how often the entries of a codebook were met in training
+
+
+def token_fingerprint(state: Mapping[str, Tensor]) -> str:
+    """Return 16 hexadecimal digits of a tokenizer's weights, of encoder and codebook alone.
+
+    Two tokenizers with the same one give the same tokens, whatever their decoders make of them. Weights count as
+    bundles keep them, in fp16, so that a tokenizer has the same one before it is saved and after it is loaded.
+    """
+    names = [name for name in state if not name.startswith(_DECODING) and name.rsplit(".", 1)[-1] != _HITS]
+    return weights_digest(state, names)[:16]

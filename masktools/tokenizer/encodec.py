@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from masktools.errors import CheckpointError, ParameterError
 from masktools.shapes import Wave
 
-__all__ = ["Encodec", "EncodecConfig"]
-
 
 @dataclass(frozen=True)
 class EncodecConfig:

@@ -18,8 +18,6 @@ from masktools.packing import fill_rest
 from masktools.shapes import Mel, Tokens
 from masktools.tokenizer.codebook import Codebook, Quantised
 
-__all__ = ["LocalTokenizer", "LocalTokenizerConfig"]
-
 _STEM = 4  # the pixel-unshuffle that spares the cost of the full resolution
 
 

@@ -14,9 +14,7 @@ from masktools.errors import ParameterError
 from masktools.mel import check_patches
 from masktools.packing import fill_rest
 from masktools.shapes import Mel
-from masktools.tokenizer.rvq import ResidualQuantiser
-
-__all__ = ["MelRvq", "MelRvqConfig"]
+from masktools.tokenizer.codebook import ResidualQuantiser
 
 
 @dataclass(frozen=True)

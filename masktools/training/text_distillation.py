@@ -20,9 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from masktools.conditioning import JointEncoder, JointEncoderConfig
-from masktools.conditioning.static_text import quantise_rows
-from masktools.conditioning.text_tower import MAX_PIECES
-from masktools.conditioning.wordpiece import WordPiece
+from masktools.conditioning.text_encoder import MAX_PIECES, WordPiece, quantise_rows
 from masktools.errors import ParameterError
 from masktools.jsons import read_json
 from masktools.training.audio_cache import AudioCache

@@ -2,8 +2,13 @@
 
 from masktools.transformer.block import Block
 from masktools.transformer.model import MaskedTransformer, TransformerConfig
-from masktools.transformer.prior import DelayedPrior, DelayedPriorConfig
-from masktools.transformer.streams import StreamTransformer, StreamTransformerConfig, Text
+from masktools.transformer.streams import (
+    DelayedPrior,
+    DelayedPriorConfig,
+    StreamTransformer,
+    StreamTransformerConfig,
+    Text,
+)
 
 __all__ = [
     "Block",

@@ -1,24 +1,27 @@
-"""A predictor that remembers keys and values, so that a step between full ones computes only what it must.
+"""Faster predictors: keys and values remembered between steps; the network compiled for fixed shapes.
 
 In a full call every slot passes through all blocks, and of each block the keys and values of all slots are kept. In
 a call from memory only some slots pass through, and the prefix with them; as queries they read the keys and values of
 all slots, their own anew and the others' as they were kept. If all slots pass, the two are one.
+
+A step of a single clip is so short there that launching its hundreds of kernels takes longer than computing them.
 """
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
+from shutil import which
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from masktools.errors import ParameterError
+from masktools.errors import DeviceError, ParameterError
 from masktools.runtime import in_batches
 from masktools.shapes import Condition, FlatMask, FlatTokens, Logits
 from masktools.transformer.block import attend
 from masktools.transformer.model import MaskedTransformer
-
-__all__ = ["CachedPredictor"]
 
 
 class CachedPredictor:
@@ -150,3 +153,51 @@ def _finish(block: Any, hidden: Tensor, queries: Tensor, pairs: Tensor) -> Tenso
     read = attend(queries.transpose(1, 2), keys, values)
     hidden = hidden + block.attn.proj(read.transpose(1, 2).flatten(2))
     return hidden + block.mlp(block.norm2(hidden))
+
+
+def check_compiler(device: torch.device) -> None:
+    """Check that torch finds what it compiles with.
+
+    Raises:
+        DeviceError: it does not.
+    """
+    if device.type == "cuda" and find_spec("triton") is None:
+        raise DeviceError("compiling for a GPU needs triton, which is not installed: load the model without compile")
+    if device.type == "cpu" and not any(which(name) for name in (os.environ.get("CXX") or "g++", "clang++")):
+        raise DeviceError("compiling for the CPU needs g++ or clang++, none is found: load the model without compile")
+
+
+class CompiledLogits:
+    """``MaskedTransformer.logits``, compiled. Called like it: (b, n), (b, n), (b, d) -> (b, n, k).
+
+    Batches are filled up to powers of two, so that few shapes are compiled: a minute or so each at the first call.
+    """
+
+    def __init__(self, transformer: MaskedTransformer, backend: str = "inductor") -> None:
+        """Prepare to compile.
+
+        Args:
+            transformer: on its device, and not to be changed any more.
+            backend: torch's name of the compiler.
+        """
+        self._graphs = transformer.position.device.type == "cuda" and backend == "inductor"
+        mode = "reduce-overhead" if self._graphs else None
+        self._logits = torch.compile(transformer.logits, dynamic=False, backend=backend, mode=mode)
+
+    def __call__(
+        self, tokens: FlatTokens, mask: FlatMask, condition: Condition | None = None, only_masked: bool = False
+    ) -> Logits:
+        """Return the logits of every slot, whether only those of masked ones are wanted or not."""
+        n_clips = len(tokens)
+        n_rows = 1 << (n_clips - 1).bit_length()
+        given = _filled_up(tokens, n_rows), _filled_up(mask, n_rows)
+        prefix = None if condition is None else _filled_up(condition, n_rows)
+        if self._graphs:
+            torch.compiler.cudagraph_mark_step_begin()
+        return self._logits(*given, prefix)[:n_clips].clone()  # a graph writes its next result to the same place
+
+
+def _filled_up(part: Tensor, n_rows: int) -> Tensor:
+    """Return a batch with its first clip again and again up to a number of clips."""
+    missing = n_rows - len(part)
+    return torch.cat([part, part[:1].expand(missing, *part.shape[1:])]) if missing else part.contiguous()

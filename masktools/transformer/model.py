@@ -18,8 +18,6 @@ from masktools.packing import PackedLinear, refuse_weights
 from masktools.shapes import Condition, FlatMask, FlatTokens, Logits
 from masktools.transformer.block import Block, pack_blocks
 
-__all__ = ["MASK_TOKENS", "MaskedTransformer", "TransformerConfig"]
-
 MASK_TOKENS = ("conditional", "learned")
 
 

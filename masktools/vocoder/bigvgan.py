@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from masktools.errors import ParameterError, unknown_name
 from masktools.mel import MelConfig, mel_to_log
 from masktools.shapes import Mel, Wave
-from masktools.vocoder.upsampling import (
+from masktools.vocoder.hifigan import (
     UpsamplingConfig,
     check_hop,
     check_mel_bins,
@@ -22,8 +22,6 @@ from masktools.vocoder.upsampling import (
     start_small,
     up_steps,
 )
-
-__all__ = ["Bigvgan", "BigvganConfig", "SmoothActivation", "kaiser_sinc_filter"]
 
 _ACTIVATIONS = ("snake", "snakebeta")
 _ENDS = ("tanh", "clamp")

@@ -1,7 +1,11 @@
-"""Griffin-Lim: mel -> wave without weights, by the fast iteration of phases.
+"""Griffin-Lim: mel -> wave without weights, and a rendered wave brought closer to its mel spectrogram.
 
 It sounds rougher than a trained vocoder, but it is always there, and it is the same everywhere: the phases it
 starts from are its own, drawn from a fixed seed.
+
+A vocoder that is small, or that meets a mel unlike those it was trained on, misses the level of some bands, often
+the same ones all the time. Each round measures the mel of the wave, and weighs every bin of its spectrum by what the
+bands around it lack or have too much of. No weights are involved.
 """
 
 from dataclasses import dataclass
@@ -11,12 +15,38 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masktools.errors import ParameterError
-from masktools.mel import MelConfig, mel_filterbank, mel_to_log, power_of
+from masktools.mel import MelConfig, MelFrontEnd, mel_filterbank, mel_to_log, power_of
 from masktools.shapes import Mel, Wave
-from masktools.vocoder.overlap import inverse_frames, overlap_add
-from masktools.vocoder.upsampling import check_mel_bins
+from masktools.vocoder.hifigan import check_mel_bins
 
-__all__ = ["GriffinLim", "GriffinLimConfig"]
+
+def inverse_frames(spectrum: Tensor, n_fft: int) -> Tensor:
+    """Return the frames (b, n_fft, m) of a complex spectrum (b, 1 + n_fft // 2, m)."""
+    return torch.fft.irfft(spectrum.transpose(1, 2), n=n_fft).transpose(1, 2)
+
+
+def overlap_add(frames: Tensor, window: Tensor, hop_length: int, margin: int) -> Wave:
+    """Return the wave (b, m * hop) of windowed frames (b, n_fft, m), least squares (weighted overlap-add).
+
+    ``margin`` samples are trimmed at each side: the reflection that the analysis added.
+    """
+    n_fft, n_frames = frames.shape[1:]
+    length = (n_frames - 1) * hop_length + n_fft
+    summed = _sum_shifted(frames.transpose(1, 2) * window, hop_length)
+    weight = _sum_shifted(window.square().expand(1, n_frames, -1), hop_length)[0]
+    return (summed / weight.clamp_min(1e-8))[:, margin : length - margin]
+
+
+def _sum_shifted(rows: Tensor, hop_length: int) -> Tensor:
+    """Return the sum of rows (b, m, n), each ``hop_length`` after the one before: (b, at least (m - 1) * hop + n)."""
+    b, n_rows, length = rows.shape
+    n_parts = -(-length // hop_length)
+    parts = F.pad(rows, (0, n_parts * hop_length - length)).view(b, n_rows, n_parts, hop_length)
+    total = rows.new_zeros(b, n_rows + n_parts - 1, hop_length)
+    for number in range(n_parts):
+        total[:, number : number + n_rows] += parts[:, :, number]
+    return total.flatten(1)
+
 
 _TINY = 1e-8
 
@@ -128,3 +158,38 @@ class GriffinLim(nn.Module):
         """Return the wave (b, m * hop_length) whose frames are nearest to the spectrum in least squares."""
         frames = inverse_frames(spectrum, self.mel_config.n_fft)
         return overlap_add(frames, self.window, self.mel_config.hop_length, self.mel_config.margin)
+
+
+_LARGEST_STEP = 2.0  # nepers, the most that a round changes a bin
+
+
+class MelConsistency(nn.Module):
+    """Wave of which the mel is nearer to a given one. ``forward``: (b, t), (b, f, m) in [-1, 1] -> (b, t)."""
+
+    shares: Tensor
+
+    def __init__(self, mel_config: MelConfig, n_rounds: int) -> None:
+        super().__init__()
+        if n_rounds < 0:
+            raise ParameterError(f"n_rounds must not be negative, got {n_rounds}")
+        self.n_rounds = n_rounds
+        self.front_end = MelFrontEnd(mel_config)
+        weights = self.front_end.filterbank / self.front_end.filterbank.sum(dim=1, keepdim=True).clamp_min(1e-12)
+        shares = weights / weights.sum(dim=0, keepdim=True).clamp_min(1e-12)  # of each band in what a bin is given
+        self.register_buffer("shares", shares.T.contiguous(), persistent=False)  # (bins, f)
+
+    def forward(self, wave: Wave, mel: Mel) -> Wave:
+        """Return the wave after ``n_rounds`` rounds; one too short to be framed comes back as it is."""
+        front_end, config = self.front_end, self.front_end.config
+        if wave.shape[-1] <= config.margin:
+            return wave
+        wanted = mel_to_log(mel.float(), config)
+        for _ in range(self.n_rounds):
+            padded = F.pad(wave, (config.margin, config.margin), mode="reflect")
+            sizes = (config.n_fft, config.hop_length, config.win_length)
+            spectrum = torch.stft(padded, *sizes, window=front_end.window, center=False, return_complex=True)
+            found = (front_end.filterbank @ power_of(spectrum).sqrt()).clamp_min(config.floor).log()
+            gain = (self.shares @ (wanted - found).clamp(-_LARGEST_STEP, _LARGEST_STEP)).exp()
+            frames = inverse_frames(spectrum * gain, config.n_fft)
+            wave = overlap_add(frames, front_end.window, config.hop_length, config.margin)
+        return wave

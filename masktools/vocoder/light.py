@@ -15,11 +15,7 @@ from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.packing import PackedLinear, fill_rest, refuse_weights, swap_linear
 from masktools.shapes import Mel, Wave
-from masktools.vocoder.consistency import MelConsistency
-from masktools.vocoder.griffin_lim import GriffinLim, GriffinLimConfig
-from masktools.vocoder.overlap import inverse_frames, overlap_add
-
-__all__ = ["LightVocoder", "LightVocoderConfig"]
+from masktools.vocoder.griffin_lim import GriffinLim, GriffinLimConfig, MelConsistency, inverse_frames, overlap_add
 
 _MAX_MAGNITUDE = 100.0
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from masktools.conditioning.clap_keys import check_keys, describe_layout, from_laion, is_laion, without_prefix
+from masktools.conditioning.clap_files import check_keys, describe_layout, from_laion, is_laion, without_prefix
 from masktools.errors import CheckpointError
 
 BLOCK = "audio_branch.layers.2.blocks.5"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from masktools.conditioning.static_text import StaticText, pack_vocabulary, quantise_rows, unpack_vocabulary
+from masktools.conditioning.text_encoder import StaticText, pack_vocabulary, quantise_rows, unpack_vocabulary
 from masktools.errors import ParameterError
 
 PIECES = ["dog", "rain", "##s", "ü"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from masktools.extraction import ExtractionSettings, Item, Row, open_store, run_local
-from masktools.extraction.decoding import Prepared
+from masktools.extraction.worker import Prepared
 
 SETTINGS = ExtractionSettings(layer="all", frames=True, tokens=True)
 PLAIN = ExtractionSettings(layer="all")

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from masktools.extraction import ExtractionSettings, Item, Row, Worker, find_items, open_store
-from masktools.extraction.decoding import Prepared
 from masktools.extraction.ray_engine import run_ray
+from masktools.extraction.worker import Prepared
 
 SETTINGS = ExtractionSettings(frames=True, tokens=True)
 N_ITEMS = 160

@@ -7,8 +7,8 @@ import pytest
 
 from masktools.errors import AudioError
 from masktools.extraction import Row, local, run_local
-from masktools.extraction.ahead import ahead
-from masktools.extraction.processes import in_processes
+from masktools.extraction.local import in_processes
+from masktools.extraction.worker import ahead
 from tests.extraction.fakes import FakeWorker, items, row
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from masktools import io
 from masktools.cli.main import main
-from masktools.extraction import find_items
-from masktools.extraction.sources import write_manifest
+from masktools.extraction import find_items, write_manifest
 from tests.tiny import noise
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")

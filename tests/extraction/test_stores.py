@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 
 from masktools.errors import AudioError, ParameterError
-from masktools.extraction import ExtractionSettings, Row, merge, open_store
-from masktools.extraction.stores import errors_of, format_of, parts_of, read_failures
-from masktools.extraction.stores.folder import place_of
-from masktools.extraction.stores.formats import open_stored
+from masktools.extraction import (
+    ExtractionSettings,
+    Row,
+    merge,
+    open_store,
+)
+from masktools.extraction.array_files import place_of
+from masktools.extraction.formats import FORMATS as STORED
+from masktools.extraction.formats import errors_of, format_of, parts_of
+from masktools.extraction.store import read_failures
 from tests.extraction.fakes import PLAIN, SETTINGS, contents, items, row
 
 FORMATS = ("a.npz", "a.parquet", "a.h5", "a")
@@ -36,7 +42,7 @@ def filled(path, n=20, order=None, settings=SETTINGS, **options):
 
 
 def arrays_of(path):
-    stored = open_stored(path, format_of(path))
+    stored = STORED[format_of(path)](path)
     names = [name for name in ("clips", "frames", "times_s", "tokens") if stored.layout.has(name)]
     return {"keys": list(stored.keys()), "durations_s": stored.durations_s} | {
         name: np.concatenate(list(stored.pieces(name))) for name in names
@@ -259,7 +265,7 @@ def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("masktools.extraction.stores.placing.os.replace", full)
+    monkeypatch.setattr("masktools.extraction.table.os.replace", full)
     with pytest.raises(AudioError, match="a.npz cannot be written: No space left on device"):
         store.close()
     monkeypatch.undo()

@@ -10,7 +10,7 @@ import torch
 
 from masktools import hub
 from masktools.errors import ParameterError
-from masktools.extraction import ExtractionSettings, Item, Worker, decoding, find_items
+from masktools.extraction import ExtractionSettings, Item, Worker, find_items
 from masktools.io import read
 from masktools.packing import can_compute_int8
 from tests.tiny import noise, tiny_pipeline
@@ -95,8 +95,8 @@ def test_no_company_changes_a_row(model, folder):
 def test_long_recordings_are_read_piece_by_piece_and_give_the_same(model, folder, monkeypatch):
     good = [item for item in find_items([folder]) if item.key[0].isdigit()]
     held = worker(model, frames=True, tokens=True)(good)
-    monkeypatch.setattr(decoding, "LONG_S", 0.5)
-    monkeypatch.setattr(decoding, "SHORT_S", 0.5)
+    monkeypatch.setattr("masktools.extraction.worker.LONG_S", 0.5)
+    monkeypatch.setattr("masktools.extraction.worker.SHORT_S", 0.5)
     wanted = worker(model, frames=True, tokens=True)
     assert wanted.prepare(good[1]).source is None
     for before, after in zip(held, wanted(good), strict=True):
@@ -106,7 +106,7 @@ def test_long_recordings_are_read_piece_by_piece_and_give_the_same(model, folder
 
 @pytest.mark.parametrize("long_s", [300.0, 0.1])
 def test_starts_and_stops_are_honoured(model, folder, monkeypatch, long_s):
-    monkeypatch.setattr(decoding, "LONG_S", long_s)
+    monkeypatch.setattr("masktools.extraction.worker.LONG_S", long_s)
     path = str(folder / "3.wav")
     late = worker(model)([Item("part", path, start_s=2.0, stop_s=4.5), Item("end", path, start_s=6.0, stop_s=99.0)])
     audio = read(path)

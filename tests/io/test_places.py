@@ -5,7 +5,7 @@ import os
 import pytest
 
 from masktools.errors import ParameterError
-from masktools.io import check_places, places
+from masktools.io import check_places, paths
 
 
 @pytest.fixture
@@ -54,15 +54,15 @@ def test_two_outputs_are_never_one_file(tmp_path):
 @pytest.mark.parametrize("pair", [("Take.wav", "take.WAV"), ("caf\u00e9.wav", "cafe\u0301.wav")])
 def test_names_that_differ_in_case_alone_are_one_where_the_disk_says_so(tmp_path, monkeypatch, pair):
     outputs = [tmp_path / "later" / name for name in pair]
-    monkeypatch.setattr(places, "_is_case_blind", lambda folder: True)
+    monkeypatch.setattr(paths, "_is_case_blind", lambda folder: True)
     with pytest.raises(ParameterError, match=r"for two files: .* is the same name on this disk"):
         check_places(outputs)
-    monkeypatch.setattr(places, "_is_case_blind", lambda folder: False)
+    monkeypatch.setattr(paths, "_is_case_blind", lambda folder: False)
     check_places(outputs)
 
 
 def test_a_disk_is_asked_about_case_without_a_trace(tmp_path):
-    blind = places._is_case_blind(tmp_path)
+    blind = paths._is_case_blind(tmp_path)
     assert blind == ((tmp_path / "a").touch() or (tmp_path / "A").exists())
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 

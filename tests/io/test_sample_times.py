@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masktools.io.sample_times import at_rate
+from masktools.io.chunks import at_rate
 
 
 def words(*numbers):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from masktools.packing import ResidualInPlace, halve_convolutions, order_convolutions, through
-from masktools.tokenizer.vqgan_blocks import ResidualBlock
+from masktools.tokenizer.specvqgan import ResidualBlock
 
 
 def test_convolutions_change_their_type_and_norms_do_not():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from masktools.errors import ParameterError
-from masktools.extraction.rows import Row
+from masktools.extraction.items import Row
 from probes.cache import VectorCache, stamp_of
 
 KEYS = [f"k{i}" for i in range(10)]

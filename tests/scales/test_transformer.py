@@ -11,7 +11,7 @@ from masktools.errors import CheckpointError, ParameterError
 from masktools.scales import ScaleSession, ScaleTokenizer, ScaleTransformer, draw_scales, scale_plan
 from masktools.scales.pyramid import ScalePyramid
 from masktools.solver import SolverConfig
-from masktools.solver.guidance import combine
+from masktools.solver.prediction import combine
 from tests.scales.small import SCALES, mels, tokenizer, transformer
 
 VARIANTS = ({}, {"unit_queries": True}, {"shared_modulation": True})

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from masktools.errors import ParameterError
 from masktools.solver import SolverConfig, item_seeds, solve
-from masktools.solver.choice import POLICIES, choose, moment_sharpness
-from masktools.solver.halton import halton_order, halton_ranks
+from masktools.solver.choice import POLICIES, choose, halton_order, halton_ranks, moment_sharpness
 from masktools.solver.noise import as_seeds
 from tests.solver.toys import Toy
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from masktools.errors import ParameterError
 from masktools.solver import POLICIES, SolverConfig, column_groups, solve, span_groups
-from masktools.solver.groups import Groups, at_most, nearest
+from masktools.solver.choice import Groups, at_most, nearest
 from tests.solver.toys import Toy, problems
 
 

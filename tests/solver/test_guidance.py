@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from masktools.errors import ParameterError
 from masktools.solver import SolverConfig, forward_count, make_plan, solve
-from masktools.solver.guidance import combine, needed_passes, predict_guided
+from masktools.solver.prediction import combine, needed_passes, predict_guided
 from tests.solver.toys import Toy, problems
 
 few = settings(max_examples=20, deadline=None)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 
 from masktools.solver import POLICIES, SolverConfig, column_groups, solve
-from masktools.solver.revocation import choose_revoked, revocable_count
+from masktools.solver.choice import choose_revoked, revocable_count
 from tests.solver.toys import Toy, problems
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from masktools.errors import MasktoolsError, ParameterError
 from masktools.solver import SolverConfig, closed_counts, make_plan, preset, solve, span_groups
-from masktools.solver.spans import keep_spans
+from masktools.solver.choice import keep_spans
 from tests.solver.toys import Toy
 
 SPANS = replace(preset("magnet"), overlap=3)

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from masktools.errors import ParameterError
-from masktools.solver import SolverConfig, allow_codes, item_seeds, solve, solve_windows
-from masktools.solver.windows import window_starts
-from tests.solver.toys import Toy
+from masktools.solver import SolverConfig, item_seeds, solve, solve_windows
+from masktools.solver.decode import window_starts
+from tests.solver.toys import Toy, only
 
 CONFIG = SolverConfig(n_steps=4)
 
@@ -67,20 +67,10 @@ def test_known_tokens_survive_and_windows_without_a_gap_cost_nothing():
     assert len(result.trace) == 4
 
 
-def test_a_window_leaves_its_last_columns_to_the_next_one():
-    tokens, mask, seeds = problem(16, b=1)
-    toy = Toy([0], 30, 6)
-    solve_windows(toy, tokens, mask, seeds, CONFIG, window_cols=10, overlap_cols=4, lookahead_cols=3)
-    hidden = [call[3].view(10, 3).T for call in toy.calls]
-    second = next(at for at in range(1, len(hidden)) if hidden[at].sum() > hidden[at - 1].sum())
-    assert not hidden[second][:, :1].any()
-    assert hidden[second][:, 1:].all(), "columns 7 to 9 of the first window are decided again"
-
-
 def test_labels_and_biases_follow_the_window():
     tokens, mask, seeds = problem(25, b=1)
     wanted = torch.randint(0, 6, (1, 3, 25), generator=torch.Generator().manual_seed(1))
-    bias = torch.stack([allow_codes(6, [code]) for code in wanted.transpose(1, 2).flatten().tolist()])[None]
+    bias = torch.stack([only(6, code) for code in wanted.transpose(1, 2).flatten().tolist()])[None]
     result = solve_windows(
         Toy([0], 30, 6),
         tokens,
@@ -105,5 +95,3 @@ def test_windows_that_cannot_join_are_refused():
     tokens, mask, seeds = problem(25)
     with pytest.raises(ParameterError, match=r"overlap_cols must lie in \[0, 10\), got 10"):
         solve_windows(Toy([0, 1], 30, 6), tokens, mask, seeds, CONFIG, 10, 10)
-    with pytest.raises(ParameterError, match=r"lookahead_cols must lie in \[0, 4\], the overlap, got 5"):
-        solve_windows(Toy([0, 1], 30, 6), tokens, mask, seeds, CONFIG, 10, 4, 5)

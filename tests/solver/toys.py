@@ -96,3 +96,10 @@ def problems(draw, policies=tuple(POLICIES), with_groups=True, revocations=(0.0,
         groups = draw(st.sampled_from([None, None, column_groups(r, w), span_groups(r, w, 2)]))
     seeds = draw(st.lists(st.integers(-(2**63), 2**64), min_size=b, max_size=b))
     return Problem(tokens, mask, seeds, settings, groups, k)
+
+
+def only(n_codes, *codes):
+    """Return a logit bias under which only these codes are drawn."""
+    bias = torch.full((n_codes,), -torch.inf)
+    bias[list(codes)] = 0.0
+    return bias

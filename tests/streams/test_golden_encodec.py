@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from masktools.convert.audiocraft_names import encodec_weights
+from masktools.convert.magnet import encodec_weights
 from masktools.tokenizer import Encodec, EncodecConfig
 from tests.streams.golden import needs, read, under
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from masktools.convert.audiocraft_names import stream_weights
+from masktools.convert.magnet import stream_weights
 from masktools.pipeline.stream_session import StreamSession
 from masktools.solver import preset, solve_stages, span_groups
 from masktools.training.masking import span_masks, span_starts
 from masktools.training.token_streams import stage_loss
 from masktools.transformer import DelayedPrior, DelayedPriorConfig, StreamTransformer, StreamTransformerConfig
-from masktools.transformer.local_attention import near_mask
+from masktools.transformer.block import near_mask
 from tests.streams.golden import needs, read, under
 
 pytestmark = needs("magnet_tiny")

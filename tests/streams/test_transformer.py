@@ -5,7 +5,7 @@ import torch
 
 from masktools.errors import ParameterError
 from masktools.transformer import StreamTransformerConfig
-from masktools.transformer.local_attention import _by_blocks, attend_near, near_mask
+from masktools.transformer.block import _by_blocks, attend_near, near_mask
 from tests.streams.small import prior, transformer
 
 FULL = torch.nn.functional.scaled_dot_product_attention

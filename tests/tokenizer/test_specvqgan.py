@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from masktools.configs import from_dict, to_dict
 from masktools.errors import ParameterError
 from masktools.packing import laid_out
-from masktools.tokenizer.specvqgan import SpecVqgan, SpecVqganConfig
-from masktools.tokenizer.vqgan_blocks import AttentionBlock
+from masktools.tokenizer.specvqgan import AttentionBlock, SpecVqgan, SpecVqganConfig
 
 SMALL = SpecVqganConfig(n_codes=16, code_dim=6, channels=4, latent_channels=8, n_groups=2)
 

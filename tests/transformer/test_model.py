@@ -196,7 +196,7 @@ def test_weights_that_come_one_by_one_make_the_same_model(model, precision, tole
 
 
 def test_int8_is_refused_where_there_is_none(model, monkeypatch):
-    monkeypatch.setattr("masktools.transformer.model.can_compute_int8", lambda: False)
+    monkeypatch.setattr("masktools.transformer.block.can_compute_int8", lambda: False)
     with pytest.raises(DeviceError, match=r"does not compute in int8 \(VNNI is missing\): use --precision fp32"):
         model.pack(torch.int8)
 

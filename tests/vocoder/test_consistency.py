@@ -6,7 +6,7 @@ from scipy.signal import lfilter
 
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig, MelFrontEnd
-from masktools.vocoder.consistency import MelConsistency
+from masktools.vocoder.griffin_lim import MelConsistency
 from masktools.vocoder.light import LightVocoder, LightVocoderConfig
 
 CONFIG = MelConfig()

@@ -5,8 +5,8 @@ import torch
 
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig, MelFrontEnd
+from masktools.vocoder.griffin_lim import overlap_add
 from masktools.vocoder.light import LightVocoder, LightVocoderConfig
-from masktools.vocoder.overlap import overlap_add
 
 SMALL = LightVocoderConfig(width=16, depth=2)
 

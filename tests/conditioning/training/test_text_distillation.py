@@ -7,7 +7,7 @@ import torch
 pytest.importorskip("transformers", reason="a teacher needs the extra masktools[clap]")
 
 from masktools.conditioning import JointEncoderConfig
-from masktools.conditioning.text_tower import MAX_PIECES
+from masktools.conditioning.text_encoder import MAX_PIECES
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.training.checkpoints import load_conditioner

@@ -1,0 +1,220 @@
+"""Plain values of an extraction: items to be read, settings, rows of vectors, and how they travel between machines."""
+
+import hashlib
+import io
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from masktools.configs import to_dict
+from masktools.errors import ParameterError, unknown_name
+from masktools.jsons import parse_json
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A recording by its place, with the name that its vectors go by.
+
+    Attributes:
+        key: unique in a collection, and the same on every machine: what its vectors are found by.
+        location: a file, or a URL of one.
+        member: of the tar file at ``location``; None if ``location`` is the recording.
+        start_s: where the part that is meant begins, in seconds; None for the beginning.
+        stop_s: where it ends, in seconds; None for the end of the recording.
+        first_byte: of the member in the tar file, where that is known: no search then.
+        n_bytes: of the member, where ``first_byte`` is known.
+    """
+
+    key: str
+    location: str
+    member: str | None = None
+    start_s: float | None = None
+    stop_s: float | None = None
+    first_byte: int | None = None
+    n_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.key and self.location):
+            raise ParameterError(f"an item must have a key and a location, got {self.key!r} and {self.location!r}")
+        start, stop = self.start_s or 0.0, math.inf if self.stop_s is None else self.stop_s
+        if not 0 <= start < stop:
+            raise ParameterError(
+                f"an item must start at 0 s or later and stop after its start, got {start:g} s to {stop:g} s"
+                f" for {self.key!r}"
+            )
+        if (self.first_byte is None) != (self.n_bytes is None) or min(self.first_byte or 0, self.n_bytes or 0) < 0:
+            raise ParameterError(
+                "first_byte and n_bytes must be given together, neither below 0,"
+                f" got {self.first_byte} and {self.n_bytes} for {self.key!r}"
+            )
+
+
+def items_hash(items: Iterable[Item]) -> str:
+    """Return the SHA-256 of which items these are, in their order: keys and times, wherever the files lie.
+
+    >>> items_hash([Item("a.wav", "/here/a.wav")]) == items_hash([Item("a.wav", "/there/a.wav")])
+    True
+    """
+    sha = hashlib.sha256()
+    for item in items:
+        sha.update(repr((item.key, item.start_s, item.stop_s)).encode("utf-8", "surrogateescape"))
+    return sha.hexdigest()
+
+
+def take_shard(items: Sequence[T], index: int, count: int) -> Sequence[T]:
+    """Return part ``index`` of ``count`` as even parts, in order: the parts one after the other are the whole.
+
+    >>> [take_shard("abcdefg", index, 3) for index in range(3)]
+    ['ab', 'cd', 'efg']
+
+    Args:
+        items: all of them, in an order that every caller has.
+        index: of the part, from 0.
+        count: of parts, at least 1.
+
+    Raises:
+        ParameterError: an index or a count out of range.
+    """
+    if count < 1 or not 0 <= index < count:
+        raise ParameterError(f"the shard must be one of 0 to {count - 1} of {count} (at least 1), got {index}")
+    return items[index * len(items) // count : (index + 1) * len(items) // count]
+
+
+def check_distinct(items: Iterable[Item]) -> None:
+    """Refuse items of which two have one key.
+
+    Raises:
+        ParameterError: it names the key and both places.
+    """
+    seen: set[str] = set()
+    places: dict[str, str] = {}
+    for item in items:
+        if item.key in seen:
+            places[item.key] = item.location
+            break
+        seen.add(item.key)
+    for key, second in places.items():
+        first = next(item.location for item in items if item.key == key)
+        raise ParameterError(
+            f"each item must have a key of its own, got {key!r} for {first} and {second}:"
+            " give the manifest a column of ids, or name each input once"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """The vectors of one recording. With several layers, clip and frames have them as the axis before the last."""
+
+    key: str
+    clip: np.ndarray | None = None  # (d,) or (layers, d)
+    frames: np.ndarray | None = None  # (m, d) or (m, layers, d)
+    times_s: np.ndarray | None = None  # (m,) float64: the middle of each moment
+    tokens: np.ndarray | None = None  # (columns, rows) uint16: the lowest band first
+    duration_s: float = 0.0
+    error: str | None = None  # why there is nothing else
+
+
+DTYPES = ("float32", "float16")
+LAYER_WORDS = ("last", "mean", "all")
+
+
+@dataclass(frozen=True)
+class ExtractionSettings:
+    """What is computed of a recording; ``Encoder.encode`` says what each word means."""
+
+    layer: int | str | tuple[int, ...] | tuple[float, ...] = "last"
+    """A number; last, mean or all; several numbers; or as many weights (numbers with a point) as there are layers."""
+    pool: str = "mean"
+    hop_s: float | None = None
+    """Seconds between moments; the model's own where it is None."""
+    frames: bool = False
+    tokens: bool = False
+    prefix: str | tuple[float, ...] = "learned"
+    """learned; condition, or clap, which is the same; or a vector."""
+    dtype: str = "float32"
+    """Of the stored vectors."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without a model."""
+        if isinstance(self.layer, str) and self.layer not in LAYER_WORDS:
+            raise unknown_name("layer", self.layer, (*LAYER_WORDS, "a number", "numbers with commas"))
+        for name in ("layer", "prefix"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and (not value or not all(isfinite(number) for number in value)):
+                raise ParameterError(f"{name} must hold one finite number at least, got {value}")
+        if self.hop_s is not None and not (isfinite(self.hop_s) and self.hop_s > 0):
+            raise ParameterError(f"hop_s must be above 0 s, got {self.hop_s:g} s")
+        if self.dtype not in DTYPES:
+            raise unknown_name("dtype", self.dtype, DTYPES)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as JSON has them."""
+        return to_dict(self)
+
+    def fingerprint(self, encoder_identity: str) -> str:
+        """Return the SHA-256, in hexadecimal, of the model and these settings: the same on every machine."""
+        text = json.dumps({"encoder": encoder_identity, "settings": self.to_json()}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What has been stored, and what has not."""
+
+    path: Path
+    n_items: int  # recordings that were asked for
+    n_rows: int  # of which there are vectors
+    n_failed: int  # that could not be embedded
+    errors: Path | None = None  # the file that names those
+    reason: str | None = None  # why the first of those could not be embedded
+
+    @property
+    def n_left(self) -> int:
+        """How many have still to be embedded."""
+        return self.n_items - self.n_rows - self.n_failed
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to be done."""
+        return self.n_left == 0
+
+
+_ARRAYS = ("clip", "frames", "times_s", "tokens")
+
+
+def pack_items(items: Iterable[Item]) -> str:
+    """Return items as JSON.
+
+    >>> unpack_items(pack_items([Item("a", "a.wav", start_s=0.5)])) == [Item("a", "a.wav", start_s=0.5)]
+    True
+    """
+    return json.dumps([astuple(item) for item in items])
+
+
+def unpack_items(packed: str) -> list[Item]:
+    """Return what ``pack_items`` was given."""
+    return [Item(*values) for values in parse_json(packed)]
+
+
+def pack_row(row: Row) -> bytes:
+    """Return a row as the bytes of a .npz file."""
+    arrays = {name: value for name in _ARRAYS if (value := getattr(row, name)) is not None}
+    told = json.dumps({"key": row.key, "duration_s": row.duration_s, "error": row.error})
+    stream = io.BytesIO()
+    np.savez(stream, told=np.frombuffer(told.encode("ascii"), np.uint8), **arrays)  # pyright: ignore[reportArgumentType]
+    return stream.getvalue()
+
+
+def unpack_row(packed: bytes) -> Row:
+    """Return what ``pack_row`` was given, bit for bit."""
+    with np.load(io.BytesIO(packed), allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in _ARRAYS if name in stored}
+        return Row(**parse_json(stored["told"].tobytes().decode("ascii")), **arrays)
