@@ -22,8 +22,6 @@ from masktools.tokenizer import LocalTokenizerConfig, SpecVqganConfig
 from masktools.transformer import TransformerConfig
 from masktools.vocoder import BigvganConfig, GriffinLimConfig, HifiganConfig, LightVocoderConfig
 
-__all__ = ["SIZES", "Size", "random_condition", "random_pipeline", "synthetic_clip", "write_random_bundle"]
-
 
 @dataclass(frozen=True)
 class Size:

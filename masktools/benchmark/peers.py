@@ -9,18 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from masktools.benchmark.flops import counted, model_costs
-from masktools.benchmark.machine import interleaved
-from masktools.benchmark.measurements import Measurement, Value, ratio_to, spread_of
+from masktools.benchmark.measurements import Measurement, Value, interleaved, ratio_to, spread_of
 from masktools.benchmark.models import random_condition
-from masktools.benchmark.roofline import Ceilings, floor_figures, part_precision, precision_name
+from masktools.benchmark.roofline import Ceilings, counted, floor_figures, model_costs, part_precision, precision_name
 from masktools.errors import ParameterError, unknown_name
 from masktools.model import Model
 from masktools.pipeline import Pipeline, Progress
 from masktools.runtime import threads as use_threads
 from masktools.solver import SolverConfig
-
-__all__ = ["PEERS", "PeerRun", "PeerSettings", "audioldm_small", "build_peer", "magnet_small", "measure_peers"]
 
 Sizes = Mapping[str, Any]
 

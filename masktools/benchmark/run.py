@@ -13,15 +13,12 @@ import torch
 
 from masktools import __version__
 from masktools.benchmark.accuracy import AccuracySettings, measure_accuracy
-from masktools.benchmark.flops import model_costs
-from masktools.benchmark.fresh import MemorySettings, StartUpSettings, measure_memory, measure_start_up
-from masktools.benchmark.jobs import JobSettings, measure_jobs
-from masktools.benchmark.machine import Neighbours, describe_machine
-from masktools.benchmark.measurements import SUBJECTS, Benchmark, Measurement
+from masktools.benchmark.measurements import SUBJECTS, Benchmark, Measurement, Neighbours, describe_machine
 from masktools.benchmark.models import random_pipeline, synthetic_clip, write_random_bundle
 from masktools.benchmark.peers import PEERS, PeerSettings, measure_peers
-from masktools.benchmark.roofline import Ceilings, measure_ceilings
-from masktools.benchmark.stages import StageSettings, measure_stages
+from masktools.benchmark.processes import MemorySettings, StartUpSettings, measure_memory, measure_start_up
+from masktools.benchmark.roofline import Ceilings, measure_ceilings, model_costs
+from masktools.benchmark.timing import JobSettings, StageSettings, measure_jobs, measure_stages
 from masktools.errors import ParameterError, unknown_name
 from masktools.hub import load_bundle
 from masktools.model import Model
@@ -29,8 +26,6 @@ from masktools.packing import can_compute_int8
 from masktools.pipeline import Pipeline
 from masktools.runtime import precision_of, resolve_device, resolve_precision
 from masktools.solver import SolverConfig
-
-__all__ = ["RunSettings", "Watch", "default_precisions", "default_subjects", "run_benchmark"]
 
 Watch = Callable[[str, int, int], object]
 """Called with (subject, parts done, parts in all)."""

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
             raise unknown_name("subject", subject, (*SUBJECTS, "restoration"))
     files.check_outputs([args.json, args.markdown, args.plot], args.recordings, overwrite=args.overwrite)
     if args.plot is not None:
-        from masktools.benchmark.plots import check_matplotlib
+        from masktools.benchmark.report import check_matplotlib
 
         check_matplotlib()  # before anything is computed
     from masktools import io
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if args.markdown is not None:
         files.write_content(args.markdown, to_markdown(found))
     if args.plot is not None:
-        from masktools.benchmark.plots import draw
+        from masktools.benchmark.report import draw
 
         files.write_content(args.plot, draw(found))
     return 0

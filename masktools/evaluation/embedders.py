@@ -1,4 +1,4 @@
-"""What hears the sets of recordings whose distance is measured. A figure without the name of its embedder is none.
+"""Embedders: recordings to vectors, of which sets are compared; a distance always names its embedder.
 
 ``own`` and ``joint`` are parts of the model under test: they are biased towards it, and good for comparing its own
 settings. ``mel`` is not trained at all. The rest were trained by others, on other recordings: ``aisfx`` hears sounds
@@ -16,28 +16,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from masktools.conditioning import ClapEncoder
+from masktools.conditioning import ClapEncoder, Conditioner
 from masktools.errors import ParameterError, unknown_name
-from masktools.evaluation.pretrained.aisfx import AisfxEmbedder
-from masktools.evaluation.pretrained.musicnn import MusicnnEmbedder
-from masktools.evaluation.pretrained.vggish import VggishEmbedder
+from masktools.evaluation.pretrained import AisfxEmbedder, MusicnnEmbedder, VggishEmbedder
 from masktools.features import embed
 from masktools.io import resample
 from masktools.mel import MelConfig, MelFrontEnd, mel_to_db
 from masktools.model import Model
 from masktools.packing import weights_digest
-
-__all__ = [
-    "EMBEDDERS",
-    "ClapEmbedder",
-    "Embedder",
-    "EncoderEmbedder",
-    "JointEmbedder",
-    "MelStatistics",
-    "VggishEmbedder",
-    "embed_clips",
-    "parse_embedder",
-]
 
 _BY_PATH: dict[str, Callable[[str], "Embedder"]] = {
     "aisfx": lambda path: AisfxEmbedder(path),
@@ -204,3 +190,59 @@ def _digest(*modules: nn.Module) -> str:
     """Return the first digits of the digest of the weights of modules."""
     digests = [weights_digest(module.state_dict()) for module in modules]
     return (digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest())[:8]
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """An embedder that reads texts too."""
+
+    @property
+    def name(self) -> str:
+        """What it is, and which weights it has."""
+        ...
+
+    def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Return vectors (n, d) of a wave (t,)."""
+        ...
+
+    def embed_text(self, texts: list[str]) -> np.ndarray:
+        """Return one vector a text, (n, d)."""
+        ...
+
+
+class ConditionerScorer:
+    """A text-audio encoder that hears each recording as a whole."""
+
+    def __init__(self, conditioner: Conditioner, name: str) -> None:
+        self.conditioner, self.name = conditioner, name
+
+    def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Return the unit vector (1, d) of a wave (t,)."""
+        mono = torch.from_numpy(np.ascontiguousarray(wave, np.float32))[None]
+        return self.conditioner.embed_audio(mono, sample_rate).cpu().numpy()
+
+    def embed_text(self, texts: list[str]) -> np.ndarray:
+        """Return one unit vector a text, (n, d)."""
+        return self.conditioner.embed_text(texts).cpu().numpy()
+
+
+def scorers_of(model: Model, embedders: Sequence[Embedder] = ()) -> list[Scorer]:
+    """Return the model's own text-audio encoder, where it has one, and those embedders that read texts."""
+    conditioner = model.pipeline.conditioner
+    own: list[Scorer] = []
+    if conditioner is not None:
+        own.append(ConditionerScorer(conditioner, f"{JointEmbedder(model).name}, whole clips"))
+    return [*own, *(embedder for embedder in embedders if isinstance(embedder, Scorer))]
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors (n, d) of length 1, in float64.
+
+    Raises:
+        ParameterError: one of them is zero or not finite.
+    """
+    rows = np.asarray(vectors, np.float64)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    if not np.isfinite(lengths).all() or (lengths == 0).any():
+        raise ParameterError("the vectors of a text-audio encoder must be finite and not zero")
+    return rows / lengths

@@ -3,9 +3,16 @@
 import pytest
 import torch
 
-from masktools.benchmark.flops import counted, model_costs, transformer_flop
 from masktools.benchmark.models import SIZES, random_condition, random_pipeline
-from masktools.benchmark.roofline import floor_figures, part_precision, precision_name, rate_figures
+from masktools.benchmark.roofline import (
+    counted,
+    floor_figures,
+    model_costs,
+    part_precision,
+    precision_name,
+    rate_figures,
+    transformer_flop,
+)
 from masktools.generation import generate
 from masktools.pipeline import Pipeline
 from masktools.solver import SolverConfig

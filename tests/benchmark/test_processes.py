@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from masktools.benchmark import memory_child
-from masktools.benchmark.fresh import (
+from masktools.benchmark import processes
+from masktools.benchmark.processes import (
     MemorySettings,
     StartUpSettings,
     imports_by_package,
@@ -56,10 +56,10 @@ def test_imports_are_a_part_of_what_a_command_takes(bundle):
 def test_a_peak_can_be_forgotten():
     large = bytearray(1 << 26)
     del large
-    before = memory_child.peak_bytes()
-    if memory_child.reset_peak():
-        assert memory_child.peak_bytes() <= before
-    assert 0 < memory_child.resident_bytes() <= before
+    before = processes.peak_bytes()
+    if processes.reset_peak():
+        assert processes.peak_bytes() <= before
+    assert 0 < processes.resident_bytes() <= before
 
 
 def test_settings_are_checked():

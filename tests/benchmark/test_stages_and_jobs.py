@@ -2,9 +2,8 @@
 
 import pytest
 
-from masktools.benchmark.jobs import JOBS, JobSettings, Variant, measure_jobs, prepared
 from masktools.benchmark.models import random_pipeline
-from masktools.benchmark.stages import StageSettings, measure_stages
+from masktools.benchmark.timing import JOBS, JobSettings, StageSettings, Variant, measure_jobs, measure_stages, prepared
 from masktools.errors import ParameterError
 from masktools.model import Model
 from masktools.solver import SolverConfig

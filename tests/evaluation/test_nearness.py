@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from masktools.errors import ParameterError
-from masktools.evaluation.nearness import heard_parts, mel_space, nearest_medians, ratio_of_medians
+from masktools.evaluation.generation_scores import heard_parts, mel_space, nearest_medians, ratio_of_medians
 from masktools.metrics import nearest_distances
 from tests.tiny import COLUMN, noise, tiny_pipeline
 
