@@ -317,7 +317,7 @@ def run_sweep(
         key = keys[model]
         told = to_plain(solver)
         settled = told if isinstance(told, dict) else {"stages": told}
-        note = f"{name} @ {_key(settled, None)}" + (f" # {repeat}" if repeat else "")
+        note = f"{name} @ {_key_of(settled, None)}" + (f" # {repeat}" if repeat else "")
         figures = None if notebook is None else notebook.find(key, note)
         if figures is None:
             seed = derive_seed(sweep.settings.seed, repeat) if repeat else sweep.settings.seed
