@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from masktools.errors import ParameterError, unknown_name
+from masktools.arguments import checked_name
+from masktools.errors import ParameterError
 from masktools.jsons import parse_json
 from masktools.pipeline import Progress
 from masktools.runtime import cpu_quota, n_cores, resolve_device
@@ -122,11 +123,9 @@ class Measurement:
 
     def __post_init__(self) -> None:
         """Check the names."""
-        if self.subject not in SUBJECTS:
-            raise unknown_name("subject", self.subject, SUBJECTS)
+        checked_name("subject", self.subject, SUBJECTS)
         for name, value in self.figures.items():
-            if name not in FIGURES:
-                raise unknown_name("figure", name, FIGURES)
+            checked_name("figure", name, FIGURES)
             if not isfinite(value):
                 raise ParameterError(f"{self.name}: {name} must be finite, got {value:g}")
 

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from masktools.arguments import checked_name
 from masktools.configs import to_dict
-from masktools.errors import ParameterError, unknown_name
+from masktools.errors import ParameterError
 from masktools.hub import build_part, make_part, save_bundle
 from masktools.mel import MelConfig
 from masktools.pipeline import Pipeline
@@ -144,10 +145,8 @@ def write_random_bundle(size: str, folder: str | os.PathLike[str], vocoder: str 
 
 
 def _size(size: str, vocoder: str) -> Size:
-    if size not in SIZES:
-        raise unknown_name("size", size, SIZES)
-    if vocoder not in SIZES[size].vocoders:
-        raise unknown_name("vocoder", vocoder, SIZES[size].vocoders)
+    checked_name("size", size, SIZES)
+    checked_name("vocoder", vocoder, SIZES[size].vocoders)
     return SIZES[size]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from masktools.arguments import checked_name
 from masktools.benchmark.measurements import Measurement, Value, interleaved, ratio_to, spread_of
 from masktools.benchmark.models import random_condition
 from masktools.benchmark.roofline import Ceilings, counted, floor_figures, model_costs, part_precision, precision_name
@@ -193,8 +194,7 @@ class PeerSettings:
     def __post_init__(self) -> None:
         """Check every name."""
         for name in self.peers:
-            if name not in PEERS:
-                raise unknown_name("peer", name, PEERS)
+            checked_name("peer", name, PEERS)
         for precision in self.precisions:
             if precision != "fp32" and precision not in _TYPES:
                 raise unknown_name("precision of peers", precision, ("fp32", *_TYPES))

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 
 from masktools import io
+from masktools.arguments import checked_name
 from masktools.benchmark.measurements import Measurement, Value, interleaved, spread_of
 from masktools.benchmark.models import synthetic_clip
-from masktools.errors import MasktoolsError, ParameterError, unknown_name
+from masktools.errors import MasktoolsError, ParameterError
 from masktools.jsons import parse_json
 from masktools.pipeline import Progress
 
@@ -126,8 +127,7 @@ class MemorySettings:
 
     def __post_init__(self) -> None:
         """Check the job, and that there is something to measure."""
-        if self.job not in _JOBS:
-            raise unknown_name("job", self.job, _JOBS)
+        checked_name("job", self.job, _JOBS)
         if not self.precisions or not self.batches:
             raise ParameterError("memory must be measured for at least one precision and one batch, got none")
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from masktools.arguments import checked_name
 from masktools.benchmark.measurements import Measurement, Value, seconds_on_device
 from masktools.errors import unknown_name
 from masktools.packing import PackedLinear, can_pack
@@ -143,8 +144,7 @@ class Ceilings:
         Raises:
             ParameterError: it was not measured.
         """
-        if precision not in self.flop_per_s:
-            raise unknown_name("precision", precision, self.flop_per_s)
+        checked_name("precision", precision, self.flop_per_s)
         return self.flop_per_s[precision]
 
     @property

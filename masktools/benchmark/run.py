@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from masktools import __version__
+from masktools.arguments import checked_name
 from masktools.benchmark.accuracy import AccuracySettings, measure_accuracy
 from masktools.benchmark.measurements import SUBJECTS, Benchmark, Measurement, Neighbours, describe_machine
 from masktools.benchmark.models import random_pipeline, synthetic_clip, write_random_bundle
@@ -19,7 +20,7 @@ from masktools.benchmark.peers import PEERS, PeerSettings, measure_peers
 from masktools.benchmark.processes import MemorySettings, StartUpSettings, measure_memory, measure_start_up
 from masktools.benchmark.roofline import Ceilings, measure_ceilings, model_costs
 from masktools.benchmark.timing import JobSettings, StageSettings, measure_jobs, measure_stages
-from masktools.errors import ParameterError, unknown_name
+from masktools.errors import ParameterError
 from masktools.hub import load_bundle
 from masktools.model import Model
 from masktools.packing import can_compute_int8
@@ -65,8 +66,7 @@ class RunSettings:
                 f"got {self.subjects}, {self.precisions} and {self.repeats}"
             )
         for subject in self.subjects:
-            if subject not in SUBJECTS:
-                raise unknown_name("subject", subject, SUBJECTS)
+            checked_name("subject", subject, SUBJECTS)
 
     def solver(self, pipeline: Pipeline, job: str = "generate") -> SolverConfig:
         """Return how a subject decodes for a job: by the model's settings, or the first preset and steps."""

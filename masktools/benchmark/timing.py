@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from masktools import io
+from masktools.arguments import checked_name
 from masktools.benchmark.measurements import (
     Measurement,
     Value,
@@ -34,7 +35,7 @@ from masktools.benchmark.roofline import (
     precision_name,
     rate_figures,
 )
-from masktools.errors import ParameterError, unknown_name
+from masktools.errors import ParameterError
 from masktools.grid import GridMask
 from masktools.model import Model
 from masktools.pipeline import Pipeline, Progress, share_of
@@ -286,8 +287,7 @@ class JobSettings:
             if not getattr(self, name):
                 raise ParameterError(f"{name} must have at least one value, got none")
         for job in self.jobs:
-            if job not in JOBS:
-                raise unknown_name("job", job, JOBS)
+            checked_name("job", job, JOBS)
 
     def variants(self, job: str) -> tuple[Variant, ...]:
         """Return the ways to do a job, the one to compare with first; axes that it does not have keep one value."""
@@ -384,8 +384,7 @@ def prepared(job: str, model: Model, variant: Variant, seed: int = 0) -> JobCall
     Raises:
         ParameterError: an unknown name.
     """
-    if job not in JOBS:
-        raise unknown_name("job", job, JOBS)
+    checked_name("job", job, JOBS)
     return JOBS[job](model, variant, seed)
 
 

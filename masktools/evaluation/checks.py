@@ -4,18 +4,21 @@ All of them ask where a fixed share of the magnitude or energy lies, so that a b
 than a bright one with the same filter; and all of them always find one.
 """
 
+import io as memory
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import soundfile
 from scipy.signal import butter, cheby1, sosfilt
 from scipy.signal.windows import hann
 
+from masktools.arguments import checked_name
 from masktools.detection import Damage, find_bandwidth, find_damage
-from masktools.errors import ParameterError, unknown_name
+from masktools.errors import ParameterError
 from masktools.evaluation.bandwidth_checks import measure_composition, measure_joins, measure_quiet
-from masktools.evaluation.clips import Clip, Clips, read_clips, read_native, through_mp3
+from masktools.evaluation.clips import Clip, Clips, read_clips, read_native
 from masktools.evaluation.common import make_report
 from masktools.evaluation.inpainting import measure_gap_fills
 from masktools.evaluation.report import Figure, Report, Row, summarise
@@ -116,8 +119,7 @@ def measure_cutoffs(
     """
     chosen = tuple(filters) or tuple(FILTERS)
     for name in chosen:
-        if name not in FILTERS:
-            raise unknown_name("filter", name, FILTERS)
+        checked_name("filter", name, FILTERS)
     if not clips:
         raise ParameterError("there must be at least one clip to measure, got none")
     if not any(0 < cutoff <= TOP_SHARE * clip.sample_rate / 2 for cutoff in cutoffs_hz for clip in clips):
@@ -171,6 +173,22 @@ def _ours(wave: np.ndarray, sample_rate: int) -> float | None:
 
 
 RULES: Mapping[str, Rule] = {OURS: _ours, **PEER_RULES}
+
+
+def through_mp3(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Return a wave (t,) after it was coded as MP3 of constant 160 kbit/s, the most that there is below 32 kHz.
+
+    Args:
+        wave: full scale 1.
+        sample_rate: in Hz, one that MP3 has.
+    """
+    level = 0.5 if sample_rate >= 32_000 else 0.0  # of compression, in libsndfile's terms
+    with memory.BytesIO() as file:
+        options = {"compression_level": level, "bitrate_mode": "CONSTANT"}
+        soundfile.write(file, wave.clip(-1, 1), sample_rate, format="MP3", subtype="MPEG_LAYER_III", **options)
+        file.seek(0)
+        coded, _ = soundfile.read(file, dtype="float32")
+    return np.pad(coded, (0, max(0, len(wave) - len(coded))))[: len(wave)]
 
 
 def _brick(wave: np.ndarray, sample_rate: int, cutoff_hz: float, rng: np.random.Generator) -> np.ndarray:
@@ -406,6 +424,5 @@ def run_check(name: str, checking: Checking, model: Model) -> Report:
     Raises:
         ParameterError: an unknown check, or no recordings that it could be run on.
     """
-    if name not in CHECKS:
-        raise unknown_name("check", name, CHECKS)
+    checked_name("check", name, CHECKS)
     return CHECKS[name](checking, model)

@@ -7,7 +7,6 @@ Where a collection has nothing that reaches high enough, its recordings can be t
 22.05 kHz become 44.1 kHz, and what was at 8 kHz is at 16 kHz.
 """
 
-import io as memory
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,12 +15,12 @@ from pathlib import Path
 from typing import overload
 
 import numpy as np
-import soundfile
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import blackmanharris
 
 from masktools import io
-from masktools.errors import AudioError, ParameterError, unknown_name
+from masktools.arguments import checked_name
+from masktools.errors import AudioError, ParameterError
 from masktools.io import resample_to
 from masktools.training.audio_cache import AudioCache, Recording, decoded
 from masktools.training.sources import SPLITS, Row, Source, read_source, split_named
@@ -39,14 +38,10 @@ class Entry:
 
     place: int  # in its source
     name: str
-    split: str  # empty where the source has none
+    row: Row | Recording  # what its source says of it
+    read: Reader
     kind: str
     origin: str
-    labels: tuple[str, ...]
-    caption: str
-    other_captions: tuple[str, ...]
-    bandwidth_hz: float | None
-    read: Reader
 
 
 PathLike = str | os.PathLike[str]
@@ -71,35 +66,25 @@ def entries_of(
     Raises:
         ParameterError: no such source, split or kind, or no recording of them.
     """
-    if split not in (*SPLITS, ALL):
-        raise unknown_name("split", split, (*SPLITS, ALL))
+    checked_name("split", split, (*SPLITS, ALL))
     places = [Path(source)] if isinstance(source, str | os.PathLike) else [Path(one) for one in source]
     entries = [entry for place in places for entry in _entries(place, non_commercial)]
     entries = [replace(entry, place=number) for number, entry in enumerate(entries)]
-    chosen = [entry for entry in entries if split == ALL or entry.split in (split, "")]
+    chosen = [entry for entry in entries if split == ALL or entry.row.split in (split, "")]
     if not chosen:
-        known = ", ".join(sorted({entry.split for entry in entries})) or "none at all"
+        known = ", ".join(sorted({entry.row.split for entry in entries})) or "none at all"
         raise ParameterError(f"no recording of split {split!r} in {', '.join(map(str, places))}: it has {known}")
-    return chosen if kinds is None else _of_kinds(chosen, tuple(kinds))
+    if kinds is None:
+        return chosen
+    known_kinds = sorted({entry.kind for entry in chosen})
+    wanted = [checked_name("kind of recording", kind, known_kinds) for kind in kinds]
+    return [entry for entry in chosen if entry.kind in wanted]
 
 
 def _entries(place: Path, non_commercial: bool) -> list[Entry]:
-    return _cached(AudioCache(place)) if (place / "waves.int16").is_file() else _from_manifest(place, non_commercial)
-
-
-def _of_kinds(entries: list[Entry], kinds: Sequence[str]) -> list[Entry]:
-    known = sorted({entry.kind for entry in entries})
-    for kind in kinds:
-        if kind not in known:
-            raise unknown_name("kind of recording", kind, known)
-    return [entry for entry in entries if entry.kind in kinds]
-
-
-def _cached(cache: AudioCache) -> list[Entry]:
-    return _described(cache.recordings, [_from_cache(cache, recording) for recording in cache.recordings])
-
-
-def _from_manifest(place: Path, non_commercial: bool) -> list[Entry]:
+    if (place / "waves.int16").is_file():
+        cache = AudioCache(place)
+        return _described(cache.recordings, [_from_cache(cache, recording) for recording in cache.recordings])
     source = read_source(place, non_commercial=non_commercial)
     rows = _with_own_splits(source, place) if source.kind == "folder" else source.rows
     return _described(rows, [_from_file(row.path) for row in rows])
@@ -116,18 +101,7 @@ def _with_own_splits(source: Source, folder: Path) -> tuple[Row, ...]:
 def _described(rows: Sequence[Recording] | Sequence[Row], readers: Sequence[Reader]) -> list[Entry]:
     common = os.path.commonpath([os.path.dirname(row.path) or "." for row in rows]) if rows else "."
     return [
-        Entry(
-            place,
-            os.path.relpath(row.path, common),
-            row.split,
-            row.kind or UNNAMED_KIND,
-            row.origin or REAL,
-            tuple(filter(None, row.labels.split(";"))),
-            row.caption,
-            row.other_captions,
-            row.bandwidth_hz or None,
-            reader,
-        )
+        Entry(place, os.path.relpath(row.path, common), row, reader, row.kind or UNNAMED_KIND, row.origin or REAL)
         for place, (row, reader) in enumerate(zip(rows, readers, strict=True))
     ]
 
@@ -309,19 +283,10 @@ def read_clips(
     }
     found = sorted(_drawn(queues, n, n_each), key=lambda pair: (pair[1].group, pair[0]))
     if not found:
-        faults = ", ".join(f"{sum(one.fault == fault for one in left_out)} {fault}" for fault in _faults(left_out))
-        raise ParameterError(
-            f"there must be a recording to measure in {_listed(source)}, but {faults} and none is left"
-        )
+        faults = ", ".join(f"{n} {fault}" for fault, n in Counter(one.fault for one in left_out).items())
+        listed = source if isinstance(source, str | os.PathLike) else ", ".join(map(str, source))
+        raise ParameterError(f"there must be a recording to measure in {listed}, but {faults} and none is left")
     return Clips(tuple(clip for _, clip in found), tuple(left_out))
-
-
-def _listed(source: PathLike | Sequence[PathLike]) -> str:
-    return str(source) if isinstance(source, str | os.PathLike) else ", ".join(map(str, source))
-
-
-def _faults(left_out: Iterable[LeftOut]) -> list[str]:
-    return list(dict.fromkeys(one.fault for one in left_out))
 
 
 def _usable(
@@ -344,20 +309,10 @@ def _usable(
         if fault is not None:
             left_out.append(LeftOut(entry.name, *fault))
             continue
-        yield (
-            entry.place,
-            Clip(
-                entry.name,
-                wave,
-                sample_rate,
-                entry.kind,
-                entry.origin,
-                entry.labels,
-                entry.caption,
-                entry.bandwidth_hz,
-                entry.other_captions,
-            ),
-        )
+        row = entry.row
+        labels = tuple(filter(None, row.labels.split(";")))
+        about = (entry.kind, entry.origin, labels, row.caption, row.bandwidth_hz or None, row.other_captions)
+        yield entry.place, Clip(entry.name, wave, sample_rate, *about)
 
 
 def _fault(wave: np.ndarray, sample_rate: int, enough: float) -> tuple[str, str] | None:
@@ -476,63 +431,39 @@ def read_native(
     Raises:
         ParameterError: no such source, or nothing in it that can be used.
     """
-    rows = [row for row in read_source(source).rows if split in ("all", row.split)]
-    order = np.random.default_rng(seed).permutation(len(rows))
-    queues: dict[str, list[int]] = {}
-    for place in order[::-1].tolist():
-        queues.setdefault(rows[place].kind or "recordings", []).append(place)
-    clips: list[Clip] = []
+    rows = [row for row in read_source(source).rows if split in (ALL, row.split)]
+    kinds: dict[str, list[Row]] = {}
+    for place in np.random.default_rng(seed).permutation(len(rows)):
+        kinds.setdefault(rows[place].kind or UNNAMED_KIND, []).append(rows[place])
     left_out: list[LeftOut] = []
-    while len(clips) < n and any(queues.values()):
-        for kind, queue in sorted(queues.items()):
-            taken = False
-            while queue and not taken and len(clips) < n:
-                row = rows[queue.pop()]
-                one = _clip(row.path, kind, row.bandwidth_hz or None, seconds, min_seconds, octaves_up)
-                if isinstance(one, Clip):
-                    clips.append(one)
-                    taken = True
-                else:
-                    left_out.append(one)
+    queues = {
+        kind: _full_band(kinds[kind], kind, seconds, min_seconds, 2**octaves_up, left_out) for kind in sorted(kinds)
+    }
+    clips = tuple(clip for _, clip in _drawn(queues, n, None))
     if not clips:
         raise ParameterError(f"there must be a full-band recording of {min_seconds:g} s in {source}, got none")
-    return Clips(tuple(clips), tuple(left_out))
+    return Clips(clips, tuple(left_out))
 
 
-def _clip(
-    path: str, kind: str, bandwidth_hz: float | None, seconds: float, min_seconds: float, octaves_up: int
-) -> Clip | LeftOut:
-    name = os.path.basename(path)
-    try:
-        with io.open_recording(path) as recording:
-            rate, n_samples = recording.sample_rate, recording.n_samples
-            n = min(n_samples, round(seconds * rate))
-            start = (n_samples - n) // 2
-            wave = recording.read(start, start + n)[0].copy()
-    except AudioError as error:
-        return LeftOut(name, "broken", str(error))
-    if n < min_seconds * rate:
-        return LeftOut(name, "short", f"{n / rate:.3g} s of the {min_seconds:g} s that are wanted")
-    if np.sqrt(np.mean(wave.astype(np.float64) ** 2)) < _SILENCE:
-        return LeftOut(name, "silent", "its level is below -80 dB of full scale")
-    reaches_hz = min(bandwidth_hz or np.inf, occupied_hz(wave, rate))
-    if reaches_hz < MIN_SHARE * rate / 2:
-        return LeftOut(name, "narrow", f"it reaches {reaches_hz:.0f} Hz of {rate / 2:.0f} Hz")
-    faster = 2**octaves_up
-    return Clip(name, wave, rate * faster, kind, bandwidth_hz=reaches_hz * faster)
-
-
-def through_mp3(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Return a wave (t,) after it was coded as MP3 of constant 160 kbit/s, the most that there is below 32 kHz.
-
-    Args:
-        wave: full scale 1.
-        sample_rate: in Hz, one that MP3 has.
-    """
-    level = 0.5 if sample_rate >= 32_000 else 0.0  # of compression, in libsndfile's terms
-    with memory.BytesIO() as file:
-        options = {"compression_level": level, "bitrate_mode": "CONSTANT"}
-        soundfile.write(file, wave.clip(-1, 1), sample_rate, format="MP3", subtype="MPEG_LAYER_III", **options)
-        file.seek(0)
-        coded, _ = soundfile.read(file, dtype="float32")
-    return np.pad(coded, (0, max(0, len(wave) - len(coded))))[: len(wave)]
+def _full_band(
+    rows: Iterable[Row], kind: str, seconds: float, min_seconds: float, faster: int, left_out: list[LeftOut]
+) -> Iterator[tuple[int, Clip]]:
+    """Yield the middles of recordings of a kind at their own rates, numbered, and note what cannot be used."""
+    for place, row in enumerate(rows):
+        name = os.path.basename(row.path)
+        try:
+            with io.open_recording(row.path) as recording:
+                rate, n = recording.sample_rate, min(recording.n_samples, round(seconds * recording.sample_rate))
+                start = (recording.n_samples - n) // 2
+                wave = recording.read(start, start + n)[0].copy()
+        except AudioError as error:
+            left_out.append(LeftOut(name, "broken", str(error)))
+            continue
+        fault = _fault(wave, rate, min_seconds)
+        reaches_hz = 0.0 if fault else min(row.bandwidth_hz or np.inf, occupied_hz(wave, rate))
+        if not fault and reaches_hz < MIN_SHARE * rate / 2:
+            fault = "narrow", f"it reaches {reaches_hz:.0f} Hz of {rate / 2:.0f} Hz"
+        if fault:
+            left_out.append(LeftOut(name, *fault))
+        else:
+            yield place, Clip(name, wave, rate * faster, kind, bandwidth_hz=reaches_hz * faster)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from masktools import __version__
+from masktools.arguments import checked_name
 from masktools.configs import to_dict, to_plain
-from masktools.errors import ParameterError, unknown_name
+from masktools.errors import ParameterError
 from masktools.evaluation.clips import Clip, left_out_of
 from masktools.evaluation.embedders import Embedder
 from masktools.evaluation.report import Figure, Report, Row, groups_of
@@ -77,8 +78,7 @@ def chosen_methods(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ..
         ParameterError: one that there is not.
     """
     for method in wanted:
-        if method not in known:
-            raise unknown_name("method", method, known)
+        checked_name("method", method, known)
     return tuple(method for method in known if not wanted or method in wanted)
 
 

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from masktools.arguments import checked_name
 from masktools.conditioning import ClapEncoder, Conditioner
-from masktools.errors import ParameterError, unknown_name
+from masktools.errors import ParameterError
 from masktools.evaluation.pretrained import AisfxEmbedder, MusicnnEmbedder, VggishEmbedder
 from masktools.features import embed
 from masktools.io import resample
@@ -32,8 +33,6 @@ _BY_PATH: dict[str, Callable[[str], "Embedder"]] = {
     "clap": lambda path: ClapEmbedder(path),
 }
 EMBEDDERS = ("own", "joint", "mel", *_BY_PATH)
-
-Progress = Callable[[int, int], None]
 
 
 @runtime_checkable
@@ -149,8 +148,7 @@ def parse_embedder(text: str, model: Model) -> Embedder:
         CheckpointError: Weights that are missing or of another network.
     """
     name, _, path = text.partition("=")
-    if name not in EMBEDDERS:
-        raise unknown_name("embedder", name, EMBEDDERS)
+    checked_name("embedder", name, EMBEDDERS)
     if name in _BY_PATH:
         if not path:
             raise ParameterError(f"the embedder {name} needs the path of its weights: {name}=PATH")
@@ -158,18 +156,6 @@ def parse_embedder(text: str, model: Model) -> Embedder:
     if path:
         raise ParameterError(f"the embedder {name} takes no path, got {path!r}")
     return MelStatistics() if name == "mel" else EncoderEmbedder(model) if name == "own" else JointEmbedder(model)
-
-
-def embed_clips(
-    embedder: Embedder, waves: Sequence[np.ndarray], sample_rate: int, progress: Progress | None = None
-) -> list[np.ndarray]:
-    """Return the vectors (n_i, d) of each of some waves (t_i,)."""
-    found = []
-    for done, wave in enumerate(waves, start=1):
-        found.append(embedder.embed(wave, sample_rate))
-        if progress is not None:
-            progress(done, len(waves))
-    return found
 
 
 def _at(wave: np.ndarray, sample_rate: int, wanted_hz: int, shortest: int) -> np.ndarray:

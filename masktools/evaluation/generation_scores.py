@@ -25,11 +25,6 @@ Space = Callable[[np.ndarray], np.ndarray]
 """A wave (t,) -> the vectors (n, d) of its parts, silent ones left out; n may be 0."""
 
 
-def embedded_space(embedder: Embedder, sample_rate: int) -> Space:
-    """Return the space of an embedder's vectors."""
-    return lambda wave: heard_parts(np.asarray(embedder.embed(wave, sample_rate), np.float64), wave)
-
-
 def heard_parts(vectors: np.ndarray, wave: np.ndarray) -> np.ndarray:
     """Return the vectors (n, d) of equal parts of a wave (t,) without those of silent ones."""
     parts = np.array_split(wave, len(vectors))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from masktools.errors import unknown_name
+from masktools.arguments import checked_name
 from masktools.evaluation.bandwidth import BandwidthSettings, evaluate_bandwidth
 from masktools.evaluation.conditioning import ConditioningSettings, evaluate_conditioning
 from masktools.evaluation.generation import GenerationSettings, evaluate_generation
@@ -123,6 +123,5 @@ def preset_settings(name: str, grid: TokenGrid) -> tuple[str, Any]:
     Raises:
         ParameterError: there is no such preset; the message lists them.
     """
-    if name not in PRESETS:
-        raise unknown_name("preset", name, PRESETS)
+    checked_name("preset", name, PRESETS)
     return PRESETS[name].protocol, PRESETS[name].settings(grid)

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from masktools.arguments import checked_name
 from masktools.configs import to_dict, to_plain
 from masktools.errors import ParameterError, unknown_name
 from masktools.evaluation.bandwidth import BANDWIDTH_METHODS, BandwidthSettings, evaluate_bandwidth
@@ -107,8 +108,7 @@ def points_of(axes: Axes, base: Plan, grid: bool = False, first_model: str = "")
     """
     known = (*(one.name for one in fields(SolverConfig)), MODEL_AXIS, PRESET_AXIS)
     for axis, values in axes.items():
-        if axis not in known:
-            raise unknown_name("axis", axis, known)
+        checked_name("axis", axis, known)
         if not values or len(set(values)) < len(values):
             raise ParameterError(f"the axis {axis} must have different values, at least one, got {list(values)}")
     if not axes:
@@ -255,8 +255,7 @@ class Sweep:
         """Check that protocol and settings belong together, and that the axes make sense."""
         if self.repeats < 1:
             raise ParameterError(f"repeats must be at least 1, got {self.repeats}")
-        if self.protocol not in SWEPT:
-            raise unknown_name("protocol", self.protocol, SWEPT)
+        checked_name("protocol", self.protocol, SWEPT)
         if not isinstance(self.settings, SWEPT[self.protocol].settings):
             wanted, got = SWEPT[self.protocol].settings.__name__, type(self.settings).__name__
             raise ParameterError(f"the settings of {self.protocol} must be {wanted}, got {got}")

@@ -1,106 +1,25 @@
 """Measures of sets of embeddings: Frechet and kernel distances, NDB, inception score, ranks; and the bootstrap.
 
-Known as FD, and with embeddings of audio as FAD. Its value depends on the embedder and on the number of vectors: it
-is large for few vectors even where both sets are of one distribution, so compare only sets of equal size, or use
-``frechet_infinity``.
+A Frechet distance (FD, with embeddings of audio FAD) depends on the embedder and on the number of vectors: it is large
+for few vectors even where both sets are of one distribution, so compare only sets of equal size. Kernel distances are
+unbiased, so that few vectors suffice.
 """
 
-import os
-import secrets
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.cluster.vq import kmeans2
-from scipy.spatial.distance import cdist, pdist
+from scipy.spatial.distance import cdist
 from scipy.special import rel_entr
 from scipy.stats import norm
 
 from masktools.errors import ParameterError
 
 
-@dataclass(frozen=True, eq=False)
-class Moments:
-    """Number, mean (d,) and scatter (d, d) of vectors; those of two sets can be merged exactly.
-
-    Source: Chan, Golub and LeVeque, Updating formulae (1979), Eqs. 1.5.
-    """
-
-    n: int
-    mean: np.ndarray
-    scatter: np.ndarray  # the sum of outer products of deviations from the mean
-
-    @classmethod
-    def of(cls, vectors: np.ndarray) -> "Moments":
-        """Return the moments of vectors (n, d).
-
-        Raises:
-            ParameterError: No vectors, or some that are not finite.
-        """
-        rows = as_vectors(vectors)
-        mean = rows.mean(axis=0)
-        centred = rows - mean
-        return cls(len(rows), mean, centred.T @ centred)
-
-    def __add__(self, other: "Moments") -> "Moments":
-        if self.mean.shape != other.mean.shape:
-            raise ParameterError(f"moments must be of one dimension, got {len(self.mean)} and {len(other.mean)}")
-        n, step = self.n + other.n, other.mean - self.mean
-        scatter = self.scatter + other.scatter + np.outer(step, step) * (self.n * other.n / n)
-        return Moments(n, self.mean + step * (other.n / n), scatter)
-
-    @property
-    def covariance(self) -> np.ndarray:
-        """The unbiased covariance (d, d).
-
-        Raises:
-            ParameterError: There are fewer than two vectors.
-        """
-        if self.n < 2:
-            raise ParameterError(f"a covariance needs at least 2 vectors, got {self.n}")
-        return self.scatter / (self.n - 1)
-
-    def save(self, path: str | os.PathLike[str], name: str = "embedding") -> None:
-        """Write ``NAME.mu``, ``NAME.cov`` (names that fadtk reads too) and ``NAME.n`` to an .npz file."""
-        target = Path(path)
-        partial = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.npz")
-        arrays: dict[str, Any] = {f"{name}.mu": self.mean, f"{name}.cov": self.covariance, f"{name}.n": self.n}
-        np.savez(partial, **arrays)
-        partial.replace(target)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], name: str = "embedding", n: int | None = None) -> "Moments":
-        """Return the moments that ``save`` or fadtk wrote.
-
-        Args:
-            path: of the .npz file.
-            name: of the embedder, as it was written.
-            n: of how many vectors they are, at least 2, where the file does not say so; fadtk's do not.
-
-        Raises:
-            ParameterError: There is no such file, or it holds other statistics.
-        """
-        if not Path(path).is_file():
-            raise ParameterError(f"no statistics at {path}")
-        with np.load(path, allow_pickle=False) as found:
-            missing = {f"{name}.mu", f"{name}.cov"} - set(found.files)
-            if missing:
-                raise ParameterError(f"{path} must hold {', '.join(sorted(missing))}, it has {', '.join(found.files)}")
-            counted = int(found[f"{name}.n"]) if f"{name}.n" in found.files else n
-            mean, covariance = (np.asarray(found[f"{name}.{key}"], np.float64) for key in ("mu", "cov"))
-        if counted is None or counted < 2:
-            raise ParameterError(f"{path} must say of how many vectors it is, got {counted}: give `n`, at least 2")
-        if mean.ndim != 1 or covariance.shape != 2 * mean.shape or not np.isfinite(covariance).all():
-            shapes = f"{mean.shape} and {covariance.shape}"
-            raise ParameterError(f"{path} must hold a mean (d,) and a finite covariance (d, d), got {shapes}")
-        return cls(counted, mean, covariance * (counted - 1))
-
-
-def frechet_distance(reference: np.ndarray | Moments, estimate: np.ndarray | Moments) -> float:
-    """Return the squared Frechet distance of two sets of vectors (n, d) and (m, d), or of their moments.
+def frechet_distance(reference: np.ndarray, estimate: np.ndarray) -> float:
+    """Return the squared Frechet distance of two sets of vectors (n, d) and (m, d).
 
     Computed in float64 with symmetric eigenproblems and singular values: never complex, and 0 for equal sets.
 
@@ -109,60 +28,18 @@ def frechet_distance(reference: np.ndarray | Moments, estimate: np.ndarray | Mom
 
     Source: Dowson and Landau (1982), Eq. 4; Kilgour et al., Frechet Audio Distance (arXiv:1812.08466), section 3.
     """
-    one, other = (x if isinstance(x, Moments) else Moments.of(x) for x in (reference, estimate))
-    if one.mean.shape != other.mean.shape:
-        raise ParameterError(f"both sets must be of one dimension, got {len(one.mean)} and {len(other.mean)}")
-    traces = np.trace(one.covariance) + np.trace(other.covariance)
-    if isinstance(reference, Moments) or isinstance(estimate, Moments) or max(one.n, other.n) > len(one.mean):
-        root = _root_trace(one.covariance, other.covariance)
-    else:
-        # The trace of the root of S1 S2 is the nuclear norm of the product of the centred data: no d x d matrices.
-        first, second = (as_vectors(x) - x.mean(axis=0, dtype=np.float64) for x in (reference, estimate))
-        root = float(np.linalg.norm(first @ second.T, "nuc")) / float(np.sqrt((one.n - 1) * (other.n - 1)))
-    gap = one.mean - other.mean
+    one, other = _pair(reference, estimate)
+    gap = one.mean(axis=0) - other.mean(axis=0)
+    first, second = (rows - rows.mean(axis=0) for rows in (one, other))
+    covariances = [rows.T @ rows / (len(rows) - 1) for rows in (first, second)]
+    if max(len(one), len(other)) > one.shape[1]:
+        # The trace of the root of S1 S2 as the nuclear norm of the product of their roots: the roots of the eigenvalues
+        # of the product are the same numbers, but turn a rounding of 1e-16 into 1e-8 where there is no variance.
+        root = float(np.linalg.norm(_root(covariances[0]) @ _root(covariances[1]), "nuc"))
+    else:  # as the nuclear norm of the product of the centred data
+        root = float(np.linalg.norm(first @ second.T, "nuc")) / float(np.sqrt((len(one) - 1) * (len(other) - 1)))
+    traces = np.trace(covariances[0]) + np.trace(covariances[1])
     return max(0.0, float(gap @ gap + traces - 2 * root))
-
-
-class FrechetLimit(NamedTuple):
-    """The distance extrapolated to endless sets, and the share of variance that the line explains.
-
-    The value may fall a little below zero. Sets that are far apart hardly change with their size: their share is low.
-    """
-
-    value: float
-    r_squared: float
-
-
-def frechet_infinity(
-    reference: np.ndarray, estimate: np.ndarray, n_points: int = 15, n_smallest: int | None = None, seed: int = 0
-) -> FrechetLimit:
-    """Return the Frechet distance extrapolated to an endless estimate, by a line over 1/n.
-
-    Args:
-        reference: vectors (n, d).
-        estimate: vectors (m, d), of which random subsets are taken without replacement.
-        n_points: sizes of subsets.
-        n_smallest: the smallest size; a third of m if it is not given.
-        seed: of the subsets.
-
-    Raises:
-        ParameterError: Too few vectors, or values that are not finite.
-
-    Source: Chong and Forsyth, Effectively unbiased FID (arXiv:1911.07023), section 3.2.
-    """
-    base, rows = Moments.of(reference), as_vectors(estimate)
-    smallest = max(2, len(rows) // 3) if n_smallest is None else n_smallest
-    if not 2 <= smallest < len(rows) or n_points < 3:
-        raise ParameterError(
-            f"an extrapolation needs 3 sizes from 2 to below {len(rows)}, got {n_points} from {smallest}"
-        )
-    rng = np.random.default_rng(seed)
-    sizes = np.unique(np.linspace(smallest, len(rows), n_points).astype(int))
-    found = np.array([frechet_distance(base, rows[rng.permutation(len(rows))[:size]]) for size in sizes])
-    slope, value = np.polyfit(1 / sizes, found, 1)
-    residual = found - (value + slope / sizes)
-    spread = float(np.sum((found - found.mean()) ** 2))
-    return FrechetLimit(float(value), 1.0 - float(np.sum(residual**2)) / spread if spread > 0 else 1.0)
 
 
 def principal_axes(vectors: np.ndarray, n: int) -> np.ndarray:
@@ -192,15 +69,6 @@ def as_vectors(vectors: np.ndarray) -> np.ndarray:
     if not np.isfinite(rows).all():
         raise ParameterError("vectors must be finite, got NaN or infinity")
     return rows
-
-
-def _root_trace(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the trace of the square root of the product of two covariances.
-
-    It is the nuclear norm of the product of their roots. The roots of the eigenvalues of the product are the same
-    numbers, but they turn a rounding of 1e-16 into 1e-8 wherever a covariance has no variance.
-    """
-    return float(np.linalg.norm(_root(first) @ _root(second), "nuc"))
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
@@ -247,26 +115,6 @@ def kernel_distance(
     return KernelDistance(float(np.mean(found)), float(np.std(found)))
 
 
-def kernel_audio_distance(reference: np.ndarray, estimate: np.ndarray) -> float:
-    """Return the squared maximum mean discrepancy under a Gaussian kernel, times 100 (KAD).
-
-    The width of the kernel is the median distance between vectors of the reference, so that the measure is not
-    symmetric. It is unbiased, and may therefore fall a little below zero.
-
-    Raises:
-        ParameterError: As ``kernel_distance``; or all vectors of the reference are equal.
-
-    Source: Chung et al., KAD: No More FAD! (arXiv:2502.15602), section 3.
-    """
-    one, other = _pair(reference, estimate)
-    width = float(np.median(pdist(one)))
-    if width == 0:
-        raise ParameterError("the vectors of the reference must differ, more than half of their pairs are equal")
-    kernels = [np.exp(-cdist(a, b, "sqeuclidean") / (2 * width**2)) for a, b in ((one, one), (other, other))]
-    cross = float(np.exp(-cdist(one, other, "sqeuclidean") / (2 * width**2)).mean())
-    return 100 * (sum(map(_mean_off_diagonal, kernels)) - 2 * cross)
-
-
 def multiquadric_distance(reference: np.ndarray, estimate: np.ndarray, biased: bool = False) -> float:
     """Return the squared maximum mean discrepancy under the kernel 16 / (16 + |x - y|^2): PKID and IKID on logits.
 
@@ -296,7 +144,7 @@ def _pair(reference: np.ndarray, estimate: np.ndarray) -> tuple[np.ndarray, np.n
     if one.shape[1] != other.shape[1]:
         raise ParameterError(f"both sets must be of one dimension, got {one.shape[1]} and {other.shape[1]}")
     if min(len(one), len(other)) < 2:
-        raise ParameterError(f"a kernel distance needs at least 2 vectors a side, got {len(one)} and {len(other)}")
+        raise ParameterError(f"a distance needs at least 2 vectors a side, got {len(one)} and {len(other)}")
     return one, other
 
 
@@ -332,9 +180,7 @@ def ndb(
 
     Source: Richardson and Weiss, On GANs and GMMs (arXiv:1805.12462), section 3.1.
     """
-    one, other = as_vectors(reference), as_vectors(estimate)
-    if one.shape[1] != other.shape[1]:
-        raise ParameterError(f"both sets must be of one dimension, got {one.shape[1]} and {other.shape[1]}")
+    one, other = _pair(reference, estimate)
     fitted = one
     if split:
         order = np.random.default_rng([seed, 1]).permutation(len(one))
@@ -442,38 +288,6 @@ def ranks(similarity: np.ndarray, targets: np.ndarray) -> np.ndarray:
         raise ParameterError(f"targets must lie in 0..{table.shape[1] - 1}, got {wanted.min()}..{wanted.max()}")
     own = table[np.arange(len(table)), wanted]
     return (table >= own[:, None]).sum(axis=1)
-
-
-def recall_at(similarity: np.ndarray, targets: np.ndarray, k: int) -> float:
-    """Return the share of queries whose target is among the k most similar.
-
-    Raises:
-        ParameterError: As ``ranks``; or k below 1.
-    """
-    if k < 1:
-        raise ParameterError(f"k must be at least 1, got {k}")
-    return float((ranks(similarity, targets) <= k).mean())
-
-
-def mean_reciprocal_rank(similarity: np.ndarray, targets: np.ndarray) -> float:
-    """Return the mean of one over the rank of each target; with one target a query it is the mean average precision.
-
-    Raises:
-        ParameterError: As ``ranks``.
-    """
-    return float((1.0 / ranks(similarity, targets)).mean())
-
-
-def nearest_distances(vectors: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the Euclidean distance (n,) of each of ``vectors`` (n, d) to the nearest of ``others`` (m, d).
-
-    Raises:
-        ParameterError: Other dimensions, or values that are not finite.
-    """
-    one, other = as_vectors(vectors), as_vectors(others)
-    if one.shape[1] != other.shape[1]:
-        raise ParameterError(f"both sets must be of one dimension, got {one.shape[1]} and {other.shape[1]}")
-    return np.concatenate([cdist(part, other).min(axis=1) for part in np.array_split(one, -(-len(one) // 1024))])
 
 
 class Interval(NamedTuple):

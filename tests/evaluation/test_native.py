@@ -7,7 +7,8 @@ import pytest
 import soundfile
 
 from masktools.errors import ParameterError
-from masktools.evaluation.clips import read_native, through_mp3
+from masktools.evaluation.checks import through_mp3
+from masktools.evaluation.clips import read_native
 
 
 @pytest.fixture
