@@ -242,4 +242,4 @@ def _measured(clip: Clip, wave: np.ndarray, method: str, cutoff_hz: float, top_h
         "lsd_db": distance.full,
         "quiet_excess_db": quiet_excess_db(clip.wave, wave),
     }
-    return [Row.of(clip, method, metric, value, case) for metric, value in found.items()]
+    return Row.each(clip, method, found, case)

@@ -18,7 +18,7 @@ from scipy.signal.windows import hann
 
 from masktools.errors import ParameterError
 from masktools.evaluation.clips import Clip
-from masktools.evaluation.common import check_clips, make_report
+from masktools.evaluation.common import check_clips, check_some, make_report, numbered
 from masktools.evaluation.report import Report, Row, summarise
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.metrics import band_level_db, quiet_excess_db, seam_crest_db
@@ -65,15 +65,14 @@ def measure_composition(
     Raises:
         ParameterError: no clips, or a cutoff that leaves no band to measure.
     """
-    if not clips:
-        raise ParameterError("there must be at least one clip to measure, got none")
+    check_some(clips)
     lowest = min(clip.sample_rate for clip in clips)
     if not _EDGE_HZ < cutoff_hz < lowest / 2 - _EDGE_HZ:
         raise ParameterError(
             f"the cutoff must lie in ({_EDGE_HZ:g}, {lowest / 2 - _EDGE_HZ:g}) Hz, got {cutoff_hz:g} Hz"
         )
     rows: list[Row] = []
-    for number, clip in enumerate(clips):
+    for _, clip in numbered(clips, progress):
         rate = clip.sample_rate
         low = _rounded(without_top(clip.wave, rate, cutoff_hz)).astype(np.float32)
         loud = 10 ** (gain_db / 20)
@@ -81,8 +80,6 @@ def measure_composition(
             for name, rule in RULES.items():
                 joined = rule(low, generated.astype(np.float64), rate, cutoff_hz)
                 rows += _measured(clip, low, joined, cutoff_hz, name, case)
-        if progress is not None:
-            progress(number + 1, len(clips))
     settings = {"protocol": "composition", "cutoff_hz": cutoff_hz, "gain_db": gain_db, "n_clips": len(clips)}
     notes = (
         "low_db: error below the cutoff less 300 Hz; below_db, above_db: levels of 400 Hz on either side of the cutoff "
@@ -122,7 +119,7 @@ def _measured(clip: Clip, low: np.ndarray, joined: np.ndarray, cutoff_hz: float,
         "below_db": below,
         "above_db": above,
     }
-    return [Row.of(clip, method, metric, value, case) for metric, value in found.items()]
+    return Row.each(clip, method, found, case)
 
 
 def _rounded(wave: np.ndarray) -> np.ndarray:
@@ -264,7 +261,8 @@ def measure_joins(
         return bwe(pipeline, wave[None], rate, cutoff_hz, seed=seed, solver=solver, texture=texture).samples[0]
 
     with threads(model.threads):
-        for number, (clip, joins) in enumerate(zip(clips, times, strict=True)):
+        for number, clip in numbered(clips, progress):
+            joins = times[number]
             low = without_top(clip.wave, rate, cutoff_hz)
             whole = extended(low) if joins else low
             for join_s in joins:
@@ -285,8 +283,6 @@ def measure_joins(
                 case = f"at {at_s:.2f} s"
                 rows.append(Row.of(clip, ELSEWHERE, "crest_db", seam_crest_db(whole, rate, at_s), case))
                 rows.append(Row.of(clip, ELSEWHERE, "band_step_db", abs(_step_db(whole - low, rate, at_s)), case))
-            if progress is not None:
-                progress(number + 1, len(clips))
     settings = {
         "protocol": "joins",
         "model": model.name,
@@ -397,7 +393,7 @@ def measure_quiet(
         return made.samples[0]
 
     with threads(model.threads):
-        for number, clip in enumerate(clips):
+        for _, clip in numbered(clips, progress):
             low = without_top(clip.wave, rate, cutoff_hz)
             top = high_pass(clip.wave, rate, cutoff_hz)
             for method, guard_db in ((GUARDED, GUARD_DB), (UNGUARDED, None)):
@@ -410,8 +406,6 @@ def measure_quiet(
             inside = slice(middle + round(_MARGIN_S * rate), middle + round((_HUSH_S - _MARGIN_S) * rate))
             loudest = float(np.abs(extended(hushed, GUARD_DB)[inside]).max())
             rows.append(Row.of(clip, GUARDED, "silence_dbfs", 20 * np.log10(loudest + _FAINT_PEAK)))
-            if progress is not None:
-                progress(number + 1, len(clips))
     settings = {
         "protocol": "quiet",
         "model": model.name,

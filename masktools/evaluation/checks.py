@@ -1,13 +1,13 @@
 """The checks of restoration by name, and those of detection: cutoffs and damage, beside the rules of other projects.
 
-All of them ask where a fixed share of the magnitude or energy lies, so that a bass-heavy recording gets a lower cutoff
-than a bright one with the same filter; and all of them always find one.
+The rules of other projects ask where a fixed share of the magnitude or energy lies, so that a bass-heavy recording gets
+a lower cutoff than a bright one with the same filter; and they always find one.
 """
 
 import io as memory
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import soundfile
@@ -19,7 +19,7 @@ from masktools.detection import Damage, find_bandwidth, find_damage
 from masktools.errors import ParameterError
 from masktools.evaluation.bandwidth_checks import measure_composition, measure_joins, measure_quiet
 from masktools.evaluation.clips import Clip, Clips, read_clips, read_native
-from masktools.evaluation.common import make_report
+from masktools.evaluation.common import check_some, make_report, numbered
 from masktools.evaluation.inpainting import measure_gap_fills
 from masktools.evaluation.report import Figure, Report, Row, summarise
 from masktools.io import resample, resample_to
@@ -120,12 +120,11 @@ def measure_cutoffs(
     chosen = tuple(filters) or tuple(FILTERS)
     for name in chosen:
         checked_name("filter", name, FILTERS)
-    if not clips:
-        raise ParameterError("there must be at least one clip to measure, got none")
+    check_some(clips)
     if not any(0 < cutoff <= TOP_SHARE * clip.sample_rate / 2 for cutoff in cutoffs_hz for clip in clips):
         raise ParameterError(f"cutoffs_hz must have one within 80 % of a clip's band, got {tuple(cutoffs_hz)}")
     rows: list[Row] = []
-    for number, clip in enumerate(clips):
+    for number, clip in numbered(clips, progress):
         for method, rule in RULES.items():
             answer = rule(clip.wave, clip.sample_rate)
             alarm = answer is not None and answer < ALARM_SHARE * clip.sample_rate / 2
@@ -135,15 +134,14 @@ def measure_cutoffs(
                 rng = np.random.default_rng((seed, number, round(cutoff_hz)))
                 for name in chosen:
                     rows += _answers(clip, FILTERS[name](clip.wave, clip.sample_rate, cutoff_hz, rng), cutoff_hz, name)
-        if progress is not None:
-            progress(number + 1, len(clips))
     settings = {"protocol": "cutoffs", "cutoffs_hz": list(cutoffs_hz), "filters": list(chosen), "seed": seed}
     settings["n_clips"] = len(clips)
     notes = (
         "within_5, within_10: % of all; found_within_5, found_within_10: % of those with an answer; bias: median, %",
         f"false_alarms: % of unfiltered recordings that are said to end below {100 * ALARM_SHARE:.0f} % of their band",
     )
-    return make_report("Cutoffs found", settings, clips, rows, _figures(rows), notes)
+    means = ("within_5", "within_10", "found", "found_within_5", "found_within_10", "false_alarms")
+    return make_report("Cutoffs found", settings, clips, rows, summarise(rows, means), notes)
 
 
 def _answers(clip: Clip, filtered: np.ndarray, cutoff_hz: float, case: str) -> list[Row]:
@@ -156,16 +154,8 @@ def _answers(clip: Clip, filtered: np.ndarray, cutoff_hz: float, case: str) -> l
             hit = 100.0 * bool(abs(error) <= percent)
             values[f"within_{percent}"] = hit
             values[f"found_within_{percent}"] = np.nan if answer is None else hit
-        rows += [
-            Row(f"{clip.name} at {cutoff_hz:g} Hz", clip.kind, clip.origin, method, metric, value, case)
-            for metric, value in values.items()
-        ]
+        rows += Row.each(replace(clip, name=f"{clip.name} at {cutoff_hz:g} Hz"), method, values, case)
     return rows
-
-
-def _figures(rows: Sequence[Row]) -> tuple[Figure, ...]:
-    means = ("within_5", "within_10", "found", "found_within_5", "found_within_10", "false_alarms")
-    return summarise(rows, means)
 
 
 def _ours(wave: np.ndarray, sample_rate: int) -> float | None:
@@ -245,8 +235,6 @@ SHOULDER_DB: Mapping[str, float] = {FLOAT: -60.0, MP3: -45.0}  # dBFS, root mean
 APART_S, MARGIN_S = 0.08, 0.3
 _TRIES = 100
 
-Find = Callable[[np.ndarray, int], list[Damage]]
-
 
 def measure_damage(
     clips: Sequence[Clip],
@@ -273,26 +261,23 @@ def measure_damage(
     Raises:
         ParameterError: no clips, or lengths that are none.
     """
-    if not clips:
-        raise ParameterError("there must be at least one clip to measure, got none")
+    check_some(clips)
     if not lengths_s or not all(0 < length < np.inf for length in lengths_s) or n_each < 1:
         raise ParameterError(f"lengths_s must be above 0 s and n_each at least 1, got {tuple(lengths_s)}, {n_each}")
     rows: list[Row] = []
     false: dict[str, int] = {FLOAT: 0, MP3: 0}
-    for number, clip in enumerate(clips):
-        for case, code, find in ((FLOAT, _as_it_is, _zeros), (MP3, through_mp3, _dropouts)):
+    for number, clip in numbered(clips, progress):
+        for case, kind in ((FLOAT, "zeros"), (MP3, "dropout")):
             rng = np.random.default_rng((seed, number))
             lengths = [length for length in lengths_s if case == FLOAT or length >= MP3_FROM_S]
             spans = _spans(clip, [length for length in lengths for _ in range(n_each)], SHOULDER_DB[case], rng)
             damaged = clip.wave.copy()
             for start, stop in spans:
                 damaged[start:stop] = 0
-            found = find(code(damaged, clip.sample_rate), clip.sample_rate)
+            found = _found(damaged, clip.sample_rate, kind)
             for span in spans:
                 rows += _judged(clip, span, found, case)
-            false[case] += len(find(code(clip.wave, clip.sample_rate), clip.sample_rate))
-        if progress is not None:
-            progress(number + 1, len(clips))
+            false[case] += len(_found(clip.wave, clip.sample_rate, kind))
     minutes = sum(clip.duration_s for clip in clips) / 60
     figures = [*summarise(rows, ("recall",))]
     for case, count in false.items():
@@ -320,7 +305,7 @@ def _judged(clip: Clip, span: tuple[int, int], found: Sequence[Damage], case: st
     else:
         hit = sum(min(one.stop, stop) - max(one.start, start) for one in near) > 0.5 * (stop - start)
     values = {"recall": 100.0 * bool(hit), "edge_samples": float(edge)}
-    return [Row(name, clip.kind, clip.origin, "ours", metric, value, case) for metric, value in values.items()]
+    return Row.each(replace(clip, name=name), "ours", values, case)
 
 
 def _spans(
@@ -345,16 +330,10 @@ def _spans(
     return sorted(spans)
 
 
-def _as_it_is(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    return wave
-
-
-def _zeros(wave: np.ndarray, sample_rate: int) -> list[Damage]:
-    return find_damage(wave[None], sample_rate, ("zeros",))
-
-
-def _dropouts(wave: np.ndarray, sample_rate: int) -> list[Damage]:
-    return find_damage(wave[None], sample_rate, ("dropout",))
+def _found(wave: np.ndarray, sample_rate: int, kind: str) -> list[Damage]:
+    """Return what is found of a kind of damage; dropouts are looked for after MP3."""
+    heard = wave if kind == "zeros" else through_mp3(wave, sample_rate)
+    return find_damage(heard[None], sample_rate, (kind,))
 
 
 _LONG_S = 24.0  # of clips that have joins
@@ -382,38 +361,13 @@ class Checking:
         )
 
 
-def _cutoffs(checking: Checking, model: Model) -> Report:
-    return measure_cutoffs(checking.native(checking.octaves_up), seed=checking.seed, progress=checking.progress)
-
-
-def _damage(checking: Checking, model: Model) -> Report:
-    return measure_damage(checking.native(), checking.seed, progress=checking.progress)
-
-
-def _gaps(checking: Checking, model: Model) -> Report:
-    return measure_gap_fills(checking.native(), model=model, seed=checking.seed, progress=checking.progress)
-
-
-def _composition(checking: Checking, model: Model) -> Report:
-    return measure_composition(checking.at_rate(model), progress=checking.progress)
-
-
-def _joins(checking: Checking, model: Model) -> Report:
-    clips = checking.at_rate(model, _LONG_S)
-    return measure_joins(model, clips, seed=checking.seed, progress=checking.progress)
-
-
-def _quiet(checking: Checking, model: Model) -> Report:
-    return measure_quiet(model, checking.at_rate(model), seed=checking.seed, progress=checking.progress)
-
-
 CHECKS: Mapping[str, Callable[[Checking, Model], Report]] = {
-    "cutoffs": _cutoffs,
-    "damage": _damage,
-    "gaps": _gaps,
-    "composition": _composition,
-    "joins": _joins,
-    "quiet": _quiet,
+    "cutoffs": lambda on, model: measure_cutoffs(on.native(on.octaves_up), seed=on.seed, progress=on.progress),
+    "damage": lambda on, model: measure_damage(on.native(), on.seed, progress=on.progress),
+    "gaps": lambda on, model: measure_gap_fills(on.native(), model=model, seed=on.seed, progress=on.progress),
+    "composition": lambda on, model: measure_composition(on.at_rate(model), progress=on.progress),
+    "joins": lambda on, model: measure_joins(model, on.at_rate(model, _LONG_S), seed=on.seed, progress=on.progress),
+    "quiet": lambda on, model: measure_quiet(model, on.at_rate(model), seed=on.seed, progress=on.progress),
 }
 """What is looked for and what is repaired, each measured beside other rules or methods in the same run."""
 

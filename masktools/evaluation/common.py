@@ -45,6 +45,24 @@ class Meter:
         return lambda done, of: progress(before * shares + n * shares * done // max(1, of), total * shares)
 
 
+def numbered(clips: Sequence[Clip], progress: Progress | None) -> Iterator[tuple[int, Clip]]:
+    """Yield clips with their numbers, and tell after each how many are done."""
+    for number, clip in enumerate(clips):
+        yield number, clip
+        if progress is not None:
+            progress(number + 1, len(clips))
+
+
+def check_some(clips: Sequence[Clip]) -> None:
+    """Refuse an empty list of clips.
+
+    Raises:
+        ParameterError: no clips.
+    """
+    if not clips:
+        raise ParameterError("there must be at least one clip to measure, got none")
+
+
 def check_clips(model: Model, clips: Sequence[Clip], bands: bool = True) -> None:
     """Refuse clips that are not at the model's rate: distances at different rates cannot be compared.
 
@@ -61,8 +79,7 @@ def check_clips(model: Model, clips: Sequence[Clip], bands: bool = True) -> None
             f"this protocol measures models whose rows of tokens are bands of frequency, {model.name!r} has token "
             "streams: measure it by the protocol generate"
         )
-    if not clips:
-        raise ParameterError("there must be at least one clip to measure, got none")
+    check_some(clips)
     for clip in clips:
         if clip.sample_rate != model.sample_rate:
             raise ParameterError(

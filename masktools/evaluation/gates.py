@@ -80,42 +80,44 @@ def _whole(report: Report) -> str:
 
 
 def _tokenizer(report: Report) -> list[Gate]:
-    group = _whole(report)
+    limits = {
+        "codes used of 1024": ("codes_used", ">=", 900),
+        "perplexity": ("perplexity", ">=", 400),
+        "mel L1": ("mel_l1", "<=", 0.08),
+    }
     return [
-        Gate("tokenizer: codes used of 1024", report.value(group, _TOKENS, "codes_used"), ">=", 900),
-        Gate("tokenizer: perplexity", report.value(group, _TOKENS, "perplexity"), ">=", 400),
-        Gate("tokenizer: mel L1", report.value(group, _TOKENS, "mel_l1"), "<=", 0.08),
+        Gate(f"tokenizer: {name}", report.value(_whole(report), _TOKENS, metric), relation, limit)
+        for name, (metric, relation, limit) in limits.items()
     ]
 
 
 def _vocoder(report: Report) -> list[Gate]:
-    group = _whole(report)
-    rival = "griffin_lim_32"
+    own, rival = (
+        {metric: report.value(_whole(report), method, metric) for metric in ("stft_distance", "mel_l1")}
+        for method in ("vocoder", "griffin_lim_32")
+    )
     return [
-        Gate(
-            f"vocoder: {metric.replace('_', ' ')} below Griffin-Lim 32",
-            report.value(group, "vocoder", metric), "<", report.value(group, rival, metric),
-        )
-        for metric in ("stft_distance", "mel_l1")
-    ]  # fmt: skip
+        Gate(f"vocoder: {metric.replace('_', ' ')} below Griffin-Lim 32", own[metric], "<", rival[metric])
+        for metric in own
+    ]
 
 
 def _cases(report: Report) -> list[str]:
     return list(dict.fromkeys(figure.case for figure in report.figures))
 
 
+def _nearer(report: Report, name: str, group: str, method: str, rivals: Sequence[str], case: str) -> list[Gate]:
+    """Return whether a method's third-octave error lies below those of others."""
+    own, *others = (report.value(group, one, "third_octave_db", case) for one in (method, *rivals))
+    return [Gate(f"{name} below {rival}", own, "<", other) for rival, other in zip(rivals, others, strict=True)]
+
+
 def _gaps(report: Report, groups: Sequence[str]) -> list[Gate]:
     gates = []
     for case in _cases(report):
         for group in _real_groups(report, groups):
-            own = report.value(group, _OWN_FILL, "third_octave_db", case)
-            gates += [
-                Gate(
-                    f"gap {case}, {group}: third-octave error below {rival}",
-                    own, "<", report.value(group, rival, "third_octave_db", case),
-                )
-                for rival in GAP_RIVALS
-            ]  # fmt: skip
+            name = f"gap {case}, {group}: third-octave error"
+            gates += _nearer(report, name, group, _OWN_FILL, GAP_RIVALS, case)
             if group == "music":
                 onsets = report.value(group, _OWN_FILL, "onset_f", case)
                 gates.append(Gate(f"gap {case}, music: onset F", onsets, ">=", _FEWEST_ONSETS))
@@ -138,14 +140,7 @@ def _bands(report: Report, groups: Sequence[str]) -> list[Gate]:
     gates = []
     for case in _cases(report):
         for group in _real_groups(report, groups):
-            own = report.value(group, "model", "third_octave_db", case)
-            gates += [
-                Gate(
-                    f"band {case}, {group}: envelope below {rival}",
-                    own, "<", report.value(group, rival, "third_octave_db", case),
-                )
-                for rival in BAND_RIVALS
-            ]  # fmt: skip
+            gates += _nearer(report, f"band {case}, {group}: envelope", group, "model", BAND_RIVALS, case)
             bias = abs(report.value(group, "model", "bias_db", case))
             gates.append(Gate(f"band {case}, {group}: bias", bias, "<=", 2.0))
         found = _fads(report, _whole(report), case)

@@ -5,6 +5,7 @@ Every way of filling is measured beside a stretch from elsewhere that is put in 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,7 +42,7 @@ from masktools.metrics import (
     third_octave_error_db,
 )
 from masktools.model import Model
-from masktools.pipeline import Pipeline, Progress
+from masktools.pipeline import Progress
 from masktools.restoration import inpaint
 from masktools.restoration.gap_settings import AUTO, METHODS
 from masktools.restoration.gap_settings import MODEL as BY_MODEL
@@ -106,14 +107,32 @@ class InpaintSettings:
         chosen_methods(self.methods, INPAINT_METHODS)
 
 
-@dataclass(frozen=True)
-class _Hole:
-    """A gap that is cut into clips of one length."""
+class _Hole(NamedTuple):
+    """A gap that is cut into a recording."""
 
-    case: str
-    gap: Gap  # seconds
-    span: tuple[int, int]  # samples
-    is_short: bool
+    start: int  # samples
+    stop: int
+    sample_rate: int
+
+    @property
+    def case(self) -> str:
+        """Its length in words."""
+        return f"{1000 * (self.stop - self.start) / self.sample_rate:.0f} ms"
+
+    @property
+    def gap(self) -> Gap:
+        """Its ends in seconds."""
+        return Gap(self.start / self.sample_rate, self.stop / self.sample_rate)
+
+    @property
+    def samples(self) -> slice:
+        """The samples in it."""
+        return slice(self.start, self.stop)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether a model of the samples can fill it, so that they can be compared one by one."""
+        return self.stop - self.start <= round(_SHORT_S * self.sample_rate)
 
 
 def evaluate_inpainting(
@@ -140,7 +159,10 @@ def evaluate_inpainting(
     Source: SpecMaskGIT (arXiv:2406.17672), section 4.3 and table 8, for gaps given as columns.
     """
     check_clips(model, clips)
-    clips = _long_enough(model, clips, settings)
+    if settings.columns is None:
+        clips = _long_enough(clips, max(settings.gaps_s) + 2 * settings.context_s)
+    else:
+        clips = _long_enough(clips, (settings.columns[1] + 1) * model.pipeline.grid.column_s)
     methods = chosen_methods(settings.methods, INPAINT_METHODS)
     if not settings.composite:
         left_out = {*RESTORED, TRUE_TOKENS} - {*_PAPER_METHODS}
@@ -176,11 +198,7 @@ def evaluate_inpainting(
     return make_report("Gap filling", about, clips, rows, figures, [*_NOTES, *heard_note])
 
 
-def _long_enough(model: Model, clips: Sequence[Clip], settings: InpaintSettings) -> Clips:
-    if settings.columns is None:
-        wanted_s = max(settings.gaps_s) + 2 * settings.context_s
-    else:
-        wanted_s = (settings.columns[1] + 1) * model.pipeline.grid.column_s
+def _long_enough(clips: Sequence[Clip], wanted_s: float) -> Clips:
     return Clips.keeping(
         clips,
         "short",
@@ -196,15 +214,7 @@ def _holes(model: Model, n_samples: int, settings: InpaintSettings) -> list[_Hol
     else:
         lengths = [max(1, round(gap_s * rate)) for gap_s in settings.gaps_s]
         spans = [((n_samples - length) // 2, (n_samples - length) // 2 + length) for length in lengths]
-    return [
-        _Hole(
-            f"{1000 * (stop - start) / rate:.0f} ms",
-            Gap(start / rate, stop / rate),
-            (start, stop),
-            is_short=stop - start <= round(_SHORT_S * rate),
-        )
-        for start, stop in spans
-    ]
+    return [_Hole(start, stop, rate) for start, stop in spans]
 
 
 def _heard(hole: _Hole, clip: Clip, settings: InpaintSettings) -> slice:
@@ -212,14 +222,14 @@ def _heard(hole: _Hole, clip: Clip, settings: InpaintSettings) -> slice:
     if settings.around_s is None:
         return slice(None)
     reach = round(settings.around_s * clip.sample_rate)
-    return slice(max(0, hole.span[0] - reach), hole.span[1] + reach)
+    return slice(max(0, hole.start - reach), hole.stop + reach)
 
 
 def _elsewhere(heard: slice, hole: _Hole, n_samples: int) -> slice | None:
     """Return the samples of an equally long part of a clip without its gap; None where there is no room for one."""
     start, stop, _ = heard.indices(n_samples)
     first, last = slice(0, stop - start), slice(n_samples - (stop - start), n_samples)
-    before, after = hole.span[0] - first.stop, last.start - hole.span[1]
+    before, after = hole.start - first.stop, last.start - hole.stop
     if max(before, after) < 0:
         return None
     return last if after >= before else first
@@ -236,15 +246,12 @@ def _filled(
 ) -> np.ndarray:
     """Return waves (b, t) with the gap filled by a method."""
     empty = waves.copy()
-    empty[:, slice(*hole.span)] = 0.0
+    empty[:, hole.samples] = 0.0
     if method == UNPROCESSED:
         return empty
     if method in GAP_FILLS:
-        fill, seeds = GAP_FILLS[method], small_seeds(seed, len(empty))
-        filled = [
-            fill(wave[None], model.sample_rate, [hole.gap], own)[0] for wave, own in zip(empty, seeds, strict=True)
-        ]
-        return np.stack(filled)
+        fill, each = GAP_FILLS[method], zip(empty, small_seeds(seed, len(empty)), strict=True)
+        return np.stack([fill(wave[None], model.sample_rate, [hole.gap], own)[0] for wave, own in each])
     if not settings.composite or method == TRUE_TOKENS:
         return _decoded(model, waves, hole, method, settings, seed, progress)
     if method == CEILING:
@@ -301,7 +308,7 @@ def _measured(clip: Clip, wave: np.ndarray, hole: _Hole, method: str) -> list[Ro
         "seam_crest_db": max(seam_crest_db(wave, rate, join) for join in span_s),
     }
     if hole.is_short:
-        found["snr_db"] = _snr_db(clip.wave[slice(*hole.span)], wave[slice(*hole.span)])
+        found["snr_db"] = _snr_db(clip.wave[hole.samples], wave[hole.samples])
     return [Row.of(clip, method, metric, value, hole.case) for metric, value in found.items() if np.isfinite(value)]
 
 
@@ -326,7 +333,6 @@ EDGE_S = 0.1  # inside each edge, where levels are compared
 CONTEXT_S = 1.0  # known audio that there must be at each side
 QUIET_DB = -60.0  # dBFS; gaps in what is fainter, or beside it, are not measured
 _TRIES = 50
-_ROUNDING_S = 1e-9
 
 
 class TrueMel(TrueTokens):
@@ -340,17 +346,6 @@ class TrueMel(TrueTokens):
     def to_mel_from(self, tokens: Tokens) -> Mel:
         """Return the mel spectrogram that was made tokens of."""
         return self._heard
-
-
-@dataclass(frozen=True)
-class _NativeGap:
-    """A gap that is cut into a clip."""
-
-    place: int  # of the clip
-    number: int  # among the gaps of its length in the clip
-    start: int
-    stop: int
-    case: str
 
 
 def measure_gap_fills(
@@ -395,32 +390,23 @@ def measure_gap_fills(
     if model is None and needing & set(methods):
         raise ParameterError(f"{', '.join(sorted(needing & set(methods)))} can only be measured with a model, got none")
     chosen = [name for name in chosen_methods(methods, GAP_METHODS) if model is not None or name not in needing]
-    wanted_s = max(gap_lengths_s) + 2 * CONTEXT_S
-    clips = Clips.keeping(
-        clips,
-        "short",
-        lambda clip: f"{clip.duration_s:.3g} s, the gap needs {wanted_s:.3g} s" if clip.duration_s < wanted_s else None,
-        f"of {wanted_s:.3g} s, which the longest gap needs",
-    )
+    clips = _long_enough(clips, max(gap_lengths_s) + 2 * CONTEXT_S)
     holes = [
-        hole
+        (place, number, hole)
         for place, clip in enumerate(clips)
         for length_s in gap_lengths_s
-        for hole in _drawn_gaps(clip, place, length_s, n_positions, seed)
+        for number, hole in enumerate(_drawn_holes(clip, place, length_s, n_positions, seed))
     ]
     if not holes:
         raise ParameterError(f"clips must be louder than {QUIET_DB:g} dBFS somewhere for gaps to be cut into them")
-    pipeline = None if model is None else model.pipeline
     meter = Meter(progress, len(holes) * len(chosen))
     rows: list[Row] = []
     with threads(None if model is None else model.threads):
-        for hole in holes:
-            clip = clips[hole.place]
+        for place, number, hole in holes:
             for method in chosen:
-                filled = _filled_natively(
-                    pipeline, clip, hole, method, texture, derive_seed(seed, hole.place, hole.number) >> 31
-                )
-                rows += _seam_rows(clip, filled, hole, method)
+                own_seed = derive_seed(seed, place, number) >> 31
+                filled = _filled_natively(model, clips[place], hole, method, texture, own_seed)
+                rows += _seam_rows(clips[place], filled, hole, method)
                 meter.step()
     settings = {
         "protocol": "seams",
@@ -435,75 +421,63 @@ def measure_gap_fills(
     return make_report("Seams and levels of filled gaps", settings, clips, rows, figures)
 
 
-def _drawn_gaps(clip: Clip, place: int, length_s: float, n_positions: int, seed: int) -> list[_NativeGap]:
+def _drawn_holes(clip: Clip, place: int, length_s: float, n_positions: int, seed: int) -> list[_Hole]:
     """Return gaps of one length at places of a clip where there is something to be heard in and beside them."""
     rate, n = clip.sample_rate, len(clip.wave)
-    length, context = max(1, round(length_s * rate)), round(CONTEXT_S * rate)
+    length, context, edge = max(1, round(length_s * rate)), round(CONTEXT_S * rate), round(EDGE_S * rate)
     rng = np.random.default_rng((seed, place, length))
-    edge = round(EDGE_S * rate)
-    holes: list[_NativeGap] = []
+    holes: list[_Hole] = []
     for _ in range(_TRIES):
         start = int(rng.integers(context, max(context + 1, n - context - length + 1)))
         stop = start + length
         parts = (clip.wave[start - edge : start], clip.wave[start:stop], clip.wave[stop : stop + edge])
         if min(level_db(part, rate) for part in parts) > QUIET_DB:
-            holes.append(_NativeGap(place, len(holes), start, stop, f"{1000 * length / rate:.0f} ms"))
+            holes.append(_Hole(start, stop, rate))
         if len(holes) == n_positions:
             break
     return holes
 
 
-def _filled_natively(
-    pipeline: Pipeline | None, clip: Clip, hole: _NativeGap, method: str, texture: str, seed: int
-) -> np.ndarray:
+def _filled_natively(model: Model | None, clip: Clip, hole: _Hole, method: str, texture: str, seed: int) -> np.ndarray:
     """Return the wave (t,) of a clip with a gap filled by a method."""
-    wave, rate = clip.wave, clip.sample_rate
-    empty = wave.copy()
+    filled, length = clip.wave.copy(), hole.stop - hole.start
     if method == HARD_SPLICE:
-        length = hole.stop - hole.start
-        far = hole.start - length if hole.start - length >= 0 else hole.stop
-        far = max(0, min(far, len(wave) - length))
-        empty[hole.start : hole.stop] = wave[far : far + length]
-        return empty
-    gap = Gap(hole.start / rate, hole.stop / rate)
-    if method in (CEILING, ORACLE) and pipeline is not None:
-        knowing = TrueTokens(pipeline) if method == CEILING else TrueMel(pipeline)
-        return inpaint(knowing, wave[None], rate, [gap], seed=seed, texture="model", leak_free=False).samples[0]
-    empty[hole.start : hole.stop] = np.nan
-    solver = SolverConfig() if pipeline is None else pipeline.decoding.get("inpaint", SolverConfig())
-    return inpaint(
-        pipeline, empty[None], rate, [gap], seed=seed, solver=solver, texture=texture, method=method
-    ).samples[0]
+        far = max(0, min(hole.start - length if hole.start >= length else hole.stop, len(filled) - length))
+        filled[hole.samples] = clip.wave[far : far + length]
+        return filled
+    pipeline = None if model is None else model.pipeline
+    options: dict[str, Any] = {"texture": "model", "leak_free": False}
+    if pipeline is not None and method in (CEILING, ORACLE):
+        pipeline = TrueTokens(pipeline) if method == CEILING else TrueMel(pipeline)
+    else:
+        filled[hole.samples] = np.nan
+        solver = SolverConfig() if pipeline is None else pipeline.decoding.get("inpaint", SolverConfig())
+        options = {"texture": texture, "method": method, "solver": solver}
+    return inpaint(pipeline, filled[None], clip.sample_rate, [hole.gap], seed=seed, **options).samples[0]
 
 
-def _seam_rows(clip: Clip, filled: np.ndarray, hole: _NativeGap, method: str) -> list[Row]:
+def _seam_rows(clip: Clip, filled: np.ndarray, hole: _Hole, method: str) -> list[Row]:
     """Return what there is to say of one filled gap; both of its seams and edges count on their own."""
-    rate, n = clip.sample_rate, len(clip.wave)
-    span_s = hole.start / rate, hole.stop / rate
-    edge_s = min(EDGE_S, span_s[1] - span_s[0])
-    inside = ((span_s[0], span_s[0] + edge_s), (span_s[1] - edge_s, span_s[1]))
-    outside = ((span_s[0] - EDGE_S, span_s[0]), (span_s[1], min(n / rate, span_s[1] + EDGE_S)))
-    found: list[tuple[str, float]] = [("seam_crest_db", seam_crest_db(filled, rate, join_s)) for join_s in span_s]
-    found += [("level_edge_db", abs(level_error_db(clip.wave, filled, rate, edge))) for edge in inside]
+    true, rate = clip.wave, clip.sample_rate
+    start_s, end_s = hole.gap[:2]
+    edge_s = min(EDGE_S, end_s - start_s)
+    inside = ((start_s, start_s + edge_s), (end_s - edge_s, end_s))
+    outside = ((start_s - EDGE_S, start_s), (end_s, min(clip.duration_s, end_s + EDGE_S)))
+    found = [("seam_crest_db", seam_crest_db(filled, rate, join_s)) for join_s in (start_s, end_s)]
+    found += [("level_edge_db", abs(level_error_db(true, filled, rate, edge))) for edge in inside]
     found += [
         ("level_step_db", abs(level_db(filled, rate, within) - level_db(filled, rate, without)))
         for within, without in zip(inside, outside, strict=True)
     ]
-    found.append(("level_gap_db", abs(level_error_db(clip.wave, filled, rate, span_s))))
-    found.append(("lsd_db", lsd_db(clip.wave, filled, rate, span_s=span_s)))
-    if span_s[1] - span_s[0] <= SHORT_S + _ROUNDING_S + 1 / rate:
-        found.append(("snr_db", _snr_short(clip.wave[hole.start : hole.stop], filled[hole.start : hole.stop])))
-    changed = clip.wave != filled
-    changed[hole.start : hole.stop] = False
+    found.append(("level_gap_db", abs(level_error_db(true, filled, rate, (start_s, end_s)))))
+    found.append(("lsd_db", lsd_db(true, filled, rate, span_s=(start_s, end_s))))
+    if hole.stop - hole.start <= SHORT_S * rate + 1:
+        found.append(("snr_db", _snr_db(true[hole.samples], filled[hole.samples])))
+    changed = true != filled
+    changed[hole.samples] = False
     found.append(("n_changed", float(changed.sum())))
-    named = replace(clip, name=f"{clip.name} at {span_s[0]:.3f} s")
+    named = replace(clip, name=f"{clip.name} at {start_s:.3f} s")
     return [Row.of(named, method, metric, value, hole.case) for metric, value in found]
-
-
-def _snr_short(true: np.ndarray, found: np.ndarray) -> float:
-    """Return the ratio of signal to noise in dB, 100 dB at most."""
-    signal, error = (float(np.sum(np.square(part, dtype=np.float64))) for part in (true, found - true))
-    return float(-10 * np.log10(max(error / signal, 10 ** (-_MAX_SNR_DB / 10))))
 
 
 def _quantiles(rows: Sequence[Row]) -> list[Figure]:
@@ -512,16 +486,8 @@ def _quantiles(rows: Sequence[Row]) -> list[Figure]:
     for row in rows:
         if row.metric == "seam_crest_db":
             crests.setdefault((row.method, row.case), []).append(row.value)
+    quantiles = {key: float(np.quantile(values, 0.9)) for key, values in crests.items()}
     return [
-        Figure(
-            "all seams",
-            method,
-            "seam_crest_p90_db",
-            float(np.quantile(values, 0.9)),
-            None,
-            None,
-            len(values),
-            case=case,
-        )
-        for (method, case), values in crests.items()
+        Figure("all seams", method, "seam_crest_p90_db", value, None, None, len(crests[method, case]), case=case)
+        for (method, case), value in quantiles.items()
     ]

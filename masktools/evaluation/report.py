@@ -179,6 +179,11 @@ class Row:
         """Return the row of a clip."""
         return cls(clip.name, clip.kind, clip.origin, method, metric, float(value), case)
 
+    @classmethod
+    def each(cls, clip: Clip, method: str, values: Mapping[str, float], case: str = "") -> "list[Row]":
+        """Return the rows of a clip, one for each measure."""
+        return [cls.of(clip, method, metric, value, case) for metric, value in values.items()]
+
     @property
     def group(self) -> str:
         """Name of the clip's group."""

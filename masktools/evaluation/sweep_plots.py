@@ -27,6 +27,31 @@ def check_matplotlib() -> None:
         raise ParameterError("plots are drawn with matplotlib: install masktools[plots]")
 
 
+def _picture(size: tuple[float, float], dots_per_inch: int) -> Any:
+    """Return an empty picture of a size in inches."""
+    check_matplotlib()
+    from matplotlib.figure import Figure as Picture
+
+    return Picture(figsize=size, layout="constrained", dpi=dots_per_inch)
+
+
+def _plain(panel: Any) -> None:
+    panel.grid(alpha=0.25, linewidth=0.6)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def _titled(picture: Any, measure: Measure, n: int) -> bytes:
+    """Return a picture as PNG, under a title that says what was measured of how many clips."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    group, case, metric, embedder = measure
+    about = ", ".join(filter(None, (group, case, embedder, f"n = {n}")))
+    picture.suptitle(f"{metric} of {about}", fontsize=8, color=_INK)
+    written = io.BytesIO()
+    FigureCanvasAgg(picture).print_png(written, metadata={"Software": None})
+    return written.getvalue()
+
+
 def plotted_measures(result: SweepResult, method: str = "model") -> list[Measure]:
     """Return what can be drawn of a sweep: each measure of each group and case that all points have."""
     each = [{_measure_of(figure) for figure in figures if figure.method == method} for _, figures in result.points]
@@ -39,7 +64,7 @@ def _measure_of(figure: Figure) -> Measure:
     return figure.group, figure.case, figure.metric, figure.embedder
 
 
-def draw_sweep(result: SweepResult, measure: Measure, method: str = "model", dots_per_inch: int = 150) -> bytes:
+def draw_sweep(result: SweepResult, measure: Measure, method: str = "model") -> bytes:
     """Return a PNG of one measure against each axis that has several values, one panel for each.
 
     A line joins the points that differ on that axis only; bars are the intervals; dashed lines are the references.
@@ -48,7 +73,6 @@ def draw_sweep(result: SweepResult, measure: Measure, method: str = "model", dot
         result: the sweep.
         measure: one of ``plotted_measures``.
         method: which method of the protocol.
-        dots_per_inch: of the picture.
 
     Raises:
         ParameterError: nothing to draw, or matplotlib is not installed.
@@ -64,12 +88,7 @@ def draw_sweep(result: SweepResult, measure: Measure, method: str = "model", dot
     axes = [axis for axis in _axes(found) if len({point.get(axis) for point in found}) > 1]
     if not axes:
         raise ParameterError("a plot needs an axis with at least two values that were measured, got none")
-    check_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Picture
-
-    picture = Picture(figsize=(0.6 + 3.6 * len(axes), 3.4), layout="constrained")
-    canvas = FigureCanvasAgg(picture)
+    picture = _picture((0.6 + 3.6 * len(axes), 3.4), 100)
     panels = picture.subplots(1, len(axes), sharey=True, squeeze=False)[0]
     dashed: list[Any] = []
     references = [figure for figure in result.references if _measure_of(figure) == measure]
@@ -80,22 +99,14 @@ def draw_sweep(result: SweepResult, measure: Measure, method: str = "model", dot
             for dash, reference in zip(_DASHES, references, strict=False)
         ]
         panel.set_xlabel(axis.replace("_", " "))
-        panel.grid(alpha=0.25, linewidth=0.6)
-        for side in ("top", "right"):
-            panel.spines[side].set_visible(False)
+        _plain(panel)
         if panel.get_legend_handles_labels()[1]:
             panel.legend(fontsize=7, frameon=False, labelcolor=_INK)
     if dashed:
         names = [reference.method for reference in references[: len(dashed)]]
         picture.legend(dashed, names, loc="outside lower center", ncols=len(names), fontsize=7, frameon=False)
-    group, case, metric, embedder = measure
-    panels[0].set_ylabel(metric)
-    shown = next(iter(found.values()))
-    about = ", ".join(filter(None, (group, case, embedder, f"n = {shown.n}")))
-    picture.suptitle(f"{metric} of {about}", fontsize=8, color=_INK)
-    written = io.BytesIO()
-    canvas.print_png(written, metadata={"Software": None})
-    return written.getvalue()
+    panels[0].set_ylabel(measure[2])
+    return _titled(picture, measure, next(iter(found.values())).n)
 
 
 def _axes(points: Sequence[Point] | dict[Point, Figure]) -> list[str]:
@@ -117,15 +128,12 @@ def _draw(panel: Any, axis: str, found: dict[Point, Figure]) -> None:
         ordered = sorted(points, key=lambda point: place[point.get(axis)])
         figures = [found[point] for point in ordered]
         heights = [figure.value for figure in figures]
-        ends = [
-            [figure.value - (figure.value if figure.low is None else figure.low) for figure in figures],
-            [(figure.value if figure.high is None else figure.high) - figure.value for figure in figures],
-        ]
+        ends = zip(*map(_reach_of, figures), strict=True)
         label = Point(tuple(pair for pair in others if pair[0] in changing)).name or None
         panel.errorbar(
             [place[point.get(axis)] for point in ordered],
             heights,
-            yerr=[[max(0.0, end) for end in side] for side in ends],
+            yerr=list(ends),
             color=_COLOURS[number % len(_COLOURS)],
             marker=_MARKS[number % len(_MARKS)],
             linestyle="-" if numeric else "none",
@@ -184,19 +192,21 @@ def draw_cost(result: SweepResult, measure: Measure, dots_per_inch: int = 150) -
     points = priced(named_points(result), measure)
     if len(points) < 2:
         raise ParameterError(f"a plot of cost needs at least two points that were decoded, got {len(points)}")
-    check_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Picture
-
-    picture = Picture(figsize=(6.4, 4.2), layout="constrained", dpi=dots_per_inch)
-    canvas = FigureCanvasAgg(picture)
+    picture = _picture((6.4, 4.2), dots_per_inch)
     panel = picture.subplots()
     best = sorted((one for one in points if one.best), key=lambda one: one.cost)
     panel.plot([one.cost for one in best], [one.value for one in best], color=_LINE, linewidth=1.2, zorder=1)
     for one in points:
         colour = _LINE if one.best else _FAINT
         panel.errorbar(
-            [one.cost], [one.value], yerr=_ends(one), color=colour, marker="o", markersize=5, elinewidth=0.8, capsize=2
+            [one.cost],
+            [one.value],
+            yerr=_bars(one.figure),
+            color=colour,
+            marker="o",
+            markersize=5,
+            elinewidth=0.8,
+            capsize=2,
         )
         if one.best or len(points) <= _NAMED:
             is_far = one.cost > 0.7 * max(each.cost for each in points)  # its name goes to the left
@@ -209,12 +219,12 @@ def draw_cost(result: SweepResult, measure: Measure, dots_per_inch: int = 150) -
                 color=_INK,
                 ha="right" if is_far else "left",
             ).set_in_layout(False)
-    group, case, metric, embedder = measure
+    metric = measure[2]
     low, high = _reach(points)
     span = high - low
     for reference in result.references:
         is_near = low - span <= reference.value <= high + span
-        if is_near and (reference.group, reference.case, reference.metric, reference.embedder) == measure:
+        if is_near and _measure_of(reference) == measure:
             panel.axhline(reference.value, color=_FAINT, linewidth=0.9, linestyle=(0, (5, 3)), zorder=0)
             panel.annotate(
                 reference.method,
@@ -229,14 +239,8 @@ def draw_cost(result: SweepResult, measure: Measure, dots_per_inch: int = 150) -
     panel.set_xlim(0.0, 1.1 * max(one.cost for one in points))
     panel.set_xlabel("full forwards of the transformer per decoded window")
     panel.set_ylabel(f"{metric} ({'more' if DIRECTIONS[metric] > 0 else 'less'} is better)")
-    panel.grid(alpha=0.25, linewidth=0.6)
-    for side in ("top", "right"):
-        panel.spines[side].set_visible(False)
-    about = ", ".join(filter(None, (group, case, embedder, f"n = {points[0].figure.n}")))
-    picture.suptitle(f"{metric} of {about}", fontsize=8, color=_INK)
-    written = io.BytesIO()
-    canvas.print_png(written, metadata={"Software": None})
-    return written.getvalue()
+    _plain(panel)
+    return _titled(picture, measure, points[0].figure.n)
 
 
 def _reach(points: Sequence[Priced]) -> tuple[float, float]:
@@ -246,9 +250,12 @@ def _reach(points: Sequence[Priced]) -> tuple[float, float]:
     return min(ends), max(ends)
 
 
-def _ends(one: Priced) -> list[list[float]] | None:
+def _reach_of(figure: Figure) -> tuple[float, float]:
+    """Return how far the interval reaches below and above a value; nowhere where there is none."""
+    low, high = (figure.value if end is None else end for end in (figure.low, figure.high))
+    return max(0.0, figure.value - low), max(0.0, high - figure.value)
+
+
+def _bars(figure: Figure) -> list[list[float]] | None:
     """Return the lengths of the bars below and above a point; None where it has no interval."""
-    figure = one.figure
-    if figure.low is None or figure.high is None:
-        return None
-    return [[max(0.0, figure.value - figure.low)], [max(0.0, figure.high - figure.value)]]
+    return None if figure.low is None or figure.high is None else [[end] for end in _reach_of(figure)]
