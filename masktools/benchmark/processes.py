@@ -8,17 +8,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from masktools import io
-from masktools.arguments import checked_name
 from masktools.benchmark.measurements import Measurement, Value, interleaved, spread_of
-from masktools.benchmark.models import synthetic_clip
-from masktools.errors import MasktoolsError, ParameterError
+from masktools.benchmark.models import RunSettings, synthetic_clip
+from masktools.errors import MasktoolsError
 from masktools.jsons import parse_json
 from masktools.pipeline import Progress
 
@@ -64,7 +62,8 @@ def main() -> None:
     import torch
 
     import masktools
-    from masktools.benchmark.timing import Variant, prepared
+    from masktools.benchmark.models import Variant
+    from masktools.benchmark.timing import prepared
 
     imported = resident_bytes() or peak_bytes()
     model = masktools.load(
@@ -110,30 +109,10 @@ def run_python(words: Sequence[str], cwd: Path | None = None) -> subprocess.Comp
 
 
 _CHILD = "from masktools.benchmark.processes import main; main()"
-_JOBS = ("generate", "inpaint", "bwe", "embed")
 
 
-@dataclass(frozen=True)
-class MemorySettings:
-    """What is done in each process."""
-
-    job: str = "generate"
-    precisions: tuple[str, ...] = ("auto",)
-    batches: tuple[int, ...] = (1,)
-    steps: int | None = None
-    threads: int | None = None
-    device: str = "auto"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the job, and that there is something to measure."""
-        checked_name("job", self.job, _JOBS)
-        if not self.precisions or not self.batches:
-            raise ParameterError("memory must be measured for at least one precision and one batch, got none")
-
-
-def measure_memory(model: str, settings: MemorySettings, progress: Progress | None = None) -> tuple[Measurement, ...]:
-    """Return what processes need that load a model as its users do, and do one job.
+def measure_memory(model: str, settings: RunSettings, progress: Progress | None = None) -> tuple[Measurement, ...]:
+    """Return what processes need that load a model as its users do, and generate.
 
     Args:
         model: the name of a model at hand, or the folder of a bundle.
@@ -150,16 +129,16 @@ def measure_memory(model: str, settings: MemorySettings, progress: Progress | No
             "model": model,
             "device": settings.device,
             "precision": precision,
-            "threads": settings.threads,
+            "threads": settings.threads[0],
             "batch": batch,
-            "job": settings.job,
-            "steps": settings.steps,
+            "job": "generate",
+            "steps": settings.steps[0],
             "seed": settings.seed,
         }
         done = run_python(["-c", _CHILD, json.dumps(spec)])
         figures = {name: float(value) for name, value in parse_json(done.stdout.splitlines()[-1]).items()}
         case: dict[str, Value] = {"precision": precision, "batch": batch}
-        found.append(Measurement("memory", settings.job, case, figures))
+        found.append(Measurement("memory", "generate", case, figures))
         if progress is not None:
             progress(number + 1, len(pairs))
     return tuple(found)
@@ -170,28 +149,15 @@ _SECONDS, _RATE = 10.0, 44_100
 _NAMED = 5  # packages whose imports take longest
 
 
-@dataclass(frozen=True)
-class StartUpSettings:
-    """Which model the command loads, and how often everything is run."""
-
-    model: str = "mini"
-    device: str = "auto"
-    repeats: int = 3
-
-    def __post_init__(self) -> None:
-        """Check the number of repeats."""
-        if self.repeats < 1:
-            raise ParameterError(f"repeats must be at least 1, got {self.repeats}")
-
-
-def measure_start_up(settings: StartUpSettings, progress: Progress | None = None) -> tuple[Measurement, ...]:
+def measure_start_up(model: str, settings: RunSettings, progress: Progress | None = None) -> tuple[Measurement, ...]:
     """Return the times of fresh processes: Python alone, the help, imports, and a gap of 0.5 s filled in 10 s.
 
     Everything is run once before, so that files are in the system's cache. How much of a command's time goes to
     imports is measured in one more run of it, in which Python says so.
 
     Args:
-        settings: which model, how often.
+        model: the name of a model at hand, or the folder of a bundle.
+        settings: on which device, how often.
         progress: called with (processes done, processes in all).
 
     Raises:
@@ -200,7 +166,7 @@ def measure_start_up(settings: StartUpSettings, progress: Progress | None = None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         io.write(folder / "in.wav", synthetic_clip(_SECONDS, _RATE), _RATE)
-        chosen = ["--model", settings.model, "--device", settings.device]
+        chosen = ["--model", model, "--device", settings.device]
         inpaint = ["inpaint", "in.wav", "--gaps", "4.0-4.5", "-o", "out.wav", "--overwrite", *chosen]
         commands = {
             "python": ["-c", "pass"],

@@ -2,9 +2,8 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import product
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,7 +24,7 @@ from masktools.benchmark.measurements import (
     settle,
     spread_of,
 )
-from masktools.benchmark.models import random_condition, synthetic_clip
+from masktools.benchmark.models import RunSettings, Variant, random_condition, synthetic_clip
 from masktools.benchmark.roofline import (
     Ceilings,
     Costs,
@@ -35,7 +34,6 @@ from masktools.benchmark.roofline import (
     precision_name,
     rate_figures,
 )
-from masktools.errors import ParameterError
 from masktools.grid import GridMask
 from masktools.model import Model
 from masktools.pipeline import Pipeline, Progress, share_of
@@ -253,59 +251,6 @@ def _of_steps(rounds: Sequence[_Round], case: dict[str, Value], costs: Costs, ce
 
 _GAP_S = 1.0
 _CUTOFF_HZ = 4000.0
-BATCHED = ("generate", "embed")  # the others take one recording
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One way to do a job."""
-
-    precision: str = "auto"
-    batch: int = 1
-    steps: int | None = None  # None: the model's own, or the preset's
-    threads: int | None = None
-    preset: str | None = None
-
-
-@dataclass(frozen=True)
-class JobSettings:
-    """Which jobs, with which values of each axis; the first ones together are the variant to compare with."""
-
-    jobs: tuple[str, ...] = ("generate", "inpaint", "bwe", "embed")
-    precisions: tuple[str, ...] = ("auto",)
-    batches: tuple[int, ...] = (1,)
-    steps: tuple[int | None, ...] = (None,)
-    threads: tuple[int | None, ...] = (None,)
-    presets: tuple[str | None, ...] = (None,)
-    grid: bool = False  # all combinations instead of one axis at a time
-    repeats: int = 5
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check that every axis has a value, and every job is known."""
-        for name in ("jobs", "precisions", "batches", "steps", "threads", "presets"):
-            if not getattr(self, name):
-                raise ParameterError(f"{name} must have at least one value, got none")
-        for job in self.jobs:
-            checked_name("job", job, JOBS)
-
-    def variants(self, job: str) -> tuple[Variant, ...]:
-        """Return the ways to do a job, the one to compare with first; axes that it does not have keep one value."""
-        axes: dict[str, Sequence[Any]] = {
-            "precision": self.precisions,
-            "batch": self.batches if job in BATCHED else (1,),
-            "steps": (None,) if job == "embed" else self.steps,
-            "threads": self.threads,
-            "preset": (None,) if job == "embed" else self.presets,
-        }
-        first = Variant(**{axis: values[0] for axis, values in axes.items()})
-        if self.grid:
-            found: Iterator[Variant] = (
-                Variant(**dict(zip(axes, values, strict=True))) for values in product(*axes.values())
-            )
-        else:
-            found = (replace(first, **{axis: value}) for axis, values in axes.items() for value in values)
-        return tuple(dict.fromkeys((first, *found)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -321,7 +266,7 @@ class JobCall:
 def measure_jobs(
     load: Callable[[str], Pipeline],
     ceilings: Mapping[int | None, Ceilings],
-    settings: JobSettings,
+    settings: RunSettings,
     progress: Progress | None = None,
 ) -> tuple[Measurement, ...]:
     """Return the times of jobs in all their variants, which are done in turn.

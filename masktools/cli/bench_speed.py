@@ -12,7 +12,7 @@ from masktools.errors import ParameterError, unknown_name
 
 if TYPE_CHECKING:
     from masktools.benchmark.measurements import Benchmark
-    from masktools.benchmark.run import RunSettings
+    from masktools.benchmark.models import RunSettings
 
 __all__ = ["SUBJECTS", "add_arguments", "counts", "run"]
 
@@ -83,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> "RunSettings":
-    from masktools.benchmark.run import RunSettings, default_precisions, default_subjects
+    from masktools.benchmark.models import RunSettings
+    from masktools.benchmark.run import default_precisions, default_subjects
 
     if args.size is not None and args.model != "mini":
         raise ParameterError(f"--size takes random weights in place of a model, it goes without --model {args.model}")

@@ -1,7 +1,6 @@
 """The demonstration's folder, page, pictures and players."""
 
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -155,12 +154,8 @@ class Stage:
     def keep_text(self, name: str, text: str) -> Path:
         """Write a text file, whole or not at all, and return its path."""
         path = self.folder / name
-        part = path.with_name(f".{name}.{secrets.token_hex(4)}.part")
-        try:
+        with io.replacing(path) as part:
             part.write_text(text, encoding="utf-8")
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
         return path
 
 

@@ -6,155 +6,20 @@ recordings apart from rendered ones.
 
 import json
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
 from masktools.errors import ParameterError
 from masktools.evaluation.clips import Clip, LeftOut, group_name
+from masktools.io import replacing
 from masktools.jsons import parse_json
 from masktools.metrics import bootstrap
-
-_GAP = "  "
-
-
-class Cell(NamedTuple):
-    """A figure, its interval, and how many clips it is of."""
-
-    value: float
-    low: float | None
-    high: float | None
-    n: int
-
-
-@dataclass(eq=False)
-class Table:
-    """Cells by method and measure, both in the order in which they came."""
-
-    heading: str
-    cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
-
-    def put(self, method: str, column: str, cell: Cell) -> None:
-        """Put a cell where it belongs."""
-        self.cells[method, column] = cell
-
-    @property
-    def methods(self) -> list[str]:
-        """The rows."""
-        return list(dict.fromkeys(method for method, _ in self.cells))
-
-    @property
-    def columns(self) -> list[str]:
-        """The columns."""
-        return list(dict.fromkeys(column for _, column in self.cells))
-
-    @property
-    def n(self) -> int:
-        """Clips that most cells are of at least: the greatest number."""
-        return max((cell.n for cell in self.cells.values()), default=0)
-
-    def shown(self, method: str, column: str) -> str:
-        """Return a cell as people read it; how many clips it is of is said where others are of more."""
-        cell = self.cells.get((method, column))
-        if cell is None:
-            return "-"
-        count = "" if cell.n == self.n else f" (n={cell.n})"
-        if cell.low is None or cell.high is None:
-            return f"{_number(cell.value)}{count}"
-        digits = _digits(cell.value)
-        return f"{_number(cell.value)} [{_number(cell.low, digits)}, {_number(cell.high, digits)}]{count}"
-
-
-def _digits(value: float) -> int:
-    size = abs(value)
-    if size >= 10 and float(value).is_integer():
-        return 0
-    return 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 else 3
-
-
-def _number(value: float, digits: int | None = None) -> str:
-    """Return a number with the digits that matter.
-
-    >>> _number(5.4321), _number(-0.0123), _number(1234.5)
-    ('5.43', '-0.012', '1234')
-    """
-    return f"{value:.{_digits(value) if digits is None else digits}f}"
-
-
-def text(title: str, lines: Sequence[str], tables: Sequence[Table], legend: Sequence[str], width: int) -> str:
-    """Return tables for a screen of so many columns; those that are wider go on below."""
-    parts = [title, *(piece for line in lines for piece in _wrapped(line, width)), ""]
-    for table in tables:
-        parts.append(f"{table.heading} (n = {table.n})")
-        for columns in _blocks(table, width):
-            parts += [*_grid(table, columns), ""]
-    numbered = [f"[{number}] {name}" for number, name in enumerate(legend, 1)]
-    parts += [piece for line in numbered for piece in _wrapped(line, width)]
-    return "\n".join(parts).rstrip() + "\n"
-
-
-def _blocks(table: Table, width: int) -> Iterator[list[str]]:
-    """Yield columns that fit beside the names of the methods."""
-    names = max(map(len, table.methods))
-    block: list[str] = []
-    used = names
-    for column in table.columns:
-        own = len(_GAP) + _width(table, column)
-        if block and used + own > width:
-            yield block
-            block, used = [], names
-        block.append(column)
-        used += own
-    yield block
-
-
-def _width(table: Table, column: str) -> int:
-    return max(len(column), *(len(table.shown(method, column)) for method in table.methods))
-
-
-def _grid(table: Table, columns: Sequence[str]) -> list[str]:
-    names = max(map(len, table.methods))
-    rows = [("", columns), *((name, [table.shown(name, column) for column in columns]) for name in table.methods)]
-    widths = [_width(table, column) for column in columns]
-    return [
-        _GAP.join([name.ljust(names), *(cell.ljust(n) for cell, n in zip(cells, widths, strict=True))]).rstrip()
-        for name, cells in rows
-    ]
-
-
-def _wrapped(line: str, width: int) -> Iterator[str]:
-    """Yield a line in pieces that fit, broken between words where it can be."""
-    while len(line) > width:
-        cut = line.rfind(" ", width // 2, width + 1)
-        cut = width if cut < 0 else cut
-        yield line[:cut].rstrip()
-        line = "  " + line[cut:].lstrip()
-    yield line
-
-
-def markdown(title: str, lines: Sequence[str], tables: Sequence[Table], legend: Sequence[str]) -> str:
-    """Return tables as Markdown."""
-    parts = [f"## {title}", "", *(f"- {_escaped(line)}" for line in lines), ""]
-    for table in tables:
-        parts += [f"### {_escaped(table.heading)} (n = {table.n})", ""]
-        parts.append(f"| method | {' | '.join(map(_escaped, table.columns))} |")
-        parts.append(f"|---|{'---|' * len(table.columns)}")
-        for method in table.methods:
-            cells = (_escaped(table.shown(method, column)) for column in table.columns)
-            parts.append(f"| {_escaped(method)} | {' | '.join(cells)} |")
-        parts.append("")
-    parts += [f"{number}. {_escaped(name)}" for number, name in enumerate(legend, 1)]
-    return "\n".join(parts).rstrip() + "\n"
-
-
-def _escaped(words: str) -> str:
-    return words.replace("|", "\\|")
-
+from masktools.tables import Table, escaped, markdown_of
 
 FORMAT = 1
 Statistic = Literal["median", "mean", "set"]
@@ -243,11 +108,18 @@ class Report:
 
     def to_text(self, width: int = 120) -> str:
         """Return the tables for a screen of so many columns."""
-        return text(self.title, self._lines(), self._tables(), self._embedders(), width)
+        lines = [self.title, *(piece for line in self._lines() for piece in _wrapped(line, width)), ""]
+        for table in self._tables():
+            lines += [table.title, *_aligned(table, width)]
+        numbered = [f"[{number}] {name}" for number, name in enumerate(self._embedders(), 1)]
+        return "\n".join([*lines, *(piece for line in numbered for piece in _wrapped(line, width))]).rstrip() + "\n"
 
     def to_markdown(self) -> str:
         """Return the tables as Markdown."""
-        return markdown(self.title, self._lines(), self._tables(), self._embedders())
+        tables = [replace(table, columns=("method", *table.columns[1:])) for table in self._tables()]
+        numbered = [f"{number}. {escaped(name)}" for number, name in enumerate(self._embedders(), 1)]
+        lines = [f"## {self.title}", "", *(f"- {escaped(line)}" for line in self._lines()), ""]
+        return "\n".join([*lines, markdown_of(tables, right=False), *numbered]).rstrip() + "\n"
 
     def to_json(self) -> str:
         """Return everything as JSON; what could not be measured is null."""
@@ -288,15 +160,10 @@ class Report:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the report, whole or not at all: Markdown to .md, JSON to .json, the tables for a screen elsewhere."""
-        target = Path(os.path.realpath(path))
         makers = {".json": self.to_json, ".md": self.to_markdown}
-        content = makers.get(target.suffix.lower(), self.to_text)()
-        unfinished = target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}.part")
-        try:
-            unfinished.write_text(content, encoding="utf-8")
-            os.replace(unfinished, target)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        content = makers.get(Path(os.path.realpath(path)).suffix.lower(), self.to_text)()
+        with replacing(Path(path)) as part:
+            part.write_text(content, encoding="utf-8")
 
     def _embedders(self) -> list[str]:
         return list(dict.fromkeys(figure.embedder for figure in self.figures if figure.embedder))
@@ -304,13 +171,12 @@ class Report:
     def _tables(self) -> list[Table]:
         """Return one table for each group and case, in the order in which they came."""
         numbers = {name: number for number, name in enumerate(self._embedders(), 1)}
-        tables: dict[tuple[str, str], Table] = {}
+        groups: dict[str, dict[tuple[str, str], Figure]] = {}
         for figure in self.figures:
             heading = ", ".join(filter(None, (figure.group, figure.case)))
-            table = tables.setdefault((figure.group, figure.case), Table(heading))
             column = figure.metric if figure.embedder is None else f"{figure.metric}[{numbers[figure.embedder]}]"
-            table.put(figure.method, column, Cell(figure.value, figure.low, figure.high, figure.n))
-        return list(tables.values())
+            groups.setdefault(heading, {})[figure.method, column] = figure
+        return [_table(heading, cells) for heading, cells in groups.items()]
 
     def _lines(self) -> list[str]:
         """Return what stands above the tables."""
@@ -330,6 +196,60 @@ class Report:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             lines.append(f"left out as {fault}: {len(names)} ({some}{more})")
         return [*lines, *self.notes]
+
+
+def _table(heading: str, cells: Mapping[tuple[str, str], Figure]) -> Table:
+    """Return the figures of a group and case, (method, column) -> figure, as people read them."""
+    methods, columns = (list(dict.fromkeys(key[place] for key in cells)) for place in (0, 1))
+    n = max(figure.n for figure in cells.values())
+    rows = [(method, *(_cell(cells.get((method, column)), n) for column in columns)) for method in methods]
+    return Table(f"{heading} (n = {n})", ("", *columns), tuple(rows))
+
+
+def _cell(figure: Figure | None, n: int) -> str:
+    """Return a figure with its interval; how many clips it is of is said where others are of more."""
+    if figure is None:
+        return "-"
+    count = "" if figure.n == n else f" (n={figure.n})"
+    digits = _digits(figure.value)
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.{digits}f}{count}"
+    return f"{figure.value:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]{count}"
+
+
+def _digits(value: float) -> int:
+    """Return how many places of a number matter: 3 below 1, none from 1000 on."""
+    size = abs(value)
+    if size >= 10 and float(value).is_integer():
+        return 0
+    return 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 else 3
+
+
+def _aligned(table: Table, width: int) -> Iterator[str]:
+    """Yield the lines of a table for a screen; columns that do not fit beside the methods' names go on below."""
+    names, *columns = (
+        [cell.ljust(max(map(len, column))) for cell in column]
+        for column in zip(table.columns, *table.rows, strict=True)
+    )
+    while columns:
+        n = next((n for n in range(2, len(columns) + 1) if _width([names, *columns[:n]]) > width), len(columns) + 1) - 1
+        yield from ("  ".join(line).rstrip() for line in zip(names, *columns[:n], strict=True))
+        yield ""
+        columns = columns[n:]
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    return len("  ".join(column[0] for column in columns))
+
+
+def _wrapped(line: str, width: int) -> Iterator[str]:
+    """Yield a line in pieces that fit, broken between words where it can be."""
+    while len(line) > width:
+        cut = line.rfind(" ", width // 2, width + 1)
+        cut = width if cut < 0 else cut
+        yield line[:cut].rstrip()
+        line = "  " + line[cut:].lstrip()
+    yield line
 
 
 def groups_of(pairs: Iterable[tuple[str, str]]) -> dict[str, list[int]]:

@@ -8,7 +8,6 @@ import hashlib
 import itertools
 import json
 import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from masktools.evaluation.generation import GENERATION_METHODS, GenerationSettin
 from masktools.evaluation.inpainting import INPAINT_METHODS, InpaintSettings, evaluate_inpainting
 from masktools.evaluation.report import Figure, Report
 from masktools.evaluation.sweep_cost import counting
+from masktools.io import replacing
 from masktools.jsons import parse_json
 from masktools.model import Model
 from masktools.pipeline import Progress
@@ -174,12 +174,8 @@ class Notebook:
     def add(self, key: str, name: str, figures: Sequence[Figure]) -> None:
         """Keep the figures of a finished point."""
         self._lines.append({"key": key, "point": name, "figures": [asdict(figure) for figure in figures]})
-        unfinished = self.path.with_name(f".{self.path.name[:50]}.{secrets.token_hex(4)}.part")
-        try:
-            unfinished.write_text("".join(f"{json.dumps(line)}\n" for line in self._lines), encoding="utf-8")
-            os.replace(unfinished, self.path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with replacing(self.path) as part:
+            part.write_text("".join(f"{json.dumps(line)}\n" for line in self._lines), encoding="utf-8")
 
 
 def over_repeats(repeats: Sequence[Sequence[Figure]]) -> tuple[Figure, ...]:

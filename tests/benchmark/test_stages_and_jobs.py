@@ -2,11 +2,13 @@
 
 import pytest
 
-from masktools.benchmark.models import random_pipeline
-from masktools.benchmark.timing import JOBS, JobSettings, StageSettings, Variant, measure_jobs, measure_stages, prepared
+from masktools.benchmark.models import RunSettings, Variant, random_pipeline
+from masktools.benchmark.timing import JOBS, StageSettings, measure_jobs, measure_stages, prepared
 from masktools.errors import ParameterError
 from masktools.model import Model
 from masktools.solver import SolverConfig
+
+JOBS_ONLY = ("jobs",)
 
 
 def test_all_stages_together_are_all_of_the_time(pipeline, ceilings):
@@ -42,8 +44,14 @@ def test_steps_that_recall_cost_less(pipeline, ceilings):
 
 
 def test_every_job_is_timed_in_every_variant(ceilings):
-    settings = JobSettings(
-        precisions=("fp32", "bf16"), batches=(1, 2), steps=(2, 1), threads=(None, 1), repeats=1, jobs=tuple(JOBS)
+    settings = RunSettings(
+        JOBS_ONLY,
+        precisions=("fp32", "bf16"),
+        batches=(1, 2),
+        steps=(2, 1),
+        threads=(None, 1),
+        repeats=1,
+        jobs=tuple(JOBS),
     )
     found = measure_jobs(
         lambda precision: random_pipeline("tiny", device="cpu", precision=precision),
@@ -68,16 +76,16 @@ def test_every_job_is_timed_in_every_variant(ceilings):
 
 
 def test_a_batch_is_more_audio_and_more_arithmetic(ceilings):
-    settings = JobSettings(("generate",), batches=(1, 3), steps=(1,), repeats=1)
+    settings = RunSettings(JOBS_ONLY, jobs=("generate",), batches=(1, 3), steps=(1,), repeats=1)
     one, three = measure_jobs(lambda _: random_pipeline("tiny", device="cpu"), {None: ceilings}, settings)
     assert three.figures["audio_s"] == pytest.approx(3 * one.figures["audio_s"])
     assert three.figures["flop"] == pytest.approx(3 * one.figures["flop"])
 
 
 def test_a_grid_has_all_combinations():
-    settings = JobSettings(precisions=("fp32", "bf16"), batches=(1, 4), steps=(8, 16))
+    settings = RunSettings(JOBS_ONLY, precisions=("fp32", "bf16"), batches=(1, 4), steps=(8, 16))
     assert len(settings.variants("generate")) == 4
-    grid = JobSettings(precisions=("fp32", "bf16"), batches=(1, 4), steps=(8, 16), grid=True)
+    grid = RunSettings(JOBS_ONLY, precisions=("fp32", "bf16"), batches=(1, 4), steps=(8, 16), grid=True)
     assert len(grid.variants("generate")) == 8
     assert grid.variants("generate")[0] == Variant("fp32", 1, 8)
     assert len(grid.variants("embed")) == 4  # no steps
@@ -85,8 +93,8 @@ def test_a_grid_has_all_combinations():
 
 def test_what_cannot_be_timed_is_refused(pipeline):
     with pytest.raises(ParameterError, match="unknown job 'embd'.*did you mean 'embed'"):
-        JobSettings(("embd",))
+        RunSettings(JOBS_ONLY, jobs=("embd",))
     with pytest.raises(ParameterError, match="batches must have at least one value, got none"):
-        JobSettings(batches=())
+        RunSettings(JOBS_ONLY, batches=())
     with pytest.raises(ParameterError, match="unknown job 'sing'"):
         prepared("sing", Model(pipeline), Variant())
