@@ -19,7 +19,7 @@ from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import blackmanharris
 
 from masktools import io
-from masktools.arguments import checked_name
+from masktools.arguments import check_least, checked_name
 from masktools.errors import AudioError, ParameterError
 from masktools.io import resample_to
 from masktools.training.audio_cache import AudioCache, Recording, decoded
@@ -264,9 +264,7 @@ def read_clips(
     Raises:
         ParameterError: No such source or split or kind, a value out of its range, or not one recording can be used.
     """
-    for name, value in (("n", n), ("n_each", n_each), ("sample_rate", sample_rate)):
-        if value is not None and value < 1:
-            raise ParameterError(f"{name} must be at least 1, got {value}")
+    check_least(1, n=n, n_each=n_each, sample_rate=sample_rate)
     for name, length in (("seconds", seconds), ("min_seconds", min_seconds)):
         if length is not None and not SHORTEST_S <= length < np.inf:
             raise ParameterError(f"{name} must be a number of at least {SHORTEST_S:g} s, got {length:g}")

@@ -5,14 +5,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from masktools.arguments import check_least
 from masktools.errors import ParameterError
 from masktools.evaluation.clips import Clip, class_of, common_classes
 from masktools.evaluation.common import Meter, check_clips, described, make_report
 from masktools.evaluation.embedders import Embedder, Scorer, scorers_of, unit_rows
 from masktools.evaluation.report import Report
 from masktools.evaluation.scores import Statistics, blind_scores, rank_scores
-from masktools.evaluation.sounds import Judged, Sound, groups_with, prompts_of
-from masktools.evaluation.transformer import guesses_of
+from masktools.evaluation.sounds import Results, Sound, groups_with, prompts_of
+from masktools.evaluation.transformer import check_ratios, guesses_of
 from masktools.model import Model
 from masktools.pipeline import Progress
 from masktools.runtime import threads
@@ -52,11 +53,8 @@ class ConditioningSettings:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        if any(not 0 < ratio <= 1 for ratio in self.mask_ratios):
-            raise ParameterError(f"mask_ratios must lie in (0, 1], got {self.mask_ratios}")
-        for name in ("min_class", "n_masks"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_ratios(self.mask_ratios)
+        check_least(1, min_class=self.min_class, n_masks=self.n_masks)
 
 
 def evaluate_conditioning(
@@ -93,7 +91,7 @@ def evaluate_conditioning(
     n_guesses = len(clips) if settings.mask_ratios and model.pipeline.conditioner is not None else 0
     meter = Meter(progress, len(clips) * len(scorers) + n_guesses)
     sounds = [Sound(clip.name, clip.wave, clip.kind, clip.origin, clip=place) for place, clip in enumerate(clips)]
-    judged = Judged(groups_with(clips), settings.statistics, _MEANS)
+    results = Results(groups_with(clips), settings.statistics, _MEANS)
     with threads(model.threads):
         for scorer in scorers:
             heard = []
@@ -101,15 +99,15 @@ def evaluate_conditioning(
                 heard.append(np.asarray(scorer.embed(clip.wave, clip.sample_rate), np.float64).mean(axis=0))
                 meter.step()
             vectors = unit_rows(np.stack(heard))
-            _retrieve(judged, scorer, vectors, clips, sounds)
+            _retrieve(results, scorer, vectors, clips, sounds)
             for labels in settings.label_sets or _own_labels(clips, settings.min_class):
-                _classify(judged, scorer, vectors, clips, sounds, labels)
+                _classify(results, scorer, vectors, clips, sounds, labels)
         if n_guesses:
             for place, sound in enumerate(sounds):
                 for guess in guesses_of(
                     model.pipeline, clips, place, settings.mask_ratios, settings.n_masks, settings.seed
                 ):
-                    judged.add(sound, guess.given, "cross_entropy", guess.nats, case=f"ratio {guess.ratio:g}")
+                    results.add(sound, guess.given, {"cross_entropy": guess.nats}, case=f"ratio {guess.ratio:g}")
                 meter.step()
     about = described("conditioning", model, clips, settings, embedders)
     notes = (
@@ -118,7 +116,7 @@ def evaluate_conditioning(
         "cross_entropy: of masked tokens in nats; ln of the number of codes is "
         f"{np.log(model.pipeline.tokenizer.n_codes):.2f}",
     )
-    return make_report("Conditioning", about, clips, judged.named_rows(), judged.all_figures(), notes)
+    return make_report("Conditioning", about, clips, results.named_rows(), results.all_figures(), notes)
 
 
 def _own_labels(clips: Sequence[Clip], n_least: int) -> tuple[LabelSet, ...]:
@@ -127,7 +125,7 @@ def _own_labels(clips: Sequence[Clip], n_least: int) -> tuple[LabelSet, ...]:
 
 
 def _retrieve(
-    judged: Judged, scorer: Scorer, vectors: np.ndarray, clips: Sequence[Clip], sounds: Sequence[Sound]
+    results: Results, scorer: Scorer, vectors: np.ndarray, clips: Sequence[Clip], sounds: Sequence[Sound]
 ) -> None:
     """Add how well captions and sounds find each other, for both ideas of what is right."""
     prompts = prompts_of(clips)
@@ -141,9 +139,9 @@ def _retrieve(
     true = own | _asserted(clips, [(prompt.text, prompt.clips) for prompt in prompts])
     for case, relevant in ((OWN_CAPTION, own), (TRUE_TEXT, true)):
         having = np.flatnonzero(relevant.any(axis=1)).tolist()
-        _add(judged, scorer, SOUNDS, case, [sounds[place] for place in having], similarity[having], relevant[having])
+        _add(results, scorer, SOUNDS, case, [sounds[place] for place in having], similarity[having], relevant[having])
         first = [sounds[prompt.clips[0]] for prompt in prompts]
-        _add(judged, scorer, TEXTS, case, first, similarity.T, relevant.T)
+        _add(results, scorer, TEXTS, case, first, similarity.T, relevant.T)
 
 
 def _asserted(clips: Sequence[Clip], prompts: Sequence[tuple[str, Sequence[int]]]) -> np.ndarray:
@@ -157,7 +155,7 @@ def _asserted(clips: Sequence[Clip], prompts: Sequence[tuple[str, Sequence[int]]
 
 
 def _add(
-    judged: Judged,
+    results: Results,
     scorer: Scorer,
     method: str,
     case: str,
@@ -169,11 +167,11 @@ def _add(
     for name, scores in ((method, rank_scores(similarity, relevant)), (f"{method}, {CHANCE}", blind_scores(relevant))):
         for metric, values in zip(("map", "r1", "r5", "r10"), scores, strict=True):
             for sound, value in zip(sounds, values, strict=True):
-                judged.add(sound, name, metric, float(value), scorer.name, case)
+                results.add(sound, name, {metric: value}, scorer.name, case)
 
 
 def _classify(
-    judged: Judged,
+    results: Results,
     scorer: Scorer,
     vectors: np.ndarray,
     clips: Sequence[Clip],
@@ -195,5 +193,5 @@ def _classify(
     case = f"{len(labels.labels)} {labels.name}"
     for place, number in zip(places, nearest, strict=True):
         right = float(labels.labels[number] == own[place])
-        judged.add(sounds[place], "zero-shot", "accuracy", right, scorer.name, case)
-        judged.add(sounds[place], CHANCE, "accuracy", 1 / len(labels.labels), scorer.name, case)
+        results.add(sounds[place], "zero-shot", {"accuracy": right}, scorer.name, case)
+        results.add(sounds[place], CHANCE, {"accuracy": 1 / len(labels.labels)}, scorer.name, case)

@@ -26,14 +26,6 @@ from masktools.mel import MelConfig, MelFrontEnd, mel_to_db
 from masktools.model import Model
 from masktools.packing import weights_digest
 
-_BY_PATH: dict[str, Callable[[str], "Embedder"]] = {
-    "aisfx": lambda path: AisfxEmbedder(path),
-    "musicnn": lambda path: MusicnnEmbedder(path),
-    "vggish": lambda path: VggishEmbedder(path),
-    "clap": lambda path: ClapEmbedder(path),
-}
-EMBEDDERS = ("own", "joint", "mel", *_BY_PATH)
-
 
 @runtime_checkable
 class Embedder(Protocol):
@@ -138,6 +130,15 @@ class ClapEmbedder:
     def _embed_text(self, texts: list[str]) -> np.ndarray:
         """Return unit vectors (n, 512) of texts."""
         return self._encoder.embed_text(texts).cpu().numpy()
+
+
+_BY_PATH: dict[str, Callable[[str], Embedder]] = {
+    "aisfx": AisfxEmbedder,
+    "musicnn": MusicnnEmbedder,
+    "vggish": VggishEmbedder,
+    "clap": ClapEmbedder,
+}
+EMBEDDERS = ("own", "joint", "mel", *_BY_PATH)
 
 
 def parse_embedder(text: str, model: Model) -> Embedder:

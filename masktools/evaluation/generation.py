@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from masktools.arguments import check_least
 from masktools.errors import ParameterError
 from masktools.evaluation.clips import Clip
 from masktools.evaluation.common import Meter, check_clips, chosen_methods, described, make_report
@@ -12,7 +13,7 @@ from masktools.evaluation.embedders import Embedder, scorers_of
 from masktools.evaluation.generation_scores import (
     COPIES,
     HALVES,
-    Heard,
+    SetVectors,
     clip_scores,
     label_scores,
     nearness_scores,
@@ -21,7 +22,7 @@ from masktools.evaluation.generation_scores import (
 )
 from masktools.evaluation.report import Report
 from masktools.evaluation.scores import Statistics
-from masktools.evaluation.sounds import Judged, Maker, Prompt, Sound, fitted, groups_with, prompts_of, spread
+from masktools.evaluation.sounds import Maker, Prompt, Results, Sound, fitted, groups_with, prompts_of, spread
 from masktools.metrics import level_db
 from masktools.model import Model
 from masktools.pipeline import Progress
@@ -57,14 +58,9 @@ class GenerationSettings:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        for name in ("n_per_prompt", "n_prompts", "n_unconditional"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ParameterError(f"{name} must be at least 1, got {value}")
-        if self.n_components < 0:
-            raise ParameterError(f"n_components must be at least 0, got {self.n_components}")
-        if self.n_bins < 2:
-            raise ParameterError(f"n_bins must be at least 2, got {self.n_bins}")
+        check_least(1, n_per_prompt=self.n_per_prompt, n_prompts=self.n_prompts, n_unconditional=self.n_unconditional)
+        check_least(0, n_components=self.n_components)
+        check_least(2, n_bins=self.n_bins)
         if self.seconds is not None and not 0.25 <= self.seconds <= 600:
             raise ParameterError(f"seconds must lie in [0.25, 600], got {self.seconds:g}")
         if any(not text.strip() for text in self.prompts) or len(set(self.prompts)) < len(self.prompts):
@@ -117,27 +113,26 @@ def evaluate_generation(
     with threads(model.threads):
         maker = Maker(model, settings.seconds, settings.solver, settings.seed, meter)
         sets = _sets(maker, clips, prompts, training, methods, settings)
-        judged = Judged(groups_with(clips), settings.statistics, _MEANS)
+        results = Results(groups_with(clips), settings.statistics, _MEANS)
         for method in methods:
             for sound in sets.get(method, ()):
-                judged.add(sound, method, "silence_share", _silence_share(sound.wave))
                 level = level_db(sound.wave, model.sample_rate)
-                judged.add(sound, method, "level_db", level)
+                results.add(sound, method, {"silence_share": _silence_share(sound.wave), "level_db": level})
                 if method != REAL and sound.clip is not None:
                     true = level_db(sets[REAL][sound.clip].wave, model.sample_rate)
-                    judged.add(sound, method, "level_error_db", level - true)
+                    results.add(sound, method, {"level_error_db": level - true})
         notes = []
         wanted = {method: sets[method] for method in methods if method in sets}
         for scorer in scorers if prompts else ():
-            text_scores(judged, scorer, wanted, [prompt.text for prompt in prompts], model.sample_rate)
+            text_scores(results, scorer, wanted, [prompt.text for prompt in prompts], model.sample_rate)
             meter.step(sum(map(len, sets.values())))
-        everything = [Heard.of(embedder, sets, training, model.sample_rate, meter) for embedder in embedders]
+        everything = [SetVectors.of(embedder, sets, training, model.sample_rate, meter) for embedder in embedders]
         for heard in everything:
-            set_scores(judged, heard, sets, settings.n_bins, settings.seed)
-            clip_scores(judged, heard, sets, settings.n_components, settings.seed)
-            notes += label_scores(judged, heard, sets, clips, training, settings.seed)
+            set_scores(results, heard, sets, settings.n_bins, settings.seed)
+            clip_scores(results, heard, sets, settings.n_components, settings.seed)
+            notes += label_scores(results, heard, sets, clips, training, settings.seed)
         if training and UNPROMPTED in methods:
-            notes += nearness_scores(judged, maker, sets[UNPROMPTED], clips, training, everything)
+            notes += nearness_scores(results, maker, sets[UNPROMPTED], clips, training, everything)
     if embedders:
         notes.append(
             f"fad_clips: Frechet distance of the clips' means on {settings.n_components or 'all'} principal components "
@@ -146,13 +141,13 @@ def evaluate_generation(
         )
     if not training:
         notes.append("No training recordings were given: no probe, and nothing on what was learned by heart")
-    reported = [figure for figure in judged.all_figures() if figure.method in (*methods, "chance", HALVES, COPIES)]
+    reported = [figure for figure in results.all_figures() if figure.method in (*methods, "chance", HALVES, COPIES)]
     about = described("generate", model, clips, settings, embedders) | {
         "captions": len(prompts),
         "training_clips": len(training),
         "seconds_generated": round(maker.n_samples / model.sample_rate, 3),
     }
-    rows = [row for row in judged.named_rows() if row.method in (*methods, COPIES)]
+    rows = [row for row in results.named_rows() if row.method in (*methods, COPIES)]
     return make_report("Generation", about, clips, rows, reported, [_captions_note(prompts), *notes])
 
 

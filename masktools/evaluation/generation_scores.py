@@ -11,7 +11,7 @@ from masktools.evaluation.clips import Clip, class_of, common_classes
 from masktools.evaluation.common import Meter
 from masktools.evaluation.embedders import Embedder, Scorer, unit_rows
 from masktools.evaluation.scores import Classifier, jackknife, on_components, paired_frechet
-from masktools.evaluation.sounds import ANY, Judged, Maker, Sound, fitted
+from masktools.evaluation.sounds import ANY, Maker, Results, Sound, fitted
 from masktools.metrics import Interval, inception_score, kernel_distance, kl_divergence, ndb, ranks
 from masktools.pipeline import Pipeline
 from masktools.solver import derive_seed
@@ -25,10 +25,10 @@ Space = Callable[[np.ndarray], np.ndarray]
 """A wave (t,) -> the vectors (n, d) of its parts, silent ones left out; n may be 0."""
 
 
-def heard_parts(vectors: np.ndarray, wave: np.ndarray) -> np.ndarray:
+def audible_parts(vectors: np.ndarray, wave: np.ndarray) -> np.ndarray:
     """Return the vectors (n, d) of equal parts of a wave (t,) without those of silent ones."""
     parts = np.array_split(wave, len(vectors))
-    return vectors[[_is_heard(part) for part in parts]]
+    return vectors[[_is_audible(part) for part in parts]]
 
 
 def mel_space(pipeline: Pipeline, hop_cols: int = _MEL_HOP) -> Space:
@@ -47,7 +47,7 @@ def mel_space(pipeline: Pipeline, hop_cols: int = _MEL_HOP) -> Space:
         columns = mel.reshape(len(mel), -1, frames).mean(axis=2).T.astype(np.float64)  # (w, f)
         columns = np.pad(columns, ((0, max(0, _MEL_COLS - len(columns))), (0, 0)), constant_values=-1.0)
         starts = range(0, len(columns) - _MEL_COLS + 1, hop_cols)
-        heard = [start for start in starts if _is_heard(wave[start * column : (start + _MEL_COLS) * column])]
+        heard = [start for start in starts if _is_audible(wave[start * column : (start + _MEL_COLS) * column])]
         return np.array([columns[start : start + _MEL_COLS].ravel() for start in heard]).reshape(
             len(heard), _MEL_COLS * len(mel)
         )
@@ -55,7 +55,7 @@ def mel_space(pipeline: Pipeline, hop_cols: int = _MEL_HOP) -> Space:
     return vectors
 
 
-def _is_heard(part: np.ndarray) -> bool:
+def _is_audible(part: np.ndarray) -> bool:
     return bool(part.size) and float(np.sqrt(np.mean(np.square(part, dtype=np.float64)))) >= _SILENCE
 
 
@@ -127,7 +127,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class SetVectors:
     """What an embedder heard of each set, and of training recordings: vectors (n_i, d) of each sound."""
 
     embedder: Embedder
@@ -135,7 +135,9 @@ class Heard:
     training: list[np.ndarray]
 
     @classmethod
-    def of(cls, embedder: Embedder, sets: Sets, training: Sequence[Clip], sample_rate: int, meter: Meter) -> "Heard":
+    def of(
+        cls, embedder: Embedder, sets: Sets, training: Sequence[Clip], sample_rate: int, meter: Meter
+    ) -> "SetVectors":
         """Return what an embedder hears.
 
         Args:
@@ -169,11 +171,11 @@ def _means(vectors: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([one.mean(axis=0) for one in vectors])
 
 
-def text_scores(judged: Judged, scorer: Scorer, sets: Sets, texts: Sequence[str], sample_rate: int) -> None:
+def text_scores(results: Results, scorer: Scorer, sets: Sets, texts: Sequence[str], sample_rate: int) -> None:
     """Add the similarity of sounds and their captions, and the rank of the caption among all.
 
     Args:
-        judged: where the figures go.
+        results: where the figures go.
         scorer: reads and hears.
         sets: the sounds of each method; those without a caption are passed over.
         texts: every caption.
@@ -187,74 +189,72 @@ def text_scores(judged: Judged, scorer: Scorer, sets: Sets, texts: Sequence[str]
             heard = unit_rows(np.asarray(scorer.embed(sound.wave, sample_rate), np.float64).mean(axis=0, keepdims=True))
             similarity = heard @ read.T
             rank = int(ranks(similarity, np.array([sound.prompt]))[0])
-            judged.add(sound, method, "text_score", float(similarity[0, sound.prompt]), scorer.name)
-            judged.add(sound, method, "caption_r1", float(rank <= 1), scorer.name)
-            judged.add(sound, method, "caption_r5", float(rank <= 5), scorer.name)
-            judged.add(sound, method, "caption_rank", float(rank), scorer.name)
-    for group in judged.groups:
-        n = max(len(judged.members(group, sounds)) for sounds in sets.values())
-        for metric, value in (("caption_r1", 1), ("caption_r5", min(5, len(texts)))):
-            judged.add_set(group, CHANCE, metric, (value / len(texts), None, None), n, scorer.name)
-        judged.add_set(group, CHANCE, "caption_rank", ((len(texts) + 1) / 2, None, None), n, scorer.name)
+            found = {"text_score": similarity[0, sound.prompt], "caption_r1": rank <= 1, "caption_r5": rank <= 5}
+            results.add(sound, method, found | {"caption_rank": rank}, scorer.name)
+    for group in results.groups:
+        n = max(len(results.members(group, sounds)) for sounds in sets.values())
+        chance = {"caption_r1": 1 / len(texts), "caption_r5": min(5, len(texts)) / len(texts)}
+        for metric, value in (chance | {"caption_rank": (len(texts) + 1) / 2}).items():
+            results.add_set(group, CHANCE, metric, value, n, scorer.name)
 
 
-def set_scores(judged: Judged, heard: Heard, sets: Sets, n_bins: int, seed: int) -> None:
+def set_scores(results: Results, heard: SetVectors, sets: Sets, n_bins: int, seed: int) -> None:
     """Add the Frechet and kernel distances of each set from the real recordings, and how differently it fills bins.
 
     Bins are made of the training recordings where there are any, else of the real ones.
 
     Args:
-        judged: where the figures go.
+        results: where the figures go.
         heard: the vectors.
         sets: the sounds of each method.
         n_bins: at most; a fifth of the recordings that they are made of where those are few.
         seed: of the bins.
     """
-    for group in judged.groups:
-        originals = _chosen(heard.vectors[REAL], judged.members(group, sets[REAL]))
+    for group in results.groups:
+        originals = _chosen(heard.vectors[REAL], results.members(group, sets[REAL]))
         for method, sounds in sets.items():
-            estimates = _chosen(heard.vectors[method], judged.members(group, sounds))
-            if method == REAL or min(_n_vectors(originals), _n_vectors(estimates)) < 3:
+            estimates = _chosen(heard.vectors[method], results.members(group, sounds))
+            if method == REAL or min(sum(map(len, originals)), sum(map(len, estimates))) < 3:
                 continue
             pairs = _buckets(originals, estimates)
-            spread = judged.statistics
+            spread = results.statistics
             projected = on_components(pairs, np.concatenate(originals), spread.n_components)
             for metric, distance, some in (("fad", paired_frechet, projected), ("kid", _kernel, pairs)):
                 values = jackknife(some, distance, spread.n_folds, spread.level)
-                judged.add_set(group, method, metric, values, len(estimates), heard.name)
+                results.add_set(group, method, metric, values, len(estimates), heard.name)
     binned = heard.training or heard.vectors[REAL]
     k = min(n_bins, len(binned) // 5)
     if k < 2:
         return
     reference = _means(binned)
-    for group in judged.groups:
+    for group in results.groups:
         for method, sounds in sets.items():
-            members = judged.members(group, sounds)
-            if members and not (method == REAL and not heard.training) and _is_widest(judged, group):
+            members = results.members(group, sounds)
+            if members and not (method == REAL and not heard.training) and _is_widest(results, group):
                 found = ndb(reference, _means(_chosen(heard.vectors[method], members)), k, seed)
-                judged.add_set(group, method, "ndb_share", (found.share, None, None), len(members), heard.name)
-                judged.add_set(group, method, "ndb_js", (found.jensen_shannon, None, None), len(members), heard.name)
+                results.add_set(group, method, "ndb_share", found.share, len(members), heard.name)
+                results.add_set(group, method, "ndb_js", found.jensen_shannon, len(members), heard.name)
 
 
-def clip_scores(judged: Judged, heard: Heard, sets: Sets, n_components: int, seed: int) -> None:
+def clip_scores(results: Results, heard: SetVectors, sets: Sets, n_components: int, seed: int) -> None:
     """Add the Frechet distance of the clips' means from those of the real ones, and whether each finds its own clip.
 
     Only sounds that are counted take part. Beside the sets stand two halves of the real clips, drawn at random ten
     times: as near as other real clips come, though only half as many.
 
     Args:
-        judged: where the figures go.
+        results: where the figures go.
         heard: the vectors.
         sets: the sounds of each method.
         n_components: principal components of the real clips' means, on which distances are computed; 0: all.
         seed: of the halves.
     """
-    spread = judged.statistics
+    spread = results.statistics
     means = {method: _means(vectors) for method, vectors in heard.vectors.items() if vectors}
     counted = {method: [place for place, one in enumerate(sets[method]) if one.counted] for method in means}
-    for group in judged.groups:
+    for group in results.groups:
         members = {
-            method: sorted({*judged.members(group, sets[method])} & {*places}) for method, places in counted.items()
+            method: sorted({*results.members(group, sets[method])} & {*places}) for method, places in counted.items()
         }
         real = means[REAL][members[REAL]]
         if len(real) < 3:
@@ -265,10 +265,10 @@ def clip_scores(judged: Judged, heard: Heard, sets: Sets, n_components: int, see
                 sides = [np.array_split(rows, n) for rows in (real, means[method][places])]
                 pairs = on_components(list(zip(*sides, strict=True)), real, n_components)
                 values = jackknife(pairs, paired_frechet, spread.n_folds, spread.level)
-                judged.add_set(group, method, "fad_clips", values, len(places), heard.name)
+                results.add_set(group, method, "fad_clips", values, len(places), heard.name)
         halves = _between_halves(real, n_components, seed)
-        judged.add_set(group, HALVES, "fad_clips", (halves, None, None), len(real), heard.name)
-    _find_own(judged, heard, sets, means, counted)
+        results.add_set(group, HALVES, "fad_clips", halves, len(real), heard.name)
+    _find_own(results, heard, sets, means, counted)
 
 
 def _between_halves(real: np.ndarray, n_components: int, seed: int) -> float:
@@ -284,7 +284,11 @@ def _between_halves(real: np.ndarray, n_components: int, seed: int) -> float:
 
 
 def _find_own(
-    judged: Judged, heard: Heard, sets: Sets, means: Mapping[str, np.ndarray], counted: Mapping[str, Sequence[int]]
+    results: Results,
+    heard: SetVectors,
+    sets: Sets,
+    means: Mapping[str, np.ndarray],
+    counted: Mapping[str, Sequence[int]],
 ) -> None:
     """Add whether the real clip that a sound answers is among the nearest five of all real clips, by cosine."""
     centre = means[REAL][counted[REAL]].mean(axis=0)
@@ -297,11 +301,11 @@ def _find_own(
                 continue
             similarity = _unit(means[method][[place]] - centre) @ known.T
             rank = int(ranks(similarity, np.array([candidates[sound.clip]]))[0])
-            judged.add(sound, method, "clip_r5", float(rank <= _NEAREST), heard.name)
-    for group in judged.groups:
-        n = len(judged.members(group, sets[REAL]))
+            results.add(sound, method, {"clip_r5": rank <= _NEAREST}, heard.name)
+    for group in results.groups:
+        n = len(results.members(group, sets[REAL]))
         share = min(1.0, _NEAREST / max(1, len(candidates)))
-        judged.add_set(group, CHANCE, "clip_r5", (share, None, None), n, heard.name)
+        results.add_set(group, CHANCE, "clip_r5", share, n, heard.name)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -309,17 +313,13 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-def _is_widest(judged: Judged, group: str) -> bool:
+def _is_widest(results: Results, group: str) -> bool:
     """Tell whether a group holds everything of an origin: bins of all recordings say nothing of one kind."""
-    return any(kind == "any" for kind, _ in judged.groups[group])
+    return any(kind == "any" for kind, _ in results.groups[group])
 
 
 def _chosen(vectors: Sequence[np.ndarray], places: Sequence[int]) -> list[np.ndarray]:
     return [vectors[place] for place in places]
-
-
-def _n_vectors(vectors: Sequence[np.ndarray]) -> int:
-    return sum(map(len, vectors))
 
 
 def _buckets(originals: Sequence[np.ndarray], estimates: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -338,12 +338,12 @@ def _kernel(pairs: Sequence[Pair]) -> float:
 
 
 def label_scores(
-    judged: Judged, heard: Heard, sets: Sets, clips: Sequence[Clip], training: Sequence[Clip], seed: int
+    results: Results, heard: SetVectors, sets: Sets, clips: Sequence[Clip], training: Sequence[Clip], seed: int
 ) -> list[str]:
     """Add what a probe of classes, trained on training recordings, hears in each set; return what to say of it.
 
     Args:
-        judged: where the figures go.
+        results: where the figures go.
         heard: the vectors.
         sets: the sounds of each method.
         clips: the recordings that sounds answer.
@@ -374,18 +374,19 @@ def label_scores(
                 continue
             label = true[sound.clip]
             if label is not None:
-                judged.add(sound, method, "probe_top1", float(probe.classes[int(row.argmax())] == label), heard.name)
+                results.add(sound, method, {"probe_top1": probe.classes[int(row.argmax())] == label}, heard.name)
             if method != REAL:
-                judged.add(sound, method, "kl", kl_divergence(of_clip[sound.clip][None], row[None]), heard.name)
-        for group in judged.groups:
-            members = judged.members(group, sounds)
+                divergence = kl_divergence(of_clip[sound.clip][None], row[None])
+                results.add(sound, method, {"kl": divergence}, heard.name)
+        for group in results.groups:
+            members = results.members(group, sounds)
             if len(members) > 1:
                 n_splits = _N_SPLITS if len(members) >= _SPLIT_FROM else 1
                 score = inception_score(likely[members], n_splits, seed).mean
-                judged.add_set(group, method, "inception_score", (score, None, None), len(members), heard.name)
-    for group in judged.groups:
-        n = len(judged.members(group, sets[REAL]))
-        judged.add_set(group, CHANCE, "probe_top1", (1 / len(probe.classes), None, None), n, heard.name)
+                results.add_set(group, method, "inception_score", score, len(members), heard.name)
+    for group in results.groups:
+        n = len(results.members(group, sets[REAL]))
+        results.add_set(group, CHANCE, "probe_top1", 1 / len(probe.classes), n, heard.name)
     return [
         f"probe of {heard.name}: {len(probe.classes)} classes, trained on {len(labelled)} other recordings, all "
         f"classes of one weight; of the real recordings, {trust}"
@@ -405,19 +406,19 @@ _NOTE = (
 
 
 def nearness_scores(
-    judged: Judged,
+    results: Results,
     maker: Maker,
     unprompted: Sequence[Sound],
     clips: Sequence[Clip],
     training: Sequence[Clip],
-    everything: Sequence[Heard],
+    everything: Sequence[SetVectors],
 ) -> list[str]:
     """Add how near samples, real recordings and copies come to training recordings, and return what to say of it.
 
     Distances are between vectors of an embedder, and between mel spectrograms of 1.5 s in dB, root mean square.
 
     Args:
-        judged: where the figures go.
+        results: where the figures go.
         maker: makes the copies.
         unprompted: the samples.
         clips: real recordings, none of which the model was trained on.
@@ -435,9 +436,9 @@ def nearness_scores(
     sounds = [sound for some in samples.values() for sound in some]
     rate = maker.model.sample_rate
     for heard in everything:
-        vectors = [heard_parts(heard.vectors_of(sound.wave, rate), sound.wave) for sound in sounds]
-        known = (heard_parts(own, clip.wave) for own, clip in zip(heard.training, training, strict=True))
-        _add(judged, samples, nearest_medians(vectors, known), heard.name)
+        vectors = [audible_parts(heard.vectors_of(sound.wave, rate), sound.wave) for sound in sounds]
+        known = (audible_parts(own, clip.wave) for own, clip in zip(heard.training, training, strict=True))
+        _add(results, samples, nearest_medians(vectors, known), heard.name)
     pipeline = maker.model.pipeline
     space, finely = mel_space(pipeline), mel_space(pipeline, hop_cols=1)
 
@@ -448,18 +449,18 @@ def nearness_scores(
 
     mels = [space(sound.wave) for sound in sounds]
     per_unit = (pipeline.mel.db_max - pipeline.mel.db_min) / 2 / np.sqrt(mels[0].shape[1])
-    _add(judged, samples, per_unit * nearest_medians(mels, known_mels()), "mel spectrogram in dB")
+    _add(results, samples, per_unit * nearest_medians(mels, known_mels()), "mel spectrogram in dB")
     return [_NOTE]
 
 
-def _add(judged: Judged, samples: dict[str, list[Sound]], distances: np.ndarray, space: str) -> None:
+def _add(results: Results, samples: dict[str, list[Sound]], distances: np.ndarray, space: str) -> None:
     """Add the distances of all samples, one set after the other, and what they come to."""
     ends = np.cumsum([len(sounds) for sounds in samples.values()])[:-1]
     found = dict(zip(samples, np.split(distances, ends), strict=True))
     for method, sounds in samples.items():
         for sound, distance in zip(sounds, found[method], strict=True):
-            judged.add(sound, method, "nearest", distance, space)
-    for group, members in judged.groups.items():
+            results.add(sound, method, {"nearest": distance}, space)
+    for group, members in results.groups.items():
         origins = {origin for kind, origin in members if kind == ANY}
         own = [place for place, sound in enumerate(samples[_REAL]) if sound.origin in origins]
         references = found[_REAL][own]
@@ -468,8 +469,8 @@ def _add(judged: Judged, samples: dict[str, list[Sound]], distances: np.ndarray,
             measured = found[method][np.isfinite(found[method])]
             if not len(references) or not len(measured):
                 continue
-            spread = judged.statistics
+            spread = results.statistics
             ratio = ratio_of_medians(measured, references, spread.n_resamples, spread.seed, spread.level)
             share = float((measured < np.quantile(references, _NEAR)).mean())
-            judged.add_set(group, method, "nearest_ratio", ratio, len(measured), space)
-            judged.add_set(group, method, "nearer_share", (share, None, None), len(measured), space)
+            results.add_set(group, method, "nearest_ratio", ratio, len(measured), space)
+            results.add_set(group, method, "nearer_share", share, len(measured), space)

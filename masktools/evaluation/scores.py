@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 from scipy.special import log_softmax, softmax
 
+from masktools.arguments import check_least
 from masktools.errors import ParameterError
 from masktools.evaluation.clips import Clip
 from masktools.evaluation.embedders import Embedder
@@ -35,14 +36,12 @@ class Statistics:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        if self.n_resamples < 1:
-            raise ParameterError(f"n_resamples must be at least 1, got {self.n_resamples}")
+        check_least(1, n_resamples=self.n_resamples)
+        check_least(0, n_components=self.n_components)
         if self.n_folds < 0 or self.n_folds == 1:
             raise ParameterError(f"n_folds must be 0 or at least 2, got {self.n_folds}")
         if not 0 < self.level < 1:
             raise ParameterError(f"level must lie in (0, 1), got {self.level:g}")
-        if self.n_components < 0:
-            raise ParameterError(f"n_components must be at least 0, got {self.n_components}")
 
     def summary(self, rows: Sequence[Row], means: Sequence[str] = ()) -> tuple[Figure, ...]:
         """Return the figures of rows; see ``summarise``."""

@@ -167,7 +167,7 @@ Groups = Mapping[str, frozenset[tuple[str, str]]]
 
 
 @dataclass(eq=False)
-class Judged:
+class Results:
     """Collects values of sounds, and figures of whole sets."""
 
     groups: Groups
@@ -178,21 +178,21 @@ class Judged:
     _embedders: list[str | None] = field(default_factory=list)  # of each row
 
     def add(
-        self, sound: Sound, method: str, metric: str, value: float, embedder: str | None = None, case: str = ""
+        self, sound: Sound, method: str, values: Mapping[str, float], embedder: str | None = None, case: str = ""
     ) -> None:
-        """Add a value of a sound that is counted; what is not finite was not measured.
+        """Add the values of a sound that is counted, by measure; what is not finite was not measured.
 
         Args:
             sound: which.
             method: the set that it is of.
-            metric: the measure.
-            value: its value.
-            embedder: what it was measured with.
+            values: measure -> value.
+            embedder: what they were measured with.
             case: what else was set.
         """
-        if sound.counted and isfinite(value):
-            self.rows.append(Row(sound.name, sound.kind, sound.origin, method, metric, float(value), case))
-            self._embedders.append(embedder)
+        for metric, value in values.items():
+            if sound.counted and isfinite(value):
+                self.rows.append(Row(sound.name, sound.kind, sound.origin, method, metric, float(value), case))
+                self._embedders.append(embedder)
 
     def members(self, group: str, sounds: Sequence[Sound]) -> list[int]:
         """Return the places of the sounds that belong to a group."""
@@ -203,7 +203,7 @@ class Judged:
         group: str,
         method: str,
         metric: str,
-        values: Interval | tuple[float, float | None, float | None],
+        value: float | Interval | tuple[float, float | None, float | None],
         n: int,
         embedder: str | None = None,
     ) -> None:
@@ -213,12 +213,12 @@ class Judged:
             group: which group.
             method: which set of it.
             metric: the measure.
-            values: the value and its interval, or None for the ends where it has none.
+            value: its value, with its interval where it has one.
             n: sounds of the set.
             embedder: what it was measured with.
         """
-        value, low, high = values
-        self.figures.append(Figure(group, method, metric, value, low, high, n, embedder, statistic="set"))
+        ends = value if isinstance(value, tuple) else (float(value), None, None)
+        self.figures.append(Figure(group, method, metric, *ends, n, embedder, statistic="set"))
 
     def all_figures(self) -> tuple[Figure, ...]:
         """Return the figures of values and of sets, group by group."""

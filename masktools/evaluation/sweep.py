@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from masktools.arguments import checked_name
+from masktools.arguments import check_least, checked_name
 from masktools.configs import to_dict, to_plain
 from masktools.errors import ParameterError, unknown_name
 from masktools.evaluation.bandwidth import BANDWIDTH_METHODS, BandwidthSettings, evaluate_bandwidth
@@ -249,8 +249,7 @@ class Sweep:
 
     def __post_init__(self) -> None:
         """Check that protocol and settings belong together, and that the axes make sense."""
-        if self.repeats < 1:
-            raise ParameterError(f"repeats must be at least 1, got {self.repeats}")
+        check_least(1, repeats=self.repeats)
         checked_name("protocol", self.protocol, SWEPT)
         if not isinstance(self.settings, SWEPT[self.protocol].settings):
             wanted, got = SWEPT[self.protocol].settings.__name__, type(self.settings).__name__

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from masktools.arguments import check_least
 from masktools.errors import ParameterError
 from masktools.evaluation.clips import Clip, Clips
 from masktools.evaluation.common import Meter, check_clips, described, make_report
@@ -61,9 +62,8 @@ def guesses_of(
     conditioner = pipeline.conditioner
     if conditioner is None:
         raise ParameterError(f"the model {pipeline.name} has no text-audio encoder, and cannot be told anything")
-    clip, most = clips[place], pipeline.window_samples
-    start = max(0, len(clip.wave) - most) // 2
-    wave = torch.from_numpy(clip.wave[start : start + most].copy())[None]
+    clip = clips[place]
+    wave = middle_of(pipeline, clip)
     told: dict[str, Tensor | None] = {NOTHING: None, SOUND: conditioner.embed_audio(wave, clip.sample_rate)}
     if clip.caption:
         told[CAPTION] = conditioner.embed_text([clip.caption])
@@ -83,6 +83,22 @@ def guesses_of(
         for ratio, part in zip(ratios, nats.split([len(rows) for rows in masks]), strict=True):
             guesses.append(Guess(ratio, given, float(part.mean())))
     return guesses
+
+
+def check_ratios(mask_ratios: Sequence[float]) -> None:
+    """Refuse shares of masked tokens that are none.
+
+    Raises:
+        ParameterError: one lies outside (0, 1].
+    """
+    if any(not 0 < ratio <= 1 for ratio in mask_ratios):
+        raise ParameterError(f"mask_ratios must lie in (0, 1], got {mask_ratios}")
+
+
+def middle_of(pipeline: Pipeline, clip: Clip) -> Tensor:
+    """Return a clip (1, t), or its middle where it is longer than the model's window."""
+    start = max(0, len(clip.wave) - pipeline.window_samples) // 2
+    return torch.from_numpy(clip.wave[start : start + pipeline.window_samples].copy())[None]
 
 
 def random_masks(n_tokens: int, ratio: float, n_masks: int, seed: int) -> Tensor:
@@ -149,14 +165,12 @@ class TransformerSettings:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        if any(not 0 < ratio <= 1 for ratio in self.mask_ratios):
-            raise ParameterError(f"mask_ratios must lie in (0, 1], got {self.mask_ratios}")
+        check_ratios(self.mask_ratios)
         if any(not 0.001 <= gap <= 60 for gap in self.gaps_s):
             raise ParameterError(f"gaps_s must be lengths in [0.001, 60] s, got {self.gaps_s}")
         if not self.mask_ratios and not self.gaps_s:
             raise ParameterError("there must be mask_ratios or gaps_s, got neither")
-        if self.n_masks < 1:
-            raise ParameterError(f"n_masks must be at least 1, got {self.n_masks}")
+        check_least(1, n_masks=self.n_masks)
 
 
 def evaluate_transformer(
@@ -197,11 +211,8 @@ def evaluate_transformer(
     with threads(model.threads):
         for place, clip in enumerate(clips):
             for case, scores in _cases(model.pipeline, clip, settings, place).items():
-                means = (scores.smoothed.mean(), scores.nats.mean(), scores.first.mean())
-                rows += [
-                    Row.of(clip, _METHOD, metric, float(mean), case)
-                    for metric, mean in zip(_METRICS, means, strict=True)
-                ]
+                means = (float(values.mean()) for values in (scores.smoothed, scores.nats, scores.first))
+                rows += Row.each(clip, _METHOD, dict(zip(_METRICS, means, strict=True)), case)
             meter.step()
     about = described("transformer", model, clips, settings, [])
     notes = (
@@ -223,9 +234,7 @@ class _Masked(NamedTuple):
 
 @torch.inference_mode()
 def _cases(pipeline: Pipeline, clip: Clip, settings: TransformerSettings, place: int) -> dict[str, GuessScores]:
-    most = pipeline.window_samples
-    start = max(0, len(clip.wave) - most) // 2
-    wave = torch.from_numpy(clip.wave[start : start + most].copy())[None]
+    wave = middle_of(pipeline, clip)
     mel = pipeline.to_mel(wave)
     tokens = flatten(pipeline.tokenise(mel))
     masked: dict[str, _Masked] = {}

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from masktools.errors import ParameterError
-from masktools.evaluation.generation_scores import heard_parts, mel_space, nearest_medians, ratio_of_medians
+from masktools.evaluation.generation_scores import audible_parts, mel_space, nearest_medians, ratio_of_medians
 from tests.tiny import COLUMN, noise, tiny_pipeline
 
 RNG = np.random.default_rng(0)
@@ -23,7 +23,7 @@ def test_a_sample_of_silence_has_no_distance():
     found = nearest_medians([np.zeros((0, 4)), RNG.standard_normal((2, 4))], [np.zeros((1, 4))])
     assert np.isnan(found).tolist() == [True, False]
     wave = np.concatenate([np.zeros(1000), np.ones(1000)]).astype(np.float32)
-    assert heard_parts(np.array([[1.0], [2.0]]), wave).tolist() == [[2.0]]
+    assert audible_parts(np.array([[1.0], [2.0]]), wave).tolist() == [[2.0]]
 
 
 def test_a_copy_is_found_wherever_in_a_recording_it_was_taken():
