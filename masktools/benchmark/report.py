@@ -40,7 +40,7 @@ def _head(found: Benchmark) -> list[str]:
 
 def tables_of(found: Benchmark) -> tuple[Table, ...]:
     """Return the tables of a benchmark, those without rows left out."""
-    tables = [_ceilings(found), *_stages(found), _jobs(found), _memory(found), _start_up(found), _accuracy(found)]
+    tables = [_peaks(found), *_stages(found), _jobs(found), _memory(found), _start_up(found), _accuracy(found)]
     return tuple(table for table in (*tables, _peers(found)) if table.rows)
 
 
@@ -81,7 +81,7 @@ def _told(case: Mapping[str, Any], key: str) -> str:
     return str(case.get(key, ""))
 
 
-def _ceilings(found: Benchmark) -> Table:
+def _peaks(found: Benchmark) -> Table:
     rows = []
     best: dict[tuple[str, str], Measurement] = {}
     for one in found.of("ceilings", "matrix product"):
@@ -379,7 +379,7 @@ def _draw_jobs(axis: Any, group: Sequence[Measurement]) -> None:
     ]
     axis.set_yticks(range(len(group)), labels)
     axis.set_xlabel("real-time factor: seconds for a second of audio", fontsize=8, color=_INK)
-    _legend(axis, group, _floor_mark())
+    _legend(axis, group, _bound_mark())
 
 
 def _worded(key: str, value: object) -> str:
@@ -390,10 +390,10 @@ def _draw_peers(axis: Any, group: Sequence[Measurement]) -> None:
     _dots(axis, group)
     axis.set_yticks(range(len(group)), [one.name for one in group])
     axis.set_xlabel("real-time factor, one clip, whole runs", fontsize=8, color=_INK)
-    _legend(axis, group, _floor_mark())
+    _legend(axis, group, _bound_mark())
 
 
-def _floor_mark() -> list[Any]:
+def _bound_mark() -> list[Any]:
     from matplotlib.lines import Line2D
 
     style: dict[str, Any] = {"marker": "|", "linestyle": "none", "markersize": 8, "markeredgewidth": 1.8}

@@ -132,7 +132,7 @@ _MIN_CALLS, _MAX_CALLS = 3, 200
 
 
 @dataclass(frozen=True)
-class Ceilings:
+class Peaks:
     """Rates that nothing can exceed by much, as they were measured on one device with so many threads."""
 
     flop_per_s: Mapping[str, float]  # precision -> the best rate
@@ -153,14 +153,14 @@ class Ceilings:
         return max(self.flop_per_s.values())
 
 
-def measure_ceilings(
+def measure_peaks(
     device: torch.device,
     precisions: Sequence[str] = ("fp32", "bf16", "int8"),
     threads: int | None = None,
     seconds: float = 0.4,
     sizes: Sequence[int] | None = None,
     copy_bytes: int | None = None,
-) -> Ceilings:
+) -> Peaks:
     """Return the rates of large square matrix products, and of a large copy within the device's memory.
 
     The best of all calls at all sizes counts, on a CPU with the second matrix packed beforehand, too. A precision in
@@ -200,7 +200,7 @@ def measure_ceilings(
                 own = {"precision": precision, "size": size}
                 found.append(Measurement.of_times("ceilings", "matrix product", case | own, times, rate))
         found.append(_copy(device, case, seconds, copy_bytes or _COPY_BYTES[device.type]))
-    return Ceilings(rates, tuple(found))
+    return Peaks(rates, tuple(found))
 
 
 def _product(size: int, precision: str, device: torch.device) -> Callable[[], Tensor]:
@@ -266,24 +266,24 @@ def part_precision(pipeline: Pipeline, part: str) -> str:
     return precision_of(max(weights, key=lambda number_type: weights[number_type]))
 
 
-def rate_figures(flop: float, seconds: float, precision: str, ceilings: Ceilings) -> dict[str, float]:
+def rate_figures(flop: float, seconds: float, precision: str, peaks: Peaks) -> dict[str, float]:
     """Return the rate of some arithmetic, and its share of the machine's best; without arithmetic nothing."""
     if flop <= 0 or seconds <= 0:
         return {}
     figures = {"flop": flop, "flop_per_s": flop / seconds}
-    if precision in ceilings.flop_per_s:
-        figures["of_ceiling"] = flop / seconds / ceilings.rate(precision)
+    if precision in peaks.flop_per_s:
+        figures["of_ceiling"] = flop / seconds / peaks.rate(precision)
     return figures
 
 
-def floor_figures(flop: Mapping[str, float], seconds: float, audio_s: float, ceilings: Ceilings) -> dict[str, float]:
+def bound_figures(flop: Mapping[str, float], seconds: float, audio_s: float, peaks: Peaks) -> dict[str, float]:
     """Return the real-time factor of a job beside the two that the arithmetic allows.
 
     Args:
         flop: what must be done, precision -> FLOP.
         seconds: that the job took.
         audio_s: seconds of audio that it made or read.
-        ceilings: of the machine.
+        peaks: of the machine.
     """
     total = sum(flop.values())
     figures = {
@@ -291,9 +291,9 @@ def floor_figures(flop: Mapping[str, float], seconds: float, audio_s: float, cei
         "real_time_factor": seconds / audio_s,
         "flop": total,
         "flop_per_s": total / seconds,
-        "lowest_real_time_factor": total / ceilings.best / audio_s,
+        "lowest_real_time_factor": total / peaks.best / audio_s,
     }
-    if all(name in ceilings.flop_per_s for name in flop):
-        at_least_s = sum(amount / ceilings.rate(name) for name, amount in flop.items())
+    if all(name in peaks.flop_per_s for name in flop):
+        at_least_s = sum(amount / peaks.rate(name) for name, amount in flop.items())
         figures["floor_real_time_factor"] = at_least_s / audio_s
     return figures

@@ -16,7 +16,7 @@ from masktools.benchmark.measurements import SUBJECTS, Benchmark, Measurement, N
 from masktools.benchmark.models import RunSettings, random_pipeline, synthetic_clip, write_random_bundle
 from masktools.benchmark.peers import PeerSettings, measure_peers
 from masktools.benchmark.processes import measure_memory, measure_start_up
-from masktools.benchmark.roofline import Ceilings, measure_ceilings, model_costs
+from masktools.benchmark.roofline import Peaks, measure_peaks, model_costs
 from masktools.benchmark.timing import StageSettings, measure_jobs, measure_stages
 from masktools.errors import ParameterError
 from masktools.hub import load_bundle
@@ -79,11 +79,11 @@ def run_benchmark(
         about = {**asdict(settings), "device": str(device), "when": datetime.now(UTC).isoformat(timespec="seconds")}
         warnings = machine.warnings()
         found: list[Measurement] = []
-        limits: dict[int | None, Ceilings] = {}
+        limits: dict[int | None, Peaks] = {}
         for subject in [name for name in SUBJECTS if name == "ceilings" or name in settings.subjects]:
             shown = None if watch is None else _watching(watch, subject)
             if subject == "ceilings":
-                limits = _ceilings(settings, device)
+                limits = _peaks(settings, device)
                 made = tuple(one for each in limits.values() for one in each.measurements)
             else:
                 made = _measured(subject, settings, models, limits, recordings, shown)
@@ -98,10 +98,9 @@ def _watching(watch: Watch, subject: str) -> Callable[[int, int], object]:
     return lambda done, total: watch(subject, done, total)
 
 
-def _ceilings(settings: RunSettings, device: torch.device) -> dict[int | None, Ceilings]:
+def _peaks(settings: RunSettings, device: torch.device) -> dict[int | None, Peaks]:
     return {
-        n: measure_ceilings(device, _MEASURED[device.type], n, settings.ceiling_s)
-        for n in dict.fromkeys(settings.threads)
+        n: measure_peaks(device, _MEASURED[device.type], n, settings.ceiling_s) for n in dict.fromkeys(settings.threads)
     }
 
 
@@ -150,16 +149,16 @@ def _measured(
     subject: str,
     settings: RunSettings,
     models: _Models,
-    limits: Mapping[int | None, Ceilings],
+    limits: Mapping[int | None, Peaks],
     recordings: Sequence[tuple[np.ndarray, int]],
     shown: Callable[[int, int], object] | None,
 ) -> tuple[Measurement, ...]:
     threads, seed = settings.threads[0], settings.seed
-    ceilings = limits[threads]
+    peaks = limits[threads]
     solver = settings.solver(models.load(settings.precisions[0]))
     if subject == "stages":
         wanted = StageSettings(settings.batches[0], solver, settings.repeats, threads, seed)
-        each = (measure_stages(models.load(name), ceilings, wanted, shown) for name in settings.precisions)
+        each = (measure_stages(models.load(name), peaks, wanted, shown) for name in settings.precisions)
         return tuple(one for made in each for one in made)
     if subject == "jobs":
         return measure_jobs(models.load, limits, settings, shown)
@@ -179,7 +178,7 @@ def _measured(
         seed,
         settings.peer_sizes,
     )
-    return measure_peers(models.load(settings.precisions[0]), ceilings, beside, shown)
+    return measure_peers(models.load(settings.precisions[0]), peaks, beside, shown)
 
 
 def _accuracy(

@@ -26,9 +26,9 @@ from masktools.benchmark.measurements import (
 )
 from masktools.benchmark.models import RunSettings, Variant, random_condition, synthetic_clip
 from masktools.benchmark.roofline import (
-    Ceilings,
     Costs,
-    floor_figures,
+    Peaks,
+    bound_figures,
     model_costs,
     part_precision,
     precision_name,
@@ -56,7 +56,7 @@ class StageSettings:
 
 def measure_stages(
     pipeline: Pipeline,
-    ceilings: Ceilings,
+    peaks: Peaks,
     settings: StageSettings,
     progress: Progress | None = None,
 ) -> tuple[Measurement, ...]:
@@ -68,7 +68,7 @@ def measure_stages(
 
     Args:
         pipeline: the model.
-        ceilings: of the machine, with the same number of threads.
+        peaks: of the machine, with the same number of threads.
         settings: what is walked through.
         progress: called with (rounds done, rounds in all).
     """
@@ -83,7 +83,7 @@ def measure_stages(
         "threads": threads,
     }
     costs = model_costs(pipeline)
-    return (*_of_stages(pipeline, rounds, case, costs, ceilings), *_of_steps(rounds, case, costs, ceilings))
+    return (*_of_stages(pipeline, rounds, case, costs, peaks), *_of_steps(rounds, case, costs, peaks))
 
 
 def _counted(total: int, progress: Progress | None) -> Any:
@@ -210,7 +210,7 @@ class _StepClock:
 
 
 def _of_stages(
-    pipeline: Pipeline, rounds: Sequence[_Round], case: dict[str, Value], costs: Costs, ceilings: Ceilings
+    pipeline: Pipeline, rounds: Sequence[_Round], case: dict[str, Value], costs: Costs, peaks: Peaks
 ) -> list[Measurement]:
     batch = int(case["batch"])
     work = {
@@ -230,19 +230,19 @@ def _of_stages(
         if name in work:
             precision, flop = work[name]
             own["precision"] = precision
-            figures |= rate_figures(flop, middle, str(precision), ceilings)
+            figures |= rate_figures(flop, middle, str(precision), peaks)
         if name == "transformer":
             figures["n_passes"] = float(rounds[0].solved.n_forwards)
         found.append(Measurement.of_times("stages", name, case | own, times, figures))
     return found
 
 
-def _of_steps(rounds: Sequence[_Round], case: dict[str, Value], costs: Costs, ceilings: Ceilings) -> list[Measurement]:
+def _of_steps(rounds: Sequence[_Round], case: dict[str, Value], costs: Costs, peaks: Peaks) -> list[Measurement]:
     found = []
     for number, record in enumerate(rounds[0].solved.trace):
         times = [one.steps_s[number] for one in rounds]
         middle = spread_of(times).median
-        figures = rate_figures(costs.step(record), middle, str(case["precision"]), ceilings)
+        figures = rate_figures(costs.step(record), middle, str(case["precision"]), peaks)
         figures["n_passes"] = float(record.forwards)
         own: dict[str, Value] = {"step": number + 1, "of_steps": len(rounds[0].solved.trace)}
         found.append(Measurement.of_times("stages", "solver step", case | own, times, figures))
@@ -265,7 +265,7 @@ class JobCall:
 
 def measure_jobs(
     load: Callable[[str], Pipeline],
-    ceilings: Mapping[int | None, Ceilings],
+    peaks: Mapping[int | None, Peaks],
     settings: RunSettings,
     progress: Progress | None = None,
 ) -> tuple[Measurement, ...]:
@@ -276,7 +276,7 @@ def measure_jobs(
 
     Args:
         load: precision -> model; models are kept while their jobs run.
-        ceilings: of the machine, for each number of threads in the settings.
+        peaks: of the machine, for each number of threads in the settings.
         settings: which jobs and variants.
         progress: called with (calls done, calls in all), job by job.
 
@@ -308,9 +308,9 @@ def measure_jobs(
         for variant in variants:
             name, pipeline = _name(variant), pipelines[variant.precision]
             call, times = calls[name], timed[name]
-            limits = ceilings[variant.threads]
+            limits = peaks[variant.threads]
             flop, n_passes = _flop(job, call, last[name], costs, pipeline)
-            figures = floor_figures(flop, spread_of(times).median, call.audio_s, limits) | ratio_to(times, base)
+            figures = bound_figures(flop, spread_of(times).median, call.audio_s, limits) | ratio_to(times, base)
             if call.solves:
                 figures["n_passes"] = float(n_passes)
             found.append(Measurement.of_times("jobs", job, _case(variant, pipeline), times, figures))

@@ -11,8 +11,8 @@ from masktools.solver import SolverConfig
 JOBS_ONLY = ("jobs",)
 
 
-def test_all_stages_together_are_all_of_the_time(pipeline, ceilings):
-    found = measure_stages(pipeline, ceilings, StageSettings(2, SolverConfig(n_steps=3), repeats=2))
+def test_all_stages_together_are_all_of_the_time(pipeline, peaks):
+    found = measure_stages(pipeline, peaks, StageSettings(2, SolverConfig(n_steps=3), repeats=2))
     stages = [one for one in found if one.name != "solver step"]
     assert [one.name for one in stages] == [
         *("read file", "resample", "mel", "encode", "transformer", "choice of tokens"),
@@ -24,8 +24,8 @@ def test_all_stages_together_are_all_of_the_time(pipeline, ceilings):
     assert arithmetic == ["mel", "encode", "transformer", "decode", "vocoder"]
 
 
-def test_the_steps_are_those_of_the_solver(pipeline, ceilings):
-    found = measure_stages(pipeline, ceilings, StageSettings(1, SolverConfig(n_steps=3), repeats=1))
+def test_the_steps_are_those_of_the_solver(pipeline, peaks):
+    found = measure_stages(pipeline, peaks, StageSettings(1, SolverConfig(n_steps=3), repeats=1))
     steps = [one for one in found if one.name == "solver step"]
     (transformer,) = [one for one in found if one.name == "transformer"]
     assert [one.case["step"] for one in steps] == [1, 2, 3]
@@ -33,17 +33,17 @@ def test_the_steps_are_those_of_the_solver(pipeline, ceilings):
     assert sum(one.figures["flop"] for one in steps) == transformer.figures["flop"]
 
 
-def test_steps_that_recall_cost_less(pipeline, ceilings):
+def test_steps_that_recall_cost_less(pipeline, peaks):
     config = SolverConfig(n_steps=4, cache_every=2)
     exact, cheap = (
-        measure_stages(pipeline, ceilings, StageSettings(1, solver, repeats=1))
+        measure_stages(pipeline, peaks, StageSettings(1, solver, repeats=1))
         for solver in (SolverConfig(n_steps=4), config)
     )
     flop = [next(one for one in found if one.name == "transformer").figures["flop"] for found in (exact, cheap)]
     assert flop[1] < flop[0]
 
 
-def test_every_job_is_timed_in_every_variant(ceilings):
+def test_every_job_is_timed_in_every_variant(peaks):
     settings = RunSettings(
         JOBS_ONLY,
         precisions=("fp32", "bf16"),
@@ -55,7 +55,7 @@ def test_every_job_is_timed_in_every_variant(ceilings):
     )
     found = measure_jobs(
         lambda precision: random_pipeline("tiny", device="cpu", precision=precision),
-        {None: ceilings, 1: ceilings},
+        {None: peaks, 1: peaks},
         settings,
     )
     cases = {job: [one.case for one in found if one.name == job] for job in JOBS}
@@ -75,9 +75,9 @@ def test_every_job_is_timed_in_every_variant(ceilings):
     assert by_steps[2]["flop"] > by_steps[1]["flop"]
 
 
-def test_a_batch_is_more_audio_and_more_arithmetic(ceilings):
+def test_a_batch_is_more_audio_and_more_arithmetic(peaks):
     settings = RunSettings(JOBS_ONLY, jobs=("generate",), batches=(1, 3), steps=(1,), repeats=1)
-    one, three = measure_jobs(lambda _: random_pipeline("tiny", device="cpu"), {None: ceilings}, settings)
+    one, three = measure_jobs(lambda _: random_pipeline("tiny", device="cpu"), {None: peaks}, settings)
     assert three.figures["audio_s"] == pytest.approx(3 * one.figures["audio_s"])
     assert three.figures["flop"] == pytest.approx(3 * one.figures["flop"])
 
