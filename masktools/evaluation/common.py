@@ -143,7 +143,7 @@ def described(
         "clip_seconds": f"{lengths[0]:.4g} to {lengths[-1]:.4g}, {sum(lengths):.4g} in all",
         "embedders": [embedder.name for embedder in embedders],
         "settings": to_dict(settings),
-        "weights": {part: _digest(module) for part, module in pipeline.parts.items()},
+        "weights": part_digests(pipeline),
         "mel": to_dict(pipeline.mel),
         "decoding": {job: to_plain(plan) for job, plan in pipeline.decoding.items()},
         "computer": {
@@ -155,11 +155,12 @@ def described(
     }
 
 
-def _digest(part: Any) -> str:
-    """Return the beginning of the SHA-256 of a part's weights: equal for equal weights, however they were stored."""
-    if not isinstance(part, nn.Module):
-        return type(part).__name__
-    return weights_digest(part.state_dict())[:16]
+def part_digests(pipeline: Pipeline) -> dict[str, str]:
+    """Return the beginning of the SHA-256 of each part's weights: equal for equal weights, however they are stored."""
+    return {
+        name: weights_digest(part.state_dict())[:16] if isinstance(part, nn.Module) else type(part).__name__
+        for name, part in pipeline.parts.items()
+    }
 
 
 def make_report(

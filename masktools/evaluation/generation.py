@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -108,6 +109,10 @@ def evaluate_generation(
     prompts = prompts_of(clips, settings.prompts)
     if MODEL in methods and not prompts:
         raise ParameterError("a clip must have a caption, or prompts must be given: none has")
+    notes = [
+        f"caption_r1, caption_r5: the caption is the nearest, or among the nearest five, of {len(prompts)} different "
+        "ones; text_score: cosine of caption and sound"
+    ]
     n_pieces = _n_pieces(clips, prompts, training, methods, settings, len(embedders), len(scorers))
     meter = Meter(progress, n_pieces)
     with threads(model.threads):
@@ -121,7 +126,6 @@ def evaluate_generation(
                 if method != REAL and sound.clip is not None:
                     true = level_db(sets[REAL][sound.clip].wave, model.sample_rate)
                     results.add(sound, method, {"level_error_db": level - true})
-        notes = []
         wanted = {method: sets[method] for method in methods if method in sets}
         for scorer in scorers if prompts else ():
             text_scores(results, scorer, wanted, [prompt.text for prompt in prompts], model.sample_rate)
@@ -148,14 +152,7 @@ def evaluate_generation(
         "seconds_generated": round(maker.n_samples / model.sample_rate, 3),
     }
     rows = [row for row in results.named_rows() if row.method in (*methods, COPIES)]
-    return make_report("Generation", about, clips, rows, reported, [_captions_note(prompts), *notes])
-
-
-def _captions_note(prompts: Sequence[Prompt]) -> str:
-    return (
-        f"caption_r1, caption_r5: the caption is the nearest, or among the nearest five, of {len(prompts)} different "
-        "ones; text_score: cosine of caption and sound"
-    )
+    return make_report("Generation", about, clips, rows, reported, notes)
 
 
 def _n_pieces(
@@ -189,29 +186,24 @@ def _sets(
     """Return the recordings of each set; the real ones are always among them."""
     number_of = {place: number for number, prompt in enumerate(prompts) for place in prompt.clips}
     chosen = _chosen(prompts, clips, settings)
-    n = maker.n_samples if settings.match_lengths else None
+
+    def sound_of(clip: Clip, *about: Any) -> Sound:
+        wave = fitted(clip.wave, maker.n_samples) if settings.match_lengths else clip.wave
+        return Sound(clip.name, wave, clip.kind, clip.origin, *about)
+
+    everyone = len(chosen) == len(prompts)
+    numbers = [number_of.get(place) for place in range(len(clips))]
     sets = {
         REAL: [
-            Sound(
-                clip.name,
-                clip.wave if n is None else fitted(clip.wave, n),
-                clip.kind,
-                clip.origin,
-                number_of.get(place),
-                place,
-                len(chosen) == len(prompts) or number_of.get(place) in chosen,
-            )
-            for place, clip in enumerate(clips)
+            sound_of(clip, number, place, everyone or number in chosen)
+            for place, (clip, number) in enumerate(zip(clips, numbers, strict=True))
         ]
     }
     if CEILING in methods:
         sets[CEILING] = maker.of_recordings(sets[REAL])
     if TRAINING in methods and training:
         others = spread(training, range(len(training)), len(clips), settings.seed)
-        sets[TRAINING] = [
-            Sound(clip.name, clip.wave if n is None else fitted(clip.wave, n), clip.kind, clip.origin)
-            for clip in (training[place] for place in others)
-        ]
+        sets[TRAINING] = [sound_of(training[place]) for place in others]
     if MODEL in methods:
         sets[MODEL] = maker.of_prompts(prompts, chosen, settings.n_per_prompt, clips)
     if UNPROMPTED in methods:

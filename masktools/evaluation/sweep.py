@@ -18,10 +18,10 @@ import numpy as np
 
 from masktools.arguments import check_least, checked_name
 from masktools.configs import to_dict, to_plain
-from masktools.errors import ParameterError, unknown_name
+from masktools.errors import ParameterError
 from masktools.evaluation.bandwidth import BANDWIDTH_METHODS, BandwidthSettings, evaluate_bandwidth
 from masktools.evaluation.clips import Clip, left_out_of
-from masktools.evaluation.common import described
+from masktools.evaluation.common import described, part_digests
 from masktools.evaluation.embedders import Embedder, Scorer
 from masktools.evaluation.generation import GENERATION_METHODS, GenerationSettings, evaluate_generation
 from masktools.evaluation.inpainting import INPAINT_METHODS, InpaintSettings, evaluate_inpainting
@@ -186,12 +186,14 @@ def over_repeats(repeats: Sequence[Sequence[Figure]]) -> tuple[Figure, ...]:
     """
     if len(repeats) == 1:
         return tuple(repeats[0])
+    from scipy.stats import t
+
     known = [{_figure_key(figure): figure for figure in figures} for figures in repeats]
     means = []
     for key, figure in known[0].items():
         if all(key in one for one in known):
             values = np.array([one[key].value for one in known], np.float64)
-            half = _quantile(len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+            half = float(t.ppf(0.975, len(values) - 1)) * values.std(ddof=1) / np.sqrt(len(values))
             mean = float(values.mean())
             means.append(replace(figure, value=mean, low=mean - float(half), high=mean + float(half)))
     return tuple(means)
@@ -199,13 +201,6 @@ def over_repeats(repeats: Sequence[Sequence[Figure]]) -> tuple[Figure, ...]:
 
 def _figure_key(figure: Figure) -> tuple[str | None, ...]:
     return figure.group, figure.method, figure.metric, figure.embedder, figure.case
-
-
-def _quantile(degrees: int) -> float:
-    """Return the 97.5 % quantile of Student's distribution."""
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, degrees))
 
 
 REFERENCE = "reference"
@@ -297,11 +292,10 @@ def run_sweep(
     base = sweep.settings.solver or models[first].pipeline.decoding.get(sweep.protocol, SolverConfig())
     points = points_of(sweep.axes, base, sweep.grid, first)
     for point in points:
-        if (point.get(MODEL_AXIS) or first) not in models:
-            raise unknown_name("model", str(point.get(MODEL_AXIS)), models)
-    hearing = [_remembering(embedder) for embedder in embedders]
+        checked_name("model", str(point.get(MODEL_AXIS) or first), models)
+    hearing = [_Remembering(embedder) for embedder in embedders]
     common = _fingerprint(sweep, clips, embedders, training)
-    keys = {name: _key_of(common, model) for name, model in models.items()}
+    keys = {name: _key_of(common | _model_fingerprint(model)) for name, model in models.items()}
     notebook = None if path is None else Notebook(path, list(keys.values()))
     jobs = [(first, REFERENCE, base, swept.standing)] if sweep.references else []
     jobs += [(str(point.get(MODEL_AXIS) or first), point.name, point.solver(base), swept.moving) for point in points]
@@ -311,7 +305,7 @@ def run_sweep(
         key = keys[model]
         told = to_plain(solver)
         settled = told if isinstance(told, dict) else {"stages": told}
-        note = f"{name} @ {_key_of(settled, None)}" + (f" # {repeat}" if repeat else "")
+        note = f"{name} @ {_key_of(settled)}" + (f" # {repeat}" if repeat else "")
         figures = None if notebook is None else notebook.find(key, note)
         if figures is None:
             seed = derive_seed(sweep.settings.seed, repeat) if repeat else sweep.settings.seed
@@ -378,41 +372,27 @@ def _digest(clip: Clip) -> str:
     return digest.hexdigest()[:16]
 
 
-def _key_of(common: Mapping[str, Any], model: Model | None) -> str:
-    content: dict[str, Any] = dict(common)
-    if model is not None:
-        about = described("", model, [Clip("", np.zeros(1, np.float32), model.sample_rate)], _Nothing(), ())
-        content |= {name: about[name] for name in ("weights", "mel")} | {"precision": str(model.pipeline.precision)}
+def _model_fingerprint(model: Model) -> dict[str, Any]:
+    pipeline = model.pipeline
+    told = {"weights": part_digests(pipeline), "mel": to_dict(pipeline.mel)}
+    return told | {"precision": str(pipeline.precision)}
+
+
+def _key_of(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
-class _Nothing:
-    """Settings of nothing."""
-
-
 class _Remembering:
-    """An embedder that hears each recording once: the real ones are the same at all points."""
+    """An embedder that embeds each recording once: the real ones are the same at all points."""
 
     def __init__(self, embedder: Embedder) -> None:
         self.embedder, self.name, self.dim = embedder, embedder.name, embedder.dim
         self._known: dict[bytes, np.ndarray] = {}
+        if isinstance(embedder, Scorer):
+            self.embed_text = embedder.embed_text
 
     def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
         key = hashlib.sha256(np.ascontiguousarray(wave).tobytes() + str(sample_rate).encode()).digest()
         if key not in self._known:
             self._known[key] = self.embedder.embed(wave, sample_rate)
         return self._known[key]
-
-
-class _RememberingScorer(_Remembering):
-    """The same of an embedder that reads texts."""
-
-    embedder: Any
-
-    def embed_text(self, texts: list[str]) -> np.ndarray:
-        return self.embedder.embed_text(texts)
-
-
-def _remembering(embedder: Embedder) -> Embedder:
-    return _RememberingScorer(embedder) if isinstance(embedder, Scorer) else _Remembering(embedder)
