@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import masktools
-from masktools.demo.picture import Panel, draw
 from masktools.demo.recordings import RECORDINGS, low_passed, with_gaps
+from masktools.demo.stage import Panel, draw
 
 FOLDER = Path(__file__).parent / "pictures"
 SEED = 0

@@ -20,11 +20,10 @@ import masktools
 from masktools.errors import MasktoolsError
 from masktools.evaluation.clips import read_clips
 from masktools.evaluation.embedders import parse_embedder
-from masktools.evaluation.gates import gates_of, gates_table
-from masktools.evaluation.protocols.generation import GenerationSettings
-from masktools.evaluation.protocols.table import PROTOCOLS
+from masktools.evaluation.gates import gates_of, gates_table, targets_table
+from masktools.evaluation.generation import GenerationSettings
+from masktools.evaluation.protocols import PROTOCOLS
 from masktools.evaluation.report import Report
-from masktools.evaluation.targets import targets_table
 
 PARTS = ("tokenizer", "transformer", "vocoder", "inpaint", "bwe", "conditioning", "generate")
 GENERATED_S = 5.0

@@ -16,6 +16,7 @@ import numpy as np
 from masktools.errors import ParameterError, unknown_name
 
 __all__ = [
+    "check_least",
     "checked_call",
     "checked_name",
     "checked_real",
@@ -88,6 +89,17 @@ def checked_whole(name: str, value: object, lowest: int | None = None, highest: 
     if not whole or not _within(value, lowest, highest):
         raise ParameterError(f"{name} must be a whole number{limits}, got {shown(value)}")
     return int(value)  # type: ignore[call-overload]
+
+
+def check_least(lowest: int, **values: int | None) -> None:
+    """Refuse numbers below the lowest that is allowed; None is no number.
+
+    Raises:
+        ParameterError: one is lower; the message names it.
+    """
+    for name, value in values.items():
+        if value is not None and value < lowest:
+            raise ParameterError(f"{name} must be at least {lowest}, got {value}")
 
 
 def checked_real(name: str, value: object, unit: str = "") -> float:

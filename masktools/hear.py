@@ -17,8 +17,6 @@ from masktools.arguments import checked_real, shown
 from masktools.errors import ParameterError
 from masktools.features import Encoder, EncoderModule
 
-__all__ = ["HearModel", "get_scene_embeddings", "get_timestamp_embeddings", "load_model"]
-
 
 class HearModel(EncoderModule):
     """An encoder as HEAR holds it.

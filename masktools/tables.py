@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 
 from masktools.errors import ParameterError
 
-__all__ = ["Table", "markdown_of", "text_of"]
-
 _GAP = "  "
 _DASH = "\N{EN DASH}"  # stands for nothing
 
@@ -50,9 +48,14 @@ def text_of(tables: Sequence[Table], notes: bool = True) -> str:
     return "\n".join(_text(table.filled, notes) for table in tables if table.rows)
 
 
-def markdown_of(tables: Sequence[Table]) -> str:
-    """Return tables as Markdown, those without rows left out."""
-    return "\n".join(_markdown(table.filled) for table in tables if table.rows)
+def markdown_of(tables: Sequence[Table], right: bool = True) -> str:
+    """Return tables as Markdown, those without rows left out.
+
+    Args:
+        tables: what is shown, in order.
+        right: whether all columns but the first are aligned to the right.
+    """
+    return "\n".join(_markdown(table.filled, "---:|" if right else "---|") for table in tables if table.rows)
 
 
 def _text(table: Table, notes: bool) -> str:
@@ -68,14 +71,15 @@ def _text(table: Table, notes: bool) -> str:
     return "\n".join([table.title, *aligned, *(table.notes if notes else ()), ""])
 
 
-def _markdown(table: Table) -> str:
-    lines = [f"### {_escaped(table.title)}", "", f"| {' | '.join(map(_escaped, table.columns))} |"]
-    lines.append(f"|---|{'---:|' * (len(table.columns) - 1)}")
-    lines += [f"| {' | '.join(map(_escaped, row))} |" for row in table.rows]
-    return "\n".join([*lines, *(part for note in table.notes for part in ("", _escaped(note))), ""])
+def _markdown(table: Table, rule: str) -> str:
+    lines = [f"### {escaped(table.title)}", "", f"| {' | '.join(map(escaped, table.columns))} |"]
+    lines.append(f"|---|{rule * (len(table.columns) - 1)}")
+    lines += [f"| {' | '.join(map(escaped, row))} |" for row in table.rows]
+    return "\n".join([*lines, *(part for note in table.notes for part in ("", escaped(note))), ""])
 
 
-def _escaped(words: str) -> str:
+def escaped(words: str) -> str:
+    """Return words as a cell of Markdown can hold them."""
     return words.replace("|", "\\|")
 
 

@@ -18,8 +18,6 @@ from masktools.shapes import Condition, Mask, Mel, Tokens, flatten
 from masktools.solver import SolverConfig, derive_seed, item_seeds
 from masktools.solver.noise import sample
 
-__all__ = ["AccuracySettings", "measure_accuracy"]
-
 _RATIOS = (0.25, 0.5, 0.75, 1.0)  # of masked tokens in single predictions
 
 

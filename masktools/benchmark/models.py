@@ -1,8 +1,9 @@
-"""Models of published sizes with random weights and a made clip: for timing, which needs no training and no files."""
+"""What a benchmark runs on: its settings, models of published sizes with random weights, and a synthetic clip."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,18 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from masktools.arguments import checked_name
+from masktools.benchmark.measurements import SUBJECTS
 from masktools.configs import to_dict
-from masktools.errors import ParameterError, unknown_name
+from masktools.errors import ParameterError
 from masktools.hub import build_part, make_part, save_bundle
 from masktools.mel import MelConfig
+from masktools.model import Model
 from masktools.pipeline import Pipeline
 from masktools.runtime import fitting_batch_size, resolve_device, resolve_precision
 from masktools.shapes import Condition
+from masktools.solver import SolverConfig
 from masktools.tokenizer import LocalTokenizerConfig, SpecVqganConfig
 from masktools.transformer import TransformerConfig
 from masktools.vocoder import BigvganConfig, GriffinLimConfig, HifiganConfig, LightVocoderConfig
-
-__all__ = ["SIZES", "Size", "random_condition", "random_pipeline", "synthetic_clip", "write_random_bundle"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,80 @@ SIZES: Mapping[str, Size] = MappingProxyType(
     }
 )
 """Sizes by name. Source: SpecMaskGIT (arXiv:2406.17672), section 4.1; Vocos (arXiv:2306.00814), section 4."""
+
+
+JOB_NAMES = ("generate", "inpaint", "bwe", "embed")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to do a job."""
+
+    precision: str = "auto"
+    batch: int = 1
+    steps: int | None = None  # None: the model's own, or the preset's
+    threads: int | None = None
+    preset: str | None = None
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What is measured, of which model, in which variants."""
+
+    subjects: tuple[str, ...]
+    model: str = "mini"  # a name at hand, or a bundle's folder
+    size: str | None = None  # random weights of a published size in its place
+    vocoder: str = "light"  # of the random model
+    device: str = "auto"
+    precisions: tuple[str, ...] = ("auto",)
+    batches: tuple[int, ...] = (1,)
+    steps: tuple[int | None, ...] = (None,)
+    threads: tuple[int | None, ...] = (None,)
+    presets: tuple[str | None, ...] = (None,)
+    jobs: tuple[str, ...] = ("generate", "inpaint", "bwe", "embed")
+    peers: tuple[str, ...] = ("audioldm-s", "magnet-small")
+    peer_sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # what is not as published
+    grid: bool = False
+    compiled: bool = False  # the transformer, beforehand
+    repeats: int = 3
+    seed: int = 0
+    ceiling_s: float = 0.4  # for each matrix product
+    command: str = ""  # that asked for all this
+
+    def __post_init__(self) -> None:
+        """Check that there is something to measure on every axis, and the names."""
+        if not self.subjects or not self.precisions or self.repeats < 1:
+            raise ParameterError(
+                "a benchmark needs a subject, a precision and a repeat, "
+                f"got {self.subjects}, {self.precisions} and {self.repeats}"
+            )
+        for axis in ("batches", "steps", "threads", "presets", "jobs"):
+            if not getattr(self, axis):
+                raise ParameterError(f"{axis} must have at least one value, got none")
+        for job in self.jobs:
+            checked_name("job", job, JOB_NAMES)
+        for subject in self.subjects:
+            checked_name("subject", subject, SUBJECTS)
+
+    def solver(self, pipeline: Pipeline, job: str = "generate") -> SolverConfig:
+        """Return how a subject decodes for a job: by the model's settings, or the first preset and steps."""
+        return Model(pipeline).solver(job, self.presets[0], self.steps[0])
+
+    def variants(self, job: str) -> tuple[Variant, ...]:
+        """Return the ways to do a job, the one to compare with first; axes that it does not have keep one value."""
+        axes: dict[str, Sequence[Any]] = {
+            "precision": self.precisions,
+            "batch": self.batches if job in ("generate", "embed") else (1,),  # the others take one recording
+            "steps": (None,) if job == "embed" else self.steps,
+            "threads": self.threads,
+            "preset": (None,) if job == "embed" else self.presets,
+        }
+        first = Variant(**{axis: values[0] for axis, values in axes.items()})
+        if self.grid:
+            found = [Variant(**dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
+        else:
+            found = [replace(first, **{axis: value}) for axis, values in axes.items() for value in values]
+        return tuple(dict.fromkeys((first, *found)))
 
 
 def random_pipeline(
@@ -146,10 +223,8 @@ def write_random_bundle(size: str, folder: str | os.PathLike[str], vocoder: str 
 
 
 def _size(size: str, vocoder: str) -> Size:
-    if size not in SIZES:
-        raise unknown_name("size", size, SIZES)
-    if vocoder not in SIZES[size].vocoders:
-        raise unknown_name("vocoder", vocoder, SIZES[size].vocoders)
+    checked_name("size", size, SIZES)
+    checked_name("vocoder", vocoder, SIZES[size].vocoders)
     return SIZES[size]
 
 

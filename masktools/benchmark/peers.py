@@ -9,18 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from masktools.benchmark.flops import counted, model_costs
-from masktools.benchmark.machine import interleaved
-from masktools.benchmark.measurements import Measurement, Value, ratio_to, spread_of
+from masktools.arguments import checked_name
+from masktools.benchmark.measurements import Measurement, Value, interleaved, ratio_to, spread_of
 from masktools.benchmark.models import random_condition
-from masktools.benchmark.roofline import Ceilings, floor_figures, part_precision, precision_name
+from masktools.benchmark.roofline import Peaks, bound_figures, counted, model_costs, part_precision, precision_name
 from masktools.errors import ParameterError, unknown_name
 from masktools.model import Model
 from masktools.pipeline import Pipeline, Progress
 from masktools.runtime import threads as use_threads
 from masktools.solver import SolverConfig
-
-__all__ = ["PEERS", "PeerRun", "PeerSettings", "audioldm_small", "build_peer", "magnet_small", "measure_peers"]
 
 Sizes = Mapping[str, Any]
 
@@ -197,15 +194,14 @@ class PeerSettings:
     def __post_init__(self) -> None:
         """Check every name."""
         for name in self.peers:
-            if name not in PEERS:
-                raise unknown_name("peer", name, PEERS)
+            checked_name("peer", name, PEERS)
         for precision in self.precisions:
             if precision != "fp32" and precision not in _TYPES:
                 raise unknown_name("precision of peers", precision, ("fp32", *_TYPES))
 
 
 def measure_peers(
-    pipeline: Pipeline, ceilings: Ceilings, settings: PeerSettings, progress: Progress | None = None
+    pipeline: Pipeline, peaks: Peaks, settings: PeerSettings, progress: Progress | None = None
 ) -> tuple[Measurement, ...]:
     """Return what a clip takes ours, and what it takes the others; ratios are of real-time factors.
 
@@ -214,7 +210,7 @@ def measure_peers(
 
     Args:
         pipeline: ours.
-        ceilings: of the machine, with the same number of threads.
+        peaks: of the machine, with the same number of threads.
         settings: who else.
         progress: called with (calls done, calls in all).
 
@@ -241,13 +237,13 @@ def measure_peers(
         threads = torch.get_num_threads()
     case: dict[str, Value] = {"batch": 1, "threads": threads}
     base = [seconds / ours_s for seconds in times["ours"]]
-    found = [_ours(pipeline, settings, ceilings, times["ours"], case)]
+    found = [_ours(pipeline, settings, peaks, times["ours"], case)]
     for name, run in runs.items():
         flop = run.n_steps * counted(run.step) + counted(run.finish)
         for precision in settings.precisions:
             pairs = zip(times[f"{name} {precision} step"], times[f"{name} {precision} finish"], strict=True)
             whole = [run.n_steps * step + finish for step, finish in pairs]
-            found.append(_theirs(run, precision, whole, base, flop, ceilings, case))
+            found.append(_theirs(run, precision, whole, base, flop, peaks, case))
     return tuple(found)
 
 
@@ -263,7 +259,7 @@ def _computing(call: Callable[[], object], precision: str, device: torch.device)
 def _ours(
     pipeline: Pipeline,
     settings: PeerSettings,
-    ceilings: Ceilings,
+    peaks: Peaks,
     times: Sequence[float],
     case: Mapping[str, Value],
 ) -> Measurement:
@@ -273,7 +269,7 @@ def _ours(
         name = part_precision(pipeline, part)
         flop[name] = flop.get(name, 0.0) + amount
     audio_s = pipeline.window_samples / pipeline.sample_rate
-    figures = floor_figures(flop, spread_of(times).median, audio_s, ceilings)
+    figures = bound_figures(flop, spread_of(times).median, audio_s, peaks)
     figures |= {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0, "n_steps": float(settings.solver.n_steps)}
     figures["parameters"] = float(sum(costs.parameters.values()))
     return Measurement.of_times("peers", pipeline.name, {**case, "precision": precision}, times, figures)
@@ -285,10 +281,10 @@ def _theirs(
     whole: Sequence[float],
     base: Sequence[float],
     flop: float,
-    ceilings: Ceilings,
+    peaks: Peaks,
     case: Mapping[str, Value],
 ) -> Measurement:
-    figures = floor_figures({precision: flop}, spread_of(whole).median, run.audio_s, ceilings)
+    figures = bound_figures({precision: flop}, spread_of(whole).median, run.audio_s, peaks)
     figures |= ratio_to([seconds / run.audio_s for seconds in whole], base)
     figures |= {"n_steps": float(run.n_steps), "parameters": float(run.n_parameters)}
     note = f"one step timed and multiplied by {run.n_steps}; {run.note}"

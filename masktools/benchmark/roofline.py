@@ -1,4 +1,7 @@
-"""What the machine can do at best, and how long a job must take at least."""
+"""The roofline: arithmetic of a model, the best rates of the machine, and how long a job must take at least.
+
+What is added, normalised, exponentiated or transformed by Fourier is left out: it is little of the arithmetic.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,24 +11,116 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from masktools.benchmark.machine import seconds_on_device
-from masktools.benchmark.measurements import Measurement, Value
+from masktools.arguments import checked_name
+from masktools.benchmark.measurements import Measurement, Value, seconds_on_device
 from masktools.errors import unknown_name
 from masktools.packing import PackedLinear, can_pack
 from masktools.pipeline import Pipeline
 from masktools.runtime import has_fast_bf16, precision_of
 from masktools.runtime import threads as use_threads
+from masktools.solver import SolverConfig, StepTrace, forward_count, make_plan
+from masktools.solver.prediction import needed_passes
+from masktools.transformer import TransformerConfig
 
-__all__ = [
-    "PRECISIONS",
-    "Ceilings",
-    "floor_figures",
-    "measure_ceilings",
-    "part_precision",
-    "precision_name",
-    "rate_figures",
-]
+
+def transformer_flop(
+    config: TransformerConfig, n_slots: float, n_context: float | None = None, head: bool = True
+) -> float:
+    """Return the FLOP of one pass of the transformer for one clip.
+
+    Args:
+        config: its sizes.
+        n_slots: positions that are computed, the prefix among them.
+        n_context: positions that they attend to; as many as are computed where it is not given.
+        head: whether logits are computed, at all slots but the prefix.
+    """
+    width, hidden = config.width, round(config.width * config.mlp_ratio)
+    context = n_slots if n_context is None else n_context
+    linear = 2 * n_slots * (4 * width**2 + 2 * width * hidden)  # qkv and projection, two layers of the perceptron
+    attention = 4 * n_slots * context * width  # queries by keys, weights by values
+    logits = 2 * (n_slots - 1) * (width**2 + width * config.n_codes) if head else 0.0
+    return config.depth * (linear + attention) + logits
+
+
+def counted(call: Callable[[], object]) -> float:
+    """Return the FLOP of what a call does with tensors, as torch counts them operator by operator."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    # Fused attention is an operator that the counter does not know on every device.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        call()
+    return float(counter.get_total_flops())
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The FLOP of a model's parts, for one clip of a full window."""
+
+    transformer: TransformerConfig
+    mel: float
+    encode: float
+    decode: float
+    vocoder: float
+    condition: float  # of the transformer, once for each conditional pass
+    parameters: Mapping[str, int]  # part -> weights
+
+    def one_pass(self) -> float:
+        """Return the FLOP of one pass of the transformer over a full window."""
+        return transformer_flop(self.transformer, 1 + self.transformer.n_tokens)
+
+    def step(self, record: StepTrace) -> float:
+        """Return the FLOP of one step of the solver, over all items, from the slots that it says were computed."""
+        n_tokens, n_items = self.transformer.n_tokens, len(record.items)
+        slots = sum(record.slots) or record.forwards * n_items * n_tokens
+        n_passes = max(1, record.forwards) * n_items
+        computed = 1 + slots / n_passes
+        return n_passes * transformer_flop(self.transformer, computed, 1 + n_tokens)
+
+    def solving(self, config: SolverConfig, conditional: bool) -> float:
+        """Return the FLOP of the exact algorithm's passes for one clip with a full mask."""
+        n_tokens = self.transformer.n_tokens
+        plan = make_plan(n_tokens, n_tokens, config)
+        n_conditional = sum(needed_passes(step.guidance)[1] for step in plan) if conditional else 0
+        return forward_count(plan, conditional) * self.one_pass() + n_conditional * self.condition
+
+    def hidden_states(self) -> float:
+        """Return the FLOP of one clip's hidden states, all of them, from its tokens."""
+        return transformer_flop(self.transformer, 1 + self.transformer.n_tokens, head=False)
+
+
+def model_costs(pipeline: Pipeline) -> Costs:
+    """Return the FLOP of a model's parts, counted on shapes alone: nothing is computed, and no memory taken.
+
+    Parts are counted as their settings describe them, whatever fast paths the pipeline has put into them.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    mel_config, n_cols = pipeline.mel, pipeline.window_cols
+    n_frames = n_cols * pipeline.grid.patch_frames
+    with FakeTensorMode():
+        tokenizer = _plain(type(pipeline.tokenizer)(pipeline.tokenizer.config))
+        vocoder = _plain(type(pipeline.vocoder)(pipeline.vocoder.config, mel_config))
+        mel = torch.zeros(1, mel_config.n_mels, n_frames)
+        tokens = torch.zeros(1, pipeline.grid.n_rows, n_cols, dtype=torch.int64)
+        encode = counted(lambda: tokenizer.encode(mel))
+        decode = counted(lambda: tokenizer.decode(tokens))
+        render = counted(lambda: vocoder(mel))
+        parts = {
+            "tokenizer": tokenizer,
+            "transformer": type(pipeline.transformer)(pipeline.transformer.config),
+            "vocoder": vocoder,
+        }
+        parameters = {name: sum(weight.numel() for weight in part.parameters()) for name, part in parts.items()}
+    config = pipeline.transformer.config
+    filters = 2.0 * mel_config.n_mels * (1 + mel_config.n_fft // 2) * n_frames
+    return Costs(config, filters, encode, decode, render, 2.0 * config.condition_dim * config.width, parameters)
+
+
+def _plain(part: nn.Module) -> Any:
+    return part.eval().requires_grad_(False)
+
 
 _TYPES: Mapping[str, torch.dtype] = MappingProxyType(
     {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.int8}
@@ -37,7 +132,7 @@ _MIN_CALLS, _MAX_CALLS = 3, 200
 
 
 @dataclass(frozen=True)
-class Ceilings:
+class Peaks:
     """Rates that nothing can exceed by much, as they were measured on one device with so many threads."""
 
     flop_per_s: Mapping[str, float]  # precision -> the best rate
@@ -49,8 +144,7 @@ class Ceilings:
         Raises:
             ParameterError: it was not measured.
         """
-        if precision not in self.flop_per_s:
-            raise unknown_name("precision", precision, self.flop_per_s)
+        checked_name("precision", precision, self.flop_per_s)
         return self.flop_per_s[precision]
 
     @property
@@ -59,14 +153,14 @@ class Ceilings:
         return max(self.flop_per_s.values())
 
 
-def measure_ceilings(
+def measure_peaks(
     device: torch.device,
     precisions: Sequence[str] = ("fp32", "bf16", "int8"),
     threads: int | None = None,
     seconds: float = 0.4,
     sizes: Sequence[int] | None = None,
     copy_bytes: int | None = None,
-) -> Ceilings:
+) -> Peaks:
     """Return the rates of large square matrix products, and of a large copy within the device's memory.
 
     The best of all calls at all sizes counts, on a CPU with the second matrix packed beforehand, too. A precision in
@@ -106,7 +200,7 @@ def measure_ceilings(
                 own = {"precision": precision, "size": size}
                 found.append(Measurement.of_times("ceilings", "matrix product", case | own, times, rate))
         found.append(_copy(device, case, seconds, copy_bytes or _COPY_BYTES[device.type]))
-    return Ceilings(rates, tuple(found))
+    return Peaks(rates, tuple(found))
 
 
 def _product(size: int, precision: str, device: torch.device) -> Callable[[], Tensor]:
@@ -172,24 +266,24 @@ def part_precision(pipeline: Pipeline, part: str) -> str:
     return precision_of(max(weights, key=lambda number_type: weights[number_type]))
 
 
-def rate_figures(flop: float, seconds: float, precision: str, ceilings: Ceilings) -> dict[str, float]:
+def rate_figures(flop: float, seconds: float, precision: str, peaks: Peaks) -> dict[str, float]:
     """Return the rate of some arithmetic, and its share of the machine's best; without arithmetic nothing."""
     if flop <= 0 or seconds <= 0:
         return {}
     figures = {"flop": flop, "flop_per_s": flop / seconds}
-    if precision in ceilings.flop_per_s:
-        figures["of_ceiling"] = flop / seconds / ceilings.rate(precision)
+    if precision in peaks.flop_per_s:
+        figures["of_ceiling"] = flop / seconds / peaks.rate(precision)
     return figures
 
 
-def floor_figures(flop: Mapping[str, float], seconds: float, audio_s: float, ceilings: Ceilings) -> dict[str, float]:
+def bound_figures(flop: Mapping[str, float], seconds: float, audio_s: float, peaks: Peaks) -> dict[str, float]:
     """Return the real-time factor of a job beside the two that the arithmetic allows.
 
     Args:
         flop: what must be done, precision -> FLOP.
         seconds: that the job took.
         audio_s: seconds of audio that it made or read.
-        ceilings: of the machine.
+        peaks: of the machine.
     """
     total = sum(flop.values())
     figures = {
@@ -197,9 +291,9 @@ def floor_figures(flop: Mapping[str, float], seconds: float, audio_s: float, cei
         "real_time_factor": seconds / audio_s,
         "flop": total,
         "flop_per_s": total / seconds,
-        "lowest_real_time_factor": total / ceilings.best / audio_s,
+        "lowest_real_time_factor": total / peaks.best / audio_s,
     }
-    if all(name in ceilings.flop_per_s for name in flop):
-        at_least_s = sum(amount / ceilings.rate(name) for name, amount in flop.items())
+    if all(name in peaks.flop_per_s for name in flop):
+        at_least_s = sum(amount / peaks.rate(name) for name, amount in flop.items())
         figures["floor_real_time_factor"] = at_least_s / audio_s
     return figures

@@ -3,79 +3,31 @@
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from masktools import __version__
 from masktools.benchmark.accuracy import AccuracySettings, measure_accuracy
-from masktools.benchmark.flops import model_costs
-from masktools.benchmark.fresh import MemorySettings, StartUpSettings, measure_memory, measure_start_up
-from masktools.benchmark.jobs import JobSettings, measure_jobs
-from masktools.benchmark.machine import Neighbours, describe_machine
-from masktools.benchmark.measurements import SUBJECTS, Benchmark, Measurement
-from masktools.benchmark.models import random_pipeline, synthetic_clip, write_random_bundle
-from masktools.benchmark.peers import PEERS, PeerSettings, measure_peers
-from masktools.benchmark.roofline import Ceilings, measure_ceilings
-from masktools.benchmark.stages import StageSettings, measure_stages
-from masktools.errors import ParameterError, unknown_name
+from masktools.benchmark.measurements import SUBJECTS, Benchmark, Measurement, Neighbours, describe_machine
+from masktools.benchmark.models import RunSettings, random_pipeline, synthetic_clip, write_random_bundle
+from masktools.benchmark.peers import PeerSettings, measure_peers
+from masktools.benchmark.processes import measure_memory, measure_start_up
+from masktools.benchmark.roofline import Peaks, measure_peaks, model_costs
+from masktools.benchmark.timing import StageSettings, measure_jobs, measure_stages
+from masktools.errors import ParameterError
 from masktools.hub import load_bundle
-from masktools.model import Model
 from masktools.packing import can_compute_int8
 from masktools.pipeline import Pipeline
 from masktools.runtime import precision_of, resolve_device, resolve_precision
-from masktools.solver import SolverConfig
-
-__all__ = ["RunSettings", "Watch", "default_precisions", "default_subjects", "run_benchmark"]
 
 Watch = Callable[[str, int, int], object]
 """Called with (subject, parts done, parts in all)."""
 
 _MEASURED = {"cpu": ("fp32", "bf16", "int8"), "cuda": ("fp32", "bf16", "fp16", "int8"), "mps": ("fp32", "fp16")}
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """What is measured, of which model, in which variants."""
-
-    subjects: tuple[str, ...]
-    model: str = "mini"  # a name at hand, or a bundle's folder
-    size: str | None = None  # random weights of a published size in its place
-    vocoder: str = "light"  # of the random model
-    device: str = "auto"
-    precisions: tuple[str, ...] = ("auto",)
-    batches: tuple[int, ...] = (1,)
-    steps: tuple[int | None, ...] = (None,)
-    threads: tuple[int | None, ...] = (None,)
-    presets: tuple[str | None, ...] = (None,)
-    jobs: tuple[str, ...] = ("generate", "inpaint", "bwe", "embed")
-    peers: tuple[str, ...] = tuple(PEERS)
-    peer_sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # what is not as published
-    grid: bool = False
-    compiled: bool = False  # the transformer, beforehand
-    repeats: int = 3
-    seed: int = 0
-    ceiling_s: float = 0.4  # for each matrix product
-    command: str = ""  # that asked for all this
-
-    def __post_init__(self) -> None:
-        """Check that there is something to measure, and its names."""
-        if not self.subjects or not self.precisions or self.repeats < 1:
-            raise ParameterError(
-                "a benchmark needs a subject, a precision and a repeat, "
-                f"got {self.subjects}, {self.precisions} and {self.repeats}"
-            )
-        for subject in self.subjects:
-            if subject not in SUBJECTS:
-                raise unknown_name("subject", subject, SUBJECTS)
-
-    def solver(self, pipeline: Pipeline, job: str = "generate") -> SolverConfig:
-        """Return how a subject decodes for a job: by the model's settings, or the first preset and steps."""
-        return Model(pipeline).solver(job, self.presets[0], self.steps[0])
 
 
 def default_subjects(size: str | None = None) -> tuple[str, ...]:
@@ -127,11 +79,11 @@ def run_benchmark(
         about = {**asdict(settings), "device": str(device), "when": datetime.now(UTC).isoformat(timespec="seconds")}
         warnings = machine.warnings()
         found: list[Measurement] = []
-        limits: dict[int | None, Ceilings] = {}
+        limits: dict[int | None, Peaks] = {}
         for subject in [name for name in SUBJECTS if name == "ceilings" or name in settings.subjects]:
             shown = None if watch is None else _watching(watch, subject)
             if subject == "ceilings":
-                limits = _ceilings(settings, device)
+                limits = _peaks(settings, device)
                 made = tuple(one for each in limits.values() for one in each.measurements)
             else:
                 made = _measured(subject, settings, models, limits, recordings, shown)
@@ -146,10 +98,9 @@ def _watching(watch: Watch, subject: str) -> Callable[[int, int], object]:
     return lambda done, total: watch(subject, done, total)
 
 
-def _ceilings(settings: RunSettings, device: torch.device) -> dict[int | None, Ceilings]:
+def _peaks(settings: RunSettings, device: torch.device) -> dict[int | None, Peaks]:
     return {
-        n: measure_ceilings(device, _MEASURED[device.type], n, settings.ceiling_s)
-        for n in dict.fromkeys(settings.threads)
+        n: measure_peaks(device, _MEASURED[device.type], n, settings.ceiling_s) for n in dict.fromkeys(settings.threads)
     }
 
 
@@ -198,42 +149,23 @@ def _measured(
     subject: str,
     settings: RunSettings,
     models: _Models,
-    limits: Mapping[int | None, Ceilings],
+    limits: Mapping[int | None, Peaks],
     recordings: Sequence[tuple[np.ndarray, int]],
     shown: Callable[[int, int], object] | None,
 ) -> tuple[Measurement, ...]:
     threads, seed = settings.threads[0], settings.seed
-    ceilings = limits[threads]
+    peaks = limits[threads]
     solver = settings.solver(models.load(settings.precisions[0]))
     if subject == "stages":
         wanted = StageSettings(settings.batches[0], solver, settings.repeats, threads, seed)
-        each = (measure_stages(models.load(name), ceilings, wanted, shown) for name in settings.precisions)
+        each = (measure_stages(models.load(name), peaks, wanted, shown) for name in settings.precisions)
         return tuple(one for made in each for one in made)
     if subject == "jobs":
-        asked = JobSettings(
-            settings.jobs,
-            settings.precisions,
-            settings.batches,
-            settings.steps,
-            settings.threads,
-            settings.presets,
-            settings.grid,
-            settings.repeats,
-            seed,
-        )
-        return measure_jobs(models.load, limits, asked, shown)
+        return measure_jobs(models.load, limits, settings, shown)
     if subject == "memory":
-        memory = MemorySettings(
-            precisions=settings.precisions,
-            batches=settings.batches,
-            steps=settings.steps[0],
-            threads=threads,
-            device=settings.device,
-            seed=seed,
-        )
-        return measure_memory(models.bundle, memory, shown)
+        return measure_memory(models.bundle, settings, shown)
     if subject == "start-up":
-        return measure_start_up(StartUpSettings(models.bundle, settings.device, settings.repeats), shown)
+        return measure_start_up(models.bundle, settings, shown)
     if subject == "accuracy":
         return _accuracy(settings, models, recordings, shown)
     names = [name for name in settings.precisions if name in ("fp32", "bf16", "fp16")]
@@ -246,7 +178,7 @@ def _measured(
         seed,
         settings.peer_sizes,
     )
-    return measure_peers(models.load(settings.precisions[0]), ceilings, beside, shown)
+    return measure_peers(models.load(settings.precisions[0]), peaks, beside, shown)
 
 
 def _accuracy(

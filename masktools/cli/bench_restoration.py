@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     sources = [args.source] if args.source.is_file() else []
     files.check_outputs([args.json, args.markdown], sources, overwrite=args.overwrite)
     from masktools.errors import unknown_name
-    from masktools.evaluation.restoration_checks.run import Checking, run_check
+    from masktools.evaluation.checks import Checking, run_check
 
     for name in args.check:
         if name not in CHECKS:

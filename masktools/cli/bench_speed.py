@@ -12,7 +12,7 @@ from masktools.errors import ParameterError, unknown_name
 
 if TYPE_CHECKING:
     from masktools.benchmark.measurements import Benchmark
-    from masktools.benchmark.run import RunSettings
+    from masktools.benchmark.models import RunSettings
 
 SUBJECTS = ("stages", "jobs", "memory", "start-up", "accuracy", "peers")  # as in benchmark, not imported here
 SIZES = ("paper", "mini", "tiny")
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
             raise unknown_name("subject", subject, (*SUBJECTS, "restoration"))
     files.check_outputs([args.json, args.markdown, args.plot], args.recordings, overwrite=args.overwrite)
     if args.plot is not None:
-        from masktools.benchmark.plots import check_matplotlib
+        from masktools.benchmark.report import check_matplotlib
 
         check_matplotlib()  # before anything is computed
     from masktools import io
@@ -74,14 +74,15 @@ def run(args: argparse.Namespace) -> int:
     if args.markdown is not None:
         files.write_content(args.markdown, to_markdown(found))
     if args.plot is not None:
-        from masktools.benchmark.plots import draw
+        from masktools.benchmark.report import draw
 
         files.write_content(args.plot, draw(found))
     return 0
 
 
 def _settings(args: argparse.Namespace) -> "RunSettings":
-    from masktools.benchmark.run import RunSettings, default_precisions, default_subjects
+    from masktools.benchmark.models import RunSettings
+    from masktools.benchmark.run import default_precisions, default_subjects
 
     if args.size is not None and args.model != "mini":
         raise ParameterError(f"--size takes random weights in place of a model, it goes without --model {args.model}")

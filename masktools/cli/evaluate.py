@@ -20,7 +20,7 @@ from masktools.jsons import parse_json
 if TYPE_CHECKING:
     from masktools.evaluation.clips import Clips
     from masktools.evaluation.embedders import Embedder
-    from masktools.evaluation.protocols.table import Protocol
+    from masktools.evaluation.protocols import Protocol
     from masktools.model import Model
 
 HELP = "measure a model on recordings"
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     """Read, measure, tell."""
     sources = [source for source in args.source if source.is_file()]
     files.check_outputs([args.json, args.markdown], sources, overwrite=args.overwrite)
-    from masktools.evaluation.protocols.table import PROTOCOLS as TABLE
+    from masktools.evaluation.protocols import PROTOCOLS as TABLE
 
     protocol = TABLE[args.protocol]
     if args.training and not protocol.reads_training:
@@ -112,7 +112,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 def _clips(args: argparse.Namespace, model: "Model", split: str, n_each: int | None) -> "Clips":
     from masktools.evaluation.clips import read_clips
-    from masktools.evaluation.presets import PRESETS
+    from masktools.evaluation.protocols import PRESETS
 
     usual = PRESETS[args.preset].seconds if args.preset else SECONDS
     seconds = usual if args.seconds is None else args.seconds
@@ -161,7 +161,7 @@ def _settings(args: argparse.Namespace, protocol: "Protocol", model: "Model") ->
 
 
 def _preset(args: argparse.Namespace, model: "Model") -> Any:
-    from masktools.evaluation.presets import preset_settings
+    from masktools.evaluation.protocols import preset_settings
 
     protocol, settings = preset_settings(args.preset, model.pipeline.grid)
     if protocol != args.protocol:

@@ -204,8 +204,7 @@ def _bandwidth(findings: "Findings") -> str:
 
 def _draw(recording: "Recording", findings: "Findings", output: Path) -> None:
     """Write a spectrogram of each channel, with the cutoff and the damage marked."""
-    from masktools.review.panels import Mark, Panel, Scale, draw_panels
-    from masktools.review.spectra import Rows, spectrogram, top_level_db
+    from masktools.review.panels import Mark, Panel, Rows, Scale, draw_panels, spectrogram, top_level_db
 
     def read(start: int, stop: int) -> "np.ndarray":
         return recording.read(start, stop, finite=False)

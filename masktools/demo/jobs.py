@@ -1,4 +1,4 @@
-"""The four jobs of the toolkit, each on its recordings: what came out, what was measured, what is shown."""
+"""The jobs of the toolkit, each on the demonstration's recordings: results, figures and scenes."""
 
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -10,18 +10,16 @@ import torch
 
 from masktools.classical import BAND_FILLS, GAP_FILLS
 from masktools.demo import measure
-from masktools.demo.page import Scene
-from masktools.demo.picture import Panel, draw
 from masktools.demo.recordings import Recording, low_passed, with_gaps
-from masktools.demo.stage import Stage
+from masktools.demo.stage import Panel, Scene, Stage, Take, draw, inside, scene
 from masktools.demo.tables import COPIED_UP, COPY, EMPTY, OURS
-from masktools.demo.takes import Take, inside, scene
-from masktools.review.html import Player
+from masktools.detection import find_bandwidth, find_damage
+from masktools.gaps import Gap
+from masktools.review import Repair, compare, write_page
+from masktools.review.page import Player
 
 if TYPE_CHECKING:
     from masktools.model import Model
-
-__all__ = ["embed", "extend", "fill_gaps", "generate"]
 
 Row = dict[str, Any]
 _SHORTEST_S = 1.0  # half of a recording that is worth embedding
@@ -155,3 +153,70 @@ def _neighbours(names: Sequence[str], half_of: Sequence[str | None], cosines: np
             }
         )
     return rows
+
+
+_CRACK_S = (0.7, 0.012)  # start and length of a short gap, as of a bad splice
+
+
+def restore(
+    stage: Stage, recordings: Sequence[Recording], takes: Mapping[str, Take]
+) -> tuple[list[dict[str, Any]], list[Scene]]:
+    """Return what was lost and what was found in each recording, and one scene for each.
+
+    Each is low-passed and has two gaps. A page of its own, NAME-comparison.html, shows each before and after.
+    """
+    rows, scenes = [], []
+    for recording in recordings:
+        original, rate = take = takes[recording.name]
+        stage.say(f"looking through {recording.name}, and restoring it")
+        lost = [(_CRACK_S[0], sum(_CRACK_S)), recording.gaps[0]]
+        damaged = with_gaps(low_passed(original, rate, recording.cutoff_hz), rate, tuple(lost))
+        with stage.clocked("restore", take.seconds, 0):
+            found = [Gap(one.start / rate, one.stop / rate) for one in find_damage(damaged, rate)]
+            cutoff_hz = find_bandwidth(damaged, rate).cutoff_hz
+            restored = damaged
+            if found:
+                restored = inside(stage.model.inpaint(restored.T, rate, gaps=found, seed=stage.seed).samples)
+            n_changed = _changed_outside(damaged, restored, rate, found)
+            if cutoff_hz is not None:
+                restored = inside(stage.model.bwe(restored.T, rate, cutoff_hz=cutoff_hz, seed=stage.seed).samples)
+        rows.append(
+            {
+                "recording": recording.name,
+                "lost_s": [[start_s, end_s] for start_s, end_s in lost],
+                "found_s": [[gap.start_s, gap.end_s] for gap in found],
+                "cutoff_hz": recording.cutoff_hz,
+                "found_hz": cutoff_hz,
+                "n_changed": n_changed,
+            }
+        )
+        versions = {"original": original, "damaged": damaged, "restored": restored}
+        captions = ("Original", "Low-passed, with gaps", "Restored by masktools")
+        marks = tuple((gap.start_s, gap.end_s) for gap in found)
+        scenes.append(scene(stage, recording, versions, captions, rate, gaps=marks, cutoff_hz=cutoff_hz))
+        _compare(stage, recording, found, cutoff_hz)
+    return rows, scenes
+
+
+def _changed_outside(damaged: np.ndarray, filled: np.ndarray, rate: int, gaps: Sequence[Gap]) -> int:
+    """Return how many samples outside the gaps the filling has changed."""
+    changed = damaged != filled
+    for gap in gaps:
+        changed[:, round(gap.start_s * rate) : round(gap.end_s * rate)] = False
+    return int(np.count_nonzero(changed))
+
+
+def _compare(stage: Stage, recording: Recording, gaps: Sequence[Gap], cutoff_hz: float | None) -> None:
+    """Write the page on which one recording can be heard and seen before and after."""
+    before, after, reference = (
+        stage.folder / f"{recording.name}-{kind}.wav" for kind in ("damaged", "restored", "original")
+    )
+    comparison = compare(
+        before,
+        after,
+        reference=reference,
+        repairs=[Repair(gap.start_s, gap.end_s) for gap in gaps],
+        cutoff_hz=cutoff_hz,
+        title=recording.title,
+    )
+    write_page(comparison, stage.folder / f"{recording.name}-comparison.html")

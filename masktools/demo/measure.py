@@ -20,8 +20,6 @@ from masktools.metrics import (
     third_octave_error_db,
 )
 
-__all__ = ["RATE", "TOP_HZ", "at_rate", "band_rows", "gap_rows", "likeness", "sound_row"]
-
 RATE = 22_050  # Hz
 TOP_HZ = 10_500.0  # what lies above is the resampler's edge
 _MARGIN_HZ = 300.0  # between the cutoff and the band that was missing for certain

@@ -9,19 +9,15 @@ import numpy as np
 import torch
 
 from masktools import __version__
-from masktools.demo import jobs, restoring, tables
-from masktools.demo.page import Chapter, make_page
+from masktools.demo import jobs, tables
 from masktools.demo.recordings import RECORDINGS, Recording
-from masktools.demo.stage import Stage
-from masktools.demo.takes import Take
+from masktools.demo.stage import Chapter, Stage, Take, make_page
 from masktools.errors import ParameterError
 from masktools.hub import check_job
 from masktools.tables import text_of
 
 if TYPE_CHECKING:
     from masktools.model import Model
-
-__all__ = ["PAGE", "PROMPTS", "REPORT", "run_demo"]
 
 PROMPTS = ("The sound of rain.", "A fast chiptune piece.")
 PAGE, REPORT = "index.html", "report.json"
@@ -78,7 +74,7 @@ def run_demo(
     takes = {recording.name: Take(*recording.play()) for recording in recordings}
     gaps, gap_scenes = jobs.fill_gaps(stage, recordings, takes)
     bands, band_scenes = jobs.extend(stage, recordings, takes)
-    restored, restored_scenes = restoring.restore(stage, recordings, takes)
+    restored, restored_scenes = jobs.restore(stage, recordings, takes)
     sounds, sound_scenes, made = jobs.generate(stage, prompts, _N_PER_PROMPT, _PROMPT_S)
     neighbours, cosines = jobs.embed(stage, takes, made)
     report = {

@@ -1,22 +1,119 @@
-"""Where the demonstration's jobs play: the folder they write to, the model, and the clock."""
+"""The demonstration's folder, page, pictures and players."""
 
 import os
-import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from masktools import io
+from masktools.demo.measure import RATE
+from masktools.demo.recordings import Recording
 from masktools.errors import ParameterError
+from masktools.review import panels as drawn
+from masktools.review.page import Player, data_uri, render
+from masktools.review.panels import Rows, mean_levels, spectrogram, top_level_db
+from masktools.tables import Table
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Recordings that are compared with each other, and their picture."""
+
+    title: str
+    clips: tuple[Player, ...]
+    png: bytes
+    picture_text: str  # for those who do not see it
+    same: bool = True  # whether the clips are versions of one recording
+
+    @property
+    def picture(self) -> str:
+        """The picture as an address that holds it."""
+        return data_uri("image/png", self.png)
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One job of the toolkit."""
+
+    title: str
+    text: str
+    scenes: tuple[Scene, ...] = ()
+    tables: tuple[Table, ...] = ()
+
+
+def make_page(title: str, facts: str, said: Sequence[str], chapters: Sequence[Chapter]) -> str:
+    """Return the page.
+
+    Args:
+        title: Its heading.
+        facts: What was run, in one line.
+        said: The results in sentences.
+        chapters: The jobs, in order.
+    """
+    return render("demo.html", "masktools.demo", alone=False, title=title, facts=facts, said=said, chapters=chapters)
+
+
+_ROWS = Rows(RATE / 2, 150)
+_RANGE_DB = 70.0
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One spectrogram of a picture, and what is marked in it."""
+
+    title: str
+    samples: np.ndarray  # (channels, t)
+    sample_rate: int  # Hz
+    gaps: tuple[tuple[float, float], ...] = ()  # start and end in seconds
+    cutoff_hz: float | None = None
+
+
+def draw(panels: Sequence[Panel], *, n_cols: int = 900) -> bytes:
+    """Return a PNG of spectrograms one below the other, each beside its colour bar.
+
+    Gaps are bracketed by lines at their edges, a cutoff by a line across.
+
+    Args:
+        panels: What is drawn, from top to bottom.
+        n_cols: Width of the spectrograms in pixels.
+
+    Raises:
+        ParameterError: No panel.
+    """
+    if not panels:
+        raise ParameterError("a picture needs at least one panel, got none")
+    longest_s = max(panel.samples.shape[1] / panel.sample_rate for panel in panels)
+    levels = [_levels(panel, longest_s, n_cols) for panel in panels]
+    high_db = top_level_db(levels)
+    scale = drawn.Scale(high_db - _RANGE_DB, high_db)
+    images = [
+        drawn.Panel(
+            panel.title,
+            scale.show(level),
+            marks=tuple(drawn.Mark(*gap) for gap in panel.gaps),
+            cutoff_hz=panel.cutoff_hz,
+        )
+        for panel, level in zip(panels, levels, strict=True)
+    ]
+    return drawn.draw_panels(images, _ROWS, scale, 0.0, longest_s)
+
+
+def _levels(panel: Panel, seconds: float, n_cols: int) -> np.ndarray:
+    """Return levels (rows, columns) in dBFS; a shorter recording is silent at its end."""
+    n_samples = max(panel.samples.shape[1], round(seconds * panel.sample_rate))
+    samples = np.pad(panel.samples, ((0, 0), (0, n_samples - panel.samples.shape[1])))
+    return mean_levels(
+        spectrogram(lambda start, stop: samples[:, start:stop], n_samples, panel.sample_rate, _ROWS, n_cols)
+    )
+
 
 if TYPE_CHECKING:
     from masktools.model import Model
-
-__all__ = ["Spent", "Stage"]
 
 
 class Spent(NamedTuple):
@@ -57,10 +154,44 @@ class Stage:
     def keep_text(self, name: str, text: str) -> Path:
         """Write a text file, whole or not at all, and return its path."""
         path = self.folder / name
-        part = path.with_name(f".{name}.{secrets.token_hex(4)}.part")
-        try:
+        with io.replacing(path) as part:
             part.write_text(text, encoding="utf-8")
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
         return path
+
+
+class Take(NamedTuple):
+    """One recording."""
+
+    samples: np.ndarray  # (channels, t)
+    sample_rate: int  # Hz
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.samples.shape[1] / self.sample_rate
+
+
+def inside(samples: np.ndarray) -> np.ndarray:
+    """Return samples (t,) or (t, channels), as the Python face gives them, as (channels, t)."""
+    array = np.asarray(samples, np.float32)
+    return np.ascontiguousarray(array.T) if array.ndim == 2 else array[None]
+
+
+def scene(
+    stage: Stage,
+    recording: Recording,
+    versions: Mapping[str, np.ndarray],
+    captions: Sequence[str],
+    rate: int,
+    gaps: tuple[tuple[float, float], ...] = (),
+    cutoff_hz: float | None = None,
+) -> Scene:
+    """Return the players and the picture of all versions of a recording; the first is the original, the last ours."""
+    clips, panels = [], []
+    for caption, (kind, samples) in zip(captions, versions.items(), strict=True):
+        file = stage.keep(f"{recording.name}-{kind}", samples, rate)
+        clips.append(Player(caption, file, ours=kind == list(versions)[-1]))
+        panels.append(Panel(caption, samples, rate, gaps, cutoff_hz))
+    shown = [panel for panel, kind in zip(panels, versions, strict=True) if not kind.startswith("copied")]
+    text = f"Spectrograms of {recording.title}: {', '.join(panel.title.lower() for panel in shown)}"
+    return Scene(recording.title, tuple(clips), draw(shown), text)

@@ -6,8 +6,6 @@ from typing import Any
 
 from masktools.tables import Table
 
-__all__ = ["COPIED_UP", "COPY", "EMPTY", "OURS", "all_tables", "sentences"]
-
 OURS, EMPTY, COPY, COPIED_UP = "masktools", "left empty", "best copy", "copied up"
 
 Row = Mapping[str, Any]

@@ -15,8 +15,6 @@ from masktools.errors import BundleError, ParameterError
 from masktools.features import Encoder, Source
 from masktools.io import Recording, open_recording
 
-__all__ = ["EmbeddingTransformer"]
-
 _AT_ONCE = 32  # recordings that are open together
 _WAVES = (np.ndarray, Tensor, Recording, Source)
 

@@ -1,20 +1,135 @@
-"""The recordings that an evaluation measures: some of each kind, real ones and rendered ones kept apart.
+"""The clips that an evaluation measures: read from a cache, a manifest or a folder, grouped by kind and origin.
 
 A source is an audio cache, a manifest or a folder of audio. Recordings that cannot be used are left out, counted and
 named; they stop nothing as long as something remains.
+
+Where a collection has nothing that reaches high enough, its recordings can be taken for faster ones: an octave up,
+22.05 kHz become 44.1 kHz, and what was at 8 kHz is at 16 kHz.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import overload
 
 import numpy as np
+from scipy.signal import ShortTimeFFT
+from scipy.signal.windows import blackmanharris
 
+from masktools import io
+from masktools.arguments import check_least, checked_name
 from masktools.errors import AudioError, ParameterError
-from masktools.evaluation.clip_sources import REAL, UNNAMED_KIND, Entry, PathLike, entries_of
+from masktools.io import resample_to
+from masktools.training.audio_cache import AudioCache, Recording, decoded
+from masktools.training.sources import SPLITS, Row, Source, read_source, split_named
 
-__all__ = ["Clip", "Clips", "LeftOut", "group_name", "left_out_of", "read_clips"]
+UNNAMED_KIND = "recordings"
+REAL, ALL = "real", "all"
+
+Reader = Callable[[int, float | None], np.ndarray]
+"""(sample rate, seconds or None) -> samples (t,): the middle of a recording, or all of it where it is shorter."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A recording that could be measured."""
+
+    place: int  # in its source
+    name: str
+    row: Row | Recording  # what its source says of it
+    read: Reader
+    kind: str
+    origin: str
+
+
+PathLike = str | os.PathLike[str]
+
+
+def entries_of(
+    source: PathLike | Sequence[PathLike],
+    split: str,
+    kinds: Iterable[str] | None = None,
+    non_commercial: bool = False,
+) -> list[Entry]:
+    """Return the recordings of a split; nothing is decoded yet.
+
+    A folder that names no splits is taken as a whole, whatever the split.
+
+    Args:
+        source: the folder of an audio cache, or what ``read_source`` reads; or several of these, one after the other.
+        split: train, valid or test, or all.
+        kinds: only recordings of these kinds.
+        non_commercial: whether to take rows of a manifest whose ``nc`` is 1.
+
+    Raises:
+        ParameterError: no such source, split or kind, or no recording of them.
+    """
+    checked_name("split", split, (*SPLITS, ALL))
+    places = [Path(source)] if isinstance(source, str | os.PathLike) else [Path(one) for one in source]
+    entries = [entry for place in places for entry in _entries(place, non_commercial)]
+    entries = [replace(entry, place=number) for number, entry in enumerate(entries)]
+    chosen = [entry for entry in entries if split == ALL or entry.row.split in (split, "")]
+    if not chosen:
+        known = ", ".join(sorted({entry.row.split for entry in entries})) or "none at all"
+        raise ParameterError(f"no recording of split {split!r} in {', '.join(map(str, places))}: it has {known}")
+    if kinds is None:
+        return chosen
+    known_kinds = sorted({entry.kind for entry in chosen})
+    wanted = [checked_name("kind of recording", kind, known_kinds) for kind in kinds]
+    return [entry for entry in chosen if entry.kind in wanted]
+
+
+def _entries(place: Path, non_commercial: bool) -> list[Entry]:
+    if (place / "waves.int16").is_file():
+        cache = AudioCache(place)
+        return _described(cache.recordings, [_from_cache(cache, recording) for recording in cache.recordings])
+    source = read_source(place, non_commercial=non_commercial)
+    rows = _with_own_splits(source, place) if source.kind == "folder" else source.rows
+    return _described(rows, [_from_file(row.path) for row in rows])
+
+
+def _with_own_splits(source: Source, folder: Path) -> tuple[Row, ...]:
+    """Return the rows of a folder, without the splits that it does not name itself."""
+    tops = {Path(row.path).relative_to(folder.absolute()).parts[0] for row in source.rows}
+    if any(split_named(top) for top in tops):
+        return source.rows
+    return tuple(replace(row, split="") for row in source.rows)
+
+
+def _described(rows: Sequence[Recording] | Sequence[Row], readers: Sequence[Reader]) -> list[Entry]:
+    common = os.path.commonpath([os.path.dirname(row.path) or "." for row in rows]) if rows else "."
+    return [
+        Entry(place, os.path.relpath(row.path, common), row, reader, row.kind or UNNAMED_KIND, row.origin or REAL)
+        for place, (row, reader) in enumerate(zip(rows, readers, strict=True))
+    ]
+
+
+def _from_cache(cache: AudioCache, recording: Recording) -> Reader:
+    def read(sample_rate: int, seconds: float | None) -> np.ndarray:
+        seconds = np.inf if seconds is None else seconds
+        wanted = round(min(seconds * cache.sample_rate, recording.n_samples))
+        wave = cache.wave(recording, (recording.n_samples - wanted) // 2, wanted)
+        if cache.sample_rate == sample_rate:
+            return wave
+        n = round(min(seconds, wanted / cache.sample_rate) * sample_rate)
+        return resample_to(wave, cache.sample_rate, sample_rate, n)
+
+    return read
+
+
+def _from_file(path: str) -> Reader:
+    def read(sample_rate: int, seconds: float | None) -> np.ndarray:
+        wave = decoded(path, sample_rate)
+        if seconds is None:
+            return wave
+        wanted = round(seconds * sample_rate)
+        start = max(0, len(wave) - wanted) // 2
+        return wave[start : start + wanted].copy()
+
+    return read
+
 
 SHORTEST_S = 0.25
 _SILENCE = 1e-4  # RMS of full scale: -80 dB
@@ -149,9 +264,7 @@ def read_clips(
     Raises:
         ParameterError: No such source or split or kind, a value out of its range, or not one recording can be used.
     """
-    for name, value in (("n", n), ("n_each", n_each), ("sample_rate", sample_rate)):
-        if value is not None and value < 1:
-            raise ParameterError(f"{name} must be at least 1, got {value}")
+    check_least(1, n=n, n_each=n_each, sample_rate=sample_rate)
     for name, length in (("seconds", seconds), ("min_seconds", min_seconds)):
         if length is not None and not SHORTEST_S <= length < np.inf:
             raise ParameterError(f"{name} must be a number of at least {SHORTEST_S:g} s, got {length:g}")
@@ -168,19 +281,10 @@ def read_clips(
     }
     found = sorted(_drawn(queues, n, n_each), key=lambda pair: (pair[1].group, pair[0]))
     if not found:
-        faults = ", ".join(f"{sum(one.fault == fault for one in left_out)} {fault}" for fault in _faults(left_out))
-        raise ParameterError(
-            f"there must be a recording to measure in {_listed(source)}, but {faults} and none is left"
-        )
+        faults = ", ".join(f"{n} {fault}" for fault, n in Counter(one.fault for one in left_out).items())
+        listed = source if isinstance(source, str | os.PathLike) else ", ".join(map(str, source))
+        raise ParameterError(f"there must be a recording to measure in {listed}, but {faults} and none is left")
     return Clips(tuple(clip for _, clip in found), tuple(left_out))
-
-
-def _listed(source: PathLike | Sequence[PathLike]) -> str:
-    return str(source) if isinstance(source, str | os.PathLike) else ", ".join(map(str, source))
-
-
-def _faults(left_out: Iterable[LeftOut]) -> list[str]:
-    return list(dict.fromkeys(one.fault for one in left_out))
 
 
 def _usable(
@@ -203,20 +307,10 @@ def _usable(
         if fault is not None:
             left_out.append(LeftOut(entry.name, *fault))
             continue
-        yield (
-            entry.place,
-            Clip(
-                entry.name,
-                wave,
-                sample_rate,
-                entry.kind,
-                entry.origin,
-                entry.labels,
-                entry.caption,
-                entry.bandwidth_hz,
-                entry.other_captions,
-            ),
-        )
+        row = entry.row
+        labels = tuple(filter(None, row.labels.split(";")))
+        about = (entry.kind, entry.origin, labels, row.caption, row.bandwidth_hz or None, row.other_captions)
+        yield entry.place, Clip(entry.name, wave, sample_rate, *about)
 
 
 def _fault(wave: np.ndarray, sample_rate: int, enough: float) -> tuple[str, str] | None:
@@ -244,3 +338,130 @@ def _drawn(queues: dict[str, Iterator[tuple[int, Clip]]], n: int | None, n_each:
             if len(drawn) == n:
                 break
     return drawn
+
+
+def class_counts(clips: Sequence[Clip]) -> Counter[str]:
+    """Return how many clips have each label."""
+    return Counter(label for clip in clips for label in dict.fromkeys(clip.labels))
+
+
+def class_of(labels: Sequence[str], counts: Mapping[str, int]) -> str | None:
+    """Return the rarest of the labels that have a count, the first one of equals; None if there is none.
+
+    >>> class_of(("dog", "animal"), {"animal": 120, "dog": 26}), class_of(("cat",), {"dog": 26})
+    ('dog', None)
+    """
+    known = [label for label in labels if counts.get(label)]
+    return min(known, key=lambda label: counts[label]) if known else None
+
+
+def common_classes(clips: Sequence[Clip], n_least: int) -> dict[str, int]:
+    """Return the classes that clips fall into, with the number of clips; those of fewer than ``n_least`` are left out.
+
+    A clip whose class is left out falls into the next rarest one.
+    """
+    counts: dict[str, int] = dict(class_counts(clips))
+    while True:
+        found = Counter(own for clip in clips if (own := class_of(clip.labels, counts)) is not None)
+        rare = [label for label in counts if found[label] < n_least]
+        if not rare:
+            return {label: found[label] for label in counts}
+        fewest = min(counts[label] for label in rare)  # the most special ones go first: their clips move up
+        for label in rare:
+            if counts[label] == fewest:
+                del counts[label]
+
+
+_N_FFT = 2048
+_BAND_HZ = 250.0
+_QUANTILE = 0.95  # of the frames: what is heard now and then counts, a click does not
+_FLOOR_DB, _DEPTH_DB = -90.0, 75.0  # dBFS in a band, and below the loudest band
+
+
+def occupied_hz(wave: np.ndarray, sample_rate: int) -> float:
+    """Return the frequency in Hz above which a wave (t,) holds nothing to be heard, in steps of 250 Hz.
+
+    A band holds something where its level, in the louder moments, exceeds -90 dB of full scale and lies less than
+    75 dB below the loudest band. 0 for silence.
+
+    Raises:
+        ParameterError: a wave of another shape, or an empty one.
+    """
+    if wave.ndim != 1 or not wave.size:
+        raise ParameterError(f"a wave must be of shape (t,) and not empty, got {wave.shape}")
+    padded = np.pad(wave.astype(np.float64), (0, max(0, _N_FFT - len(wave))))
+    window = blackmanharris(_N_FFT, sym=False)
+    stft = ShortTimeFFT(window, _N_FFT // 2, sample_rate)
+    power = 4 * np.abs(stft.stft(padded)) ** 2 / (np.sum(window**2) * _N_FFT)  # a sine of full scale at 1
+    edges = np.arange(0.0, sample_rate / 2, _BAND_HZ)
+    levels = np.quantile(np.add.reduceat(power, np.searchsorted(stft.f, edges), axis=0), _QUANTILE, axis=1)
+    levels_db = 10 * np.log10(levels + 1e-30)
+    heard = np.flatnonzero((levels_db > _FLOOR_DB) & (levels_db > levels_db.max() - _DEPTH_DB))
+    return float(min(edges[heard[-1]] + _BAND_HZ, sample_rate / 2)) if len(heard) else 0.0
+
+
+MIN_SHARE = 0.9  # of half the sample rate, that a recording must reach
+
+
+def read_native(
+    source: str | os.PathLike[str],
+    n: int,
+    seed: int = 0,
+    *,
+    seconds: float = 10.0,
+    min_seconds: float = 4.0,
+    split: str = "all",
+    octaves_up: int = 0,
+) -> Clips:
+    """Return n full-band recordings of a manifest or a folder at their own rate, of each kind as many as can be.
+
+    A recording is full-band if it reaches 90 % of half its sample rate: by its manifest, or as it is measured.
+
+    Args:
+        source: a manifest, or a folder of audio.
+        n: recordings wanted; fewer where there are no more.
+        seed: of the choice.
+        seconds: from the middle of each; of several channels the first.
+        min_seconds: shorter recordings are left out.
+        split: train, valid or test, or all.
+        octaves_up: by how many octaves to take recordings for higher ones.
+
+    Raises:
+        ParameterError: no such source, or nothing in it that can be used.
+    """
+    rows = [row for row in read_source(source).rows if split in (ALL, row.split)]
+    kinds: dict[str, list[Row]] = {}
+    for place in np.random.default_rng(seed).permutation(len(rows)):
+        kinds.setdefault(rows[place].kind or UNNAMED_KIND, []).append(rows[place])
+    left_out: list[LeftOut] = []
+    queues = {
+        kind: _full_band(kinds[kind], kind, seconds, min_seconds, 2**octaves_up, left_out) for kind in sorted(kinds)
+    }
+    clips = tuple(clip for _, clip in _drawn(queues, n, None))
+    if not clips:
+        raise ParameterError(f"there must be a full-band recording of {min_seconds:g} s in {source}, got none")
+    return Clips(clips, tuple(left_out))
+
+
+def _full_band(
+    rows: Iterable[Row], kind: str, seconds: float, min_seconds: float, faster: int, left_out: list[LeftOut]
+) -> Iterator[tuple[int, Clip]]:
+    """Yield the middles of recordings of a kind at their own rates, numbered, and note what cannot be used."""
+    for place, row in enumerate(rows):
+        name = os.path.basename(row.path)
+        try:
+            with io.open_recording(row.path) as recording:
+                rate, n = recording.sample_rate, min(recording.n_samples, round(seconds * recording.sample_rate))
+                start = (recording.n_samples - n) // 2
+                wave = recording.read(start, start + n)[0].copy()
+        except AudioError as error:
+            left_out.append(LeftOut(name, "broken", str(error)))
+            continue
+        fault = _fault(wave, rate, min_seconds)
+        reaches_hz = 0.0 if fault else min(row.bandwidth_hz or np.inf, occupied_hz(wave, rate))
+        if not fault and reaches_hz < MIN_SHARE * rate / 2:
+            fault = "narrow", f"it reaches {reaches_hz:.0f} Hz of {rate / 2:.0f} Hz"
+        if fault:
+            left_out.append(LeftOut(name, *fault))
+        else:
+            yield place, Clip(name, wave, rate * faster, kind, bandwidth_hz=reaches_hz * faster)

@@ -1,4 +1,4 @@
-"""What hears the sets of recordings whose distance is measured. A figure without the name of its embedder is none.
+"""Embedders: recordings to vectors, of which sets are compared; a distance always names its embedder.
 
 ``own`` and ``joint`` are parts of the model under test: they are biased towards it, and good for comparing its own
 settings. ``mel`` is not trained at all. The rest were trained by others, on other recordings: ``aisfx`` hears sounds
@@ -16,38 +16,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from masktools.conditioning import ClapEncoder
-from masktools.errors import ParameterError, unknown_name
-from masktools.evaluation.pretrained.aisfx import AisfxEmbedder
-from masktools.evaluation.pretrained.musicnn import MusicnnEmbedder
-from masktools.evaluation.pretrained.vggish import VggishEmbedder
+from masktools.arguments import checked_name
+from masktools.conditioning import ClapEncoder, Conditioner
+from masktools.errors import ParameterError
+from masktools.evaluation.pretrained import AisfxEmbedder, MusicnnEmbedder, VggishEmbedder
 from masktools.features import embed
 from masktools.io import resample
 from masktools.mel import MelConfig, MelFrontEnd, mel_to_db
 from masktools.model import Model
 from masktools.packing import weights_digest
-
-__all__ = [
-    "EMBEDDERS",
-    "ClapEmbedder",
-    "Embedder",
-    "EncoderEmbedder",
-    "JointEmbedder",
-    "MelStatistics",
-    "VggishEmbedder",
-    "embed_clips",
-    "parse_embedder",
-]
-
-_BY_PATH: dict[str, Callable[[str], "Embedder"]] = {
-    "aisfx": lambda path: AisfxEmbedder(path),
-    "musicnn": lambda path: MusicnnEmbedder(path),
-    "vggish": lambda path: VggishEmbedder(path),
-    "clap": lambda path: ClapEmbedder(path),
-}
-EMBEDDERS = ("own", "joint", "mel", *_BY_PATH)
-
-Progress = Callable[[int, int], None]
 
 
 @runtime_checkable
@@ -155,6 +132,15 @@ class ClapEmbedder:
         return self._encoder.embed_text(texts).cpu().numpy()
 
 
+_BY_PATH: dict[str, Callable[[str], Embedder]] = {
+    "aisfx": AisfxEmbedder,
+    "musicnn": MusicnnEmbedder,
+    "vggish": VggishEmbedder,
+    "clap": ClapEmbedder,
+}
+EMBEDDERS = ("own", "joint", "mel", *_BY_PATH)
+
+
 def parse_embedder(text: str, model: Model) -> Embedder:
     """Return the embedder that a word of the command line names: own, joint, mel, or another with =PATH.
 
@@ -163,8 +149,7 @@ def parse_embedder(text: str, model: Model) -> Embedder:
         CheckpointError: Weights that are missing or of another network.
     """
     name, _, path = text.partition("=")
-    if name not in EMBEDDERS:
-        raise unknown_name("embedder", name, EMBEDDERS)
+    checked_name("embedder", name, EMBEDDERS)
     if name in _BY_PATH:
         if not path:
             raise ParameterError(f"the embedder {name} needs the path of its weights: {name}=PATH")
@@ -172,18 +157,6 @@ def parse_embedder(text: str, model: Model) -> Embedder:
     if path:
         raise ParameterError(f"the embedder {name} takes no path, got {path!r}")
     return MelStatistics() if name == "mel" else EncoderEmbedder(model) if name == "own" else JointEmbedder(model)
-
-
-def embed_clips(
-    embedder: Embedder, waves: Sequence[np.ndarray], sample_rate: int, progress: Progress | None = None
-) -> list[np.ndarray]:
-    """Return the vectors (n_i, d) of each of some waves (t_i,)."""
-    found = []
-    for done, wave in enumerate(waves, start=1):
-        found.append(embedder.embed(wave, sample_rate))
-        if progress is not None:
-            progress(done, len(waves))
-    return found
 
 
 def _at(wave: np.ndarray, sample_rate: int, wanted_hz: int, shortest: int) -> np.ndarray:
@@ -204,3 +177,59 @@ def _digest(*modules: nn.Module) -> str:
     """Return the first digits of the digest of the weights of modules."""
     digests = [weights_digest(module.state_dict()) for module in modules]
     return (digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest())[:8]
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """An embedder that reads texts too."""
+
+    @property
+    def name(self) -> str:
+        """What it is, and which weights it has."""
+        ...
+
+    def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Return vectors (n, d) of a wave (t,)."""
+        ...
+
+    def embed_text(self, texts: list[str]) -> np.ndarray:
+        """Return one vector a text, (n, d)."""
+        ...
+
+
+class ConditionerScorer:
+    """A text-audio encoder that hears each recording as a whole."""
+
+    def __init__(self, conditioner: Conditioner, name: str) -> None:
+        self.conditioner, self.name = conditioner, name
+
+    def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Return the unit vector (1, d) of a wave (t,)."""
+        mono = torch.from_numpy(np.ascontiguousarray(wave, np.float32))[None]
+        return self.conditioner.embed_audio(mono, sample_rate).cpu().numpy()
+
+    def embed_text(self, texts: list[str]) -> np.ndarray:
+        """Return one unit vector a text, (n, d)."""
+        return self.conditioner.embed_text(texts).cpu().numpy()
+
+
+def scorers_of(model: Model, embedders: Sequence[Embedder] = ()) -> list[Scorer]:
+    """Return the model's own text-audio encoder, where it has one, and those embedders that read texts."""
+    conditioner = model.pipeline.conditioner
+    own: list[Scorer] = []
+    if conditioner is not None:
+        own.append(ConditionerScorer(conditioner, f"{JointEmbedder(model).name}, whole clips"))
+    return [*own, *(embedder for embedder in embedders if isinstance(embedder, Scorer))]
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors (n, d) of length 1, in float64.
+
+    Raises:
+        ParameterError: one of them is zero or not finite.
+    """
+    rows = np.asarray(vectors, np.float64)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    if not np.isfinite(lengths).all() or (lengths == 0).any():
+        raise ParameterError("the vectors of a text-audio encoder must be finite and not zero")
+    return rows / lengths

@@ -15,8 +15,6 @@ from masktools.errors import ParameterError
 from masktools.metrics import inception_score, multiquadric_distance, ndb
 from masktools.scales.classifier import NoteClassifier
 
-__all__ = ["NoteScore", "note_scores", "spectrogram_errors"]
-
 _N_AXES = 32  # components of the spectrograms, in which bins are made
 
 

@@ -6,8 +6,6 @@ import torch
 from masktools.io import resample
 from masktools.mel import MelConfig, mel_filterbank
 
-__all__ = ["onset_f", "onset_times"]
-
 _RATE, _HOP = 22_050, 256
 _FRONT_END = MelConfig(_RATE, 2048, _HOP, 2048, 128, 0.0, _RATE / 2)
 _RANGE_DB = 80.0  # below the loudest

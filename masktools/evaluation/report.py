@@ -1,4 +1,4 @@
-"""What an evaluation found: figures with their intervals, and the values of each clip that they were computed from.
+"""Reports: figures with their intervals, the values of each clip they summarise, and their tables.
 
 A row is one value of one clip; figures summarise rows over the clips of a group. Groups keep kinds apart, and real
 recordings apart from rendered ones.
@@ -6,9 +6,8 @@ recordings apart from rendered ones.
 
 import json
 import os
-import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
@@ -17,11 +16,10 @@ import numpy as np
 
 from masktools.errors import ParameterError
 from masktools.evaluation.clips import Clip, LeftOut, group_name
-from masktools.evaluation.tables import Cell, Table, markdown, text
+from masktools.io import replacing
 from masktools.jsons import parse_json
 from masktools.metrics import bootstrap
-
-__all__ = ["Figure", "Report", "Row", "Statistic", "groups_of", "summarise"]
+from masktools.tables import Table, escaped, markdown_of
 
 FORMAT = 1
 Statistic = Literal["median", "mean", "set"]
@@ -45,6 +43,11 @@ class Row:
     def of(cls, clip: Clip, method: str, metric: str, value: float, case: str = "") -> "Row":
         """Return the row of a clip."""
         return cls(clip.name, clip.kind, clip.origin, method, metric, float(value), case)
+
+    @classmethod
+    def each(cls, clip: Clip, method: str, values: Mapping[str, float], case: str = "") -> "list[Row]":
+        """Return the rows of a clip, one for each measure."""
+        return [cls.of(clip, method, metric, value, case) for metric, value in values.items()]
 
     @property
     def group(self) -> str:
@@ -105,11 +108,18 @@ class Report:
 
     def to_text(self, width: int = 120) -> str:
         """Return the tables for a screen of so many columns."""
-        return text(self.title, self._lines(), self._tables(), self._embedders(), width)
+        lines = [self.title, *(piece for line in self._lines() for piece in _wrapped(line, width)), ""]
+        for table in self._tables():
+            lines += [table.title, *_aligned(table, width)]
+        numbered = [f"[{number}] {name}" for number, name in enumerate(self._embedders(), 1)]
+        return "\n".join([*lines, *(piece for line in numbered for piece in _wrapped(line, width))]).rstrip() + "\n"
 
     def to_markdown(self) -> str:
         """Return the tables as Markdown."""
-        return markdown(self.title, self._lines(), self._tables(), self._embedders())
+        tables = [replace(table, columns=("method", *table.columns[1:])) for table in self._tables()]
+        numbered = [f"{number}. {escaped(name)}" for number, name in enumerate(self._embedders(), 1)]
+        lines = [f"## {self.title}", "", *(f"- {escaped(line)}" for line in self._lines()), ""]
+        return "\n".join([*lines, markdown_of(tables, right=False), *numbered]).rstrip() + "\n"
 
     def to_json(self) -> str:
         """Return everything as JSON; what could not be measured is null."""
@@ -150,15 +160,10 @@ class Report:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the report, whole or not at all: Markdown to .md, JSON to .json, the tables for a screen elsewhere."""
-        target = Path(os.path.realpath(path))
         makers = {".json": self.to_json, ".md": self.to_markdown}
-        content = makers.get(target.suffix.lower(), self.to_text)()
-        unfinished = target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}.part")
-        try:
-            unfinished.write_text(content, encoding="utf-8")
-            os.replace(unfinished, target)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        content = makers.get(Path(os.path.realpath(path)).suffix.lower(), self.to_text)()
+        with replacing(Path(path)) as part:
+            part.write_text(content, encoding="utf-8")
 
     def _embedders(self) -> list[str]:
         return list(dict.fromkeys(figure.embedder for figure in self.figures if figure.embedder))
@@ -166,13 +171,12 @@ class Report:
     def _tables(self) -> list[Table]:
         """Return one table for each group and case, in the order in which they came."""
         numbers = {name: number for number, name in enumerate(self._embedders(), 1)}
-        tables: dict[tuple[str, str], Table] = {}
+        groups: dict[str, dict[tuple[str, str], Figure]] = {}
         for figure in self.figures:
             heading = ", ".join(filter(None, (figure.group, figure.case)))
-            table = tables.setdefault((figure.group, figure.case), Table(heading))
             column = figure.metric if figure.embedder is None else f"{figure.metric}[{numbers[figure.embedder]}]"
-            table.put(figure.method, column, Cell(figure.value, figure.low, figure.high, figure.n))
-        return list(tables.values())
+            groups.setdefault(heading, {})[figure.method, column] = figure
+        return [_table(heading, cells) for heading, cells in groups.items()]
 
     def _lines(self) -> list[str]:
         """Return what stands above the tables."""
@@ -192,6 +196,60 @@ class Report:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             lines.append(f"left out as {fault}: {len(names)} ({some}{more})")
         return [*lines, *self.notes]
+
+
+def _table(heading: str, cells: Mapping[tuple[str, str], Figure]) -> Table:
+    """Return the figures of a group and case, (method, column) -> figure, as people read them."""
+    methods, columns = (list(dict.fromkeys(key[place] for key in cells)) for place in (0, 1))
+    n = max(figure.n for figure in cells.values())
+    rows = [(method, *(_cell(cells.get((method, column)), n) for column in columns)) for method in methods]
+    return Table(f"{heading} (n = {n})", ("", *columns), tuple(rows))
+
+
+def _cell(figure: Figure | None, n: int) -> str:
+    """Return a figure with its interval; how many clips it is of is said where others are of more."""
+    if figure is None:
+        return "-"
+    count = "" if figure.n == n else f" (n={figure.n})"
+    digits = _digits(figure.value)
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.{digits}f}{count}"
+    return f"{figure.value:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]{count}"
+
+
+def _digits(value: float) -> int:
+    """Return how many places of a number matter: 3 below 1, none from 1000 on."""
+    size = abs(value)
+    if size >= 10 and float(value).is_integer():
+        return 0
+    return 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 else 3
+
+
+def _aligned(table: Table, width: int) -> Iterator[str]:
+    """Yield the lines of a table for a screen; columns that do not fit beside the methods' names go on below."""
+    names, *columns = (
+        [cell.ljust(max(map(len, column))) for cell in column]
+        for column in zip(table.columns, *table.rows, strict=True)
+    )
+    while columns:
+        n = next((n for n in range(2, len(columns) + 1) if _width([names, *columns[:n]]) > width), len(columns) + 1) - 1
+        yield from ("  ".join(line).rstrip() for line in zip(names, *columns[:n], strict=True))
+        yield ""
+        columns = columns[n:]
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    return len("  ".join(column[0] for column in columns))
+
+
+def _wrapped(line: str, width: int) -> Iterator[str]:
+    """Yield a line in pieces that fit, broken between words where it can be."""
+    while len(line) > width:
+        cut = line.rfind(" ", width // 2, width + 1)
+        cut = width if cut < 0 else cut
+        yield line[:cut].rstrip()
+        line = "  " + line[cut:].lstrip()
+    yield line
 
 
 def groups_of(pairs: Iterable[tuple[str, str]]) -> dict[str, list[int]]:

@@ -1,19 +1,22 @@
-"""Distances between sets of recordings: what embedders hear of the clips of each method, set against the originals."""
+"""Statistics of sets of recordings: Frechet and kernel distances with a jackknife, retrieval scores, and a probe."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import comb
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
+from scipy.special import log_softmax, softmax
 
+from masktools.arguments import check_least
 from masktools.errors import ParameterError
 from masktools.evaluation.clips import Clip
 from masktools.evaluation.embedders import Embedder
 from masktools.evaluation.report import Figure, Row, groups_of, summarise
 from masktools.metrics import frechet_distance, principal_axes
-
-__all__ = ["SetScores", "Statistics", "jackknife", "on_components", "paired_frechet", "paired_kernel"]
 
 Pair = tuple[np.ndarray, np.ndarray]
 """What was heard of a clip: vectors (n, d) of its original, and (m, d) of an estimate."""
@@ -33,14 +36,12 @@ class Statistics:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        if self.n_resamples < 1:
-            raise ParameterError(f"n_resamples must be at least 1, got {self.n_resamples}")
+        check_least(1, n_resamples=self.n_resamples)
+        check_least(0, n_components=self.n_components)
         if self.n_folds < 0 or self.n_folds == 1:
             raise ParameterError(f"n_folds must be 0 or at least 2, got {self.n_folds}")
         if not 0 < self.level < 1:
             raise ParameterError(f"level must lie in (0, 1), got {self.level:g}")
-        if self.n_components < 0:
-            raise ParameterError(f"n_components must be at least 0, got {self.n_components}")
 
     def summary(self, rows: Sequence[Row], means: Sequence[str] = ()) -> tuple[Figure, ...]:
         """Return the figures of rows; see ``summarise``."""
@@ -199,3 +200,158 @@ def paired_kernel(pairs: Sequence[Pair]) -> float:
         )
     ]
     return 100 * (means[0] + means[1] - 2 * means[2])
+
+
+RECALLS = (1, 5, 10)
+
+
+class RankScores(NamedTuple):
+    """Scores of each query (n,), shares in [0, 1]."""
+
+    average_precision: np.ndarray
+    r1: np.ndarray  # a right answer is the first
+    r5: np.ndarray  # or among the first five
+    r10: np.ndarray
+
+
+def rank_scores(similarity: np.ndarray, relevant: np.ndarray) -> RankScores:
+    """Return how well each query finds its answers; of equally similar candidates the wrong ones come first.
+
+    Args:
+        similarity: (n, m), of n queries to m candidates.
+        relevant: (n, m) bool, the right answers.
+
+    Raises:
+        ParameterError: shapes that differ, values that are not finite, or a query without a right answer.
+
+    Source: average precision as in Manning et al., Introduction to Information Retrieval (2008), section 8.4.
+    """
+    table = _checked(similarity, relevant)
+    order = np.lexsort((relevant, -table), axis=-1)
+    found = np.take_along_axis(relevant, order, axis=1)
+    precision = found.cumsum(axis=1) / np.arange(1, found.shape[1] + 1)
+    average = (precision * found).sum(axis=1) / found.sum(axis=1)
+    return RankScores(average, *(found[:, :k].max(axis=1) * 1.0 for k in RECALLS))
+
+
+def blind_scores(relevant: np.ndarray) -> RankScores:
+    """Return what candidates in random order would score on average.
+
+    Args:
+        relevant: (n, m) bool, the right answers of n queries.
+
+    Raises:
+        ParameterError: a query without a right answer.
+    """
+    _checked(np.zeros(relevant.shape), relevant)
+    m, counts = relevant.shape[1], relevant.sum(axis=1)
+    places = np.arange(1, m + 1)
+    # A right answer stands at place i, and (i - 1) (r - 1) / (m - 1) others before it on average.
+    before = (counts[:, None] - 1) * (places - 1) / max(1, m - 1)
+    average = ((1 + before) / places).mean(axis=1)
+    recalls = [[1 - comb(m - int(r), min(k, m)) / comb(m, min(k, m)) for r in counts] for k in RECALLS]
+    return RankScores(average, *(np.array(one) for one in recalls))
+
+
+def _checked(similarity: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    table = np.asarray(similarity, np.float64)
+    if table.ndim != 2 or table.shape != relevant.shape or not table.size or not np.isfinite(table).all():
+        raise ParameterError(
+            f"similarities must be finite and of the truth's shape (n, m), got {table.shape} and {relevant.shape}"
+        )
+    if relevant.dtype != bool or not relevant.any(axis=1).all():
+        raise ParameterError("each query must have a right answer among the candidates, and the truth must be bool")
+    return table
+
+
+DECAYS = (0.3, 0.03, 0.003)  # of the squared weights, tried from the strongest on
+_HELD_OUT = 5  # every fifth clip of a class chooses between them
+_MAX_STEPS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """Classes, and the linear map from standardised vectors (n, d) to their logits."""
+
+    classes: tuple[str, ...]
+    weights: np.ndarray  # (d, k)
+    bias: np.ndarray  # (k,)
+    mean: np.ndarray  # (d,)
+    scale: np.ndarray  # (d,)
+
+    @classmethod
+    def fit(cls, vectors: np.ndarray, labels: Sequence[str], seed: int = 0) -> "Classifier":
+        """Return the classifier of labelled vectors; every class weighs the same, however many vectors it has.
+
+        How strongly the weights are held back is chosen on a fifth of the vectors, and all of them are fitted then.
+
+        Args:
+            vectors: (n, d).
+            labels: the class of each.
+            seed: of the choice of that fifth.
+
+        Raises:
+            ParameterError: fewer than two classes, not one label a vector, or values that are not finite.
+        """
+        rows = np.asarray(vectors, np.float64)
+        if rows.ndim != 2 or len(rows) != len(labels) or not np.isfinite(rows).all():
+            raise ParameterError(f"vectors must be finite and ({len(labels)}, d), one a label, got {rows.shape}")
+        classes = tuple(sorted(set(labels)))
+        if len(classes) < 2:
+            raise ParameterError(f"a classifier needs at least 2 classes, got {len(classes)}")
+        numbers = np.array([classes.index(label) for label in labels])
+        mean, scale = rows.mean(axis=0), rows.std(axis=0)
+        scale[scale < 1e-9 * max(1.0, float(scale.max()))] = 1.0
+        rows = (rows - mean) / scale
+        held_out = _fifth(numbers, seed)
+        decay = DECAYS[0]
+        if held_out.any():
+            losses = []
+            for one in DECAYS:
+                fitted = _fit(rows[~held_out], numbers[~held_out], len(classes), one)
+                losses.append(_loss(*fitted, rows[held_out], numbers[held_out]))
+            decay = DECAYS[int(np.argmin(losses))]
+        weights, bias = _fit(rows, numbers, len(classes), decay)
+        return cls(classes, weights, bias, mean, scale)
+
+    def probabilities(self, vectors: np.ndarray) -> np.ndarray:
+        """Return how likely each of n vectors is of each of k classes, (n, k)."""
+        rows = (np.asarray(vectors, np.float64) - self.mean) / self.scale
+        return softmax(rows @ self.weights + self.bias, axis=1)
+
+
+def _fifth(numbers: np.ndarray, seed: int) -> np.ndarray:
+    """Return which vectors are held out: a fifth of each class that has so many."""
+    rng = np.random.default_rng(seed)
+    chosen = np.zeros(len(numbers), bool)
+    for number in np.unique(numbers):
+        places = rng.permutation(np.flatnonzero(numbers == number))
+        chosen[places[: len(places) // _HELD_OUT]] = True
+    return chosen
+
+
+def _shares(numbers: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return the weight of each vector: all classes together weigh 1, each the same."""
+    counts = np.bincount(numbers, minlength=n_classes)
+    return 1.0 / (counts[numbers] * np.count_nonzero(counts))
+
+
+def _fit(rows: np.ndarray, numbers: np.ndarray, n_classes: int, decay: float) -> tuple[np.ndarray, np.ndarray]:
+    d, shares = rows.shape[1], _shares(numbers, n_classes)
+    true = np.eye(n_classes)[numbers]
+
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        weights, bias = flat[: d * n_classes].reshape(d, n_classes), flat[d * n_classes :]
+        log_probability = log_softmax(rows @ weights + bias, axis=1)
+        error = shares[:, None] * (np.exp(log_probability) - true)
+        loss = -float(shares @ (log_probability * true).sum(axis=1)) + 0.5 * decay * float((weights**2).sum())
+        return loss, np.concatenate([(rows.T @ error + decay * weights).ravel(), error.sum(axis=0)])
+
+    start = np.zeros((d + 1) * n_classes)
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": _MAX_STEPS})
+    return found.x[: d * n_classes].reshape(d, n_classes), found.x[d * n_classes :]
+
+
+def _loss(weights: np.ndarray, bias: np.ndarray, rows: np.ndarray, numbers: np.ndarray) -> float:
+    log_probability = log_softmax(rows @ weights + bias, axis=1)
+    return -float(_shares(numbers, len(bias)) @ log_probability[np.arange(len(numbers)), numbers])

@@ -1,37 +1,207 @@
-"""Sweeps over the settings of the decoding: the same measurement at many points, in one table.
+"""Sweeps over decoding settings: the same measurement at many points, in one table.
 
 Finished points are kept, so that a sweep that was killed goes on where it stopped, and one with more values computes
 only what is new.
 """
 
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from masktools.arguments import check_least, checked_name
 from masktools.configs import to_dict, to_plain
-from masktools.errors import ParameterError, unknown_name
+from masktools.errors import ParameterError
+from masktools.evaluation.bandwidth import BANDWIDTH_METHODS, BandwidthSettings, evaluate_bandwidth
 from masktools.evaluation.clips import Clip, left_out_of
-from masktools.evaluation.embedders import Embedder
-from masktools.evaluation.protocols.bandwidth import BANDWIDTH_METHODS, BandwidthSettings, evaluate_bandwidth
-from masktools.evaluation.protocols.common import described
-from masktools.evaluation.protocols.generation import GENERATION_METHODS, GenerationSettings, evaluate_generation
-from masktools.evaluation.protocols.inpainting import INPAINT_METHODS, InpaintSettings, evaluate_inpainting
+from masktools.evaluation.common import described, part_digests
+from masktools.evaluation.embedders import Embedder, Scorer
+from masktools.evaluation.generation import GENERATION_METHODS, GenerationSettings, evaluate_generation
+from masktools.evaluation.inpainting import INPAINT_METHODS, InpaintSettings, evaluate_inpainting
 from masktools.evaluation.report import Figure, Report
 from masktools.evaluation.sweep_cost import counting
-from masktools.evaluation.sweep_points import MODEL_AXIS, Axes, Notebook, Point, points_of
-from masktools.evaluation.sweep_repeats import over_repeats
-from masktools.evaluation.text_audio import Scorer
+from masktools.io import replacing
+from masktools.jsons import parse_json
 from masktools.model import Model
 from masktools.pipeline import Progress
-from masktools.solver import SolverConfig, derive_seed
+from masktools.solver import Plan, SolverConfig, derive_seed, plan_value, preset
 
-__all__ = ["SWEPT", "Sweep", "SweepResult", "Swept", "run_sweep"]
+MODEL_AXIS = "model"
+"""The axis of different bundles; the next one and all others are settings of the solver."""
+
+PRESET_AXIS = "preset"
+"""The axis of named settings, which the other axes change."""
+
+Axes = Mapping[str, Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of everything that is swept."""
+
+    values: tuple[tuple[str, Any], ...]  # axis and value, in the order of the axes
+
+    @property
+    def name(self) -> str:
+        """The point in words.
+
+        >>> Point((("n_steps", 8), ("temperature", 1.5))).name
+        'n_steps=8, temperature=1.5'
+        """
+        return ", ".join(f"{axis}={_shown(value)}" for axis, value in self.values)
+
+    def solver(self, base: Plan) -> Plan:
+        """Return the settings of the solver at this point, of all stages or of each."""
+        if isinstance(base, tuple):
+            return tuple(cast(SolverConfig, self._of(stage).solver(config)) for stage, config in enumerate(base))
+        named = self.get(PRESET_AXIS)
+        start = base if named is None else preset(named, base)
+        return replace(start, **{axis: value for axis, value in self.values if axis not in (MODEL_AXIS, PRESET_AXIS)})
+
+    def _of(self, stage: int) -> "Point":
+        """Return the point as one stage has it."""
+        each = ((axis, value[stage] if isinstance(value, _Each) else value) for axis, value in self.values)
+        return Point(tuple(each))
+
+    def get(self, axis: str) -> Any:
+        """Return the value on an axis; None where it is none of the sweep."""
+        return dict(self.values).get(axis)
+
+
+class _Each(tuple[Any, ...]):
+    """A value for each stage, where stages differ."""
+
+
+def _value_at(base: Plan, axis: str) -> Any:
+    """Return where settings stand on an axis."""
+    value = plan_value(base, axis)
+    several = isinstance(base, tuple) and any(getattr(config, axis) != value for config in base)
+    return _Each(value) if several else value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, _Each):
+        return "/".join(map(_shown, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def points_of(axes: Axes, base: Plan, grid: bool = False, first_model: str = "") -> tuple[Point, ...]:
+    """Return the points of a sweep: all combinations of a grid, or the base and each axis by itself.
+
+    In a grid the other axes overrule what a preset sets; by itself a preset sets them.
+
+    Args:
+        axes: name of a setting of the solver, "preset" or "model" -> values.
+        base: where the other axes stand while one is moved.
+        grid: whether all combinations are wanted.
+        first_model: the model at which the other axes are moved.
+
+    Raises:
+        ParameterError: no axis, an unknown one, one without values or with equal ones, or a value out of its range.
+    """
+    known = (*(one.name for one in fields(SolverConfig)), MODEL_AXIS, PRESET_AXIS)
+    for axis, values in axes.items():
+        checked_name("axis", axis, known)
+        if not values or len(set(values)) < len(values):
+            raise ParameterError(f"the axis {axis} must have different values, at least one, got {list(values)}")
+    if not axes:
+        raise ParameterError("a sweep must have at least one axis, such as n_steps")
+    standing = {MODEL_AXIS: first_model, PRESET_AXIS: "exact"}
+    start = {axis: standing[axis] if axis in standing else _value_at(base, axis) for axis in axes}
+    if grid:
+        chosen = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    else:
+        chosen = [start, *(_moved(start, axis, value, base) for axis, values in axes.items() for value in values)]
+    points = tuple(dict.fromkeys(Point(tuple(one.items())) for one in chosen))
+    for point in points:
+        point.solver(base)  # refuses values out of their range before anything is computed
+    return points
+
+
+def _moved(start: Mapping[str, Any], axis: str, value: Any, base: Plan) -> dict[str, Any]:
+    """Return the start with another value on one axis; with another preset, the other axes have what that sets."""
+    others = start
+    if axis == PRESET_AXIS and value != start[axis]:
+        named = Point(((PRESET_AXIS, value),)).solver(base)
+        others = {one: at if one in (MODEL_AXIS, PRESET_AXIS) else _value_at(named, one) for one, at in start.items()}
+    return {**others, axis: value}
+
+
+class Notebook:
+    """A JSON-lines file of finished work, rewritten whole with each line more, so that a kill leaves no half a line."""
+
+    def __init__(self, path: str | os.PathLike[str], keys: Sequence[str]) -> None:
+        """Read what there is.
+
+        Args:
+            path: the file; it need not exist yet.
+            keys: what lines must have been made with, so that they can be used: fingerprints of everything else.
+
+        Raises:
+            ParameterError: the file is none, or was made with something else.
+        """
+        self.path = Path(os.path.realpath(path))
+        self._lines: list[dict[str, Any]] = []
+        if self.path.exists():
+            try:
+                self._lines = [parse_json(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+                own = all(line["key"] in keys for line in self._lines)
+            except (ValueError, KeyError, TypeError) as error:
+                raise ParameterError(f"{path} must be a file of finished points, as a sweep writes it") from error
+            if not own:
+                raise ParameterError(
+                    f"{path} holds points of another sweep (other recordings, settings, embedders or weights): "
+                    "give another file, or delete it"
+                )
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def find(self, key: str, name: str) -> tuple[Figure, ...] | None:
+        """Return the figures of a point by its name; None if it is not finished."""
+        for line in self._lines:
+            if (line["key"], line["point"]) == (key, name):
+                return tuple(Figure(**figure) for figure in line["figures"])
+        return None
+
+    def add(self, key: str, name: str, figures: Sequence[Figure]) -> None:
+        """Keep the figures of a finished point."""
+        self._lines.append({"key": key, "point": name, "figures": [asdict(figure) for figure in figures]})
+        with replacing(self.path) as part:
+            part.write_text("".join(f"{json.dumps(line)}\n" for line in self._lines), encoding="utf-8")
+
+
+def over_repeats(repeats: Sequence[Sequence[Figure]]) -> tuple[Figure, ...]:
+    """Return the figures of one measurement, or the means over several, with the 95 % intervals of these means.
+
+    The interval is Student's, of the seeds: the clips are the same each time, so that it is what the comparison of two
+    settings on these clips can tell apart. Figures that not all measurements have are left out.
+    """
+    if len(repeats) == 1:
+        return tuple(repeats[0])
+    from scipy.stats import t
+
+    known = [{_figure_key(figure): figure for figure in figures} for figures in repeats]
+    means = []
+    for key, figure in known[0].items():
+        if all(key in one for one in known):
+            values = np.array([one[key].value for one in known], np.float64)
+            half = float(t.ppf(0.975, len(values) - 1)) * values.std(ddof=1) / np.sqrt(len(values))
+            mean = float(values.mean())
+            means.append(replace(figure, value=mean, low=mean - float(half), high=mean + float(half)))
+    return tuple(means)
+
+
+def _figure_key(figure: Figure) -> tuple[str | None, ...]:
+    return figure.group, figure.method, figure.metric, figure.embedder, figure.case
+
 
 REFERENCE = "reference"
 
@@ -74,10 +244,8 @@ class Sweep:
 
     def __post_init__(self) -> None:
         """Check that protocol and settings belong together, and that the axes make sense."""
-        if self.repeats < 1:
-            raise ParameterError(f"repeats must be at least 1, got {self.repeats}")
-        if self.protocol not in SWEPT:
-            raise unknown_name("protocol", self.protocol, SWEPT)
+        check_least(1, repeats=self.repeats)
+        checked_name("protocol", self.protocol, SWEPT)
         if not isinstance(self.settings, SWEPT[self.protocol].settings):
             wanted, got = SWEPT[self.protocol].settings.__name__, type(self.settings).__name__
             raise ParameterError(f"the settings of {self.protocol} must be {wanted}, got {got}")
@@ -124,11 +292,10 @@ def run_sweep(
     base = sweep.settings.solver or models[first].pipeline.decoding.get(sweep.protocol, SolverConfig())
     points = points_of(sweep.axes, base, sweep.grid, first)
     for point in points:
-        if (point.get(MODEL_AXIS) or first) not in models:
-            raise unknown_name("model", str(point.get(MODEL_AXIS)), models)
-    hearing = [_remembering(embedder) for embedder in embedders]
+        checked_name("model", str(point.get(MODEL_AXIS) or first), models)
+    hearing = [_Remembering(embedder) for embedder in embedders]
     common = _fingerprint(sweep, clips, embedders, training)
-    keys = {name: _key(common, model) for name, model in models.items()}
+    keys = {name: _key_of(common | _model_fingerprint(model)) for name, model in models.items()}
     notebook = None if path is None else Notebook(path, list(keys.values()))
     jobs = [(first, REFERENCE, base, swept.standing)] if sweep.references else []
     jobs += [(str(point.get(MODEL_AXIS) or first), point.name, point.solver(base), swept.moving) for point in points]
@@ -138,7 +305,7 @@ def run_sweep(
         key = keys[model]
         told = to_plain(solver)
         settled = told if isinstance(told, dict) else {"stages": told}
-        note = f"{name} @ {_key(settled, None)}" + (f" # {repeat}" if repeat else "")
+        note = f"{name} @ {_key_of(settled)}" + (f" # {repeat}" if repeat else "")
         figures = None if notebook is None else notebook.find(key, note)
         if figures is None:
             seed = derive_seed(sweep.settings.seed, repeat) if repeat else sweep.settings.seed
@@ -205,41 +372,27 @@ def _digest(clip: Clip) -> str:
     return digest.hexdigest()[:16]
 
 
-def _key(common: Mapping[str, Any], model: Model | None) -> str:
-    content: dict[str, Any] = dict(common)
-    if model is not None:
-        about = described("", model, [Clip("", np.zeros(1, np.float32), model.sample_rate)], _Nothing(), ())
-        content |= {name: about[name] for name in ("weights", "mel")} | {"precision": str(model.pipeline.precision)}
+def _model_fingerprint(model: Model) -> dict[str, Any]:
+    pipeline = model.pipeline
+    told = {"weights": part_digests(pipeline), "mel": to_dict(pipeline.mel)}
+    return told | {"precision": str(pipeline.precision)}
+
+
+def _key_of(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
-class _Nothing:
-    """Settings of nothing."""
-
-
 class _Remembering:
-    """An embedder that hears each recording once: the real ones are the same at all points."""
+    """An embedder that embeds each recording once: the real ones are the same at all points."""
 
     def __init__(self, embedder: Embedder) -> None:
         self.embedder, self.name, self.dim = embedder, embedder.name, embedder.dim
         self._known: dict[bytes, np.ndarray] = {}
+        if isinstance(embedder, Scorer):
+            self.embed_text = embedder.embed_text
 
     def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
         key = hashlib.sha256(np.ascontiguousarray(wave).tobytes() + str(sample_rate).encode()).digest()
         if key not in self._known:
             self._known[key] = self.embedder.embed(wave, sample_rate)
         return self._known[key]
-
-
-class _RememberingScorer(_Remembering):
-    """The same of an embedder that reads texts."""
-
-    embedder: Any
-
-    def embed_text(self, texts: list[str]) -> np.ndarray:
-        return self.embedder.embed_text(texts)
-
-
-def _remembering(embedder: Embedder) -> Embedder:
-    return _RememberingScorer(embedder) if isinstance(embedder, Scorer) else _Remembering(embedder)

@@ -10,8 +10,6 @@ from masktools.evaluation.report import Figure
 from masktools.pipeline import Pipeline
 from masktools.solver import SolveResult
 
-__all__ = ["COST", "DIRECTIONS", "Priced", "Spending", "counting", "frontier", "loss_lines", "priced"]
-
 COST = "forwards"
 """The measure of cost: full forwards of the transformer per decoded window, passes of the guidance counted singly."""
 

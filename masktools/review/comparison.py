@@ -1,28 +1,241 @@
-"""Two versions of a recording and, if there is one, the reference: every figure of them, and where the files are."""
+"""Compare two versions of a recording, and a reference if there is one: samples, levels, log-spectral distances."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import gcd
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from masktools import io
 from masktools.errors import ParameterError
-from masktools.review.figures import (
-    AFTER,
-    BEFORE,
-    Aligned,
-    Difference,
-    Distance,
-    RepairFigures,
-    Side,
-    distance_to,
-    measure,
-    measure_repairs,
-    open_all,
-)
+from masktools.metrics import level_db, lsd_db, lsd_split_db, seam_crest_db
 from masktools.review.repairs import Repair
 
-__all__ = ["Comparison", "Version", "compare"]
+BEFORE, AFTER = 0, 1
+PROFILE_S = 0.5  # of each step of the profile of the difference
+_BLOCK = 1 << 17  # samples a channel; whole hops of the distances
+_HOP = 512
+_AROUND_S, _LONGEST_S = 0.25, 20.0  # of a repair that is measured
+_WIDE = ("PCM_32", "DOUBLE")  # hold more than float32 does
+_MARGIN_S = 0.05  # that the resampler sees of what is around
+
+
+def open_all(stack: ExitStack, paths: Sequence[Path]) -> list[io.Recording]:
+    """Return recordings that are open for as long as the stack is.
+
+    Raises:
+        AudioError: one that cannot be read.
+    """
+    return [stack.enter_context(io.open_recording(path)) for path in paths]
+
+
+class Aligned:
+    """Recordings at the highest of their rates, over the time that all of them last.
+
+    If they have different numbers of channels, each is the mean of its own.
+    """
+
+    def __init__(self, recordings: Sequence[io.Recording]) -> None:
+        self.recordings = tuple(recordings)
+        self.sample_rate = max(recording.sample_rate for recording in recordings)
+        self.lengths = tuple(self._length(recording) for recording in recordings)  # in samples of the common rate
+        self.n_samples = min(self.lengths)
+        numbers = {recording.n_channels for recording in recordings}
+        self.mixed = len(numbers) > 1
+        self.n_channels = 1 if self.mixed else numbers.pop()
+        wide = any(recording.subtype in _WIDE for recording in recordings)
+        self._dtype = np.float64 if wide else np.float32
+        self.resampled = len({recording.sample_rate for recording in recordings}) > 1
+
+    @property
+    def exact(self) -> bool:
+        """Whether samples can be compared one by one."""
+        return not (self.resampled or self.mixed)
+
+    def read(self, number: int, start: int, stop: int) -> np.ndarray:
+        """Return samples (channels, stop - start) of a recording, some of which may not be finite."""
+        recording = self.recordings[number]
+        if recording.sample_rate == self.sample_rate:
+            samples = recording.read(start, stop, finite=False, dtype=self._dtype)
+        else:
+            samples = self._resampled(recording, start, stop)
+        return samples.mean(axis=0, keepdims=True) if self.mixed else samples
+
+    def _resampled(self, recording: io.Recording, start: int, stop: int) -> np.ndarray:
+        from_hz, to_hz = recording.sample_rate, self.sample_rate
+        divisor = gcd(from_hz, to_hz)
+        step_in, step_out = from_hz // divisor, to_hz // divisor  # after which samples of both fall together
+        margin = round(_MARGIN_S * to_hz)
+        first = max(0, start - margin) // step_out
+        last = min(recording.n_samples, -(-(stop + margin) // step_out) * step_in)
+        source = np.nan_to_num(recording.read(first * step_in, last, finite=False), nan=0.0, posinf=0.0, neginf=0.0)
+        offset = start - first * step_out
+        return io.resample_to(source, from_hz, to_hz, offset + stop - start)[:, offset:]
+
+    def _length(self, recording: io.Recording) -> int:
+        return (2 * recording.n_samples * self.sample_rate + recording.sample_rate) // (2 * recording.sample_rate)
+
+
+class Side(NamedTuple):
+    """The level of one version; None where it is silent."""
+
+    level_db: float | None  # dBFS: a full-scale sine is at 0
+    peak_db: float | None  # of full scale
+    n_not_finite: int
+
+
+class Difference(NamedTuple):
+    """By how much two versions differ, in samples of all channels; None: cannot be counted, or nothing differs."""
+
+    n_compared: int
+    n_differ: int | None
+    n_differ_inside: int | None  # the repairs
+    n_differ_outside: int | None
+    peak_db: float | None  # of full scale
+    rms_db: float | None  # dBFS: a full-scale sine is at 0
+    peak_outside_db: float | None
+
+
+class Distance(NamedTuple):
+    """Log-spectral distances to a reference in dB: below the cutoff, above it, and over all; None without a cutoff."""
+
+    lsd_low_db: float | None
+    lsd_high_db: float | None
+    lsd_db: float
+
+
+@dataclass(frozen=True)
+class RepairFigures:
+    """What was measured inside one repair."""
+
+    level_before_db: float | None
+    level_after_db: float | None
+    seam_db: float | None  # the worse of its two joins; None at the edge of the recording
+    lsd_before_db: float | None  # to the reference, if there is one
+    lsd_after_db: float | None
+
+
+class _Sums:
+    """What adds up over blocks of one wave or of a difference."""
+
+    def __init__(self) -> None:
+        self.n, self.squares, self.peak, self.n_not_finite = 0, 0.0, 0.0, 0
+
+    def add(self, samples: np.ndarray) -> None:
+        if samples.size:
+            self.n += samples.size
+            self.squares += float(np.sum(samples.astype(np.float64) ** 2))
+            self.peak = max(self.peak, float(np.abs(samples).max()))
+
+    @property
+    def peak_db(self) -> float | None:
+        return None if self.peak == 0 else float(20 * np.log10(self.peak))
+
+    @property
+    def level_db(self) -> float | None:
+        return None if self.squares == 0 else float(10 * np.log10(2 * self.squares / self.n))
+
+
+def measure(aligned: Aligned, repairs: Sequence[Repair]) -> tuple[list[Side], Difference, np.ndarray]:
+    """Return the levels of both versions, their difference, and its power over time (steps,) of half a second.
+
+    Samples that are not finite count as zero in levels, and as different from all that is.
+    """
+    sides, whole, outside = [_Sums(), _Sums()], _Sums(), _Sums()
+    n_inside = n_outside = 0
+    step = round(PROFILE_S * aligned.sample_rate)
+    profile = np.zeros(-(-aligned.n_samples // step))
+    for start, stop in _blocks(aligned.n_samples):
+        raw = [aligned.read(number, start, stop) for number in (BEFORE, AFTER)]
+        both = [np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0) for samples in raw]
+        for side, given, samples in zip(sides, raw, both, strict=True):
+            side.add(samples)
+            side.n_not_finite += int(given.size - np.isfinite(given).sum())
+        repaired = _repaired(aligned, repairs, start, stop)
+        differs = (both[0] != both[1]) | (np.isfinite(raw[0]) != np.isfinite(raw[1]))
+        n_inside += int(np.count_nonzero(differs & repaired))
+        n_outside += int(np.count_nonzero(differs & ~repaired))
+        change = both[1].astype(np.float64) - both[0]
+        whole.add(change)
+        outside.add(change[~repaired])
+        np.add.at(profile, np.arange(start, stop) // step, np.sum(change**2, axis=0))
+    counts = (n_inside + n_outside, n_inside, n_outside) if aligned.exact else (None, None, None)
+    difference = Difference(whole.n, *counts, whole.peak_db, whole.level_db, outside.peak_db)
+    return [Side(side.level_db, side.peak_db, side.n_not_finite) for side in sides], difference, profile
+
+
+def distance_to(aligned: Aligned, number: int, reference: int, cutoff_hz: float | None, top_hz: float) -> Distance:
+    """Return how far a version is from the reference, up to ``top_hz``."""
+    total, n_frames = np.zeros(3), 0
+    for start, stop in _blocks(aligned.n_samples):
+        first, last = max(0, start - 2 * _HOP), min(aligned.n_samples, stop + 2 * _HOP)
+        true, found = (np.nan_to_num(aligned.read(which, first, last)) for which in (reference, number))
+        span_s = (start - first) / aligned.sample_rate, (stop - first) / aligned.sample_rate
+        if cutoff_hz is None:
+            distance = lsd_db(true, found, aligned.sample_rate, (0.0, top_hz), span_s)
+            found_here = np.array([np.nan, np.nan, distance])
+        else:
+            found_here = np.array(lsd_split_db(true, found, aligned.sample_rate, cutoff_hz, top_hz, span_s))
+        weight = -(-(stop - start) // _HOP)
+        total, n_frames = total + weight * found_here, n_frames + weight
+    low, high, full = (total / n_frames).tolist()
+    return Distance(None, None, full) if cutoff_hz is None else Distance(low, high, full)
+
+
+def measure_repairs(
+    aligned: Aligned, repairs: Sequence[Repair], reference: int | None, top_hz: float
+) -> list[RepairFigures]:
+    """Return what was measured inside each repair, and of very long ones inside their first 20 s."""
+    return [_measure_repair(aligned, repair, reference, top_hz) for repair in repairs]
+
+
+def _measure_repair(aligned: Aligned, repair: Repair, reference: int | None, top_hz: float) -> RepairFigures:
+    rate = aligned.sample_rate
+    start, stop = _edges(repair, rate, aligned.n_samples)
+    stop_measured = min(stop, start + round(_LONGEST_S * rate))
+    if start >= stop_measured:
+        return RepairFigures(None, None, None, None, None)
+    around = round(_AROUND_S * rate)
+    first, last = max(0, start - around), min(aligned.n_samples, stop_measured + around)
+    channels = list(_channels(aligned, repair))
+    waves = [np.nan_to_num(aligned.read(number, first, last))[channels] for number in range(len(aligned.recordings))]
+    inside = slice(start - first, stop_measured - first)
+    levels = [level_db(wave[:, inside], rate) if np.any(wave[:, inside]) else None for wave in waves]
+    distances: list[float | None] = [None, None]
+    if reference is not None:
+        span_s = (start - first) / rate, (stop_measured - first) / rate
+        distances = [lsd_db(waves[reference], wave, rate, (0.0, top_hz), span_s) for wave in waves[:2]]
+    joins = [join for join in (start, stop) if first + around // 2 < join < last - around // 2]
+    seams = [seam_crest_db(waves[AFTER], rate, (join - first) / rate) for join in joins]
+    return RepairFigures(levels[BEFORE], levels[AFTER], max(seams, default=None), distances[0], distances[1])
+
+
+def _blocks(n_samples: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, n_samples, _BLOCK):
+        yield start, min(n_samples, start + _BLOCK)
+
+
+def _repaired(aligned: Aligned, repairs: Sequence[Repair], start: int, stop: int) -> np.ndarray:
+    """Return which samples (channels, stop - start) lie inside a repair."""
+    inside = np.zeros((aligned.n_channels, stop - start), bool)
+    for repair in repairs:
+        first, last = _edges(repair, aligned.sample_rate, aligned.n_samples)
+        if first < stop and last > start:
+            inside[list(_channels(aligned, repair)), max(0, first - start) : last - start] = True
+    return inside
+
+
+def _edges(repair: Repair, sample_rate: int, n_samples: int) -> tuple[int, int]:
+    return min(n_samples, round(repair.start_s * sample_rate)), min(n_samples, round(repair.end_s * sample_rate))
+
+
+def _channels(aligned: Aligned, repair: Repair) -> Sequence[int]:
+    every = range(aligned.n_channels)
+    return every if aligned.mixed or repair.channels is None else [n for n in repair.channels if n in every]
+
 
 REFERENCE = 2
 _LEAST_BAND_HZ = 100.0  # above a cutoff, so that there is something to measure

@@ -7,20 +7,6 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = [
-    "INK",
-    "MARK",
-    "N_LEVELS",
-    "N_SIGNED",
-    "Canvas",
-    "hex_colour",
-    "level_colours",
-    "picture_of",
-    "signed_colours",
-    "text_width",
-    "to_png",
-]
-
 N_LEVELS, N_SIGNED = 120, 101  # colours of levels; of differences, with one in the middle
 INK, MARK = 15, 16  # greys lead from the ground, 0, to the ink
 _GROUND_COLOUR, _INK_COLOUR, _MARK_COLOUR = (20, 23, 28), (215, 221, 230), (110, 231, 255)

@@ -1,18 +1,25 @@
-"""One page that plays and shows two versions of a recording, all of it in one file."""
+"""Pages that play and show recordings without a server or a network: the comparison of two versions."""
 
+import base64
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import cache
+from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
+import soundfile
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from masktools import io
 from masktools.errors import ParameterError
 from masktools.review import tables
-from masktools.review.comparison import Comparison, Version
+from masktools.review.comparison import Comparison, Version, open_all
 from masktools.review.drawing import (
     N_LEVELS,
     N_SIGNED,
@@ -22,14 +29,79 @@ from masktools.review.drawing import (
     signed_colours,
     to_png,
 )
-from masktools.review.excerpts import Excerpt, choose_excerpts
-from masktools.review.figures import open_all
-from masktools.review.html import Player, data_uri, render, wav_bytes
-from masktools.review.panels import Mark, Panel, Scale, hz_label, time_label
-from masktools.review.picture import Shown, draw_comparison, rows_for, show
-from masktools.review.spectra import Rows
+from masktools.review.panels import Mark, Panel, Rows, Scale, hz_label, time_label
+from masktools.review.picture import Excerpt, Shown, choose_excerpts, draw_comparison, rows_for, show
 
-__all__ = ["write_page"]
+_PACKAGE = "masktools.review"
+
+
+class Player(NamedTuple):
+    """A recording to be played."""
+
+    caption: str
+    source: str  # an address: of a file relative to the page, or one that holds the recording
+    ours: bool = False  # whether masktools made it
+    note: str = ""  # in smaller letters
+
+
+def render(template: str, package: str = _PACKAGE, **values: Any) -> str:
+    """Return the page that a template makes of values, all of which are escaped.
+
+    Args:
+        template: its file name in the folder ``templates`` of the package, or of this one.
+        package: whose template it is.
+        values: what the template shows; ``alone`` tells that all of the page is in one file, so that a browser can be
+            told to fetch nothing.
+    """
+    return _environment(package).get_template(template).render(values)
+
+
+@cache
+def _environment(package: str) -> Environment:
+    loader = ChoiceLoader([PackageLoader(name) for name in dict.fromkeys((package, _PACKAGE))])
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals["asset"] = _asset
+    return environment
+
+
+@cache
+def _asset(name: str) -> Markup:
+    return Markup((files(_PACKAGE) / "static" / name).read_text(encoding="utf-8"))  # noqa: S704  our own file
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """Return content as an address that holds it.
+
+    >>> data_uri("image/png", b"PNG")
+    'data:image/png;base64,UE5H'
+    """
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def wav_bytes(samples: np.ndarray, sample_rate: int, bits: int) -> bytes:
+    """Return a WAV of samples as they are: nothing is scaled, what lies beyond full scale is clipped.
+
+    Args:
+        samples: (channels, t), full scale 1; what is not finite becomes zero.
+        sample_rate: in Hz.
+        bits: of a sample, 16 or 24.
+
+    Raises:
+        ParameterError: another number of bits, or samples of another shape.
+    """
+    if bits not in (16, 24):
+        raise ParameterError(f"a player's samples must have 16 or 24 bits, got {bits}")
+    if samples.ndim != 2 or not samples.size:
+        raise ParameterError(f"samples must be of shape (channels, t) and not empty, got {samples.shape}")
+    full_scale = 2.0 ** (bits - 1)
+    finite = np.nan_to_num(samples.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    codes = np.rint(finite * full_scale).clip(-full_scale, full_scale - 1).astype(np.int64)
+    held = BytesIO()  # libsndfile takes the upper bits of 32, so that codes stay what they are
+    soundfile.write(held, (codes << (32 - bits)).astype(np.int32).T, sample_rate, f"PCM_{bits}", format="WAV")
+    return held.getvalue()
+
 
 _N_ROWS, _COLUMNS_PER_S, _COLUMNS = 128, 100.0, (1000, 6000)
 _EXACT_IN_16 = ("PCM_16", "PCM_U8", "PCM_S8")

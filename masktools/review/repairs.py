@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 from masktools.errors import ParameterError
 from masktools.jsons import parse_json
 
-__all__ = ["Repair", "Work", "read_work", "repairs_of"]
-
 EXTENDED = "extendable"  # what a report calls a band that was not left as it is
 
 

@@ -4,8 +4,6 @@ from masktools.review.comparison import Comparison, Version
 from masktools.review.repairs import Repair
 from masktools.tables import Table, text_of
 
-__all__ = ["as_text", "difference_table", "repairs_table", "said_of", "versions_table"]
-
 _LSD = "LSD: the log-spectral distance, 0 for equal sounds, 3 to 4 for very much alike ones."
 _SEAM = (
     "Seam: by how much the worse of the two joins sticks out of its surroundings, about 0 where nothing is to be heard."

@@ -3,7 +3,7 @@
 import pytest
 
 from masktools.benchmark.models import random_pipeline, write_random_bundle
-from masktools.benchmark.roofline import Ceilings
+from masktools.benchmark.roofline import Peaks
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -27,6 +27,6 @@ def bundle(tmp_path_factory):
 
 
 @pytest.fixture
-def ceilings():
+def peaks():
     """A machine of round numbers."""
-    return Ceilings({"fp32": 1e9, "bf16": 2e9, "int8": 4e9}, ())
+    return Peaks({"fp32": 1e9, "bf16": 2e9, "int8": 4e9}, ())

@@ -3,9 +3,16 @@
 import pytest
 import torch
 
-from masktools.benchmark.flops import counted, model_costs, transformer_flop
 from masktools.benchmark.models import SIZES, random_condition, random_pipeline
-from masktools.benchmark.roofline import floor_figures, part_precision, precision_name, rate_figures
+from masktools.benchmark.roofline import (
+    bound_figures,
+    counted,
+    model_costs,
+    part_precision,
+    precision_name,
+    rate_figures,
+    transformer_flop,
+)
 from masktools.generation import generate
 from masktools.pipeline import Pipeline
 from masktools.solver import SolverConfig
@@ -60,18 +67,18 @@ def test_the_passes_of_guidance_are_counted_as_the_solver_makes_them(pipeline):
     assert costs.solving(config, False) == 16 * costs.one_pass()
 
 
-def test_a_floor_is_the_arithmetic_over_the_rates(ceilings):
-    figures = floor_figures({"fp32": 1e9, "int8": 4e9}, seconds=8.0, audio_s=4.0, ceilings=ceilings)
+def test_a_floor_is_the_arithmetic_over_the_rates(peaks):
+    figures = bound_figures({"fp32": 1e9, "int8": 4e9}, seconds=8.0, audio_s=4.0, peaks=peaks)
     assert figures["real_time_factor"] == 2.0
     assert figures["floor_real_time_factor"] == 0.5  # 1 s and 1 s
     assert figures["lowest_real_time_factor"] == 0.3125
     assert figures["flop_per_s"] == 0.625e9
-    assert "floor_real_time_factor" not in floor_figures({"fp16": 1e9}, 8.0, 4.0, ceilings)
+    assert "floor_real_time_factor" not in bound_figures({"fp16": 1e9}, 8.0, 4.0, peaks)
 
 
-def test_a_rate_is_told_beside_the_best(ceilings):
-    assert rate_figures(1e9, 2.0, "bf16", ceilings) == {"flop": 1e9, "flop_per_s": 5e8, "of_ceiling": 0.25}
-    assert rate_figures(0.0, 2.0, "bf16", ceilings) == {}
+def test_a_rate_is_told_beside_the_best(peaks):
+    assert rate_figures(1e9, 2.0, "bf16", peaks) == {"flop": 1e9, "flop_per_s": 5e8, "of_ceiling": 0.25}
+    assert rate_figures(0.0, 2.0, "bf16", peaks) == {}
 
 
 def test_parts_tell_the_precision_that_they_compute_in():

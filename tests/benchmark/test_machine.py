@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from masktools.benchmark import machine
-from masktools.benchmark.machine import Neighbours, describe_machine
+from masktools.benchmark import measurements as machine
+from masktools.benchmark.measurements import Neighbours, describe_machine
 
 MACHINE = replace(describe_machine("cpu"), cores=4, load_average=0.5)
 

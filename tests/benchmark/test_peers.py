@@ -41,7 +41,7 @@ def test_a_peer_steps_and_finishes(name):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_step_is_multiplied_and_said_to_be(pipeline, ceilings):
+def test_a_step_is_multiplied_and_said_to_be(pipeline, peaks):
     pytest.importorskip("transformers")
     settings = PeerSettings(
         ("magnet-small",),
@@ -50,7 +50,7 @@ def test_a_step_is_multiplied_and_said_to_be(pipeline, ceilings):
         repeats=1,
         sizes={"magnet-small": SMALL["magnet-small"]},
     )
-    ours, *theirs = measure_peers(pipeline, ceilings, settings)
+    ours, *theirs = measure_peers(pipeline, peaks, settings)
     assert ours.figures["ratio"] == 1.0
     assert [one.case["precision"] for one in theirs] == ["fp32", "bf16"]
     for one in theirs:

@@ -4,16 +4,10 @@ import sys
 
 import pytest
 
-from masktools.benchmark import memory_child
-from masktools.benchmark.fresh import (
-    MemorySettings,
-    StartUpSettings,
-    imports_by_package,
-    measure_memory,
-    measure_start_up,
-    run_python,
-)
-from masktools.errors import MasktoolsError, ParameterError
+from masktools.benchmark import processes
+from masktools.benchmark.models import RunSettings
+from masktools.benchmark.processes import imports_by_package, measure_memory, measure_start_up, run_python
+from masktools.errors import MasktoolsError
 
 
 def test_a_fresh_python_knows_this_masktools(tmp_path):
@@ -35,7 +29,7 @@ def test_imports_are_summed_by_package():
 
 @pytest.mark.slow
 def test_a_job_in_a_fresh_process_needs_more_than_the_model(bundle):
-    (found,) = measure_memory(bundle, MemorySettings(precisions=("fp32",), steps=1, device="cpu"))
+    (found,) = measure_memory(bundle, RunSettings(("memory",), precisions=("fp32",), steps=(1,), device="cpu"))
     figures = found.figures
     assert 0 < figures["imported_bytes"] <= figures["loaded_bytes"] <= figures["peak_bytes"]
     assert figures["private_bytes"] <= figures["peak_bytes"]
@@ -44,7 +38,7 @@ def test_a_job_in_a_fresh_process_needs_more_than_the_model(bundle):
 
 @pytest.mark.slow
 def test_imports_are_a_part_of_what_a_command_takes(bundle):
-    found = {one.name: one for one in measure_start_up(StartUpSettings(bundle, "cpu", 1))}
+    found = {one.name: one for one in measure_start_up(bundle, RunSettings(("start-up",), device="cpu", repeats=1))}
     assert "torch" in found["masktools inpaint, 10 s"].note
     assert "torch" not in found["masktools --help"].note
     for one in found.values():
@@ -56,16 +50,7 @@ def test_imports_are_a_part_of_what_a_command_takes(bundle):
 def test_a_peak_can_be_forgotten():
     large = bytearray(1 << 26)
     del large
-    before = memory_child.peak_bytes()
-    if memory_child.reset_peak():
-        assert memory_child.peak_bytes() <= before
-    assert 0 < memory_child.resident_bytes() <= before
-
-
-def test_settings_are_checked():
-    with pytest.raises(ParameterError, match="unknown job 'train'"):
-        MemorySettings("train")
-    with pytest.raises(ParameterError, match="at least one precision and one batch, got none"):
-        MemorySettings(precisions=())
-    with pytest.raises(ParameterError, match="repeats must be at least 1, got 0"):
-        StartUpSettings(repeats=0)
+    before = processes.peak_bytes()
+    if processes.reset_peak():
+        assert processes.peak_bytes() <= before
+    assert 0 < processes.resident_bytes() <= before

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from masktools.benchmark.measurements import SUBJECTS, Benchmark, Measurement
-from masktools.benchmark.plots import draw
-from masktools.benchmark.report import tables_of, to_markdown, to_text
-from masktools.benchmark.run import RunSettings, default_precisions, default_subjects, run_benchmark
+from masktools.benchmark.models import RunSettings
+from masktools.benchmark.report import draw, tables_of, to_markdown, to_text
+from masktools.benchmark.run import default_precisions, default_subjects, run_benchmark
 from masktools.errors import ParameterError
 
 TINY = RunSettings(

@@ -2,16 +2,17 @@
 
 import pytest
 
-from masktools.benchmark.jobs import JOBS, JobSettings, Variant, measure_jobs, prepared
-from masktools.benchmark.models import random_pipeline
-from masktools.benchmark.stages import StageSettings, measure_stages
+from masktools.benchmark.models import RunSettings, Variant, random_pipeline
+from masktools.benchmark.timing import JOBS, StageSettings, measure_jobs, measure_stages, prepared
 from masktools.errors import ParameterError
 from masktools.model import Model
 from masktools.solver import SolverConfig
 
+JOBS_ONLY = ("jobs",)
 
-def test_all_stages_together_are_all_of_the_time(pipeline, ceilings):
-    found = measure_stages(pipeline, ceilings, StageSettings(2, SolverConfig(n_steps=3), repeats=2))
+
+def test_all_stages_together_are_all_of_the_time(pipeline, peaks):
+    found = measure_stages(pipeline, peaks, StageSettings(2, SolverConfig(n_steps=3), repeats=2))
     stages = [one for one in found if one.name != "solver step"]
     assert [one.name for one in stages] == [
         *("read file", "resample", "mel", "encode", "transformer", "choice of tokens"),
@@ -23,8 +24,8 @@ def test_all_stages_together_are_all_of_the_time(pipeline, ceilings):
     assert arithmetic == ["mel", "encode", "transformer", "decode", "vocoder"]
 
 
-def test_the_steps_are_those_of_the_solver(pipeline, ceilings):
-    found = measure_stages(pipeline, ceilings, StageSettings(1, SolverConfig(n_steps=3), repeats=1))
+def test_the_steps_are_those_of_the_solver(pipeline, peaks):
+    found = measure_stages(pipeline, peaks, StageSettings(1, SolverConfig(n_steps=3), repeats=1))
     steps = [one for one in found if one.name == "solver step"]
     (transformer,) = [one for one in found if one.name == "transformer"]
     assert [one.case["step"] for one in steps] == [1, 2, 3]
@@ -32,23 +33,29 @@ def test_the_steps_are_those_of_the_solver(pipeline, ceilings):
     assert sum(one.figures["flop"] for one in steps) == transformer.figures["flop"]
 
 
-def test_steps_that_recall_cost_less(pipeline, ceilings):
+def test_steps_that_recall_cost_less(pipeline, peaks):
     config = SolverConfig(n_steps=4, cache_every=2)
     exact, cheap = (
-        measure_stages(pipeline, ceilings, StageSettings(1, solver, repeats=1))
+        measure_stages(pipeline, peaks, StageSettings(1, solver, repeats=1))
         for solver in (SolverConfig(n_steps=4), config)
     )
     flop = [next(one for one in found if one.name == "transformer").figures["flop"] for found in (exact, cheap)]
     assert flop[1] < flop[0]
 
 
-def test_every_job_is_timed_in_every_variant(ceilings):
-    settings = JobSettings(
-        precisions=("fp32", "bf16"), batches=(1, 2), steps=(2, 1), threads=(None, 1), repeats=1, jobs=tuple(JOBS)
+def test_every_job_is_timed_in_every_variant(peaks):
+    settings = RunSettings(
+        JOBS_ONLY,
+        precisions=("fp32", "bf16"),
+        batches=(1, 2),
+        steps=(2, 1),
+        threads=(None, 1),
+        repeats=1,
+        jobs=tuple(JOBS),
     )
     found = measure_jobs(
         lambda precision: random_pipeline("tiny", device="cpu", precision=precision),
-        {None: ceilings, 1: ceilings},
+        {None: peaks, 1: peaks},
         settings,
     )
     cases = {job: [one.case for one in found if one.name == job] for job in JOBS}
@@ -68,17 +75,17 @@ def test_every_job_is_timed_in_every_variant(ceilings):
     assert by_steps[2]["flop"] > by_steps[1]["flop"]
 
 
-def test_a_batch_is_more_audio_and_more_arithmetic(ceilings):
-    settings = JobSettings(("generate",), batches=(1, 3), steps=(1,), repeats=1)
-    one, three = measure_jobs(lambda _: random_pipeline("tiny", device="cpu"), {None: ceilings}, settings)
+def test_a_batch_is_more_audio_and_more_arithmetic(peaks):
+    settings = RunSettings(JOBS_ONLY, jobs=("generate",), batches=(1, 3), steps=(1,), repeats=1)
+    one, three = measure_jobs(lambda _: random_pipeline("tiny", device="cpu"), {None: peaks}, settings)
     assert three.figures["audio_s"] == pytest.approx(3 * one.figures["audio_s"])
     assert three.figures["flop"] == pytest.approx(3 * one.figures["flop"])
 
 
 def test_a_grid_has_all_combinations():
-    settings = JobSettings(precisions=("fp32", "bf16"), batches=(1, 4), steps=(8, 16))
+    settings = RunSettings(JOBS_ONLY, precisions=("fp32", "bf16"), batches=(1, 4), steps=(8, 16))
     assert len(settings.variants("generate")) == 4
-    grid = JobSettings(precisions=("fp32", "bf16"), batches=(1, 4), steps=(8, 16), grid=True)
+    grid = RunSettings(JOBS_ONLY, precisions=("fp32", "bf16"), batches=(1, 4), steps=(8, 16), grid=True)
     assert len(grid.variants("generate")) == 8
     assert grid.variants("generate")[0] == Variant("fp32", 1, 8)
     assert len(grid.variants("embed")) == 4  # no steps
@@ -86,8 +93,8 @@ def test_a_grid_has_all_combinations():
 
 def test_what_cannot_be_timed_is_refused(pipeline):
     with pytest.raises(ParameterError, match="unknown job 'embd'.*did you mean 'embed'"):
-        JobSettings(("embd",))
+        RunSettings(JOBS_ONLY, jobs=("embd",))
     with pytest.raises(ParameterError, match="batches must have at least one value, got none"):
-        JobSettings(batches=())
+        RunSettings(JOBS_ONLY, batches=())
     with pytest.raises(ParameterError, match="unknown job 'sing'"):
         prepared("sing", Model(pipeline), Variant())

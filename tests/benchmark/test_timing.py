@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from masktools.benchmark.machine import interleaved, seconds_of, seconds_on_device
+from masktools.benchmark.measurements import interleaved, seconds_of, seconds_on_device
 from masktools.errors import ParameterError
 
 CPU = torch.device("cpu")

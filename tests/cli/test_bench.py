@@ -29,14 +29,14 @@ def test_checks_are_printed_and_written(command, folder, tmp_path):
 
 
 def test_every_name_is_offered():
-    from masktools.benchmark import jobs, measurements, models, peers
+    from masktools.benchmark import measurements, models, peers, timing
     from masktools.cli import bench_restoration, bench_speed
-    from masktools.evaluation.restoration_checks.run import CHECKS
+    from masktools.evaluation.checks import CHECKS
 
     assert set(bench_restoration.CHECKS) == set(CHECKS)
     assert set(bench_speed.SUBJECTS) == set(measurements.SUBJECTS) - {"ceilings"}
     assert set(bench_speed.SIZES) == set(models.SIZES)
-    assert set(bench_speed.JOBS) == set(jobs.JOBS)
+    assert set(bench_speed.JOBS) == set(timing.JOBS)
     assert set(bench_speed.PEERS) == set(peers.PEERS)
 
 

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from masktools.cli import evaluate
-from masktools.evaluation.protocols.table import PROTOCOLS
+from masktools.evaluation.protocols import PROTOCOLS
 from masktools.evaluation.report import Report
 from tests.cli.conftest import RATE, recording
 

@@ -3,8 +3,8 @@
 import re
 from html.parser import HTMLParser
 
-from masktools.demo.page import Chapter, Scene, make_page
-from masktools.review.html import Player
+from masktools.demo.stage import Chapter, Scene, make_page
+from masktools.review.page import Player
 from masktools.tables import Table
 
 VOID = {"meta", "link", "img", "br"}

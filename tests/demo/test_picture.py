@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from masktools.demo.picture import Panel, draw
+from masktools.demo.stage import Panel, draw
 from masktools.errors import ParameterError
 
 RATE = 22_050

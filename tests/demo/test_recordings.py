@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 
-from masktools.demo import music, rain, voice
-from masktools.demo.recordings import RECORDINGS, Recording, low_passed, with_gaps
+from masktools.demo.recordings import (
+    DRIPS_S,
+    MUSIC_RATE,
+    RECORDINGS,
+    WORDS,
+    Recording,
+    low_passed,
+    play_rain,
+    pluck,
+    with_gaps,
+)
 from masktools.errors import ParameterError
 from masktools.metrics import band_level_db, level_db, lsd_db
 
@@ -50,19 +59,19 @@ def test_the_recordings_differ_in_channels_and_rates(takes):
 
 @pytest.mark.parametrize("midi", [45, 57, 69, 81])
 def test_a_string_sounds_at_its_pitch(midi):
-    string = music.pluck(midi, 2.0, 0.8, np.random.default_rng(0))[8820:]
+    string = pluck(midi, 2.0, 0.8, np.random.default_rng(0))[8820:]
     spectrum = np.abs(np.fft.rfft(string * np.hanning(len(string)), 8 * len(string)))
-    hz = np.fft.rfftfreq(8 * len(string), 1 / music.SAMPLE_RATE)
+    hz = np.fft.rfftfreq(8 * len(string), 1 / MUSIC_RATE)
     expected = 440 * 2 ** ((midi - 69) / 12)
     near = (hz > 0.94 * expected) & (hz < 1.06 * expected)
     assert hz[near][np.argmax(spectrum[near])] == pytest.approx(expected, rel=0.004)
 
 
 def test_a_string_fades_and_its_treble_fades_first():
-    string = music.pluck(57, 2.0, 1.0, np.random.default_rng(0))
+    string = pluck(57, 2.0, 1.0, np.random.default_rng(0))
     early, late = (0.0, 0.3), (1.5, 1.8)
     falls = [
-        band_level_db(string, music.SAMPLE_RATE, band, early) - band_level_db(string, music.SAMPLE_RATE, band, late)
+        band_level_db(string, MUSIC_RATE, band, early) - band_level_db(string, MUSIC_RATE, band, late)
         for band in ((100, 500), (3000, 6000))
     ]
     assert 3 < falls[0] < falls[1]
@@ -70,8 +79,8 @@ def test_a_string_fades_and_its_treble_fades_first():
 
 def test_the_drips_are_heard_in_the_rain(takes):
     samples, sample_rate = takes["rain"]
-    drips = [band_level_db(samples, sample_rate, (700, 2100), (at, at + 0.06)) for at in rain.DRIPS_S]
-    between = [band_level_db(samples, sample_rate, (700, 2100), (at - 0.12, at - 0.02)) for at in rain.DRIPS_S]
+    drips = [band_level_db(samples, sample_rate, (700, 2100), (at, at + 0.06)) for at in DRIPS_S]
+    between = [band_level_db(samples, sample_rate, (700, 2100), (at - 0.12, at - 0.02)) for at in DRIPS_S]
     assert np.median(drips) > np.median(between) + 6
 
 
@@ -79,7 +88,7 @@ def test_the_voice_speaks_in_words(takes):
     samples, _ = takes["voice"]
     frames = np.abs(samples[0])[: samples.shape[1] // 441 * 441].reshape(-1, 441).max(axis=1) > 0.05
     smoothed = np.convolve(frames, np.ones(9), "same") > 0
-    assert np.count_nonzero(np.diff(smoothed.astype(int)) == 1) == len(voice.WORDS)
+    assert np.count_nonzero(np.diff(smoothed.astype(int)) == 1) == len(WORDS)
 
 
 def test_gaps_are_zeros_and_the_rest_is_untouched(takes):
@@ -102,6 +111,6 @@ def test_a_low_pass_keeps_what_is_below_in_place_and_removes_what_is_above(takes
 
 def test_damages_that_make_no_sense_are_refused():
     with pytest.raises(ParameterError, match="start first, got"):
-        Recording("a", "A", rain.play, ((2.0, 1.0),), 4000)
+        Recording("a", "A", play_rain, ((2.0, 1.0),), 4000)
     with pytest.raises(ParameterError, match="cutoff_hz must be above 250 Hz, got 100 Hz"):
-        Recording("a", "A", rain.play, ((1.0, 2.0),), 100)
+        Recording("a", "A", play_rain, ((1.0, 2.0),), 100)

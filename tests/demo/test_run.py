@@ -13,7 +13,7 @@ from masktools import io
 from masktools.cli.main import main
 from masktools.demo.recordings import Recording
 from masktools.demo.run import run_demo
-from masktools.errors import ParameterError
+from masktools.errors import AudioError, ParameterError
 from masktools.grid import TokenGrid
 from masktools.mel import MelConfig
 from masktools.model import Model
@@ -159,7 +159,7 @@ def test_a_page_that_cannot_be_finished_leaves_no_part_behind(tmp_path, monkeypa
     monkeypatch.setattr("os.replace", fail)
     from masktools.demo.stage import Stage
 
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(AudioError, match="cannot be written: No space left"):
         Stage(tmp_path, Pretender(), 0, print).keep_text("index.html", "text")
     assert not list(tmp_path.iterdir())
 

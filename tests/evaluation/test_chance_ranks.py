@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from masktools.errors import ParameterError
-from masktools.evaluation.chance_ranks import blind_scores, rank_scores
+from masktools.evaluation.scores import blind_scores, rank_scores
 
 RELEVANT = np.array([[1, 0, 0, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0, 0], [0, 1, 0, 1, 0, 1, 0]], bool)
 

@@ -7,8 +7,8 @@ import pytest
 from scipy.special import log_softmax
 
 from masktools.errors import ParameterError
-from masktools.evaluation.classes import class_of, common_classes
-from masktools.evaluation.classifier import Classifier
+from masktools.evaluation.clips import class_of, common_classes
+from masktools.evaluation.scores import Classifier
 from tests.evaluation.sounding import clip
 
 

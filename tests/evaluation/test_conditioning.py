@@ -8,9 +8,9 @@ import torch
 
 from masktools.configs import from_dict, to_dict
 from masktools.errors import ParameterError
-from masktools.evaluation.protocols.conditioning import ConditioningSettings, LabelSet, evaluate_conditioning
-from masktools.evaluation.protocols.guessing import guesses_of
+from masktools.evaluation.conditioning import ConditioningSettings, LabelSet, evaluate_conditioning
 from masktools.evaluation.scores import Statistics
+from masktools.evaluation.transformer import guesses_of
 from tests.evaluation.sounding import CLASSES, Ear, clips, tiny_model
 
 QUICK = Statistics(n_resamples=20, n_folds=0)

@@ -11,7 +11,6 @@ from masktools.evaluation.embedders import (
     EncoderEmbedder,
     JointEmbedder,
     MelStatistics,
-    embed_clips,
     parse_embedder,
 )
 from masktools.metrics import frechet_distance
@@ -47,11 +46,11 @@ def test_any_recording_has_finite_vectors_of_the_size_that_was_said(model, name,
 def test_more_noise_is_further_away(model):
     waves = [hum(seed).astype(np.float32) for seed in range(6)]
     embedder = MelStatistics()
-    clean = np.concatenate(embed_clips(embedder, waves, SAMPLE_RATE))
+    clean = np.concatenate([embedder.embed(wave, SAMPLE_RATE) for wave in waves])
     distances = []
     for level in (0.003, 0.03, 0.3):
         noisy = [wave + noise(3.0, seed=50 + i, level=level)[0] for i, wave in enumerate(waves)]
-        distances.append(frechet_distance(clean, np.concatenate(embed_clips(embedder, noisy, SAMPLE_RATE))))
+        distances.append(frechet_distance(clean, np.concatenate([embedder.embed(wave, SAMPLE_RATE) for wave in noisy])))
     assert 0 < distances[0] < distances[1] < distances[2]
 
 
@@ -99,12 +98,6 @@ def test_clap_hears_all_of_a_recording_in_equal_windows_of_ten_seconds_at_most(
     clap = parse_embedder(f"clap={tmp_path / 'laion.pt'}", model)
     assert clap.name.startswith("clap laion.pt ")
     assert clap.embed(np.zeros(round(1000 * seconds), np.float32), 1000)[:, 0] == pytest.approx(windows, abs=2e-3)
-
-
-def test_progress_is_told_clip_by_clip(model):
-    seen = []
-    embed_clips(MelStatistics(), [np.zeros(4000, np.float32)] * 3, 8000, lambda done, total: seen.append((done, total)))
-    assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_what_is_no_embedder_is_refused(model):

@@ -8,10 +8,10 @@ import pytest
 from masktools.configs import from_dict, to_dict
 from masktools.errors import ParameterError
 from masktools.evaluation.clips import Clip
-from masktools.evaluation.protocols.generation import GenerationSettings, evaluate_generation
-from masktools.evaluation.protocols.sounds import fitted, groups_with, prompts_of, spread
+from masktools.evaluation.generation import GenerationSettings, evaluate_generation
 from masktools.evaluation.report import Report
 from masktools.evaluation.scores import Statistics
+from masktools.evaluation.sounds import fitted, groups_with, prompts_of, spread
 from masktools.solver import SolverConfig
 from tests.evaluation.sounding import CLASSES, SECONDS, Ear, Repeating, clips, renamed, tiny_model
 from tests.tiny import SAMPLE_RATE

@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import firwin, oaconvolve
 
 from masktools.errors import ParameterError
-from masktools.evaluation.occupied_band import occupied_hz
+from masktools.evaluation.clips import occupied_hz
 from tests.tiny import SAMPLE_RATE, noise, tone
 
 

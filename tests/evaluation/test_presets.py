@@ -3,9 +3,9 @@
 import pytest
 
 from masktools.errors import ParameterError
-from masktools.evaluation.presets import PRESETS, preset_settings
-from masktools.evaluation.protocols.generation import GenerationSettings
-from masktools.evaluation.protocols.tokenizer import TokenizerSettings
+from masktools.evaluation.generation import GenerationSettings
+from masktools.evaluation.protocols import PRESETS, preset_settings
+from masktools.evaluation.reconstruction import TokenizerSettings
 from masktools.evaluation.scores import Statistics
 from masktools.grid import TokenGrid
 from masktools.mel import MelConfig

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from masktools.errors import ParameterError
-from masktools.evaluation.protocols.bandwidth import BandwidthSettings
-from masktools.evaluation.protocols.generation import GenerationSettings
-from masktools.evaluation.protocols.inpainting import InpaintSettings
+from masktools.evaluation.bandwidth import BandwidthSettings
+from masktools.evaluation.generation import GenerationSettings
+from masktools.evaluation.inpainting import InpaintSettings
 from masktools.evaluation.scores import Statistics
-from masktools.evaluation.sweep import Sweep, run_sweep
-from masktools.evaluation.sweep_points import Notebook, Point, points_of
+from masktools.evaluation.sweep import Notebook, Point, Sweep, points_of, run_sweep
 from masktools.solver import SolverConfig
 from tests.evaluation.sounding import Ear, Repeating, clips, tiny_model
 
@@ -155,7 +154,7 @@ def test_a_plot_has_a_panel_for_each_axis_and_a_line_for_each_setting_of_the_oth
     pytest.importorskip("matplotlib")
     from PIL import Image
 
-    from masktools.evaluation import plots
+    from masktools.evaluation import sweep_plots as plots
 
     measures = plots.plotted_measures(swept)
     assert ("noises", "", "fad", Ear.name) in measures
@@ -177,7 +176,7 @@ def test_a_plot_has_a_panel_for_each_axis_and_a_line_for_each_setting_of_the_oth
 
 
 def test_a_plot_without_an_axis_is_refused(swept):
-    from masktools.evaluation.plots import draw_sweep
+    from masktools.evaluation.sweep_plots import draw_sweep
 
     one = replace(swept, points=swept.points[:1])
     with pytest.raises(ParameterError, match="a plot needs an axis with at least two values"):
@@ -185,7 +184,7 @@ def test_a_plot_without_an_axis_is_refused(swept):
 
 
 def test_without_matplotlib_one_is_told_what_to_install(monkeypatch):
-    from masktools.evaluation import plots
+    from masktools.evaluation import sweep_plots as plots
 
     monkeypatch.setattr(plots.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ParameterError, match=r"install masktools\[plots\]"):

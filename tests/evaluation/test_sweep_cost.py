@@ -8,15 +8,13 @@ import pytest
 import torch
 
 from masktools.errors import ParameterError
-from masktools.evaluation.protocols.generation import GenerationSettings
-from masktools.evaluation.protocols.inpainting import InpaintSettings
+from masktools.evaluation.generation import GenerationSettings
+from masktools.evaluation.inpainting import InpaintSettings
 from masktools.evaluation.report import Figure
 from masktools.evaluation.scores import Statistics
-from masktools.evaluation.sweep import Sweep, run_sweep
+from masktools.evaluation.sweep import Sweep, over_repeats, points_of, run_sweep
 from masktools.evaluation.sweep_cost import COST, counting, frontier, loss_lines, priced
-from masktools.evaluation.sweep_plot import draw_cost, named_points, priced_measures
-from masktools.evaluation.sweep_points import points_of
-from masktools.evaluation.sweep_repeats import over_repeats
+from masktools.evaluation.sweep_plots import draw_cost, named_points, priced_measures
 from masktools.solver import SPEEDS, SolverConfig, planned_work, preset
 from tests.evaluation.sounding import Ear, clips, tiny_model
 

@@ -2,9 +2,8 @@
 
 import pytest
 
-from masktools.evaluation.gates import gates_of
+from masktools.evaluation.gates import TARGETS, Target, gates_of, targets_table
 from masktools.evaluation.report import Figure, Report
-from masktools.evaluation.targets import TARGETS, Target, targets_table
 
 
 def report(*figures):
@@ -46,7 +45,7 @@ def test_a_level_may_be_off_either_way(value, holds):
 
 
 def test_every_target_is_of_a_protocol_that_there_is():
-    from masktools.evaluation.protocols.table import PROTOCOLS
+    from masktools.evaluation.protocols import PROTOCOLS
 
     assert {target.protocol for target in TARGETS} <= set(PROTOCOLS)
     assert gates_of({}) == []

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from masktools.errors import ParameterError
 from masktools.metrics import chroma_distance, envelope_error_db, flatness_error_db, lsd_db
-from masktools.metrics.chroma import chroma_filters
+from masktools.metrics.fills import chroma_filters
 
 RATE = 22_050
 T = np.arange(2 * RATE) / RATE

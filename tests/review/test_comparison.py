@@ -9,7 +9,7 @@ from masktools import io
 from masktools.errors import AudioError, ParameterError
 from masktools.metrics import lsd_db, lsd_split_db
 from masktools.review import Repair, as_text, compare
-from masktools.review import figures as figures_module
+from masktools.review import comparison as comparison_module
 
 RATE = 22_050
 
@@ -60,7 +60,7 @@ def test_the_length_of_blocks_does_not_matter(files, music, monkeypatch):
     changed = music + np.float32(0.25) * (np.arange(music.shape[1]) % 997 == 0)
     known = {"reference": files("r.wav"), "repairs": [Repair(0.5, 0.9)], "cutoff_hz": 3000.0}
     whole = compare(files("a.wav", 0.5 * music), files("b.wav", changed), **known)
-    monkeypatch.setattr(figures_module, "_BLOCK", 1 << 13)
+    monkeypatch.setattr(comparison_module, "_BLOCK", 1 << 13)
     parts = compare(files("a.wav", 0.5 * music), files("b.wav", changed), **known)
     assert parts.difference[:4] == whole.difference[:4]
     assert parts.difference[4:] == pytest.approx(whole.difference[4:], abs=1e-6)
@@ -107,7 +107,7 @@ def test_other_rates_are_compared_after_resampling_and_it_is_said(files, music):
 def test_resampling_in_blocks_leaves_no_seams(files, music, monkeypatch):
     paths = files("a.wav", io.resample(music, RATE, 16_000), 16_000, "FLOAT"), files("b.wav", subtype="FLOAT")
     whole = compare(*paths)
-    monkeypatch.setattr(figures_module, "_BLOCK", 5000)
+    monkeypatch.setattr(comparison_module, "_BLOCK", 5000)
     assert compare(*paths).difference.rms_db == pytest.approx(whole.difference.rms_db, abs=0.01)
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.review.excerpts import Excerpt, choose_excerpts
+from masktools.review.picture import Excerpt, choose_excerpts
 from masktools.review.repairs import Repair
 
 

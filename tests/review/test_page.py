@@ -14,7 +14,7 @@ from masktools import io
 from masktools.errors import AudioError, ParameterError
 from masktools.metrics import level_db
 from masktools.review import Repair, compare, write_page
-from masktools.review.html import data_uri, wav_bytes
+from masktools.review.page import data_uri, wav_bytes
 
 RATE = 22_050
 VOID = {"meta", "link", "img", "br"}

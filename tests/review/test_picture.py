@@ -8,8 +8,7 @@ from PIL import Image
 
 from masktools.errors import AudioError, ParameterError
 from masktools.review import Repair, compare, write_picture
-from masktools.review.panels import Mark, Panel, Scale, draw_panels, time_label, time_step, time_ticks
-from masktools.review.spectra import Rows
+from masktools.review.panels import Mark, Panel, Rows, Scale, draw_panels, time_label, time_step, time_ticks
 
 RATE = 22_050
 

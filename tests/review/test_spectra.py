@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from masktools.errors import ParameterError
-from masktools.review.spectra import FLOOR_DB, Rows, mean_levels, show_levels, spectrogram, top_level_db
+from masktools.review.panels import FLOOR_DB, Rows, mean_levels, show_levels, spectrogram, top_level_db
 
 RATE = 22_050
 ROWS = Rows(RATE / 2, 64)

@@ -1,0 +1,253 @@
+"""What all protocols share: batches of clips, progress, the report's settings, and a pipeline that knows the answer."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from masktools import __version__
+from masktools.arguments import checked_name
+from masktools.configs import to_dict, to_plain
+from masktools.errors import ParameterError
+from masktools.evaluation.clips import Clip, left_out_of
+from masktools.evaluation.embedders import Embedder
+from masktools.evaluation.report import Figure, Report, Row, groups_of
+from masktools.model import Model
+from masktools.packing import weights_digest
+from masktools.pipeline import Pipeline, Progress
+from masktools.shapes import Condition, Mask, Tokens
+from masktools.solver import Plan, SolverConfig, SolveResult, derive_seed
+
+BATCH = 16
+"""Clips that a job is given at once; on it depends which random numbers a clip gets, so that it is fixed."""
+
+
+class Meter:
+    """Counts the pieces of a job and tells how far it has come."""
+
+    def __init__(self, progress: Progress | None, n_pieces: int) -> None:
+        self.progress, self.n_pieces, self.n_done = progress, max(1, n_pieces), 0
+
+    def step(self, n: int = 1) -> None:
+        """Say that some more pieces are done."""
+        self.n_done = min(self.n_pieces, self.n_done + n)
+        if self.progress is not None:
+            self.progress(self.n_done, self.n_pieces)
+
+    def within(self, n: int) -> Progress | None:
+        """Return the callback for something inside that makes up the next n pieces, which ``step`` then ends."""
+        progress, before, total = self.progress, self.n_done, self.n_pieces
+        if progress is None:
+            return None
+        shares = 100  # of a piece
+        return lambda done, of: progress(before * shares + n * shares * done // max(1, of), total * shares)
+
+
+def numbered(clips: Sequence[Clip], progress: Progress | None) -> Iterator[tuple[int, Clip]]:
+    """Yield clips with their numbers, and tell after each how many are done."""
+    for number, clip in enumerate(clips):
+        yield number, clip
+        if progress is not None:
+            progress(number + 1, len(clips))
+
+
+def check_some(clips: Sequence[Clip]) -> None:
+    """Refuse an empty list of clips.
+
+    Raises:
+        ParameterError: no clips.
+    """
+    if not clips:
+        raise ParameterError("there must be at least one clip to measure, got none")
+
+
+def check_clips(model: Model, clips: Sequence[Clip], bands: bool = True) -> None:
+    """Refuse clips that are not at the model's rate: distances at different rates cannot be compared.
+
+    Args:
+        model: what is measured.
+        clips: on what.
+        bands: whether rows of tokens must be bands of frequency.
+
+    Raises:
+        ParameterError: no clips, clips at another rate, or a model without bands where they are needed.
+    """
+    if bands and not model.pipeline.shape.has_bands:
+        raise ParameterError(
+            f"this protocol measures models whose rows of tokens are bands of frequency, {model.name!r} has token "
+            "streams: measure it by the protocol generate"
+        )
+    check_some(clips)
+    for clip in clips:
+        if clip.sample_rate != model.sample_rate:
+            raise ParameterError(
+                f"clips must be at the model's rate of {model.sample_rate} Hz, got {clip.sample_rate} Hz: "
+                f"read them with sample_rate={model.sample_rate}"
+            )
+
+
+def chosen_methods(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Return the methods that were asked for, in the order in which they are known; none stands for all.
+
+    Raises:
+        ParameterError: one that there is not.
+    """
+    for method in wanted:
+        checked_name("method", method, known)
+    return tuple(method for method in known if not wanted or method in wanted)
+
+
+def batches(clips: Sequence[Clip], size: int = BATCH) -> Iterator[list[int]]:
+    """Yield places of clips of one length, so many at once at most, the longest ones first."""
+    lengths: dict[int, list[int]] = {}
+    for place, clip in enumerate(clips):
+        lengths.setdefault(len(clip.wave), []).append(place)
+    for length in sorted(lengths, reverse=True):
+        places = lengths[length]
+        for start in range(0, len(places), size):
+            yield places[start : start + size]
+
+
+def small_seeds(seed: int, n: int) -> list[int]:
+    """Return n seeds below 2**32, which numpy's generators and others take, derived from one."""
+    return [derive_seed(seed, number) >> 31 for number in range(n)]
+
+
+def stacked(clips: Sequence[Clip], places: Sequence[int]) -> np.ndarray:
+    """Return clips of one length side by side, (b, t) float32."""
+    return np.stack([clips[place].wave for place in places])
+
+
+def described(
+    protocol: str, model: Model, clips: Sequence[Clip], settings: Any, embedders: Sequence[Embedder]
+) -> dict[str, Any]:
+    """Return everything that was set, in what JSON has.
+
+    Args:
+        protocol: its name.
+        model: what was measured.
+        clips: on what.
+        settings: a dataclass.
+        embedders: of the distances between sets.
+    """
+    pipeline = model.pipeline
+    counts = {name: len(places) for name, places in groups_of([(clip.kind, clip.origin) for clip in clips]).items()}
+    lengths = sorted(clip.duration_s for clip in clips)
+    return {
+        "protocol": protocol,
+        "masktools": __version__,
+        "model": model.name,
+        "clips": [f"{name}: {n}" for name, n in counts.items()],
+        "clip_seconds": f"{lengths[0]:.4g} to {lengths[-1]:.4g}, {sum(lengths):.4g} in all",
+        "embedders": [embedder.name for embedder in embedders],
+        "settings": to_dict(settings),
+        "weights": part_digests(pipeline),
+        "mel": to_dict(pipeline.mel),
+        "decoding": {job: to_plain(plan) for job, plan in pipeline.decoding.items()},
+        "computer": {
+            "device": str(pipeline.device),
+            "precision": str(pipeline.precision).removeprefix("torch."),
+            "torch": str(torch.__version__),
+            "numpy": np.__version__,
+        },
+    }
+
+
+def part_digests(pipeline: Pipeline) -> dict[str, str]:
+    """Return the beginning of the SHA-256 of each part's weights: equal for equal weights, however they are stored."""
+    return {
+        name: weights_digest(part.state_dict())[:16] if isinstance(part, nn.Module) else type(part).__name__
+        for name, part in pipeline.parts.items()
+    }
+
+
+def make_report(
+    title: str,
+    settings: dict[str, Any],
+    clips: Sequence[Clip],
+    rows: Sequence[Row],
+    figures: Sequence[Figure],
+    notes: Sequence[str] = (),
+) -> Report:
+    """Return the report of a protocol; what was left out on the way to the clips is named in it."""
+    return Report(title, settings, tuple(figures), tuple(rows), left_out_of(clips), tuple(notes))
+
+
+class TrueTokens(Pipeline):
+    """A pipeline that fills masks with the right tokens: what its jobs give is the ceiling of tokenizer and vocoder.
+
+    Everything else, levels and seams among them, is done as by the pipeline that it is made of.
+    """
+
+    def __init__(self, pipeline: Pipeline, answers: Iterable[Tensor] | None = None) -> None:
+        """Take over the parts of a pipeline.
+
+        Args:
+            pipeline: whose parts.
+            answers: right tokens (b, r, w), one for each call of ``fill``, in order; None where what it is given to
+                fill holds them under the mask.
+        """
+        super().__init__(
+            pipeline.mel,
+            pipeline.tokenizer,
+            pipeline.transformer,
+            pipeline.vocoder,
+            pipeline.conditioner,
+            name=pipeline.name,
+            decoding=pipeline.decoding,
+            device=pipeline.device,
+            precision=pipeline.precision,
+            batch_size=pipeline.batch_size,
+        )
+        self._answers = None if answers is None else iter(answers)
+
+    def fill(
+        self,
+        tokens: Tokens,
+        mask: Mask,
+        seeds: Sequence[int],
+        solver: Plan = SolverConfig(),
+        condition: Condition | None = None,
+        overlap_cols: int | None = None,
+        progress: Progress | None = None,
+    ) -> SolveResult:
+        """Return the right tokens."""
+        return SolveResult(tokens if self._answers is None else next(self._answers), ())
+
+
+def clean_tokens(pipeline: Pipeline, waves: np.ndarray) -> Tensor:
+    """Return the tokens (b, r, w) of waves (b, t) at the pipeline's rate."""
+    return pipeline.encode(torch.from_numpy(waves))
+
+
+def decode_masked(
+    pipeline: Pipeline,
+    waves: np.ndarray,
+    mask: Tensor,
+    seeds: Sequence[int],
+    solver: SolverConfig,
+    leak_free: bool,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Return the decoder's version (b, t) of waves at the pipeline's rate, with masked tokens predicted.
+
+    Nothing of the original is put back: so the paper does it.
+
+    Args:
+        pipeline: the model.
+        waves: (b, t), with what is under the mask.
+        mask: (r, w), True where tokens are predicted.
+        seeds: one a wave.
+        solver: settings of the decoding.
+        leak_free: whether what is under the mask is erased before tokens are computed; the paper does not.
+        progress: called after every prediction.
+
+    Source: SpecMaskGIT (arXiv:2406.17672), section 4.3.
+    """
+    mel = pipeline.to_mel(torch.from_numpy(waves))
+    masks = mask.expand(len(waves), -1, -1).to(mel.device)
+    tokens = pipeline.tokenise(pipeline.erase(mel, masks) if leak_free else mel)
+    result = pipeline.fill(tokens, masks, seeds, solver, progress=progress)
+    return pipeline.decode(result.tokens, waves.shape[1]).cpu().numpy()

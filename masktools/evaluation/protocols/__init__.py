@@ -1,1 +1,0 @@
-"""What is measured, and how: one protocol for each thing that a model does."""

@@ -1,0 +1,243 @@
+"""The sets of recordings that generation compares, real and generated, and the figures collected of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from masktools.evaluation.clips import Clip
+from masktools.evaluation.common import Meter
+from masktools.evaluation.report import Figure, Row, groups_of
+from masktools.evaluation.scores import Statistics
+from masktools.metrics import Interval
+from masktools.model import Model
+from masktools.solver import Plan, derive_seed
+
+ANY = "any"
+"""The kind of what no clip stands behind."""
+
+_AT_ONCE = 16  # on it depends which random numbers a recording gets, so that it is fixed
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """A recording of a set."""
+
+    name: str
+    wave: np.ndarray  # (t,) float32
+    kind: str = ANY
+    origin: str = "real"  # of the clip behind it
+    prompt: int | None = None  # which text describes it
+    clip: int | None = None  # which clip it is, or answers
+    counted: bool = True  # whether its own values are; distances between sets take all sounds
+
+
+class Prompt(NamedTuple):
+    """A text, and the places of the clips that it describes."""
+
+    text: str
+    clips: tuple[int, ...]
+
+
+def prompts_of(clips: Sequence[Clip], texts: Sequence[str] = ()) -> list[Prompt]:
+    """Return each different caption once, or given texts, with the clips whose caption it is."""
+    found: dict[str, list[int]] = {text: [] for text in texts}
+    for place, clip in enumerate(clips):
+        if clip.caption and (not texts or clip.caption in found):
+            found.setdefault(clip.caption, []).append(place)
+    return [Prompt(text, tuple(places)) for text, places in found.items()]
+
+
+def spread(clips: Sequence[Clip], chosen: Sequence[int], n: int | None, seed: int = 0) -> list[int]:
+    """Return n of some places of clips, in order, drawn at random and spread evenly over the groups; or all of them."""
+    if n is None or n >= len(chosen):
+        return list(chosen)
+    rng = np.random.default_rng(seed)
+    groups: dict[str, list[int]] = {}
+    for place in chosen:
+        groups.setdefault(clips[place].group, []).append(place)
+    queues = [list(rng.permutation(groups[name])) for name in sorted(groups)]
+    drawn: list[int] = []
+    while len(drawn) < n:
+        drawn += [int(queue.pop()) for queue in queues if queue]
+    return sorted(drawn[:n])
+
+
+def groups_with(clips: Sequence[Clip]) -> dict[str, frozenset[tuple[str, str]]]:
+    """Return the kinds and origins of each group; the widest group of an origin holds what is of no kind, too."""
+    pairs = [(clip.kind, clip.origin) for clip in clips]
+    groups = {name: frozenset(pairs[place] for place in places) for name, places in groups_of(pairs).items()}
+    widest = {
+        origin: max((name for name in groups if (origin in {o for _, o in groups[name]})), key=lambda n: len(groups[n]))
+        for origin in {origin for _, origin in pairs}
+    }
+    return {
+        name: members | {(ANY, origin) for origin, wide in widest.items() if wide == name}
+        for name, members in groups.items()
+    }
+
+
+def fitted(wave: np.ndarray, n_samples: int) -> np.ndarray:
+    """Return a wave (t,) of n samples: the middle of a longer one, or a shorter one over and over.
+
+    >>> fitted(np.arange(5), 3), fitted(np.arange(2), 5)
+    (array([1, 2, 3]), array([0, 1, 0, 1, 0]))
+    """
+    if len(wave) >= n_samples:
+        start = (len(wave) - n_samples) // 2
+        return wave[start : start + n_samples]
+    return np.resize(wave, n_samples)
+
+
+class Maker:
+    """Makes recordings with a model: of prompts, of nothing, and of recordings."""
+
+    def __init__(self, model: Model, seconds: float | None, solver: Plan | None, seed: int, meter: Meter) -> None:
+        """Hold everything that all sets have in common.
+
+        Args:
+            model: the model.
+            seconds: length of each recording; the model's window where it is None.
+            solver: settings of the decoding; the model's own where it is None.
+            seed: of everything random.
+            meter: counts recordings.
+        """
+        self.model, self.seconds, self.solver, self.seed, self.meter = model, seconds, solver, seed, meter
+
+    @property
+    def n_samples(self) -> int:
+        """Length of what is generated."""
+        window = self.model.pipeline.window_samples
+        return window if self.seconds is None else max(1, round(self.seconds * self.model.sample_rate))
+
+    def of_nothing(self, n: int) -> list[Sound]:
+        """Return n recordings without a prompt."""
+        waves: list[np.ndarray] = []
+        for start in range(0, n, _AT_ONCE):
+            waves += self._generate(None, min(_AT_ONCE, n - start), start)
+        return [Sound(f"sample {number}", wave) for number, wave in enumerate(waves, 1)]
+
+    def of_prompts(
+        self, prompts: Sequence[Prompt], chosen: Sequence[int], n_each: int, clips: Sequence[Clip]
+    ) -> list[Sound]:
+        """Return ``n_each`` recordings of each chosen prompt; they answer the clips that it describes in turn."""
+        made: list[Sound] = []
+        for start in range(0, len(chosen), _AT_ONCE):
+            part = chosen[start : start + _AT_ONCE]
+            waves = self._generate([prompts[number].text for number in part], n_each, start)
+            for index, wave in enumerate(waves):
+                number, which = part[index // n_each], index % n_each
+                text, places = prompts[number]
+                sound = Sound(f"{text} ({which + 1})", wave, prompt=number)
+                if places:
+                    place = places[which % len(places)]
+                    sound = replace(sound, kind=clips[place].kind, origin=clips[place].origin, clip=place)
+                made.append(sound)
+        return made
+
+    def _generate(self, texts: list[str] | None, n_each: int, start: int) -> list[np.ndarray]:
+        n = n_each * (1 if texts is None else len(texts))
+        seed = derive_seed(self.seed, start)
+        within = self.meter.within(n)
+        results = self.model.generate(texts, n_each, self.seconds, seed=seed, solver=self.solver, progress=within)
+        self.meter.step(n)
+        return [result.samples for result in results]
+
+    def of_recordings(self, sounds: Sequence[Sound]) -> list[Sound]:
+        """Return recordings after the tokenizer and the vocoder: as good as what is generated could be."""
+        pipeline, made = self.model.pipeline, dict[int, Sound]()
+        lengths: dict[int, list[int]] = {}
+        for place, sound in enumerate(sounds):
+            lengths.setdefault(len(sound.wave), []).append(place)
+        for length, places in lengths.items():
+            for start in range(0, len(places), pipeline.batch_size):
+                part = places[start : start + pipeline.batch_size]
+                waves = torch.from_numpy(np.stack([sounds[place].wave for place in part]))
+                again = pipeline.decode(pipeline.encode(waves), length).cpu().numpy()
+                made |= {place: replace(sounds[place], wave=wave) for place, wave in zip(part, again, strict=True)}
+                self.meter.step(len(part))
+        return [made[place] for place in range(len(sounds))]
+
+
+Groups = Mapping[str, frozenset[tuple[str, str]]]
+"""The kinds and origins of each group, by its name."""
+
+
+@dataclass(eq=False)
+class Results:
+    """Collects values of sounds, and figures of whole sets."""
+
+    groups: Groups
+    statistics: Statistics
+    means: frozenset[str]  # measures that are averaged; of the others the median is taken
+    rows: list[Row] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    _embedders: list[str | None] = field(default_factory=list)  # of each row
+
+    def add(
+        self, sound: Sound, method: str, values: Mapping[str, float], embedder: str | None = None, case: str = ""
+    ) -> None:
+        """Add the values of a sound that is counted, by measure; what is not finite was not measured.
+
+        Args:
+            sound: which.
+            method: the set that it is of.
+            values: measure -> value.
+            embedder: what they were measured with.
+            case: what else was set.
+        """
+        for metric, value in values.items():
+            if sound.counted and isfinite(value):
+                self.rows.append(Row(sound.name, sound.kind, sound.origin, method, metric, float(value), case))
+                self._embedders.append(embedder)
+
+    def members(self, group: str, sounds: Sequence[Sound]) -> list[int]:
+        """Return the places of the sounds that belong to a group."""
+        return [place for place, sound in enumerate(sounds) if (sound.kind, sound.origin) in self.groups[group]]
+
+    def add_set(
+        self,
+        group: str,
+        method: str,
+        metric: str,
+        value: float | Interval | tuple[float, float | None, float | None],
+        n: int,
+        embedder: str | None = None,
+    ) -> None:
+        """Add a figure of a whole set.
+
+        Args:
+            group: which group.
+            method: which set of it.
+            metric: the measure.
+            value: its value, with its interval where it has one.
+            n: sounds of the set.
+            embedder: what it was measured with.
+        """
+        ends = value if isinstance(value, tuple) else (float(value), None, None)
+        self.figures.append(Figure(group, method, metric, *ends, n, embedder, statistic="set"))
+
+    def all_figures(self) -> tuple[Figure, ...]:
+        """Return the figures of values and of sets, group by group."""
+        figures: list[Figure] = []
+        means = sorted(self.means)
+        for group, members in self.groups.items():
+            for embedder in dict.fromkeys(self._embedders):
+                chosen = [
+                    replace(row, kind=group, origin="real")
+                    for row, own in zip(self.rows, self._embedders, strict=True)
+                    if own == embedder and (row.kind, row.origin) in members
+                ]
+                figures += [replace(one, embedder=embedder) for one in self.statistics.summary(chosen, means)]
+            figures += [figure for figure in self.figures if figure.group == group]
+        return tuple(figures)
+
+    def named_rows(self) -> tuple[Row, ...]:
+        """Return the values, the embedder's name beside the measure."""
+        return tuple(
+            row if embedder is None else replace(row, metric=f"{row.metric} [{embedder}]")
+            for row, embedder in zip(self.rows, self._embedders, strict=True)
+        )
