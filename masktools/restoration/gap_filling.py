@@ -26,7 +26,7 @@ from masktools.solver import Plan, SolverConfig, plan_value
 
 __all__ = ["GapFilling", "LaterModel"]
 
-LaterModel = Callable[[], tuple[Pipeline, SolverConfig]]
+LaterModel = Callable[[], tuple[Walk, Plan]]
 """Loads a model, and says how it decodes."""
 
 _CONTEXT_S = 0.25  # known audio around a gap, with which a fill is compared
