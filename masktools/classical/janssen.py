@@ -4,7 +4,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_toeplitz
 from scipy.signal import oaconvolve
 
-from masktools.classical.linear_prediction import LONG_ORDER, bridge, burg
+from masktools.classical.linear_prediction import _RIDGE, LONG_ORDER, bridge, burg
 from masktools.errors import ParameterError
 
 __all__ = ["MAX_GAP_S", "interpolate"]
@@ -13,7 +13,6 @@ MAX_GAP_S = 0.1  # what is longer holds no trace of what was there
 MAX_ITERATIONS = 20  # two are nearly as good
 _DENSE = 500  # samples of a gap, up to which a shoulder may be shorter than the order
 _TOLERANCE = 1e-2  # of the gap's energy, as amplitudes: 40 dB below what is filled in
-_RIDGE = 1e-12  # share of the diagonal, that keeps the solution for pure tones finite
 
 
 def interpolate(

@@ -12,10 +12,10 @@ __all__ = ["Dropouts"]
 
 HOP_S = 0.001
 DROP_DB, WITHIN_HOPS = 30.0, 5
-SHOULDER_HOPS, SHOULDER_DB = 10, -50.0  # dBFS, root mean square
+SHOULDER_HOPS, DROPOUT_SHOULDER_DB = 10, -50.0  # dBFS, root mean square
 STAY_DB = 20.0  # below the shoulders, all the while
 EDGE_DB = 10.0  # below them: from here on it is damage
-SHORTEST_S = 0.005  # a low note falls as far for less than that
+SHORTEST_DROPOUT_S = 0.005  # a low note falls as far for less than that
 MEAN_DROP_DB = 18.0  # below what came before, on the average over all of it
 ALIKE_DB = 25.0  # the shoulders of a dropout belong to the same sound
 SLOPE_DROP_DB = 10.0  # of the wave's slope meanwhile: where a low note crosses zero, it is the steepest
@@ -28,7 +28,7 @@ class Dropouts:
 
     def __init__(self, sample_rate: int, n_channels: int, min_gap_s: float, max_gap_s: float) -> None:
         self._hop = max(1, round(HOP_S * sample_rate))
-        self._shortest = round(max(min_gap_s, SHORTEST_S) * sample_rate / self._hop)
+        self._shortest = round(max(min_gap_s, SHORTEST_DROPOUT_S) * sample_rate / self._hop)
         self._longest = round(max_gap_s * sample_rate / self._hop)
         self._rest = np.zeros((2, n_channels, 0))
         self._last = np.zeros((n_channels, 1))
@@ -55,7 +55,7 @@ class Dropouts:
         (powers, slopes), first = self._powers[channel], self._first[channel]
         level_db = _decibels(powers)
         before, after = _shoulders(powers)
-        falls = np.flatnonzero((before > SHOULDER_DB) & (level_db <= before - DROP_DB))
+        falls = np.flatnonzero((before > DROPOUT_SHOULDER_DB) & (level_db <= before - DROP_DB))
         found: list[Damage] = []
         todo = self._todo[channel] - first
         for fall in falls.tolist():
@@ -67,7 +67,7 @@ class Dropouts:
                 todo = fall  # to be continued with the next window
                 break
             todo = stop
-            rises = (after[fall:stop] > SHOULDER_DB) & (level_db[fall:stop] <= after[fall:stop] - DROP_DB)
+            rises = (after[fall:stop] > DROPOUT_SHOULDER_DB) & (level_db[fall:stop] <= after[fall:stop] - DROP_DB)
             if rises.any():
                 last = fall + int(np.flatnonzero(rises)[-1])
                 start, end = _widened(level_db, fall, last, before[fall], after[last])

@@ -11,7 +11,7 @@ from masktools.detection.windows import Window
 
 __all__ = ["Repeats"]
 
-SHORTEST_S, LONGEST_LAG_S = 0.004, 0.1
+SHORTEST_REPEAT_S, LONGEST_LAG_S = 0.004, 0.1
 MAX_TURNS = 4  # of the same packet, one after the other
 LEVEL_DB = -60.0  # dBFS, root mean square
 MIN_VALUES = 32  # different ones in a packet
@@ -22,7 +22,7 @@ class Repeats:
     """Finds repeated packets, in each channel."""
 
     def __init__(self, sample_rate: int, max_gap_s: float) -> None:
-        self._shortest = max(MIN_VALUES, round(SHORTEST_S * sample_rate))
+        self._shortest = max(MIN_VALUES, round(SHORTEST_REPEAT_S * sample_rate))
         self._lag = round(LONGEST_LAG_S * sample_rate)
         self._longest = round(max_gap_s * sample_rate)
 

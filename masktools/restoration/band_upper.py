@@ -47,7 +47,6 @@ STRETCH_S = 4.0
 CLEAN = 0.97  # of the cutoff, up to which a recording's levels are its own
 BEYOND_DB_PER_OCTAVE = -36.0  # above the last band that levels are known of
 GENERATED_DB = 20.0  # by which levels that a model made may be off
-_FAINT = 1e-20  # power
 
 Pair = tuple[np.ndarray, np.ndarray]
 

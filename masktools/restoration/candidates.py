@@ -12,9 +12,7 @@ from masktools.mel import MelConfig
 
 __all__ = ["mel_fit_db", "shoulder_lsd_db"]
 
-FRAME_S = 0.023  # of the spectra that are compared
 FLOOR_DB = -80.0  # dBFS
-_HOPS_A_FRAME = 4
 
 
 def mel_fit_db(made: np.ndarray, known: np.ndarray, frames: Sequence[int], config: MelConfig) -> float:

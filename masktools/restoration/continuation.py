@@ -26,7 +26,7 @@ SIDES = ("end", "start")
 MAX_SECONDS = 600.0
 _STEP_SHARE = 0.5  # of a window: what is invented at once; the rest is what is known, or was invented before
 _SPARE_S = 0.25  # invented beyond a step and left out: a fill fades to silence where a recording ends
-_HEARD_S = 31.0  # of what is known: as far as a texture is looked for
+_HEARD_S = 31.0  # of what is known, at each end: as far as a texture is looked for
 
 
 def continue_recording(

@@ -258,7 +258,3 @@ def _crest_db(wave: np.ndarray, sample_rate: int, join: int) -> float | None:
         return seam_crest_db(wave, sample_rate, join / sample_rate)
     except ParameterError:  # too little around it to tell
         return None
-
-
-def _rms(samples: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if samples.size else 0.0

@@ -23,7 +23,6 @@ __all__ = ["loop", "loop_pieces"]
 
 MAX_SEAM_S = 10.0
 _KNOWN_SHARE = 0.5  # of a recording that stays as it is at least
-_HEARD_S = 31.0  # at each end: as far as a texture is looked for
 
 
 def loop(

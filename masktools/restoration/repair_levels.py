@@ -12,7 +12,7 @@ __all__ = ["level_gains_db"]
 
 SHOULDER_S = 0.15  # of known audio before and after a region
 MAX_GAIN_DB = 6.0  # either way
-BAND_SHARE, LEAST_BINS = 0.23, 6  # of a frequency, a third of an octave; bins
+BAND_SHARE, LEAST_BAND_BINS = 0.23, 6  # of a frequency, a third of an octave; bins
 _FAINT = 1e-12  # power of a sample
 
 
@@ -69,7 +69,7 @@ def _in_bands(power: np.ndarray) -> np.ndarray:
     """Return powers (voices, bins) summed over a third of an octave around each bin."""
     n_bins = power.shape[1]
     total = np.concatenate([np.zeros((len(power), 1)), np.cumsum(power, axis=1)], axis=1)
-    reach = np.maximum(LEAST_BINS, BAND_SHARE * np.arange(n_bins)) / 2
+    reach = np.maximum(LEAST_BAND_BINS, BAND_SHARE * np.arange(n_bins)) / 2
     low = np.clip(np.arange(n_bins) - np.round(reach), 0, n_bins).astype(int)
     high = np.clip(np.arange(n_bins) + np.round(reach) + 1, 0, n_bins).astype(int)
     return total[:, high] - total[:, low]
