@@ -19,7 +19,7 @@ from masktools.metrics import seam_crest_db
 from masktools.model import Model
 from masktools.pipeline import Pipeline, Progress
 from masktools.restoration import bwe
-from masktools.restoration.band_model import column_windows
+from masktools.restoration.band_extension import column_windows
 from masktools.runtime import threads
 from masktools.solver import SolverConfig
 
