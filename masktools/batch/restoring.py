@@ -1,8 +1,9 @@
-"""One recording, restored: looked through, its gaps filled, its band extended, in one decoding and one encoding."""
+"""One recording restored in one decoding and one encoding: looked through, its gaps filled, its band extended."""
 
+import functools
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,18 +13,17 @@ from typing import Any
 import numpy as np
 
 from masktools import io, restoration
-from masktools.batch.outputs import numbered
+from masktools.batch.tasks import Task, compared_in, numbered
 from masktools.detection import Findings, Probe, ProbeSettings
 from masktools.errors import AudioError, ParameterError
 from masktools.gaps import Gap, check_gaps
-from masktools.model import Model
+from masktools.model import Model, load
 from masktools.pipeline import Progress, share_of
-from masktools.restoration.band_cutoff import EXTENDABLE, choose_cutoff
-from masktools.restoration.band_like import OWN, Take, take_of
+from masktools.restoration.band_plan import EXTENDABLE, choose_cutoff
+from masktools.restoration.band_upper import OWN, Take, take_of
 from masktools.restoration.bandwidth import extend_blocks
+from masktools.review import compare, repairs_of, write_page, write_picture
 from masktools.solver import SolverConfig
-
-__all__ = ["COPIED", "RESTORED", "Extending", "Filling", "Restoring", "restore_file", "widened"]
 
 RESTORED, COPIED = "restored", "nothing_to_repair"
 _BLOCK = 1 << 18  # samples a channel
@@ -385,3 +385,53 @@ def _shown(gap: Gap) -> dict[str, Any]:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Restorer:
+    """Restores one recording after the other with one model, which each process loads once."""
+
+    settings: Restoring
+    model_options: tuple[tuple[str, Any], ...]
+    dry_run: bool = False
+    comparison: str = "none"  # png, html or none
+    progress: Progress | None = None
+
+    def __call__(self, task: Task) -> dict[str, Any]:
+        """Restore a recording and return its report."""
+        report = restore_file(
+            task.source,
+            task.target,
+            self.settings,
+            functools.partial(_loaded, self.model_options),
+            dry_run=self.dry_run,
+            progress=self.progress,
+        )
+        if self.comparison != "none" and not self.dry_run:
+            report["comparison"] = str(_compared(task, report, self.comparison))
+        return report
+
+
+def restorer(
+    settings: Restoring,
+    model_options: Mapping[str, Any],
+    dry_run: bool = False,
+    comparison: str = "none",
+    progress: Progress | None = None,
+) -> Restorer:
+    """Return what restores recordings with the model that ``masktools.load`` gives for these options."""
+    return Restorer(settings, tuple(sorted(model_options.items())), dry_run, comparison, progress)
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(model_options: tuple[tuple[str, Any], ...]) -> Model:
+    return load(**dict(model_options))
+
+
+def _compared(task: Task, report: Mapping[str, Any], kind: str) -> Path:
+    """Write a picture or a page beside a result that compares it with its source, and return its place."""
+    path = compared_in(task.target, kind)
+    extended = report["cutoff_hz"] if "extension" in report else None
+    comparison = compare(task.source, task.target, repairs=repairs_of(report.get("gaps", ())), cutoff_hz=extended)
+    (write_page if kind == "html" else write_picture)(comparison, path)
+    return path

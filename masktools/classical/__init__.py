@@ -3,10 +3,17 @@
 Samples are (channels, t) at any sample rate, in float32 or float64, and come back in the same type.
 """
 
-from masktools.classical.band_fills import BAND_FILLS, BandFill
-from masktools.classical.gap_fills import CONTEXT_S, GAP_FILLS, SEARCHES, SPAN_FILLS, GapFill, SpanFill
-from masktools.classical.janssen import interpolate
-from masktools.classical.linear_prediction import bridge, burg, extrapolate, fill_between
+from masktools.classical.fills import (
+    BAND_FILLS,
+    CONTEXT_S,
+    GAP_FILLS,
+    SEARCHES,
+    SPAN_FILLS,
+    BandFill,
+    GapFill,
+    SpanFill,
+)
+from masktools.classical.prediction import bridge, burg, extrapolate, fill_between, interpolate
 
 __all__ = [
     "BAND_FILLS",

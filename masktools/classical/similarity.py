@@ -16,8 +16,6 @@ from scipy.signal.windows import hann
 
 from masktools.classical.spans import Span
 
-__all__ = ["EDGES_HZ", "WINDOW_S", "Found", "Known", "Place", "Similarity", "bands_db", "window_length"]
-
 Known = Callable[[int, int], np.ndarray]
 """Gives the samples [start, stop) of a recording, (channels, n); NaN in gaps and beyond the ends."""
 

@@ -1,4 +1,4 @@
-"""What is missing from a recording: gaps in seconds as samples, and the known audio on either side of each."""
+"""A gap as samples: what is known on either side of it, and the seams by which a fill meets that."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from masktools.classical.prediction import extrapolate
 from masktools.errors import ParameterError
-
-__all__ = ["Damaged", "Span", "check_recording", "gap_spans"]
 
 _ROUNDING = 1e-3  # samples; times in seconds that were computed from samples are off by less
 
@@ -144,3 +143,55 @@ def _times(gap: Sequence[Any]) -> tuple[float, float]:
     if any(channels):
         raise ParameterError(f"a gap must be one in all channels here, got one in {channels[0]}: fill those alone")
     return float(start_s), float(end_s)
+
+
+def fade_in(n_samples: int) -> np.ndarray:
+    """Return a slope (n_samples,) from 0 to 1; its square and that of the slope the other way round add up to 1.
+
+    >>> rise = fade_in(5)
+    >>> bool(np.allclose(rise**2 + rise[::-1] ** 2, 1))
+    True
+
+    Source: the window of the Vorbis I specification, section 1.3.2.
+    """
+    turn = 0.5 * np.pi * (np.arange(n_samples) + 0.5) / max(1, n_samples)
+    return np.sin(0.5 * np.pi * np.sin(turn) ** 2)
+
+
+def join_ends(generated: np.ndarray, from_left: np.ndarray, from_right: np.ndarray) -> np.ndarray:
+    """Return the samples of a gap, float64: generated ones, with a seam inside each end.
+
+    At a seam the continuation of the known audio gives way to what was generated, at equal power, as the two are
+    not in phase.
+
+    Args:
+        generated: (n,) what fills the gap.
+        from_left: the continuation of what comes before, as long as the seam; zeros make it a fade-in.
+        from_right: that of what comes after, in the order of time.
+    """
+    n, seam = len(generated), len(from_left)
+    filled = generated.astype(np.float64)
+    rise = fade_in(seam)
+    fall = rise[::-1]
+    filled[:seam] = filled[:seam] * rise + from_left * fall
+    filled[n - seam :] = filled[n - seam :] * rise[::-1] + from_right * fall[::-1]
+    return filled
+
+
+def with_residuals(copied: np.ndarray, before: np.ndarray, after: np.ndarray, seam: int) -> np.ndarray:
+    """Return a copied stretch (n,), float64, made to begin and end with what is known.
+
+    What the stretch lacks to the known audio on either side is continued into it and fades out: the true stretch
+    lacks nothing, and stays as it is.
+
+    Args:
+        copied: (n,) what fills the gap.
+        before: (t,) the known samples before the gap less those before the stretch.
+        after: (t,) the same after them.
+        seam: samples over which the residual fades.
+    """
+    filled, n = copied.astype(np.float64), len(copied)
+    fall = fade_in(seam)[::-1] ** 2
+    filled[:seam] += fall * extrapolate(before, seam)
+    filled[n - seam :] += (fall * extrapolate(after[::-1], seam))[::-1]
+    return filled

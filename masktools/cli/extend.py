@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Read, go on, write."""
     from masktools import io
     from masktools.cli import files
-    from masktools.restoration.continuation import continuation
+    from masktools.restoration.ends import continuation
     from masktools.runtime import threads
 
     sources = [args.input, *files.read_by(args)]

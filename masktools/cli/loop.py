@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from masktools.cli import files
     from masktools.gaps import Gap
     from masktools.restoration import needs_model
-    from masktools.restoration.looping import loop_pieces
+    from masktools.restoration.ends import loop_pieces
     from masktools.runtime import threads
 
     sources = [args.input, *files.read_by(args)]

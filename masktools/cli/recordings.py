@@ -17,8 +17,7 @@ from masktools.errors import ParameterError
 
 if TYPE_CHECKING:
     from masktools.batch import Outcome, Task
-    from masktools.batch.restorer import Restorer
-    from masktools.batch.restoring import Restoring
+    from masktools.batch.restoring import Restorer, Restoring
 
 SOME_FAILED, NOTHING_TO_REPAIR = 3, 4
 COUNTED = RESTORED, COPIED, FINISHED, FAILED = "restored", "without anything to repair", "finished before", "failed"
@@ -192,7 +191,7 @@ class _Run:
             sys.stderr.write(f"masktools: warning: {task.source}: {warning}\n")
 
     def _work(self, threads: int | None, step: Callable[[int, int], None] | None) -> "Restorer":
-        from masktools.batch.restorer import restorer
+        from masktools.batch.restoring import restorer
 
         args = self._args
         model = {name: getattr(args, name) for name in ("model", "device", "precision", "batch_size")}
@@ -210,7 +209,7 @@ class _Run:
         Raises:
             ParameterError: which file it is, and what to do.
         """
-        from masktools.batch.journal import JOURNAL
+        from masktools.batch.tasks import JOURNAL
         from masktools.io import check_places
 
         args, report = self._args, self._args.report

@@ -69,8 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from masktools import io
     from masktools.cli import files
     from masktools.restoration.regions import check_regions
-    from masktools.restoration import needs_model
-    from masktools.restoration.repair import repair_pieces
+    from masktools.restoration.repair import needs_model, repair_pieces
     from masktools.runtime import threads
 
     regions = _regions(args)

@@ -5,9 +5,8 @@ Samples are (channels, t) at any sample rate; recordings of hours come block by 
 
 from masktools.detection.bandwidth import Bandwidth, find_bandwidth
 from masktools.detection.damage import DAMAGES, Damage
-from masktools.detection.findings import GAP_KINDS, Findings
 from masktools.detection.levels import Level
-from masktools.detection.probe import DEFAULT_KINDS, Probe, ProbeSettings, find_damage
+from masktools.detection.probe import DEFAULT_KINDS, GAP_KINDS, Findings, Probe, ProbeSettings, find_damage
 
 __all__ = [
     "DAMAGES",

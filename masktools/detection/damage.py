@@ -1,14 +1,86 @@
-"""Damage in a recording: which samples, in which channels, and of which kind."""
+"""Damage in a recording: which samples, in which channels, of which kind; and the windows in which it is looked for."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from masktools.detection.windows import Window
+import numpy as np
+
+from masktools.arrays import checked_rate, plain_samples
 from masktools.errors import ParameterError, unknown_name
 
-__all__ = ["DAMAGES", "Damage", "Detector", "apart", "checked_kinds", "joined"]
+CORE_SAMPLES = 1 << 16
+CONTEXT_S = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """A stretch of a recording, its core, and what comes before and after it.
+
+    The cores of all windows are the recording, each sample once.
+    """
+
+    samples: np.ndarray  # (channels, n) float32: context, core, context; what is not finite is NaN
+    start: int  # of the samples, in the recording
+    core_start: int
+    core_stop: int
+    is_last: bool
+
+    @property
+    def core(self) -> np.ndarray:
+        """The samples of the core, (channels, n)."""
+        return self.samples[:, self.core_start - self.start : self.core_stop - self.start]
+
+    @property
+    def stop(self) -> int:
+        """End of the samples, in the recording."""
+        return self.start + self.samples.shape[1]
+
+
+def context_length(sample_rate: int) -> int:
+    """Return the samples before and after each core."""
+    return round(CONTEXT_S * sample_rate)
+
+
+class Windows:
+    """The windows of a recording that arrives in blocks of any size."""
+
+    def __init__(self, sample_rate: int, n_channels: int) -> None:
+        self._context = context_length(sample_rate)
+        self._parts: list[np.ndarray] = [np.zeros((n_channels, 0), np.float32)]
+        self._start = 0  # of the parts
+        self._stop = 0
+        self._core = 0  # where the next one starts
+
+    @property
+    def n_samples(self) -> int:
+        """Samples that have arrived."""
+        return self._stop
+
+    def feed(self, block: np.ndarray) -> Iterator[Window]:
+        """Take the next samples (channels, n) float32, and yield every window that is complete with them."""
+        self._parts.append(np.where(np.isfinite(block), block, np.float32(np.nan)))
+        self._stop += block.shape[1]
+        # One more sample must have come, or else the window might be the last one.
+        while self._stop > self._core + CORE_SAMPLES + self._context:
+            yield self._next(is_last=False)
+
+    def finish(self) -> Iterator[Window]:
+        """Yield the windows that are left."""
+        while self._stop > self._core:
+            yield self._next(is_last=self._stop <= self._core + CORE_SAMPLES)
+
+    def _next(self, is_last: bool) -> Window:
+        held = np.concatenate(self._parts, axis=1)
+        core_stop = min(self._core + CORE_SAMPLES, self._stop)
+        stop = min(core_stop + self._context, self._stop)
+        window = Window(held[:, : stop - self._start], self._start, self._core, core_stop, is_last)
+        kept = max(self._start, core_stop - self._context)
+        self._parts = [held[:, kept - self._start :]]
+        self._start, self._core = kept, core_stop
+        return window
+
 
 DAMAGES = {
     "zeros": "samples lost and replaced by digital zeros",
@@ -141,3 +213,17 @@ class _Taken:
         spans = self._spans.get(channel, [])
         place = bisect_left(spans, (stop + margin, 0))  # those before it start early enough, and the last stops last
         return place > 0 and spans[place - 1][1] + margin > start
+
+
+def checked_wave(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Return samples (channels, t) as float32; damage may be in them.
+
+    Raises:
+        ParameterError: samples of another shape or kind, no channel, or a sample rate that is none.
+    """
+    checked_rate(sample_rate)
+    samples = plain_samples(samples)
+    if samples.ndim != 2 or not samples.shape[0]:
+        raise ParameterError(f"samples must be of shape (channels, t), got {samples.shape}")
+    with np.errstate(over="ignore"):
+        return samples.astype(np.float32, copy=False)

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from masktools.detection.windows import Window
-
-__all__ = ["FLOOR_DB", "Level", "LevelMeter"]
+from masktools.detection.damage import Window
 
 FLOOR_DB = -140.0  # dBFS, of silence
 TOP_SHARE = 0.999  # of the peak: flat tops lie this close to it

@@ -6,25 +6,113 @@ What comes out depends on the samples alone, not on the blocks in which they com
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from masktools.arrays import checked_rate
-from masktools.detection.bandwidth import MIN_DROP_DB, judge
-from masktools.detection.clicks import THRESHOLD, Clicks
-from masktools.detection.damage import Damage, Detector, apart, checked_kinds, joined
-from masktools.detection.dropouts import Dropouts
-from masktools.detection.findings import Findings
-from masktools.detection.levels import FLOOR_DB, LevelMeter
-from masktools.detection.non_finite import NonFinite
-from masktools.detection.repeats import Repeats
-from masktools.detection.runs import ConstantRuns
-from masktools.detection.spectra import SpectrumSurvey
-from masktools.detection.waves import checked_wave
-from masktools.detection.windows import CORE_SAMPLES, Window, Windows
+from masktools.detection.bandwidth import MIN_DROP_DB, Bandwidth, SpectrumSurvey, judge
+from masktools.detection.damage import (
+    CORE_SAMPLES,
+    Damage,
+    Detector,
+    Window,
+    Windows,
+    apart,
+    checked_kinds,
+    checked_wave,
+    joined,
+)
+from masktools.detection.detectors import THRESHOLD, Clicks, ConstantRuns, Dropouts, NonFinite, Repeats
+from masktools.detection.levels import FLOOR_DB, Level, LevelMeter
 from masktools.errors import ParameterError
+from masktools.gaps import Gap
 
-__all__ = ["DEFAULT_KINDS", "MAX_DAMAGE", "Probe", "ProbeSettings", "find_damage"]
+GAP_KINDS = ("zeros", "hold", "repeat", "dropout", "non_finite")
+"""The kinds of damage that are gaps; clicks are told apart."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is known of a recording after it was read once from its beginning to its end."""
+
+    sample_rate: int  # Hz
+    n_samples: int
+    kinds: tuple[str, ...]  # of damage that were looked for
+    levels: tuple[Level, ...]  # of each channel
+    bandwidth: Bandwidth | None  # None where it was not looked for
+    damage: tuple[Damage, ...]  # in order of time
+    warnings: tuple[str, ...] = ()  # a sentence each
+
+    @property
+    def n_channels(self) -> int:
+        """Number of channels."""
+        return len(self.levels)
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.n_samples / self.sample_rate
+
+    def gaps(self, kinds: Sequence[str] = GAP_KINDS) -> list[Gap]:
+        """Return the damage of some kinds as gaps in seconds; those in all channels name none.
+
+        Raises:
+            ParameterError: an unknown kind.
+        """
+        wanted = checked_kinds(kinds)
+        return [self._gap(damage) for damage in self.damage if damage.kind in wanted]
+
+    def _gap(self, damage: Damage) -> Gap:
+        everywhere = len(damage.channels) == self.n_channels
+        start_s, end_s = damage.start / self.sample_rate, damage.stop / self.sample_rate
+        return Gap(start_s, end_s, None if everywhere else damage.channels)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON has it: times in seconds, frequencies in Hz, levels in dBFS, channels from 0 on.
+
+        ``gaps`` is what ``masktools.gaps.read_gaps`` reads; ``cutoff_hz`` is null where no cutoff was found.
+        """
+        bandwidth = self.bandwidth
+        clicks = [self._place(one) for one in self.damage if one.kind == "clicks"]
+        return {
+            "sample_rate": self.sample_rate,
+            "channels": self.n_channels,
+            "duration_s": self.duration_s,
+            "cutoff_hz": bandwidth and _rounded(bandwidth.cutoff_hz, 1),
+            "cutoff_confidence": bandwidth and _rounded(bandwidth.confidence, 3),
+            "cutoff_drop_db": bandwidth and _rounded(bandwidth.drop_db, 2),
+            "detected": list(self.kinds),
+            "gaps": [self._place(one) for one in self.damage if one.kind != "clicks"],
+            "clicks": clicks,
+            "clipping": [
+                {"flat_tops": level.n_flat, "samples": level.n_flat_samples, "over": level.n_over}
+                for level in self.levels
+            ],
+            "dc": [_rounded(level.dc, 7) for level in self.levels],
+            "level": [
+                {
+                    "peak_db": _rounded(level.peak_db, 2),
+                    "rms_db": _rounded(level.rms_db, 2),
+                    "noise_floor_db": _rounded(level.floor_db, 2),
+                }
+                for level in self.levels
+            ],
+            "warnings": list(self.warnings),
+        }
+
+    def _place(self, damage: Damage) -> dict[str, Any]:
+        return {
+            "start_s": damage.start / self.sample_rate,
+            "end_s": damage.stop / self.sample_rate,
+            "kind": damage.kind,
+            "channels": list(damage.channels),
+        }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
 
 DEFAULT_KINDS = ("zeros", "hold", "non_finite")
 MAX_DAMAGE = 10_000  # of one kind in one channel that are remembered

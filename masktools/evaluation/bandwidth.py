@@ -28,8 +28,8 @@ from masktools.grid import GridMask
 from masktools.metrics import lsd_db, lsd_split_db, quiet_excess_db, third_octave_error_db
 from masktools.model import Model
 from masktools.pipeline import Progress
+from masktools.restoration.band_extension import column_windows
 from masktools.restoration.band_level import high_pass
-from masktools.restoration.band_model import column_windows
 from masktools.runtime import threads
 from masktools.solver import SolverConfig, derive_seed
 

@@ -25,8 +25,8 @@ from masktools.metrics import band_level_db, quiet_excess_db, seam_crest_db
 from masktools.model import Model
 from masktools.pipeline import Pipeline, Progress
 from masktools.restoration import bwe
+from masktools.restoration.band_extension import column_windows
 from masktools.restoration.band_level import band_gain, high_pass
-from masktools.restoration.band_model import column_windows
 from masktools.runtime import threads
 from masktools.solver import SolverConfig
 from masktools.vocoder import GriffinLim, GriffinLimConfig

@@ -44,8 +44,8 @@ from masktools.metrics import (
 from masktools.model import Model
 from masktools.pipeline import Progress
 from masktools.restoration import inpaint
-from masktools.restoration.gap_settings import AUTO, METHODS
-from masktools.restoration.gap_settings import MODEL as BY_MODEL
+from masktools.restoration.gap_plan import AUTO, METHODS
+from masktools.restoration.gap_plan import MODEL as BY_MODEL
 from masktools.runtime import threads
 from masktools.shapes import Mel, Tokens
 from masktools.solver import SolverConfig, derive_seed

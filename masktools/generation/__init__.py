@@ -1,8 +1,16 @@
 """Audio from descriptions: a few recordings at once, or one file after the other for a list of prompts."""
 
-from masktools.generation.collection import GeneratedItem, Item, generate_items, plan_items, write_behind
-from masktools.generation.finished import FINISHED, Finished
-from masktools.generation.prompt_files import Prompt, read_prompts
+from masktools.generation.collection import (
+    FINISHED,
+    Finished,
+    GeneratedItem,
+    Item,
+    Prompt,
+    generate_items,
+    plan_items,
+    read_prompts,
+    write_behind,
+)
 from masktools.generation.recordings import MAX_SECONDS, Generated, generate
 
 __all__ = [

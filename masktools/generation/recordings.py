@@ -16,8 +16,6 @@ from masktools.errors import ParameterError
 from masktools.pipeline import Progress, Walk, share_of
 from masktools.solver import Plan, SolverConfig, SolveResult, item_seeds, plan_value
 
-__all__ = ["MAX_SECONDS", "Generated", "checked_samples", "conditions_of", "decoded", "generate", "within_full_scale"]
-
 MAX_SECONDS = 600.0
 MAX_RECORDINGS = 100_000  # of one call, which holds them all
 _PEAK = 0.99  # of full scale, where a recording would go beyond it

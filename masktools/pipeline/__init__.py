@@ -1,11 +1,8 @@
 """Where the parts meet: wave <-> mel <-> tokens, or wave <-> token streams, and the one call that fills masked ones."""
 
-from masktools.pipeline.blending import keep_known
-from masktools.pipeline.family import JOBS, Walk, WalkShape
-from masktools.pipeline.fitting import check_mel_settings
-from masktools.pipeline.progress import Progress, share_of
+from masktools.pipeline.family import JOBS, Progress, Walk, WalkShape, check_mel_settings, share_of
 from masktools.pipeline.streams import StreamWalk
-from masktools.pipeline.walk import Pipeline
+from masktools.pipeline.walk import Pipeline, keep_known
 
 __all__ = [
     "JOBS",

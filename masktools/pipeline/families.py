@@ -26,8 +26,6 @@ from masktools.transformer import (
 )
 from masktools.vocoder import VOCODERS
 
-__all__ = ["KINDS", "WALKS", "build_part", "make_part"]
-
 KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
     "tokenizer": {**TOKENIZERS, "scales": (ScaleTokenizerConfig, ScaleTokenizer)},
     "codec": CODECS,

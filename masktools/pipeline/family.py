@@ -1,4 +1,4 @@
-"""What jobs may ask of any model, whatever its parts: its shape, its jobs, the ways between wave and tokens."""
+"""What jobs may ask of any model, whatever its parts; whether parts are of one model; progress of a job."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,14 +8,41 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from masktools.conditioning import Prompts
+from masktools.conditioning import Conditioner, Prompts
+from masktools.errors import BundleError, MelMismatchError
 from masktools.grid import Columns
-from masktools.mel import MelConfig
-from masktools.pipeline.progress import Progress
+from masktools.mel import MelConfig, differing_fields
 from masktools.shapes import Mask, Mel, Tokens, Wave
 from masktools.solver import Plan, SolveResult
+from masktools.transformer import MaskedTransformer
 
-__all__ = ["JOBS", "Walk", "WalkShape"]
+Progress = Callable[[int, int], object]
+"""Called with (steps done, steps in all) while something is computed."""
+
+
+def share_of(progress: Progress | None, index: int, n_parts: int) -> Progress | None:
+    """Return the callback for one of several equal parts of a job."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(index * total + done, n_parts * total)
+
+
+class Counter:
+    """Counts predictions and tells how far they have come."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self.progress, self.total, self.done = progress, total, 0
+
+    def __call__(self) -> None:
+        """Count one prediction."""
+        self.done = min(self.done + 1, self.total)
+        self.progress(self.done, self.total)
+
+    def finish(self) -> None:
+        """Say that everything is done, where it took fewer predictions than foreseen."""
+        if self.done < self.total:
+            self.progress(self.total, self.total)
+
 
 JOBS = {
     "generate": "make audio from nothing or from a text",
@@ -122,3 +149,52 @@ class Walk(Protocol):
     ) -> SolveResult:
         """Return tokens without masked ones."""
         ...
+
+
+def check_mel_settings(ours: MelConfig, parts: Mapping[str, MelConfig]) -> None:
+    """Refuse parts that were made for other mel settings.
+
+    Raises:
+        MelMismatchError: the message names the part and each field that differs, with both values.
+    """
+    for name, theirs in parts.items():
+        fields = differing_fields(ours, theirs)
+        if fields:
+            listed = ", ".join(f"{field} {mine:g} and {other:g}" for field, (mine, other) in fields.items())
+            raise MelMismatchError(
+                f"parts must be made for the same mel settings, but the model and its {name} differ in {listed}: "
+                f"take a {name} that was trained with the model's settings"
+            )
+
+
+def check_fit(
+    mel: MelConfig, tokenizer: Any, transformer: MaskedTransformer, vocoder: Any, conditioner: Conditioner | None
+) -> None:
+    """Refuse parts that are not of one model.
+
+    Raises:
+        MelMismatchError: the vocoder was made for other mel settings.
+        BundleError: sizes that must be the same are not.
+    """
+    check_mel_settings(mel, {"vocoder": vocoder.mel_config})
+    config = transformer.config
+    pairs = {
+        "the tokenizer's mel bins and the model's": (tokenizer.n_rows * tokenizer.patch, mel.n_mels),
+        "the codes of the tokenizer and of the transformer": (tokenizer.n_codes, config.n_codes),
+        "the token rows of the tokenizer and of the transformer": (tokenizer.n_rows, config.n_rows),
+    }
+    if conditioner is not None:
+        sizes = (conditioner.dim, config.condition_dim)
+        pairs["the embeddings of the conditioner and those the transformer reads"] = sizes
+    check_same(pairs)
+
+
+def check_same(pairs: Mapping[str, tuple[int, int]]) -> None:
+    """Refuse sizes that must be the same and are not; each pair is named by what it is the size of.
+
+    Raises:
+        BundleError: the message names the first that differ, with both values.
+    """
+    for what, (left, right) in pairs.items():
+        if left != right:
+            raise BundleError(f"{what} must be of one number, got {left} and {right}: these parts are of two models")

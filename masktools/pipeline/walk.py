@@ -1,4 +1,4 @@
-"""Where the parts meet: wave <-> mel <-> tokens, and the one call that fills masked tokens.
+"""The pipeline of a model over a grid of bands: wave <-> mel <-> tokens, and the one call that fills masked tokens.
 
 Only the pipeline knows the whole walk. Waves are (b, t) at the model's rate; recordings of other rates, of several
 channels and of any length are the business of the jobs above.
@@ -22,9 +22,7 @@ from masktools.errors import MasktoolsError, ParameterError
 from masktools.grid import TokenGrid
 from masktools.levels import FixedSlope, Levels
 from masktools.mel import MelConfig, MelFrontEnd, level_of
-from masktools.pipeline.family import JOBS, WalkShape
-from masktools.pipeline.fitting import check_fit
-from masktools.pipeline.progress import Counter, Progress
+from masktools.pipeline.family import JOBS, Counter, Progress, WalkShape, check_fit
 from masktools.runtime import has_fast_bf16, in_batches, single_precision, to_device
 from masktools.segments import Window, cover, stitch
 from masktools.shapes import Condition, FlatMask, FlatTokens, Logits, Mask, Mel, Tokens, Wave
@@ -32,7 +30,33 @@ from masktools.solver import Plan, Predict, SolverConfig, SolveResult, solve, so
 from masktools.transformer import MaskedTransformer
 from masktools.transformer.cached import CachedPredictor, CompiledLogits, check_compiler
 
-__all__ = ["Pipeline"]
+
+def keep_known(
+    generated: Mel, original: Mel, unknown: Bool[Tensor, "b f m"], n_frames: int = 3, n_bins: int = 0
+) -> Mel:
+    """Return the original where it is known and the generated spectrogram elsewhere, without a step between them.
+
+    What separates the two at the border is carried a little way into the unknown side, fading out linearly over
+    ``n_frames`` frames and ``n_bins`` mel bins.
+    """
+    offset = (original - generated).masked_fill(unknown, 0.0)
+    carried = _carried(offset, unknown, 2, n_frames) + _carried(offset, unknown, 1, n_bins)
+    return (generated + carried).clamp(-1.0, 1.0).where(unknown, original)
+
+
+def _carried(offset: Tensor, unknown: Tensor, dim: int, reach: int) -> Tensor:
+    """Return in each unknown cell what the nearest known cells along an axis carry to it, from both sides."""
+    total = torch.zeros_like(offset)
+    for step in (1, -1):
+        moving = offset
+        edge = [slice(None)] * offset.ndim
+        edge[dim] = slice(0, 1) if step == 1 else slice(-1, None)
+        for distance in range(1, reach + 1):
+            moving = moving.roll(step, dim).where(unknown, 0.0)
+            moving[tuple(edge)] = 0.0  # nothing comes in from beyond the edge
+            total += moving * (1.0 - distance / (reach + 1.0))
+    return total
+
 
 _CONTEXT_COLS = 4  # what a part sees beyond the columns that are kept, where audio is computed in windows
 _FADE = 512  # samples of the cross-fade between windows of the vocoder

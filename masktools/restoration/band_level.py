@@ -1,25 +1,22 @@
-"""How an added band meets the recording below it: the filter between them, and how loud it must be.
+"""How an added band meets the recording below it: filter, level, quiet guard, stereo width and limiter.
 
 Plain functions of samples (t,): they know neither a model nor a file.
+
+The noise floor of a recording is what it holds in its quietest moments, below its cutoff; continued above the cutoff
+with its slope, it tells how loud the missing band was at least allowed to be there. Where a recording is close to its
+floor, what is added to it is kept close to that continuation.
 """
 
-import numpy as np
-from scipy.ndimage import uniform_filter1d
-from scipy.signal import kaiser_beta, oaconvolve
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-__all__ = [
-    "HOP",
-    "MATCHED_BAND",
-    "MAX_GAIN_DB",
-    "SILENCE",
-    "SMOOTHING_S",
-    "at_samples",
-    "band_gain",
-    "band_powers",
-    "high_pass",
-    "high_pass_reach",
-    "loudness_gate",
-]
+import numpy as np
+from scipy.ndimage import gaussian_filter1d, minimum_filter1d, uniform_filter1d
+from scipy.signal import kaiser_beta, lfilter, oaconvolve
+
+from masktools.arguments import checked_name
+from masktools.errors import ParameterError
+from masktools.restoration.recordings import Reader
 
 HOP = 512  # samples between the frames in which levels are measured
 MATCHED_BAND = (0.7, 0.97)  # of the cutoff: where original and generated must be equally loud
@@ -99,3 +96,301 @@ def band_powers(samples: np.ndarray, sample_rate: int, bands_hz: list[tuple[floa
 def at_samples(values: np.ndarray, n_samples: int) -> np.ndarray:
     """Return values that are 512 samples apart at every sample, by lines between them."""
     return np.interp(np.arange(n_samples), np.arange(len(values)) * HOP, values)
+
+
+QUIET_SHARE = 0.1  # of the frames that are not digital silence
+NEAR_DB = 6.0  # above its floor, a recording is quiet
+DYNAMICS_DB = 12.0  # by which the loud moments exceed the floor at least: steady sounds have no pauses
+_LOUD_SHARE = 0.9
+_RELEASE = 4.0  # dB by which the limit rises for each dB beyond NEAR_DB
+_N_BANDS = 6  # over the two octaves below the cutoff, of which the floor's slope is taken
+_CLEAN = 0.95  # of the cutoff, up to which a low-pass filter leaves the band as it was
+_SMOOTH_FRAMES = 1.5  # standard deviation
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The noise floor of a channel; powers are mean squares of full scale 1."""
+
+    below: float  # power in the octave below the cutoff
+    above: float  # power from the cutoff to the top, by extrapolation
+    cutoff_hz: float
+    top_hz: float
+
+    @property
+    def octave_hz(self) -> tuple[float, float]:
+        """The band in which a recording is compared with its floor."""
+        return 0.5 * self.cutoff_hz, _CLEAN * self.cutoff_hz
+
+
+def floor_bands(cutoff_hz: float) -> list[tuple[float, float]]:
+    """Return the bands whose powers ``floor_of`` needs."""
+    edges = np.geomspace(cutoff_hz / 4, _CLEAN * cutoff_hz, _N_BANDS + 1)
+    return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+
+
+def floor_of(powers: np.ndarray, cutoff_hz: float, top_hz: float) -> Floor | None:
+    """Return the noise floor of a channel; None if it is silent, or has no pauses.
+
+    Args:
+        powers: (frames, bands) of the whole channel in ``floor_bands``.
+        cutoff_hz: where its band ends.
+        top_hz: where the band ends that is to be added.
+    """
+    bands = floor_bands(cutoff_hz)
+    upper = np.array([low >= 0.45 * cutoff_hz for low, _ in bands])
+    octave = powers[:, upper].sum(axis=1)
+    heard = np.flatnonzero(octave > SILENCE**2)
+    if not len(heard):
+        return None
+    ranked = heard[np.argsort(octave[heard], kind="stable")]
+    quiet = ranked[: max(1, round(QUIET_SHARE * len(ranked)))]
+    below = float(octave[quiet[-1]])
+    loud = float(octave[ranked[int(_LOUD_SHARE * (len(ranked) - 1))]])
+    if loud < below * 10 ** (DYNAMICS_DB / 10):
+        return None
+    widths, centres = (np.array([f(low, high) for low, high in bands]) for f in (_width, _centre))
+    density_db = 10 * np.log10(powers[quiet].mean(axis=0) / widths + SILENCE**4)
+    slope_db = min(0.0, float(np.polyfit(np.log2(centres), density_db, 1)[0]))
+    level_db = float(np.mean(density_db[upper] - slope_db * np.log2(centres[upper] / cutoff_hz)))
+    hertz = np.linspace(cutoff_hz, top_hz, 65)
+    line = 10 ** ((level_db + slope_db * np.log2(hertz / cutoff_hz)) / 10)
+    return Floor(below, float(np.trapezoid(line, hertz)), cutoff_hz, top_hz)
+
+
+def _width(low: float, high: float) -> float:
+    return high - low
+
+
+def _centre(low: float, high: float) -> float:
+    return float(np.sqrt(low * high))
+
+
+def quiet_gain(
+    known: np.ndarray, generated: np.ndarray, sample_rate: int, floor: Floor, guard_db: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the gain (t,), at most 1, that keeps what is generated near the floor where the known is.
+
+    Within 6 dB of its floor, what is added may exceed the floor's continuation by ``guard_db``; beyond, the limit rises
+    fast, and soon is none.
+
+    Args:
+        known: (t,) the channel.
+        generated: (t,) of which the band above the cutoff is to be added.
+        sample_rate: in Hz.
+        floor: of the channel.
+        guard_db: in dB.
+
+    Returns:
+        The gain at each sample, and which frames, 512 samples apart, it makes quieter by more than 0.5 dB.
+    """
+    own = 10 * np.log10(band_powers(known, sample_rate, [floor.octave_hz])[:, 0] / floor.below + 1e-12)
+    added = band_powers(generated, sample_rate, [(floor.cutoff_hz, floor.top_hz)])[:, 0]
+    limit_db = 10 * np.log10(floor.above + 1e-30) + guard_db + _RELEASE * np.maximum(0.0, own - NEAR_DB)
+    excess_db = np.maximum(0.0, 10 * np.log10(added + 1e-30) - limit_db)
+    gain_db = -gaussian_filter1d(excess_db, _SMOOTH_FRAMES, mode="nearest")
+    return at_samples(10 ** (gain_db / 20), len(known)), gain_db < -0.5
+
+
+BLOCK_SAMPLES = 256 * HOP
+_EDGE_FRAMES = 2  # at each end of a block, which see what is not there
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A recording as a whole."""
+
+    floors: tuple[Floor | None, ...]  # of each wave; None of one without pauses
+    above_db: float  # how loud it is above its cutoff, beside what it has below
+
+
+def survey(blocks: Iterable[np.ndarray], sample_rate: int, cutoff_hz: float, top_hz: float) -> Survey:
+    """Return what there is to know of a recording.
+
+    Args:
+        blocks: of the recording, (waves, n), each ``BLOCK_SAMPLES`` long but the last.
+        sample_rate: in Hz.
+        cutoff_hz: where its band ends.
+        top_hz: where the band ends that is to be added.
+    """
+    bands = [*floor_bands(cutoff_hz), (0.0, cutoff_hz), (min(cutoff_hz + TRANSITION_HZ, top_hz), sample_rate / 2)]
+    powers: list[list[np.ndarray]] = []
+    for block in blocks:
+        powers = powers or [[] for _ in block]
+        for seen, wave in zip(powers, block, strict=True):
+            found = band_powers(wave, sample_rate, bands)
+            whole = found[_EDGE_FRAMES:-_EDGE_FRAMES] if len(found) > 4 * _EDGE_FRAMES else found
+            seen.append(whole.astype(np.float32))
+    each = [np.concatenate(seen).astype(np.float64) for seen in powers]
+    below, above = (sum(float(found[:, column].sum()) for found in each) for column in (-2, -1))
+    floors = tuple(floor_of(found[:, :-2], cutoff_hz, top_hz) for found in each)
+    return Survey(floors, float(10 * np.log10((above + SILENCE**4) / (below + SILENCE**4))))
+
+
+FAINT_DB = -50.0  # beside what is below the cutoff: what is louder is no leftover
+
+
+def cleaned(reader: Reader, n_samples: int, sample_rate: int, cutoff_hz: float) -> Reader:
+    """Return a reader of the recording without what it has above the cutoff; 200 Hz below it nothing changes."""
+    reach = high_pass_reach(sample_rate)
+
+    def read(start: int, stop: int) -> np.ndarray:
+        first, last = max(0, start - reach), min(n_samples, stop + reach)
+        part = reader(first, last)
+        kept = slice(start - first, stop - first)
+        low = [wave[kept] - high_pass(wave, sample_rate, cutoff_hz)[kept] for wave in part]
+        return np.stack(low).astype(part.dtype)
+
+    return read
+
+
+LINKED, INDEPENDENT, MID_SIDE = "linked", "independent", "mid_side"
+CHANNEL_MODES = (LINKED, INDEPENDENT, MID_SIDE)
+"""All channels with the same random numbers, each with its own, or the middle of two and their difference after it."""
+
+MAX_RATIO = 2.0  # of the side's amplitude to the middle's
+_DELAYS_S, _FEEDBACK = (0.0031, 0.0053, 0.0089), 0.6  # of the all-pass filters that take a wave out of step with itself
+
+
+def check_channels(mode: str, n_channels: int) -> None:
+    """Refuse an unknown mode, or one that is not for so many channels.
+
+    Raises:
+        ParameterError: the message says what there is.
+    """
+    checked_name("channels", mode, CHANNEL_MODES)
+    if mode == MID_SIDE and n_channels != 2:
+        raise ParameterError(f"channels 'mid_side' is for recordings of 2 channels, got {n_channels}: choose 'linked'")
+
+
+class Twins:
+    """Finds channels that have been equal from the beginning on: they are computed once."""
+
+    def __init__(self, n_channels: int, linked: bool) -> None:
+        self.places = [0] * n_channels if linked else list(range(n_channels))
+
+    def part(self, samples: np.ndarray) -> None:
+        """Note where the next samples (channels, n) of supposed twins differ: they are twins no longer."""
+        known: dict[int, list[int]] = {}
+        for channel, place in enumerate(self.places):
+            groups = known.setdefault(place, [])
+            like = next((own for own in groups if np.array_equal(samples[own], samples[channel])), channel)
+            if like == channel:
+                groups.append(channel)
+            self.places[channel] = like
+
+    @property
+    def firsts(self) -> list[int]:
+        """The channels that are computed, in order."""
+        return sorted(set(self.places))
+
+
+def side_of(middle: np.ndarray, known: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.ndarray:
+    """Return what lies between two channels above a cutoff, (t,), made from what they share there.
+
+    Just below the cutoff it is measured how loud the side is beside the middle, and how much of it goes with the
+    middle: that part leans the added band to one side, and the rest, out of step with the middle, makes it wide.
+
+    Args:
+        middle: (t,) the added band of the middle.
+        known: (2, t) the recording.
+        sample_rate: in Hz.
+        cutoff_hz: where the band begins.
+    """
+    mid, side = 0.5 * (known[0] + known[1]), 0.5 * (known[0] - known[1])
+    mid, side = (_upper_band(wave, sample_rate, cutoff_hz) for wave in (mid, side))
+    cross, mid_power, side_power = (_averaged(a * b, sample_rate) for a, b in ((mid, side), (mid, mid), (side, side)))
+    quiet = SILENCE**2
+    ratio = np.minimum(np.sqrt(side_power / np.maximum(mid_power, quiet)), MAX_RATIO)
+    lean = np.clip(cross / np.maximum(mid_power, quiet), -ratio, ratio)
+    wide = np.sqrt(np.maximum(0.0, ratio**2 - lean**2))
+    n = len(middle)
+    return at_samples(lean, n) * middle + at_samples(wide, n) * _out_of_step(middle, sample_rate)
+
+
+def _upper_band(wave: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.ndarray:
+    low, high = (share * cutoff_hz for share in MATCHED_BAND)
+    return high_pass(wave, sample_rate, low) - high_pass(wave, sample_rate, high)
+
+
+def _averaged(products: np.ndarray, sample_rate: int) -> np.ndarray:
+    blocks = np.pad(products, (0, -len(products) % HOP)).reshape(-1, HOP).mean(axis=1)
+    return uniform_filter1d(blocks, max(1, round(SMOOTHING_S * sample_rate / HOP)), mode="nearest")
+
+
+def _out_of_step(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Return a wave of the same spectrum that has next to nothing in common with it, sample by sample.
+
+    Source: M. R. Schroeder, Natural sounding artificial reverberation (1962): all-pass filters in series.
+    """
+    for delay_s in _DELAYS_S:
+        taps = np.zeros(max(1, round(delay_s * sample_rate)) + 1)
+        taps[0], taps[-1] = _FEEDBACK, 1.0
+        wave = np.asarray(lfilter(taps, np.concatenate([[1.0], np.zeros(len(taps) - 2), [_FEEDBACK]]), wave))
+    return wave
+
+
+LOOK_AHEAD_S = 0.005
+
+
+def limited(
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]], sample_rate: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """Yield recordings and what is added to them, the latter attenuated where their sum would clip.
+
+    Args:
+        pairs: (original, added) of consecutive stretches, (channels, n) each.
+        sample_rate: in Hz.
+
+    Yields:
+        original, added and the number of samples that were attenuated, of stretches that follow each other but are
+        not those that came in.
+    """
+    reach = 2 * _reach(sample_rate)  # what the gain of a sample depends on, either way
+    original = added = None
+    n_before = 0
+    for one, other in pairs:
+        original = one if original is None else np.concatenate([original, one], axis=1)
+        added = other if added is None else np.concatenate([added, other], axis=1)
+        stop = original.shape[1] - reach
+        if stop <= n_before:
+            continue
+        yield _attenuated(original, added, sample_rate, n_before, stop)
+        kept = max(0, stop - reach)
+        original, added, n_before = original[:, kept:], added[:, kept:], stop - kept
+    if original is not None and added is not None and n_before < original.shape[1]:
+        yield _attenuated(original, added, sample_rate, n_before, original.shape[1])
+
+
+def _attenuated(
+    original: np.ndarray, added: np.ndarray, sample_rate: int, start: int, stop: int
+) -> tuple[np.ndarray, np.ndarray, int]:
+    part = slice(start, stop)
+    if np.abs(original + added).max(initial=0.0) <= 1.0:
+        return original[:, part], added[:, part], 0
+    gain = peak_gain(original, added, sample_rate)[part]
+    return original[:, part], (added[:, part] * gain).astype(added.dtype), int(np.count_nonzero(gain < 1.0))
+
+
+def peak_gain(original: np.ndarray, added: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Return the gain (t,) in [0, 1] of what is added to an original, so that no sample of the sum leaves full scale.
+
+    A sample of the original that lies beyond full scale by itself is not made larger. The gain is that of all
+    channels together, 1 more than 10 ms away from a peak, and without corners.
+
+    Args:
+        original: (channels, t); it is never changed.
+        added: (channels, t).
+        sample_rate: in Hz.
+    """
+    room = np.maximum(1.0, np.abs(original)).astype(np.float64) * (1.0 - 1e-6) - original * np.sign(added)
+    needed = np.where(np.abs(original + added) > 1.0, room.clip(0.0) / np.maximum(np.abs(added), 1e-30), 1.0)
+    lowest = needed.clip(0.0, 1.0).min(axis=0)
+    reach = _reach(sample_rate)
+    held = minimum_filter1d(np.pad(lowest, reach, constant_values=1.0), 2 * reach + 1, mode="constant", cval=1.0)
+    weights = np.hanning(2 * reach + 3)[1:-1]
+    return 1.0 - np.convolve(1.0 - held, weights / weights.sum(), mode="valid")
+
+
+def _reach(sample_rate: int) -> int:
+    return max(1, round(LOOK_AHEAD_S * sample_rate))

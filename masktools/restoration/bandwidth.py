@@ -10,16 +10,12 @@ from masktools.arrays import as_channels, checked_seed
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.pipeline import Pipeline, Progress
-from masktools.restoration.band_cutoff import Decision, check_cutoff, choose_cutoff, choose_top, cutoff_limits_hz
 from masktools.restoration.band_extension import BandExtension
-from masktools.restoration.band_like import Take, check_like, take_of
-from masktools.restoration.band_settings import BandSettings
-from masktools.restoration.band_stereo import LINKED, check_channels
-from masktools.restoration.band_streams import Reader
-from masktools.restoration.restored import Restored, untouched
+from masktools.restoration.band_level import LINKED, check_channels
+from masktools.restoration.band_plan import BandSettings, Decision, check_cutoff, choose_cutoff, choose_top
+from masktools.restoration.band_upper import Take, check_like, take_of
+from masktools.restoration.recordings import Reader, Restored, untouched
 from masktools.solver import SolverConfig
-
-__all__ = ["BandExtension", "Decision", "bwe", "choose_cutoff", "cutoff_limits_hz", "extend_blocks"]
 
 
 def extend_blocks(

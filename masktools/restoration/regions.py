@@ -16,8 +16,6 @@ from masktools.arguments import checked_real, plain, shown
 from masktools.errors import ParameterError
 from masktools.jsons import parse_json
 
-__all__ = ["Region", "check_regions", "parse_regions", "read_regions"]
-
 Corner = tuple[float, float]
 
 _NUMBER = r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))"

@@ -1,29 +1,408 @@
 """Spectral repair: what lies in a region of time and frequency is replaced, and nothing else."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from math import ceil, floor
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from masktools.arguments import checked_call
+from masktools.arguments import checked_call, checked_name, settle
 from masktools.arrays import as_channels, checked_seed
+from masktools.classical.prediction import LONG_CONTEXT_S
 from masktools.conditioning import Prompts
-from masktools.errors import ParameterError
+from masktools.errors import AudioError, ParameterError
+from masktools.grid import TokenGrid
 from masktools.hub import check_job
 from masktools.pipeline import Pipeline, Progress, share_of
-from masktools.restoration.gap_fill import FilledGap
+from masktools.restoration.band_level import INDEPENDENT, LINKED, MID_SIDE, check_channels
+from masktools.restoration.gap_plan import GapWindow, plan_windows
+from masktools.restoration.recordings import Restored
 from masktools.restoration.regions import Region, check_regions
-from masktools.restoration.repair_model import model_top_hz
-from masktools.restoration.repair_plan import AUTO, MODEL, REPAIRS, RepairSettings, needs_model, plan_repair
-from masktools.restoration.repair_work import Repairer
-from masktools.restoration.restored import Restored
+from masktools.restoration.render import TEXTURES, band_gains_db, shape
+from masktools.restoration.repair_model import Heard, Made, hear, model_top_hz, token_mask, unknown_cells
+from masktools.restoration.repair_spectra import (
+    Block,
+    Frames,
+    Source,
+    add_difference,
+    has_surroundings,
+    interpolated,
+    level_gains_db,
+    masked_power,
+)
+from masktools.restoration.seams import SILENCE, FilledGap
 from masktools.restoration.surroundings import Reader
-from masktools.solver import SolverConfig
+from masktools.segments import Window
+from masktools.shapes import Condition
+from masktools.solver import SolverConfig, derive_seed
 
-__all__ = ["REPAIRS", "Repairing", "needs_model", "repair", "repair_pieces"]
+AUTO, MODEL, INTERPOLATE = "auto", "model", "interpolate"
+REPAIRS = (AUTO, MODEL, INTERPOLATE)
+"""By the size of each region, by the model, or from the surroundings alone."""
+
+SHORT_S = 0.186  # up to this length a region is like what is before and after it: a column of tokens
+HIGH_OCTAVES = 5.0  # from this height on there is little below and above it to go by
+LOWEST_HZ = 50.0  # from where octaves are counted
+LONGEST_S = 20.0  # beyond this, an invention is too much
+_ROUNDING = 1e-3  # samples; times in seconds that were computed from samples are off by less
+
+
+@dataclass(frozen=True)
+class RepairSettings:
+    """Settings of a repair beside the decoding."""
+
+    seed: int = 0
+    method: str = AUTO  # one of REPAIRS
+    channels: str = LINKED  # one of CHANNEL_MODES
+    texture: str = "blend"  # one of TEXTURES
+
+    def __post_init__(self) -> None:
+        """Check every kind and name."""
+        settle(self)
+        checked_name("method", self.method, REPAIRS)
+        checked_name("texture", self.texture, TEXTURES)
+
+    @property
+    def linked(self) -> bool:
+        """Whether all channels have the same random numbers."""
+        return self.channels != INDEPENDENT
+
+    def method_for(self, region: Region, top_hz: float | None) -> str:
+        """Return what fills a region: the model, or an interpolation.
+
+        Args:
+            region: the region.
+            top_hz: what the model reaches up to; None where that is not known.
+        """
+        if self.method == INTERPOLATE or (top_hz is not None and region.low_hz >= top_hz):
+            return INTERPOLATE
+        if self.method == MODEL:
+            return MODEL
+        is_high = region.high_hz >= max(region.low_hz, LOWEST_HZ) * 2**HIGH_OCTAVES
+        return MODEL if is_high and SHORT_S < region.length_s <= LONGEST_S else INTERPOLATE
+
+
+@dataclass(frozen=True)
+class RegionTask:
+    """One region, as samples of the recording, and what fills it."""
+
+    region: Region
+    span: Window
+    method: str
+    number: int  # among all of the recording
+
+
+@dataclass(frozen=True)
+class RepairJob:
+    """Regions near each other, in the same channels: they are repaired together."""
+
+    window: Window  # what the model hears
+    spans: tuple[Window, ...]  # what changes: the regions' spans, those that touch each other as one
+    tasks: tuple[RegionTask, ...]  # in order of time
+    around: tuple[RegionTask, ...]  # all regions that reach into the window, those of the tasks too
+    channels: tuple[int, ...]
+    mid_side: bool  # whether the middle and the side of the two channels are repaired instead
+    number: int
+
+    @property
+    def is_modelled(self) -> bool:
+        """Whether the model is asked."""
+        return any(task.method == MODEL for task in self.tasks)
+
+
+def needs_model(regions: Iterable[Region], method: str = AUTO) -> bool:
+    """Return whether some of the regions are filled by a model, so that one has to be loaded.
+
+    Raises:
+        ParameterError: an unknown method.
+    """
+    settings = RepairSettings(method=method)
+    return any(settings.method_for(region, None) == MODEL for region in regions)
+
+
+def plan_repair(
+    regions: Iterable[Region],
+    n_samples: int,
+    n_channels: int,
+    sample_rate: int,
+    settings: RepairSettings,
+    grid: TokenGrid | None = None,
+    window_cols: int = 0,
+    top_hz: float | None = None,
+) -> list[RepairJob]:
+    """Return what is to be repaired, in order of time.
+
+    Args:
+        regions: of the recording.
+        n_samples: of the recording.
+        n_channels: of the recording.
+        sample_rate: of the recording.
+        settings: of the repair.
+        grid: the model's tokens; None where there is no model.
+        window_cols: columns that the model reads at once.
+        top_hz: what the model reaches up to.
+
+    Raises:
+        ParameterError: regions that are none of this recording or leave nothing of it, channels that cannot be treated
+            in this way, or no model where one is needed.
+    """
+    check_channels(settings.channels, n_channels)
+    checked = check_regions(regions, n_samples / sample_rate, sample_rate, n_channels)
+    tasks = [
+        RegionTask(region, _span(region, n_samples, sample_rate), settings.method_for(region, top_hz), number)
+        for number, region in enumerate(checked)
+    ]
+    modelled = [task.region for task in tasks if task.method == MODEL]
+    if grid is None and modelled:
+        raise ParameterError(
+            f"the region {modelled[0].shown()} needs a model by method {settings.method!r}, got none: load one, or "
+            f"choose the method {INTERPOLATE!r}"
+        )
+    groups: dict[tuple[RegionTask, ...], list[int]] = {}
+    for channel in range(n_channels):
+        own = tuple(task for task in tasks if task.region.channels is None or channel in task.region.channels)
+        if own:
+            groups.setdefault(own, []).append(channel)
+    jobs = []
+    for own, alike in groups.items():
+        for plan in _windows(own, n_samples, sample_rate, grid, window_cols):
+            inside = tuple(task for task in own if any(_meets(task.span, span) for span in plan.spans))
+            around = tuple(task for task in own if _meets(task.span, plan.window))
+            for channels in [tuple(alike)] if settings.linked else [(channel,) for channel in alike]:
+                is_mid_side = settings.channels == MID_SIDE and len(channels) == 2
+                jobs.append((plan, inside, around, channels, is_mid_side))
+    jobs.sort(key=lambda job: (job[0].spans[0], job[3]))
+    planned = [
+        RepairJob(plan.window, plan.spans, inside, around, channels, is_mid_side, number)
+        for number, (plan, inside, around, channels, is_mid_side) in enumerate(jobs)
+    ]
+    for job in planned:
+        _check_something_remains(job, n_samples, n_channels, sample_rate)
+    return planned
+
+
+def _check_something_remains(job: RepairJob, n_samples: int, n_channels: int, sample_rate: int) -> None:
+    """Refuse regions that leave nothing of a recording, or of one of its channels, to repair them from."""
+    damaged = [task.region for task in job.around]
+    for task in job.tasks:
+        frames = Frames.of(task.region, task.span.start, task.span.stop, 0, sample_rate)
+        if not has_surroundings(frames, damaged, n_samples):
+            alone = len(job.channels) < n_channels
+            where = f" in channel {', '.join(map(str, job.channels))}" if alone else ""
+            raise ParameterError(
+                f"the region {task.region.shown()}{where} leaves nothing to repair it from: of a recording of "
+                f"{n_samples / sample_rate:.6g} s, {1000 * frames.n_fft / sample_rate:.0f} ms before or after it, or a "
+                "band below or above it, must remain"
+            )
+
+
+def _span(region: Region, n_samples: int, sample_rate: int) -> Window:
+    start = min(n_samples - 1, floor(region.start_s * sample_rate + _ROUNDING))
+    return Window(start, min(n_samples, max(start + 1, ceil(region.end_s * sample_rate - _ROUNDING))))
+
+
+def _meets(one: Window, other: Window) -> bool:
+    return one.start < other.stop and other.start < one.stop
+
+
+def _windows(
+    tasks: Sequence[RegionTask], n_samples: int, sample_rate: int, grid: TokenGrid | None, window_cols: int
+) -> list[GapWindow]:
+    spans: list[Window] = []
+    for span in sorted(task.span for task in tasks):
+        if spans and span.start <= spans[-1].stop:
+            spans[-1] = Window(spans[-1].start, max(span.stop, spans[-1].stop))
+        else:
+            spans.append(span)
+    if grid is None or all(task.method != MODEL for task in tasks):
+        return [GapWindow(span, 0, (span,)) for span in spans]
+    return plan_windows(spans, n_samples, sample_rate, grid, window_cols)
+
+
+_CONTEXT_S = LONG_CONTEXT_S + 0.75  # around what changes: longer than any frame and what is beside it
+_MIX = np.array([[0.5, 0.5], [0.5, -0.5]])  # left and right -> middle and side
+_UNMIX = np.array([[1.0, 1.0], [1.0, -1.0]])
+_QUIET = 1e-12  # power; reported as -120 dB
+
+
+@dataclass(eq=False)
+class Repairer:
+    """A recording, its regions, and what repairs them; it counts what the model is asked."""
+
+    pipeline: Pipeline | None
+    reader: Reader
+    size: tuple[int, int, int]  # samples, channels, Hz
+    settings: RepairSettings
+    solver: SolverConfig
+    condition: Condition | None
+    jobs: Sequence[RepairJob]
+    n_forwards: int = field(default=0, init=False)
+    solve_s: float = field(default=0.0, init=False)
+
+    def repaired(self, job: RepairJob, progress: Progress | None) -> tuple[list[FilledGap], list[dict[str, Any]]]:
+        """Return the stretches of a job that change, and a report for each region.
+
+        Raises:
+            AudioError: samples that are not finite.
+            ParameterError: the reader returned another shape or type.
+        """
+        _, _, rate = self.size
+        origin, given = self._read(job)
+        waves = given.astype(np.float64)
+        before = _MIX @ waves if job.mid_side else waves
+        voices = before.copy()
+        damaged = [task.region for task in job.around]
+        frames = {task: _frames(task, origin, rate) for task in job.around}
+        for task in job.around:
+            add_difference(voices, frames[task], interpolated(voices, frames[task], damaged, self._noise(task, job)))
+        if job.is_modelled and self.pipeline is not None:
+            self._by_model(self.pipeline, job, origin, voices, frames, progress)
+        change = voices - before
+        made = waves + (_UNMIX @ change if job.mid_side else change)
+        pieces = [
+            FilledGap(
+                span.start,
+                made[:, span.start - origin : span.stop - origin].astype(given.dtype),
+                job.channels,
+                {"start_s": span.start / rate, "end_s": span.stop / rate, "channels": list(job.channels)},
+            )
+            for span in job.spans
+        ]
+        return pieces, [self._report(task, job, frames[task], before, voices) for task in job.tasks]
+
+    def _read(self, job: RepairJob) -> tuple[int, np.ndarray]:
+        """Return where a job's stretch of the recording starts, and the channels of it."""
+        n_samples, n_channels, rate = self.size
+        reach = ceil(_CONTEXT_S * rate)
+        start = max(0, min(job.window.start, *(task.span.start for task in job.around)) - reach)
+        stop = min(n_samples, max(job.window.stop, *(task.span.stop for task in job.around)) + reach)
+        samples = np.asarray(self.reader(start, stop))
+        wanted = (n_channels, stop - start)
+        if samples.shape != wanted or samples.dtype not in (np.float32, np.float64):
+            raise ParameterError(
+                f"the reader must return float32 or float64 of shape {wanted} for samples {start} to {stop}, "
+                f"got {samples.dtype} of shape {samples.shape}"
+            )
+        samples = samples[list(job.channels)]
+        finite = np.isfinite(samples).all(axis=0)
+        if not finite.all():
+            first = start + int(np.argmin(finite))
+            raise AudioError(
+                f"samples around a region must be finite, but at {first / rate:.4f} s (sample {first}) there is NaN or "
+                "infinity: fill that gap first"
+            )
+        return start, samples
+
+    def _noise(self, task: RegionTask, job: RepairJob) -> list[np.random.Generator]:
+        own = () if self.settings.linked else job.channels
+        seeds = (self.settings.seed % 2**64, task.number, *own)
+        return [np.random.default_rng(seeds) for _ in range(2 if job.mid_side else len(job.channels))]
+
+    def _by_model(
+        self,
+        pipeline: Pipeline,
+        job: RepairJob,
+        origin: int,
+        voices: np.ndarray,
+        frames: dict[RegionTask, Frames],
+        progress: Progress | None,
+    ) -> None:
+        """Replace interpolations by what the model says, where it is asked."""
+        _, _, rate = self.size
+        local = Window(job.window.start - origin, job.window.stop - origin)
+        own = () if self.settings.linked else job.channels
+        seed, regions = derive_seed(self.settings.seed, job.number, *own), tuple(task.region for task in job.around)
+        heard, twins = list[Heard](), list[int]()
+        for voice in voices:
+            part = voice[local.start : local.stop].astype(np.float32)
+            twin = next((n for n, other in enumerate(heard) if np.array_equal(other.samples, part)), len(heard))
+            if twin == len(heard):
+                heard.append(Heard(part, regions, job.window.start / rate, seed))
+            twins.append(twin)
+        made, result = hear(pipeline, heard, rate, self.solver, self.condition, progress)
+        self.n_forwards += result.n_forwards
+        self.solve_s += sum(record.seconds for record in result.trace)
+        texture = TEXTURES[self.settings.texture]
+        generated = voices.copy()
+        for voice, twin in zip(generated, twins, strict=True):
+            part = voice[local.start : local.stop]
+            if texture is None:
+                part[:] = made[twin].wave
+            else:
+                part[:] = _shaped(pipeline, part, rate, made[twin], texture.share)
+        for task in job.tasks:
+            if task.method == MODEL:
+                made_here = generated
+                if self.condition is None:  # what lies in silence is silent, unless a text says otherwise
+                    silent = [masked_power(voice[None], frames[task]) < SILENCE**2 for voice in voices]
+                    made_here = np.where(np.array(silent)[:, None], voices, generated)
+                level = texture is None
+                source = _generated(made_here, voices, frames[task], regions, model_top_hz(pipeline), level)
+                add_difference(voices, frames[task], source)
+
+    def _report(
+        self, task: RegionTask, job: RepairJob, frames: Frames, before: np.ndarray, after: np.ndarray
+    ) -> dict[str, Any]:
+        region = task.region
+        report = {
+            "start_s": region.start_s,
+            "end_s": region.end_s,
+            "low_hz": region.low_hz,
+            "high_hz": region.high_hz,
+            "corners": [list(corner) for corner in region.corners],
+            "channels": list(job.channels),
+            "method": task.method,
+            "before_db": _level_db(masked_power(before, frames)),
+            "after_db": _level_db(masked_power(after, frames)),
+        }
+        if task.method == INTERPOLATE or self.pipeline is None:
+            return report
+        rate, pipeline = self.size[2], self.pipeline
+        n_model = ceil(job.window.length * pipeline.sample_rate / rate)
+        n_frames = pipeline.grid.n_columns(n_model) * pipeline.grid.patch_frames
+        cells = unknown_cells([region], pipeline.mel, n_frames, job.window.start / rate)
+        window_s = [job.window.start / rate, job.window.stop / rate]
+        return {**report, "tokens": token_mask(pipeline, cells).count, "window_s": window_s}
+
+
+def _frames(task: RegionTask, origin: int, sample_rate: int) -> Frames:
+    return Frames.of(task.region, task.span.start - origin, task.span.stop - origin, origin, sample_rate)
+
+
+def _level_db(power: float) -> float:
+    return round(float(10 * np.log10(2 * power + _QUIET)), 2)
+
+
+def _shaped(pipeline: Pipeline, wave: np.ndarray, sample_rate: int, made: Made, share: float) -> np.ndarray:
+    """Return an interpolated wave (t,) made louder and quieter towards what the model says of it."""
+    gains_db = band_gains_db(made.mel, made.known, pipeline.mel, share)
+    return shape(wave, sample_rate, gains_db, pipeline.mel)
+
+
+def _generated(
+    generated: np.ndarray,
+    voices: np.ndarray,
+    frames: Frames,
+    regions: Sequence[Any],
+    top_hz: float,
+    match_level: bool,
+) -> Source:
+    """Return what the model put into a region, as loud as what is beside it; above its band all stays as it is."""
+    gains_db = level_gains_db(generated, voices, frames, regions) if match_level else None
+    slope_hz = 4 * frames.sample_rate / frames.n_fft
+    share = np.clip((top_hz - frames.hertz) / slope_hz, 0.0, 1.0)
+
+    def spectra(block: Block) -> np.ndarray:
+        made = frames.spectra(generated, block.centres)
+        if gains_db is not None:
+            place = np.clip((block.centres - frames.start) / (frames.stop - frames.start), 0.0, 1.0)[:, None]
+            made *= 10 ** (((1 - place) * gains_db[0][:, None] + place * gains_db[1][:, None]) / 20)
+        return block.known + share * (made - block.known)
+
+    return spectra
 
 
 def repair(

@@ -17,8 +17,6 @@ from masktools.restoration.regions import Region
 from masktools.shapes import Condition
 from masktools.solver import SolverConfig, SolveResult
 
-__all__ = ["Heard", "Made", "hear", "model_top_hz", "token_mask", "unknown_cells"]
-
 _OVERLAP_SHARE = 22 / 53  # of a window: what the next one knows, where a region takes several
 _TOP_SHARE = 0.95  # of the model's band: what is above is dulled by resampling
 _BORDER = (3, 2)  # frames and mel bins into a region in which what is known fades out

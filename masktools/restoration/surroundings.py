@@ -12,11 +12,8 @@ from masktools.classical.search import Copy, fills_from_elsewhere
 from masktools.classical.similarity import Found, Known, Similarity
 from masktools.classical.spans import Damaged, Span
 from masktools.errors import AudioError, ParameterError
-from masktools.restoration.gap_tasks import GapTask
-from masktools.restoration.gap_windows import hidden_in
+from masktools.restoration.gap_plan import GapTask, hidden_in
 from masktools.segments import Window
-
-__all__ = ["Part", "Reader", "Surroundings"]
 
 Reader = Callable[[int, int], np.ndarray]
 """Gives the samples [start, stop) of a recording, (channels, stop - start), in float32 or float64."""

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from masktools.classical.janssen import interpolate
-from masktools.classical.linear_prediction import bridge, burg
+from masktools.classical.prediction import bridge, burg, interpolate
 from masktools.errors import ParameterError
 from tests.tiny import tone
 

@@ -4,7 +4,7 @@ import librosa
 import numpy as np
 import pytest
 
-from masktools.classical.linear_prediction import bridge, burg, extrapolate, fill_between
+from masktools.classical.prediction import bridge, burg, extrapolate, fill_between
 from tests.tiny import noise, tone
 
 RATE = 22_050

@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import cheby1, sosfilt
 
 from masktools.detection import Bandwidth, find_bandwidth
-from masktools.detection.spectra import SpectrumSurvey, window_length
+from masktools.detection.bandwidth import SpectrumSurvey, window_length
 from masktools.errors import ParameterError
 from tests.detection.sounds import RATE, celesta, low_passed, noise
 

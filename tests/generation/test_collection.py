@@ -10,7 +10,7 @@ import torch
 
 from masktools.errors import MasktoolsError, ParameterError
 from masktools.generation import Finished, Item, Prompt, generate, generate_items, plan_items, write_behind
-from masktools.generation.finished import FINISHED
+from masktools.generation.collection import FINISHED
 from masktools.generation.recordings import conditions_of
 from masktools.solver import SolverConfig, item_seeds
 from tests.tiny import tiny_pipeline

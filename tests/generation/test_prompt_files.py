@@ -4,7 +4,7 @@ import pytest
 
 from masktools.errors import ParameterError
 from masktools.generation import Prompt, read_prompts
-from masktools.generation.prompt_files import file_names
+from masktools.generation.collection import file_names
 
 
 def written(tmp_path, name, content, encoding="utf-8"):

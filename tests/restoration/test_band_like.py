@@ -7,8 +7,7 @@ from masktools.errors import ParameterError
 from masktools.levels import FixedSlope
 from masktools.restoration import bwe
 from masktools.restoration.band_level import high_pass
-from masktools.restoration.band_like import take_of
-from masktools.restoration.band_upper import UpperBand
+from masktools.restoration.band_upper import UpperBand, take_of
 from tests.restoration.test_band_upper import RATE, band_db, density_db, low
 from tests.tiny import noise, tone
 

@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 
-from masktools.restoration.band_level import high_pass
-from masktools.restoration.band_quiet import quiet_gain
-from masktools.restoration.band_survey import BLOCK_SAMPLES, survey
+from masktools.restoration.band_level import BLOCK_SAMPLES, high_pass, quiet_gain, survey
 from tests.tiny import SAMPLE_RATE, noise
 
 HZ, TOP = 4000.0, 11_025.0

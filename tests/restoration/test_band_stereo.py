@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from masktools.errors import ParameterError
-from masktools.restoration.band_stereo import Twins, check_channels, side_of
+from masktools.restoration.band_level import Twins, check_channels, side_of
 from tests.tiny import SAMPLE_RATE, noise
 
 HZ = 4000.0

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masktools.io import resample_to
-from masktools.restoration.band_streams import (
+from masktools.restoration.recordings import (
     Stretch,
     at_rate,
     cross_faded,

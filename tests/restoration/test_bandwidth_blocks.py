@@ -12,8 +12,8 @@ import pytest
 from masktools.errors import AudioError, ParameterError
 from masktools.metrics import seam_crest_db
 from masktools.restoration import bwe
+from masktools.restoration.band_extension import column_windows
 from masktools.restoration.band_level import high_pass
-from masktools.restoration.band_model import column_windows
 from masktools.restoration.bandwidth import extend_blocks
 from masktools.segments import Window
 from masktools.solver import SolverConfig

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from masktools.metrics import level_error_db, seam_crest_db
-from masktools.restoration.bridging import REACH_S, bridged, continued
+from masktools.restoration.seams import REACH_S, bridged, continued
 from tests.tiny import noise, tone
 
 RATE = 22_050

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from masktools.restoration.candidates import mel_fit_db, shoulder_lsd_db
+from masktools.restoration.seams import mel_fit_db, shoulder_lsd_db
 from tests.tiny import MEL, noise, tone
 
 RATE = 22_050

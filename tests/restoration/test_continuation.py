@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from masktools.errors import AudioError, ParameterError
 from masktools.metrics import level_db, seam_crest_db
-from masktools.restoration.continuation import continuation, continue_recording
+from masktools.restoration.ends import continuation, continue_recording
 from masktools.solver import SolverConfig
 from tests.tiny import noise
 

@@ -8,7 +8,7 @@ from masktools.errors import AudioError, ParameterError
 from masktools.gaps import Gap
 from masktools.metrics import band_level_db, level_db
 from masktools.restoration import inpaint, inpaint_candidates, inpaint_pieces
-from masktools.restoration.gap_settings import METHODS
+from masktools.restoration.gap_plan import METHODS
 from masktools.solver import SolverConfig
 from tests.tiny import SAMPLE_RATE, noise, tone
 

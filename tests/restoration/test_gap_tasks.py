@@ -5,8 +5,7 @@ import pytest
 from masktools.errors import ParameterError
 from masktools.gaps import Gap
 from masktools.grid import TokenGrid
-from masktools.restoration.gap_settings import METHODS, GapSettings
-from masktools.restoration.gap_tasks import GapTask, needs_model, plan_gaps
+from masktools.restoration.gap_plan import METHODS, GapSettings, GapTask, needs_model, plan_gaps
 from masktools.segments import Window
 from tests.tiny import MEL
 

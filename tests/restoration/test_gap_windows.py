@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from masktools.gaps import Gap
 from masktools.grid import TokenGrid
-from masktools.restoration.gap_windows import channel_spans, gap_spans, hidden_in, plan_windows, shoulders
+from masktools.restoration.gap_plan import channel_spans, gap_spans, hidden_in, plan_windows, shoulders
 from masktools.segments import Window
 from tests.tiny import MEL
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from masktools.errors import ParameterError
 from masktools.restoration import inpaint
-from masktools.restoration.gap_windows import gap_spans
+from masktools.restoration.gap_plan import gap_spans
 from masktools.solver import SolverConfig
 from tests.tiny import COLUMN, SAMPLE_RATE, noise, tiny_pipeline, tone
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from masktools.errors import ParameterError
 from masktools.metrics import seam_crest_db
-from masktools.restoration.looping import loop, loop_pieces
+from masktools.restoration.ends import loop, loop_pieces
 from masktools.solver import SolverConfig
 from tests.tiny import noise, tone
 

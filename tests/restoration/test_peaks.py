@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.restoration.peaks import limited, peak_gain
+from masktools.restoration.band_level import limited, peak_gain
 from tests.tiny import noise, tone
 
 RATE = 22_050

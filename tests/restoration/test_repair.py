@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from masktools.errors import AudioError, ParameterError
 from masktools.metrics import band_level_db, seam_crest_db
 from masktools.restoration.regions import Region
-from masktools.restoration import needs_model
-from masktools.restoration.repair import repair, repair_pieces
+from masktools.restoration.repair import needs_model, repair, repair_pieces
 from masktools.solver import SolverConfig
 from tests.tiny import noise, tone
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from masktools.classical.seams import join_ends
-from masktools.restoration.splice import best_lag, end_gains, seam_length, shifted
+from masktools.classical.spans import join_ends
+from masktools.restoration.seams import best_lag, end_gains, seam_length, shifted
 from tests.tiny import noise
 
 RATE = 44_100

@@ -1,48 +1,226 @@
-"""What is written into a gap: what was generated, in step and as loud as what is known, with a seam at each end."""
+"""How a fill meets what is known beside a gap: in time, level and phase, with a seam at each end; how well it fits.
 
+Plain functions of samples (t,): they know neither a model nor a file. Known samples are never changed; every seam
+lies on the generated side.
+
+What continues the known audio is in step with it but fades, band after band, within a tenth of a second or two. What
+was generated is not in step but as loud as it should be. Of the latter only so much is added, in each band and at each
+moment, as the former lacks.
+
+Both tell how a generator renders the shoulders, the 100 ms before and after a gap, where the truth is known.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
+from scipy.signal import ShortTimeFFT, correlate
+from scipy.signal.windows import hann
 
-from masktools.classical import extrapolate
-from masktools.classical.fades import fade_in
-from masktools.classical.linear_prediction import LONG_CONTEXT_S
-from masktools.classical.noise import SPECTRUM_S, noise_between
-from masktools.classical.seams import join_ends
+from masktools.classical import bridge, extrapolate
+from masktools.classical.noise import SPECTRUM_S, frame_length, noise_between
+from masktools.classical.prediction import LONG_CONTEXT_S, LONG_ORDER
+from masktools.classical.spans import fade_in, join_ends
 from masktools.errors import ParameterError
+from masktools.mel import MelConfig
 from masktools.metrics import seam_crest_db
 from masktools.restoration.band_level import high_pass, high_pass_reach
-from masktools.restoration.bridging import bridged
-from masktools.restoration.gap_tasks import GapTask
-from masktools.restoration.gap_windows import shoulders
-from masktools.restoration.splice import (
-    SHOULDER_S,
-    SILENCE,
-    best_lag,
-    end_gains,
-    seam_length,
-    shifted,
-)
+from masktools.restoration.gap_plan import GapTask, shoulders
 from masktools.restoration.surroundings import Part
 from masktools.segments import Window
 
-__all__ = [
-    "FULL_BAND_HZ",
-    "Fill",
-    "FilledGap",
-    "channels_of_fill",
-    "edge_report",
-    "faded",
-    "filled_gap",
-    "generated_fill",
-    "is_silent",
-    "noise_above",
-    "noise_core",
-    "shoulder_samples",
-    "sides_of",
-]
+Pair = tuple[np.ndarray, np.ndarray]
+
+SHOULDER_S = 0.1  # of known audio beside a gap, whose level is matched
+MAX_GAIN_DB = 6.0  # either way
+SILENCE = 1e-5  # RMS; -100 dB of full scale
+SEAM_S = 0.015  # at most, at each side of a gap
+
+
+def seam_length(gap_samples: int, sample_rate: int) -> int:
+    """Return how many samples of a gap each of its two seams takes."""
+    return max(1, min(round(SEAM_S * sample_rate), gap_samples // 2))
+
+
+def best_lag(pairs: Sequence[Pair], max_lag: int) -> int:
+    """Return by how many samples the generated has to be moved later to be most like the known beside it.
+
+    The correlations of all pairs are added up, each weighed by its energy; without any likeness it is 0.
+
+    Args:
+        pairs: known samples (n,), and what was generated in their place with ``max_lag`` samples more at each side.
+        max_lag: in samples, either way.
+    """
+    score = np.zeros(2 * max_lag + 1)
+    for known, generated in pairs:
+        if not known.any() or not generated.any():
+            continue
+        along = correlate(generated.astype(np.float64), known.astype(np.float64), "valid", "fft")
+        energy = correlate(np.square(generated, dtype=np.float64), np.ones(len(known)), "valid", "fft")
+        score += along * np.linalg.norm(known) / np.sqrt(energy.clip(len(known) * SILENCE**2))
+    best = int(np.argmax(score))
+    return max_lag - best if score[best] > 0 else 0
+
+
+def shifted(samples: np.ndarray, lag: int) -> np.ndarray:
+    """Return samples (..., t) moved later by a lag, or earlier by a negative one; silence comes in at the end.
+
+    >>> shifted(np.array([1, 2, 3]), 1), shifted(np.array([1, 2, 3]), -1)
+    (array([0, 1, 2]), array([2, 3, 0]))
+    """
+    moved = np.zeros_like(samples)
+    n = samples.shape[-1]
+    moved[..., max(0, lag) : n + min(0, lag)] = samples[..., max(0, -lag) : n + min(0, -lag)]
+    return moved
+
+
+def end_gains(left: Pair, right: Pair, max_db: float = MAX_GAIN_DB) -> tuple[float, float] | None:
+    """Return the gains, at both ends of a gap, that make the generated as loud as the known beside it.
+
+    Each is that of its own side, within limits; where nothing is known at one side, or nothing was generated, it is
+    that of the other.
+
+    Args:
+        left: known samples before the gap, none at the start of a recording, and what was generated in their place.
+        right: the same after the gap.
+        max_db: either way.
+
+    Returns:
+        The gains, or None where the known samples are silent: then the gap shall be silent too.
+    """
+    limit = 10 ** (max_db / 20)
+    levels = [(_rms(known), _rms(generated)) for known, generated in (left, right)]
+    if all(known < SILENCE for known, _ in levels):
+        return None
+    ratios = [
+        float(np.clip(known / generated, 1 / limit, limit)) if min(known, generated) >= SILENCE else None
+        for known, generated in levels
+    ]
+    first, last = ratios[0] or ratios[1] or 1.0, ratios[1] or ratios[0] or 1.0
+    return first, last
+
+
+def _rms(samples: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if samples.size else 0.0
+
+
+REACH_S = 0.186  # how far into a gap its edges are continued at most
+FRAME_S = 0.023  # of the spectra in which the levels are compared
+SMOOTHING = (3.0, 1.0)  # standard deviations, in bins and in frames
+RISE_S = 0.005  # in which what is added sets in at an edge
+_HOPS_A_FRAME = 4
+_FAINT = 1e-20  # power
+
+
+def continued(
+    before: np.ndarray, after: np.ndarray, length: int, sample_rate: int, max_order: int = LONG_ORDER
+) -> np.ndarray:
+    """Return a gap of ``length`` samples, float64, continued from both sides; the middle of a long one is silent.
+
+    Args:
+        before: (t,) known samples that end where the gap starts; 200 ms are good, none is possible.
+        after: (t,) known samples that start where it ends.
+        length: of the gap.
+        sample_rate: in Hz.
+        max_order: of the predictors.
+    """
+    reach = round(REACH_S * sample_rate)
+    if length <= reach:
+        return bridge(before, after, length, max_order)
+    fade = fade_in(reach)[::-1]
+    gap = np.zeros(length)
+    gap[:reach] += fade * extrapolate(before, reach, max_order)
+    gap[length - reach :] += (fade * extrapolate(after[::-1], reach, max_order))[::-1]
+    return gap
+
+
+def bridged(
+    before: np.ndarray,
+    after: np.ndarray,
+    core: np.ndarray,
+    margin: int,
+    sample_rate: int,
+    max_order: int = LONG_ORDER,
+) -> np.ndarray:
+    """Return the samples of a gap, float64: its edges continued, and of the core what they lack.
+
+    Args:
+        before: (t,) known samples that end where the gap starts.
+        after: (t,) known samples that start where it ends.
+        core: (n + 2 * margin) what was generated for the gap and for the margins beside it.
+        margin: in samples; what is not known of it counts as silent.
+        sample_rate: in Hz.
+        max_order: of the predictors.
+    """
+    length = len(core) - 2 * margin
+    edges = continued(before, after, length, sample_rate, max_order)
+    left, right = before[max(0, len(before) - margin) :], after[:margin]
+    present = np.zeros(len(core))
+    present[margin - len(left) : margin], present[margin : margin + length] = left, edges
+    present[margin + length : margin + length + len(right)] = right
+    n_fft = min(frame_length(sample_rate, FRAME_S), len(core) // 2 * 2)
+    stft = ShortTimeFFT(hann(n_fft, sym=False), max(1, n_fft // _HOPS_A_FRAME), sample_rate)
+    spectrum = stft.stft(core)
+    wanted, there = (gaussian_filter(np.abs(part) ** 2, SMOOTHING) for part in (spectrum, stft.stft(present)))
+    lacking = np.sqrt(np.clip(1.0 - there / (wanted + _FAINT), 0.0, 1.0))
+    added = stft.istft(spectrum * lacking, k1=len(core))[margin : margin + length]
+    ramp = max(1, min(round(RISE_S * sample_rate), length // 4))
+    rise = fade_in(ramp)
+    added[:ramp] *= rise
+    added[length - ramp :] *= rise[::-1]
+    return edges + added
+
+
+FLOOR_DB = -80.0  # dBFS
+
+
+def mel_fit_db(made: np.ndarray, known: np.ndarray, frames: Sequence[int], config: MelConfig) -> float:
+    """Return the distance of a generated mel spectrogram from the known one in some frames, in dB; 0 is best.
+
+    It is the root mean square over the frames and bands, and besides it by how much the whole is too loud or too
+    faint, which a distance of single bands hides.
+
+    Args:
+        made: mel (f, m) in [-1, 1], as the tokens say.
+        known: mel (f, m) of the recording.
+        frames: that are known; none makes the distance 0.
+        config: of both.
+    """
+    if not len(frames):
+        return 0.0
+    per_unit = (config.db_max - config.db_min) / 2.0
+    true, found = ((mel[:, list(frames)].astype(np.float64) + 1.0) * per_unit + config.db_min for mel in (known, made))
+    levels = [10 * np.log10(np.mean(10 ** (mel_db / 10))) for mel_db in (true, found)]
+    return float(np.sqrt(np.mean((found - true) ** 2)) + abs(levels[1] - levels[0]))
+
+
+def shoulder_lsd_db(pairs: Sequence[tuple[np.ndarray, np.ndarray]], sample_rate: int) -> float:
+    """Return the log-spectral distance in dB of what was generated from the known, averaged over pairs of them.
+
+    The root mean square over frequency of the difference of levels, averaged over frames of 23 ms.
+
+    Args:
+        pairs: known samples (n,), and what was generated in their place; those too short for a frame are left out.
+        sample_rate: in Hz.
+    """
+    n_fft = 2 ** round(np.log2(FRAME_S * sample_rate))
+    distances = [
+        np.sqrt(np.mean((_spectra_db(made, n_fft) - _spectra_db(known, n_fft)) ** 2, axis=1))
+        for known, made in pairs
+        if len(known) >= n_fft
+    ]
+    return float(np.mean(np.concatenate(distances))) if distances else 0.0
+
+
+def _spectra_db(wave: np.ndarray, n_fft: int) -> np.ndarray:
+    window = hann(n_fft, sym=False)
+    frames = np.lib.stride_tricks.sliding_window_view(wave, n_fft)[:: n_fft // _HOPS_A_FRAME]
+    power = np.abs(np.fft.rfft(frames * window) * (2 / window.sum())) ** 2
+    return 10 * np.log10(np.maximum(power, 10 ** (FLOOR_DB / 10)))
+
 
 ALIKE = 0.5  # correlation of voices that are in phase, or, negative, opposite
 MAX_LAG_S = 0.0025  # either way
@@ -258,7 +436,3 @@ def _crest_db(wave: np.ndarray, sample_rate: int, join: int) -> float | None:
         return seam_crest_db(wave, sample_rate, join / sample_rate)
     except ParameterError:  # too little around it to tell
         return None
-
-
-def _rms(samples: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if samples.size else 0.0

@@ -1,19 +1,21 @@
-"""A recording as it passes by: at another rate, in overlapping windows, and joined again; nothing is held for long.
+"""Recordings as jobs take them and give them back: readers, blocks at another rate, overlapping windows, results.
 
 A *reader* tells samples [start, stop) of a recording as (channels, stop - start).
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import soxr
 
+from masktools.conditioning import Prompts
+from masktools.errors import ParameterError
+from masktools.pipeline import Pipeline
 from masktools.segments import Window
-
-__all__ = ["Reader", "Stretch", "at_rate", "cross_faded", "in_windows", "of_length", "read_blocks", "reblocked"]
 
 Reader = Callable[[int, int], np.ndarray]
 
@@ -124,3 +126,33 @@ def reblocked(blocks: Iterable[np.ndarray], n_block: int) -> Iterator[np.ndarray
         n %= n_block
     if n:
         yield np.concatenate(held, axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """A restored recording, an array of numpy whatever was given, and what was done to it."""
+
+    samples: np.ndarray  # (channels, t)
+    sample_rate: int  # Hz
+    report: dict[str, Any]  # what JSON has
+
+
+def untouched(
+    pipeline: Pipeline, samples: np.ndarray, sample_rate: int, prompt: Prompts | None, report: dict[str, Any]
+) -> Restored:
+    """Return a copy of a recording in which there is nothing to do, with a report that says so.
+
+    Args:
+        pipeline: the model.
+        samples: (channels, t).
+        sample_rate: in Hz.
+        prompt: what would have been heard, which is refused as if there were something to do.
+        report: what is to be said.
+
+    Raises:
+        ParameterError: a prompt that cannot be read, or several.
+    """
+    condition = pipeline.condition(prompt)
+    if condition is not None and len(condition) != 1:
+        raise ParameterError(f"a recording is restored by one prompt at most, got {len(condition)}")
+    return Restored(samples.copy(), sample_rate, {**report, "samples_changed": 0})

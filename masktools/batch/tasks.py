@@ -1,0 +1,310 @@
+"""Many files, one after the other or several at once: what goes where, what is done already, what failed and why.
+
+Each folder of results has a file of its own, in which they stand by their names: the folder may be named otherwise, be
+moved, or get folders inside it. A result has a line before it is written, and another when it is there.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from masktools.errors import MasktoolsError, ParameterError
+from masktools.io import AV_SUFFIXES, SUFFIXES, JsonLines, check_places, find_recordings
+from masktools.processes import until_broken
+
+_LOSSY = {".mp3", ".ogg", ".oga", ".opus"} | AV_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Task:
+    """A recording and the file that is to be made of it."""
+
+    source: Path
+    target: Path
+
+
+def plan_tasks(
+    inputs: Sequence[Path],
+    output: Path | None,
+    *,
+    recursive: bool = False,
+    suffix: str | None = None,
+    ending: str | None = None,
+    default_suffix: str = "_restored",
+) -> list[Task]:
+    """Return what is to be made of which recording.
+
+    One file goes to ``output`` as it is named there, unless that is a folder or has no ending. Several go into the
+    folder ``output`` under their own names, with the folders that they were found in; without an output each goes
+    beside its source.
+
+    Args:
+        inputs: files and folders.
+        output: a file, a folder, or None.
+        recursive: whether folders inside folders are searched, too.
+        suffix: put behind the stem; ``default_suffix`` beside the source and nothing elsewhere if None.
+        ending: of the outputs, as in ".flac"; that of the source (a lossless one for lossy sources) if None.
+        default_suffix: what outputs beside their sources are told apart by.
+
+    Raises:
+        AudioError: a folder without recordings.
+        ParameterError: two recordings with one output, or an output that is a source.
+    """
+    if output is None:
+        suffix = default_suffix if suffix is None else suffix
+        if not suffix:
+            raise ParameterError("outputs beside their sources need a suffix: give --suffix, or -o with another folder")
+    if suffix and set(suffix) & {"/", os.sep, "\0"}:
+        raise ParameterError(f"the suffix must be a part of a name, without {os.sep}, got {suffix!r}")
+    found = find_recordings(inputs, recursive, suffix or "" if output is None else "")
+    if output is not None and _is_file(inputs, output):
+        return [Task(found[0][0], output)]
+    if output is None:
+        found = list(_without_candidates(found, set(inputs), suffix or ""))
+    tasks = [
+        Task(source, _target(source, source.parent if output is None else output / folder, suffix or "", ending))
+        for source, folder in found
+    ]
+    tasks = _told_apart(tasks)
+    check_places((task.target for task in tasks), (task.source for task in tasks), overwrite=True)
+    return tasks
+
+
+def numbered(target: Path, n: int) -> list[Path]:
+    """Return the files of n candidates, the best first: the target itself, then those with a number.
+
+    >>> [path.name for path in numbered(Path("a.wav"), 3)]
+    ['a.wav', 'a-2.wav', 'a-3.wav']
+    """
+    return [target, *(target.with_stem(f"{target.stem}-{rank}") for rank in range(2, n + 1))]
+
+
+def outputs_of(target: Path, n_candidates: int = 1, comparison: str = "none") -> list[Path]:
+    """Return all files that restoring one recording may write: the result, candidates, and what compares it.
+
+    >>> [path.name for path in outputs_of(Path("a.wav"), 2, "png")]
+    ['a.wav', 'a-2.wav', 'a.wav.png']
+    """
+    outputs = numbered(target, n_candidates)
+    return outputs if comparison == "none" else [*outputs, compared_in(target, comparison)]
+
+
+def compared_in(target: Path, comparison: str) -> Path:
+    """Return the picture (png) or the page (html) that compares a result with its source."""
+    return target.with_name(f"{target.name}.{comparison}")
+
+
+def kept_ending(source: Path) -> str:
+    """Return the ending of an output that keeps what its source is: a lossy one is not coded lossily again.
+
+    >>> kept_ending(Path("a.WAV")), kept_ending(Path("a.mp3")), kept_ending(Path("a.caf"))
+    ('.wav', '.flac', '.wav')
+    """
+    ending = source.suffix.lower()
+    if ending in _LOSSY:
+        return ".flac"
+    return ending if ending in SUFFIXES else ".wav"
+
+
+def _is_file(inputs: Sequence[Path], output: Path) -> bool:
+    return len(inputs) == 1 and not inputs[0].is_dir() and not output.is_dir() and bool(output.suffix)
+
+
+def _target(source: Path, folder: Path, suffix: str, ending: str | None) -> Path:
+    return folder / f"{source.stem}{suffix}{ending or kept_ending(source)}"
+
+
+def _without_candidates(
+    found: Iterable[tuple[Path, Path]], named: set[Path], suffix: str
+) -> Iterable[tuple[Path, Path]]:
+    """Yield recordings but for candidates that an earlier run put beside them: those of one that is found, too."""
+    every = list(found)
+    candidate = re.compile(f"(.+){re.escape(suffix)}-[0-9]+")
+    stems = {(path.parent, path.stem) for path, _ in every}
+    for path, folder in every:
+        made_of = candidate.fullmatch(path.stem)
+        if path in named or made_of is None or (path.parent, made_of[1]) not in stems:
+            yield path, folder
+
+
+def _told_apart(tasks: list[Task]) -> list[Task]:
+    """Return tasks whose outputs differ: where a.wav and a.mp3 would both become a.flac, a.mp3 becomes a.mp3.flac."""
+    uses = Counter(task.target for task in tasks)
+    renamed = [
+        task
+        if uses[task.target] == 1
+        else Task(task.source, task.target.with_name(f"{task.target.stem}{task.source.suffix}{task.target.suffix}"))
+        for task in tasks
+    ]
+    target, n = Counter(task.target for task in renamed).most_common(1)[0]
+    if n > 1:
+        raise ParameterError(f"each recording must have an output of its own, got {target} for two of them")
+    return renamed
+
+
+JOURNAL = ".masktools-journal.jsonl"
+"""Its name in the folder of the outputs."""
+
+
+def settings_key(settings: Any) -> str:
+    """Return what tells settings apart: outputs of other settings are not taken for finished.
+
+    >>> settings_key({"seed": 1}) == settings_key({"seed": 1}), settings_key({"seed": 1}) == settings_key({"seed": 2})
+    (True, False)
+    """
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Journal:
+    """The begun and the finished tasks of a folder."""
+
+    def __init__(self, path: Path, settings: Any) -> None:
+        """Read it; the file is made with its first line.
+
+        Args:
+            path: of the file.
+            settings: what, but for the recordings, decides what an output is; what JSON has.
+        """
+        self._lines, self._key = JsonLines(path), settings_key(settings)
+        self._ours: set[str] = set()
+        self._finished: dict[str, dict[str, Any]] = {}
+        for entry in self._lines.read():
+            name, outputs = entry.get("file"), entry.get("outputs", [])
+            if isinstance(name, str) and isinstance(outputs, list):
+                self._ours.update(output for output in (name, *outputs) if isinstance(output, str))
+                if "report" in entry:
+                    self._finished[name] = entry
+
+    def begin(self, task: Task, outputs: Iterable[Path]) -> None:
+        """Note a task and the files that it is going to write, which are ours from now on.
+
+        Raises:
+            AudioError: the note cannot be written.
+        """
+        names = [output.name for output in outputs]
+        self._lines.add({"file": task.target.name, "settings": self._key, "outputs": names})
+
+    def add(self, task: Task, report: dict[str, Any]) -> None:
+        """Note a finished task.
+
+        Raises:
+            AudioError: the note cannot be written.
+        """
+        self._lines.add({"file": task.target.name, "settings": self._key, **_state(task), "report": report})
+
+    def is_ours(self, output: Path) -> bool:
+        """Tell whether a file is what an earlier run wrote, or was going to write when it was killed."""
+        return output.name in self._ours
+
+    def report_of(self, task: Task) -> dict[str, Any] | None:
+        """Return the report of a task that is finished, or None.
+
+        It is finished if it was noted with these settings, and neither the recording nor its output has changed since.
+        """
+        entry = self._finished.get(task.target.name)
+        if entry is None or entry.get("settings") != self._key:
+            return None
+        try:
+            state = _state(task)
+        except OSError:
+            return None
+        return entry.get("report") if all(entry.get(name) == value for name, value in state.items()) else None
+
+
+class Journals:
+    """The journals of all folders that the results of one batch go to."""
+
+    def __init__(self, settings: Any) -> None:
+        """Open none yet; they are of these settings."""
+        self._settings = settings
+        self._of: dict[Path, Journal] = {}
+
+    def of(self, output: Path) -> Journal:
+        """Return the journal of the folder that an output is in."""
+        if output.parent not in self._of:
+            self._of[output.parent] = Journal(output.parent / JOURNAL, self._settings)
+        return self._of[output.parent]
+
+
+def _state(task: Task) -> dict[str, Any]:
+    """Return what changes where a recording or its output changes."""
+    source, target = task.source.stat(), task.target.stat()
+    return {
+        "source": os.path.realpath(task.source),
+        "source_bytes": source.st_size,
+        "source_mtime_ns": source.st_mtime_ns,
+        "target_bytes": target.st_size,
+        "target_mtime_ns": target.st_mtime_ns,
+    }
+
+
+Work = Callable[[Task], dict[str, Any]]
+Begin = Callable[[Task], object]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task: a report, or the reason why there is none."""
+
+    task: Task
+    report: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+
+def run_tasks(tasks: Sequence[Task], work: Work, n_jobs: int = 1, begin: Begin | None = None) -> Iterator[Outcome]:
+    """Yield what becomes of each task, as soon as it is known.
+
+    With several jobs the order is that of completion, and ``work`` must be something that another process can be
+    given. A process that dies (killed, out of memory) fails its own task only: those beside it are begun anew.
+
+    Args:
+        tasks: what is to be done.
+        work: does one task and returns its report; a MasktoolsError or OSError that it raises is the task's failure.
+        n_jobs: processes.
+        begin: called with each task before it is begun.
+    """
+    begin = begin or _unseen
+    if n_jobs == 1 or len(tasks) <= 1:
+        for task in tasks:
+            begin(task)
+            yield _outcome(work, task)
+        return
+    waiting, done = list(tasks), functools.partial(_outcome, work)
+    while waiting:
+        interrupted: list[Task] = []
+        for _, outcome in until_broken(waiting, done, n_jobs, interrupted, begin):
+            yield outcome
+        for task in interrupted:  # one of them has brought its process down: each alone now
+            broken: list[Task] = []
+            for _, outcome in until_broken([task], done, 1, broken, begin):
+                yield outcome
+            if broken:
+                yield Outcome(task, error=f"{task.source}: the process at work on it was killed: too little memory?")
+
+
+def _unseen(task: Task) -> None:
+    """Nobody watches."""
+
+
+def _outcome(work: Work, task: Task) -> Outcome:
+    try:
+        return Outcome(task, work(task))
+    except MasktoolsError as error:
+        return Outcome(task, error=str(error))
+    except OSError as error:
+        return Outcome(task, error=f"{task.source}: {error.strerror or error}")
+    except Exception as error:  # a fault of ours; the recordings after it shall not pay for it
+        kind = type(error).__name__
+        if kind == "OutOfMemoryError":  # torch's own, which is not imported here
+            return Outcome(
+                task, error=f"{task.source}: the device is out of memory: try --batch-size 1 or --device cpu"
+            )
+        return Outcome(task, error=f"{task.source}: internal error ({kind}: {error})")
