@@ -25,13 +25,13 @@ from masktools.solver.choice import (
     Groups,
     at_most,
     choose,
-    choose_revoked,
+    choose_remasked,
     halton_order,
     halton_ranks,
     keep_spans,
     moment_sharpness,
     nearest,
-    revocable_count,
+    remaskable_count,
 )
 from masktools.solver.noise import as_seeds
 from tests.solver.toys import Toy, problems
@@ -545,12 +545,12 @@ def test_whole_groups_are_taken_back():
 def test_the_worst_tokens_are_taken_back_by_the_confidence_of_their_acceptance():
     log_p = torch.tensor([[-1.0, -5.0, -0.1, -3.0, -9.0]])
     accepted = torch.tensor([[True, True, True, True, False]])
-    back = choose_revoked(log_p, accepted, torch.tensor([2]), torch.zeros(1, 5))
+    back = choose_remasked(log_p, accepted, torch.tensor([2]), torch.zeros(1, 5))
     assert back.tolist() == [[False, True, False, True, False]]
 
 
 def test_no_more_is_taken_back_than_the_plan_can_mask_again():
     accepted, masked = torch.tensor([[True] * 8 + [False] * 4]), torch.tensor([[False] * 8 + [True] * 4])
-    counts = [revocable_count(0.9, accepted, masked, torch.tensor([n_after])).item() for n_after in (0, 1, 2, 9)]
+    counts = [remaskable_count(0.9, accepted, masked, torch.tensor([n_after])).item() for n_after in (0, 1, 2, 9)]
     assert counts == [0, 1, 2, 3]
-    assert revocable_count(0.25, accepted, masked, torch.tensor([3])).item() == 2
+    assert remaskable_count(0.25, accepted, masked, torch.tensor([3])).item() == 2
