@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 HELP = "vectors that describe recordings"
 SOME_FAILED, INTERRUPTED = 3, 130
-FORMATS = ("npz", "npy", "parquet", "h5", "dir")  # as in extraction.stores, which must not be imported here
-COLUMNS = ("path", "key", "start", "stop", "member")  # as in extraction.sources.Columns
+FORMATS = ("npz", "npy", "parquet", "h5", "dir")  # as in extraction.formats, which must not be imported here
+COLUMNS = ("path", "key", "start", "stop", "member")  # as in extraction.Columns
 _SHOWN = 20  # recordings that are named on the error stream
 
 

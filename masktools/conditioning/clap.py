@@ -7,6 +7,7 @@ long audio is cut in its middle where the original draws at random.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -209,19 +210,16 @@ class DeferredClap:
 
     def __init__(self, dim: int, device: torch.device) -> None:
         self.dim, self.device = dim, device
-        self._clap: ClapEncoder | None = None
 
-    @property
+    @cached_property
     def clap(self) -> ClapEncoder:
         """The encoder itself.
 
         Raises:
             CheckpointError: it is not at hand.
         """
-        if self._clap is None:
-            with single_precision():
-                self._clap = ClapEncoder.from_checkpoint(device=self.device)
-        return self._clap
+        with single_precision():
+            return ClapEncoder.from_checkpoint(device=self.device)
 
     def embed_audio(self, wave: Wave, sample_rate: int) -> Condition:
         """Return one embedding a wave."""

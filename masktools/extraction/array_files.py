@@ -30,6 +30,7 @@ import numpy as np
 
 from masktools.errors import ParameterError
 from masktools.extraction.table import (
+    ARRAYS,
     META,
     Layout,
     Meta,
@@ -191,7 +192,6 @@ class NpyStored(Stored):
 INDEX = "index.jsonl"
 """Its first line says what the vectors are, each other one names a recording and its file."""
 
-_ONE = {"clips": "clip", "frames": "frames", "times_s": "times_s", "tokens": "tokens"}
 _FORBIDDEN = re.compile(r'[<>:"|?*\\\x00-\x1f]')
 _LONGEST = 200  # characters of one name
 
@@ -223,7 +223,7 @@ class FolderStored(Stored):
             path.mkdir(exist_ok=True)
         if is_ours(path):
             FolderStored(path)._clear()
-        names = [name for name in _ONE if table.layout.has(name)]
+        names = [name for name in ARRAYS if table.layout.has(name)]
         pieces = [table.pieces(name) for name in names]
         inside = scratch / "inside"
         inside.mkdir(exist_ok=True)
@@ -234,7 +234,7 @@ class FolderStored(Stored):
                 place = path / place_of(key)
                 with telling(place):
                     place.parent.mkdir(parents=True, exist_ok=True)
-                held = {_ONE[name]: array[0] if name == "clips" else array for name, array in given.items()}
+                held = {ARRAYS[name]: array[0] if name == "clips" else array for name, array in given.items()}
                 with placed(place, inside, durable=False) as new, zipfile.ZipFile(new, "w") as file:
                     write_arrays(file, held | {"key": np.array(key), "duration_s": np.array(duration_s)})
                 entry: dict[str, Any] = {"key": key, "file": place_of(key), "duration_s": duration_s}
@@ -279,5 +279,5 @@ class FolderStored(Stored):
     def pieces(self, name: str) -> Iterator[np.ndarray]:
         """Yield an array recording by recording."""
         for entry in self.entries:
-            array = self._read(entry)[_ONE[name]]
+            array = self._read(entry)[ARRAYS[name]]
             yield array[None] if name == "clips" else array

@@ -298,7 +298,8 @@ def _items_of(
     elif ending_of(path) in MANIFEST_ENDINGS:
         yield from manifest_items(path, columns, None if root is None else as_local(os.fspath(root)))
     elif ending_of(path) == SHARD_ENDING:
-        _check_there(path)
+        if not is_url(path) and not os.path.exists(path):
+            raise AudioError(f"{path} does not exist")
         yield from shard_items(path.rsplit("/", 1)[-1] if only else Path(path).as_posix(), path)
     else:
         yield Item(path, path)
@@ -315,11 +316,6 @@ def _file_items(key: str, location: str) -> Iterator[Item]:
 def _is_file_name(url: str) -> bool:
     ending = ending_of(url)
     return ending in MANIFEST_ENDINGS or ending == SHARD_ENDING or is_recording(f"a{ending}")
-
-
-def _check_there(path: str) -> None:
-    if not is_url(path) and not os.path.exists(path):
-        raise AudioError(f"{path} does not exist")
 
 
 def _spelled_out(path: str) -> list[str]:

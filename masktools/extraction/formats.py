@@ -21,7 +21,7 @@ import numpy as np
 
 from masktools.errors import ParameterError, unknown_name
 from masktools.extraction.array_files import INDEX, FolderStored, NpyStored, NpzStored, is_ours, sidecars
-from masktools.extraction.table import META, Layout, Meta, Stored, Table, counts_of, flat_arrays, placed
+from masktools.extraction.table import ARRAYS, META, Layout, Meta, Stored, Table, counts_of, flat_arrays, placed
 
 if TYPE_CHECKING:
     from pyarrow import Schema
@@ -30,7 +30,6 @@ else:
 
 _KEYS_AT_ONCE = 4096
 _GROUP_BYTES, _GROUP_ROWS = 1 << 25, 1 << 14
-_COLUMNS = {"clips": "clip", "frames": "frames", "times_s": "times_s", "tokens": "tokens"}
 
 
 class H5Stored(Stored):
@@ -136,7 +135,7 @@ class ParquetStored(Stored):
         """Yield an array recording by recording."""
         shape, kind = self.layout.item(name)
         counts = iter(self.counts(name).tolist())
-        for column in self._columns(_COLUMNS[name]):
+        for column in self._columns(ARRAYS[name]):
             values = column.combine_chunks()
             while hasattr(values, "flatten") and hasattr(values, "values"):
                 values = values.flatten()
@@ -174,7 +173,7 @@ def _schema(table: Table) -> Schema:
 
 def _groups(table: Table) -> Iterator[list[dict[str, Any]]]:
     """Yield rows in groups; where one ends depends on the rows alone."""
-    names = [name for name in _COLUMNS if table.layout.has(name)]
+    names = [name for name in ARRAYS if table.layout.has(name)]
     pieces = [table.pieces(name) for name in names]
     group: list[dict[str, Any]] = []
     size = 0
@@ -192,7 +191,7 @@ def _column(values: list[Any], name: str, layout: Layout) -> Any:
     """Return a column of a group of rows, as pyarrow has it."""
     import pyarrow
 
-    if name not in _COLUMNS:
+    if name not in ARRAYS:
         return pyarrow.array(values, pyarrow.string() if name == "key" else pyarrow.float64())
     flat = pyarrow.array(np.concatenate(values).reshape(-1))
     width = prod(layout.item(name)[0])

@@ -17,6 +17,7 @@ from masktools.errors import ParameterError, unknown_name
 from masktools.jsons import parse_json
 
 T = TypeVar("T")
+_ARRAYS = ("clip", "frames", "times_s", "tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +96,14 @@ def check_distinct(items: Iterable[Item]) -> None:
         ParameterError: it names the key and both places.
     """
     seen: set[str] = set()
-    places: dict[str, str] = {}
     for item in items:
         if item.key in seen:
-            places[item.key] = item.location
-            break
+            first = next(other.location for other in items if other.key == item.key)
+            raise ParameterError(
+                f"each item must have a key of its own, got {item.key!r} for {first} and {item.location}:"
+                " give the manifest a column of ids, or name each input once"
+            )
         seen.add(item.key)
-    for key, second in places.items():
-        first = next(item.location for item in items if item.key == key)
-        raise ParameterError(
-            f"each item must have a key of its own, got {key!r} for {first} and {second}:"
-            " give the manifest a column of ids, or name each input once"
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +117,11 @@ class Row:
     tokens: np.ndarray | None = None  # (columns, rows) uint16: the lowest band first
     duration_s: float = 0.0
     error: str | None = None  # why there is nothing else
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what there is of it by name."""
+        return {name: value for name in _ARRAYS if (value := getattr(self, name)) is not None}
 
 
 DTYPES = ("float32", "float16")
@@ -187,9 +189,6 @@ class Summary:
         return self.n_left == 0
 
 
-_ARRAYS = ("clip", "frames", "times_s", "tokens")
-
-
 def pack_items(items: Iterable[Item]) -> str:
     """Return items as JSON.
 
@@ -206,10 +205,9 @@ def unpack_items(packed: str) -> list[Item]:
 
 def pack_row(row: Row) -> bytes:
     """Return a row as the bytes of a .npz file."""
-    arrays = {name: value for name in _ARRAYS if (value := getattr(row, name)) is not None}
     told = json.dumps({"key": row.key, "duration_s": row.duration_s, "error": row.error})
     stream = io.BytesIO()
-    np.savez(stream, told=np.frombuffer(told.encode("ascii"), np.uint8), **arrays)  # pyright: ignore[reportArgumentType]
+    np.savez(stream, told=np.frombuffer(told.encode("ascii"), np.uint8), **row.arrays)  # pyright: ignore[reportArgumentType]
     return stream.getvalue()
 
 

@@ -161,5 +161,4 @@ def _here(chunks: Sequence[Sequence[Item]], worker: Work) -> Generator[tuple[lis
 
 
 def _size(rows: Sequence[Row]) -> int:
-    arrays = (array for row in rows for array in (row.clip, row.frames, row.tokens) if array is not None)
-    return sum(array.nbytes for array in arrays)
+    return sum(array.nbytes for row in rows for array in row.arrays.values())

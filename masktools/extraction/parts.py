@@ -81,7 +81,7 @@ class Parts:
             index = stored["index"]
             if len(index) and index[0] >= 0 and index[-1] < len(self._keys):
                 self._note(index, stored["errors"], stored["durations_s"], stored["n_moments"], stored["n_columns"])
-                self._fit(_layout_from(stored["layout"], str(self.meta.settings.get("dtype", "float32"))), path)
+                self._fit(_layout_from(stored["layout"], self.meta.dtype), path)
 
     def finished(self) -> set[str]:
         """Return the recordings that are stored, or known to fail."""
@@ -101,26 +101,22 @@ class Parts:
         if not new:
             return
         good = [row for row in new.values() if row.error is None]
-        dtype = str(self.meta.settings.get("dtype", "float32"))
-        layouts = {_layout_of(row, dtype) for row in good}
-        for layout in layouts:
-            self._fit(layout, good[0].key)
+        for row in good:
+            shapes = {name: array.shape for name, array in row.arrays.items() if name in ("frames", "tokens")}
+            if row.clip is not None:
+                shapes["clips"] = (1, *row.clip.shape)
+            self._fit(Layout.of(shapes, self.meta.dtype), good[0].key)
         index = np.fromiter(new, np.int64, len(new))
         arrays: dict[str, np.ndarray] = {
             "index": index,
             "errors": np.array([row.error or "" for row in new.values()]),
             "durations_s": np.array([row.duration_s for row in new.values()], np.float64),
-            "n_moments": np.array([0 if row.frames is None else len(row.frames) for row in new.values()], np.int64),
-            "n_columns": np.array([0 if row.tokens is None else len(row.tokens) for row in new.values()], np.int64),
+            "n_moments": np.array([len(row.arrays.get("frames", ())) for row in new.values()], np.int64),
+            "n_columns": np.array([len(row.arrays.get("tokens", ())) for row in new.values()], np.int64),
             "layout": _layout_array(self.layout if good else None),
         }
-        for name, values in (
-            ("clips", [row.clip for row in good]),
-            ("frames", [row.frames for row in good]),
-            ("times_s", [row.times_s for row in good]),
-            ("tokens", [row.tokens for row in good]),
-        ):
-            there = [value for value in values if value is not None]
+        for name, own in ARRAYS.items():
+            there = [row.arrays[own] for row in good if own in row.arrays]
             if there and self.layout is not None:
                 kind = self.layout.item(name)[1]
                 arrays[name] = (np.stack if name == "clips" else np.concatenate)(there).astype(kind)
@@ -201,15 +197,6 @@ class Parts:
 def _read(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         return {name: stored[name] for name in names}
-
-
-def _layout_of(row: Row, dtype: str) -> Layout:
-    return Layout(
-        None if row.clip is None else row.clip.shape,
-        None if row.frames is None else row.frames.shape[1:],
-        None if row.tokens is None else row.tokens.shape[1],
-        dtype,
-    )
 
 
 def _layout_array(layout: Layout | None) -> np.ndarray:

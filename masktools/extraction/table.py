@@ -102,8 +102,8 @@ def _shard(shard: tuple[int, int] | None) -> str:
     return "none" if shard is None else f"{shard[0]}/{shard[1]}"
 
 
-ARRAYS = ("clips", "frames", "times_s", "tokens")
-"""What there may be of a recording."""
+ARRAYS = {"clips": "clip", "frames": "frames", "times_s": "times_s", "tokens": "tokens"}
+"""Arrays that there may be of all recordings, and what each is called of one."""
 
 
 @dataclass(frozen=True)

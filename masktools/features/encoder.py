@@ -1,6 +1,6 @@
 """The encoder: recordings in, vectors out, whatever their rate, length and number; also as a module of torch.
 
-Nothing is masked. Recordings are heard in windows of the model's length; every window is computed at its own length,
+Nothing is masked. Recordings are encoded in windows of the model's length; every window is computed at its own length,
 beside windows of the same length only, so that neither padding nor the batch changes a result.
 
 Source: SpecMaskGIT (arXiv:2406.17672), section 4.4, for the use of the model as an encoder.
@@ -27,7 +27,7 @@ from masktools.errors import ParameterError, unknown_name
 from masktools.features.gathering import Batches, Gathered, Task
 from masktools.features.inputs import Rates, Source, Waves, as_sources
 from masktools.features.layers import Embedding, LayerLike, check_pool, clip_factor, frame_factor, parse_layers
-from masktools.features.windows import Times, check_window, hear, parse_hop
+from masktools.features.windows import Times, check_window, parse_hop, tokenised_windows
 from masktools.io import Recording
 from masktools.packing import feed_weights
 from masktools.pipeline import Pipeline, Progress, Walk
@@ -70,7 +70,7 @@ Prefix = Callable[[int, Wave | None], Tensor | None]
 
 
 def parse_prefix(prefix: PrefixLike, pipeline: Pipeline, n_recordings: int) -> tuple[Prefix, bool]:
-    """Return the function that gives the condition of a window, and whether it needs to hear it.
+    """Return the function that gives the condition of a window, and whether it reads its wave.
 
     Raises:
         ParameterError: an unknown name, a model without a conditioner, or vectors of another size or number.
@@ -85,10 +85,10 @@ def parse_prefix(prefix: PrefixLike, pipeline: Pipeline, n_recordings: int) -> t
     if conditioner is None:
         raise ParameterError(f"prefix {prefix!r} needs a model with a conditioner, {pipeline.name!r} has none")
 
-    def heard(index: int, wave: Wave | None) -> Tensor | None:
+    def conditioned(index: int, wave: Wave | None) -> Tensor | None:
         return None if wave is None else conditioner.embed_audio(wave, pipeline.sample_rate)[0]
 
-    return heard, True
+    return conditioned, True
 
 
 def _given(vectors: np.ndarray | Tensor, pipeline: Pipeline, n_recordings: int) -> Prefix:
@@ -314,14 +314,14 @@ class Encoder:
                 ``last``; ``mean``, the average of all; ``all``, or a list of numbers: side by side; or an array of
                 floats, the weight of each layer in a sum.
             pool: mean, rows, max, mean_std, rows_std or none: how vectors of tokens become one (``features.POOLS``).
-            prefix: ``learned``; ``condition``, what the model's conditioner hears in each window (``clap`` is another
+            prefix: ``learned``; ``condition``, what the model's conditioner makes of each window (``clap`` is another
                 name for it): a probe then measures the conditioner too; or vectors (d,) or (b, d).
             hop_s: time from one frame to the next; a column of tokens, 0.186 s, if None. Longer: the average (with
                 ``max`` the largest) of the columns whose middles lie in each such stretch. Shorter: the recording is
-                heard 2, 4, 8 or 16 times, each time a part of a column later, so that frames have their middles at 0,
+                encoded 2, 4, 8 or 16 times, each time a part of a column later, so that frames have their middles at 0,
                 hop, 2 hop, ...; ``frame_hop_s`` tells the true hop. The vector of the clip is then that of all
                 hearings, which tells more, above all of short recordings.
-            window: how much is heard at once: ``model`` is all that it reads, 9.85 s, or fewer seconds.
+            window: how much is encoded at once: ``model`` is all that it reads, 9.85 s, or fewer seconds.
             frames: whether the vectors of moments are wanted.
             tokens: whether the tokens are wanted.
             progress: called with (windows done, windows in all).
@@ -352,9 +352,11 @@ class Encoder:
         with use_threads(self.threads):
             for index, (source, gathered) in enumerate(zip(sources, every_gathered, strict=True)):
                 for shift in shifts:
-                    for heard in hear(self.pipeline, source, gathered.times, shift, window_cols, needs_wave):
-                        condition = before(index, heard.wave)
-                        batches.add(Task(gathered, heard.window, shift, heard.tokens, condition))
+                    for piece in tokenised_windows(
+                        self.pipeline, source, gathered.times, shift, window_cols, needs_wave
+                    ):
+                        condition = before(index, piece.wave)
+                        batches.add(Task(gathered, piece.window, shift, piece.tokens, condition))
             batches.finish()
         found = [gathered.embedding() for gathered in every_gathered]
         return found[0] if alone else found

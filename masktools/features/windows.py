@@ -1,4 +1,4 @@
-"""When things are heard: columns, windows and times of frames; the tokens of a recording, window by window.
+"""Positions in time: columns, windows and times of frames; the tokens of a recording, window by window.
 
 Whatever is asked for beside it, a recording's tokens are computed alone and cut in the same places, so that they are
 the same in every batch.
@@ -30,7 +30,7 @@ class Hop:
     """How frames follow each other.
 
     Attributes:
-        n_shifts: how often the recording is heard, each time from another moment: from half a column before it on,
+        n_shifts: how often the recording is encoded, each time from another moment: from half a column before it on,
             a part of a column later each time. Shift number ``n_shifts // 2`` begins with the recording.
         stretch_s: columns whose middles lie in one stretch of this length become one frame; None leaves them apart.
     """
@@ -73,7 +73,7 @@ def parse_hop(hop_s: float | None, grid: TokenGrid) -> Hop:
 
 
 def check_window(window: str | float, window_cols: int, column_s: float) -> int:
-    """Return how many columns are heard at once: ``model`` is as many as the model reads, or so many seconds of them.
+    """Return how many columns are encoded at once: ``model`` is as many as the model reads, or so many seconds of them.
 
     Raises:
         ParameterError: an unknown name, or more than the model reads.
@@ -156,7 +156,7 @@ _MEL_CONTEXT_COLS = 1  # what the front end sees beyond those
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class TokenisedWindow:
     """What the transformer reads at once: the tokens (r, w) of a window of columns, and perhaps its wave (1, t)."""
 
     window: Window
@@ -164,17 +164,17 @@ class Heard:
     wave: Wave | None
 
 
-def hear(
+def tokenised_windows(
     pipeline: Pipeline, source: Source, times: Times, shift: int, window_cols: int, wave: bool = False
-) -> Iterator[Heard]:
+) -> Iterator[TokenisedWindow]:
     """Yield the windows of a recording in order; the last one ends with it and may begin in the one before.
 
     Args:
         pipeline: the model.
         source: the recording.
         times: its columns.
-        shift: the number of the shift that is heard.
-        window_cols: how much is heard at once.
+        shift: the number of the shift that is encoded.
+        window_cols: columns that are encoded at once.
         wave: whether the wave of each window is wanted too.
 
     Raises:
@@ -193,7 +193,7 @@ def hear(
         while pending and pending[0].stop <= kept.stop:
             window = pending.pop(0)
             own = columns.wave(window) if wave else None
-            yield Heard(window, tokens[:, window.start : window.stop], own)
+            yield TokenisedWindow(window, tokens[:, window.start : window.stop], own)
         needed = kept.stop - _CONTEXT_COLS - _MEL_CONTEXT_COLS - pipeline.window_cols
         columns.forget(min(needed, pending[0].start) if wave and pending else needed)
 

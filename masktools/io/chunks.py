@@ -312,7 +312,7 @@ def rewriting(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
         moved.unlink(missing_ok=True)
 
 
-def grow(path: Path, chunks: Sequence[tuple[bytes, bytes]]) -> None:
+def append_chunks(path: Path, chunks: Sequence[tuple[bytes, bytes]]) -> None:
     """Add chunks behind the others of a RIFF or RF64 file, and count them in its header."""
     if not chunks:
         return
@@ -331,7 +331,7 @@ def grow(path: Path, chunks: Sequence[tuple[bytes, bytes]]) -> None:
             file.write(n_bytes.to_bytes(4, "little"))
 
 
-def put_mask(path: Path, mask: int) -> None:
+def put_wave_mask(path: Path, mask: int) -> None:
     """Say in a wave file of the extensible kind which loudspeakers its channels are for."""
     with path.open("rb+") as file:
         chunk, content = chunk_of(file, b"fmt "), content_of(file, b"fmt ")
@@ -394,7 +394,7 @@ def aiff_layout(file: ReadFile) -> Layout | None:
     return Layout(sound.start + offset, n_samples, n_channels, _extended(common[8:18]), width, subtype, order)
 
 
-def put_bitmap(path: Path, mask: int) -> None:
+def put_aiff_mask(path: Path, mask: int) -> None:
     """Say in an AIFF file which loudspeakers its channels are for: in a chunk CHAN, before the samples.
 
     Source: Apple, Core Audio Format Specification 1.0 (channel layout chunk, with a bitmap).
@@ -430,7 +430,7 @@ def _extended(field: bytes) -> int:
 _LONGEST = 2**32 - 2**16  # bytes that a length of 32 bits can say
 
 
-def mended(path: Path, file: ReadFile) -> tuple[Spliced, str] | None:
+def repaired(path: Path, file: ReadFile) -> tuple[Spliced, str] | None:
     """Return a file whose header tells its true length and the line that says so; None where it does by itself.
 
     Raises:

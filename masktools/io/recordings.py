@@ -56,7 +56,7 @@ def _check_rates(from_hz: int, to_hz: int) -> None:
             raise ParameterError(f"{name} must be positive, got {rate} Hz")
 
 
-def brought(path: Path, part: Decoder, sample_rate: int, n_channels: int) -> Iterator[np.ndarray]:
+def converted_blocks(path: Path, part: Decoder, sample_rate: int, n_channels: int) -> Iterator[np.ndarray]:
     """Yield the blocks of a recording, (t, n_channels) float32, at a sample rate.
 
     Raises:
@@ -182,7 +182,7 @@ class Recording:
     def _keep(self, part: Decoder, store: IO[bytes]) -> None:
         """Store what is decoded, (t, channels) float32 in order, with the rate and the channels of the first."""
         order = _arranged(part)[1]
-        for block in brought(self.path, part, self.sample_rate, self.n_channels):
+        for block in converted_blocks(self.path, part, self.sample_rate, self.n_channels):
             arranged = block if order is None or block.shape[1] != len(order) else block[:, order]
             try:
                 store.write(arranged.tobytes())

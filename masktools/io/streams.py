@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from masktools.errors import AudioError
-from masktools.io.chunks import ReadFile, Spliced, chunk_of, content_of, is_chunked, mended, overlaid
+from masktools.io.chunks import ReadFile, Spliced, chunk_of, content_of, is_chunked, overlaid, repaired
 from masktools.io.tags import id3_bytes
 
 _BITRATES = {  # kbit/s by (MPEG 1, layer), of the indices 1 to 14
@@ -416,7 +416,7 @@ def streams_of(path: Path, file: ReadFile) -> Streams:
         coded = _mpeg_in_wave(file)
         if coded is not None:
             return _of_mp3(path, coded)
-        corrected = mended(path, file)
+        corrected = repaired(path, file)
         return Streams() if corrected is None else Streams([Stream(corrected[0])], [corrected[1]])
     if head[:4] in (b"OggS", b"fLaC", b"RIFF", b"FORM"):
         return Streams()

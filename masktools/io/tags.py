@@ -22,7 +22,7 @@ from typing import BinaryIO
 import soundfile
 
 from masktools.errors import AudioError
-from masktools.io.chunks import ReadFile, at_rate, chunks_of, grow, rewriting
+from masktools.io.chunks import ReadFile, append_chunks, at_rate, chunks_of, rewriting
 from masktools.io.coding import WAVES, Coding, check_readable, sound_name, without_chatter
 
 _FIRST, _LAST = b"ID3v2", b"ID3v1"
@@ -178,7 +178,9 @@ class Tags:
     def put_into(self, path: Path, sample_rate: int) -> None:
         """Put the bytes into a finished file of the same container."""
         if self.container == "WAV":
-            grow(path, [(name, at_rate(name, content, self.sample_rate, sample_rate)) for name, content in self.raw])
+            append_chunks(
+                path, [(name, at_rate(name, content, self.sample_rate, sample_rate)) for name, content in self.raw]
+            )
         elif self.container == "FLAC":
             put_flac_tags(path, self.raw)
         else:

@@ -16,7 +16,7 @@ import soundfile
 
 from masktools.errors import AudioError, ParameterError
 from masktools.io.atomic import replacing
-from masktools.io.chunks import Layout, aiff_layout, make_rf64, put_bitmap, put_mask, riff_layout
+from masktools.io.chunks import Layout, aiff_layout, make_rf64, put_aiff_mask, put_wave_mask, riff_layout
 from masktools.io.coding import (
     BITS,
     INTEGER_BITS,
@@ -126,9 +126,9 @@ class Writer:
     def _put_mask(self, mask: int) -> None:
         """Say what the channels are for, where the format has a place for it and does not say so already."""
         if self.coding.format in WAVES:
-            put_mask(self._part, mask)
+            put_wave_mask(self._part, mask)
         elif self.coding.format == "AIFF" and self.n_channels > 2:
-            put_bitmap(self._part, mask)
+            put_aiff_mask(self._part, mask)
         elif self.coding.format == "FLAC" and not flac_says(mask, self.n_channels):
             put_comment(self._part, FLAC_MASK_TAG + b"=0x%04X" % mask)
 

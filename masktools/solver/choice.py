@@ -329,7 +329,7 @@ def halton_ranks(n_rows: int, n_cols: int, seeds: Int64[Tensor, "b"]) -> Int64[T
     return rank[(cols[:, :, None] * n_rows + rows[:, None, :]).flatten(1)]
 
 
-def revocable_count(
+def remaskable_count(
     share: float, accepted: Bool[Tensor, "b n"], masked: Bool[Tensor, "b n"], n_after: Int64[Tensor, "b"]
 ) -> Int64[Tensor, "b"]:
     """Return how many accepted tokens each item may take back so that its next count still holds.
@@ -344,7 +344,7 @@ def revocable_count(
     return torch.minimum(torch.minimum(wanted, n_after), (masked.sum(dim=1) - 1).clamp_min(0))
 
 
-def choose_revoked(
+def choose_remasked(
     log_p: Float[Tensor, "b n"],
     accepted: Bool[Tensor, "b n"],
     count: Int64[Tensor, "b"],

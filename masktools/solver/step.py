@@ -14,13 +14,13 @@ from masktools.solver.choice import (
     POLICIES,
     bounded_count,
     choose,
-    choose_revoked,
+    choose_remasked,
     distribution_values,
     halton_ranks,
     keep_spans,
     moment_sharpness,
     nearest,
-    revocable_count,
+    remaskable_count,
 )
 from masktools.solver.config import SolverConfig
 from masktools.solver.noise import Stream, gumbel, sample, to_log_probs, uniform
@@ -217,9 +217,9 @@ def _revoke(view: _View, ours: Tensor, log_p: Tensor) -> tuple[Bool[Tensor, "b n
     share = view.job.config.revocation
     if share == 0 or view.all_last:
         return torch.zeros_like(ours), torch.zeros_like(view.n_after)
-    count = revocable_count(share, ours, view.mask, view.n_after)
+    count = remaskable_count(share, ours, view.mask, view.n_after)
     noise = view.temperature[:, None] * view.noise(Stream.REVOCATION)
-    revoked = choose_revoked(log_p, ours, count, noise, view.groups)
+    revoked = choose_remasked(log_p, ours, count, noise, view.groups)
     return revoked, revoked.sum(dim=1)
 
 

@@ -65,7 +65,7 @@ class Encodec(nn.Module):
     """
 
     reads_waves = True
-    reach_cols = 4  # columns beside a stretch of samples whose tokens hear it most: 160 to 180 ms in all
+    reach_cols = 4  # columns beside a stretch of samples whose tokens depend on it most: 160 to 180 ms in all
     single_precision = True  # its weights are kept as they are: rounded, they give other tokens
 
     def __init__(self, config: EncodecConfig) -> None:

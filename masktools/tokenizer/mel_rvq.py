@@ -107,7 +107,7 @@ class MelRvq(nn.Module):
 
     @property
     def reach_cols(self) -> int:
-        """Columns beside a stretch of frames whose tokens hear it, frames of a front end's overlap among them."""
+        """Columns beside a stretch of frames whose tokens depend on it, frames of a front end's overlap among them."""
         return -(-(1 + 2 * self.config.n_blocks + 3) // self.config.stride)
 
     @property

@@ -11,17 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masktools.errors import ParameterError, unknown_name
-from masktools.mel import MelConfig, mel_to_log
+from masktools.mel import MelConfig
 from masktools.shapes import Mel, Wave
-from masktools.vocoder.hifigan import (
-    UpsamplingConfig,
-    check_hop,
-    check_mel_bins,
-    keep_length,
-    mean_of,
-    start_small,
-    up_steps,
-)
+from masktools.vocoder.hifigan import Generator, UpsamplingConfig
 
 _ACTIVATIONS = ("snake", "snakebeta")
 _ENDS = ("tanh", "clamp")
@@ -155,39 +147,7 @@ class SmoothActivation(nn.Module):
         return F.conv1d(F.pad(active, (half - 1, half), mode="replicate"), taps, stride=2, groups=channels)
 
 
-class PairBlock(nn.Module):
-    """Pairs of activated convolutions, each pair beside a skip. ``forward``: (b, c, t) -> the same."""
-
-    def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...], config: BigvganConfig) -> None:
-        super().__init__()
-        self.convs1 = nn.ModuleList(keep_length(channels, channels, kernel, reach) for reach in dilations)
-        self.convs2 = nn.ModuleList(keep_length(channels, channels, kernel) for _ in dilations)
-        self.activations = nn.ModuleList(SmoothActivation(channels, config) for _ in (*dilations, *dilations))
-
-    def forward(self, signal: Tensor) -> Tensor:
-        """Return the signal plus what each pair adds in turn."""
-        pairs = zip(self.convs1, self.convs2, self.activations[::2], self.activations[1::2], strict=True)
-        for dilated, plain, first, second in pairs:
-            signal = signal + plain(second(dilated(first(signal))))
-        return signal
-
-
-class SingleBlock(nn.Module):
-    """Activated dilated convolutions, each beside a skip. ``forward``: (b, c, t) -> the same."""
-
-    def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...], config: BigvganConfig) -> None:
-        super().__init__()
-        self.convs = nn.ModuleList(keep_length(channels, channels, kernel, reach) for reach in dilations)
-        self.activations = nn.ModuleList(SmoothActivation(channels, config) for _ in dilations)
-
-    def forward(self, signal: Tensor) -> Tensor:
-        """Return the signal plus what each convolution adds in turn."""
-        for dilated, activate in zip(self.convs, self.activations, strict=True):
-            signal = signal + dilated(activate(signal))
-        return signal
-
-
-class Bigvgan(nn.Module):
+class Bigvgan(Generator):
     """BigVGAN's generator. ``forward``: mel (b, f, m) in [-1, 1] -> wave (b, m * hop_length) in [-1, 1].
 
     Raises ParameterError when the rates of upsampling do not make ``hop_length``.
@@ -197,28 +157,19 @@ class Bigvgan(nn.Module):
     Source: BigVGAN (arXiv:2206.04658), section 3.
     """
 
+    activation_post: SmoothActivation
+
     def __init__(self, config: BigvganConfig, mel_config: MelConfig) -> None:
-        super().__init__()
-        check_hop(config, mel_config)
-        self.config, self.mel_config = config, mel_config
-        block = PairBlock if config.block_kind == 1 else SingleBlock
-        self.conv_pre = keep_length(mel_config.n_mels, config.channels, 7)
-        self.ups = nn.ModuleList(nn.Sequential(up) for up in up_steps(config))  # upstream nests them
-        self.resblocks = nn.ModuleList(
-            block(width, kernel, dilations, config)
-            for width in config.widths[1:]
-            for kernel, dilations in zip(config.block_kernels, config.block_dilations, strict=True)
-        )
-        self.activation_post = SmoothActivation(config.widths[-1], config)
-        self.conv_post = keep_length(config.widths[-1], 1, 7, bias=config.last_bias)
-        start_small(self.ups, self.resblocks, self.conv_post)
+        def activation(channels: int) -> SmoothActivation:
+            return SmoothActivation(channels, config)
+
+        super().__init__(config, mel_config, activation, activation, config.last_bias)
+        self.config = config
+
+    def _up(self, layer: nn.ConvTranspose1d) -> nn.Module:
+        return nn.Sequential(layer)  # upstream nests them
 
     def forward(self, mel: Mel) -> Wave:
         """Return the wave of each mel spectrogram."""
-        check_mel_bins(mel.shape[1], self.mel_config)
-        signal = self.conv_pre(mel_to_log(mel, self.mel_config))
-        n_kernels = len(self.config.block_kernels)
-        for step, up in enumerate(self.ups):
-            signal = mean_of(self.resblocks[step * n_kernels : (step + 1) * n_kernels], up(signal))
-        wave = self.conv_post(self.activation_post(signal)).squeeze(1)
+        wave = self.rendered(mel)
         return wave.tanh() if self.config.end == "tanh" else wave.clamp(-1.0, 1.0)

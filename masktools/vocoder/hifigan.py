@@ -3,7 +3,7 @@
 Parameters carry upstream's names with the weight normalisation folded into plain ``weight``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import reduce
 from math import prod
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig, mel_to_log
 from masktools.shapes import Mel, Wave
+
+Activation = Callable[[int], nn.Module]
+"""Makes an activation of so many channels."""
 
 
 @dataclass(frozen=True)
@@ -70,20 +73,6 @@ class UpsamplingConfig:
         return tuple(self.channels // 2**step for step in range(len(self.upsample_rates) + 1))
 
 
-def check_hop(config: UpsamplingConfig, mel_config: MelConfig) -> None:
-    """Check that the steps of upsampling stretch one frame to one hop.
-
-    Raises:
-        ParameterError: if the product of ``upsample_rates`` is not ``hop_length``.
-    """
-    stretch = prod(config.upsample_rates)
-    if stretch != mel_config.hop_length:
-        raise ParameterError(
-            f"the product of upsample_rates must be hop_length = {mel_config.hop_length}, "
-            f"got {stretch} from {config.upsample_rates}"
-        )
-
-
 def check_mel_bins(n_mels: int, mel_config: MelConfig) -> None:
     """Check that a mel spectrogram has the bins that a vocoder was built for.
 
@@ -99,28 +88,105 @@ def keep_length(n_in: int, n_out: int, kernel: int, dilation: int = 1, bias: boo
     return nn.Conv1d(n_in, n_out, kernel, dilation=dilation, padding=dilation * (kernel - 1) // 2, bias=bias)
 
 
-def up_steps(config: UpsamplingConfig) -> Iterable[nn.ConvTranspose1d]:
-    """Yield the transposed convolutions, each stretching its input by exactly its rate."""
-    return (
-        nn.ConvTranspose1d(n_in, n_out, kernel, rate, padding=(kernel - rate) // 2)
-        for n_in, n_out, kernel, rate in zip(
-            config.widths[:-1], config.widths[1:], config.upsample_kernels, config.upsample_rates, strict=True
+class PairBlock(nn.Module):
+    """Pairs of activated convolutions, each pair beside a skip. ``forward``: (b, c, t) -> the same."""
+
+    def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...], activation: Activation) -> None:
+        super().__init__()
+        self.convs1 = nn.ModuleList(keep_length(channels, channels, kernel, reach) for reach in dilations)
+        self.convs2 = nn.ModuleList(keep_length(channels, channels, kernel) for _ in dilations)
+        self.activations = nn.ModuleList(activation(channels) for _ in (*dilations, *dilations))
+
+    def forward(self, signal: Tensor) -> Tensor:
+        """Return the signal plus what each pair adds in turn."""
+        pairs = zip(self.convs1, self.convs2, self.activations[::2], self.activations[1::2], strict=True)
+        for dilated, plain, first, second in pairs:
+            signal = signal + plain(second(dilated(first(signal))))
+        return signal
+
+
+class SingleBlock(nn.Module):
+    """Activated dilated convolutions, each beside a skip. ``forward``: (b, c, t) -> the same."""
+
+    def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...], activation: Activation) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(keep_length(channels, channels, kernel, reach) for reach in dilations)
+        self.activations = nn.ModuleList(activation(channels) for _ in dilations)
+
+    def forward(self, signal: Tensor) -> Tensor:
+        """Return the signal plus what each convolution adds in turn."""
+        for dilated, activate in zip(self.convs, self.activations, strict=True):
+            signal = signal + dilated(activate(signal))
+        return signal
+
+
+class Generator(nn.Module):
+    """The skeleton of HiFi-GAN's and BigVGAN's generators: (b, f, m) in [-1, 1] -> wave (b, m * hop_length).
+
+    Args:
+        config: its steps of upsampling, and the blocks after each.
+        mel_config: what the mel spectrograms are.
+        activation: makes the activation in front of a convolution of so many channels.
+        last_activation: in front of the last convolution.
+        last_bias: whether the last convolution has a bias.
+
+    Raises:
+        ParameterError: The rates of upsampling do not make ``hop_length``.
+    """
+
+    def __init__(
+        self,
+        config: UpsamplingConfig,
+        mel_config: MelConfig,
+        activation: Activation,
+        last_activation: Activation,
+        last_bias: bool = True,
+    ) -> None:
+        super().__init__()
+        stretch = prod(config.upsample_rates)
+        if stretch != mel_config.hop_length:
+            raise ParameterError(
+                f"the product of upsample_rates must be hop_length = {mel_config.hop_length}, "
+                f"got {stretch} from {config.upsample_rates}"
+            )
+        self.mel_config, self._n_kernels = mel_config, len(config.block_kernels)
+        block = PairBlock if config.block_kind == 1 else SingleBlock
+        widths = config.widths
+        self.conv_pre = keep_length(mel_config.n_mels, config.channels, 7)
+        self.ups = nn.ModuleList(
+            self._up(nn.ConvTranspose1d(n_in, n_out, kernel, rate, padding=(kernel - rate) // 2))
+            for n_in, n_out, kernel, rate in zip(
+                widths[:-1], widths[1:], config.upsample_kernels, config.upsample_rates, strict=True
+            )
         )
-    )
+        self.resblocks = nn.ModuleList(
+            block(width, kernel, dilations, activation)
+            for width in widths[1:]
+            for kernel, dilations in zip(config.block_kernels, config.block_dilations, strict=True)
+        )
+        self.activation_post = last_activation(widths[-1])
+        self.conv_post = keep_length(widths[-1], 1, 7, bias=last_bias)
+        for part in (self.ups, self.resblocks, self.conv_post):
+            for layer in part.modules():
+                if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
+                    nn.init.normal_(layer.weight, 0.0, 0.01)
 
+    def _up(self, layer: nn.ConvTranspose1d) -> nn.Module:
+        """Return a step of upsampling as upstream names it."""
+        return layer
 
-def mean_of(blocks: Iterable[nn.Module], signal: Tensor) -> Tensor:
-    """Return the mean of what the blocks make of the same signal."""
-    made = [block(signal) for block in blocks]
-    return reduce(torch.add, made) / len(made)
+    def _before_up(self, signal: Tensor) -> Tensor:
+        return signal
 
-
-def start_small(*parts: nn.Module) -> None:
-    """Draw the weights of all convolutions in ``parts`` from a normal distribution of deviation 0.01."""
-    for part in parts:
-        for layer in part.modules():
-            if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
-                nn.init.normal_(layer.weight, 0.0, 0.01)
+    def rendered(self, mel: Mel) -> Wave:
+        """Return what the last convolution makes of mel spectrograms, (b, t)."""
+        check_mel_bins(mel.shape[1], self.mel_config)
+        signal = self.conv_pre(mel_to_log(mel, self.mel_config))
+        for step, up in enumerate(self.ups):
+            signal = up(self._before_up(signal))
+            made = [block(signal) for block in self.resblocks[step * self._n_kernels : (step + 1) * self._n_kernels]]
+            signal = reduce(torch.add, made) / len(made)
+        return self.conv_post(self.activation_post(signal)).squeeze(1)
 
 
 _SLOPE = 0.1  # of the leaky rectifiers, all but the last
@@ -157,37 +223,7 @@ class HifiganConfig(UpsamplingConfig):
         )
 
 
-class PairBlock(nn.Module):
-    """Pairs of convolutions, each pair beside a skip. ``forward``: (b, c, t) -> the same."""
-
-    def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
-        super().__init__()
-        self.convs1 = nn.ModuleList(keep_length(channels, channels, kernel, reach) for reach in dilations)
-        self.convs2 = nn.ModuleList(keep_length(channels, channels, kernel) for _ in dilations)
-
-    def forward(self, signal: Tensor) -> Tensor:
-        """Return the signal plus what each pair adds in turn."""
-        for dilated, plain in zip(self.convs1, self.convs2, strict=True):
-            change = dilated(F.leaky_relu(signal, _SLOPE))
-            signal = signal + plain(F.leaky_relu(change, _SLOPE))
-        return signal
-
-
-class SingleBlock(nn.Module):
-    """Dilated convolutions, each beside a skip. ``forward``: (b, c, t) -> the same."""
-
-    def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
-        super().__init__()
-        self.convs = nn.ModuleList(keep_length(channels, channels, kernel, reach) for reach in dilations)
-
-    def forward(self, signal: Tensor) -> Tensor:
-        """Return the signal plus what each convolution adds in turn."""
-        for dilated in self.convs:
-            signal = signal + dilated(F.leaky_relu(signal, _SLOPE))
-        return signal
-
-
-class Hifigan(nn.Module):
+class Hifigan(Generator):
     """HiFi-GAN's generator. ``forward``: mel (b, f, m) in [-1, 1] -> wave (b, m * hop_length) in [-1, 1].
 
     Raises ParameterError when the rates of upsampling do not make ``hop_length``.
@@ -199,26 +235,12 @@ class Hifigan(nn.Module):
     """
 
     def __init__(self, config: HifiganConfig, mel_config: MelConfig) -> None:
-        super().__init__()
-        check_hop(config, mel_config)
-        self.config, self.mel_config = config, mel_config
-        block = PairBlock if config.block_kind == 1 else SingleBlock
-        self.conv_pre = keep_length(mel_config.n_mels, config.channels, 7)
-        self.ups = nn.ModuleList(up_steps(config))
-        self.resblocks = nn.ModuleList(
-            block(width, kernel, dilations)
-            for width in config.widths[1:]
-            for kernel, dilations in zip(config.block_kernels, config.block_dilations, strict=True)
-        )
-        self.conv_post = keep_length(config.widths[-1], 1, 7)
-        start_small(self.ups, self.resblocks, self.conv_post)
+        super().__init__(config, mel_config, lambda _: nn.LeakyReLU(_SLOPE), lambda _: nn.LeakyReLU(_LAST_SLOPE))
+        self.config = config
+
+    def _before_up(self, signal: Tensor) -> Tensor:
+        return F.leaky_relu(signal, _SLOPE)
 
     def forward(self, mel: Mel) -> Wave:
         """Return the wave of each mel spectrogram."""
-        check_mel_bins(mel.shape[1], self.mel_config)
-        signal = self.conv_pre(mel_to_log(mel, self.mel_config))
-        n_kernels = len(self.config.block_kernels)
-        for step, up in enumerate(self.ups):
-            signal = up(F.leaky_relu(signal, _SLOPE))
-            signal = mean_of(self.resblocks[step * n_kernels : (step + 1) * n_kernels], signal)
-        return self.conv_post(F.leaky_relu(signal, _LAST_SLOPE)).tanh().squeeze(1)
+        return self.rendered(mel).tanh()

@@ -1,11 +1,11 @@
-"""Items: small, checked, told apart, and cut into even parts."""
+"""Items are told apart by their keys, and settings by their fingerprint."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masktools.errors import ParameterError
-from masktools.extraction import Item, items_hash, take_shard
+from masktools.extraction import ExtractionSettings, Item, items_hash, take_shard
 
 
 @settings(max_examples=30, deadline=None)
@@ -42,3 +42,40 @@ def test_the_hash_tells_other_recordings_other_times_and_another_order_apart_but
 def test_an_item_that_cannot_be_is_refused(values, message):
     with pytest.raises(ParameterError, match=message):
         Item(**{"key": "a", "location": "a.wav"} | values)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"layer": "top"}, "unknown layer 'top': choose from last, mean, all"),
+        ({"layer": ()}, "layer must hold one finite number at least"),
+        ({"prefix": (float("nan"),)}, "prefix must hold one finite number at least"),
+        ({"hop_s": 0.0}, "hop_s must be above 0 s, got 0 s"),
+        ({"dtype": "int8"}, "unknown dtype 'int8': choose from float32, float16"),
+    ],
+)
+def test_what_no_model_has_is_refused(settings, reason):
+    with pytest.raises(ParameterError, match=reason):
+        ExtractionSettings(**settings)
+
+
+def test_the_fingerprint_changes_with_the_model_and_every_setting():
+    changes = [
+        {},
+        {"layer": 2},
+        {"layer": (2,)},
+        {"layer": (2.0,)},
+        {"pool": "max"},
+        {"hop_s": 1.0},
+        {"frames": True},
+        {"tokens": True},
+        {"prefix": (1.0, 2.0)},
+        {"dtype": "float16"},
+    ]
+    prints = {ExtractionSettings(**change).fingerprint("model") for change in changes}
+    assert len(prints | {ExtractionSettings().fingerprint("other model")}) == len(changes) + 1
+
+
+def test_the_fingerprint_is_the_same_tomorrow():
+    expected = "ee543b41a6394968d7dd63cd0e33a3449f2034c2473893831354e9ed59ec5580"
+    assert ExtractionSettings().fingerprint("model") == expected
