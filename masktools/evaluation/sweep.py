@@ -233,7 +233,7 @@ SWEPT: Mapping[str, Swept] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is swept: a protocol with its settings, and the values on each axis."""
+    """A sweep: a protocol with its settings, and the values on each axis."""
 
     protocol: str
     settings: Any  # of the protocol; its solver is the base, the model's own where there is none

@@ -1,4 +1,4 @@
-"""What a point of a sweep costs, which points nothing beats at their price, and what the cheap ones lose."""
+"""Cost of the points of a sweep, their Pareto frontier of cost and quality, and the loss of the cheap ones."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,7 +38,7 @@ Measure = tuple[str, str, str, str | None]
 
 @dataclass
 class Spending:
-    """What decodings have cost so far."""
+    """Cost of decodings so far."""
 
     n_windows: int = 0
     forwards: float = field(default=0.0)
@@ -78,7 +78,7 @@ class Priced:
 
     @property
     def value(self) -> float:
-        """What was measured."""
+        """Value of the measure."""
         return self.figure.value
 
 
