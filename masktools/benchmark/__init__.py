@@ -1,1 +1,1 @@
-"""What the toolkit costs on this machine: times, arithmetic and memory, beside what the machine could do at best."""
+"""Benchmark of the toolkit on this machine: times, arithmetic and memory, beside the roofline of the machine."""

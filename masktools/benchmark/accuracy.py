@@ -1,4 +1,4 @@
-"""How near a precision stays to fp32: tokens under the same seeds, and the sound that they become."""
+"""Accuracy of a precision against fp32: tokens under the same seeds, and the sound that they become."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ _RATIOS = (0.25, 0.5, 0.75, 1.0)  # of masked tokens in single predictions
 
 @dataclass(frozen=True)
 class AccuracySettings:
-    """What is compared."""
+    """Settings of the comparison with fp32."""
 
     precisions: tuple[str, ...] = ("bf16", "int8")
     n_seeds: int = 2  # for each clip
@@ -143,7 +143,7 @@ def _further(exact: "_Decodings", mine: Mel, made: Mel, mask: Mask) -> dict[str,
 
 
 class _Decodings:
-    """What one model makes of the clips; each is computed once."""
+    """Decodings of the clips by one model, each computed once."""
 
     def __init__(self, pipeline: Pipeline, waves: Tensor, settings: AccuracySettings) -> None:
         self.pipeline, self.settings, self.waves = pipeline, settings, waves

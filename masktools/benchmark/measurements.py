@@ -26,7 +26,7 @@ FORMAT = 1
 Value = str | int | float | bool
 
 SUBJECTS = ("ceilings", "stages", "jobs", "memory", "start-up", "accuracy", "peers")
-"""What can be measured, in the order in which it is; ceilings are, whatever is asked for."""
+"""Subjects of a benchmark, in their order; ceilings, the peak rates of the machine, are always measured."""
 
 FIGURES: Mapping[str, str] = MappingProxyType(
     {
@@ -210,7 +210,7 @@ _BUSY_LOAD, _BUSY_SHARE = 0.5, 0.1  # of the cores
 
 @dataclass(frozen=True)
 class Machine:
-    """What times depend on."""
+    """The machine, as far as times depend on it."""
 
     cpu: str
     architecture: str
@@ -291,7 +291,7 @@ def _memory() -> int | None:
 
 
 class Neighbours:
-    """How much of the machine other programs took from the start of this to a later moment; Linux only."""
+    """Load by other programs, from the start of this to a later moment; Linux only."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter(), _busy_s(), _own_s()

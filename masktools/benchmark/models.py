@@ -1,4 +1,4 @@
-"""What a benchmark runs on: its settings, models of published sizes with random weights, and a synthetic clip."""
+"""Models and settings of a benchmark: published sizes with random weights, and a synthetic clip."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -93,7 +93,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What is measured, of which model, in which variants."""
+    """Settings of a benchmark: subjects, model, and variants."""
 
     subjects: tuple[str, ...]
     model: str = "mini"  # a name at hand, or a bundle's folder

@@ -45,7 +45,7 @@ _FILE_RATE = 44_100  # Hz
 
 @dataclass(frozen=True)
 class StageSettings:
-    """What is walked through: clips of a full window, decoded under a condition from a full mask."""
+    """Settings of the stages: clips of a full window, decoded under a condition from a full mask."""
 
     batch: int = 1
     solver: SolverConfig = field(default_factory=SolverConfig)

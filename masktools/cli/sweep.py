@@ -21,7 +21,7 @@ from masktools.jsons import parse_json
 if TYPE_CHECKING:
     from masktools.evaluation.clips import Clips
     from masktools.evaluation.sweep import Sweep, SweepResult
-    from masktools.evaluation.sweep_cost import Measure
+    from masktools.evaluation.sweep_results import Measure
     from masktools.model import Model
 
 HELP = "measure a model at many settings of its decoding"
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
     sweep = _sweep(args)
     if not args.no_plots:
-        from masktools.evaluation.sweep_plots import check_matplotlib
+        from masktools.evaluation.sweep_results import check_matplotlib
 
         check_matplotlib()  # before anything is computed
     models = _models(args)
@@ -219,7 +219,7 @@ def _clips(args: argparse.Namespace, model: "Model", split: str) -> "Clips":
 
 def _wide_measures(result: "SweepResult") -> "list[Measure]":
     """Return the measures of the widest groups."""
-    from masktools.evaluation.sweep_plots import plotted_measures
+    from masktools.evaluation.sweep_results import plotted_measures
 
     measures = plotted_measures(result)
     groups = list(dict.fromkeys(group for group, *_ in measures))
@@ -229,8 +229,7 @@ def _wide_measures(result: "SweepResult") -> "list[Measure]":
 
 def _write_losses(result: "SweepResult", path: Path) -> None:
     """Write what each point costs, and what it loses against the first one."""
-    from masktools.evaluation.sweep_cost import loss_lines
-    from masktools.evaluation.sweep_plots import named_points, priced_measures
+    from masktools.evaluation.sweep_results import loss_lines, named_points, priced_measures
 
     points = named_points(result)
     lines = loss_lines(points, priced_measures(result, _wide_measures(result)), points[0][0])
@@ -240,7 +239,7 @@ def _write_losses(result: "SweepResult", path: Path) -> None:
 
 def _draw(result: "SweepResult", folder: Path) -> list[Path]:
     """Write the pictures of each measure of the widest groups, and return where they are."""
-    from masktools.evaluation.sweep_plots import draw_cost, draw_sweep, priced_measures
+    from masktools.evaluation.sweep_results import draw_cost, draw_sweep, priced_measures
 
     wide = [one for one in _wide_measures(result) if one[0] != "cost"]
     pictures = [("", draw_sweep, one) for one in wide]

@@ -1,4 +1,4 @@
-"""What the demonstration measures: every way of repairing a recording beside doing nothing, in one kind of row.
+"""Measurements of the demonstration: every way of repairing a recording beside doing nothing, in one kind of row.
 
 All of it at 22.05 kHz, where distances of different recordings can be compared.
 """

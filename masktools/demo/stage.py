@@ -117,7 +117,7 @@ if TYPE_CHECKING:
 
 
 class Spent(NamedTuple):
-    """What a job has worked on, and how long."""
+    """Audio and tokens that a job has worked on, and its time."""
 
     audio_s: float  # of the recordings handed in, or made
     n_tokens: int  # that what was missing spans; for embeddings, the whole recording

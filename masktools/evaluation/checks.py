@@ -222,7 +222,7 @@ FILTERS: Mapping[str, Filter] = {
     "hiss": _hiss,
     "MP3": _mp3,
 }
-"""What a recording went through, by name: (wave, sample rate, cutoff in Hz, random numbers) -> wave. The last three are
+"""Filters and codecs by name: (wave, sample rate, cutoff in Hz, random numbers) -> wave. The last three are
 the brick-wall filter and rounding to 16 bits, hiss of -75 dBFS, or MP3 of 160 kbit/s."""
 
 
@@ -341,7 +341,7 @@ _LONG_S = 24.0  # of clips that have joins
 
 @dataclass(frozen=True)
 class Checking:
-    """What the checks are run on."""
+    """Recordings and settings of a check."""
 
     source: str | os.PathLike[str]  # a manifest or a folder
     n: int = 8  # recordings, as many of each kind as can be
@@ -369,7 +369,7 @@ CHECKS: Mapping[str, Callable[[Checking, Model], Report]] = {
     "joins": lambda on, model: measure_joins(model, on.at_rate(model, _LONG_S), seed=on.seed, progress=on.progress),
     "quiet": lambda on, model: measure_quiet(model, on.at_rate(model), seed=on.seed, progress=on.progress),
 }
-"""What is looked for and what is repaired, each measured beside other rules or methods in the same run."""
+"""The checks by name: detection and repair, each measured beside other rules or methods in the same run."""
 
 
 def run_check(name: str, checking: Checking, model: Model) -> Report:

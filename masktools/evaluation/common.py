@@ -1,4 +1,4 @@
-"""What all protocols share: batches of clips, progress, the report's settings, and a pipeline that knows the answer."""
+"""Shared parts of the protocols: batches of clips, progress, settings for the report, and a pipeline of true tokens."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any

@@ -29,7 +29,7 @@ from masktools.packing import weights_digest
 
 @runtime_checkable
 class Embedder(Protocol):
-    """What turns a recording into vectors."""
+    """An audio encoder: a recording to vectors."""
 
     name: str  # what it is and which weights it has
     dim: int
@@ -185,7 +185,7 @@ class Scorer(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is, and which weights it has."""
+        """Name of the encoder and digest of its weights."""
         ...
 
     def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -26,13 +26,13 @@ class Gate:
 
     @property
     def holds(self) -> bool:
-        """Whether it does."""
+        """Whether the figure meets its limit."""
         compare = {"<=": float.__le__, ">=": float.__ge__, "<": float.__lt__, ">": float.__gt__}[self.relation]
         return compare(float(self.found), float(self.limit))
 
     @property
     def margin(self) -> float:
-        """By how much it holds; negative where it does not."""
+        """Distance of the figure from its limit; negative where it fails."""
         return self.limit - self.found if self.relation.startswith("<") else self.found - self.limit
 
 
@@ -165,7 +165,7 @@ def _fads(report: Report, group: str, case: str) -> dict[tuple[str, str], float]
 
 
 def _generation(report: Report) -> list[Gate]:
-    """Return whether captions are found again far above chance, and whether nothing is learned by heart."""
+    """Return whether captions are found again far above chance, and whether there is no memorisation."""
     group, gates = _whole(report), []
     for metric in ("caption_r1", "probe_top1"):
         for figure in report.figures:
@@ -217,7 +217,7 @@ class Target:
 
     @property
     def wanted(self) -> str:
-        """What is wanted, in words."""
+        """The limits in words."""
         if self.at_least is not None and self.at_most is not None:
             return f"{self.at_least:g} to {self.at_most:g}"
         return f">= {self.at_least:g}" if self.at_least is not None else f"<= {self.at_most:g}"
@@ -261,7 +261,7 @@ TARGETS = (
     ),
     Target("generation: class named by a probe", "generate", "model", "probe_top1", embedder="aisfx", at_least=0.75),
 )  # fmt: skip
-"""What the second edition of the bundled model is wanted to reach."""
+"""Targets of the second edition of the bundled model."""
 
 
 def targets_table(reports: Mapping[str, Mapping[str, Report]], targets: Sequence[Target] = TARGETS) -> str:

@@ -128,7 +128,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class SetVectors:
-    """What an embedder heard of each set, and of training recordings: vectors (n_i, d) of each sound."""
+    """Embeddings of each set by one embedder, and of the training recordings: vectors (n_i, d) of each sound."""
 
     embedder: Embedder
     vectors: dict[str, list[np.ndarray]]
@@ -394,7 +394,7 @@ def label_scores(
 
 
 COPIES = "copies"
-"""Training recordings after the model's tokenizer and vocoder: what one who learned them by heart would play."""
+"""Training recordings after the model's tokenizer and vocoder: what a model that memorised them would generate."""
 
 _REAL, _UNPROMPTED = "real", "unconditional"
 _NEAR = 0.05  # of the recordings that nobody trained on are nearer than what counts as near

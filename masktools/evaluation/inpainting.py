@@ -131,7 +131,7 @@ class _Hole(NamedTuple):
 
     @property
     def is_short(self) -> bool:
-        """Whether a model of the samples can fill it, so that they can be compared one by one."""
+        """Gaps of up to 0.1 s, which autoregressive methods can fill sample by sample."""
         return self.stop - self.start <= round(_SHORT_S * self.sample_rate)
 
 

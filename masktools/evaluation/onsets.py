@@ -1,4 +1,4 @@
-"""Where notes and strokes begin, and whether those of an estimate begin where those of the original do."""
+"""Onset detection, and the F-measure of the onsets of an estimate."""
 
 import numpy as np
 import torch

@@ -19,14 +19,14 @@ from masktools.evaluation.report import Figure, Row, groups_of, summarise
 from masktools.metrics import frechet_distance, principal_axes
 
 Pair = tuple[np.ndarray, np.ndarray]
-"""What was heard of a clip: vectors (n, d) of its original, and (m, d) of an estimate."""
+"""Embeddings of a clip: vectors (n, d) of its original, and (m, d) of an estimate."""
 
 MIN_FOLDS = 4  # fewer tell nothing of the spread
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """How figures are computed from clips, and how sure they are."""
+    """Settings of the statistics over clips: bootstrap, jackknife, principal components."""
 
     n_resamples: int = 1000  # of the bootstrap of medians over clips
     n_folds: int = 10  # of the jackknife of set scores over clips; 0 leaves out their intervals
@@ -86,7 +86,7 @@ class SetScores:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What to say of the distances, where there are any."""
+        """Notes on the distances, where there are any."""
         n = self.statistics.n_components
         what = f"on the {n} principal components of the originals" if n else "of all vectors as they are"
         return (

@@ -8,8 +8,9 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -26,12 +27,11 @@ from masktools.evaluation.embedders import Embedder, Scorer
 from masktools.evaluation.generation import GENERATION_METHODS, GenerationSettings, evaluate_generation
 from masktools.evaluation.inpainting import INPAINT_METHODS, InpaintSettings, evaluate_inpainting
 from masktools.evaluation.report import Figure, Report
-from masktools.evaluation.sweep_cost import counting
 from masktools.io import replacing
 from masktools.jsons import parse_json
 from masktools.model import Model
-from masktools.pipeline import Progress
-from masktools.solver import Plan, SolverConfig, derive_seed, plan_value, preset
+from masktools.pipeline import Pipeline, Progress
+from masktools.solver import Plan, SolverConfig, SolveResult, derive_seed, plan_value, preset
 
 MODEL_AXIS = "model"
 """The axis of different bundles; the next one and all others are settings of the solver."""
@@ -203,6 +203,41 @@ def _figure_key(figure: Figure) -> tuple[str | None, ...]:
     return figure.group, figure.method, figure.metric, figure.embedder, figure.case
 
 
+COST = "forwards"
+"""The measure of cost: full forwards of the transformer per decoded window, passes of the guidance counted singly."""
+
+
+@dataclass
+class Spending:
+    """Cost of decodings so far."""
+
+    n_windows: int = 0
+    forwards: float = field(default=0.0)
+
+    def __call__(self, result: SolveResult) -> None:
+        """Add a decoding."""
+        self.n_windows += len(result.tokens)
+        self.forwards += result.work * len(result.tokens)
+
+    def figures(self, method: str) -> tuple[Figure, ...]:
+        """Return the cost of a window on average; nothing where nothing was decoded."""
+        if not self.n_windows:
+            return ()
+        each = self.forwards / self.n_windows
+        return (Figure("cost", method, COST, each, None, None, self.n_windows, statistic="mean"),)
+
+
+@contextmanager
+def counting(pipeline: Pipeline) -> Iterator[Spending]:
+    """Count what is decoded inside the block."""
+    spending, before = Spending(), pipeline.on_solved
+    pipeline.on_solved = spending
+    try:
+        yield spending
+    finally:
+        pipeline.on_solved = before
+
+
 REFERENCE = "reference"
 
 
@@ -233,7 +268,7 @@ SWEPT: Mapping[str, Swept] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is swept: a protocol with its settings, and the values on each axis."""
+    """A sweep: a protocol with its settings, and the values on each axis."""
 
     protocol: str
     settings: Any  # of the protocol; its solver is the base, the model's own where there is none

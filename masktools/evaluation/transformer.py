@@ -111,7 +111,7 @@ def random_masks(n_tokens: int, ratio: float, n_masks: int, seed: int) -> Tensor
 
 
 class GuessScores(NamedTuple):
-    """How well the masked tokens of m masks are guessed, each (m,), the mean over a mask's tokens."""
+    """Prediction scores of m masks, each (m,), the mean over a mask's tokens."""
 
     nats: Tensor  # cross-entropy
     smoothed: Tensor  # cross-entropy with smoothed labels, as in training

@@ -154,7 +154,7 @@ def _mean_off_diagonal(kernel: np.ndarray) -> float:
 
 
 class Ndb(NamedTuple):
-    """How many of k bins hold significantly more or fewer vectors, their share, and the divergence in nats."""
+    """Number of the k bins that hold significantly more or fewer vectors, their share, and the divergence in nats."""
 
     n_different: int
     share: float

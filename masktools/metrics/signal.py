@@ -39,7 +39,7 @@ class SpectralDistance(NamedTuple):
 
 
 class EnvelopeError(NamedTuple):
-    """How far third-octave levels are off, in dB; the bias is positive where the estimate is louder."""
+    """Error of third-octave levels in dB; the bias is positive where the estimate is louder."""
 
     rms: float
     bias: float

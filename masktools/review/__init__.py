@@ -1,4 +1,4 @@
-"""What a person looks at and listens to: versions of a recording beside each other, as figures, a page or a picture."""
+"""Comparison of versions of a recording: figures, a page to listen to, and a picture."""
 
 from masktools.review.comparison import Comparison, Version, compare
 from masktools.review.page import write_page

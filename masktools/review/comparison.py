@@ -88,7 +88,7 @@ class Side(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """By how much two versions differ, in samples of all channels; None: cannot be counted, or nothing differs."""
+    """Difference of two versions, in samples of all channels; None: cannot be counted, or nothing differs."""
 
     n_compared: int
     n_differ: int | None
@@ -109,7 +109,7 @@ class Distance(NamedTuple):
 
 @dataclass(frozen=True)
 class RepairFigures:
-    """What was measured inside one repair."""
+    """Measurements inside one repair."""
 
     level_before_db: float | None
     level_after_db: float | None
@@ -119,7 +119,7 @@ class RepairFigures:
 
 
 class _Sums:
-    """What adds up over blocks of one wave or of a difference."""
+    """Running sums over blocks of a wave or of a difference."""
 
     def __init__(self) -> None:
         self.n, self.squares, self.peak, self.n_not_finite = 0, 0.0, 0.0, 0
@@ -278,7 +278,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was found out about two versions of a recording."""
+    """The comparison of two versions of a recording."""
 
     title: str
     versions: tuple[Version, ...]  # before, after, and the reference if there is one
@@ -303,7 +303,7 @@ class Comparison:
 
     @property
     def reference(self) -> Version | None:
-        """What both should be like, if it is known."""
+        """The reference, if there is one."""
         return self.versions[REFERENCE] if len(self.versions) > REFERENCE else None
 
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What spectrograms are drawn with: tables of colours, pictures of numbers, words and dashed lines on a canvas."""
+"""Drawing of spectrograms: tables of colours, pictures of numbers, words and dashed lines on a canvas."""
 
 import unicodedata
 from functools import cache

@@ -137,7 +137,7 @@ _BAR = 14  # width of a colour bar
 
 @dataclass(frozen=True)
 class Scale:
-    """What the colours mean: levels between two ends, and differences of either sign up to a limit."""
+    """A colour scale: levels between two ends, and differences of either sign up to a limit."""
 
     low_db: float
     high_db: float

@@ -1,4 +1,4 @@
-"""What was repaired in a recording, as it is marked, listed and left out of what must not have changed."""
+"""Repairs of a recording, read from a report: marked, listed, and exempt from what must not have changed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Repair:
 
 
 class Work(NamedTuple):
-    """What a report says was done to one recording."""
+    """Repairs and bandwidth extension of one recording, as a report tells them."""
 
     repairs: tuple[Repair, ...]
     cutoff_hz: float | None  # from where on the band was extended

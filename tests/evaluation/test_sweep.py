@@ -154,7 +154,7 @@ def test_a_plot_has_a_panel_for_each_axis_and_a_line_for_each_setting_of_the_oth
     pytest.importorskip("matplotlib")
     from PIL import Image
 
-    from masktools.evaluation import sweep_plots as plots
+    from masktools.evaluation import sweep_results as plots
 
     measures = plots.plotted_measures(swept)
     assert ("noises", "", "fad", Ear.name) in measures
@@ -176,7 +176,7 @@ def test_a_plot_has_a_panel_for_each_axis_and_a_line_for_each_setting_of_the_oth
 
 
 def test_a_plot_without_an_axis_is_refused(swept):
-    from masktools.evaluation.sweep_plots import draw_sweep
+    from masktools.evaluation.sweep_results import draw_sweep
 
     one = replace(swept, points=swept.points[:1])
     with pytest.raises(ParameterError, match="a plot needs an axis with at least two values"):
@@ -184,7 +184,7 @@ def test_a_plot_without_an_axis_is_refused(swept):
 
 
 def test_without_matplotlib_one_is_told_what_to_install(monkeypatch):
-    from masktools.evaluation import sweep_plots as plots
+    from masktools.evaluation import sweep_results as plots
 
     monkeypatch.setattr(plots.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ParameterError, match=r"install masktools\[plots\]"):

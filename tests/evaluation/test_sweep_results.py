@@ -12,9 +12,8 @@ from masktools.evaluation.generation import GenerationSettings
 from masktools.evaluation.inpainting import InpaintSettings
 from masktools.evaluation.report import Figure
 from masktools.evaluation.scores import Statistics
-from masktools.evaluation.sweep import Sweep, over_repeats, points_of, run_sweep
-from masktools.evaluation.sweep_cost import COST, counting, frontier, loss_lines, priced
-from masktools.evaluation.sweep_plots import draw_cost, named_points, priced_measures
+from masktools.evaluation.sweep import COST, Sweep, counting, over_repeats, points_of, run_sweep
+from masktools.evaluation.sweep_results import draw_cost, frontier, loss_lines, named_points, priced, priced_measures
 from masktools.solver import SPEEDS, SolverConfig, planned_work, preset
 from tests.evaluation.sounding import Ear, clips, tiny_model
 
