@@ -8,7 +8,7 @@ from masktools.arguments import checked_name, checked_real, settle
 from masktools.errors import ParameterError, unknown_name
 from masktools.hub import check_job
 from masktools.pipeline import Pipeline
-from masktools.restoration.band_level import CHANNEL_MODES, LINKED
+from masktools.restoration.recordings import CHANNEL_MODES, LINKED
 from masktools.restoration.render import TEXTURES
 
 _MAX_DB = 24.0

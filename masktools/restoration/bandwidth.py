@@ -11,10 +11,18 @@ from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.pipeline import Pipeline, Progress
 from masktools.restoration.band_extension import BandExtension
-from masktools.restoration.band_level import LINKED, check_channels
 from masktools.restoration.band_plan import BandSettings, Decision, check_cutoff, choose_cutoff, choose_top
 from masktools.restoration.band_upper import Take, check_like, take_of
-from masktools.restoration.recordings import Reader, Restored, untouched
+from masktools.restoration.recordings import (
+    LINKED,
+    Reader,
+    Restored,
+    check_channels,
+    one_condition,
+    reader_of,
+    untouched,
+)
+from masktools.restoration.render import Decoder
 from masktools.solver import SolverConfig
 
 
@@ -82,11 +90,9 @@ def extend_blocks(
         raise ParameterError("a take to be like is for what is added to a recording: without lfr all is the model's")
     top_hz = choose_top(pipeline, sample_rate, to_hz) if lfr else pipeline.mel.f_max
     check_cutoff(pipeline, cutoff_hz, sample_rate, top_hz)
-    condition = pipeline.condition(prompt)
-    if condition is not None and len(condition) != 1:
-        raise ParameterError(f"a recording is extended by one prompt at most, got {len(condition)}")
+    condition = one_condition(pipeline, prompt, "extended")
     return BandExtension(
-        pipeline,
+        Decoder(pipeline, solver, condition),
         reader,
         (n_channels, n_samples),
         sample_rate,
@@ -94,8 +100,6 @@ def extend_blocks(
         settings,
         take=take,
         seed=seed,
-        solver=solver,
-        condition=condition,
         block_samples=block_samples,
         progress=progress,
     )
@@ -182,7 +186,7 @@ def bwe(
             like = wave, sample_rate
         other, other_rate = as_channels(like[0], like[1]), like[1]
         take = take_of(
-            lambda start, stop: other[:, start:stop],
+            reader_of(other),
             other.shape[1],
             int(other_rate),
             max(sample_rate, pipeline.sample_rate),
@@ -191,7 +195,7 @@ def bwe(
         )
     extension = extend_blocks(
         pipeline,
-        lambda start, stop: wave[:, start:stop],
+        reader_of(wave),
         n_samples,
         n_channels,
         sample_rate,

@@ -15,11 +15,8 @@ from masktools.errors import AudioError, ParameterError
 from masktools.gaps import Gap
 from masktools.metrics import seam_crest_db
 from masktools.pipeline import Progress, Walk, share_of
-from masktools.restoration.band_level import check_channels
 from masktools.restoration.inpaint import inpaint
-from masktools.restoration.recordings import Restored
-from masktools.restoration.seams import FilledGap
-from masktools.restoration.surroundings import Reader
+from masktools.restoration.recordings import FilledGap, Reader, Restored, check_channels, put_into, reader_of
 from masktools.solver import Plan, SolverConfig, derive_seed, plan_value
 
 SIDES = ("end", "start")
@@ -71,7 +68,7 @@ def continue_recording(
     wave = as_channels(samples, sample_rate, finite=False)
     piece, report = continuation(
         pipeline,
-        lambda start, stop: wave[:, start:stop],
+        reader_of(wave),
         wave.shape[1],
         sample_rate,
         seconds,
@@ -249,7 +246,7 @@ def loop(
     wave = as_channels(samples, sample_rate, finite=False)
     pieces, report = loop_pieces(
         pipeline,
-        lambda start, stop: wave[:, start:stop],
+        reader_of(wave),
         wave.shape[1],
         sample_rate,
         seam_s,
@@ -261,10 +258,7 @@ def loop(
         method=method,
         progress=progress,
     )
-    looped = wave.copy()
-    for piece in pieces:
-        looped[:, piece.start : piece.start + piece.samples.shape[1]] = piece.samples
-    return Restored(looped, sample_rate, report)
+    return Restored(put_into(wave, pieces), sample_rate, report)
 
 
 def loop_pieces(
