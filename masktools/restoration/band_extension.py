@@ -341,7 +341,6 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
         sample_rate: int,
         band_hz: tuple[float, float],  # the cutoff, and the top that it is extended to
         settings: BandSettings,
-        *,
         take: Take | None,
         seed: int,
         block_samples: int,

@@ -30,17 +30,35 @@ MAX_MATCH_DB = 60.0
 
 @dataclass(frozen=True)
 class GapSettings:
-    """Settings of gap filling beside the decoding."""
+    """Settings of gap filling beside the decoding.
+
+    Args:
+        seed: the same seed gives the same result, however large batches are.
+        method: ``model``; one of ``classical.GAP_FILLS``; or ``auto``: Janssen's up to ``classical_below_s``, and up
+            to 0.186 s the edges by linear prediction and the middle by the model or by noise of the spectrum around
+            it, whichever renders the known audio beside the gap better. Above it the model; but with texture
+            ``blend`` and no prompt first ``search``, which leaves to the model what the recording holds nothing like.
+        classical_below_s: with ``auto``, in seconds.
+        max_gap_s: with ``auto``, longer gaps are refused.
+        n_candidates: fills by the model of each gap, of which the one is taken that fits its surroundings best;
+            copies are from different places.
+        match_level_db: by which a fill is made louder or fainter at most, to meet what is known at both ends.
+        channels: ``linked`` decodes all channels with the same random numbers, ``independent`` each with its own,
+            ``mid_side`` the middle and the side of two, where both are damaged.
+        texture: what a fill of the model's is made of in detail, one of ``TEXTURES``.
+        leak_free: False computes the known tokens from audio that still holds what is in the gaps, as the paper
+            does. It is meant for tables: what is restored then knows the answer in part.
+    """
 
     seed: int = 0
-    method: str = MODEL  # one of METHODS
-    classical_below_s: float = 0.06  # with "auto": gaps up to here are Janssen's
-    max_gap_s: float = 4.0  # with "auto": longer gaps are refused
-    n_candidates: int = 1  # fills by the model of each gap, of which the one that fits best is taken
-    match_level_db: float = 6.0  # by which a fill is made louder or fainter at most, to meet what is known
-    channels: str = LINKED  # one of CHANNEL_MODES
-    texture: str = "model"  # one of TEXTURES
-    leak_free: bool = True  # False: known tokens are computed from audio that still holds what is in the gaps
+    method: str = MODEL
+    classical_below_s: float = 0.06
+    max_gap_s: float = 4.0
+    n_candidates: int = 1
+    match_level_db: float = 6.0
+    channels: str = LINKED
+    texture: str = "model"
+    leak_free: bool = True
 
     def __post_init__(self) -> None:
         """Check every kind, name and range."""
