@@ -167,7 +167,7 @@ class Model:
             ParameterError: gaps that are none of this recording, or a value out of its range.
         """
         from masktools import restoration  # with scipy's filters: a second and 70 MB that other jobs need not
-        from masktools.restoration.inpaint import which_gaps
+        from masktools.restoration.gap_plan import which_gaps
 
         recording, rate = as_recording(samples, sample_rate, finite=False), checked_rate(sample_rate)
         gap_by_gap = (method, classical_below_s, max_gap_s, n_candidates, match_level_db)

@@ -13,26 +13,23 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
+from masktools.classical import BAND_FILLS
 from masktools.errors import AudioError, MasktoolsError, ParameterError
 from masktools.grid import GridMask
 from masktools.mel import mel_edges_hz, mel_to_db
-from masktools.pipeline import Pipeline, Progress, keep_known, share_of
+from masktools.pipeline import Pipeline, Progress, share_of
 from masktools.restoration.band_level import (
     BLOCK_SAMPLES,
     FAINT_DB,
     HOP,
-    INDEPENDENT,
-    LINKED,
     MATCHED_BAND,
     MAX_GAIN_DB,
-    MID_SIDE,
     SMOOTHING_S,
     Floor,
     Survey,
-    Twins,
     band_gain,
     cleaned,
     high_pass,
@@ -44,11 +41,23 @@ from masktools.restoration.band_level import (
 )
 from masktools.restoration.band_plan import BandSettings, model_reaches
 from masktools.restoration.band_upper import UNLIKE_DB, Take, UpperBand
-from masktools.restoration.recordings import Reader, Stretch, at_rate, cross_faded, in_windows, read_blocks, reblocked
-from masktools.restoration.render import TEXTURES, Part, shaped_by_mel, with_grain
+from masktools.restoration.recordings import (
+    INDEPENDENT,
+    LINKED,
+    MID_SIDE,
+    Duplicates,
+    Reader,
+    Stretch,
+    at_rate,
+    cross_faded,
+    in_windows,
+    read_blocks,
+    reblocked,
+)
+from masktools.restoration.render import TEXTURES, Decoder, Texture, Unknown, fill_mel, shaped_by_mel
 from masktools.segments import Window
-from masktools.shapes import Condition, Mel, Tokens
-from masktools.solver import SolverConfig, derive_seed
+from masktools.shapes import Mask, Mel, Tokens
+from masktools.solver import derive_seed, plan_value
 
 _OVERLAP_SHARE = 13 / 53  # of a window: what the next one knows
 _N_BINS = 4  # over which the generated spectrum leaves the original
@@ -80,21 +89,10 @@ class _Memory:
 
 
 class BandModel:
-    """Extends the channels of one recording, window by window."""
+    """What the model puts above a cutoff in the channels of one recording, window by window."""
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        cutoff_hz: float,
-        solver: SolverConfig,
-        condition: Condition | None,
-        *,
-        put_back: bool,
-        leak_free: bool,
-    ) -> None:
-        self.pipeline, self.cutoff_hz, self.solver, self.condition = pipeline, cutoff_hz, solver, condition
-        self.put_back, self.leak_free = put_back, leak_free
-        self.n_forwards, self.solve_s = 0, 0.0
+    def __init__(self, decoder: Decoder, cutoff_hz: float, lfr: bool, leak_free: bool) -> None:
+        self.decoder, self.cutoff_hz, self.lfr, self.leak_free = decoder, cutoff_hz, lfr, leak_free
         self._memories: dict[int, _Memory] = {}
 
     def render(
@@ -114,44 +112,44 @@ class BandModel:
             seed_of: the seed of each of all channels.
             progress: called with (steps done, steps in all).
         """
-        pipeline = self.pipeline
-        size = 1 if pipeline.device.type == "cpu" else pipeline.batch_size
+        model = self.decoder.model
+        size = 1 if model.device.type == "cpu" else model.batch_size
         groups = [channels[start : start + size] for start in range(0, len(channels), size)]
         done = []
         for number, group in enumerate(groups):
-            part = share_of(progress, number, len(groups))
-            done += self._render(known[list(group)], window, group, [seed_of[channel] for channel in group], part)
+            seeds = [seed_of[one] if window.start == 0 else derive_seed(seed_of[one], window.start) for one in group]
+            share = share_of(progress, number, len(groups))
+            done += self._render(known[list(group)], window, group, seeds, share)
         return done
 
     def remember(self, places: Sequence[int]) -> None:
-        """Give each channel the memory of the channel that was computed for it: twins may part from here on."""
+        """Give each channel the memory of the channel that was computed for it: duplicates may part from here on."""
         self._memories = {channel: self._memories[place] for channel, place in enumerate(places)}
 
     def _render(
         self, known: np.ndarray, window: Window, group: Sequence[int], seeds: list[int], progress: Progress | None
     ) -> list[Rendered]:
-        pipeline = self.pipeline
+        unknown = Unknown(
+            lambda n_frames: self._masks(window, len(group), n_frames),
+            erase=self.leak_free,
+            border=(0, _N_BINS),
+            overlap_share=0.0,
+            recall=lambda tokens, mask: self._recalled(tokens, mask, window, group),
+            level=self._levelled if self.lfr else None,
+        )
         wave = torch.from_numpy(np.ascontiguousarray(known, np.float32))
-        mel = pipeline.to_mel(wave)
-        above = GridMask.band(pipeline.grid, window.length, self.cutoff_hz, pipeline.mel.f_max).tensor
-        mask = above.expand(len(mel), -1, -1).to(mel.device)
-        tokens = pipeline.tokenise(pipeline.erase(mel, mask) if self.leak_free else mel)
-        tokens, left = self._recalled(tokens, mask, window, group)
-        seeds = seeds if window.start == 0 else [derive_seed(seed, window.start) for seed in seeds]
-        condition = None if self.condition is None else self.condition.expand(len(group), -1)
-        started = perf_counter()
-        result = pipeline.fill(tokens, left, seeds, self.solver, condition, 0, progress)
-        self.solve_s += perf_counter() - started
-        self.n_forwards += result.n_forwards
+        made = fill_mel(self.decoder, wave, unknown, seeds, progress)
         for row, channel in enumerate(group):
-            self._memories[channel] = _Memory(window, result.tokens[row : row + 1])
-        generated = pipeline.to_mel_from(result.tokens)
-        rendered = generated
-        if self.put_back:
-            generated = _put_back(pipeline, generated, mel, self.cutoff_hz)
-            rendered = pipeline.deepened(generated, wave, _unknown(pipeline, mel, self.cutoff_hz))
-        waves = self._waves(rendered, known.shape[1])
-        return [Rendered(wave, shape_of) for wave, shape_of in zip(waves, generated.cpu().numpy(), strict=True)]
+            self._memories[channel] = _Memory(window, made.tokens[row : row + 1])
+        waves = self._waves(made.deep, known.shape[1])
+        return [Rendered(wave, mel) for wave, mel in zip(waves, made.filled.cpu().numpy(), strict=True)]
+
+    def _masks(self, window: Window, n: int, n_frames: int) -> tuple[Mask, Bool[Tensor, "b f m"]]:
+        """Return the tokens that reach above the cutoff, and the cells whose bins do; all cells without ``lfr``."""
+        model = self.decoder.model
+        rows = GridMask.band(model.grid, window.length, self.cutoff_hz, model.mel.f_max).tensor
+        bins = torch.from_numpy(mel_edges_hz(model.mel)[2:] > self.cutoff_hz) | (not self.lfr)
+        return rows.expand(n, -1, -1), bins[None, :, None].expand(n, -1, n_frames)
 
     def _recalled(self, tokens: Tokens, mask: Tensor, window: Window, group: Sequence[int]) -> tuple[Tokens, Tensor]:
         """Return the tokens of a window with those that are known from the one before, and what is left to predict.
@@ -174,7 +172,7 @@ class BandModel:
 
     def _waves(self, mel: Mel, n_samples: int) -> list[np.ndarray | None]:
         try:
-            return list(self.pipeline.render(mel)[:, :n_samples].cpu().numpy())
+            return list(self.decoder.model.render(mel)[:, :n_samples].cpu().numpy())
         except ParameterError:
             raise
         except MasktoolsError:  # the vocoder returned something that is not finite
@@ -182,45 +180,71 @@ class BandModel:
                 return [None]
             return [wave for one in mel.split(1) for wave in self._waves(one, n_samples)]
 
+    def _levelled(self, generated: Mel, original: Mel) -> Mel:
+        """Return the generated spectrogram, as loud as the original just below the cutoff.
 
-def _put_back(pipeline: Pipeline, generated: Mel, original: Mel, cutoff_hz: float) -> Mel:
-    """Return the generated spectrogram, levelled, with the original's bins wherever they lie below the cutoff."""
-    edges_hz = torch.from_numpy(mel_edges_hz(pipeline.mel).copy()).to(original.device)
-    levelled = generated + _level_offset(pipeline, generated, original, edges_hz[1:-1], cutoff_hz)
-    return keep_known(levelled, original, _unknown(pipeline, original, cutoff_hz), n_frames=0, n_bins=_N_BINS)
-
-
-def _unknown(pipeline: Pipeline, original: Mel, cutoff_hz: float) -> Bool[Tensor, "b f m"]:
-    """Return the cells whose bins reach above the cutoff."""
-    above = torch.from_numpy(mel_edges_hz(pipeline.mel)[2:] > cutoff_hz).to(original.device)
-    return above[None, :, None].expand_as(original)
-
-
-def _level_offset(
-    pipeline: Pipeline, generated: Mel, original: Mel, centres_hz: Tensor, cutoff_hz: float
-) -> Float[Tensor, "b 1 m"]:
-    """Return what to add to the generated spectrogram so that it is as loud as the original just below the cutoff.
-
-    The row of tokens that the cutoff runs through is generated as a whole: its lower part tells how loud the model
-    takes the missing band to be, and how loud it should. Powers are averaged over a second, and moved by 6 dB at most.
-    """
-    low, high = (share * cutoff_hz for share in MATCHED_BAND)
-    band = (centres_hz >= low) & (centres_hz <= high)
-    if not band.any():
-        return torch.zeros_like(original[:, :1])
-    n_frames = round(SMOOTHING_S * pipeline.sample_rate / pipeline.mel.hop_length) | 1
-    wanted, got = (
-        F.avg_pool1d(
-            (10 ** (mel_to_db(mel[:, band], pipeline.mel) / 10)).mean(dim=1, keepdim=True),
-            n_frames,
-            stride=1,
-            padding=n_frames // 2,
-            count_include_pad=False,
+        The row of tokens that the cutoff runs through is generated as a whole: its lower part tells how loud the model
+        takes the missing band to be, and how loud it should. Powers are averaged over a second, and moved by 6 dB at
+        most.
+        """
+        model = self.decoder.model
+        low, high = (share * self.cutoff_hz for share in MATCHED_BAND)
+        centres_hz = torch.from_numpy(mel_edges_hz(model.mel)[1:-1].copy()).to(original.device)
+        band = (centres_hz >= low) & (centres_hz <= high)
+        if not band.any():
+            return generated
+        n_frames = round(SMOOTHING_S * model.sample_rate / model.mel.hop_length) | 1
+        wanted, got = (
+            F.avg_pool1d(
+                (10 ** (mel_to_db(mel[:, band], model.mel) / 10)).mean(dim=1, keepdim=True),
+                n_frames,
+                stride=1,
+                padding=n_frames // 2,
+                count_include_pad=False,
+            )
+            for mel in (original, generated)
         )
-        for mel in (original, generated)
-    )
-    gain_db = (10 * (wanted / got).log10()).clamp(-MAX_GAIN_DB, MAX_GAIN_DB)
-    return gain_db * (2.0 / (pipeline.mel.db_max - pipeline.mel.db_min))
+        gain_db = (10 * (wanted / got).log10()).clamp(-MAX_GAIN_DB, MAX_GAIN_DB)
+        return generated + gain_db * (2.0 / (model.mel.db_max - model.mel.db_min))
+
+
+class Part(NamedTuple):
+    """A window of a recording."""
+
+    known: Stretch  # (channels, n) at the model's rate
+    sources: np.ndarray  # (sources, n): the waves that are extended, the channels or their middle
+    places: tuple[int, ...]  # of each source the one that is computed for it: equal ones are computed once
+    grain: np.ndarray | None = None  # (sources, n) what a classical method makes of them
+
+
+def with_grain(
+    parts: Iterable[Part], texture: Texture | None, sample_rate: int, cutoff_hz: float, top_hz: float, seed: int
+) -> Iterator[Part]:
+    """Yield windows with what a classical method makes of them, or as they are where there is no texture.
+
+    The method judges each window by itself; over all that neighbours share, the one's result becomes the other's.
+    """
+    held: Part | None = None
+    for part in parts:
+        if texture is None:
+            yield part
+            continue
+        fill = BAND_FILLS[texture.band]
+        own = {
+            place: fill(part.sources[place][None].astype(np.float32), sample_rate, cutoff_hz, top_hz, seed)[0]
+            for place in set(part.places)
+        }
+        grain = np.stack([own[place] for place in part.places])
+        if held is not None and held.grain is not None:
+            n_shared = held.known.stop - part.known.start
+            rise = ((np.arange(n_shared) + 0.5) / n_shared).astype(np.float32)
+            tail = held.grain[:, held.grain.shape[1] - n_shared :]
+            tail += rise * (grain[:, :n_shared] - tail)
+            grain[:, :n_shared] = tail
+            yield held
+        held = part._replace(grain=grain)
+    if held is not None:
+        yield held
 
 
 @dataclass(eq=False)
@@ -282,7 +306,7 @@ class Added:
         texture = TEXTURES[settings.texture] if settings.lfr else None
         wave = rendered.wave
         if texture is not None and part.grain is not None:
-            wave = shaped_by_mel(self.pipeline, part.grain[place], rendered.mel, texture.share)
+            wave = shaped_by_mel(self.pipeline, part.grain[place], rate, rendered.mel, texture.share)
         gain = band_gain(known, wave, rate, self.cutoff_hz)
         self.tally.gains_db.append(20 * np.log10(gain[::HOP]).astype(np.float32))
         levelled = wave * gain * loudness_gate(known)
@@ -311,35 +335,29 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
 
     def __init__(
         self,
-        pipeline: Pipeline,
+        decoder: Decoder,
         reader: Reader,
         shape: tuple[int, int],  # (channels, n)
         sample_rate: int,
         band_hz: tuple[float, float],  # the cutoff, and the top that it is extended to
         settings: BandSettings,
-        *,
         take: Take | None,
         seed: int,
-        solver: SolverConfig,
-        condition: Condition | None,
         block_samples: int,
         progress: Progress | None,
     ) -> None:
         self._started = perf_counter()
-        self.pipeline, self.settings, self.seed = pipeline, settings, seed
+        self.decoder, self.pipeline, self.settings, self.seed = decoder, decoder.model, settings, seed
         self.cutoff_hz, self.top_hz = (float(hertz) for hertz in band_hz)
         self._reader, self._rate = reader, sample_rate
         self.n_channels, self._n_in = shape
-        model_rate = pipeline.sample_rate
+        pipeline, model_rate = self.pipeline, decoder.model.sample_rate
         self.sample_rate = max(sample_rate, model_rate)
         keeps = self.sample_rate == sample_rate
         self.n_samples = self._n_in if keeps else round(self._n_in * model_rate / sample_rate)
         self._n_model = ceil(self._n_in * model_rate / sample_rate)
         self._by_model = take is None and model_reaches(pipeline, self.cutoff_hz)
         self._windows = column_windows(pipeline, self._n_model) if self._by_model else []
-        self._model = BandModel(
-            pipeline, self.cutoff_hz, solver, condition, put_back=settings.lfr, leak_free=settings.leak_free
-        )
         self._model_top_hz = min(pipeline.mel.f_max, 0.5 * model_rate)
         self._upper = self._upper_band(take)
         self._warnings: list[str] = []
@@ -361,7 +379,8 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
         independent = self.settings.channels == INDEPENDENT
         seeds = [derive_seed(self.seed, source if independent else 0) for source in range(n_sources)]
         floors = () if found is None else found.floors
-        added = Added(self.pipeline, self._model, self.settings, self.cutoff_hz, floors, seeds)
+        model = BandModel(self.decoder, self.cutoff_hz, self.settings.lfr, self.settings.leak_free)
+        added = Added(self.pipeline, model, self.settings, self.cutoff_hz, floors, seeds)
         band = self._of_the_model(added, progress) if self._by_model else self._nothing()
         start = 0
         for block in reblocked(self._summed(band), block_samples):
@@ -430,11 +449,11 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
             Window(columns.start * samples, min(columns.stop * samples, self._n_model)) for columns in self._windows
         ]
         n_sources = 1 if self.settings.channels == MID_SIDE else self.n_channels
-        twins = Twins(n_sources, linked=self.settings.channels == LINKED)
+        duplicates = Duplicates(n_sources, linked=self.settings.channels == LINKED)
         for known in in_windows(self._known(), windows):
             sources = self._sources(known.samples)
-            twins.part(sources)
-            yield Part(known, sources, tuple(twins.places))
+            duplicates.part(sources)
+            yield Part(known, sources, tuple(duplicates.places))
 
     def _original(self, blocks: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the recording at the rate of what comes out beside blocks of that length, and these."""
@@ -487,7 +506,7 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
             "status": "extended",
             "model": pipeline.name,
             "seed": self.seed,
-            "prompted": self._model.condition is not None,
+            "prompted": self.decoder.condition is not None,
             "cutoff_hz": self.cutoff_hz,
             **asdict(settings),
             "rows_generated": rows,
@@ -495,8 +514,8 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
             "upper_from_hz": self._upper.start_hz if self._upper and self._upper.start_hz < self.top_hz else None,
             "like": self._told_of_take(),
             "n_windows": len(self._windows),
-            "n_steps": self._model.solver.n_steps,
-            "n_forwards": self._model.n_forwards,
+            "n_steps": plan_value(self.decoder.plan, "n_steps"),
+            "n_forwards": self.decoder.n_forwards,
             "gain_db": tally.gain_statistics(),
             "quiet_share": tally.guarded_share,
             "peak": round(self._peak, 6),
@@ -505,7 +524,7 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
             "sample_rate": self.sample_rate,
             "warnings": list(self._warnings),
             "timings": {
-                "solve_s": round(self._model.solve_s, 3),
+                "solve_s": round(self.decoder.solve_s, 3),
                 "total_s": round(perf_counter() - self._started, 3),
             },
         }

@@ -14,8 +14,6 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d, minimum_filter1d, uniform_filter1d
 from scipy.signal import kaiser_beta, lfilter, oaconvolve
 
-from masktools.arguments import checked_name
-from masktools.errors import ParameterError
 from masktools.restoration.recordings import Reader
 
 HOP = 512  # samples between the frames in which levels are measured
@@ -244,45 +242,8 @@ def cleaned(reader: Reader, n_samples: int, sample_rate: int, cutoff_hz: float) 
     return read
 
 
-LINKED, INDEPENDENT, MID_SIDE = "linked", "independent", "mid_side"
-CHANNEL_MODES = (LINKED, INDEPENDENT, MID_SIDE)
-"""All channels with the same random numbers, each with its own, or the middle of two and their difference after it."""
-
 MAX_RATIO = 2.0  # of the side's amplitude to the middle's
 _DELAYS_S, _FEEDBACK = (0.0031, 0.0053, 0.0089), 0.6  # of the all-pass filters that take a wave out of step with itself
-
-
-def check_channels(mode: str, n_channels: int) -> None:
-    """Refuse an unknown mode, or one that is not for so many channels.
-
-    Raises:
-        ParameterError: the message says what there is.
-    """
-    checked_name("channels", mode, CHANNEL_MODES)
-    if mode == MID_SIDE and n_channels != 2:
-        raise ParameterError(f"channels 'mid_side' is for recordings of 2 channels, got {n_channels}: choose 'linked'")
-
-
-class Twins:
-    """Finds channels that have been equal from the beginning on: they are computed once."""
-
-    def __init__(self, n_channels: int, linked: bool) -> None:
-        self.places = [0] * n_channels if linked else list(range(n_channels))
-
-    def part(self, samples: np.ndarray) -> None:
-        """Note where the next samples (channels, n) of supposed twins differ: they are twins no longer."""
-        known: dict[int, list[int]] = {}
-        for channel, place in enumerate(self.places):
-            groups = known.setdefault(place, [])
-            like = next((own for own in groups if np.array_equal(samples[own], samples[channel])), channel)
-            if like == channel:
-                groups.append(channel)
-            self.places[channel] = like
-
-    @property
-    def firsts(self) -> list[int]:
-        """The channels that are computed, in order."""
-        return sorted(set(self.places))
 
 
 def side_of(middle: np.ndarray, known: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.ndarray:

@@ -35,8 +35,8 @@ from masktools.levels import (
     frames_of,
     window_of,
 )
-from masktools.restoration.band_level import HOP, Twins, high_pass, high_pass_reach, loudness_gate
-from masktools.restoration.recordings import Reader, in_windows
+from masktools.restoration.band_level import HOP, high_pass, high_pass_reach, loudness_gate
+from masktools.restoration.recordings import Duplicates, Reader, in_windows
 from masktools.segments import Window
 
 STEP_FRAMES = 8  # of a quarter of 23 ms: a step
@@ -280,10 +280,12 @@ class UpperBand:
 
     def _of_channels(self, original: np.ndarray, band: np.ndarray, inside: slice) -> np.ndarray:
         """Return what is added to all channels; equal ones are computed once."""
-        twins = Twins(len(original), linked=True)
-        twins.part(np.concatenate([original, band], axis=1))
-        known = original[twins.firsts].astype(np.float64) + band[twins.firsts]
-        spectra = {place: frames_of(wave, self.sample_rate) for place, wave in zip(twins.firsts, known, strict=True)}
+        duplicates = Duplicates(len(original), linked=True)
+        duplicates.part(np.concatenate([original, band], axis=1))
+        known = original[duplicates.firsts].astype(np.float64) + band[duplicates.firsts]
+        spectra = {
+            place: frames_of(wave, self.sample_rate) for place, wave in zip(duplicates.firsts, known, strict=True)
+        }
         dull = {place: self._is_dull(spectrum) for place, spectrum in spectra.items()} if self._is_own else {}
         found = self._alike(list(spectra.values()), list(dull.values())) if known.any() else None
         made = {}
@@ -296,7 +298,7 @@ class UpperBand:
                     edges = np.arange(len(dull[place])) * (STEP_FRAMES * self._n_fft // HOPS)
                     upper *= np.interp(np.arange(len(wave)), edges, dull[place].astype(float))
             made[place] = self._fitted(upper, band[place], inside)
-        return np.stack([made[place] for place in twins.places])
+        return np.stack([made[place] for place in duplicates.places])
 
     def _fitted(self, upper: np.ndarray, band: np.ndarray, inside: slice) -> np.ndarray:
         """Return what is added to a channel in all, inside a stretch, from what is to be added above the start."""

@@ -15,11 +15,8 @@ from masktools.errors import AudioError, ParameterError
 from masktools.gaps import Gap
 from masktools.metrics import seam_crest_db
 from masktools.pipeline import Progress, Walk, share_of
-from masktools.restoration.band_level import check_channels
 from masktools.restoration.inpaint import inpaint
-from masktools.restoration.recordings import Restored
-from masktools.restoration.seams import FilledGap
-from masktools.restoration.surroundings import Reader
+from masktools.restoration.recordings import FilledGap, Reader, Restored, check_channels, put_into, reader_of
 from masktools.solver import Plan, SolverConfig, derive_seed, plan_value
 
 SIDES = ("end", "start")
@@ -30,62 +27,26 @@ _HEARD_S = 31.0  # of what is known, at each end: as far as a texture is looked 
 
 
 def continue_recording(
-    pipeline: Walk,
-    samples: np.ndarray | Tensor,
-    sample_rate: int,
-    seconds: float,
-    *,
-    side: str = "end",
-    fade_s: float = 0.5,
-    seed: int = 0,
-    solver: Plan = SolverConfig(),
-    prompt: Prompts | None = None,
-    channels: str = "linked",
-    texture: str = "recording",
-    progress: Progress | None = None,
+    pipeline: Walk, samples: np.ndarray | Tensor, sample_rate: int, seconds: float, **settings: Any
 ) -> Restored:
     """Return a recording with some seconds more; the samples that were given are there unchanged.
-
-    The new audio is made window by window, half a window at a time, each knowing what was made before. It is as loud
-    as the recording where the two meet, joined to it by linear prediction inside the new part, and fades at its other
-    end.
 
     Args:
         pipeline: the model.
         samples: (channels, t), an array or a tensor, full scale 1, of any rate and length.
         sample_rate: in Hz.
         seconds: how much is added, up to 600.
-        side: ``end`` or ``start``: where it is added.
-        fade_s: how long the new audio takes to fade at its outer end; half of it at most.
-        seed: the same seed gives the same result.
-        solver: settings of the decoding.
-        prompt: what to hear; without one the recording alone decides.
-        channels: as ``inpaint`` takes them.
-        texture: what the new audio is made of in detail, one of ``TEXTURES``.
-        progress: called with (steps done, steps in all).
+        **settings: as ``continuation`` takes them.
 
     Raises:
         ParameterError: a length or a fade out of its range, several prompts, or an unknown name.
         AudioError: samples near the join that are not finite.
     """
     wave = as_channels(samples, sample_rate, finite=False)
-    piece, report = continuation(
-        pipeline,
-        lambda start, stop: wave[:, start:stop],
-        wave.shape[1],
-        sample_rate,
-        seconds,
-        side=side,
-        fade_s=fade_s,
-        seed=seed,
-        solver=solver,
-        prompt=prompt,
-        channels=channels,
-        texture=texture,
-        progress=progress,
-    )
+    piece, report = continuation(pipeline, reader_of(wave), wave.shape[1], sample_rate, seconds, **settings)
     parts = [wave, piece.astype(wave.dtype)]
-    return Restored(np.concatenate(parts if side == "end" else parts[::-1], axis=1), sample_rate, report)
+    at_end = report["side"] == "end"
+    return Restored(np.concatenate(parts if at_end else parts[::-1], axis=1), sample_rate, report)
 
 
 def continuation(
@@ -106,7 +67,9 @@ def continuation(
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Return the new audio alone, (channels, n), and the report: for files of any length.
 
-    Of the recording only the half minute beside the join is read.
+    The new audio is made window by window, half a window at a time, each knowing what was made before. It is as loud
+    as the recording where the two meet, joined to it by linear prediction inside the new part, and fades at its other
+    end. Of the recording only the half minute beside the join is read.
 
     Args:
         pipeline: the model.
@@ -114,13 +77,13 @@ def continuation(
         n_samples: of the recording.
         sample_rate: in Hz.
         seconds: how much is made.
-        side: ``end`` or ``start``.
-        fade_s: of the outer end.
+        side: ``end`` or ``start``: where it is added.
+        fade_s: how long the new audio takes to fade at its outer end; half of it at most.
         seed: the same seed gives the same result.
         solver: settings of the decoding.
-        prompt: what to hear.
+        prompt: what to hear; without one the recording alone decides.
         channels: as ``inpaint`` takes them.
-        texture: one of ``TEXTURES``.
+        texture: what the new audio is made of in detail, one of ``TEXTURES``.
         progress: called with (steps done, steps in all).
 
     Raises:
@@ -211,60 +174,24 @@ _KNOWN_SHARE = 0.5  # of a recording that stays as it is at least
 
 
 def loop(
-    pipeline: Walk | None,
-    samples: np.ndarray | Tensor,
-    sample_rate: int,
-    seam_s: float = 0.5,
-    *,
-    seed: int = 0,
-    solver: Plan = SolverConfig(),
-    prompt: Prompts | None = None,
-    channels: str = "linked",
-    texture: str = "recording",
-    method: str = "auto",
-    progress: Progress | None = None,
+    pipeline: Walk | None, samples: np.ndarray | Tensor, sample_rate: int, seam_s: float = 0.5, **settings: Any
 ) -> Restored:
     """Return a recording of the same length that can be played round and round: its end leads into its start.
-
-    Half of the seam is the end of the recording and half of it the start; both are filled as a gap is whose
-    surroundings are what comes before the end and after the start. Between the two halves nothing changes.
 
     Args:
         pipeline: the model; None where the seam is not filled by one.
         samples: (channels, t), an array or a tensor, full scale 1, of any rate, at least twice as long as the seam.
         sample_rate: in Hz.
         seam_s: what is replaced, up to 10 s.
-        seed: the same seed gives the same result.
-        solver: settings of the decoding.
-        prompt: what to hear in the seam.
-        channels: as ``inpaint`` takes them.
-        texture: what a fill of the model's is made of in detail, one of ``TEXTURES``.
-        method: as ``inpaint`` takes it.
-        progress: called with (steps done, steps in all).
+        **settings: as ``loop_pieces`` takes them.
 
     Raises:
         ParameterError: a seam out of its range, several prompts, an unknown name, or no model where one is needed.
         AudioError: samples beside the seam that are not finite.
     """
     wave = as_channels(samples, sample_rate, finite=False)
-    pieces, report = loop_pieces(
-        pipeline,
-        lambda start, stop: wave[:, start:stop],
-        wave.shape[1],
-        sample_rate,
-        seam_s,
-        seed=seed,
-        solver=solver,
-        prompt=prompt,
-        channels=channels,
-        texture=texture,
-        method=method,
-        progress=progress,
-    )
-    looped = wave.copy()
-    for piece in pieces:
-        looped[:, piece.start : piece.start + piece.samples.shape[1]] = piece.samples
-    return Restored(looped, sample_rate, report)
+    pieces, report = loop_pieces(pipeline, reader_of(wave), wave.shape[1], sample_rate, seam_s, **settings)
+    return Restored(put_into(wave, pieces), sample_rate, report)
 
 
 def loop_pieces(
@@ -274,17 +201,15 @@ def loop_pieces(
     sample_rate: int,
     seam_s: float = 0.5,
     *,
-    seed: int = 0,
-    solver: Plan = SolverConfig(),
-    prompt: Prompts | None = None,
-    channels: str = "linked",
     texture: str = "recording",
     method: str = "auto",
-    progress: Progress | None = None,
+    **settings: Any,
 ) -> tuple[list[FilledGap], dict[str, Any]]:
     """Return what replaces the start and the end of a recording, and the report: for files of any length.
 
-    Of the recording only the half minute at each end is read.
+    Half of the seam is the end of the recording and half of it the start; both are filled as a gap is whose
+    surroundings are what comes before the end and after the start. Between the two halves nothing changes. Of the
+    recording only the half minute at each end is read.
 
     Args:
         pipeline: the model; None where the seam is not filled by one.
@@ -292,13 +217,9 @@ def loop_pieces(
         n_samples: of the recording.
         sample_rate: in Hz.
         seam_s: what is replaced, half at each end.
-        seed: the same seed gives the same result.
-        solver: settings of the decoding.
-        prompt: what to hear in the seam.
-        channels: as ``inpaint`` takes them.
-        texture: one of ``TEXTURES``.
+        texture: what a fill of the model's is made of in detail, one of ``TEXTURES``.
         method: as ``inpaint`` takes it.
-        progress: called with (steps done, steps in all).
+        **settings: the others of ``inpaint``: seed, solver, prompt, channels, progress.
 
     Raises:
         ParameterError: as ``loop``.
@@ -318,20 +239,8 @@ def loop_pieces(
     # Rotated so that the end is followed by the start.
     known = np.concatenate([reader(n_samples - n_heard, n_samples), reader(0, n_heard)], axis=1)
     gap = Gap((n_heard - half) / sample_rate, (n_heard + half) / sample_rate)
-    filled = inpaint(
-        pipeline,
-        known,
-        sample_rate,
-        [gap],
-        seed=seed,
-        solver=solver,
-        prompt=prompt,
-        channels=channels,
-        texture=texture,
-        method=method,
-        max_gap_s=MAX_SEAM_S,
-        progress=progress,
-    )
+    settings |= {"texture": texture, "method": method, "max_gap_s": MAX_SEAM_S}
+    filled = inpaint(pipeline, known, sample_rate, [gap], **settings)
     made, every = filled.samples, tuple(range(len(known)))
     ending, beginning = made[:, n_heard - half : n_heard], made[:, n_heard : n_heard + half]
     changed = [(0, half), (n_samples - half, n_samples)]

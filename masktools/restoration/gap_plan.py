@@ -6,13 +6,16 @@ from itertools import groupby, pairwise
 from math import ceil, floor
 from typing import Any
 
-from masktools.arguments import checked_name, settle
+import numpy as np
+
+from masktools.arguments import checked_name, plain, settle, shown
 from masktools.classical import GAP_FILLS
 from masktools.classical.prediction import MAX_GAP_S
+from masktools.detection import find_damage
 from masktools.errors import ParameterError
-from masktools.gaps import Gap, GapLike, as_gap, check_gaps
+from masktools.gaps import Gap, GapLike, as_gap, check_gaps, parse_gaps
 from masktools.grid import Columns
-from masktools.restoration.band_level import INDEPENDENT, LINKED, MID_SIDE, check_channels
+from masktools.restoration.recordings import INDEPENDENT, LINKED, MID_SIDE, check_channels
 from masktools.restoration.render import TEXTURES
 from masktools.segments import Window
 
@@ -27,17 +30,35 @@ MAX_MATCH_DB = 60.0
 
 @dataclass(frozen=True)
 class GapSettings:
-    """Settings of gap filling beside the decoding."""
+    """Settings of gap filling beside the decoding.
+
+    Args:
+        seed: the same seed gives the same result, however large batches are.
+        method: ``model``; one of ``classical.GAP_FILLS``; or ``auto``: Janssen's up to ``classical_below_s``, and up
+            to 0.186 s the edges by linear prediction and the middle by the model or by noise of the spectrum around
+            it, whichever renders the known audio beside the gap better. Above it the model; but with texture
+            ``blend`` and no prompt first ``search``, which leaves to the model what the recording holds nothing like.
+        classical_below_s: with ``auto``, in seconds.
+        max_gap_s: with ``auto``, longer gaps are refused.
+        n_candidates: fills by the model of each gap, of which the one is taken that fits its surroundings best;
+            copies are from different places.
+        match_level_db: by which a fill is made louder or fainter at most, to meet what is known at both ends.
+        channels: ``linked`` decodes all channels with the same random numbers, ``independent`` each with its own,
+            ``mid_side`` the middle and the side of two, where both are damaged.
+        texture: what a fill of the model's is made of in detail, one of ``TEXTURES``.
+        leak_free: False computes the known tokens from audio that still holds what is in the gaps, as the paper
+            does. It is meant for tables: what is restored then knows the answer in part.
+    """
 
     seed: int = 0
-    method: str = MODEL  # one of METHODS
-    classical_below_s: float = 0.06  # with "auto": gaps up to here are Janssen's
-    max_gap_s: float = 4.0  # with "auto": longer gaps are refused
-    n_candidates: int = 1  # fills by the model of each gap, of which the one that fits best is taken
-    match_level_db: float = 6.0  # by which a fill is made louder or fainter at most, to meet what is known
-    channels: str = LINKED  # one of CHANNEL_MODES
-    texture: str = "model"  # one of TEXTURES
-    leak_free: bool = True  # False: known tokens are computed from audio that still holds what is in the gaps
+    method: str = MODEL
+    classical_below_s: float = 0.06
+    max_gap_s: float = 4.0
+    n_candidates: int = 1
+    match_level_db: float = 6.0
+    channels: str = LINKED
+    texture: str = "model"
+    leak_free: bool = True
 
     def __post_init__(self) -> None:
         """Check every kind, name and range."""
@@ -220,6 +241,11 @@ class GapTask:
     number: int  # of the span among all that the recording has
     mid_side: bool  # whether the middle and the side of the two channels are filled instead
 
+    @property
+    def by_model(self) -> bool:
+        """Whether the model has a part in it."""
+        return self.method in (MODEL, BLEND)
+
 
 @dataclass(frozen=True)
 class WindowJob:
@@ -254,7 +280,7 @@ class GapPlan:
             grid: the model's tokens; None where no task needs a model.
             window_cols: columns that the model reads at once.
         """
-        modelled = sorted((task for task in self.tasks if task.method in (MODEL, BLEND)), key=lambda t: t.channels)
+        modelled = sorted((task for task in self.tasks if task.by_model), key=lambda t: t.channels)
         plans = [
             (plan, channels, {task.span: task for task in own})
             for channels, tasks in groupby(modelled, key=lambda task: task.channels)
@@ -266,7 +292,7 @@ class GapPlan:
             WindowJob(plan, tuple(of_span[span] for span in plan.spans), places[plan.window])
             for plan, _, of_span in plans
         ]
-        alone = [task for task in self.tasks if task.method not in (MODEL, BLEND)]
+        alone = [task for task in self.tasks if not task.by_model]
         yield from sorted([*alone, *jobs], key=first_start)
 
 
@@ -274,6 +300,29 @@ def first_start(work: GapTask | WindowJob) -> tuple[int, tuple[int, ...]]:
     """Return where the first gap of some work begins, and its channels: the order in which work is done."""
     task = work if isinstance(work, GapTask) else work.tasks[0]
     return task.span.start, task.channels
+
+
+def which_gaps(samples: np.ndarray, sample_rate: int, gaps: Iterable[GapLike] | str, max_gap_s: float) -> list[GapLike]:
+    """Return gaps that were given or written down or, with "auto", that are found.
+
+    Args:
+        samples: (channels, t).
+        sample_rate: in Hz.
+        gaps: gaps in seconds, a text such as "1.20-1.55,3-3.2", or "auto".
+        max_gap_s: longer ones are not found.
+
+    Raises:
+        ParameterError: what is no gap, or a text that tells none.
+    """
+    gaps = plain(gaps)
+    if not isinstance(gaps, str):
+        if not isinstance(gaps, Iterable):
+            raise ParameterError(f"gaps must be auto, a text or a list of (start, end) in seconds, got {shown(gaps)}")
+        return [as_gap(gap) for gap in gaps]
+    if gaps != "auto":
+        return list(parse_gaps(gaps))
+    found = find_damage(samples, sample_rate, max_gap_s=max_gap_s)
+    return [Gap(one.start / sample_rate, one.stop / sample_rate, one.channels) for one in found]
 
 
 def plan_gaps(

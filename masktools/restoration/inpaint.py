@@ -1,26 +1,42 @@
-"""Gaps in a recording, filled: everything outside them stays as it was, sample for sample."""
+"""Gaps in a recording, filled: everything outside them stays as it was, sample for sample.
+
+The walk of a gap, from the recording and back to it::
+
+    plan = plan_gaps(gaps, ...)                                     gap_plan: tasks, and windows around them
+    for each gap or window, in order of time:                       Inpainting
+        part = surroundings.known(window)                           surroundings: read, gaps erased
+        by a classical method:
+            fill = surroundings.classical(...) or .searched(...)    classical
+        by the model:
+            wave = prefilled(part)                                  _context
+            mel, tokens -> solver -> mel, wave                      _filled_columns, render.fill_mel
+            fill = generated_fill(part, wave or texture)            seams: lag, level, phase, edges
+        piece = filled_gap(part, fill)                              seams: limiter, report
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from heapq import heappop, heappush
 from math import ceil
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+import torch
+from jaxtyping import Bool
 from torch import Tensor
 
-from masktools.arguments import checked_call, plain, shown
+from masktools.arguments import checked_call
 from masktools.arrays import as_channels
 from masktools.classical import SEARCHES
-from masktools.classical.search import Copy
-from masktools.classical.similarity import Found
 from masktools.conditioning import Prompts
-from masktools.detection import find_damage
 from masktools.errors import ParameterError
-from masktools.gaps import Gap, GapLike, as_gap, parse_gaps
-from masktools.pipeline import Progress, Walk
+from masktools.gaps import GapLike
+from masktools.pipeline import Pipeline, Progress, Walk
+from masktools.restoration.band_level import high_pass
 from masktools.restoration.gap_plan import (
+    AUTO,
     BLEND,
     MODEL,
     SEARCH,
@@ -29,47 +45,166 @@ from masktools.restoration.gap_plan import (
     GapTask,
     WindowJob,
     first_start,
+    hidden_in,
     plan_gaps,
 )
-from masktools.restoration.recordings import Restored
-from masktools.restoration.seams import FilledGap, faded, filled_gap, is_silent
-from masktools.restoration.surroundings import Part, Reader, Surroundings
-from masktools.restoration.window_filling import HeardWindow, Rendering, fill_window, hear_window, render_items
+from masktools.restoration.recordings import (
+    FilledGap,
+    Reader,
+    Restored,
+    one_condition,
+    put_into,
+    reader_of,
+)
+from masktools.restoration.render import (
+    TEXTURES,
+    Decoder,
+    Rendering,
+    Unknown,
+    fill_mel,
+    render_windows,
+    shaped_by_mel,
+)
+from masktools.restoration.seams import (
+    FULL_BAND_HZ,
+    SHOULDER_S,
+    SILENCE,
+    better_noise,
+    faded,
+    filled_gap,
+    generated_fill,
+    is_silent,
+    mel_fit_db,
+    noise_above,
+    prefilled,
+    shoulder_samples,
+    sides_of,
+)
+from masktools.restoration.surroundings import Part, Surroundings
 from masktools.segments import Window
-from masktools.solver import Plan, SolverConfig, plan_value
-
-
-def which_gaps(samples: np.ndarray, sample_rate: int, gaps: Iterable[GapLike] | str, max_gap_s: float) -> list[GapLike]:
-    """Return gaps that were given or written down or, with "auto", that are found.
-
-    Args:
-        samples: (channels, t).
-        sample_rate: in Hz.
-        gaps: gaps in seconds, a text such as "1.20-1.55,3-3.2", or "auto".
-        max_gap_s: longer ones are not found.
-
-    Raises:
-        ParameterError: what is no gap, or a text that tells none.
-    """
-    gaps = plain(gaps)
-    if not isinstance(gaps, str):
-        if not isinstance(gaps, Iterable):
-            raise ParameterError(f"gaps must be auto, a text or a list of (start, end) in seconds, got {shown(gaps)}")
-        return [as_gap(gap) for gap in gaps]
-    if gaps != "auto":
-        return list(parse_gaps(gaps))
-    found = find_damage(samples, sample_rate, max_gap_s=max_gap_s)
-    return [Gap(one.start / sample_rate, one.stop / sample_rate, one.channels) for one in found]
-
+from masktools.shapes import Mask, Mel, Wave
+from masktools.solver import Plan, SolverConfig, derive_seed, plan_value
 
 LaterModel = Callable[[], tuple[Walk, Plan]]
 """Loads a model, and says how it decodes."""
 
-_CONTEXT_S = 0.25  # known audio around a gap, with which a fill is compared
+_CONTEXT_S = 0.25  # known audio around a gap, with which a fill is compared, and beyond a window
+_RESAMPLED_SHARE = 0.96  # of the model's band that is left when its wave is brought to a higher rate
 _STEPS = 1000  # of progress, for each gap
 
 
-class GapFilling(Iterator[FilledGap]):
+def inpaint(
+    pipeline: Walk | None, samples: np.ndarray | Tensor, sample_rate: int, gaps: Iterable[GapLike], **settings: Any
+) -> Restored:
+    """Return a recording with its gaps filled; no sample outside them is changed, and none inside them is read.
+
+    Args:
+        pipeline: the model; None where no gap is filled by one.
+        samples: (channels, t), an array or a tensor, full scale 1, of any rate and length; in the gaps
+            anything, NaN too.
+        sample_rate: in Hz.
+        gaps: (start, end) in seconds, or ``Gap`` where only some channels are damaged.
+        **settings: as ``inpaint_pieces`` takes them: solver, prompt, progress, and the fields of ``GapSettings``.
+
+    Raises:
+        ParameterError: gaps that are none of this recording or too long, several prompts, a value out of its range,
+            an unknown name, or no model where one is needed.
+        AudioError: samples beside a gap that are not finite.
+
+    Source: SpecMaskGIT (arXiv:2406.17672), section 4.3.
+    """
+    wave = as_channels(samples, sample_rate, finite=False)
+    n_channels, n_samples = wave.shape
+    filling = inpaint_pieces(pipeline, reader_of(wave), n_samples, n_channels, sample_rate, gaps, **settings)
+    return Restored(put_into(wave, filling), sample_rate, filling.report())
+
+
+def inpaint_pieces(
+    pipeline: Walk | None,
+    reader: Reader,
+    n_samples: int,
+    n_channels: int,
+    sample_rate: int,
+    gaps: Iterable[GapLike],
+    *,
+    solver: Plan = SolverConfig(),
+    prompt: Prompts | None = None,
+    n_ranks: int = 1,
+    progress: Progress | None = None,
+    later: LaterModel | None = None,
+    **settings: Any,
+) -> "Inpainting":
+    """Return the filled gaps of a recording one after the other, in order of time: for files of any length.
+
+    Nothing is read but what lies around the gaps, when its turn comes; where the recording is searched, it is read
+    once as a whole.
+
+    Args:
+        pipeline: the model; None where no gap is filled by one.
+        reader: gives the samples [start, stop) of the recording, (channels, stop - start); in the gaps it may give
+            anything, NaN too.
+        n_samples: of the recording.
+        n_channels: of the recording.
+        sample_rate: in Hz.
+        gaps: as ``inpaint`` takes them.
+        solver: settings of the decoding.
+        prompt: what to hear in the gaps; without one the surroundings alone decide, as in the paper.
+        n_ranks: how many fills of each gap are kept for ``Inpainting.ranked``, at most ``n_candidates``.
+        progress: called with (steps done, steps in all).
+        later: gives the model and its decoding when a gap is left to it, in place of ``pipeline`` and ``solver``; for
+            work without a prompt.
+        **settings: the fields of ``GapSettings``.
+
+    Returns:
+        An iterator of ``FilledGap``; its ``report()`` says what has been done so far.
+
+    Raises:
+        ParameterError: as ``inpaint``.
+        AudioError: as ``inpaint``, when the gap is reached.
+    """
+    made = GapSettings(**settings)
+    checked_call("progress", progress)
+    plan = plan_gaps(gaps, n_samples, n_channels, sample_rate, made)
+    if not 1 <= n_ranks <= made.n_candidates:
+        raise ParameterError(f"n_ranks must lie in [1, {made.n_candidates}], the candidates, got {n_ranks}")
+    modelled = next((task.span for task in plan.tasks if task.by_model), None)
+    if pipeline is None and later is None and modelled is not None:
+        raise ParameterError(
+            f"a gap of {modelled.length / sample_rate:.6g} s at {modelled.start / sample_rate:.6g} s needs a model by "
+            f"method {made.method!r}, got none: load one, or choose a classical method"
+        )
+    decoder = Decoder(pipeline, solver, None if pipeline is None else one_condition(pipeline, prompt, "filled"))
+    surroundings = Surroundings(reader, n_samples, n_channels, sample_rate, plan.hidden)
+    return Inpainting(decoder, surroundings, plan, made, n_ranks, progress, later)
+
+
+@dataclass(frozen=True, eq=False)
+class WindowItem:
+    """What the model hears at once: one window of one voice, or of several that are equal there."""
+
+    voices: tuple[int, ...]
+    samples: np.ndarray  # (t,) float32
+    hidden: tuple[Window, ...]  # gaps, in samples of the window
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class WindowContext:
+    """A window as the model hears it."""
+
+    job: WindowJob
+    part: Part  # the window and some audio around it
+    window: Window  # in samples of the part
+    grain: np.ndarray | None  # (voices, t) the part with its gaps filled classically, if the texture is made of that
+    candidates: tuple[tuple[WindowItem, ...], ...]  # for each: what has to be rendered, equal voices once
+
+    @property
+    def items(self) -> list[WindowItem]:
+        """All that has to be rendered, a candidate after the other."""
+        return [item for items in self.candidates for item in items]
+
+
+class Inpainting(Iterator[FilledGap]):
     """The filled gaps of a recording, in order of time, each computed when it is asked for.
 
     A result depends neither on the size of batches nor on what else is filled in the same run, but for the number of
@@ -78,12 +213,10 @@ class GapFilling(Iterator[FilledGap]):
 
     def __init__(
         self,
-        pipeline: Walk | None,
+        decoder: Decoder,
         surroundings: Surroundings,
         plan: GapPlan,
         settings: GapSettings,
-        solver: Plan = SolverConfig(),
-        condition: Tensor | None = None,
         n_ranks: int = 1,
         progress: Progress | None = None,
         later: LaterModel | None = None,
@@ -91,23 +224,19 @@ class GapFilling(Iterator[FilledGap]):
         """Prepare the work.
 
         Args:
-            pipeline: the model; None where no task needs one, or it is to be loaded later.
+            decoder: the model; without one where no task needs it, or it is to be loaded later.
             surroundings: the recording.
             plan: its gaps.
             settings: of the filling.
-            solver: settings of the decoding.
-            condition: what to hear in the gaps, (1, d); None for anything.
             n_ranks: how many fills of each gap ``ranked`` gives.
             progress: called with (steps done, steps in all).
-            later: gives the model and its decoding as soon as a gap is left to it; without a pipeline.
-
-        Raises:
-            ParameterError: a task needs a model, and there is none.
+            later: gives the model and its decoding as soon as a gap is left to it.
         """
-        self.pipeline, self.surroundings, self.plan, self.settings = pipeline, surroundings, plan, settings
-        self.solver, self.condition, self.n_ranks, self.progress = solver, condition, n_ranks, progress
-        self._later, self._searches = later, settings.searches_first and condition is None
-        self._n_done, self._n_forwards, self._solve_s, self._started = 0, 0, 0.0, perf_counter()
+        self.decoder, self.surroundings, self.plan, self.settings = decoder, surroundings, plan, settings
+        self.n_ranks, self.progress, self._later = n_ranks, progress, later
+        self._searches = settings.searches_first and decoder.condition is None
+        self._n_done, self._started = 0, perf_counter()
+        self._n_in_all = len(plan.tasks) * (2 if self._searches else 1)  # looked for elsewhere, and filled
         self._filled: list[dict[str, Any]] = []
         self._ranked = self._in_order()
 
@@ -120,21 +249,22 @@ class GapFilling(Iterator[FilledGap]):
 
     def report(self) -> dict[str, Any]:
         """Return what has been done so far, in what JSON has."""
+        decoder, settings = self.decoder, self.settings
         return {
             "job": "inpaint",
-            "model": None if self.pipeline is None else self.pipeline.name,
-            "seed": self.settings.seed,
-            "method": self.settings.method,
-            "prompted": self.condition is not None,
-            "leak_free": self.settings.leak_free,
-            "texture": self.settings.texture,
-            "channels": self.settings.channels,
-            "n_candidates": self.settings.n_candidates,
-            "n_steps": plan_value(self.solver, "n_steps"),
-            "n_forwards": self._n_forwards,
+            "model": None if decoder.model is None else decoder.model.name,
+            "seed": settings.seed,
+            "method": settings.method,
+            "prompted": decoder.condition is not None,
+            "leak_free": settings.leak_free,
+            "texture": settings.texture,
+            "channels": settings.channels,
+            "n_candidates": settings.n_candidates,
+            "n_steps": plan_value(decoder.plan, "n_steps"),
+            "n_forwards": decoder.n_forwards,
             "gaps": list(self._filled),
             "samples_changed": self.plan.n_samples_changed,
-            "timings": {"solve_s": round(self._solve_s, 3), "total_s": round(perf_counter() - self._started, 3)},
+            "timings": {"solve_s": round(decoder.solve_s, 3), "total_s": round(perf_counter() - self._started, 3)},
         }
 
     def _in_order(self) -> Iterator[list[FilledGap]]:
@@ -161,106 +291,245 @@ class GapFilling(Iterator[FilledGap]):
                     reason = "nothing in the recording is alike" if found.places else "no other place is known"
                     notes[task] = {"confidence": found.confidence, "why_not_searched": reason}
             self._step(1)
-        if self.pipeline is None and self._later is not None and any(task.method in (MODEL, BLEND) for task in tasks):
-            self.pipeline, self.solver = self._later()
-        grid, window_cols = (None, 0) if self.pipeline is None else (self.pipeline.grid, self.pipeline.window_cols)
-        size = self.surroundings.n_samples, self.surroundings.sample_rate
-        for work in replace(self.plan, tasks=tuple(tasks)).work(*size, grid, window_cols):
-            of_work = {} if isinstance(work, GapTask) else {task.span: notes.get(task, {}) for task in work.tasks}
-            yield replace(work, notes=of_work) if isinstance(work, WindowJob) else work
+        if self.decoder.model is None and self._later is not None and any(task.by_model for task in tasks):
+            self.decoder.model, self.decoder.plan = self._later()
+        model, around = self.decoder.model, self.surroundings
+        grid, window_cols = (None, 0) if model is None else (model.grid, model.window_cols)
+        for work in replace(self.plan, tasks=tuple(tasks)).work(
+            around.n_samples, around.sample_rate, grid, window_cols
+        ):
+            if isinstance(work, WindowJob):
+                work = replace(work, notes={task.span: notes.get(task, {}) for task in work.tasks})
+            yield work
 
     def _as_computed(
         self, works: Sequence[GapTask | WindowJob]
     ) -> Iterator[tuple[list[list[FilledGap]], tuple[int, tuple[int, ...]] | None]]:
         """Yield fills as they come, and where the first of those begins that are still to come."""
-        waiting: list[HeardWindow] = []
+        waiting: list[WindowContext] = []
         for number, work in enumerate(works):
-            following = first_start(works[number + 1]) if number + 1 < len(works) else None
+            following = works[number + 1] if number + 1 < len(works) else None
             fills = []
             if isinstance(work, GapTask):
                 fills.append(self._classical(work))
                 self._step(1)
             else:
-                waiting.append(hear_window(self.surroundings, work, self.settings))
-            if waiting and (following is None or self._is_enough(waiting, works[number + 1])):
+                waiting.append(self._context(work))
+            if waiting and (following is None or self._is_enough(waiting, following)):
                 fills += self._modelled(waiting)
                 waiting = []
-            yield fills, first_start(waiting[0].job) if waiting else following
+            next_work = waiting[0].job if waiting else following
+            yield fills, None if next_work is None else first_start(next_work)
 
-    def _is_enough(self, waiting: Sequence[HeardWindow], following: GapTask | WindowJob) -> bool:
+    def _is_enough(self, waiting: Sequence[WindowContext], following: GapTask | WindowJob) -> bool:
         """Return whether windows fill a batch, or the next one is of another length."""
-        n_items = sum(len(heard.items) for heard in waiting)
+        n_items = sum(len(context.items) for context in waiting)
         another = isinstance(following, WindowJob) and following.plan.n_cols != waiting[0].job.plan.n_cols
         return another or n_items >= self._batch_size()
 
     def _batch_size(self) -> int:
         """Return how many items are rendered at once: on a CPU one, so that no sum is taken in another order."""
-        if self.pipeline is None or self.pipeline.device.type == "cpu":
-            return 1
-        return self.pipeline.batch_size
+        model = self.decoder.model
+        return 1 if model is None or model.device.type == "cpu" else model.batch_size
 
     def _classical(self, task: GapTask) -> list[FilledGap]:
-        """Return the fills of a gap by a classical method, in every rank."""
+        """Return the fills of a gap by a classical method, one for each rank."""
         part = self._beside(task)
-        if is_silent(part, part.local(task.span)):
+        local, told = part.local(task.span), {"method": task.method, "seed": self.settings.seed, "lag_s": 0.0}
+        if is_silent(part, local):
             silence = np.zeros((len(part.samples), task.span.length))
-            told = {"method": "silence", "seed": self.settings.seed, "lag_s": 0.0}
-            return [filled_gap(part, task, silence, **told)] * self.n_ranks
+            return [filled_gap(part, task, silence, **{**told, "method": "silence"})] * self.n_ranks
         seeds = self.settings.seeds_for(task.number, task.channels)
-        if task.method in SEARCHES:
-            return self._from_elsewhere(task, part, *self.surroundings.searched(task.method, task, seeds, self.n_ranks))
-        voices = faded(self.surroundings.classical(task.method, task, seeds), part, part.local(task.span))
-        return [filled_gap(part, task, voices, method=task.method, seed=self.settings.seed, lag_s=0.0)] * self.n_ranks
-
-    def _beside(self, task: GapTask) -> Part:
-        reach = ceil(_CONTEXT_S * self.surroundings.sample_rate)
-        return self.surroundings.known(Window(task.span.start - reach, task.span.stop + reach), task)
-
-    def _from_elsewhere(self, task: GapTask, part: Part, fills: Sequence[Copy], found: Found) -> list[FilledGap]:
-        """Return fills from other places of the recording, the last one in every rank that is left."""
+        if task.method not in SEARCHES:
+            voices = faded(self.surroundings.classical(task.method, task, seeds), part, local)
+            return [filled_gap(part, task, voices, **told)] * self.n_ranks
+        fills, found = self.surroundings.searched(task.method, task, seeds, self.n_ranks)
         rate, made = self.surroundings.sample_rate, []
         for rank, fill in enumerate(fills):
-            told = {
-                "method": task.method,
+            told |= {
                 "grain": fill.grain,
                 "source_s": None if fill.lag is None else [(edge + fill.lag) / rate for edge in task.span],
                 "lag_s": (fill.lag or 0) / rate,
                 "likeness": fill.likeness,
                 "confidence": found.confidence,
-                "seed": self.settings.seed,
                 "rank": rank,
             }
-            made.append(filled_gap(part, task, faded(fill.samples, part, part.local(task.span)), **told))
+            made.append(filled_gap(part, task, faded(fill.samples, part, local), **told))
         return [made[min(rank, len(made) - 1)] for rank in range(self.n_ranks)]
 
-    def _modelled(self, waiting: Sequence[HeardWindow]) -> list[list[FilledGap]]:
+    def _beside(self, task: GapTask) -> Part:
+        reach = ceil(_CONTEXT_S * self.surroundings.sample_rate)
+        return self.surroundings.known(Window(task.span.start - reach, task.span.stop + reach), task)
+
+    def _context(self, job: WindowJob) -> WindowContext:
+        """Return what the model hears of a window; linked voices that are equal there are heard once."""
+        first, settings, rate = job.tasks[0], self.settings, self.surroundings.sample_rate
+        reach = ceil(_CONTEXT_S * rate)
+        wide = Window(job.plan.window.start - reach, job.plan.window.stop + reach)
+        part = self.surroundings.known(wide, first).centred()
+        window = part.local(job.plan.window)
+        given = part.samples[:, window.start : window.stop]
+        if not settings.leak_free:
+            given = self.surroundings.everything(job.plan.window, first)
+        own: list[WindowItem] = []
+        seed = derive_seed(settings.seed, job.number, *(() if settings.linked else first.channels))
+        for voice, wave in enumerate(given):
+            hidden = tuple(hidden_in(window, part.hidden[voice]))
+            heard = prefilled(wave, hidden, rate) if settings.leak_free else wave.astype(np.float32)
+            same = (n for n, one in enumerate(own) if one.hidden == hidden and np.array_equal(one.samples, heard))
+            place = next(same, None)
+            if place is None:
+                own.append(WindowItem((voice,), heard, hidden, seed))
+            else:
+                own[place] = replace(own[place], voices=(*own[place].voices, voice))
+        seeds = [seed, *(derive_seed(seed, number) for number in range(1, settings.n_candidates))]
+        candidates = tuple(tuple(replace(item, seed=one) for item in own) for one in seeds)
+        return WindowContext(job, part, window, self._grain(job, part), candidates)
+
+    def _grain(self, job: WindowJob, part: Part) -> np.ndarray | None:
+        """Return the part (voices, t) with the gaps of the window filled by the texture's classical method."""
+        texture = TEXTURES[self.settings.texture]
+        if texture is None:
+            return None
+        grain = part.samples.copy()
+        for task in job.tasks:
+            span = part.local(task.span)
+            seeds = self.settings.seeds_for(task.number, task.channels)
+            grain[:, span.start : span.stop] = self.surroundings.classical(texture.gap, task, seeds) - part.offset
+        return grain
+
+    def _modelled(self, waiting: Sequence[WindowContext]) -> list[list[FilledGap]]:
         """Return the fills of the gaps of some windows that have as many columns."""
-        if self.pipeline is None:
+        model, rate = self.decoder.model, self.surroundings.sample_rate
+        if model is None:
             raise ParameterError("gaps of this length need a model, got none: load one, or choose a classical method")
-        items = [item for heard in waiting for item in heard.items]
-        n_tasks = sum(len(heard.job.tasks) for heard in waiting)
-        size = self._batch_size()
+        items, n_cols = [item for context in waiting for item in context.items], waiting[0].job.plan.n_cols
+        n_tasks, size = sum(len(context.job.tasks) for context in waiting), self._batch_size()
         renderings: list[Rendering] = []
         for start in range(0, len(items), size):
             batch = items[start : start + size]
-            share = self._share(n_tasks, start / len(items), len(batch) / len(items))
-            some, result = render_items(
-                self.pipeline,
-                batch,
-                self.surroundings.sample_rate,
-                self.solver,
-                self.condition,
-                share,
-            )
-            renderings += some
-            self._n_forwards += result.n_forwards
-            self._solve_s += sum(record.seconds for record in result.trace)
+            progress = self._share(n_tasks, start / len(items), len(batch) / len(items))
+            fill = partial(self._filled_columns, batch, n_cols, progress)
+            renderings += render_windows(model, [item.samples for item in batch], rate, fill)
         fills: list[list[FilledGap]] = []
-        for heard in waiting:
-            own, renderings = renderings[: len(heard.items)], renderings[len(heard.items) :]
-            fills += fill_window(self.pipeline, heard, own, self.settings, self.n_ranks)
+        for context in waiting:
+            own, renderings = renderings[: len(context.items)], renderings[len(context.items) :]
+            fills += self._fills_of(context, own)
         self._step(n_tasks)
         return fills
+
+    def _filled_columns(
+        self, items: Sequence[WindowItem], n_cols: int, progress: Progress | None, wave: Wave
+    ) -> tuple[Wave, Mel, Mel, Mel]:
+        """Return waves (b, t) at the model's rate with their gaps filled, and their mel spectrograms."""
+        model, rates = self.decoder.model, (self.surroundings.sample_rate, self.decoder.model.sample_rate)
+        hidden, seeds = [_at_rate(item.hidden, *rates) for item in items], [item.seed for item in items]
+        if model.shape.has_bands:  # outside the gaps cells of the mel spectrogram stay as they are known
+            unknown = Unknown(partial(column_masks, model, hidden), n_cols, erase=False)
+            made = fill_mel(self.decoder, wave, unknown, seeds, progress)
+            return model.render(made.deep), made.filled, made.said, made.known
+        tokens = model.encode(wave)  # columns of tokens that are no bands: the whole wave is the decoder's
+        mask = _columns(model, hidden, tokens.shape[-1])[:, None].repeat(1, tokens.shape[1], 1)
+        decoded = model.decode(self.decoder.fill(tokens, mask, seeds, Unknown.overlap_share, progress), wave.shape[-1])
+        mel = model.to_mel(decoded)
+        return decoded, mel, mel, model.to_mel(wave)
+
+    def _fills_of(self, context: WindowContext, renderings: Sequence[Rendering]) -> list[list[FilledGap]]:
+        """Return for each task of a window its fills, the best ``n_ranks`` first, of the renderings of its items."""
+        first, rendered = context.candidates[0], []
+        for start in range(0, len(renderings), len(first)):
+            own = renderings[start : start + len(first)]
+            of_voice = {voice: one for item, one in zip(first, own, strict=True) for voice in item.voices}
+            rendered.append([of_voice[voice] for voice in sorted(of_voice)])
+        filled = []
+        for task in context.job.tasks:
+            fits_db = [self._fit_db(context, task, voices) for voices in rendered]
+            order = sorted(range(len(fits_db)), key=lambda number: (fits_db[number], number))
+            seeds = [context.candidates[number][0].seed for number in order]
+            table = [
+                {"seed": seed, "fit_db": round(fits_db[number], 3)} for seed, number in zip(seeds, order, strict=True)
+            ]
+            ranked = enumerate(order[: self.n_ranks])
+            filled.append([self._joined(context, task, rendered[number], table, rank) for rank, number in ranked])
+        return filled
+
+    def _fit_db(self, context: WindowContext, task: GapTask, voices: Sequence[Rendering]) -> float:
+        """Return how far what the tokens say of the known frames beside a gap is from the truth, in dB."""
+        rate, config = context.part.sample_rate, self.decoder.model.mel
+        frame_s = config.hop_length / config.sample_rate
+        margin_s = config.margin / config.sample_rate  # of what is heard for a frame, before and after its hop
+        fits = []
+        for voice, rendering in enumerate(voices):
+            frames: list[int] = []
+            for side in sides_of(context.part, voice, context.part.local(task.span)):
+                start_s, stop_s = ((edge - context.window.start) / rate for edge in side)
+                first, last = ceil((start_s + margin_s) / frame_s), int((stop_s - margin_s) / frame_s)
+                frames += [frame for frame in range(max(0, first), last) if frame < rendering.mel.shape[1]]
+            fits.append(mel_fit_db(rendering.said, rendering.known, frames, config))
+        return float(np.mean(fits))
+
+    def _joined(
+        self, context: WindowContext, task: GapTask, voices: Sequence[Rendering], table: list[dict[str, Any]], rank: int
+    ) -> FilledGap:
+        """Return the gap of a task, filled with what was rendered for it, in step with what is known beside it."""
+        part, rate, settings = context.part, context.part.sample_rate, self.settings
+        span = part.local(task.span)
+        waves = np.zeros(part.samples.shape)
+        for wave, rendering in zip(waves, voices, strict=True):
+            wave[context.window.start : context.window.stop] = rendering.wave
+        method = "burg+model" if task.method == BLEND else MODEL
+        seeds = settings.seeds_for(task.number, task.channels)
+        core = better_noise(part, span, waves, seeds) if task.method == BLEND else None
+        texture, above = TEXTURES[settings.texture], None
+        if core is not None:
+            waves, method = core, "burg+spectral_noise"
+        elif texture is not None and context.grain is not None:
+            for voice, rendering in enumerate(voices):
+                self._give_grain(context, waves[voice], context.grain[voice], rendering.mel, span)
+        elif rate >= FULL_BAND_HZ:
+            above = noise_above(part, span, shoulder_samples(part), self._top_hz, seeds)
+        is_vocoded = core is None and texture is None
+        bridge = settings.method == AUTO  # which is free to take linear prediction as far as it goes
+        max_db = settings.match_level_db
+        fill = generated_fill(part, span, waves, max_db, match_lag=is_vocoded, bridge=bridge, above=above)
+        return filled_gap(
+            part,
+            task,
+            fill.voices,
+            method=method,
+            seed=table[rank]["seed"],
+            lag_s=fill.lag / rate,
+            gains_db=[[round(gain_db, 2) for gain_db in ends] for ends in fill.gains_db],
+            window_s=[context.job.plan.window.start / rate, context.job.plan.window.stop / rate],
+            candidates=table,
+            rank=rank,
+            **context.job.notes.get(task.span, {}),
+        )
+
+    def _give_grain(
+        self, context: WindowContext, wave: np.ndarray, grain: np.ndarray, mel: np.ndarray, span: Window
+    ) -> None:
+        """Put the classical fill into the gap of a wave (t,) of a part, brought towards the model's mel (f, m).
+
+        Where the classical fill is silent the wave stays as it is.
+        """
+        window, rate, texture = context.window, context.part.sample_rate, TEXTURES[self.settings.texture]
+        start, stop = span.start - window.start, span.stop - window.start
+        own = grain[window.start : window.stop].astype(np.float32)
+        if texture is None or not np.any(np.abs(own[start:stop]) > SILENCE):
+            return
+        shaped = shaped_by_mel(self.decoder.model, own, rate, mel, texture.share)
+        if rate >= FULL_BAND_HZ:  # above its band the model has nothing to say
+            shaped += high_pass(own - shaped, rate, self._top_hz)
+        reach = ceil(SHOULDER_S * rate)  # the shoulders are compared with what is known there
+        first, last = max(0, start - reach), min(len(own), stop + reach)
+        wave[window.start + first : window.start + last] = shaped[first:last]
+
+    @property
+    def _top_hz(self) -> float:
+        """Where the band ends that the model renders at higher rates."""
+        model = self.decoder.model
+        return min(model.mel.f_max, _RESAMPLED_SHARE * model.sample_rate / 2)
 
     def _share(self, n_tasks: int, before: float, share: float) -> Progress | None:
         """Return the callback for a share of the next so many gaps."""
@@ -271,229 +540,41 @@ class GapFilling(Iterator[FilledGap]):
             round(_STEPS * (done_before + n_tasks * (before + share * done / max(1, of)))), _STEPS * total
         )
 
-    @property
-    def _n_in_all(self) -> int:
-        """Gaps that are looked for elsewhere, and gaps that are filled."""
-        return len(self.plan.tasks) * (2 if self._searches else 1)
-
     def _step(self, n_tasks: int) -> None:
         self._n_done += n_tasks
         if self.progress is not None:
             self.progress(_STEPS * self._n_done, _STEPS * self._n_in_all)
 
 
-def inpaint(
-    pipeline: Walk | None,
-    samples: np.ndarray | Tensor,
-    sample_rate: int,
-    gaps: Iterable[GapLike],
-    *,
-    seed: int = 0,
-    solver: Plan = SolverConfig(),
-    prompt: Prompts | None = None,
-    channels: str = "linked",
-    texture: str = "model",
-    leak_free: bool = True,
-    method: str = MODEL,
-    classical_below_s: float = 0.06,
-    max_gap_s: float = 4.0,
-    n_candidates: int = 1,
-    match_level_db: float = 6.0,
-    progress: Progress | None = None,
-) -> Restored:
-    """Return a recording with its gaps filled; no sample outside them is changed, and none inside them is read.
+def column_masks(
+    model: Pipeline, hidden: Sequence[Sequence[Window]], n_frames: int
+) -> tuple[Mask, Bool[Tensor, "b f m"]]:
+    """Return the tokens whose columns a gap touches, and their cells whose window of analysis reaches into a gap.
 
     Args:
-        pipeline: the model; None where no gap is filled by one.
-        samples: (channels, t), an array or a tensor, full scale 1, of any rate and length; in the gaps
-            anything, NaN too.
-        sample_rate: in Hz.
-        gaps: (start, end) in seconds, or ``Gap`` where only some channels are damaged.
-        seed: the same seed gives the same result, however large batches are.
-        solver: settings of the decoding.
-        prompt: what to hear in the gaps; without one the surroundings alone decide, as in the paper.
-        channels: ``linked`` decodes all channels with the same random numbers, ``independent`` each with its own,
-            ``mid_side`` the middle and the side of two, where both are damaged.
-        texture: what a fill of the model's is made of in detail, one of ``TEXTURES``.
-        leak_free: False computes the known tokens from audio that still holds what is in the gaps, as the paper
-            does. It is meant for tables: what is restored then knows the answer in part.
-        method: ``model``; one of ``classical.GAP_FILLS``; or ``auto``: Janssen's up to ``classical_below_s``, and up
-            to 0.186 s the edges by linear prediction and the middle by the model or by noise of the spectrum around
-            it, whichever renders the known audio beside the gap better. Above it the model; but with texture
-            ``blend`` and no prompt first ``search``, which leaves to the model what the recording holds nothing like.
-        classical_below_s: with ``auto``, in seconds.
-        max_gap_s: with ``auto``, longer gaps are refused.
-        n_candidates: fills by the model of each gap, of which the one is taken that fits its surroundings best;
-            copies are from different places.
-        match_level_db: by which a fill is made louder or fainter at most, to meet what is known at both ends.
-        progress: called with (steps done, steps in all).
-
-    Raises:
-        ParameterError: gaps that are none of this recording or too long, several prompts, a value out of its range,
-            an unknown name, or no model where one is needed.
-        AudioError: samples beside a gap that are not finite.
-
-    Source: SpecMaskGIT (arXiv:2406.17672), section 4.3.
+        model: the model.
+        hidden: the gaps of each window, in samples at the model's rate.
+        n_frames: of the windows.
     """
-    settings = GapSettings(
-        seed, method, classical_below_s, max_gap_s, n_candidates, match_level_db, channels, texture, leak_free
-    )
-    return _composed(pipeline, samples, sample_rate, gaps, settings, solver, prompt, 1, progress)[0]
+    mask = _columns(model, hidden, n_frames // model.grid.patch_frames)[:, None].repeat(1, model.grid.n_rows, 1)
+    first = torch.arange(n_frames) * model.mel.hop_length - model.mel.margin
+    frames = torch.zeros(len(hidden), 1, n_frames, dtype=torch.bool)
+    for own, spans in zip(frames, hidden, strict=True):
+        for span in spans:
+            own |= (first < span.stop) & (first + model.mel.n_fft > span.start)
+    return mask, frames & model.cells(mask)
 
 
-def inpaint_candidates(
-    pipeline: Walk | None,
-    samples: np.ndarray | Tensor,
-    sample_rate: int,
-    gaps: Iterable[GapLike],
-    *,
-    n_candidates: int,
-    seed: int = 0,
-    solver: Plan = SolverConfig(),
-    prompt: Prompts | None = None,
-    progress: Progress | None = None,
-    **settings: Any,
-) -> list[Restored]:
-    """Return ``n_candidates`` recordings with their gaps filled, the one whose fills fit best first.
-
-    Each gap has its best fill in the first of them, its second best in the second, and so on: answers of the model, or
-    copies from different places. Gaps that are filled by another classical method are the same in all.
-
-    Args:
-        pipeline: the model; None where no gap is filled by one.
-        samples: (channels, t), as ``inpaint`` takes them.
-        sample_rate: in Hz.
-        gaps: as ``inpaint`` takes them.
-        n_candidates: at least 1.
-        seed: the same seed gives the same results.
-        solver: settings of the decoding.
-        prompt: what to hear in the gaps.
-        progress: called with (steps done, steps in all).
-        **settings: the others of ``inpaint``.
-
-    Raises:
-        ParameterError: as ``inpaint``.
-        AudioError: as ``inpaint``.
-    """
-    made = GapSettings(seed=seed, n_candidates=n_candidates, **settings)
-    return _composed(pipeline, samples, sample_rate, gaps, made, solver, prompt, n_candidates, progress)
+def _columns(model: Walk, hidden: Sequence[Sequence[Window]], n_cols: int) -> Bool[Tensor, "b w"]:
+    """Return the columns that gaps touch, and those whose tokens hear one."""
+    columns = torch.zeros(len(hidden), n_cols, dtype=torch.bool)
+    reach, samples = model.shape.reach_cols, model.shape.column_samples
+    for own, spans in zip(columns, hidden, strict=True):
+        for span in spans:
+            own[max(0, span.start // samples - reach) : model.grid.n_columns(span.stop) + reach] = True
+    return columns
 
 
-def inpaint_pieces(
-    pipeline: Walk | None,
-    reader: Reader,
-    n_samples: int,
-    n_channels: int,
-    sample_rate: int,
-    gaps: Iterable[GapLike],
-    *,
-    seed: int = 0,
-    solver: Plan = SolverConfig(),
-    prompt: Prompts | None = None,
-    n_ranks: int = 1,
-    progress: Progress | None = None,
-    later: LaterModel | None = None,
-    **settings: Any,
-) -> GapFilling:
-    """Return the filled gaps of a recording one after the other, in order of time: for files of any length.
-
-    Nothing is read but what lies around the gaps, when its turn comes; where the recording is searched, it is read
-    once as a whole.
-
-    Args:
-        pipeline: the model; None where no gap is filled by one.
-        reader: gives the samples [start, stop) of the recording, (channels, stop - start); in the gaps it may give
-            anything, NaN too.
-        n_samples: of the recording.
-        n_channels: of the recording.
-        sample_rate: in Hz.
-        gaps: as ``inpaint`` takes them.
-        seed: the same seed gives the same result.
-        solver: settings of the decoding.
-        prompt: what to hear in the gaps.
-        n_ranks: how many fills of each gap are kept for ``GapFilling.ranked``, at most ``n_candidates``.
-        progress: called with (steps done, steps in all).
-        later: gives the model and its decoding when a gap is left to it, in place of ``pipeline`` and ``solver``; for
-            work without a prompt.
-        **settings: the others of ``inpaint``.
-
-    Returns:
-        An iterator of ``FilledGap``; its ``report()`` says what has been done so far.
-
-    Raises:
-        ParameterError: as ``inpaint``.
-        AudioError: as ``inpaint``, when the gap is reached.
-    """
-    made = GapSettings(seed=seed, **settings)
-    size = n_channels, n_samples
-    return _filling(pipeline, reader, size, sample_rate, gaps, made, solver, prompt, n_ranks, progress, later)
-
-
-def _filling(
-    pipeline: Walk | None,
-    reader: Reader,
-    size: tuple[int, int],
-    sample_rate: int,
-    gaps: Iterable[GapLike],
-    settings: GapSettings,
-    solver: Plan,
-    prompt: Prompts | None,
-    n_ranks: int,
-    progress: Progress | None,
-    later: LaterModel | None = None,
-) -> GapFilling:
-    n_channels, n_samples = size
-    checked_call("progress", progress)
-    plan = plan_gaps(gaps, n_samples, n_channels, sample_rate, settings)
-    if not 1 <= n_ranks <= settings.n_candidates:
-        raise ParameterError(f"n_ranks must lie in [1, {settings.n_candidates}], the candidates, got {n_ranks}")
-    longest = [task for task in plan.tasks if task.method in (MODEL, BLEND)]
-    if pipeline is None and later is None and longest:
-        start, stop = longest[0].span
-        raise ParameterError(
-            f"a gap of {(stop - start) / sample_rate:.6g} s at {start / sample_rate:.6g} s needs a model by method "
-            f"{settings.method!r}, got none: load one, or choose a classical method"
-        )
-    condition = None if pipeline is None else pipeline.condition(prompt)
-    if condition is not None and len(condition) != 1:
-        raise ParameterError(f"a recording is filled by one prompt at most, got {len(condition)}")
-    surroundings = Surroundings(reader, n_samples, n_channels, sample_rate, plan.hidden)
-    return GapFilling(pipeline, surroundings, plan, settings, solver, condition, n_ranks, progress, later)
-
-
-def _composed(
-    pipeline: Walk | None,
-    samples: np.ndarray | Tensor,
-    sample_rate: int,
-    gaps: Iterable[GapLike],
-    settings: GapSettings,
-    solver: Plan,
-    prompt: Prompts | None,
-    n_ranks: int,
-    progress: Progress | None,
-) -> list[Restored]:
-    """Return the recording with its gaps filled, once for each rank of fills."""
-    wave = as_channels(samples, sample_rate, finite=False)
-    filling = _filling(
-        pipeline,
-        lambda start, stop: wave[:, start:stop],
-        (wave.shape[0], wave.shape[1]),
-        sample_rate,
-        gaps,
-        settings,
-        solver,
-        prompt,
-        n_ranks,
-        progress,
-    )
-    restored = [wave.copy() for _ in range(n_ranks)]
-    reports: list[list[dict[str, Any]]] = [[] for _ in range(n_ranks)]
-    for fills in filling.ranked():
-        for repaired, done, fill in zip(restored, reports, fills, strict=True):
-            repaired[list(fill.channels), fill.start : fill.start + fill.samples.shape[1]] = fill.samples
-            done.append(fill.report)
-    whole = filling.report()
-    return [
-        Restored(repaired, sample_rate, {**whole, "gaps": done})
-        for repaired, done in zip(restored, reports, strict=True)
-    ]
+def _at_rate(hidden: Sequence[Window], sample_rate: int, rate: int) -> list[Window]:
+    """Return gaps in samples of the model, outwards to whole ones."""
+    return [Window(start * rate // sample_rate, -(-stop * rate // sample_rate)) for start, stop in hidden]

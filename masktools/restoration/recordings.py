@@ -1,7 +1,4 @@
-"""Recordings as jobs take them and give them back: readers, blocks at another rate, overlapping windows, results.
-
-A *reader* tells samples [start, stop) of a recording as (channels, stop - start).
-"""
+"""Recordings as jobs take them and give them back: readers, blocks at another rate, overlapping windows, results."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -11,13 +8,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import soxr
+from torch import Tensor
 
+from masktools.arguments import checked_name
 from masktools.conditioning import Prompts
-from masktools.errors import ParameterError
-from masktools.pipeline import Pipeline
+from masktools.errors import AudioError, ParameterError
+from masktools.pipeline import Walk
 from masktools.segments import Window
 
 Reader = Callable[[int, int], np.ndarray]
+"""Gives the samples [start, stop) of a recording, (channels, stop - start), in float32 or float64."""
+
+MIX = np.array([[0.5, 0.5], [0.5, -0.5]])  # left and right -> middle and side
+UNMIX = np.array([[1.0, 1.0], [1.0, -1.0]])
+LINKED, INDEPENDENT, MID_SIDE = "linked", "independent", "mid_side"
+CHANNEL_MODES = (LINKED, INDEPENDENT, MID_SIDE)
+"""All channels with the same random numbers, each with its own, or the middle of two and their difference after it."""
 
 READ_SAMPLES = 1 << 16
 
@@ -129,6 +135,16 @@ def reblocked(blocks: Iterable[np.ndarray], n_block: int) -> Iterator[np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
+class FilledGap:
+    """The samples of one gap or region, and what was done; they replace [start, start + n) in their channels."""
+
+    start: int  # sample of the recording
+    samples: np.ndarray  # (len(channels), n)
+    channels: tuple[int, ...]
+    report: dict[str, Any]  # what JSON has
+
+
+@dataclass(frozen=True, eq=False)
 class Restored:
     """A restored recording, an array of numpy whatever was given, and what was done to it."""
 
@@ -137,13 +153,112 @@ class Restored:
     report: dict[str, Any]  # what JSON has
 
 
+def put_into(samples: np.ndarray, pieces: Iterable[FilledGap]) -> np.ndarray:
+    """Return a copy of a recording (channels, t) with pieces in their places."""
+    made = samples.copy()
+    for piece in pieces:
+        made[list(piece.channels), piece.start : piece.start + piece.samples.shape[1]] = piece.samples
+    return made
+
+
+def reader_of(samples: np.ndarray) -> Reader:
+    """Return the reader of a recording (channels, t) that is at hand."""
+    return lambda start, stop: samples[:, start:stop]
+
+
+def read_checked(reader: Reader, start: int, stop: int, n_channels: int) -> np.ndarray:
+    """Return the samples (channels, stop - start) that a reader gives.
+
+    Raises:
+        ParameterError: it returned another shape or type.
+    """
+    samples, wanted = np.asarray(reader(start, stop)), (n_channels, stop - start)
+    if samples.shape != wanted or samples.dtype not in (np.float32, np.float64):
+        raise ParameterError(
+            f"the reader must return float32 or float64 of shape {wanted} for samples {start} to {stop}, "
+            f"got {samples.dtype} of shape {samples.shape}"
+        )
+    return samples
+
+
+def check_finite(samples: np.ndarray, start: int, sample_rate: int, what: str, remedy: str) -> None:
+    """Refuse samples (channels, n) that are not finite.
+
+    Args:
+        samples: of the recording, from ``start`` on.
+        start: in samples.
+        sample_rate: in Hz.
+        what: the beginning of the message.
+        remedy: the end of the message.
+
+    Raises:
+        AudioError: the message names the first sample that is not.
+    """
+    finite = np.isfinite(samples).all(axis=0)
+    if not finite.all():
+        first = start + int(np.argmin(finite))
+        raise AudioError(
+            f"samples {what}, but at {first / sample_rate:.4f} s (sample {first}) there is NaN or infinity: {remedy}"
+        )
+
+
+def one_condition(model: Walk, prompt: Prompts | None, done: str) -> Tensor | None:
+    """Return the condition (1, ...) of a prompt; None for none.
+
+    Args:
+        model: what reads it.
+        prompt: a text or an embedding.
+        done: what is done to the recording, for the message.
+
+    Raises:
+        ParameterError: a prompt that cannot be read, or several.
+    """
+    condition = model.condition(prompt)
+    if condition is not None and len(condition) != 1:
+        raise ParameterError(f"a recording is {done} by one prompt at most, got {len(condition)}")
+    return condition
+
+
+def check_channels(mode: str, n_channels: int) -> None:
+    """Refuse an unknown mode, or one that is not for so many channels.
+
+    Raises:
+        ParameterError: the message says what there is.
+    """
+    checked_name("channels", mode, CHANNEL_MODES)
+    if mode == MID_SIDE and n_channels != 2:
+        raise ParameterError(f"channels 'mid_side' is for recordings of 2 channels, got {n_channels}: choose 'linked'")
+
+
+class Duplicates:
+    """Channels that have been equal from the beginning on: each is computed once."""
+
+    def __init__(self, n_channels: int, linked: bool) -> None:
+        self.places = [0] * n_channels if linked else list(range(n_channels))
+
+    def part(self, samples: np.ndarray) -> None:
+        """Note where the next samples (channels, n) of supposed duplicates differ: they are duplicates no longer."""
+        known: dict[int, list[int]] = {}
+        for channel, place in enumerate(self.places):
+            groups = known.setdefault(place, [])
+            like = next((own for own in groups if np.array_equal(samples[own], samples[channel])), channel)
+            if like == channel:
+                groups.append(channel)
+            self.places[channel] = like
+
+    @property
+    def firsts(self) -> list[int]:
+        """The channels that are computed, in order."""
+        return sorted(set(self.places))
+
+
 def untouched(
-    pipeline: Pipeline, samples: np.ndarray, sample_rate: int, prompt: Prompts | None, report: dict[str, Any]
+    model: Walk, samples: np.ndarray, sample_rate: int, prompt: Prompts | None, report: dict[str, Any]
 ) -> Restored:
     """Return a copy of a recording in which there is nothing to do, with a report that says so.
 
     Args:
-        pipeline: the model.
+        model: the model.
         samples: (channels, t).
         sample_rate: in Hz.
         prompt: what would have been heard, which is refused as if there were something to do.
@@ -152,7 +267,5 @@ def untouched(
     Raises:
         ParameterError: a prompt that cannot be read, or several.
     """
-    condition = pipeline.condition(prompt)
-    if condition is not None and len(condition) != 1:
-        raise ParameterError(f"a recording is restored by one prompt at most, got {len(condition)}")
+    one_condition(model, prompt, "restored")
     return Restored(samples.copy(), sample_rate, {**report, "samples_changed": 0})

@@ -1,26 +1,135 @@
-"""Rendering: what the model makes of windows, by its vocoder or as a classical method's wave shaped by its mel.
+"""Rendering: mel -> tokens -> solver -> tokens -> mel -> wave, for windows in which something is unknown.
 
-The model says how loud each band is at each moment. What fills it in detail, harmonics and grain, is made from the
-recording by a method of ``classical``, and then made louder and quieter band by band: a vocoder cannot know a
-recording's own grain, and a classical method cannot know what was there. Where both have an estimate of the level,
-half way between them in dB is nearer to the truth than either, as long as their errors have little in common.
+``fill_mel`` is the one place where a job asks the model: gaps, regions and bands differ in what is unknown, and in how
+the known goes over into the generated at its border.
+
+A texture takes the place of the vocoder. The model says how loud each band is at each moment; what fills it in detail,
+harmonics and grain, is made from the recording by a method of ``classical``, and then made louder and quieter band by
+band: a vocoder cannot know a recording's own grain, and a classical method cannot know what was there. Where both have
+an estimate of the level, half way between them in dB is nearer to the truth than either, as long as their errors have
+little in common.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from scipy.ndimage import gaussian_filter
+from torch import Tensor
 
-from masktools.classical import BAND_FILLS
 from masktools.classical.noise import shaped
+from masktools.io import resample_to
 from masktools.mel import MelConfig, mel_edges_hz
-from masktools.pipeline import Pipeline
-from masktools.restoration.recordings import Stretch
+from masktools.pipeline import Progress, Walk, keep_known
+from masktools.shapes import Mask, Mel, Tokens, Wave
+from masktools.solver import Plan
 
 MAX_SHAPING_DB = 12.0  # either way
 SMOOTHING = (1.0, 3.0)  # standard deviations, in bands and in frames
+OVERLAP_SHARE = 22 / 53  # of a window: what the next one knows, where something unknown takes several
+
+
+@dataclass(eq=False)
+class Decoder:
+    """A model with the settings of its decoding; it counts what it is asked."""
+
+    model: Any  # a Walk; None as long as nothing is left to it
+    plan: Plan
+    condition: Tensor | None = None  # what to hear, (1, ...); None for anything
+    n_forwards: int = 0
+    solve_s: float = 0.0
+
+    def fill(
+        self, tokens: Tokens, mask: Mask, seeds: Sequence[int], overlap_share: float, progress: Progress | None
+    ) -> Tokens:
+        """Return tokens without masked ones, by one call of the solver."""
+        given = None if self.condition is None else self.condition.expand(len(tokens), *self.condition.shape[1:])
+        overlap = round(self.model.window_cols * overlap_share)
+        result = self.model.fill(tokens, mask, seeds, self.plan, given, overlap, progress)
+        self.n_forwards += result.n_forwards
+        self.solve_s += sum(record.seconds for record in result.trace)
+        return result.tokens
+
+
+@dataclass(frozen=True, eq=False)
+class Unknown:
+    """What is unknown in windows, and how the known goes over into what is generated."""
+
+    masks: Callable[[int], tuple[Mask, Bool[Tensor, "b f m"]]]  # for a number of frames: tokens and mel cells
+    n_cols: int | None = None  # of the windows; None: as many as they reach into
+    erase: bool = True  # whether unknown tokens' cells are silenced before anything is tokenised
+    border: tuple[int, int] = (3, 0)  # frames and mel bins over which the known fades into the unknown
+    overlap_share: float = OVERLAP_SHARE
+    recall: Callable[[Tokens, Mask], tuple[Tokens, Mask]] | None = None  # puts in tokens that were decided before
+    level: Callable[[Mel, Mel], Mel] | None = None  # makes the generated as loud as the known
+
+
+class FilledMel(NamedTuple):
+    """Mel spectrograms (b, f, m) of windows in which nothing is unknown any more."""
+
+    tokens: Tokens
+    known: Mel  # of what was given
+    said: Mel  # as the tokens say, known cells too
+    filled: Mel  # known cells are those of what was given
+    deep: Mel  # the same, as far down as the vocoder can tell: what is to be rendered
+
+
+def fill_mel(
+    decoder: Decoder, wave: Wave, unknown: Unknown, seeds: Sequence[int], progress: Progress | None = None
+) -> FilledMel:
+    """Return the mel spectrograms of waves (b, t) at the model's rate with what is unknown filled."""
+    model = decoder.model
+    mel = model.to_mel(wave)
+    if unknown.n_cols is not None:
+        mel = mel[..., : unknown.n_cols * model.grid.patch_frames]
+    mask, cells = (part.to(mel.device) for part in unknown.masks(mel.shape[-1]))
+    tokens = model.tokenise(model.erase(mel, mask) if unknown.erase else mel)
+    if unknown.recall is not None:
+        tokens, mask = unknown.recall(tokens, mask)
+    tokens = decoder.fill(tokens, mask, seeds, unknown.overlap_share, progress)
+    said = model.to_mel_from(tokens)
+    levelled = said if unknown.level is None else unknown.level(said, mel)
+    filled = keep_known(levelled, mel, cells, *unknown.border)
+    return FilledMel(tokens, mel, said, filled, model.deepened(filled, wave, cells))
+
+
+class Rendering(NamedTuple):
+    """What the model made of one window of one voice."""
+
+    wave: np.ndarray  # (t,) at the recording's rate
+    mel: np.ndarray  # (f, m) it was rendered from: known cells are the recording's own
+    said: np.ndarray  # (f, m) as the tokens say, known cells too
+    known: np.ndarray  # (f, m) of the recording
+
+
+def render_windows(
+    model: Walk,
+    windows: Sequence[np.ndarray],
+    sample_rate: int,
+    fill: Callable[[Wave], tuple[Wave, Mel, Mel, Mel]],
+) -> list[Rendering]:
+    """Return what is made of windows (t,) of a recording: resampled to the model's rate, filled, and back.
+
+    Args:
+        model: whose rate it is.
+        windows: at least one.
+        sample_rate: of the recording, in Hz.
+        fill: makes of waves (b, t) waves, and the mel spectrograms of a ``Rendering``.
+    """
+    rate = model.sample_rate
+    lengths = [ceil(len(window) * rate / sample_rate) for window in windows]
+    wave = np.zeros((len(windows), max(lengths)), np.float32)
+    for row, window, n in zip(wave, windows, lengths, strict=True):
+        row[:n] = resample_to(window, sample_rate, rate, n)
+    arrays = zip(*(part.float().cpu().numpy() for part in fill(torch.from_numpy(wave))), strict=True)
+    return [
+        Rendering(resample_to(row[:n], rate, sample_rate, len(window)), *mels)
+        for (row, *mels), window, n in zip(arrays, windows, lengths, strict=True)
+    ]
 
 
 class Texture(NamedTuple):
@@ -37,6 +146,16 @@ TEXTURES: dict[str, Texture | None] = {
     "model": None,
 }
 """What the detail of a restored part is made of; None is the vocoder throughout, as in the paper."""
+
+
+def shaped_by_mel(model: Walk, wave: np.ndarray, sample_rate: int, mel: np.ndarray, share: float) -> np.ndarray:
+    """Return a classical method's wave (t,), float64, brought a share of the way towards the model's mel (f, m)."""
+    n_model = ceil(len(wave) * model.sample_rate / sample_rate)
+    given = torch.from_numpy(resample_to(wave, sample_rate, model.sample_rate, n_model))
+    present = model.to_mel(given[None])[0].cpu().numpy()
+    n_frames = min(present.shape[1], mel.shape[1])
+    gains_db = band_gains_db(mel[:, :n_frames], present[:, :n_frames], model.mel, share)
+    return shape(wave, sample_rate, gains_db, model.mel)
 
 
 def band_gains_db(wanted: np.ndarray, present: np.ndarray, config: MelConfig, share: float = 1.0) -> np.ndarray:
@@ -62,50 +181,3 @@ def shape(samples: np.ndarray, sample_rate: int, gains_db: np.ndarray, config: M
     centres_hz = mel_edges_hz(config)[1:-1]
     frames_s = (np.arange(gains_db.shape[1]) + 0.5) * config.hop_length / config.sample_rate
     return shaped(samples, sample_rate, gains_db, centres_hz, frames_s, config.n_fft / config.sample_rate)
-
-
-class Part(NamedTuple):
-    """A window of a recording."""
-
-    known: Stretch  # (channels, n) at the model's rate
-    sources: np.ndarray  # (sources, n): the waves that are extended, the channels or their middle
-    places: tuple[int, ...]  # of each source the one that is computed for it: equal ones are computed once
-    grain: np.ndarray | None = None  # (sources, n) what a classical method makes of them
-
-
-def with_grain(
-    parts: Iterable[Part], texture: Texture | None, sample_rate: int, cutoff_hz: float, top_hz: float, seed: int
-) -> Iterator[Part]:
-    """Yield windows with what a classical method makes of them, or as they are where there is no texture.
-
-    The method judges each window by itself; over all that neighbours share, the one's result becomes the other's.
-    """
-    held: Part | None = None
-    for part in parts:
-        if texture is None:
-            yield part
-            continue
-        fill = BAND_FILLS[texture.band]
-        own = {
-            place: fill(part.sources[place][None].astype(np.float32), sample_rate, cutoff_hz, top_hz, seed)[0]
-            for place in set(part.places)
-        }
-        grain = np.stack([own[place] for place in part.places])
-        if held is not None and held.grain is not None:
-            n_shared = held.known.stop - part.known.start
-            rise = ((np.arange(n_shared) + 0.5) / n_shared).astype(np.float32)
-            tail = held.grain[:, held.grain.shape[1] - n_shared :]
-            tail += rise * (grain[:, :n_shared] - tail)
-            grain[:, :n_shared] = tail
-            yield held
-        held = part._replace(grain=grain)
-    if held is not None:
-        yield held
-
-
-def shaped_by_mel(pipeline: Pipeline, grain: np.ndarray, mel: np.ndarray, share: float) -> np.ndarray:
-    """Return a classical method's wave (t,), brought a share of the way towards the model's mel (f, m)."""
-    present = pipeline.to_mel(torch.from_numpy(np.ascontiguousarray(grain))[None])[0].cpu().numpy()
-    n_frames = min(present.shape[1], mel.shape[1])
-    gains_db = band_gains_db(mel[:, :n_frames], present[:, :n_frames], pipeline.mel, share)
-    return shape(grain, pipeline.sample_rate, gains_db, pipeline.mel)

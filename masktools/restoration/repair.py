@@ -1,28 +1,43 @@
 """Spectral repair: what lies in a region of time and frequency is replaced, and nothing else."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import ceil, floor
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 from torch import Tensor
 
 from masktools.arguments import checked_call, checked_name, settle
 from masktools.arrays import as_channels, checked_seed
 from masktools.classical.prediction import LONG_CONTEXT_S
 from masktools.conditioning import Prompts
-from masktools.errors import AudioError, ParameterError
+from masktools.errors import ParameterError
 from masktools.grid import TokenGrid
 from masktools.hub import check_job
 from masktools.pipeline import Pipeline, Progress, share_of
-from masktools.restoration.band_level import INDEPENDENT, LINKED, MID_SIDE, check_channels
 from masktools.restoration.gap_plan import GapWindow, plan_windows
-from masktools.restoration.recordings import Restored
+from masktools.restoration.recordings import (
+    INDEPENDENT,
+    LINKED,
+    MID_SIDE,
+    MIX,
+    UNMIX,
+    Duplicates,
+    FilledGap,
+    Reader,
+    Restored,
+    check_channels,
+    check_finite,
+    one_condition,
+    put_into,
+    read_checked,
+    reader_of,
+)
 from masktools.restoration.regions import Region, check_regions
-from masktools.restoration.render import TEXTURES, band_gains_db, shape
-from masktools.restoration.repair_model import Heard, Made, hear, model_top_hz, token_mask, unknown_cells
+from masktools.restoration.render import TEXTURES, Decoder, Unknown, band_gains_db, fill_mel, render_windows, shape
 from masktools.restoration.repair_spectra import (
     Block,
     Frames,
@@ -32,12 +47,12 @@ from masktools.restoration.repair_spectra import (
     interpolated,
     level_gains_db,
     masked_power,
+    unknown_cells,
 )
-from masktools.restoration.seams import SILENCE, FilledGap
-from masktools.restoration.surroundings import Reader
+from masktools.restoration.seams import SILENCE
 from masktools.segments import Window
-from masktools.shapes import Condition
-from masktools.solver import SolverConfig, derive_seed
+from masktools.shapes import Mask, Mel, Wave
+from masktools.solver import SolverConfig, derive_seed, plan_value
 
 AUTO, MODEL, INTERPOLATE = "auto", "model", "interpolate"
 REPAIRS = (AUTO, MODEL, INTERPOLATE)
@@ -47,17 +62,31 @@ SHORT_S = 0.186  # up to this length a region is like what is before and after i
 HIGH_OCTAVES = 5.0  # from this height on there is little below and above it to go by
 LOWEST_HZ = 50.0  # from where octaves are counted
 LONGEST_S = 20.0  # beyond this, an invention is too much
+_TOP_SHARE = 0.95  # of the model's band: what is above is dulled by resampling
+_BORDER = (3, 2)  # frames and mel bins into a region in which what is known fades out
 _ROUNDING = 1e-3  # samples; times in seconds that were computed from samples are off by less
 
 
 @dataclass(frozen=True)
 class RepairSettings:
-    """Settings of a repair beside the decoding."""
+    """Settings of a repair beside the decoding.
+
+    Args:
+        seed: the same seed gives the same result.
+        method: ``model``; ``interpolate``, which goes in decibels from what is before a region to what is after it and
+            rises and falls with the bands below and above; or ``auto``: the model where there is a prompt, or where a
+            region is longer than a column of tokens and higher than five octaves. What lies above the model's band
+            is interpolated.
+        channels: ``linked`` repairs all channels with the same random numbers, ``independent`` each with its own,
+            ``mid_side`` the middle and the side of two.
+        texture: what a repair by the model is made of in detail, one of ``TEXTURES``: the vocoder, or an interpolation
+            brought half the way or the whole way towards what the model says.
+    """
 
     seed: int = 0
-    method: str = AUTO  # one of REPAIRS
-    channels: str = LINKED  # one of CHANNEL_MODES
-    texture: str = "blend"  # one of TEXTURES
+    method: str = AUTO
+    channels: str = LINKED
+    texture: str = "blend"
 
     def __post_init__(self) -> None:
         """Check every kind and name."""
@@ -223,45 +252,72 @@ def _windows(
 
 
 _CONTEXT_S = LONG_CONTEXT_S + 0.75  # around what changes: longer than any frame and what is beside it
-_MIX = np.array([[0.5, 0.5], [0.5, -0.5]])  # left and right -> middle and side
-_UNMIX = np.array([[1.0, 1.0], [1.0, -1.0]])
 _QUIET = 1e-12  # power; reported as -120 dB
 
 
-@dataclass(eq=False)
-class Repairer:
-    """A recording, its regions, and what repairs them; it counts what the model is asked."""
+class Repairing(Iterator[FilledGap]):
+    """The repaired stretches of a recording, in order of their starts, each computed when it is asked for."""
 
-    pipeline: Pipeline | None
-    reader: Reader
-    size: tuple[int, int, int]  # samples, channels, Hz
-    settings: RepairSettings
-    solver: SolverConfig
-    condition: Condition | None
-    jobs: Sequence[RepairJob]
-    n_forwards: int = field(default=0, init=False)
-    solve_s: float = field(default=0.0, init=False)
+    def __init__(
+        self,
+        decoder: Decoder,
+        reader: Reader,
+        size: tuple[int, int, int],  # samples, channels, Hz
+        settings: RepairSettings,
+        jobs: Sequence[RepairJob],
+        progress: Progress | None,
+    ) -> None:
+        self.decoder, self.reader, self.size, self.settings, self.jobs = decoder, reader, size, settings, jobs
+        self._started, self._done = perf_counter(), list[dict[str, Any]]()
+        self._pieces = self._each(progress)
 
-    def repaired(self, job: RepairJob, progress: Progress | None) -> tuple[list[FilledGap], list[dict[str, Any]]]:
-        """Return the stretches of a job that change, and a report for each region.
+    def __next__(self) -> FilledGap:
+        return next(self._pieces)
 
-        Raises:
-            AudioError: samples that are not finite.
-            ParameterError: the reader returned another shape or type.
-        """
+    def _each(self, progress: Progress | None) -> Iterator[FilledGap]:
+        for number, job in enumerate(self.jobs):
+            pieces, reports = self._repaired(job, share_of(progress, number, len(self.jobs)))
+            self._done += reports
+            yield from pieces
+        if progress is not None:
+            progress(len(self.jobs), len(self.jobs))
+
+    def report(self) -> dict[str, Any]:
+        """Return what has been done so far, in what JSON has."""
+        decoder, settings = self.decoder, self.settings
+        return {
+            "job": "repair",
+            "model": None if decoder.model is None else decoder.model.name,
+            "seed": settings.seed,
+            "method": settings.method,
+            "prompted": decoder.condition is not None,
+            "texture": settings.texture,
+            "channels": settings.channels,
+            "n_steps": plan_value(decoder.plan, "n_steps"),
+            "n_forwards": decoder.n_forwards,
+            "regions": sorted(self._done, key=lambda region: (region["start_s"], region["channels"])),
+            "samples_changed": sum(span.length * len(job.channels) for job in self.jobs for span in job.spans),
+            "timings": {
+                "solve_s": round(decoder.solve_s, 3),
+                "total_s": round(perf_counter() - self._started, 3),
+            },
+        }
+
+    def _repaired(self, job: RepairJob, progress: Progress | None) -> tuple[list[FilledGap], list[dict[str, Any]]]:
+        """Return the stretches of a job that change, and a report for each region."""
         _, _, rate = self.size
         origin, given = self._read(job)
         waves = given.astype(np.float64)
-        before = _MIX @ waves if job.mid_side else waves
+        before = MIX @ waves if job.mid_side else waves
         voices = before.copy()
         damaged = [task.region for task in job.around]
         frames = {task: _frames(task, origin, rate) for task in job.around}
         for task in job.around:
             add_difference(voices, frames[task], interpolated(voices, frames[task], damaged, self._noise(task, job)))
-        if job.is_modelled and self.pipeline is not None:
-            self._by_model(self.pipeline, job, origin, voices, frames, progress)
+        if job.is_modelled and self.decoder.model is not None:
+            self._by_model(job, origin, voices, frames, progress)
         change = voices - before
-        made = waves + (_UNMIX @ change if job.mid_side else change)
+        made = waves + (UNMIX @ change if job.mid_side else change)
         pieces = [
             FilledGap(
                 span.start,
@@ -279,21 +335,8 @@ class Repairer:
         reach = ceil(_CONTEXT_S * rate)
         start = max(0, min(job.window.start, *(task.span.start for task in job.around)) - reach)
         stop = min(n_samples, max(job.window.stop, *(task.span.stop for task in job.around)) + reach)
-        samples = np.asarray(self.reader(start, stop))
-        wanted = (n_channels, stop - start)
-        if samples.shape != wanted or samples.dtype not in (np.float32, np.float64):
-            raise ParameterError(
-                f"the reader must return float32 or float64 of shape {wanted} for samples {start} to {stop}, "
-                f"got {samples.dtype} of shape {samples.shape}"
-            )
-        samples = samples[list(job.channels)]
-        finite = np.isfinite(samples).all(axis=0)
-        if not finite.all():
-            first = start + int(np.argmin(finite))
-            raise AudioError(
-                f"samples around a region must be finite, but at {first / rate:.4f} s (sample {first}) there is NaN or "
-                "infinity: fill that gap first"
-            )
+        samples = read_checked(self.reader, start, stop, n_channels)[list(job.channels)]
+        check_finite(samples, start, rate, "around a region must be finite", "fill that gap first")
         return start, samples
 
     def _noise(self, task: RegionTask, job: RepairJob) -> list[np.random.Generator]:
@@ -303,45 +346,52 @@ class Repairer:
 
     def _by_model(
         self,
-        pipeline: Pipeline,
         job: RepairJob,
         origin: int,
         voices: np.ndarray,
         frames: dict[RegionTask, Frames],
         progress: Progress | None,
     ) -> None:
-        """Replace interpolations by what the model says, where it is asked."""
-        _, _, rate = self.size
-        local = Window(job.window.start - origin, job.window.stop - origin)
-        own = () if self.settings.linked else job.channels
-        seed, regions = derive_seed(self.settings.seed, job.number, *own), tuple(task.region for task in job.around)
-        heard, twins = list[Heard](), list[int]()
-        for voice in voices:
-            part = voice[local.start : local.stop].astype(np.float32)
-            twin = next((n for n, other in enumerate(heard) if np.array_equal(other.samples, part)), len(heard))
-            if twin == len(heard):
-                heard.append(Heard(part, regions, job.window.start / rate, seed))
-            twins.append(twin)
-        made, result = hear(pipeline, heard, rate, self.solver, self.condition, progress)
-        self.n_forwards += result.n_forwards
-        self.solve_s += sum(record.seconds for record in result.trace)
-        texture = TEXTURES[self.settings.texture]
+        """Replace interpolations by what the model says, where it is asked; equal voices are computed once."""
+        rate, model, texture = self.size[2], self.decoder.model, TEXTURES[self.settings.texture]
+        local = slice(job.window.start - origin, job.window.stop - origin)
+        duplicates = Duplicates(len(voices), linked=True)
+        heard = voices[:, local].astype(np.float32)
+        duplicates.part(heard)
+        windows = [heard[voice] for voice in duplicates.firsts]
+        made = render_windows(model, windows, rate, lambda wave: self._filled(wave, job, progress))
+        made_of = dict(zip(duplicates.firsts, made, strict=True))
         generated = voices.copy()
-        for voice, twin in zip(generated, twins, strict=True):
-            part = voice[local.start : local.stop]
+        for voice, place in zip(generated, duplicates.places, strict=True):
+            one = made_of[place]
             if texture is None:
-                part[:] = made[twin].wave
-            else:
-                part[:] = _shaped(pipeline, part, rate, made[twin], texture.share)
+                voice[local] = one.wave
+            else:  # an interpolated wave, made louder and quieter towards what the model says of it
+                gains_db = band_gains_db(one.mel, one.known, model.mel, texture.share)
+                voice[local] = shape(voice[local], rate, gains_db, model.mel)
+        regions = [task.region for task in job.around]
         for task in job.tasks:
             if task.method == MODEL:
                 made_here = generated
-                if self.condition is None:  # what lies in silence is silent, unless a text says otherwise
+                if self.decoder.condition is None:  # what lies in silence is silent, unless a text says otherwise
                     silent = [masked_power(voice[None], frames[task]) < SILENCE**2 for voice in voices]
                     made_here = np.where(np.array(silent)[:, None], voices, generated)
-                level = texture is None
-                source = _generated(made_here, voices, frames[task], regions, model_top_hz(pipeline), level)
+                top_hz = model_top_hz(model)
+                source = _generated(made_here, voices, frames[task], regions, top_hz, texture is None)
                 add_difference(voices, frames[task], source)
+
+    def _filled(self, wave: Wave, job: RepairJob, progress: Progress | None) -> tuple[Wave, Mel, Mel, Mel]:
+        """Return waves (b, t) at the model's rate with the regions of a job filled, and their mel spectrograms."""
+        model, regions = self.decoder.model, [task.region for task in job.around]
+        own = () if self.settings.linked else job.channels
+        seeds = [derive_seed(self.settings.seed, job.number, *own)] * len(wave)
+
+        def masks(n_frames: int) -> tuple[Mask, Bool[Tensor, "b f m"]]:
+            cells = unknown_cells(regions, model.mel, n_frames, job.window.start / self.size[2])
+            return tuple(part.expand(len(wave), -1, -1) for part in (_token_mask(model, cells), cells))  # type: ignore
+
+        made = fill_mel(self.decoder, wave, Unknown(masks, border=_BORDER), seeds, progress)
+        return model.render(made.deep), made.filled, made.said, made.known
 
     def _report(
         self, task: RegionTask, job: RepairJob, frames: Frames, before: np.ndarray, after: np.ndarray
@@ -358,14 +408,25 @@ class Repairer:
             "before_db": _level_db(masked_power(before, frames)),
             "after_db": _level_db(masked_power(after, frames)),
         }
-        if task.method == INTERPOLATE or self.pipeline is None:
+        if task.method == INTERPOLATE or self.decoder.model is None:
             return report
-        rate, pipeline = self.size[2], self.pipeline
-        n_model = ceil(job.window.length * pipeline.sample_rate / rate)
-        n_frames = pipeline.grid.n_columns(n_model) * pipeline.grid.patch_frames
-        cells = unknown_cells([region], pipeline.mel, n_frames, job.window.start / rate)
+        rate, model = self.size[2], self.decoder.model
+        n_model = ceil(job.window.length * model.sample_rate / rate)
+        n_frames = model.grid.n_columns(n_model) * model.grid.patch_frames
+        cells = unknown_cells([region], model.mel, n_frames, job.window.start / rate)
         window_s = [job.window.start / rate, job.window.stop / rate]
-        return {**report, "tokens": token_mask(pipeline, cells).count, "window_s": window_s}
+        return {**report, "tokens": int(_token_mask(model, cells).sum()), "window_s": window_s}
+
+
+def model_top_hz(pipeline: Pipeline) -> float:
+    """Return the frequency up to which the model hears and renders."""
+    return _TOP_SHARE * min(pipeline.mel.f_max, pipeline.sample_rate / 2)
+
+
+def _token_mask(pipeline: Pipeline, unknown: Bool[Tensor, "f m"]) -> Bool[Tensor, "r w"]:
+    """Return the tokens that have unknown cells."""
+    rows, columns = pipeline.grid.patch_mels, pipeline.grid.patch_frames
+    return unknown.unflatten(0, (-1, rows)).unflatten(2, (-1, columns)).any(dim=3).any(dim=1)
 
 
 def _frames(task: RegionTask, origin: int, sample_rate: int) -> Frames:
@@ -374,12 +435,6 @@ def _frames(task: RegionTask, origin: int, sample_rate: int) -> Frames:
 
 def _level_db(power: float) -> float:
     return round(float(10 * np.log10(2 * power + _QUIET)), 2)
-
-
-def _shaped(pipeline: Pipeline, wave: np.ndarray, sample_rate: int, made: Made, share: float) -> np.ndarray:
-    """Return an interpolated wave (t,) made louder and quieter towards what the model says of it."""
-    gains_db = band_gains_db(made.mel, made.known, pipeline.mel, share)
-    return shape(wave, sample_rate, gains_db, pipeline.mel)
 
 
 def _generated(
@@ -410,14 +465,7 @@ def repair(
     samples: np.ndarray | Tensor,
     sample_rate: int,
     regions: Iterable[Region],
-    *,
-    seed: int = 0,
-    solver: SolverConfig = SolverConfig(),
-    prompt: Prompts | None = None,
-    channels: str = "linked",
-    texture: str = "blend",
-    method: str = AUTO,
-    progress: Progress | None = None,
+    **settings: Any,
 ) -> Restored:
     """Return a recording in which regions of time and frequency are replaced by what their surroundings suggest.
 
@@ -434,18 +482,7 @@ def repair(
         samples: (channels, t), an array or a tensor, full scale 1, of any rate and length.
         sample_rate: in Hz.
         regions: at least one; they may overlap.
-        seed: the same seed gives the same result.
-        solver: settings of the decoding.
-        prompt: what to hear in the regions that the model fills; without one their surroundings decide.
-        channels: ``linked`` repairs all channels with the same random numbers, ``independent`` each with its own,
-            ``mid_side`` the middle and the side of two.
-        texture: what a repair by the model is made of in detail, one of ``TEXTURES``: the vocoder, or an interpolation
-            brought half the way or the whole way towards what the model says.
-        method: ``model``; ``interpolate``, which goes in decibels from what is before a region to what is after it and
-            rises and falls with the bands below and above; or ``auto``: the model where there is a prompt, or where a
-            region is longer than a column of tokens and higher than five octaves. What lies above the model's band
-            is interpolated.
-        progress: called with (steps done, steps in all).
+        **settings: as ``repair_pieces`` takes them: solver, prompt, progress, and the fields of ``RepairSettings``.
 
     Raises:
         ParameterError: regions that are none of this recording or leave nothing to repair them from, several prompts,
@@ -453,67 +490,9 @@ def repair(
         AudioError: samples around a region that are not finite.
     """
     wave = as_channels(samples, sample_rate, finite=False)
-    repairing = repair_pieces(
-        pipeline,
-        lambda start, stop: wave[:, start:stop],
-        wave.shape[1],
-        wave.shape[0],
-        sample_rate,
-        regions,
-        seed=seed,
-        solver=solver,
-        prompt=prompt,
-        channels=channels,
-        texture=texture,
-        method=method,
-        progress=progress,
-    )
-    repaired = wave.copy()
-    for piece in repairing:
-        repaired[list(piece.channels), piece.start : piece.start + piece.samples.shape[1]] = piece.samples
-    return Restored(repaired, sample_rate, repairing.report())
-
-
-class Repairing(Iterator[FilledGap]):
-    """The repaired stretches of a recording, in order of their starts, each computed when it is asked for."""
-
-    def __init__(self, repairer: Repairer, n_samples_changed: int, progress: Progress | None) -> None:
-        self._repairer, self._n_changed, self._progress = repairer, n_samples_changed, progress
-        self._started, self._done = perf_counter(), list[dict[str, Any]]()
-        self._pieces = self._each()
-
-    def __next__(self) -> FilledGap:
-        return next(self._pieces)
-
-    def report(self) -> dict[str, Any]:
-        """Return what has been done so far, in what JSON has."""
-        repairer, settings = self._repairer, self._repairer.settings
-        return {
-            "job": "repair",
-            "model": None if repairer.pipeline is None else repairer.pipeline.name,
-            "seed": settings.seed,
-            "method": settings.method,
-            "prompted": repairer.condition is not None,
-            "texture": settings.texture,
-            "channels": settings.channels,
-            "n_steps": repairer.solver.n_steps,
-            "n_forwards": repairer.n_forwards,
-            "regions": sorted(self._done, key=lambda region: (region["start_s"], region["channels"])),
-            "samples_changed": self._n_changed,
-            "timings": {
-                "solve_s": round(repairer.solve_s, 3),
-                "total_s": round(perf_counter() - self._started, 3),
-            },
-        }
-
-    def _each(self) -> Iterator[FilledGap]:
-        jobs = self._repairer.jobs
-        for number, job in enumerate(jobs):
-            pieces, reports = self._repairer.repaired(job, share_of(self._progress, number, len(jobs)))
-            self._done += reports
-            yield from pieces
-        if self._progress is not None:
-            self._progress(len(jobs), len(jobs))
+    n_channels, n_samples = wave.shape
+    repairing = repair_pieces(pipeline, reader_of(wave), n_samples, n_channels, sample_rate, regions, **settings)
+    return Restored(put_into(wave, repairing), sample_rate, repairing.report())
 
 
 def repair_pieces(
@@ -545,7 +524,7 @@ def repair_pieces(
         solver: settings of the decoding.
         prompt: what to hear in the regions.
         progress: called with (steps done, steps in all).
-        **settings: the others of ``repair``.
+        **settings: the other fields of ``RepairSettings``.
 
     Returns:
         An iterator of ``FilledGap``; its ``report()`` says what has been done so far.
@@ -565,8 +544,5 @@ def repair_pieces(
     else:
         check_job(pipeline, "repair")
         jobs = plan_repair(regions, *size, made, pipeline.grid, pipeline.window_cols, model_top_hz(pipeline))
-        condition = pipeline.condition(prompt)
-    if condition is not None and len(condition) != 1:
-        raise ParameterError(f"a recording is repaired by one prompt at most, got {len(condition)}")
-    n_changed = sum(span.length * len(job.channels) for job in jobs for span in job.spans)
-    return Repairing(Repairer(pipeline, reader, size, made, solver, condition, jobs), n_changed, progress)
+        condition = one_condition(pipeline, prompt, "repaired")
+    return Repairing(Decoder(pipeline, solver, condition), reader, size, made, jobs, progress)

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, floor
 
 import numpy as np
+import torch
+from jaxtyping import Bool
 from scipy.ndimage import uniform_filter1d
 from scipy.signal.windows import hann
+from torch import Tensor
 
 from masktools.classical.noise import OVERLAP, SPECTRUM_S, frame_length
 from masktools.classical.prediction import LONG_CONTEXT_S
+from masktools.mel import MelConfig, mel_edges_hz
 from masktools.restoration.regions import Region
 from masktools.restoration.seams import bridged
 
@@ -22,6 +26,8 @@ GUARD_BINS = 2  # beside a region, where what is in it still shows
 RAMP_S = 0.005  # in which it sets in at the start and ends at the end
 _BLOCK_CELLS = 1 << 22  # of spectra that are held at once
 _SYNTHESIS = 1.5  # what the squares of the windows that cover a sample add up to
+_TIMES = 5  # in a frame, at which the bands of a region are looked at
+_LOBE_BINS = 2  # by which a tone shows beside its own frequency, in bins of the model's spectra
 
 
 @dataclass(frozen=True)
@@ -447,3 +453,33 @@ def _in_bands(power: np.ndarray) -> np.ndarray:
     low = np.clip(np.arange(n_bins) - np.round(reach), 0, n_bins).astype(int)
     high = np.clip(np.arange(n_bins) + np.round(reach) + 1, 0, n_bins).astype(int)
     return total[:, high] - total[:, low]
+
+
+def unknown_cells(
+    regions: Sequence[Region], config: MelConfig, n_frames: int, start_s: float = 0.0
+) -> Bool[Tensor, "f m"]:
+    """Return the mel cells of a window that hear anything of the regions.
+
+    Args:
+        regions: of the recording.
+        config: of the mel spectrogram.
+        n_frames: of the window.
+        start_s: of the window in the recording.
+    """
+    edges_hz = mel_edges_hz(config)
+    lobe_hz = _LOBE_BINS * config.sample_rate / config.n_fft
+    cells = np.zeros((config.n_mels, n_frames), bool)
+    for region in regions:
+        # Frame m hears samples [m * hop - margin, m * hop - margin + n_fft).
+        begin, end = ((edge_s - start_s) * config.sample_rate for edge_s in (region.start_s, region.end_s))
+        first = max(0, floor((begin + config.margin - config.n_fft) / config.hop_length))
+        last = min(n_frames, ceil((end + config.margin) / config.hop_length) + 1)
+        for frame in range(first, last):
+            start = frame * config.hop_length - config.margin
+            heard_from, heard_to = max(start, begin), min(start + config.n_fft, end)
+            if heard_from >= heard_to:
+                continue
+            for sample in np.linspace(heard_from, heard_to, _TIMES):
+                for low_hz, high_hz in region.bands(start_s + float(sample) / config.sample_rate):
+                    cells[:, frame] |= (edges_hz[:-2] < high_hz + lobe_hz) & (edges_hz[2:] > low_hz - lobe_hz)
+    return torch.from_numpy(cells)

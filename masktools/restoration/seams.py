@@ -22,13 +22,14 @@ from scipy.signal.windows import hann
 
 from masktools.classical import bridge, extrapolate
 from masktools.classical.noise import SPECTRUM_S, frame_length, noise_between
-from masktools.classical.prediction import LONG_CONTEXT_S, LONG_ORDER
+from masktools.classical.prediction import CONTEXT_S, LONG_CONTEXT_S, LONG_ORDER, MAX_ORDER
 from masktools.classical.spans import fade_in, join_ends
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.metrics import seam_crest_db
 from masktools.restoration.band_level import high_pass, high_pass_reach
 from masktools.restoration.gap_plan import GapTask, shoulders
+from masktools.restoration.recordings import FilledGap
 from masktools.restoration.surroundings import Part
 from masktools.segments import Window
 
@@ -177,6 +178,22 @@ def bridged(
 FLOOR_DB = -80.0  # dBFS
 
 
+def prefilled(wave: np.ndarray, hidden: Sequence[Window], sample_rate: int) -> np.ndarray:
+    """Return a wave (t,) in float32 whose gaps hold what is around them, continued, and noise of their spectrum.
+
+    Tokens are not local: silence in a gap would be heard in those beside it, and be taken for a part of what they say.
+    """
+    part = wave.astype(np.float32)
+    margin, context = ceil(SPECTRUM_S * sample_rate), ceil(CONTEXT_S * sample_rate)
+    for span in hidden:
+        left, right = shoulders(span, hidden, len(part), context)
+        before, after = (part[a:b].astype(np.float64) for a, b in (left, right))
+        near = before[None, -margin:], after[None, :margin]
+        noise = noise_between(*near, span.length, sample_rate, np.random.default_rng(0), margin)[0]
+        part[span.start : span.stop] = bridged(before, after, noise, margin, sample_rate, MAX_ORDER)
+    return part
+
+
 def mel_fit_db(made: np.ndarray, known: np.ndarray, frames: Sequence[int], config: MelConfig) -> float:
     """Return the distance of a generated mel spectrogram from the known one in some frames, in dB; 0 is best.
 
@@ -229,16 +246,6 @@ FULL_BAND_HZ = 32_000  # rate from which on a model's band leaves something to b
 
 
 @dataclass(frozen=True, eq=False)
-class FilledGap:
-    """The samples of one gap, and what was done; they replace [start, start + n) in their channels."""
-
-    start: int  # sample of the recording
-    samples: np.ndarray  # (len(channels), n)
-    channels: tuple[int, ...]
-    report: dict[str, Any]  # what JSON has
-
-
-@dataclass(frozen=True, eq=False)
 class Fill:
     """What fills a gap, and how what was generated had to be changed to fit."""
 
@@ -260,6 +267,21 @@ def noise_core(part: Part, span: Window, margin: int, seeds: tuple[int, ...]) ->
     before = part.samples[:, start : span.start].astype(np.float64)
     after = part.samples[:, span.stop : stop].astype(np.float64)
     return noise_between(before, after, span.length, part.sample_rate, np.random.default_rng(seeds), margin)
+
+
+def better_noise(part: Part, span: Window, waves: np.ndarray, seeds: tuple[int, ...]) -> np.ndarray | None:
+    """Return noise (voices, t) for a gap, if it renders what is beside it better than the model's waves; else None."""
+    margin = shoulder_samples(part)
+    noise, start = np.zeros_like(part.samples, np.float64), span.start - margin
+    made = noise_core(part, span, margin, seeds)
+    first, last = max(0, start), min(part.samples.shape[1], span.stop + margin)
+    noise[:, first:last] = made[:, first - start : last - start]
+    sides = [(voice, a, b) for voice in range(len(waves)) for a, b in sides_of(part, voice, span)]
+    by_noise, by_model = (
+        shoulder_lsd_db([(part.samples[voice, a:b], made[voice, a:b]) for voice, a, b in sides], part.sample_rate)
+        for made in (noise, waves)
+    )
+    return noise if by_noise < by_model else None
 
 
 def noise_above(part: Part, span: Window, margin: int, cutoff_hz: float, seeds: tuple[int, ...]) -> np.ndarray:

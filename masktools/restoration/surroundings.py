@@ -1,6 +1,6 @@
 """What is known around a gap, read from a recording that may be hours long; what is in a gap is never looked at."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 
@@ -11,15 +11,10 @@ from masktools.classical import CONTEXT_S, SEARCHES, SPAN_FILLS
 from masktools.classical.search import Copy, fills_from_elsewhere
 from masktools.classical.similarity import Found, Known, Similarity
 from masktools.classical.spans import Damaged, Span
-from masktools.errors import AudioError, ParameterError
 from masktools.restoration.gap_plan import GapTask, hidden_in
+from masktools.restoration.recordings import MIX, UNMIX, Reader, check_finite, read_checked
 from masktools.segments import Window
 
-Reader = Callable[[int, int], np.ndarray]
-"""Gives the samples [start, stop) of a recording, (channels, stop - start), in float32 or float64."""
-
-_MIX = np.array([[0.5, 0.5], [0.5, -0.5]])  # left and right -> middle and side
-_UNMIX = np.array([[1.0, 1.0], [1.0, -1.0]])
 _OFFSET_BLOCK_S = 0.05  # stretches whose means agree on an offset
 _LEAST_OFFSET = 1e-3  # -60 dB of full scale; less is not heard
 
@@ -41,7 +36,7 @@ class Part:
 
     def channels(self, voices: np.ndarray) -> np.ndarray:
         """Return samples of voices (voices, n) as those of the channels, with the offset they had."""
-        return _UNMIX @ (voices + self.offset) if self.mid_side else voices + self.offset
+        return UNMIX @ (voices + self.offset) if self.mid_side else voices + self.offset
 
     def centred(self) -> "Part":
         """Return the part without a constant offset: what is generated has none, and would meet it with a thump."""
@@ -148,7 +143,7 @@ class Surroundings:
                         wave[span.start : span.stop] = np.nan
             made[~np.isfinite(made)] = np.nan
             check_loudest(float(np.fmax.reduce(np.abs(made), axis=None, initial=0.0)))  # NaN is what is not known
-            return _MIX @ made if task.mid_side else made
+            return MIX @ made if task.mid_side else made
 
         return known
 
@@ -168,7 +163,7 @@ class Surroundings:
         self._check_finite(samples, window.start)
         if task.mid_side:
             both = hidden_in(window, [span for channel in task.channels for span in self.hidden[channel]])
-            samples, hidden = (_MIX @ samples).astype(samples.dtype), [both, both]
+            samples, hidden = (MIX @ samples).astype(samples.dtype), [both, both]
             for span in both:
                 samples[:, span.start : span.stop] = 0.0
         return Part(window.start, samples, tuple(map(tuple, hidden)), self.sample_rate, task.mid_side)
@@ -183,25 +178,12 @@ class Surroundings:
         window, samples = self._read(window)
         self._check_finite(samples[list(task.channels)], window.start, "must be finite where leak_free is False")
         chosen = samples[list(task.channels)]
-        return (_MIX @ chosen).astype(samples.dtype) if task.mid_side else chosen
+        return (MIX @ chosen).astype(samples.dtype) if task.mid_side else chosen
 
     def _read(self, window: Window) -> tuple[Window, np.ndarray]:
         """Return a window, cut at the recording's ends, and a copy of its samples."""
         window = Window(max(0, window.start), min(self.n_samples, window.stop))
-        samples = np.array(self.reader(window.start, window.stop))
-        wanted = (self.n_channels, window.length)
-        if samples.shape != wanted or samples.dtype not in (np.float32, np.float64):
-            raise ParameterError(
-                f"the reader must return float32 or float64 of shape {wanted} for samples {window.start} to "
-                f"{window.stop}, got {samples.dtype} of shape {samples.shape}"
-            )
-        return window, samples
+        return window, read_checked(self.reader, window.start, window.stop, self.n_channels).copy()
 
     def _check_finite(self, samples: np.ndarray, start: int, what: str = "must be finite outside the gaps") -> None:
-        finite = np.isfinite(samples).all(axis=0)
-        if not finite.all():
-            first = start + int(np.argmin(finite))
-            raise AudioError(
-                f"samples {what}, but at {first / self.sample_rate:.4f} s (sample {first}) there is NaN or infinity: "
-                "make it part of a gap, or silence it first"
-            )
+        check_finite(samples, start, self.sample_rate, what, "make it part of a gap, or silence it first")

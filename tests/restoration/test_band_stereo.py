@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from masktools.errors import ParameterError
-from masktools.restoration.band_level import Twins, check_channels, side_of
+from masktools.restoration.band_level import side_of
+from masktools.restoration.recordings import Duplicates, check_channels
 from tests.tiny import SAMPLE_RATE, noise
 
 HZ = 4000.0
@@ -16,7 +17,7 @@ def power_db(one, other):
 
 def test_twins_are_one_until_they_part_and_never_again():
     wave, other = noise(0.1)[0], noise(0.1, seed=1)[0]
-    twins = Twins(3, linked=True)
+    twins = Duplicates(3, linked=True)
     twins.part(np.stack([wave, other, wave]))
     assert (twins.places, twins.firsts) == ([0, 1, 0], [0, 1])
     twins.part(np.stack([wave, wave, wave]))
@@ -26,7 +27,7 @@ def test_twins_are_one_until_they_part_and_never_again():
 
 
 def test_independent_channels_have_no_twins():
-    twins = Twins(2, linked=False)
+    twins = Duplicates(2, linked=False)
     twins.part(np.zeros((2, 10)))
     assert twins.firsts == [0, 1]
 

@@ -7,7 +7,7 @@ from masktools.classical import GAP_FILLS
 from masktools.errors import AudioError, ParameterError
 from masktools.gaps import Gap
 from masktools.metrics import band_level_db, level_db
-from masktools.restoration import inpaint, inpaint_candidates, inpaint_pieces
+from masktools.restoration import inpaint, inpaint_pieces
 from masktools.restoration.gap_plan import METHODS
 from masktools.solver import SolverConfig
 from tests.tiny import SAMPLE_RATE, noise, tone
@@ -163,20 +163,28 @@ def test_known_samples_that_are_not_finite_are_named(pipeline):
         inpaint(pipeline, samples, SAMPLE_RATE, [(1, 1.5)], leak_free=False, solver=FEW)
 
 
+def ranked(pipeline, samples, gaps, n_candidates, **settings):
+    """Return for each gap its fills, the best first."""
+    reader, size = (lambda start, stop: samples[:, start:stop]), samples.shape[::-1]
+    settings |= {"n_candidates": n_candidates, "n_ranks": n_candidates}
+    return list(inpaint_pieces(pipeline, reader, *size, SAMPLE_RATE, gaps, **settings).ranked())
+
+
 class TestCandidates:
     def test_the_one_that_fits_best_comes_first(self, pipeline):
-        made = inpaint_candidates(pipeline, noise(1.8), SAMPLE_RATE, GAPS, n_candidates=3, method="auto", solver=FEW)
-        assert len(made) == 3
-        for rank, one in enumerate(made):
-            gap = one.report["gaps"][-1]
+        fills = ranked(pipeline, noise(1.8), GAPS, 3, method="auto", solver=FEW)[-1]
+        assert len(fills) == 3
+        for rank, fill in enumerate(fills):
+            gap = fill.report
             fits = [candidate["fit_db"] for candidate in gap["candidates"]]
             assert fits == sorted(fits)
             assert gap["seed"] == gap["candidates"][rank]["seed"]
             assert gap["rank"] == rank
         assert len({candidate["seed"] for candidate in gap["candidates"]}) == 3
         best = inpaint(pipeline, noise(1.8), SAMPLE_RATE, GAPS, n_candidates=3, method="auto", solver=FEW)
-        np.testing.assert_array_equal(best.samples, made[0].samples)
-        assert not np.array_equal(made[0].samples, made[1].samples)
+        stop = fills[0].start + fills[0].samples.shape[1]
+        np.testing.assert_array_equal(best.samples[:, fills[0].start : stop], fills[0].samples)
+        assert not np.array_equal(fills[0].samples, fills[1].samples)
 
     def test_the_first_seed_is_that_of_a_single_fill(self, pipeline):
         single = inpaint(pipeline, noise(3), SAMPLE_RATE, [(1, 1.4)], solver=FEW).report["gaps"][0]["seed"]
@@ -185,8 +193,8 @@ class TestCandidates:
         assert several["seed"] == several["candidates"][0]["seed"]
 
     def test_classical_fills_are_the_same_in_every_rank(self):
-        made = inpaint_candidates(None, noise(1), SAMPLE_RATE, [(0.5, 0.52)], n_candidates=2, method="janssen")
-        np.testing.assert_array_equal(made[0].samples, made[1].samples)
+        ((first, second),) = ranked(None, noise(1), [(0.5, 0.52)], 2, method="janssen")
+        np.testing.assert_array_equal(first.samples, second.samples)
 
 
 class TestTheSearch:
@@ -246,12 +254,9 @@ class TestTheSearch:
         assert report["model"] == pipeline.name
 
     def test_candidates_are_different_places(self, pipeline):
-        made = inpaint_candidates(
-            pipeline, self.song(), SAMPLE_RATE, [(5.1, 6.0)], n_candidates=3, method="search"
-        )  # fmt: skip
-        sources = [one.report["gaps"][0]["source_s"][0] for one in made]
-        assert len(set(sources)) == 3
-        assert [one.report["gaps"][0]["rank"] for one in made] == [0, 1, 2]
+        (fills,) = ranked(pipeline, self.song(), [(5.1, 6.0)], 3, method="search")
+        assert len({fill.report["source_s"][0] for fill in fills}) == 3
+        assert [fill.report["rank"] for fill in fills] == [0, 1, 2]
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_what_is_not_finite_far_away_is_no_source_and_no_error(self, value):
