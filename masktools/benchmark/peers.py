@@ -257,11 +257,7 @@ def _computing(call: Callable[[], object], precision: str, device: torch.device)
 
 
 def _ours(
-    pipeline: Pipeline,
-    settings: PeerSettings,
-    peaks: Peaks,
-    times: Sequence[float],
-    case: Mapping[str, Value],
+    pipeline: Pipeline, settings: PeerSettings, peaks: Peaks, times: Sequence[float], case: Mapping[str, Value]
 ) -> Measurement:
     costs, precision = model_costs(pipeline), precision_name(pipeline)
     flop = {precision: costs.solving(settings.solver, True)}

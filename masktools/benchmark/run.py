@@ -170,13 +170,7 @@ def _measured(
         return _accuracy(settings, models, recordings, shown)
     names = [name for name in settings.precisions if name in ("fp32", "bf16", "fp16")]
     beside = PeerSettings(
-        settings.peers,
-        tuple(names) or ("fp32",),
-        solver,
-        settings.repeats,
-        threads,
-        seed,
-        settings.peer_sizes,
+        settings.peers, tuple(names) or ("fp32",), solver, settings.repeats, threads, seed, settings.peer_sizes
     )
     return measure_peers(models.load(settings.precisions[0]), peaks, beside, shown)
 

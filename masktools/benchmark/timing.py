@@ -55,10 +55,7 @@ class StageSettings:
 
 
 def measure_stages(
-    pipeline: Pipeline,
-    peaks: Peaks,
-    settings: StageSettings,
-    progress: Progress | None = None,
+    pipeline: Pipeline, peaks: Peaks, settings: StageSettings, progress: Progress | None = None
 ) -> tuple[Measurement, ...]:
     """Return the time, the share, the arithmetic and the rate of each stage, then of each step of the solver.
 
@@ -381,9 +378,7 @@ def _inpaint(model: Model, variant: Variant, seed: int) -> JobCall:
     gap_s = min(_GAP_S, window_s / 4)
     gaps = [((window_s - gap_s) / 2, (window_s + gap_s) / 2)]
     return JobCall(
-        lambda: model.inpaint(samples, model.sample_rate, gaps, method="model", **_decoding(variant, seed)),
-        window_s,
-        1,
+        lambda: model.inpaint(samples, model.sample_rate, gaps, method="model", **_decoding(variant, seed)), window_s, 1
     )
 
 

@@ -37,11 +37,7 @@ def fill_gaps(
         n_columns = sum(ceil((end_s - start_s) / grid.column_s) for start_s, end_s in recording.gaps)
         with stage.clocked("inpaint", take.seconds, len(original) * grid.n_rows * n_columns):
             result = stage.model.inpaint(damaged.T, rate, gaps=list(recording.gaps), seed=stage.seed)
-        fills = {
-            EMPTY: damaged,
-            COPY: GAP_FILLS["copy"](damaged, rate, recording.gaps),
-            OURS: inside(result.samples),
-        }
+        fills = {EMPTY: damaged, COPY: GAP_FILLS["copy"](damaged, rate, recording.gaps), OURS: inside(result.samples)}
         rows += measure.gap_rows(recording.name, original, fills, rate, recording.gaps)
         versions = {"original": original, "gaps": damaged, "copied": fills[COPY], "filled": fills[OURS]}
         captions = ("Original", "With gaps", "Best copy from elsewhere", "Filled by masktools")

@@ -70,11 +70,7 @@ def gap_rows(
 
 
 def band_rows(
-    recording: str,
-    original: np.ndarray,
-    extensions: Mapping[str, np.ndarray],
-    sample_rate: int,
-    cutoff_hz: float,
+    recording: str, original: np.ndarray, extensions: Mapping[str, np.ndarray], sample_rate: int, cutoff_hz: float
 ) -> list[Row]:
     """Return one row for each way of extending the band: the distances below and above the cutoff."""
     true = at_rate(original, sample_rate)

@@ -151,11 +151,7 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
 
     def _load(self) -> Encoder:
         return Encoder.from_pretrained(
-            self.model,
-            device=self.device,
-            precision=self.precision,
-            threads=self.threads,
-            batch_size=self.batch_size,
+            self.model, device=self.device, precision=self.precision, threads=self.threads, batch_size=self.batch_size
         )
 
     def _loaded(self) -> Encoder:

@@ -43,11 +43,7 @@ _N_FFT, _HOP = 2048, 512  # samples
 
 
 def measure_composition(
-    clips: Sequence[Clip],
-    cutoff_hz: float = 4000.0,
-    *,
-    gain_db: float = 2.0,
-    progress: Progress | None = None,
+    clips: Sequence[Clip], cutoff_hz: float = 4000.0, *, gain_db: float = 2.0, progress: Progress | None = None
 ) -> Report:
     """Return what rules of composition do to the low band, and to the levels at the cutoff.
 
@@ -200,12 +196,7 @@ def _cumulative_bin(values: np.ndarray, share: float) -> int:
     return int(np.searchsorted(np.cumsum(values), share * values.sum()).clip(1, len(values) - 1))
 
 
-RULES: dict[str, Rule] = {
-    "additive": _additive,
-    "nvsr": _nvsr,
-    "audiosr": _audiosr,
-    "clearvoice": _clearvoice,
-}
+RULES: dict[str, Rule] = {"additive": _additive, "nvsr": _nvsr, "audiosr": _audiosr, "clearvoice": _clearvoice}
 """The rules by name: (recording (t,), generated (t,), sample rate, true cutoff) -> what they make of both; the last
 three find a cutoff of their own."""
 

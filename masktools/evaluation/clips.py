@@ -48,10 +48,7 @@ PathLike = str | os.PathLike[str]
 
 
 def entries_of(
-    source: PathLike | Sequence[PathLike],
-    split: str,
-    kinds: Iterable[str] | None = None,
-    non_commercial: bool = False,
+    source: PathLike | Sequence[PathLike], split: str, kinds: Iterable[str] | None = None, non_commercial: bool = False
 ) -> list[Entry]:
     """Return the recordings of a split; nothing is decoded yet.
 

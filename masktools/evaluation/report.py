@@ -272,11 +272,7 @@ def groups_of(pairs: Iterable[tuple[str, str]]) -> dict[str, list[int]]:
 
 
 def summarise(
-    rows: Sequence[Row],
-    means: Iterable[str] = (),
-    n_resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
+    rows: Sequence[Row], means: Iterable[str] = (), n_resamples: int = 1000, seed: int = 0, level: float = 0.95
 ) -> tuple[Figure, ...]:
     """Return the median over the clips of each group, for each case, method and measure, with its interval.
 

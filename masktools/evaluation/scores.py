@@ -131,10 +131,7 @@ class SetScores:
 
 
 def jackknife(
-    pairs: Sequence[Pair],
-    distance: Callable[[Sequence[Pair]], float],
-    n_folds: int = 10,
-    level: float = 0.95,
+    pairs: Sequence[Pair], distance: Callable[[Sequence[Pair]], float], n_folds: int = 10, level: float = 0.95
 ) -> tuple[float, float | None, float | None]:
     """Return a distance between two sets and its interval, by leaving out clips.
 

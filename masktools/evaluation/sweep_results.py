@@ -13,7 +13,7 @@ from masktools.evaluation.sweep import COST, Point, SweepResult
 
 _LESS = ("fad", "kad", "kid", "kl", "lsd_db", "lsd_hi_db", "mel_l1", "third_octave_db", "ndb_share", "caption_rank")
 _MORE = ("text_score", "caption_r1", "caption_r5", "probe_top1", "inception_score")
-DIRECTIONS = dict.fromkeys(_LESS, -1) | dict.fromkeys(_MORE, 1)
+DIRECTIONS: dict[str, int] = {**dict.fromkeys(_LESS, -1), **dict.fromkeys(_MORE, 1)}
 """The measures of quality: 1 where more is better, -1 where less is."""
 
 Measure = tuple[str, str, str, str | None]

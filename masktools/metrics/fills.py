@@ -53,10 +53,7 @@ def envelope_error_db(
 
 
 def flatness_error_db(
-    reference: np.ndarray,
-    estimate: np.ndarray,
-    sample_rate: int,
-    span_s: Pair | None = None,
+    reference: np.ndarray, estimate: np.ndarray, sample_rate: int, span_s: Pair | None = None
 ) -> float:
     """Return the mean difference in dB of the spectral flatness of third octaves; NaN where none of them is heard.
 

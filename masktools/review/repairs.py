@@ -35,11 +35,7 @@ class Repair:
         return (
             shown
             if self.low_hz is None and self.high_hz is None
-            else shown
-            | {
-                "low_hz": self.low_hz,
-                "high_hz": self.high_hz,
-            }
+            else shown | {"low_hz": self.low_hz, "high_hz": self.high_hz}
         )
 
 
