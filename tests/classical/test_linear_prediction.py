@@ -4,7 +4,7 @@ import librosa
 import numpy as np
 import pytest
 
-from masktools.classical.prediction import bridge, burg, extrapolate, fill_between
+from masktools.classical.prediction import bridge, burg, extrapolate
 from tests.tiny import noise, tone
 
 RATE = 22_050
@@ -35,23 +35,6 @@ def test_nothing_grows(known):
 @pytest.mark.parametrize("known", [np.zeros(0), np.zeros(1000), np.ones(1), np.ones(2)])
 def test_what_is_silent_or_too_short_is_followed_by_silence(known):
     assert not extrapolate(known, 100).any()
-
-
-def test_a_short_gap_in_a_tone_is_bridged():
-    wave = tone(440, 1, RATE)[0].astype(np.float64)
-    bridge = fill_between(wave[6000:8000], wave[8200:10_200], 200, reach=660)
-    # Two continuations that agree, added at equal power: at most 3 dB too loud.
-    reference = wave[8000:8200]
-    assert np.corrcoef(bridge, reference)[0, 1] > 0.95
-    assert np.sqrt(np.mean(bridge**2)) < 1.5 * np.sqrt(np.mean(reference**2))
-
-
-def test_the_middle_of_a_long_gap_is_silent():
-    known = noise(0.1)[0]
-    gap = fill_between(known, known, 5000, reach=660)
-    assert not gap[660:-660].any()
-    assert gap[:660].any()
-    assert gap[-660:].any()
 
 
 def test_the_predictor_is_that_of_librosa():
