@@ -152,7 +152,7 @@ class Model:
             prompt: what to hear in the gaps.
             channels: ``linked`` or ``independent``: with the same random numbers, or each with its own; ``mid_side``:
                 the middle and the side of two.
-            texture: blend, recording or model; see ``restoration.texture.TEXTURES``.
+            texture: blend, recording or model; see ``restoration.render.TEXTURES``.
             method: ``auto`` by the length of each gap and by what the recording holds, ``model``, or one of
                 ``classical.GAP_FILLS``; ``search`` and ``copy`` fill from other places of the recording.
             classical_below_s: with ``auto``, gaps up to this length are filled without the model.
@@ -228,7 +228,7 @@ class Model:
             prompt: what the recording is of.
             channels: ``linked`` or ``independent``: with the same random numbers, or each with its own; ``mid_side``:
                 the middle and the side of two.
-            texture: blend, recording or model; see ``restoration.texture.TEXTURES``.
+            texture: blend, recording or model; see ``restoration.render.TEXTURES``.
             quiet_guard_db: how far the added band may rise above the continued noise floor in pauses; None: anywhere.
             hf_gain_db: gain of the added band.
             limit_peaks: the added band gives way where the sum would leave full scale.

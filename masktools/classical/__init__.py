@@ -13,7 +13,7 @@ from masktools.classical.fills import (
     GapFill,
     SpanFill,
 )
-from masktools.classical.prediction import bridge, burg, extrapolate, fill_between, interpolate
+from masktools.classical.prediction import bridge, burg, extrapolate, interpolate
 
 __all__ = [
     "BAND_FILLS",
@@ -27,6 +27,5 @@ __all__ = [
     "bridge",
     "burg",
     "extrapolate",
-    "fill_between",
     "interpolate",
 ]

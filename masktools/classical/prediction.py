@@ -50,25 +50,6 @@ def extrapolate(known: np.ndarray, n_samples: int, max_order: int = MAX_ORDER) -
     return lfilter([1.0], taps, np.zeros(n_samples), zi=state)[0]
 
 
-def fill_between(before: np.ndarray, after: np.ndarray, length: int, reach: int) -> np.ndarray:
-    """Return a gap of ``length`` samples, float64, continued from both sides, each fading out over ``reach``.
-
-    A gap shorter than ``reach`` is cross-faded from one side to the other; the middle of a long one is silent.
-
-    Args:
-        before: known samples that end where the gap starts; none where nothing comes before it.
-        after: known samples that start where the gap ends; none where nothing comes after it.
-        length: of the gap.
-        reach: of each continuation.
-    """
-    n = min(length, reach)
-    fade = np.cos(0.5 * np.pi * (np.arange(n) + 0.5) / n)
-    gap = np.zeros(length)
-    gap[:n] += extrapolate(before, n) * fade
-    gap[length - n :] += (extrapolate(after[::-1], n) * fade)[::-1]
-    return gap
-
-
 def bridge(before: np.ndarray, after: np.ndarray, length: int, max_order: int = LONG_ORDER) -> np.ndarray:
     """Return a whole gap of ``length`` samples, float64, cross-faded from one side's continuation to the other's.
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 CHANNELS = ("linked", "independent", "mid_side")
 SUBTYPES = {"keep": None, "pcm16": "PCM_16", "pcm24": "PCM_24", "float": "FLOAT"}
-TEXTURES = ("blend", "recording", "model")  # as in restoration.texture, which must not be imported here
+TEXTURES = ("blend", "recording", "model")  # as in restoration.render, which must not be imported here
 _MAX_SEED = 2**63 - 1
 
 Group = argparse.ArgumentParser | argparse._ArgumentGroup

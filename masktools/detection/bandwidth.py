@@ -13,14 +13,13 @@ import numpy as np
 from scipy.ndimage import median_filter
 from scipy.signal.windows import blackmanharris
 
-from masktools.detection.damage import checked_wave
+from masktools.detection.damage import FLOOR_DB, checked_wave, decibels
 from masktools.errors import ParameterError
 
 WINDOW_S = 4096 / 44_100
 MAX_FRAMES = 2048  # kept; twice as few at the least
 FRAMES_PER_WINDOW = 4
 LOUDEST_SHARE = 0.7
-FLOOR_DB = -140.0  # of full scale in a bin: what lies below is the rounding of samples
 HELD_S = 0.001  # a run of equal samples that makes a frame one with damage
 MIN_CLEAN_SHARE = 0.1  # of the loud frames, or else all of them count
 _SILENCE = 1e-14  # power of a frame
@@ -105,17 +104,13 @@ class SpectrumSurvey:
             floor = np.full(len(hz), FLOOR_DB)
             return LongSpectrum(hz, floor, floor, 0)
         median, loudest = np.quantile(powers[chosen], (0.5, 0.9), axis=0)
-        return LongSpectrum(hz, _decibels(median), _decibels(loudest), int(chosen.sum()))
+        return LongSpectrum(hz, decibels(median), decibels(loudest), int(chosen.sum()))
 
 
 def _holds(frames: np.ndarray, length: int) -> np.ndarray:
     """Return for each frame (n, channels, t) whether a channel stays at one value for ``length`` samples."""
     same = np.cumsum(frames[..., 1:] == frames[..., :-1], axis=-1, dtype=np.int32)
     return np.any(same[..., length:] - same[..., :-length] >= length, axis=(1, 2))
-
-
-def _decibels(power: np.ndarray) -> np.ndarray:
-    return 10 * np.log10(np.maximum(power.astype(np.float64), 10 ** (FLOOR_DB / 10)))
 
 
 BELOW_HZ = 400.0  # before the fall

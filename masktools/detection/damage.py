@@ -10,6 +10,7 @@ import numpy as np
 from masktools.arrays import checked_rate, plain_samples
 from masktools.errors import ParameterError, unknown_name
 
+FLOOR_DB = -140.0  # of full scale: what lies below is the rounding of samples
 CORE_SAMPLES = 1 << 16
 CONTEXT_S = 0.25
 
@@ -213,6 +214,11 @@ class _Taken:
         spans = self._spans.get(channel, [])
         place = bisect_left(spans, (stop + margin, 0))  # those before it start early enough, and the last stops last
         return place > 0 and spans[place - 1][1] + margin > start
+
+
+def decibels(power: np.ndarray | np.floating | float) -> np.ndarray:
+    """Return powers in dB of full scale, in float64, with a floor of -140 dB."""
+    return np.asarray(10 * np.log10(np.maximum(np.asarray(power, np.float64), 10 ** (FLOOR_DB / 10))))
 
 
 def checked_wave(samples: np.ndarray, sample_rate: int) -> np.ndarray:

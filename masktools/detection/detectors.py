@@ -20,7 +20,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from masktools.classical import burg
-from masktools.detection.damage import Damage, Window
+from masktools.detection.damage import Damage, Window, decibels
 
 SHOULDER_S = 0.010
 SHOULDER_DB = -60.0  # dBFS, root mean square, of the louder side; next to a held value, of what moves
@@ -218,7 +218,6 @@ SHORTEST_DROPOUT_S = 0.005  # a low note falls as far for less than that
 MEAN_DROP_DB = 18.0  # below what came before, on the average over all of it
 ALIKE_DB = 25.0  # the shoulders of a dropout belong to the same sound
 SLOPE_DROP_DB = 10.0  # of the wave's slope meanwhile: where a low note crosses zero, it is the steepest
-_FLOOR = 1e-14
 _REACH = WITHIN_HOPS + SHOULDER_HOPS
 
 
@@ -252,7 +251,7 @@ class Dropouts:
     def _searched(self, channel: int, is_last: bool) -> list[Damage]:
         """Return the dropouts among the hops of a channel, and forget the hops that are done with."""
         (powers, slopes), first = self._powers[channel], self._first[channel]
-        level_db = _decibels(powers)
+        level_db = decibels(powers)
         before, after = _shoulders(powers)
         falls = np.flatnonzero((before > DROPOUT_SHOULDER_DB) & (level_db <= before - DROP_DB))
         found: list[Damage] = []
@@ -271,7 +270,7 @@ class Dropouts:
                 last = fall + int(np.flatnonzero(rises)[-1])
                 start, end = _widened(level_db, fall, last, before[fall], after[last])
                 alike = abs(before[fall] - after[last]) <= ALIKE_DB and _gone(slopes, fall, last)
-                gone = _decibels(np.mean(powers[start:end])) <= before[fall] - MEAN_DROP_DB
+                gone = decibels(np.mean(powers[start:end])) <= before[fall] - MEAN_DROP_DB
                 if alike and gone and self._shortest <= end - start <= self._longest:
                     span = (first + start) * self._hop, (first + end) * self._hop
                     found.append(Damage(*span, "dropout", (channel,)))
@@ -291,14 +290,14 @@ def _shoulders(powers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for low, high in ((places - _REACH, places - WITHIN_HOPS), (places + WITHIN_HOPS + 1, places + _REACH + 1)):
         inside = (low >= 0) & (high <= len(powers))
         low, high = low.clip(0, len(powers)), high.clip(0, len(powers))
-        levels.append(np.where(inside, _decibels((total[high] - total[low]) / SHOULDER_HOPS), -np.inf))
+        levels.append(np.where(inside, decibels((total[high] - total[low]) / SHOULDER_HOPS), -np.inf))
     return levels[0], levels[1]
 
 
 def _gone(slopes: np.ndarray, fall: int, last: int) -> bool:
     """Tell whether the slope fell too, from either side."""
     before, after = _shoulders(slopes)
-    inside = _decibels(np.mean(slopes[fall : last + 1]))
+    inside = decibels(np.mean(slopes[fall : last + 1]))
     return bool(inside <= min(before[fall], after[last]) - SLOPE_DROP_DB)
 
 
@@ -310,10 +309,6 @@ def _widened(level_db: np.ndarray, fall: int, last: int, before: float, after: f
     while end < len(level_db) and end - last <= WITHIN_HOPS and level_db[end] < after - EDGE_DB:
         end += 1
     return start, end
-
-
-def _decibels(power: np.ndarray | np.floating) -> np.ndarray:
-    return np.asarray(10 * np.log10(np.maximum(power, _FLOOR)))
 
 
 ORDER = 32

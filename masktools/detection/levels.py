@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from masktools.detection.damage import Window
+from masktools.detection.damage import FLOOR_DB, Window, decibels
 
-FLOOR_DB = -140.0  # dBFS, of silence
 TOP_SHARE = 0.999  # of the peak: flat tops lie this close to it
 SHORTEST_FLAT = 3  # samples at the peak that make it a flat top
 CLIP_FROM = 0.5  # a peak lower than that was not clipped by a recorder
@@ -96,15 +95,15 @@ class _ChannelMeter:
     def count(self, powers: np.ndarray) -> None:
         """Count pieces by their level; digital silence is none."""
         heard = powers[powers > 0]
-        places = np.rint(-_decibels(2 * heard) / _STEP_DB).clip(0, len(self._pieces) - 1).astype(int)
+        places = np.rint(-decibels(2 * heard) / _STEP_DB).clip(0, len(self._pieces) - 1).astype(int)
         np.add.at(self._pieces, places, 1)
 
     def finish(self) -> Level:
         self._count_run(self._last, self._n_last)
         clipped = self._peak >= CLIP_FROM
         return Level(
-            float(_decibels(self._peak**2)),
-            float(_decibels(2 * self._squares / max(1, self._n))),
+            float(decibels(self._peak**2)),
+            float(decibels(2 * self._squares / max(1, self._n))),
             self._floor_db(),
             self._sum / max(1, self._n),
             self._n_over,
@@ -118,7 +117,3 @@ class _ChannelMeter:
             return FLOOR_DB
         place = int(np.searchsorted(quietest_first, FLOOR_SHARE * quietest_first[-1], side="left"))
         return -_STEP_DB * (len(self._pieces) - 1 - place)
-
-
-def _decibels(power: np.ndarray | float) -> np.ndarray:
-    return np.asarray(10 * np.log10(np.maximum(power, 10 ** (FLOOR_DB / 10))))

@@ -14,6 +14,7 @@ from masktools.arrays import checked_rate
 from masktools.detection.bandwidth import MIN_DROP_DB, Bandwidth, SpectrumSurvey, judge
 from masktools.detection.damage import (
     CORE_SAMPLES,
+    FLOOR_DB,
     Damage,
     Detector,
     Window,
@@ -24,7 +25,7 @@ from masktools.detection.damage import (
     joined,
 )
 from masktools.detection.detectors import THRESHOLD, Clicks, ConstantRuns, Dropouts, NonFinite, Repeats
-from masktools.detection.levels import FLOOR_DB, Level, LevelMeter
+from masktools.detection.levels import Level, LevelMeter
 from masktools.errors import ParameterError
 from masktools.gaps import Gap
 

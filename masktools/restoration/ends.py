@@ -13,10 +13,10 @@ from masktools.arrays import as_channels, checked_seed
 from masktools.conditioning import Prompts
 from masktools.errors import AudioError, ParameterError
 from masktools.gaps import Gap
-from masktools.metrics import seam_crest_db
 from masktools.pipeline import Progress, Walk, share_of
 from masktools.restoration.inpaint import inpaint
 from masktools.restoration.recordings import FilledGap, Reader, Restored, check_channels, put_into, reader_of
+from masktools.restoration.seams import crest_db
 from masktools.solver import Plan, SolverConfig, derive_seed, plan_value
 
 SIDES = ("end", "start")
@@ -264,7 +264,5 @@ def loop_pieces(
 
 def _wrap_db(rotated: np.ndarray, sample_rate: int) -> float | None:
     """Return the crest of the join in the middle of a rotated recording; None where it is too short to tell."""
-    try:
-        return round(seam_crest_db(rotated, sample_rate, rotated.shape[1] / 2 / sample_rate), 2)
-    except ParameterError:
-        return None
+    found = crest_db(rotated, sample_rate, rotated.shape[1] / 2)
+    return None if found is None else round(found, 2)

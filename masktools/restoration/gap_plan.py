@@ -143,15 +143,23 @@ def gap_spans(gaps: Sequence[GapLike], n_samples: int, sample_rate: int) -> list
 
     In which channels they are is left out of account.
     """
-    spans: list[Window] = []
-    for start_s, end_s, _ in sorted(map(as_gap, gaps), key=lambda gap: gap[:2]):
+    spans = []
+    for start_s, end_s, _ in map(as_gap, gaps):
         start = max(0, floor(start_s * sample_rate + _ROUNDING))
         stop = min(n_samples, max(start + 1, ceil(end_s * sample_rate - _ROUNDING)))
-        if spans and start <= spans[-1].stop:
-            spans[-1] = Window(spans[-1].start, max(stop, spans[-1].stop))
-        elif start < stop:
-            spans.append(Window(start, stop))
-    return spans
+        spans += [Window(start, stop)] if start < stop else []
+    return merged(spans)
+
+
+def merged(spans: Iterable[Window]) -> list[Window]:
+    """Return stretches in order; those that touch or overlap each other become one."""
+    made: list[Window] = []
+    for span in sorted(spans):
+        if made and span.start <= made[-1].stop:
+            made[-1] = Window(made[-1].start, max(made[-1].stop, span.stop))
+        else:
+            made.append(span)
+    return made
 
 
 def channel_spans(gaps: Sequence[Gap], n_samples: int, n_channels: int, sample_rate: int) -> list[list[Window]]:
@@ -162,18 +170,11 @@ def channel_spans(gaps: Sequence[Gap], n_samples: int, n_channels: int, sample_r
 
 def hidden_in(window: Window, spans: Sequence[Window]) -> list[Window]:
     """Return the spans that reach into a window, cut at its edges, as samples of the window; in order, apart."""
-    inside = sorted(
+    return merged(
         Window(max(span.start, window.start) - window.start, min(span.stop, window.stop) - window.start)
         for span in spans
         if span.start < window.stop and span.stop > window.start
     )
-    merged: list[Window] = []
-    for span in inside:
-        if merged and span.start <= merged[-1].stop:
-            merged[-1] = Window(merged[-1].start, max(merged[-1].stop, span.stop))
-        else:
-            merged.append(span)
-    return merged
 
 
 def plan_windows(

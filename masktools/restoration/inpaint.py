@@ -59,6 +59,7 @@ from masktools.restoration.recordings import (
 from masktools.restoration.render import (
     TEXTURES,
     Decoder,
+    Filled,
     Rendering,
     Unknown,
     fill_mel,
@@ -82,7 +83,7 @@ from masktools.restoration.seams import (
 )
 from masktools.restoration.surroundings import Part, Surroundings
 from masktools.segments import Window
-from masktools.shapes import Mask, Mel, Wave
+from masktools.shapes import Mask, Wave
 from masktools.solver import Plan, SolverConfig, derive_seed, plan_value
 
 LaterModel = Callable[[], tuple[Walk, Plan]]
@@ -420,7 +421,7 @@ class Inpainting(Iterator[FilledGap]):
 
     def _filled_columns(
         self, items: Sequence[WindowItem], n_cols: int, progress: Progress | None, wave: Wave
-    ) -> tuple[Wave, Mel, Mel, Mel]:
+    ) -> Filled:
         """Return waves (b, t) at the model's rate with their gaps filled, and their mel spectrograms."""
         model, rates = self.decoder.model, (self.surroundings.sample_rate, self.decoder.model.sample_rate)
         hidden, seeds = [_at_rate(item.hidden, *rates) for item in items], [item.seed for item in items]

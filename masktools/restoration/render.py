@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
@@ -27,6 +27,9 @@ from masktools.mel import MelConfig, mel_edges_hz
 from masktools.pipeline import Progress, Walk, keep_known
 from masktools.shapes import Mask, Mel, Tokens, Wave
 from masktools.solver import Plan
+
+Filled = tuple[Float[Tensor, "b n"], Mel, Mel, Mel]
+"""Waves that fill windows, at the model's rate, and the mel spectrograms of a ``Rendering``."""
 
 MAX_SHAPING_DB = 12.0  # either way
 SMOOTHING = (1.0, 3.0)  # standard deviations, in bands and in frames
@@ -110,7 +113,7 @@ def render_windows(
     model: Walk,
     windows: Sequence[np.ndarray],
     sample_rate: int,
-    fill: Callable[[Wave], tuple[Wave, Mel, Mel, Mel]],
+    fill: Callable[[Wave], Filled],
 ) -> list[Rendering]:
     """Return what is made of windows (t,) of a recording: resampled to the model's rate, filled, and back.
 
@@ -118,7 +121,7 @@ def render_windows(
         model: whose rate it is.
         windows: at least one.
         sample_rate: of the recording, in Hz.
-        fill: makes of waves (b, t) waves, and the mel spectrograms of a ``Rendering``.
+        fill: makes of waves (b, t) what fills them.
     """
     rate = model.sample_rate
     lengths = [ceil(len(window) * rate / sample_rate) for window in windows]

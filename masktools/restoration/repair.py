@@ -18,7 +18,7 @@ from masktools.errors import ParameterError
 from masktools.grid import TokenGrid
 from masktools.hub import check_job
 from masktools.pipeline import Pipeline, Progress, share_of
-from masktools.restoration.gap_plan import GapWindow, plan_windows
+from masktools.restoration.gap_plan import GapWindow, merged, plan_windows
 from masktools.restoration.recordings import (
     INDEPENDENT,
     LINKED,
@@ -37,7 +37,16 @@ from masktools.restoration.recordings import (
     reader_of,
 )
 from masktools.restoration.regions import Region, check_regions
-from masktools.restoration.render import TEXTURES, Decoder, Unknown, band_gains_db, fill_mel, render_windows, shape
+from masktools.restoration.render import (
+    TEXTURES,
+    Decoder,
+    Filled,
+    Unknown,
+    band_gains_db,
+    fill_mel,
+    render_windows,
+    shape,
+)
 from masktools.restoration.repair_spectra import (
     Block,
     Frames,
@@ -51,7 +60,7 @@ from masktools.restoration.repair_spectra import (
 )
 from masktools.restoration.seams import SILENCE
 from masktools.segments import Window
-from masktools.shapes import Mask, Mel, Wave
+from masktools.shapes import Mask, Wave
 from masktools.solver import SolverConfig, derive_seed, plan_value
 
 AUTO, MODEL, INTERPOLATE = "auto", "model", "interpolate"
@@ -240,12 +249,7 @@ def _meets(one: Window, other: Window) -> bool:
 def _windows(
     tasks: Sequence[RegionTask], n_samples: int, sample_rate: int, grid: TokenGrid | None, window_cols: int
 ) -> list[GapWindow]:
-    spans: list[Window] = []
-    for span in sorted(task.span for task in tasks):
-        if spans and span.start <= spans[-1].stop:
-            spans[-1] = Window(spans[-1].start, max(span.stop, spans[-1].stop))
-        else:
-            spans.append(span)
+    spans = merged(task.span for task in tasks)
     if grid is None or all(task.method != MODEL for task in tasks):
         return [GapWindow(span, 0, (span,)) for span in spans]
     return plan_windows(spans, n_samples, sample_rate, grid, window_cols)
@@ -380,7 +384,7 @@ class Repairing(Iterator[FilledGap]):
                 source = _generated(made_here, voices, frames[task], regions, top_hz, texture is None)
                 add_difference(voices, frames[task], source)
 
-    def _filled(self, wave: Wave, job: RepairJob, progress: Progress | None) -> tuple[Wave, Mel, Mel, Mel]:
+    def _filled(self, wave: Wave, job: RepairJob, progress: Progress | None) -> Filled:
         """Return waves (b, t) at the model's rate with the regions of a job filled, and their mel spectrograms."""
         model, regions = self.decoder.model, [task.region for task in job.around]
         own = () if self.settings.linked else job.channels

@@ -445,7 +445,7 @@ def edge_report(part: Part, span: Window, fill: np.ndarray) -> dict[str, float |
             if outside.length and min(levels) >= SILENCE:
                 steps_db.append(abs(float(20 * np.log10(levels[1] / levels[0]))))
             if outside.length:
-                crests_db.append(_crest_db(wave, part.sample_rate, join))
+                crests_db.append(crest_db(wave, part.sample_rate, join))
     found = [crest for crest in crests_db if crest is not None]
     return {
         "level_db": round(max(steps_db), 2) if steps_db else None,
@@ -453,7 +453,8 @@ def edge_report(part: Part, span: Window, fill: np.ndarray) -> dict[str, float |
     }
 
 
-def _crest_db(wave: np.ndarray, sample_rate: int, join: int) -> float | None:
+def crest_db(wave: np.ndarray, sample_rate: int, join: float) -> float | None:
+    """Return the crest in dB of a join at a sample of a wave (..., t); None where there is too little around it."""
     try:
         return seam_crest_db(wave, sample_rate, join / sample_rate)
     except ParameterError:  # too little around it to tell

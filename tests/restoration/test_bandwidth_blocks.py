@@ -1,10 +1,9 @@
 """Bandwidth extension of long recordings: block by block what it is as a whole."""
 
 import gc
-import sys
 import tracemalloc
 from itertools import pairwise
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -241,9 +240,8 @@ def test_auto_extends_from_the_edge_that_was_found(pipeline, monkeypatch):
 
 
 def _detecting(monkeypatch, cutoff_hz):
-    module = ModuleType("masktools.detection")
-    module.find_bandwidth = lambda samples, sample_rate: SimpleNamespace(cutoff_hz=cutoff_hz)
-    monkeypatch.setitem(sys.modules, "masktools.detection", module)
+    found = SimpleNamespace(cutoff_hz=cutoff_hz)
+    monkeypatch.setattr("masktools.restoration.bandwidth.find_bandwidth", lambda samples, sample_rate: found)
 
 
 @pytest.mark.parametrize(
