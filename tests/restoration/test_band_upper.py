@@ -221,10 +221,6 @@ def test_frames_put_together_are_the_wave_again():
     np.testing.assert_allclose(again[800:-800], wave[800:-800], atol=1e-6)
 
 
-def unwanted(*args, **options):
-    raise AssertionError("the model was asked")
-
-
 @pytest.mark.parametrize("cutoff_hz", [11_000.0, 16_000.0])
 def test_a_band_that_ends_above_the_model_s_is_extended_without_it(pipeline, monkeypatch, cutoff_hz):
     monkeypatch.setattr(pipeline, "fill", lambda *given: pytest.fail("the model was asked"))
