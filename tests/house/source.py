@@ -8,21 +8,17 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "masktools"
 
-# The floors, from the ground up. A module imports from floors below its own and from its own part only.
+# The floors, from the ground up. A module imports from its own floor and from floors below, and no two parts import
+# each other, however many lie between them.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "shapes"}),
-    frozenset({"arguments", "jsons"}),
-    frozenset({"arrays", "configs", "downloads", "runtime", "io", "segments", "mel", "gaps", "metrics", "classical"})
-    | {"levels", "processes", "tables"},
-    frozenset({"grid", "detection", "packing"}),
-    frozenset({"bundles", "tokenizer", "vocoder", "conditioning", "transformer", "solver"}),
-    frozenset({"scales"}),
-    frozenset({"pipeline", "training"}),
-    frozenset({"hub", "convert"}),
-    frozenset({"restoration", "generation", "features"}),
-    frozenset({"model"}),
-    frozenset({"adapters", "benchmark", "estimators", "evaluation", "hear", "review"}),
-    frozenset({"demo", "batch", "extraction"}),
+    frozenset({"arguments", "arrays", "configs", "downloads", "errors", "gaps", "jsons", "levels", "processes"})
+    | {"runtime", "segments", "shapes", "tables"},
+    frozenset({"classical", "detection", "grid", "io", "mel", "metrics", "packing"}),
+    frozenset({"bundles", "conditioning", "scales", "solver", "tokenizer", "transformer", "vocoder"}),
+    frozenset({"convert", "hub", "pipeline"}),
+    frozenset({"features", "generation", "restoration"}),
+    frozenset({"adapters", "batch", "benchmark", "demo", "estimators", "evaluation", "extraction", "hear"})
+    | {"model", "review", "training"},
     frozenset({"cli"}),
 )
 FLOOR_OF = {part: number for number, parts in enumerate(FLOORS, start=1) for part in parts}
