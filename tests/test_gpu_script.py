@@ -67,7 +67,7 @@ def test_what_is_packed_is_trained_on_and_comes_back_in_parts(cache_folder, stag
     assert "8 of 8 recordings" in said
     cpu = ["--accelerator", "cpu", "--workers", "0", "--steps", "2", "--batch-size", "2"]
     sets = [word for key in SMALL for word in ("--set", key)]
-    small = ["--set", "model.init_args.n_warmup=1", "--set", "model.init_args.judge_width=4"]
+    small = ["--set", "model.init_args.n_warmup=1", "--set", "model.init_args.discriminator_width=4"]
     called("bash", ROOT / "recipes/mini/gpu.sh", "pack", "out", "decoder", 60, *cpu, *sets, *small, cwd=tmp_path)
     parts = sorted((tmp_path / "out").glob("decoder.safetensors.part-*"))
     assert parts

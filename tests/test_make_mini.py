@@ -48,7 +48,7 @@ SHRUNKEN = {
     ),
     "decoder": (
         *(f"trainer.{key}" for key in TRAINER),
-        "model.init_args.judge_width=4",
+        "model.init_args.discriminator_width=4",
         "data.init_args.n_samples=16384",
         "data.init_args.batch_size=2",
     ),
@@ -107,7 +107,7 @@ def test_a_model_is_made_of_thirty_clips_and_a_run_that_failed_goes_on(tmp_path)
     words = [manifest, "-o", tmp_path / "run", "--name", "small", "--skip", "report"]
     words += [word for stage, key in keys for word in ("--set", stage, key)]
 
-    failed = made(*words, "--set", "decoder", "model.init_args.judge_width=none")
+    failed = made(*words, "--set", "decoder", "model.init_args.discriminator_width=none")
     assert failed.returncode == 2, failed.stderr
     assert "the stage decoder ended with 2: the same command goes on with it" in failed.stderr
     assert not (tmp_path / "run" / "small").exists()

@@ -112,7 +112,7 @@ def test_a_tiny_recipe_runs_and_its_part_is_one_for_a_bundle(recipe, workplace, 
 def test_keys_of_a_part_can_be_set_one_by_one(workplace):
     from masktools.training.run import run_recipe
 
-    words = "--model.init_args.tokenizer.n_codes 8 --model.init_args.game.start 9 --trainer.callbacks null"
+    words = "--model.init_args.tokenizer.n_codes 8 --model.init_args.adversarial.start 9 --trainer.callbacks null"
     report = run_recipe(FOLDER / "tiny" / "tokenizer-specvqgan.yaml", words.split())
     assert {figure.name: figure.best for figure in report.figures}["valid_used"] <= 8
 

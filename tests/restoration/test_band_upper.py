@@ -13,6 +13,7 @@ from masktools.restoration.band_upper import UpperBand, overlapped, take_of
 from masktools.solver import SolverConfig
 from tests.tiny import noise, tone
 
+RATE = 44_100
 CUT, TOP = 5000.0, 20_000.0
 DULL = slice(3 * RATE, 6 * RATE)
 
@@ -124,7 +125,6 @@ def test_below_the_cutoff_nothing_is_lent():
     assert band_db(added, RATE, 0, CUT - 300) < band_db(samples, RATE, 0, CUT - 300) - 90
 
 
-RATE = 44_100
 FALLING = FixedSlope(-12.0)
 FEW = SolverConfig(n_steps=2)
 

@@ -309,9 +309,7 @@ def test_settings_of_a_game_that_cannot_be_are_refused(cache_folder):
         AdversarialConfig(mel_scale="db")
     with pytest.raises(ParameterError, match=r"start and n_ramp must be at least 0, got -1 and 0"):
         AdversarialSchedule(start=-1)
-    with pytest.raises(
-        ParameterError, match=r"discriminator_start must lie in \[0, 5\], the start of the adversarial loss, got 6"
-    ):
+    with pytest.raises(ParameterError, match=r"discriminator_start must lie in \[0, start = 5\], got 6"):
         AdversarialSchedule(start=5, discriminator_start=6)
     with pytest.raises(ParameterError, match=r"weight must be at least 0 and max_adaptive positive, got -1 and 10000"):
         AdversarialSchedule(weight=-1.0)
