@@ -3,6 +3,7 @@
 from masktools.packing.convolution import ResidualInPlace, halve_convolutions, order_convolutions, through
 from masktools.packing.linear import Int8Linear, PackedLinear, can_compute_int8, can_pack, refuse_weights
 from masktools.packing.stored import (
+    KeepsLayers,
     StoredWeights,
     feed_weights,
     fill_rest,
@@ -17,6 +18,7 @@ from masktools.packing.stored import (
 
 __all__ = [
     "Int8Linear",
+    "KeepsLayers",
     "PackedLinear",
     "ResidualInPlace",
     "StoredWeights",

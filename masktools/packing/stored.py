@@ -206,6 +206,29 @@ def fill_rest(part: nn.Module, weights: Mapping[str, Tensor], device: torch.devi
         fill_layer(module, path, weights, device)
 
 
+class KeepsLayers(nn.Module):
+    """A part that is so small that it computes with the layers it was made of, in single precision."""
+
+    packed = False  # whether ``pack`` has been called
+
+    def pack(
+        self,
+        precision: torch.dtype,
+        weights: Mapping[str, Tensor] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Fill the part; its layers stay as they are.
+
+        Args:
+            precision: that of the model.
+            weights: by name, for a part on the meta device; None for one that has its weights.
+            device: where weights that are read go to.
+        """
+        if weights is not None:
+            fill_rest(self, weights, device)
+        self.packed = True
+
+
 def fill_layer(module: nn.Module, path: str, weights: Mapping[str, Tensor], device: torch.device | str = "cpu") -> None:
     """Fill what a module itself, none inside it, still has on the meta device.
 

@@ -1,6 +1,7 @@
 """What jobs may ask of any model, whatever its parts; whether parts are of one model; progress of a job."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -12,6 +13,7 @@ from masktools.conditioning import Conditioner, Prompts
 from masktools.errors import BundleError, MelMismatchError
 from masktools.grid import Columns
 from masktools.mel import MelConfig, differing_fields
+from masktools.runtime import has_fast_bf16
 from masktools.shapes import Mask, Mel, Tokens, Wave
 from masktools.solver import Plan, SolveResult
 from masktools.transformer import MaskedTransformer
@@ -67,6 +69,43 @@ class WalkShape:
     column_samples: int
     has_bands: bool  # whether rows are bands of frequency, and cells of a mel spectrogram stand behind tokens
     reach_cols: int = 0  # columns beside a gap whose tokens hear it
+
+
+class OnDevice:
+    """What the walks of all families have in common: their window, and the context in which their parts compute."""
+
+    mel: MelConfig
+    device: torch.device
+    precision: torch.dtype
+    transformer: Any
+    grid: Any
+
+    @property
+    def sample_rate(self) -> int:
+        """The model's rate in Hz."""
+        return self.mel.sample_rate
+
+    @property
+    def window_cols(self) -> int:
+        """Columns that the transformer reads at once."""
+        return self.transformer.config.n_cols
+
+    @property
+    def window_samples(self) -> int:
+        """Samples of a full window, at the model's rate."""
+        return self.window_cols * self.grid.column_samples
+
+    def autocast(self, part: Any = None) -> AbstractContextManager[Any]:
+        """Compute with a part, by default the transformer, in the model's precision inside the block.
+
+        One that is packed sees to it itself.
+        """
+        dtype = self.precision
+        if dtype == torch.int8:  # of the transformer; what has none of its own takes the next best
+            dtype = torch.bfloat16 if has_fast_bf16() else torch.float32
+        if dtype == torch.float32 or getattr(self.transformer if part is None else part, "packed", False):
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=dtype)
 
 
 @runtime_checkable

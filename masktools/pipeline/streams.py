@@ -14,8 +14,8 @@ from masktools.conditioning import Conditioner, Prompts, as_condition
 from masktools.errors import BundleError, MasktoolsError, ParameterError
 from masktools.grid import ColumnGrid
 from masktools.mel import MelConfig, MelFrontEnd
-from masktools.pipeline.family import Counter, Progress, WalkShape, check_mel_settings, check_same
-from masktools.runtime import has_fast_bf16, in_batches, to_device
+from masktools.pipeline.family import Counter, OnDevice, Progress, WalkShape, check_mel_settings, check_same
+from masktools.runtime import in_batches, to_device
 from masktools.segments import Window, cover, stitch
 from masktools.shapes import FlatMask, FlatTokens, Logits, Mask, Mel, Tokens, Wave
 from masktools.solver import (
@@ -148,7 +148,7 @@ _FADE = 512  # samples of the cross-fade between windows of a decoder
 _STREAM_JOBS = frozenset({"generate", "inpaint", "continue", "loop"})
 
 
-class StreamWalk:
+class StreamWalk(OnDevice):
     """The parts of a streams model on one device, and the ways between wave and tokens.
 
     The parts are put into evaluation, without gradients. A codec reads waves, or mel spectrograms that a vocoder makes
@@ -238,35 +238,11 @@ class StreamWalk:
             sizes.n_streams, sizes.n_streams, sizes.n_codes, sizes.n_cols, column, False, self.codec.reach_cols
         )
 
-    @property
-    def sample_rate(self) -> int:
-        """The model's rate in Hz."""
-        return self.mel.sample_rate
-
-    @property
-    def window_cols(self) -> int:
-        """Columns that are decoded at once: those of a clip in training."""
-        return self.transformer.config.n_cols
-
-    @property
-    def window_samples(self) -> int:
-        """Samples of a full window, at the model's rate."""
-        return self.window_cols * self.grid.column_samples
-
     def pack(self) -> None:
         """Exchange the layers of the parts for those that compute fastest in the model's precision."""
         for part in (self.codec, self.transformer, self.vocoder, self.prior):
             if hasattr(part, "pack"):
                 part.pack(self.precision)  # pyright: ignore
-
-    def autocast(self, part: Any = None) -> AbstractContextManager[Any]:
-        """Compute with a part, by default the transformer, in the model's precision inside the block."""
-        dtype = self.precision
-        if dtype == torch.int8:
-            dtype = torch.bfloat16 if has_fast_bf16() else torch.float32
-        if dtype == torch.float32 or getattr(self.transformer if part is None else part, "packed", False):
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=dtype)
 
     @torch.inference_mode()
     def to_mel(self, wave: Wave) -> Mel:

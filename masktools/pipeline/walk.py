@@ -5,7 +5,6 @@ channels and of any length are the business of the jobs above.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
@@ -22,8 +21,8 @@ from masktools.errors import MasktoolsError, ParameterError
 from masktools.grid import TokenGrid
 from masktools.levels import FixedSlope, Levels
 from masktools.mel import MelConfig, MelFrontEnd, level_of
-from masktools.pipeline.family import JOBS, Counter, Progress, WalkShape, check_fit
-from masktools.runtime import has_fast_bf16, in_batches, single_precision, to_device
+from masktools.pipeline.family import JOBS, Counter, OnDevice, Progress, WalkShape, check_fit
+from masktools.runtime import in_batches, single_precision, to_device
 from masktools.segments import Window, cover, stitch
 from masktools.shapes import Condition, FlatMask, FlatTokens, Logits, Mask, Mel, Tokens, Wave
 from masktools.solver import Plan, Predict, SolverConfig, SolveResult, solve, solve_windows, stage_forwards, stage_plan
@@ -63,7 +62,7 @@ _FADE = 512  # samples of the cross-fade between windows of the vocoder
 _BLOCK_COLS = 256  # columns of mel spectrogram computed at once
 
 
-class Pipeline:
+class Pipeline(OnDevice):
     """The parts of a model on one device, and the ways between wave, mel spectrogram and tokens.
 
     The parts are put into evaluation, without gradients. Precision lower than fp32 is used where tokens are
@@ -126,21 +125,6 @@ class Pipeline:
         grid = self.grid
         return WalkShape(1, grid.n_rows, self.tokenizer.n_codes, self.window_cols, grid.column_samples, True)
 
-    @property
-    def sample_rate(self) -> int:
-        """The model's rate in Hz."""
-        return self.mel.sample_rate
-
-    @property
-    def window_cols(self) -> int:
-        """Columns that the transformer reads at once."""
-        return self.transformer.config.n_cols
-
-    @property
-    def window_samples(self) -> int:
-        """Samples of a full window, at the model's rate."""
-        return self.window_cols * self.grid.column_samples
-
     def pack(self) -> None:
         """Exchange the layers of the parts for those that compute fastest in the pipeline's precision.
 
@@ -173,19 +157,6 @@ class Pipeline:
             raise ParameterError("a transformer packed for a CPU must stay as it is: compile one that is not packed")
         check_compiler(self.device)
         self._compiled = CompiledLogits(self.transformer, backend)
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """Compute with the transformer in the pipeline's precision inside the block."""
-        return self._context(self.transformer)
-
-    def _context(self, part: Any) -> AbstractContextManager[Any]:
-        """Compute with a part in the pipeline's precision inside the block; one that is packed sees to it itself."""
-        dtype = self.precision
-        if dtype == torch.int8:  # of the transformer; what has none of its own takes the next best
-            dtype = torch.bfloat16 if has_fast_bf16() else torch.float32
-        if dtype == torch.float32 or getattr(part, "packed", False):
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=dtype)
 
     @property
     def lowest_rendered(self) -> float:
@@ -258,7 +229,7 @@ class Pipeline:
         """Return the mel spectrogram that tokens stand for."""
         frames, n_cols = self.grid.patch_frames, tokens.shape[-1]
         windows = self._windows(n_cols)
-        with self._context(self.tokenizer):
+        with self.autocast(self.tokenizer):
             parts = self._by_window(self.tokenizer.decode, to_device(tokens, self.device), windows, 1)
         return stitch(parts, _scaled(windows, frames), n_cols * frames, frames).clamp(-1.0, 1.0)
 
@@ -278,7 +249,7 @@ class Pipeline:
         """
         n_cols = mel.shape[-1] // self.grid.patch_frames
         windows = self._windows(n_cols)
-        with self._context(self.vocoder):
+        with self.autocast(self.vocoder):
             parts = self._by_window(self.vocoder, to_device(mel, self.device), windows, self.grid.patch_frames)
         samples = self.grid.column_samples
         wave = stitch(parts, _scaled(windows, samples), n_cols * samples, _FADE)

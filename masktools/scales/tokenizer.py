@@ -3,17 +3,16 @@
 It normalises over channels only, so that clips do not depend on each other, nor on their loudest moment.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
-from masktools.packing import fill_rest
+from masktools.packing import KeepsLayers
 from masktools.scales.multiplex import LAYOUTS, ChannelMultiplex, Truncation
 from masktools.scales.pyramid import ScalePyramid, keep_in_checkpoint
 from masktools.scales.quantiser import MultiScaleQuantiser, ScaleQuantised
@@ -104,12 +103,12 @@ class ScaleTokenizerConfig:
         return self.multiplex[0] * stride, self.multiplex[1] * stride
 
 
-class ScaleTokenizer(nn.Module):
+class ScaleTokenizer(KeepsLayers):
     """Spectrogram <-> tokens of all scales. ``encode``: (b, f, m) -> a grid (b, h_k, w_k) for each; ``decode`` back."""
 
     def __init__(self, config: ScaleTokenizerConfig) -> None:
         super().__init__()
-        self.config, self.packed = config, False
+        self.config = config
         self.multiplex = ChannelMultiplex(*config.multiplex, config.layout, _SILENCE)
         self.truncation = Truncation(*(config.truncate or (None, None)), _SILENCE)
         self.encoder = _encoder(config)
@@ -201,23 +200,6 @@ class ScaleTokenizer(nn.Module):
         """Return the reconstruction and what the quantiser did, for training."""
         quantised = self.quantiser(self.to_latents(mel), n_keep)
         return self.from_latents(quantised.vectors, mel.shape[2]), quantised
-
-    def pack(
-        self,
-        precision: torch.dtype,
-        weights: Mapping[str, Tensor] | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        """Fill the tokenizer; it is so small that it computes in single precision.
-
-        Args:
-            precision: that of the model.
-            weights: by name, for a tokenizer on the meta device; None for one that has its weights.
-            device: where weights that are read go to.
-        """
-        if weights is not None:
-            fill_rest(self, weights, device)
-        self.packed = True
 
 
 def _encoder(config: ScaleTokenizerConfig) -> nn.Sequential:

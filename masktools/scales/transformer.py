@@ -7,7 +7,7 @@ Source: Tian et al., VAR (arXiv:2404.02905), section 3; DiT (arXiv:2212.09748) f
 refinement inside a scale: Kumbong et al., HMAR (arXiv:2506.04421), section 3.3.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masktools.errors import ParameterError
-from masktools.packing import fill_rest
+from masktools.packing import KeepsLayers
 from masktools.scales.pyramid import ScalePyramid, keep_in_checkpoint
 from masktools.transformer.block import Attention, Perceptron
 
@@ -126,12 +126,12 @@ class ScaleBlock(nn.Module):
         return slots + gate2 * self.mlp(_normed(slots, scale2, shift2))
 
 
-class ScaleTransformer(nn.Module):
+class ScaleTransformer(KeepsLayers):
     """Predictor of the tokens of the next scale. ``forward``: inputs of all scales, condition -> (b, n, k)."""
 
     def __init__(self, config: ScaleTransformerConfig) -> None:
         super().__init__()
-        self.config, self.packed = config, False
+        self.config = config
         width, pyramid = config.width, config.pyramid
         self.pyramid = pyramid
         self.condition = nn.Linear(config.condition_dim, width)
@@ -261,23 +261,6 @@ class ScaleTransformer(nn.Module):
         slots = torch.cat(parts, dim=1)
         mask = self.pyramid.attended(slots.device)[: slots.shape[1], : slots.shape[1]]
         return self.compute(slots, embedded, mask)
-
-    def pack(
-        self,
-        precision: torch.dtype,
-        weights: Mapping[str, Tensor] | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        """Fill the transformer; its layers stay as they are.
-
-        Args:
-            precision: that of the model.
-            weights: by name, for a transformer on the meta device; None for one that has its weights.
-            device: where weights that are read go to.
-        """
-        if weights is not None:
-            fill_rest(self, weights, device)
-        self.packed = True
 
 
 def _modulation(width: int, n_vectors: int) -> nn.Sequential:

@@ -4,15 +4,13 @@ It normalises over channels only, so that a token depends on its neighbourhood a
 is a vocoder's business.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from masktools.errors import ParameterError
 from masktools.mel import check_patches
-from masktools.packing import fill_rest
+from masktools.packing import KeepsLayers
 from masktools.shapes import Mel
 from masktools.tokenizer.codebook import ResidualQuantiser
 
@@ -67,14 +65,14 @@ class _Block(nn.Module):
         return frames + self.body(frames)
 
 
-class MelRvq(nn.Module):
+class MelRvq(KeepsLayers):
     """Mel spectrogram <-> token streams. ``encode``: (b, f, m) -> (b, K, m // stride); ``decode`` the other way."""
 
     reads_waves = False
 
     def __init__(self, config: MelRvqConfig) -> None:
         super().__init__()
-        self.config, self.packed = config, False
+        self.config = config
         width, stride = config.width, config.stride
         blocks = [[_Block(width) for _ in range(config.n_blocks)] for _ in range(2)]
         self.encoder = nn.Sequential(
@@ -135,20 +133,3 @@ class MelRvq(nn.Module):
     def decode(self, tokens: Tensor) -> Mel:
         """Return the mel spectrogram in [-1, 1] that the first streams (b, k, w), all or fewer, stand for."""
         return self.from_latents(self.quantiser.decode(tokens)).clamp(-1.0, 1.0)
-
-    def pack(
-        self,
-        precision: torch.dtype,
-        weights: Mapping[str, Tensor] | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        """Fill the codec; it is so small that it computes in single precision.
-
-        Args:
-            precision: that of the model.
-            weights: by name, for a codec on the meta device; None for one that has its weights.
-            device: where weights that are read go to.
-        """
-        if weights is not None:
-            fill_rest(self, weights, device)
-        self.packed = True

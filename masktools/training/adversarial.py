@@ -171,3 +171,27 @@ class AdversarialTraining(PartTraining):
             self.clip_gradients(optimizer, clip_norm, "norm")
         optimizer.step()
         return True
+
+
+class PatchAdversarialTraining(AdversarialTraining):
+    """Adversarial training of a tokenizer's decoder against a discriminator of patches of mel spectrograms."""
+
+    net: Any
+
+    @property
+    def trained(self) -> nn.Module:
+        """The part that the discriminator is trained against."""
+        return self.net.decoder
+
+    def patch_loss(self, mel: Tensor, estimate: Tensor) -> Tensor:
+        """Return the loss of the discriminator on real and decoded spectrograms (b, f, m)."""
+        real, _ = self.discriminator(mel)
+        generated, _ = self.discriminator(estimate.detach())
+        return discriminator_hinge(real, generated)
+
+    def decoder_losses(self, mel: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the decoder loses by being told apart, and the distance of the discriminator's features."""
+        with self.frozen_discriminator():
+            _, wanted = self.discriminator(mel)
+            output, features = self.discriminator(estimate)
+        return generator_hinge(output), feature_matching(wanted, features)

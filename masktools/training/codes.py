@@ -1,4 +1,4 @@
-"""Codebooks in training: initialised by k-means, kept alive, and the geometry of their vectors."""
+"""Codebooks in training: initialised by k-means, and kept alive."""
 
 import lightning.pytorch as pl
 import torch
@@ -7,28 +7,6 @@ from torch import Tensor
 from masktools.errors import ParameterError
 from masktools.tokenizer.codebook import Codebook, Quantised, codebook_usage
 from masktools.training.losses import codebook_loss
-
-STD = 0.02  # of the embeddings, as of those that begin at random
-
-
-def embeddings_from_codes(vectors: Tensor, width: int, seed: int = 0) -> Tensor:
-    """Return embeddings (k, width) that lie to each other as the vectors of a codebook (k, d) do.
-
-    The principal axes of the vectors, as many as fit, turned at random so that no dimension stands out. On small sets
-    of training audio a transformer that begins so is as far after 125 steps as another after about 500, and the lead
-    is gone after some 1,500.
-
-    Differs: SpecMaskGIT (arXiv:2406.17672) and MAGE (arXiv:2211.09117) begin at random.
-    """
-    values = vectors.detach().float().cpu()
-    left, strengths, _ = torch.linalg.svd(values - values.mean(0), full_matrices=False)
-    axes = (left * strengths)[:, :width]
-    axes = torch.nn.functional.pad(axes, (0, width - axes.shape[1]))
-    generator = torch.Generator().manual_seed(seed)
-    turn, _ = torch.linalg.qr(torch.randn(width, width, generator=generator))
-    turned = axes @ turn
-    return STD * turned / turned.std()
-
 
 _EVERY = 50  # steps between two looks at the codebook
 _N_REMEMBERED = 16  # batches whose tokens tell how much of it is in use

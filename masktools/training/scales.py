@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from masktools.configs import from_dict
 from masktools.errors import CheckpointError, MasktoolsError, ParameterError
@@ -17,10 +17,10 @@ from masktools.scales import (
     scale_usage,
 )
 from masktools.tokenizer import token_fingerprint
-from masktools.training.adversarial import AdversarialTraining, OptimiserConfig
+from masktools.training.adversarial import OptimiserConfig, PatchAdversarialTraining
 from masktools.training.checkpoints import network_state, part_description
 from masktools.training.discriminators import MelPatchDiscriminator
-from masktools.training.losses import discriminator_hinge, feature_matching, generator_hinge, slope_loss
+from masktools.training.losses import slope_loss
 from masktools.training.part import PartTraining
 from masktools.training.schedules import warmup_cosine
 from masktools.training.streams import Batch
@@ -191,7 +191,7 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation):
             self._waiting = []
 
 
-class ScaleDecoderTraining(_ScaleTokenizerValidation, AdversarialTraining):
+class ScaleDecoderTraining(_ScaleTokenizerValidation, PatchAdversarialTraining):
     """The decoder alone, against a discriminator of patches; tokens, and transformers of them, stay valid.
 
     Args:
@@ -228,29 +228,20 @@ class ScaleDecoderTraining(_ScaleTokenizerValidation, AdversarialTraining):
         self.net.decoder.requires_grad_(True)
         self.discriminator = MelPatchDiscriminator(discriminator_width)
 
-    @property
-    def trained(self) -> nn.Module:
-        """What learns against the discriminator."""
-        return self.net.decoder
-
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the discriminator and then the decoder."""
         own, step, mel = self.hparams, self.n_iterations, batch["mel"].float()
         with torch.no_grad():
             vectors = self.net.quantiser.decode(self.net.encode(mel))
         estimate = self.net.from_latents(vectors, mel.shape[2]).float()
-        real, _ = self.discriminator(mel)
-        generated, _ = self.discriminator(estimate.detach())
-        discriminator_loss = discriminator_hinge(real, generated)
+        discriminator_loss = self.patch_loss(mel, estimate)
         self.discriminator_step(discriminator_loss, batch_idx)
         error = F.l1_loss(estimate, mel)
         loss = error + 0.5 * slope_loss(estimate, mel)
         if step >= own["n_discriminator_only"]:
-            with self.frozen_discriminator():
-                _, wanted = self.discriminator(mel)
-                output, features = self.discriminator(estimate)
-            loss = loss + own["adversarial_weight"] * generator_hinge(output)
-            loss = loss + own["feature_weight"] * feature_matching(wanted, features)
+            adversarial, distance = self.decoder_losses(mel, estimate)
+            loss = loss + own["adversarial_weight"] * adversarial
+            loss = loss + own["feature_weight"] * distance
         self.move_trained(loss, batch_idx)
         self.log_dict({"l1": error, "discriminator": discriminator_loss}, prog_bar=True)
 

@@ -9,20 +9,17 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from masktools.mel import MelConfig
 from masktools.tokenizer import TOKENIZERS, LocalTokenizerConfig, SpecVqganConfig
 from masktools.tokenizer.codebook import codebook_usage
-from masktools.training.adversarial import AdversarialTraining, OptimiserConfig
+from masktools.training.adversarial import OptimiserConfig, PatchAdversarialTraining
 from masktools.training.checkpoints import load_tokenizer, part_description
 from masktools.training.codes import CodebookCare
 from masktools.training.discriminators import MelPatchDiscriminator
 from masktools.training.losses import (
     ThirdOctaveLevels,
-    discriminator_hinge,
-    feature_matching,
-    generator_hinge,
     level_loss,
     slope_loss,
 )
@@ -176,7 +173,7 @@ class TokenizerTraining(WholeTokenizerTraining):
         return loss
 
 
-class DecoderTraining(TokenizerValidation, AdversarialTraining):
+class DecoderTraining(TokenizerValidation, PatchAdversarialTraining):
     """Stage B: the decoder alone, by reconstruction and a hinge loss with a patch discriminator that starts first."""
 
     part = "tokenizer"
@@ -205,11 +202,6 @@ class DecoderTraining(TokenizerValidation, AdversarialTraining):
         self.discriminator = MelPatchDiscriminator(discriminator_width)
         self.levels = ThirdOctaveLevels(mel)
 
-    @property
-    def trained(self) -> nn.Module:
-        """The part that the discriminator is trained against."""
-        return self.net.decoder
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write what is frozen as it was given: an average of it is off in the last bits, and so might a token be."""
         super().on_save_checkpoint(checkpoint)
@@ -229,9 +221,7 @@ class DecoderTraining(TokenizerValidation, AdversarialTraining):
             vectors = self.net.codebook.lookup(self.net.encode(mel))
         estimate = self.net.from_latents(vectors).float()
 
-        real, _ = self.discriminator(mel)
-        generated, _ = self.discriminator(estimate.detach())
-        discriminator_loss = discriminator_hinge(real, generated)
+        discriminator_loss = self.patch_loss(mel, estimate)
         self.discriminator_step(discriminator_loss, batch_idx)
 
         error = F.l1_loss(estimate, mel)
@@ -240,10 +230,7 @@ class DecoderTraining(TokenizerValidation, AdversarialTraining):
             loss = loss + own["level_weight"] * level_loss(estimate, mel, self.levels)
         if step >= own["n_discriminator_only"]:
             ramp = min(1.0, (step - own["n_discriminator_only"]) / 500)
-            with self.frozen_discriminator():
-                _, wanted = self.discriminator(mel)
-                output, features = self.discriminator(estimate)
-            adversarial = own["adversarial_weight"] * generator_hinge(output)
-            loss = loss + ramp * (adversarial + own["feature_weight"] * feature_matching(wanted, features))
+            adversarial, distance = self.decoder_losses(mel, estimate)
+            loss = loss + ramp * (own["adversarial_weight"] * adversarial + own["feature_weight"] * distance)
         self.move_trained(loss, batch_idx)
         self.log_dict({"l1": error, "discriminator": discriminator_loss}, prog_bar=True)

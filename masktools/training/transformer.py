@@ -19,7 +19,6 @@ from masktools.mel import MelConfig
 from masktools.shapes import flatten
 from masktools.tokenizer import LocalTokenizer, SpecVqgan, token_fingerprint
 from masktools.training.checkpoints import load_conditioner, load_tokenizer, network_state
-from masktools.training.codes import embeddings_from_codes
 from masktools.training.losses import masked_cross_entropy
 from masktools.training.masking import (
     ClipDraws,
@@ -36,6 +35,7 @@ from masktools.training.part import PartTraining
 from masktools.training.schedules import warmup_cosine
 from masktools.training.streams import Batch
 from masktools.transformer import MaskedTransformer, TransformerConfig
+from masktools.transformer.model import embeddings_from_codes
 
 _RATIOS = (("25", 0.25), ("50", 0.5), ("75", 0.75), ("full", 1.0))
 _SEED = 1  # of the masks of validation, the same in every run

@@ -9,6 +9,7 @@ import torch
 from masktools.features import Encoder
 from masktools.pipeline import Pipeline
 from masktools.transformer import MaskedTransformer
+from masktools.transformer.model import embeddings_from_codes
 
 __all__ = ["untrained"]
 
@@ -27,8 +28,6 @@ def untrained(encoder: Encoder, seed: int = 0, from_codes: bool = True) -> Encod
         torch.manual_seed(seed)
         transformer = MaskedTransformer(given.transformer.config)
     if from_codes:
-        from masktools.training.codes import embeddings_from_codes  # with lightning, which loads slowly
-
         width = transformer.config.width
         with torch.no_grad():
             transformer.token_embedding.weight.copy_(

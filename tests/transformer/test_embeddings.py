@@ -2,7 +2,7 @@
 
 import torch
 
-from masktools.training.codes import STD, embeddings_from_codes
+from masktools.transformer.model import EMBEDDING_STD, embeddings_from_codes
 
 
 def test_codes_that_are_alike_begin_alike():
@@ -19,7 +19,7 @@ def test_they_are_as_large_as_those_that_begin_at_random_in_any_width():
     for width in (4, 8, 20):
         embeddings = embeddings_from_codes(codes, width)
         assert embeddings.shape == (100, width)
-        torch.testing.assert_close(embeddings.std(), torch.tensor(STD), rtol=1e-4, atol=0.0)
+        torch.testing.assert_close(embeddings.std(), torch.tensor(EMBEDDING_STD), rtol=1e-4, atol=0.0)
 
 
 def test_the_same_seed_gives_the_same_embeddings():
