@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 wrong usage or unusable input, 3 some of several files fai
 
 import argparse
 import contextlib
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -65,6 +66,7 @@ COMMANDS = {
 }
 ABOUT = "masktools: one masked model of mel spectrograms that fills, extends, generates and embeds audio"
 USAGE_ERROR, INTERRUPTED, READER_GONE = 2, 130, 141
+_SPINS = "1000"  # after which a waiting thread of OpenMP sleeps: by default it holds its core against other programs
 
 
 class _TopParser(CommandParser):
@@ -93,6 +95,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    if "OMP_WAIT_POLICY" not in os.environ:  # read when torch is loaded, which is after this
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
     with console.told():
         try:
             with ended_by_signals():

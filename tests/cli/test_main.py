@@ -158,3 +158,17 @@ def test_a_command_called_where_there_are_no_streams_runs(monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
     assert main(["--version"]) == 0
     assert main(["probe", "missing.wav"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+)
+def test_waiting_threads_leave_their_core_to_others_unless_one_wants_it_otherwise(given, found):
+    code = (
+        "import os, sys; from masktools.cli.main import main; loaded = 'torch' in sys.modules; "
+        "main(['models']); print(loaded, os.environ.get('GOMP_SPINCOUNT'))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")} | given
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines()[-1] == f"False {found}"
