@@ -16,6 +16,7 @@ import numpy as np
 from masktools.errors import ParameterError, unknown_name
 
 __all__ = [
+    "check_counts",
     "check_least",
     "checked_call",
     "checked_name",
@@ -100,6 +101,17 @@ def check_least(lowest: int, **values: int | None) -> None:
     for name, value in values.items():
         if value is not None and value < lowest:
             raise ParameterError(f"{name} must be at least {lowest}, got {value}")
+
+
+def check_counts(settings: object, *names: str) -> None:
+    """Refuse settings of which one of these is not a count of 1 or more.
+
+    Raises:
+        ParameterError: one is lower; the message names it.
+    """
+    for name in names:
+        if getattr(settings, name) < 1:
+            raise ParameterError(f"{name} must be at least 1, got {getattr(settings, name)}")
 
 
 def checked_real(name: str, value: object, unit: str = "") -> float:

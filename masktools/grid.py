@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool
 from torch import Tensor
 
+from masktools.arguments import check_counts
 from masktools.errors import ParameterError, unknown_name
 from masktools.gaps import GapLike
 from masktools.mel import MelConfig, mel_edges_hz
@@ -97,9 +98,7 @@ class TokenGrid:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        for name in ("n_rows", "patch_mels", "patch_frames", "hop_length", "sample_rate"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_counts(self, "n_rows", "patch_mels", "patch_frames", "hop_length", "sample_rate")
         edges = self.row_edges_hz
         if len(edges) != self.n_rows + 1:
             raise ParameterError(f"row_edges_hz must have {self.n_rows + 1} edges, got {len(edges)}")

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from masktools.arguments import check_counts
 from masktools.errors import ParameterError
 from masktools.shapes import Mel, Wave
 
@@ -57,9 +58,7 @@ class MelConfig:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        for name in ("sample_rate", "n_fft", "hop_length", "win_length", "n_mels"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_counts(self, "sample_rate", "n_fft", "hop_length", "win_length", "n_mels")
         nyquist = self.sample_rate / 2
         if not 0 < self.f_max <= nyquist:
             raise ParameterError(f"f_max must lie in (0, {nyquist:g}] Hz, got {self.f_max:g} Hz")

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from masktools.arguments import check_counts
 from masktools.conditioning.clap_files import ClapTokenizer, check_keys, find_checkpoint, read_checkpoint
 from masktools.conditioning.prompts import check_texts, check_wave
 from masktools.errors import CheckpointError, ParameterError
@@ -43,9 +44,7 @@ class ClapEncoderConfig:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        for name in ("dim", "sample_rate", "window_samples", "n_fft", "hop_length", "n_mels", "n_text_tokens"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_counts(self, "dim", "sample_rate", "window_samples", "n_fft", "hop_length", "n_mels", "n_text_tokens")
         if not 0 <= self.f_min < self.f_max <= self.sample_rate / 2:
             raise ParameterError(
                 f"0 <= f_min < f_max <= {self.sample_rate / 2:g} Hz must hold, got {self.f_min:g} and {self.f_max:g} Hz"

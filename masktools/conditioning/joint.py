@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from masktools.arguments import check_counts
 from masktools.conditioning.prompts import check_texts, check_wave
 from masktools.conditioning.text_encoder import MAX_PIECES, StaticText, TextTower, pack_vocabulary, quantise_rows
 from masktools.configs import later
@@ -99,9 +100,7 @@ class JointEncoderConfig:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        for name in ("dim", "token_dim", "n_tokens", "n_vocabulary_bytes", "text_hidden", "n_blocks"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_counts(self, "dim", "token_dim", "n_tokens", "n_vocabulary_bytes", "text_hidden", "n_blocks")
         if not self.widths or min(self.widths) < 1:
             raise ParameterError(f"widths must be positive channel counts, got {self.widths}")
         stride = 4 * 2 ** (len(self.widths) - 1)

@@ -10,6 +10,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from masktools.arguments import check_counts
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.packing import KeepsLayers
@@ -62,9 +63,7 @@ class ScaleTokenizerConfig:
 
     def __post_init__(self) -> None:
         """Check every range, and that the finest scale is the grid of the latents."""
-        for name in ("n_mels", "n_blocks", "n_codes", "code_dim", "n_phi"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_counts(self, "n_mels", "n_blocks", "n_codes", "code_dim", "n_phi")
         if not self.widths or min(self.widths) < 1:
             raise ParameterError(f"widths must be positive channel counts, got {self.widths}")
         if not 0 <= self.rho <= 1:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from masktools.arguments import check_counts
 from masktools.errors import ParameterError
 from masktools.packing import KeepsLayers
 from masktools.scales.pyramid import ScalePyramid, keep_in_checkpoint
@@ -63,9 +64,7 @@ class ScaleTransformerConfig:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        for name in ("n_codes", "code_dim", "condition_dim", "width", "depth", "n_heads"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_counts(self, "n_codes", "code_dim", "condition_dim", "width", "depth", "n_heads")
         if self.width % self.n_heads:
             raise ParameterError(f"width must be a multiple of n_heads, got {self.width} and {self.n_heads}")
         if not 0 <= self.dropout < 1:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from masktools.arguments import check_counts
 from masktools.errors import CheckpointError, ParameterError
 from masktools.shapes import Wave
 
@@ -37,9 +38,7 @@ class EncodecConfig:
     def __post_init__(self) -> None:
         """Check every range."""
         names = "sample_rate n_streams n_codes code_dim n_filters n_residual_layers kernel_size last_kernel_size"
-        for name in (*names.split(), "residual_kernel_size", "dilation_base", "compress"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_counts(self, *names.split(), "residual_kernel_size", "dilation_base", "compress")
         if not self.ratios or min(self.ratios) < 1 or self.n_lstm_layers < 0:
             raise ParameterError(
                 f"ratios must be positive and n_lstm_layers at least 0, got {self.ratios} and {self.n_lstm_layers}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from masktools.arguments import check_counts
 from masktools.configs import later
 from masktools.errors import ParameterError
 from masktools.mel import check_patches
@@ -39,9 +40,7 @@ class LocalTokenizerConfig:
             raise ParameterError(f"widths must be three positive channel counts, got {self.widths}")
         if self.n_mels % 16 or self.n_mels < 16:
             raise ParameterError(f"n_mels must be a multiple of 16, got {self.n_mels}")
-        for name in ("n_codes", "code_dim", "n_encoder_blocks", "n_decoder_blocks"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_counts(self, "n_codes", "code_dim", "n_encoder_blocks", "n_decoder_blocks")
         if self.n_deep_blocks < 0:
             raise ParameterError(f"n_deep_blocks must not be negative, got {self.n_deep_blocks}")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from masktools.errors import ParameterError
+from masktools.arguments import check_counts
 from masktools.mel import check_patches
 from masktools.packing import KeepsLayers
 from masktools.shapes import Mel
@@ -29,9 +29,7 @@ class MelRvqConfig:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        for name in ("n_mels", "n_streams", "n_codes", "code_dim", "width", "n_blocks", "stride"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_counts(self, "n_mels", "n_streams", "n_codes", "code_dim", "width", "n_blocks", "stride")
 
 
 class _Norm(nn.Module):

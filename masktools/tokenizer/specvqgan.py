@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from masktools.arguments import check_counts
 from masktools.errors import ParameterError, unknown_name
 from masktools.mel import check_patches
 from masktools.packing import (
@@ -224,9 +225,7 @@ class SpecVqganConfig:
             raise ParameterError(f"multipliers must be {_N_LEVELS} positive numbers, got {self.multipliers}")
         if self.n_mels < 16 or self.n_mels % 16:
             raise ParameterError(f"n_mels must be a positive multiple of 16, got {self.n_mels}")
-        for name in ("n_codes", "code_dim", "channels", "n_blocks", "latent_channels", "n_groups"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_counts(self, "n_codes", "code_dim", "channels", "n_blocks", "latent_channels", "n_groups")
         if any(width % self.n_groups for width in self.widths):
             raise ParameterError(f"n_groups must divide the widths {self.widths}, got {self.n_groups}")
         if any(not 0 <= level < _N_LEVELS for level in self.attention_levels):

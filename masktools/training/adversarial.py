@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from masktools.arguments import check_counts
 from masktools.errors import ParameterError, unknown_name
 from masktools.mel import MelConfig
 from masktools.training.discriminators import DiscriminatorOutput
@@ -84,9 +85,7 @@ class OptimiserConfig:
             raise ParameterError(f"final must lie in [0, 1], got {self.final:g}")
         if not 0 < self.decay <= 1:
             raise ParameterError(f"decay must lie in (0, 1], got {self.decay:g}")
-        for name in ("n_decay", "accumulate_iterations"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_counts(self, "n_decay", "accumulate_iterations")
         for name in ("clip_norm", "discriminator_clip_norm"):
             if (value := getattr(self, name)) is not None and value <= 0:
                 raise ParameterError(f"{name} must be positive, or null for none, got {value:g}")

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from masktools.arguments import check_counts
 from masktools.errors import ParameterError, unknown_name
 from masktools.packing import PackedLinear, refuse_weights
 from masktools.shapes import Condition, FlatMask, FlatTokens, Logits
@@ -44,9 +45,7 @@ class TransformerConfig:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        for name in ("n_codes", "n_rows", "n_cols", "width", "depth", "n_heads", "condition_dim"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_counts(self, "n_codes", "n_rows", "n_cols", "width", "depth", "n_heads", "condition_dim")
         if self.width % self.n_heads:
             raise ParameterError(f"width must be a multiple of n_heads, got {self.width} and {self.n_heads}")
         if self.mask_token not in MASK_TOKENS:

@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from masktools.arguments import check_counts
 from masktools.errors import ParameterError
 from masktools.packing import refuse_weights
 from masktools.transformer.block import Attend, Attention, Perceptron, attention_of, pack_blocks
@@ -49,9 +50,7 @@ class StreamTransformerConfig:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        for name in ("n_streams", "n_codes", "n_cols", "width", "depth", "n_heads", "span", "text_dim"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_counts(self, "n_streams", "n_codes", "n_cols", "width", "depth", "n_heads", "span", "text_dim")
         if self.width % self.n_heads or self.width % 2 or self.width < 4:
             raise ParameterError(
                 f"width must be even, at least 4 and a multiple of n_heads, got {self.width} and {self.n_heads}"
