@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from masktools.arguments import checked_name, shown
 from masktools.bundles import (
     ALTERED,
     CARD,
@@ -44,7 +46,8 @@ from masktools.packing import StoredWeights, halved, has_lost_weights, laid_out
 from masktools.pipeline import JOBS, Walk, check_mel_settings
 from masktools.pipeline.families import KINDS, WALKS, build_part, make_part
 from masktools.runtime import fitting_batch_size, resolve_device, resolve_precision, single_precision
-from masktools.solver import Plan, SolverConfig
+from masktools.settings import DecodingSettings
+from masktools.solver import Plan, SolverConfig, preset, stage_plan
 from masktools.tokenizer import token_fingerprint
 
 __all__ = [
@@ -59,6 +62,7 @@ __all__ = [
     "make_part",
     "models_for",
     "note_tokens",
+    "plan_for",
     "read_decoding",
     "save_bundle",
     "tokens_known_by",
@@ -101,6 +105,40 @@ def check_job(walk: Walk, job: str) -> None:
     others = models_for(job)
     instead = f": use --model {' or '.join(others)}" if others else ""
     raise ParameterError(f"model {walk.name!r} cannot {JOBS[job]} ({job}): {reason}it can {can}{instead}")
+
+
+def plan_for(walk: Walk, job: str, settings: DecodingSettings) -> Plan:
+    """Return how a job is decoded: as settings say, and where they say nothing, as the model's own do.
+
+    Args:
+        walk: the model.
+        job: one of ``DECODINGS``.
+        settings: what was asked for; ``n_steps``, ``temperature`` and ``guidance`` go before ``solver``.
+
+    Returns:
+        A ``SolverConfig``; a tuple of them, one for each stage, where the model has several.
+
+    Raises:
+        ParameterError: a job that the model cannot do, an unknown preset, or a value out of its range.
+    """
+    check_job(walk, checked_name("job", job, DECODINGS))
+    base, n_steps, n_stages = settings.solver, settings.n_steps, walk.shape.n_stages
+    several = isinstance(base, tuple) and all(isinstance(config, SolverConfig) for config in base)
+    if not isinstance(base, SolverConfig | str | None) and not several:
+        raise ParameterError(f"solver must be a SolverConfig or the name of a preset, got {shown(base)}")
+    own: Plan = walk.decoding.get(job, SolverConfig())
+    stages = stage_plan(own if base is None or isinstance(base, str) else base, n_stages)
+    if isinstance(base, str):
+        stages = tuple(preset(base, config) for config in stages)
+    steps = tuple(n_steps) if isinstance(n_steps, list | tuple) else (n_steps,) * n_stages
+    if len(steps) != n_stages:
+        raise ParameterError(f"n_steps must be one number, or one for each of {n_stages} stages, got {len(steps)}")
+    both = {"temperature": settings.temperature, "guidance": settings.guidance}
+    made = tuple(
+        replace(config, **{name: value for name, value in {"n_steps": own, **both}.items() if value is not None})
+        for config, own in zip(stages, steps, strict=True)
+    )
+    return made[0] if n_stages == 1 else made
 
 
 def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name: str | None = None) -> Path:

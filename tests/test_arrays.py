@@ -26,7 +26,7 @@ RESTORATIONS = {
     "inpaint": lambda x: inpaint(None, x, RATE, [(0.2, 0.21)], method="burg"),
     "bwe, nothing to do": lambda x: bwe(PIPELINE, x, RATE, "auto"),
     "extend": lambda x: continue_recording(PIPELINE, x, RATE, 0.1, fade_s=0.01),
-    "loop": lambda x: loop(None, x, RATE, 0.1, method="burg"),
+    "loop": lambda x: loop(None, x, RATE, seam_s=0.1, method="burg"),
 }
 
 

@@ -10,45 +10,44 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 from masktools import __version__
 from masktools.cli import (
     bench,
     bundle,
-    bwe,
     cache,
     compare,
     console,
     convert,
     decode,
     demo,
+    edit,
     embed,
     encode,
     evaluate,
-    extend,
     generate,
-    inpaint,
-    loop,
     models,
     probe,
-    repair,
     restore,
     sweep,
     train,
 )
 from masktools.cli.console import Ended, ended_by_signals
-from masktools.cli.options import CommandParser, fail
+from masktools.cli.options import Command, CommandParser, fail
 from masktools.errors import MasktoolsError
 
-COMMANDS = {
+_COMMANDS: dict[str, Command | ModuleType] = {
     "probe": probe,
-    "restore": restore,
-    "inpaint": inpaint,
-    "bwe": bwe,
-    "repair": repair,
-    "extend": extend,
-    "loop": loop,
+    "restore": restore.RESTORE,
+    "inpaint": restore.INPAINT,
+    "bwe": restore.BWE,
+    "repair": edit.REPAIR,
+    "continue": edit.CONTINUE,
+    "extend": replace(edit.CONTINUE, hidden=True),
+    "loop": edit.LOOP,
     "compare": compare,
     "generate": generate,
     "embed": embed,
@@ -64,6 +63,7 @@ COMMANDS = {
     "bench": bench,
     "demo": demo,
 }
+COMMANDS = {name: Command.of(one) if isinstance(one, ModuleType) else one for name, one in _COMMANDS.items()}
 ABOUT = "masktools: one masked model of mel spectrograms that fills, extends, generates and embeds audio"
 USAGE_ERROR, INTERRUPTED, READER_GONE = 2, 130, 141
 _SPINS = "1000"  # after which a waiting thread of OpenMP sleeps: by default it holds its core against other programs
@@ -74,7 +74,8 @@ class _TopParser(CommandParser):
 
     def format_help(self) -> str:
         """Return the table of commands."""
-        table = "\n".join(f"  {name:<10}{command.HELP}" for name, command in COMMANDS.items())
+        shown = {name: command.help for name, command in COMMANDS.items() if not command.hidden}
+        table = "\n".join(f"  {name:<10}{help}" for name, help in shown.items())
         return (
             f"{ABOUT}\n\nusage: masktools COMMAND ...\n\n{table}\n\n"
             "  --version  print the version\n  --help     print this, or after a command, its options\n"
@@ -87,7 +88,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"masktools {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=CommandParser)
     for name, command in COMMANDS.items():
-        one = commands.add_parser(name, help=command.HELP, description=command.__doc__)
+        one = commands.add_parser(name, help=command.help, description=command.about)
         command.add_arguments(one)
         one.set_defaults(run=command.run)
     return parser

@@ -11,11 +11,10 @@ from masktools.generation.collection import (
     read_prompts,
     write_behind,
 )
-from masktools.generation.recordings import MAX_SECONDS, Generated, generate
+from masktools.generation.recordings import Generated, generate
 
 __all__ = [
     "FINISHED",
-    "MAX_SECONDS",
     "Finished",
     "Generated",
     "GeneratedItem",

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "masktools"
 # each other, however many lie between them.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"arguments", "arrays", "configs", "downloads", "errors", "gaps", "jsons", "levels", "processes"})
-    | {"runtime", "segments", "shapes", "tables"},
+    | {"runtime", "segments", "settings", "shapes", "tables"},
     frozenset({"classical", "detection", "grid", "io", "mel", "metrics", "packing"}),
     frozenset({"bundles", "conditioning", "scales", "solver", "tokenizer", "transformer", "vocoder"}),
     frozenset({"convert", "hub", "pipeline"}),
