@@ -20,22 +20,20 @@ from masktools.cli import (
     bundle,
     cache,
     compare,
-    console,
     convert,
-    decode,
     demo,
     edit,
     embed,
-    encode,
     evaluate,
     generate,
     models,
     probe,
     restore,
     sweep,
+    tokens,
     train,
 )
-from masktools.cli.console import Ended, ended_by_signals
+from masktools.cli.console import Ended, ended_by_signals, forget_stdout, told
 from masktools.cli.options import Command, CommandParser, fail
 from masktools.errors import MasktoolsError
 
@@ -51,8 +49,8 @@ _COMMANDS: dict[str, Command | ModuleType] = {
     "compare": compare,
     "generate": generate,
     "embed": embed,
-    "encode": encode,
-    "decode": decode,
+    "encode": tokens.ENCODE,
+    "decode": tokens.DECODE,
     "models": models,
     "bundle": bundle,
     "convert": convert,
@@ -82,12 +80,12 @@ class _TopParser(CommandParser):
         )
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def make_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line, or of one command of it."""
     parser = _TopParser(prog="masktools", description=ABOUT)
     parser.add_argument("--version", action="version", version=f"masktools {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=CommandParser)
-    for name, command in COMMANDS.items():
+    for name, command in COMMANDS.items() if only not in COMMANDS else [(only, COMMANDS[only])]:
         one = commands.add_parser(name, help=command.help, description=command.about)
         command.add_arguments(one)
         one.set_defaults(run=command.run)
@@ -98,20 +96,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     if "OMP_WAIT_POLICY" not in os.environ:  # read when torch is loaded, which is after this
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
-    with console.told():
+    with told():
         try:
             with ended_by_signals():
                 code = _run(argv)
             sys.stdout.flush()
         except BrokenPipeError:
-            console.forget_stdout()
+            forget_stdout()
             return READER_GONE
     return code
 
 
 def _run(argv: Sequence[str] | None) -> int:
     try:
-        args = make_parser().parse_args(argv)
+        words = sys.argv[1:] if argv is None else list(argv)
+        args = make_parser(words[0] if words else None).parse_args(words)
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             return args.run(args)
