@@ -234,8 +234,8 @@ def _reading(own: Field) -> dict[str, Any]:
     help, unit, none = about["help"], about["unit"], about.get("none")
     if isinstance(default, bool):
         return {"action": argparse.BooleanOptionalAction if default else "store_true", "help": help}
-    if about.get("choices"):
-        return {"choices": about["choices"], "metavar": "NAME", "help": help}
+    if about.get("choices"):  # which the settings check themselves, and name what is near to what was given
+        return {"metavar": "NAME", "help": help}
     if isinstance(default, tuple):
         return {"type": names, "metavar": "A,B", "help": help}
     if own.name == "n_steps":
