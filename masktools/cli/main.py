@@ -16,6 +16,7 @@ from typing import Any
 
 from masktools import __version__
 from masktools.cli import (
+    app,
     bench,
     bundle,
     cache,
@@ -47,6 +48,7 @@ _COMMANDS: dict[str, Command | ModuleType] = {
     "extend": replace(edit.CONTINUE, hidden=True),
     "loop": edit.LOOP,
     "compare": compare,
+    "app": app,
     "generate": generate,
     "embed": embed,
     "encode": tokens.ENCODE,
