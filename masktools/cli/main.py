@@ -14,6 +14,7 @@ from typing import Any
 
 from masktools import __version__
 from masktools.cli import (
+    app,
     bench,
     bundle,
     bwe,
@@ -50,6 +51,7 @@ COMMANDS = {
     "extend": extend,
     "loop": loop,
     "compare": compare,
+    "app": app,
     "generate": generate,
     "embed": embed,
     "encode": encode,

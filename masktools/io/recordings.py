@@ -107,6 +107,7 @@ class Recording:
         is_lossy: whether the coding gives back other samples than went in.
         mask: which loudspeakers the channels are for, as in WAVE; None if the file does not say.
         warnings: what is wrong with the file and could be read all the same, a line each.
+        is_exact: whether samples are those of their places; not so where an MP3 is sought in, which may end early too.
     """
 
     sample_rate: int
@@ -117,9 +118,11 @@ class Recording:
     is_lossy: bool
     mask: int | None
     warnings: tuple[str, ...]
+    is_exact: bool
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, exact: bool = True) -> None:
         self.path = path
+        self.is_exact = exact
         self.n_samples = 0
         self._opened = ExitStack()
         self._file: soundfile.SoundFile | None = None  # that is sought in
@@ -150,10 +153,13 @@ class Recording:
         self.sample_rate, self.n_channels = first.sample_rate, first.n_channels
         self.format, self.subtype, self.is_lossy = first.format, first.subtype, first.subtype not in LOSSLESS
         self.mask, self._order = _arranged(first)
-        can_seek = self.subtype in BITS and len(found.streams) == 1
+        lands = self.subtype in BITS
+        can_seek = (lands or not self.is_exact) and len(found.streams) == 1
+        self.is_exact = lands or not can_seek
         if isinstance(first, SoundDecoder) and can_seek and 0 < first.file.frames <= MANY_FRAMES:
             self._file, self.n_samples = first.file, first.file.frames
             return True
+        self.is_exact = True
         self._store = opened.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES))  # noqa: SIM115
         self._keep_all(first, raw, found.streams[0], self._store)
         for stream in found.streams[1:]:
@@ -252,6 +258,8 @@ class Recording:
             self._position = -1
             raise AudioError(f"{self.path} cannot be read as audio ({reason_of(error)}): it is damaged") from error
         self._position = start + len(block)
+        if len(block) < n and not self.is_exact:
+            block = np.pad(block, ((0, n - len(block)), (0, 0)))
         if len(block) < n:
             raise AudioError(
                 f"{self.path} is cut off: it holds {self._position} of the {self.n_samples} samples that it promises"
@@ -272,19 +280,21 @@ def _arranged(part: Decoder) -> tuple[int | None, list[int] | None]:
     return speakers.mask, None if speakers.is_sorted else list(speakers.order)
 
 
-def open_recording(path: str | Path, tell: bool = True) -> Recording:
+def open_recording(path: str | Path, tell: bool = True, exact: bool = True) -> Recording:
     """Return an audio file that is open for reading piece by piece, in bounded memory; close it, or use it in a with.
 
     Args:
         path: of the file.
         tell: whether to log what is wrong with the file and could be read all the same (``Recording.warnings``), on
             the logger "masktools".
+        exact: False is for a first look: what would be decoded once is sought in, so that samples may be a little off
+            their places, and the length is what the file promises.
 
     Raises:
         AudioError: the file is missing, a folder, empty, not audio, cut off or without samples. Of a FLAC that was cut
             off only reading tells.
     """
-    recording = Recording(Path(path))
+    recording = Recording(Path(path), exact)
     for line in recording.warnings if tell else ():
         logging.getLogger("masktools").warning("%s", line)
     return recording

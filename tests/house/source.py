@@ -17,7 +17,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"bundles", "conditioning", "scales", "solver", "tokenizer", "transformer", "vocoder"}),
     frozenset({"convert", "hub", "pipeline"}),
     frozenset({"features", "generation", "restoration"}),
-    frozenset({"adapters", "batch", "benchmark", "demo", "estimators", "evaluation", "extraction", "hear"})
+    frozenset({"adapters", "app", "batch", "benchmark", "demo", "estimators", "evaluation", "extraction", "hear"})
     | {"model", "review", "training"},
     frozenset({"cli"}),
 )

@@ -1,0 +1,93 @@
+"""The process that reads audio: it alone decodes, and if a file breaks it, nothing else is lost."""
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from masktools.app.children import Answer, Server
+from masktools.app.survey import survey
+from masktools.app.views import View
+from masktools.errors import MasktoolsError
+
+_MOST_OPEN = 8  # recordings
+
+
+class Reader:
+    """The recordings that are open, and what is asked about them."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._views: OrderedDict[str, View] = OrderedDict()
+        self._lock = threading.Lock()
+        self._surveyed: set[str] = set()
+
+    def _view(self, folder: str, path: str, revision: int | None = None) -> View:
+        with self._lock:
+            view = self._views.get(folder)
+            if view is None:
+                view = self._views[folder] = View(Path(folder), Path(path))
+            self._views.move_to_end(folder)
+            idle = [name for name in self._views if name not in self._surveyed and name != folder]
+            for name in idle[: max(0, len(self._views) - _MOST_OPEN)]:
+                self._views.pop(name).close()
+        if revision is not None:
+            view.follow(revision)
+        return view
+
+    def open(self, folder: str, path: str) -> Answer:
+        """Return what the head of a file says."""
+        return self._view(folder, path).facts()
+
+    def survey(self, folder: str, path: str) -> Answer:
+        """Begin to read a recording from its beginning to its end."""
+        with self._lock:
+            if folder in self._surveyed:
+                return {}
+            self._surveyed.add(folder)
+        view = self._view(folder, path)
+        threading.Thread(target=self._survey, args=(view,), daemon=True, name="survey").start()
+        return {}
+
+    def _survey(self, view: View) -> None:
+        name = view.folder.name
+        try:
+            for event, told in survey(view):
+                self._server.tell(event, recording=name, **told)
+        except (MasktoolsError, OSError, MemoryError) as error:
+            self._server.tell("survey", recording=name, share=view.share, error=str(error))
+        finally:
+            with self._lock:
+                self._surveyed.discard(str(view.folder))
+
+    def close(self, folder: str) -> Answer:
+        """Close a recording."""
+        with self._lock:
+            view = self._views.pop(folder, None)
+        if view is not None:
+            view.close()
+        return {}
+
+    def peaks(self, folder: str, path: str, revision: int, **wanted: Any) -> Answer:
+        """Return least and greatest samples of columns."""
+        return {}, self._view(folder, path, revision).peaks(**wanted)
+
+    def tile(self, folder: str, path: str, revision: int, **wanted: Any) -> Answer:
+        """Return a picture of a part of a spectrogram."""
+        return {}, self._view(folder, path, revision).tile(**wanted)
+
+    def samples(self, folder: str, path: str, revision: int, **wanted: Any) -> Answer:
+        """Return samples."""
+        return {}, self._view(folder, path, revision).samples(**wanted)
+
+
+def main() -> None:
+    """Answer the server until it has gone."""
+    server = Server()
+    reader = Reader(server)
+    asked = (reader.open, reader.survey, reader.close, reader.peaks, reader.tile, reader.samples)
+    server.serve({one.__name__: one for one in asked}, n_threads=2)
+
+
+if __name__ == "__main__":
+    main()
