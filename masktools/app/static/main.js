@@ -1,7 +1,8 @@
 /** The page: who is let in, which recording is open, and what happens when the server tells something. */
 
 import { startBatch } from './batch.js';
-import { startDialogs, openFile } from './dialogs.js';
+import { startDialogs } from './dialogs.js';
+import { get } from './dom.js';
 import { clock, hertz } from './format.js';
 import { startHelp } from './help.js';
 import { heardJob, loadJobs, startJobs } from './jobs.js';
@@ -15,8 +16,6 @@ import { app, on, say, select, tell, trying } from './state.js';
 import { startTable } from './table.js';
 import { startTabs } from './tabs.js';
 import { seek, startTransport } from './transport.js';
-
-const get = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 /** The token stands behind the # of the address, which no log and no server sees; a cookie takes its place. */
 async function enter() {
@@ -184,10 +183,10 @@ async function start() {
   startTable();
   startTransport();
   startPointer(seek);
-  startKeys();
   startJobs();
   startDialogs(open);
   startHelp();
+  startKeys();
   try {
     await enter();
     app.about = await askJson('api/about');
@@ -210,5 +209,4 @@ async function start() {
   tell('started');
 }
 
-on('dropped', openFile);
 start();

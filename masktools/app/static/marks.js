@@ -1,7 +1,7 @@
 /** Marks on the stage: what they cover, a handle to choose each, and handles for the edges of the chosen one. */
 
 import { channelNames, clock, hertz } from './format.js';
-import { app, select } from './state.js';
+import { app, holding, select } from './state.js';
 
 const MOST = 250; // that are shown at once
 const TARGET = 24; // px, the least that a finger is asked to meet
@@ -82,14 +82,16 @@ export function drawMarks(stage, view) {
   // The smallest lies on top, or it could not be reached.
   const shown = visible.slice(0, MOST).sort((one, other) => area(other, view) - area(one, view));
   if (chosen && !shown.includes(chosen)) shown.push(chosen);
+  const held = holding();
+  const kind = (/** @type {Region} */ region) => `${held.has(region.id) ? 'done' : region.kind === 'drawn' ? 'drawn' : ''} ${region.id === app.selected ? 'chosen' : ''}`;
   for (const region of stage.drawn ? [...shown, stage.drawn] : shown) {
-    const state = region === stage.drawn ? 'drawing' : region.id === app.selected ? 'chosen' : '';
+    const state = region === stage.drawn ? 'drawing' : kind(region);
     stage.lanes.forEach((lane, number) => {
       const box = boxOf(region, lane, stage.scale, view);
       if (box) put(keep(`${region.id} ${number}`, 'span', `mark ${isBand(region) ? 'band' : 'gap'} ${state} ${lane.kind}`, now), box);
     });
   }
-  drawTabs(shown, order, stage, view, now);
+  drawTabs(shown, order, kind, stage, view, now);
   if (chosen && !stage.drawn) drawEdges(chosen, stage, view, now);
   for (const [key, old] of kept) if (!now.has(key)) old.remove();
   kept = now;
@@ -99,7 +101,7 @@ const area = (/** @type {Region} */ region, /** @type {any} */ view) =>
   (region.end - region.start) * (isBand(region) ? (region.high_hz ?? view.rate / 2) - (region.low_hz ?? 0) : view.rate / 2);
 
 /** Numbered tabs to choose marks by; one that would lie over another is left out. */
-function drawTabs(/** @type {Region[]} */ shown, /** @type {Region[]} */ order, /** @type {any} */ stage, /** @type {any} */ view, /** @type {any} */ now) {
+function drawTabs(/** @type {Region[]} */ shown, /** @type {Region[]} */ order, /** @type {(region: Region) => string} */ kind, /** @type {any} */ stage, /** @type {any} */ view, /** @type {any} */ now) {
   /** @type {{left: number, top: number, right: number}[]} */
   const taken = [];
   const first = [...shown].sort((one, other) => Number(other.id === app.selected) - Number(one.id === app.selected) || one.start - other.start);
@@ -112,7 +114,7 @@ function drawTabs(/** @type {Region[]} */ shown, /** @type {Region[]} */ order, 
     const top = Math.max(lane.top, Math.min(box.top, lane.top + lane.height - TARGET));
     if (taken.some((one) => left < one.right + 1 && left + width > one.left - 1 && Math.abs(top - one.top) <= TARGET)) continue;
     taken.push({ left, top, right: left + width });
-    const tab = keep(`tab ${region.id}`, 'button', `tab ${region.id === app.selected ? 'chosen' : ''}`, now);
+    const tab = keep(`tab ${region.id}`, 'button', `tab ${kind(region)}`, now);
     if (tab.textContent !== text) tab.textContent = text;
     tab.dataset.region = region.id;
     tab.setAttribute('aria-label', `Mark ${text}: ${describe(region)}`);

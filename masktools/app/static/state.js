@@ -71,6 +71,15 @@ export function found(recording) {
   }));
 }
 
+/** What is heard of each region: the last choice that holds. @returns {Map<string, {job: string, candidate: number}>} */
+export function holding() {
+  const chosen = new Map();
+  for (const { job, choices } of app.recording?.edits.slice(0, app.recording.cursor) ?? []) {
+    for (const [region, candidate] of Object.entries(choices)) chosen.set(region, { job, candidate });
+  }
+  return chosen;
+}
+
 /** How many edits of the recording are in force. */
 export function edited() {
   return app.recording ? app.recording.cursor : 0;

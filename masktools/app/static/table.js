@@ -1,5 +1,6 @@
 /** The table of repairs: the same marks as the picture, with a field for each of their numbers. */
 
+import { button } from './dom.js';
 import { channelNames, clock, hertz, readChannels, readClock, readHertz } from './format.js';
 import { inOrder, isBand } from './marks.js';
 import { remove, update } from './regions.js';
@@ -111,15 +112,6 @@ function makeRow(region) {
     if (!(/** @type {HTMLElement} */ (event.target).closest('button, input'))) select(region.id);
   });
   return row;
-}
-
-/** @param {string} text @param {() => void} act */
-export function button(text, act) {
-  const made = document.createElement('button');
-  made.type = 'button';
-  made.textContent = text;
-  made.addEventListener('click', act);
-  return made;
 }
 
 /** Show the marks as they are; what is being written stays. */

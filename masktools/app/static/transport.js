@@ -1,5 +1,6 @@
 /** The bar under the picture: playing, what is heard and seen, loops, the marked band, zoom. */
 
+import { get } from './dom.js';
 import { clock } from './format.js';
 import { isBand } from './marks.js';
 import { ask } from './net.js';
@@ -7,7 +8,6 @@ import { Player } from './player.js';
 import { chooseScale, movePlayhead, showChannels, stage, view } from './stage.js';
 import { app, edited, on, say, selected, stamp, tell } from './state.js';
 
-const get = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const AROUND = 1; // seconds before and after a mark that a loop takes along
 
 export const player = new Player(shown, (error) => say(`Nothing can be heard: ${error instanceof Error ? error.message : error}`, 'error'));
