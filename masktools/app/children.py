@@ -2,11 +2,14 @@
 
 import json
 import os
+import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 from masktools.app.refusals import refusal_of
@@ -14,6 +17,7 @@ from masktools.jsons import parse_json
 
 Answer = dict[str, Any] | tuple[dict[str, Any], bytes]
 Handler = Callable[..., Answer]
+_PATIENCE_S = 3.0  # for a process to clean up behind itself when the server is gone
 
 
 class Server:
@@ -44,14 +48,43 @@ class Server:
             self._out.write(json.dumps(told).encode() + b"\n" + behind)
             self._out.flush()
 
-    def serve(self, handlers: Mapping[str, Handler], n_threads: int) -> None:
-        """Answer questions until the server has gone; then this process ends at once."""
-        with ThreadPoolExecutor(n_threads) as pool:
+    def serve(
+        self, handlers: Mapping[str, Handler], n_threads: int = 0, urgent: Mapping[str, Handler] | None = None
+    ) -> None:
+        """Answer questions until the server has gone; then this process ends, and does so when it is told to.
+
+        Args:
+            handlers: of questions.
+            n_threads: that answer; 0 for the main one, which can be stopped: it cleans up behind itself.
+            urgent: of questions that do not wait for others.
+        """
+        waiting: SimpleQueue[str | bytes] = SimpleQueue()
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+        def listen() -> None:
             for line in sys.stdin.buffer:
                 question = parse_json(line)
+                if urgent is not None and question["do"] in urgent:
+                    self.answer(question.pop("n"), urgent[question.pop("do")], question)
+                else:
+                    waiting.put(line)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(_PATIENCE_S)
+            os._exit(1)
+
+        threading.Thread(target=listen, daemon=True, name="questions").start()
+        pool = ThreadPoolExecutor(n_threads) if n_threads else None
+        try:
+            while True:
+                question = parse_json(waiting.get())
                 number, handler = question.pop("n"), handlers[question.pop("do")]
-                pool.submit(self.answer, number, handler, question)
-            os._exit(0)
+                if pool is None:
+                    self.answer(number, handler, question)
+                else:
+                    pool.submit(self.answer, number, handler, question)
+        finally:
+            if pool is not None:
+                os._exit(0)  # threads hold nothing that must be put away
 
 
 def _own_output() -> BinaryIO:

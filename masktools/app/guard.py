@@ -110,7 +110,7 @@ class Guard:
         if request.method not in _READING and HEADER not in headers:
             raise RefusalError(403, "the header X-Masktools is missing")
         if path.startswith("/api/") and path != "/api/enter" and not self._keys.is_known(request):
-            raise RefusalError(401, "open the address that masktools printed: this page has no key, or an old one")
+            raise RefusalError(401, "open the address that was told at the start: this page has no key, or an old one")
 
     def _is_ours(self, host: str) -> bool:
         host = host.lower()

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+from masktools.app import exports
 from masktools.app.children import Answer, Server
 from masktools.app.survey import survey
 from masktools.app.views import View
@@ -25,6 +26,9 @@ class Reader:
     def _view(self, folder: str, path: str, revision: int | None = None) -> View:
         with self._lock:
             view = self._views.get(folder)
+            if view is not None and str(view.path) != path:  # it was given a copy of its own
+                self._views.pop(folder).close()
+                view = None
             if view is None:
                 view = self._views[folder] = View(Path(folder), Path(path))
             self._views.move_to_end(folder)
@@ -80,13 +84,34 @@ class Reader:
         """Return samples."""
         return {}, self._view(folder, path, revision).samples(**wanted)
 
+    def export(
+        self, folder: str, path: str, revision: int, what: str, format: str, folder_out: str, name: str
+    ) -> Answer:
+        """Write a recording with its repairs, or a page that compares, and return its name."""
+        view = self._view(folder, path, revision)
+        source, ending = Path(path), exports.ending_of(name, format, view.recording.is_lossy)
+        target = Path(folder_out) / f"{Path(name).stem[:80]}-repaired{ending}"
+        told = exports.write_audio(source, target, view.pieces)
+        if what == "page":
+            page = target.with_suffix(".html")
+            exports.write_page(source, target, page, view.marks(), Path(name).name)
+            target.unlink()
+            target = page
+        return {"file": target.name, **told}
+
+    def save(self, folder: str, path: str, revision: int, target: str) -> Answer:
+        """Write a recording with its repairs over the file that it came from."""
+        view = self._view(folder, path, revision)
+        return exports.save(Path(path), Path(target), view.pieces)
+
 
 def main() -> None:
     """Answer the server until it has gone."""
     server = Server()
     reader = Reader(server)
     asked = (reader.open, reader.survey, reader.close, reader.peaks, reader.tile, reader.samples)
-    server.serve({one.__name__: one for one in asked}, n_threads=2)
+    asked = (*asked, reader.export, reader.save)
+    server.serve({one.__name__: one for one in asked}, n_threads=3)
 
 
 if __name__ == "__main__":

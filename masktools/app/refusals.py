@@ -58,7 +58,7 @@ def refusal_of(error: Exception) -> RefusalError:
         return RefusalError(422, str(error))
     if isinstance(error, AudioError):
         return RefusalError(415, str(error))
-    if isinstance(error, DeviceError | MemoryError):
+    if isinstance(error, DeviceError | MemoryError) or type(error).__name__ == "OutOfMemoryError":  # that is torch's
         return RefusalError(503, str(error) or "there is too little memory", hint="choose a smaller batch")
     if isinstance(error, MasktoolsError):
         return RefusalError(422, str(error))

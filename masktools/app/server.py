@@ -11,7 +11,8 @@ import uvicorn
 
 from masktools.app.guard import Guard, Keys
 from masktools.app.routes import make_app, read_static
-from masktools.app.service import Service, Settings
+from masktools.app.service import Service
+from masktools.app.settings import Settings
 from masktools.app.store import Store
 from masktools.errors import ParameterError
 
@@ -119,5 +120,12 @@ async def _serve(
         proxy_headers=False,
     )
     server = uvicorn.Server(config)
+
+    def saved() -> None:
+        """Let who opened the file as an external editor go on: it waits for this program to end."""
+        if service.settings.in_place and sum(session.in_place is not None for session in service.store) == 1:
+            asyncio.get_running_loop().call_later(_END_S, setattr, server, "should_exit", True)
+
+    service.on_saved = saved
     with suppress(asyncio.CancelledError):
         await server.serve([sock])

@@ -4,54 +4,35 @@ import asyncio
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from masktools import __version__
 from masktools.app.events import Events
 from masktools.app.guard import Keys
+from masktools.app.jobs import Jobs
 from masktools.app.link import Process, Told
 from masktools.app.refusals import RefusalError
-from masktools.app.store import Facts, Session, Source, Store
+from masktools.app.settings import Settings
+from masktools.app.store import Facts, Region, Session, Source, Store, new_id
 from masktools.configs import from_dict, to_dict
-from masktools.io import READABLE
+from masktools.io import READABLE, replacing
 
 MOST_CRASHES = 3  # of the reader on one file
 _OTHER = re.compile(r"[\x00-\x1f\x7f/\\]")
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a server takes at most."""
-
-    upload_bytes: int = 4 << 30
-    seconds: float = 12 * 3600.0
-    channels: int = 32
-    jobs: int = 20
-    samples_s: float = 10.0
-    json_bytes: int = 64 << 10
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the command line says about a server."""
-
-    model: str = "mini"
-    device: str = "auto"
-    precision: str = "auto"
-    in_place: bool = False
-    folders: tuple[Path, ...] = ()  # among which batches may work
-    limits: Limits = Limits()
-
-
 class Service:
     """The recordings of one server, and the processes that work on them."""
 
-    def __init__(self, store: Store, keys: Keys, settings: Settings = Settings()) -> None:
+    def __init__(self, store: Store, keys: Keys, settings: Settings) -> None:
         self.store, self.keys, self.settings = store, keys, settings
         self.events = Events()
+        self.jobs = Jobs(store, self.events, settings.limits.jobs, settings.of_model, settings.cancel_s)
+        self.jobs.opened = lambda session: self.soon(self._try_ready(session))
+        self.on_saved: Callable[[], object] = list
         self.reader = Process("masktools.app.reader", self._heard, self._reader_lost)
         self._opening: dict[str, asyncio.Lock] = {}
         self._asked: dict[str, int] = {}  # questions to the reader about each recording that are not answered
@@ -62,15 +43,19 @@ class Service:
         for session in self.store:
             if session.findings() is not None:
                 session.share = 1.0
-            self._soon(self._try_ready(session))
+            self.soon(self._try_ready(session))
+        self.soon(self.jobs.run())
 
     async def end(self) -> None:
         """End the processes, and let go of everything."""
         self.events.end()
-        await self.reader.end()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(self.reader.end(), self.jobs.worker.end())
         self.store.close()
 
-    def _soon(self, work: Any) -> None:
+    def soon(self, work: Any) -> None:
+        """Do something beside what is asked."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -80,7 +65,20 @@ class Service:
         own = self.settings
         told: dict[str, Any] = {"version": __version__, "model": own.model, "models": [own.model]}
         told |= {"device": own.device, "precision": own.precision, "limits": to_dict(own.limits)}
-        return told | {"in_place": own.in_place, "batch": [str(number) for number in range(len(own.folders))]}
+        folders = [{"id": str(number), "name": path.name} for number, path in enumerate(own.folders)]
+        return told | {"in_place": own.in_place, "folders": folders}
+
+    def folder(self, field: str, number: str | None) -> Path:
+        """Return a folder that was named on the command line, by its number.
+
+        Raises:
+            RefusalError: there is none of that number.
+        """
+        known = {str(index): path for index, path in enumerate(self.settings.folders)}
+        if number not in known:
+            told = f"{field} must be one of the folders named on the command line, 0 to {len(known) - 1}"
+            raise RefusalError(422, told if known else "no folders were named on the command line", field)
+        return known[number]
 
     def listed(self, session: Session) -> dict[str, Any]:
         """Return a recording as a list of them shows it."""
@@ -187,7 +185,7 @@ class Service:
                     session.keep(replace(session.state, bad=why))
             self.events.tell("recording", recording=session.id, lost="reader")
             if session.share == 0 and session.state.bad is None:
-                self._soon(self._try_ready(session))
+                self.soon(self._try_ready(session))
 
     async def upload(self, name: str, n_bytes: int, parts: AsyncIterator[bytes]) -> Session:
         """Take a recording that is sent.
@@ -235,3 +233,88 @@ class Service:
         await self._ask(session, "close")
         self.store.remove(session.id)
         self.events.tell("recording", recording=session.id, removed=True)
+
+    def damage(self, session: Session) -> list[Region]:
+        """Return what the survey found, as regions."""
+        found = (session.findings() or {"damage": []})["damage"]
+        n_channels = session.facts.channels
+        return [
+            Region(
+                f"damage-{number}",
+                one["start"],
+                one["end"],
+                one["kind"],
+                channels=None if len(one["channels"]) == n_channels else tuple(one["channels"]),
+            )
+            for number, one in enumerate(found)
+        ]
+
+    def report(self, session: Session) -> Told:
+        """Return what was found in a recording, and what was done to it."""
+        edits = session.state.edits
+        done = []
+        for edit in edits.entries[: edits.cursor]:
+            job = self.jobs[edit.job]
+            told = {"kind": edit.kind, "settings": job.settings, "seed": job.seed, "choices": edit.choices}
+            done.append(told | {"regions": [to_dict(region) for region in job.regions], "report": job.report})
+        told = self.described(session)
+        for name in ("edits", "cursor", "revision", "regions", "surveyed", "can_save", "bad"):
+            told.pop(name, None)
+        return {"masktools": __version__, **told, "edits": done}
+
+    async def export(self, session: Session, what: str, format: str) -> tuple[Path, str]:
+        """Write what leaves as a file, and return it, in a folder of its own, and the name that it shall have.
+
+        Raises:
+            RefusalError: an unknown format, or no room.
+        """
+        self.store.check_room(session.state.source.size)
+        folder = session.folder / "exports" / new_id()
+        folder.mkdir(parents=True)
+        stem, wanted = Path(session.state.name).stem, {"folder_out": str(folder), "name": session.state.name}
+        try:
+            told = await self._ask(
+                session, "export", revision=session.state.revision, what=what, format=format, **wanted
+            )
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        path = folder / told["file"]
+        return path, f"{stem}{'-repaired' if what == 'audio' and session.state.edits.cursor else ''}{path.suffix}"
+
+    async def save(self, session: Session) -> Told:
+        """Write the repairs into the file that was named on the command line; its first original is kept beside it.
+
+        Raises:
+            RefusalError: it may not be written to, or was changed meanwhile.
+        """
+        state, target = session.state, session.in_place
+        if target is None:
+            raise RefusalError(403, "files are saved where they are only with --in-place", hint="export it instead")
+        there = Source.of(target)
+        if there not in (state.source, state.saves_to):
+            raise RefusalError(410, f"{state.name} was changed by another program", hint="export the repaired one")
+        original = target.with_name(f"{target.name}.orig")
+        if not original.exists():
+            _linked(target, original)
+        if not state.source.own:  # what undo goes back to, whatever stands where it was
+            own = session.folder / f"source{target.suffix.lower()}"
+            own.unlink(missing_ok=True)
+            _linked(target, own)
+            state = replace(state, source=Source.of(own, own=True), saves_to=there)
+            session.keep(state)
+        told = await self._ask(session, "save", revision=state.revision, target=str(target))
+        session.keep(replace(session.state, saves_to=Source.of(target)))
+        self.events.tell("recording", recording=session.id, saved=True)
+        self.on_saved()
+        return {"saved": state.name, "original": original.name, **told}
+
+
+def _linked(path: Path, other: Path) -> None:
+    """Give a file, which is never written into but replaced, another name; copy it where it cannot have two."""
+    try:
+        os.link(path, other)
+    except OSError:
+        with replacing(other) as part:
+            shutil.copyfile(path, part)
+        shutil.copystat(path, other)

@@ -35,7 +35,7 @@ class View:
         Raises:
             AudioError: it cannot be read.
         """
-        self.folder = folder
+        self.folder, self.path = folder, path
         self.recording = io.open_recording(path, tell=False, exact=False)
         self.lock = threading.RLock()
         self.share = 0.0  # that was surveyed
@@ -109,6 +109,15 @@ class View:
             self._holding = holding
             self._revision = revision
 
+    def marks(self) -> list[dict[str, Any]]:
+        """Return where the repairs are, as a page that compares marks them: those of the whole are not."""
+        rate, n = self.recording.sample_rate, self.recording.n_samples
+        return [
+            {"start_s": one.start / rate, "end_s": one.stop / rate, "channels": list(one.channels)}
+            for one in self.pieces
+            if one.stop - one.start < n
+        ]
+
     def before(self, start: int, stop: int) -> np.ndarray:
         """Return samples (channels, stop - start) as they are in the file; zeros outside of it."""
         with self.lock:
@@ -117,13 +126,7 @@ class View:
 
     def after(self, start: int, stop: int) -> np.ndarray:
         """Return samples with all repairs in their places."""
-        samples = self.before(start, stop)
-        for piece in self.pieces:
-            first, last = max(start, piece.start), min(stop, piece.stop)
-            if first < last:
-                own = piece.samples[:, first - piece.start : last - piece.start]
-                samples[list(piece.channels), first - start : last - start] = own
-        return samples
+        return io.put_pieces(self.before(start, stop), start, self.pieces)
 
     def read(self, side: str, start: int, stop: int) -> np.ndarray:
         """Return samples of a side.

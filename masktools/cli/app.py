@@ -36,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-host", action="append", default=[], metavar="NAME", help="a name that this machine has for a proxy"
     )
     parser.add_argument(
-        "--sessions", type=Path, metavar="FOLDER", help="where what was done is kept; ~/.local/state/masktools or so"
+        "--sessions",
+        type=Path,
+        metavar="FOLDER",
+        help="where what was done is kept; if left out, masktools in $XDG_STATE_HOME or ~/.local/state",
     )
     parser.add_argument(
         "--keep", type=options.number(0.0, "days"), default=30.0, metavar="DAYS", help="how long; 30 if left out"
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if missing:
         raise ParameterError(f"the page needs {' and '.join(missing)}: pip install 'masktools[app]'")
     from masktools.app.server import listen, listen_at, serve
-    from masktools.app.service import Settings
+    from masktools.app.settings import Settings
     from masktools.app.store import Store
 
     absent = [path for path in args.inputs if not path.exists()]
@@ -58,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         raise ParameterError(f"{absent[0]} does not exist")
     folders = tuple(path.resolve() for path in args.inputs if path.is_dir())
     files = [path for path in args.inputs if not path.is_dir()]
-    settings = Settings(args.model, args.device, args.precision, args.in_place, folders)
+    settings = Settings(args.model, args.device, args.precision, args.threads, args.batch_size, args.in_place, folders)
     sock = listen(args.port) if args.uds is None else listen_at(args.uds)
     store = Store(args.sessions or _sessions(), args.keep)
 

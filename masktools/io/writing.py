@@ -412,8 +412,15 @@ def _replaced(recording: Recording, pieces: Sequence[Piece]) -> Iterator[np.ndar
     for number, start in enumerate(range(0, recording.n_samples, _BLOCK)):
         stop = min(start + _BLOCK, recording.n_samples)
         block = recording.read(start, stop, finite=False, dtype=dtype)
-        for piece in touching[number]:
-            first, last = max(start, piece.start), min(stop, piece.stop)
+        yield put_pieces(block, start, touching[number])
+
+
+def put_pieces(samples: np.ndarray, start: int, pieces: Iterable[Piece]) -> np.ndarray:
+    """Put pieces, as far as they reach into them, over samples (channels, n) that start there; return the samples."""
+    stop = start + samples.shape[1]
+    for piece in pieces:
+        first, last = max(start, piece.start), min(stop, piece.stop)
+        if first < last:
             own = piece.samples[:, first - piece.start : last - piece.start]
-            block[list(piece.channels), first - start : last - start] = own
-        yield block
+            samples[list(piece.channels), first - start : last - start] = own
+    return samples
