@@ -45,9 +45,9 @@ export function drawFrequencies(context, scale, lane) {
   let before = Infinity;
   for (const value of scale.ticks) {
     const y = lane.top + lane.height * (1 - scale.share(value));
-    if (before - y < 16 || y < lane.top + 9) continue;
-    const text = hertz(value), level = Math.min(y, lane.top + lane.height - 7);
-    label(context, text, 4, level, '#e8edf2');
+    if (before - y < 18 || y < lane.top + 9 || y > lane.top + lane.height - 6) continue;
+    const text = hertz(value);
+    label(context, text, 4, y, '#e8edf2');
     context.fillStyle = '#ffffff26';
     context.fillRect(context.measureText(text).width + 10, Math.round(y), 5, 1);
     before = y;

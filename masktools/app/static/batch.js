@@ -6,11 +6,9 @@ import { askJson } from './net.js';
 import { app, on, trying } from './state.js';
 
 export function startBatch() {
-  const folders = /** @type {any[]} */ (app.about.batch ?? app.about.folders ?? []);
-  const name = (/** @type {any} */ folder) => (typeof folder === 'string' ? folder : folder.name);
-  const value = (/** @type {any} */ folder) => (typeof folder === 'string' ? folder : folder.id);
+  const folders = /** @type {{id: string, name: string}[]} */ (app.about.folders ?? []);
   const choice = (/** @type {string} */ id, last = false) => {
-    const made = make('select', { id }, ...folders.map((folder) => new Option(name(folder), value(folder))));
+    const made = make('select', { id }, ...folders.map((folder) => new Option(folder.name, folder.id)));
     if (last) made.selectedIndex = folders.length - 1;
     return made;
   };
@@ -34,8 +32,8 @@ export function startBatch() {
 
 /** @param {import('./state.js').Job} job */
 function summary(job) {
-  const { done, failed } = job.report ?? {};
-  const counts = [done === undefined ? '' : `${done} done`, failed ? `${failed} failed` : ''].filter(Boolean).join(', ');
+  const { recordings, finished_before: before, failed } = job.report ?? {};
+  const counts = [recordings === undefined ? '' : `${recordings} recordings`, before ? `${before} of them done earlier` : '', failed ? `${failed} failed` : ''].filter(Boolean).join(', ');
   return [job.state, counts, job.error?.message ?? job.error].filter(Boolean).join(': ');
 }
 

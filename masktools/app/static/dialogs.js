@@ -67,7 +67,7 @@ function openExample() {
   openFile(makeExample(), 'example.wav');
 }
 
-const FORMATS = { '': 'as the recording is', wav: 'WAV', flac: 'FLAC', mp3: 'MP3', ogg: 'Ogg Vorbis', opus: 'Opus' };
+const FORMATS = { keep: 'as the recording is', wav: 'WAV', flac: 'FLAC', mp3: 'MP3', ogg: 'Ogg Vorbis', opus: 'Opus', aiff: 'AIFF' };
 
 function saveDialog() {
   const recording = app.recording;
@@ -78,7 +78,7 @@ function saveDialog() {
     button(text, () => download(path()), more);
   const window_ = dialog('Save',
     make('p', {}, edited() ? 'What was repaired is replaced; every other sample stays as it is.' : 'Nothing has been repaired: what is saved is the recording as it came.'),
-    make('p', { className: 'line' }, make('label', {}, 'Format ', format), link('Download', () => `${base}export?what=audio${format.value ? `&format=${format.value}` : ''}`, { className: 'main', id: 'download' })),
+    make('p', { className: 'line' }, make('label', {}, 'Format ', format), link('Download', () => `${base}export?what=audio&format=${format.value}`, { className: 'main', id: 'download' })),
     make('p', { className: 'line' }, link('Report', () => `${base}export?what=report`), link('Page of comparison', () => `${base}export?what=page`), link('Labels', () => `${base}labels.txt`)),
     recording.can_save ? make('p', { className: 'line' }, button(`Save into ${recording.name}`, () => trying(async () => {
       await ask(`${base}save`, { method: 'POST' });

@@ -88,7 +88,8 @@ const candidates = (job) => job.candidates ?? {};
 /** Take the best candidate of every region. @param {Job} job */
 async function accept(job) {
   const choices = Object.fromEntries(Object.entries(candidates(job)).filter(([, list]) => list.length).map(([region]) => [region, 0]));
-  if (!Object.keys(choices).length) return say('There was nothing to repair.');
+  if (job.made?.length) tell('made', job.made[0]);
+  if (!Object.keys(choices).length) return job.made?.length ? undefined : say(job.report?.reason ?? 'There was nothing to repair.');
   await edit(job.id, choices);
   const n = Object.keys(choices).length;
   say(`${n === 1 ? 'One repair is' : `${n} repairs are`} in place. 1 and 2 switch between before and after, Ctrl Z undoes.`);
@@ -123,6 +124,12 @@ function resultOf(region) {
   return last ? { job: last.id, candidate: -1, list: candidates(last)[region] } : null;
 }
 
+/** How a candidate was made and how well it fits, in words. @param {any} one */
+function details(one) {
+  const fit = one?.fit_db === undefined || one?.fit_db === null ? '' : `, misses its surroundings by ${Number(one.fit_db).toFixed(1)} dB`;
+  return `${one?.method ? `, ${one.method}` : ''}${fit}${one?.seed ? `, seed ${one.seed}` : ''}`;
+}
+
 /** Hear another candidate of the chosen mark. @param {number} way */
 export function nextCandidate(way, region = selected()?.id) {
   const result = region ? resultOf(region) : null;
@@ -132,8 +139,7 @@ export function nextCandidate(way, region = selected()?.id) {
   return trying(async () => {
     await edit(result.job, { [region]: next });
     choose('after');
-    const { fit } = result.list[next] ?? {};
-    say(`Candidate ${next + 1} of ${result.list.length}${fit === undefined || fit === null ? '' : `, fit ${Number(fit).toFixed(2)}`}.`);
+    say(`Candidate ${next + 1} of ${result.list.length}${details(result.list[next])}.`);
   });
 }
 
@@ -253,7 +259,7 @@ function refresh() {
 
 /** The state of a mark and its candidates, in its row of the table. */
 function fillRow(/** @type {{row: HTMLElement, region: Region, number: number}} */ { row, region, number }) {
-  const job = [...app.jobs.values()].find((one) => here(one) && isRunning(one) && one.regions?.includes(region.id));
+  const job = [...app.jobs.values()].find((one) => here(one) && isRunning(one) && one.regions?.some((/** @type {any} */ asked) => (asked.id ?? asked) === region.id));
   const result = resultOf(region.id), state = /** @type {HTMLElement} */ (row.querySelector('.state'));
   const said = job ? progress(job).split(',')[0] : result ? (result.candidate < 0 ? 'ready' : 'done') : region.kind === 'drawn' ? 'marked' : 'found';
   if (state.textContent !== said) state.textContent = said;
@@ -268,7 +274,7 @@ function fillRow(/** @type {{row: HTMLElement, region: Region, number: number}} 
   const words = document.createElement('span');
   words.textContent = `${result.candidate < 0 ? '–' : result.candidate + 1}/${result.list.length}`;
   const one = result.list[Math.max(0, result.candidate)];
-  words.title = [one?.seed === undefined ? '' : `seed ${one.seed}`, one?.fit === undefined || one?.fit === null ? '' : `fit ${Number(one.fit).toFixed(3)}`].filter(Boolean).join(', ');
+  words.title = details(one).slice(2);
   const before = button('‹', () => nextCandidate(-1, region.id)), after = button('›', () => nextCandidate(1, region.id));
   before.className = 'back';
   after.className = 'forth';
@@ -290,8 +296,4 @@ export function startJobs() {
   act('redo', redo);
   on('jobs recording', refresh);
   on('row', fillRow);
-  on('about', () => {
-    const methods = /** @type {string[]} */ (app.about.methods ?? ['auto', 'model']);
-    get('method').replaceChildren(...methods.map((name) => new Option(name === 'auto' ? 'auto (by length)' : name, name)));
-  });
 }

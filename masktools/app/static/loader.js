@@ -2,8 +2,6 @@
 
 import { ask } from './net.js';
 
-const AT_ONCE = 4; // of the six connections that a browser opens to one host
-
 /**
  * @typedef {{key: string, path: string, stamp: string, read: (response: Response) => Promise<any>}} Wish
  * @typedef {{stamp: string, value: any, failed: number}} Kept
@@ -11,9 +9,15 @@ const AT_ONCE = 4; // of the six connections that a browser opens to one host
 
 /** A cache that fetches: the least recently used goes first, and what is old is shown until the new is there. */
 export class Loader {
-  /** @param {number} most entries kept @param {() => void} arrived @param {(value: any) => void} [drop] */
-  constructor(most, arrived, drop = () => {}) {
+  /**
+   * @param {number} most entries kept
+   * @param {number} at_once requests in flight: all loaders together must leave some of the six connections to one host
+   * @param {() => void} arrived
+   * @param {(value: any) => void} [drop]
+   */
+  constructor(most, at_once, arrived, drop = () => {}) {
     this.most = most;
+    this.atOnce = at_once;
     this.arrived = arrived;
     this.drop = drop;
     /** @type {Map<string, Kept>} */
@@ -52,7 +56,7 @@ export class Loader {
   }
 
   next() {
-    while (this.flying.size < AT_ONCE && this.queue.length) {
+    while (this.flying.size < this.atOnce && this.queue.length) {
       const wish = /** @type {Wish} */ (this.queue.shift());
       this.fetch(wish);
     }

@@ -196,6 +196,7 @@ async function start() {
     return;
   }
   tell('about');
+  on('made', open);
   startMake(open);
   startBatch();
   const listening = listen(heard, connection);

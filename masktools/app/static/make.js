@@ -14,7 +14,7 @@ export function startMake(open) {
     make('p', { className: 'soft' }, 'Describe what is to be heard. The same seed gives the same sound.'),
     make('div', { className: 'fields' },
       field('Prompt', make('input', { id: 'make-prompt', type: 'text', maxLength: 500, autocomplete: 'off', placeholder: 'rain on a tin roof, distant thunder' }), 'long'),
-      field('Seconds', make('input', { id: 'make-seconds', type: 'number', min: '1', max: '60', step: '0.5', value: '10' })),
+      field('Seconds', make('input', { id: 'make-seconds', type: 'number', min: '1', max: '600', step: '0.5', value: '10' })),
       field('How many', make('input', { id: 'make-n', type: 'number', min: '1', max: '8', value: '2' })),
       field('Seed', make('input', { id: 'make-seed', type: 'number', min: '0', value: '0' }))),
     make('div', { className: 'buttons' }, button('Make', begin, { className: 'main', id: 'make-go' })),
@@ -42,9 +42,8 @@ function begin() {
 /** What a job has made, each to be opened. @param {import('./state.js').Job} job @param {(id: string) => Promise<void>} open */
 function results(job, open) {
   if (job.state !== 'done') return [make('li', {}, make('span', { className: 'soft' }, `${job.state}: ${job.error?.message ?? job.error ?? ''}`))];
-  const ids = /** @type {any} */ (job).recordings ?? job.report?.recordings ?? [];
-  return ids.map((/** @type {any} */ id) => {
-    const one = app.recordings.find((known) => known.id === (id.id ?? id));
+  return (job.made ?? []).map((id) => {
+    const one = app.recordings.find((known) => known.id === id);
     return one ? make('li', {}, button(one.name, () => {
       showTab('restore');
       open(one.id);

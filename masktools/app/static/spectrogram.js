@@ -5,6 +5,7 @@ import { stamp } from './state.js';
 const SIZE = 256;
 const SMALLEST = 16; // samples in a column of level 0
 const LEVELS = 20;
+const FINE = 8; // levels below are drawn from the samples themselves
 
 /**
  * @typedef {import('./waveform.js').Span & {scale: string}} Spectrum
@@ -30,10 +31,11 @@ export function tileWishes(span, channel) {
   const middle = span.start + (span.perPixel * span.width) / 2;
   const wanted = [];
   for (let index = Math.max(0, Math.floor(span.start / wide)); index * wide < end; index++) {
+    const seen = level < FINE ? stamp(span.side) : stamp(span.side, index * wide, (index + 1) * wide);
     wanted.push({
-      key: key(span, channel, level, index), stamp: stamp(span.side), away: Math.abs((index + 0.5) * wide - middle),
+      key: key(span, channel, level, index), stamp: seen, away: Math.abs((index + 0.5) * wide - middle),
       path: `api/recordings/${span.recording.id}/tiles/${span.side}/${channel}/${span.scale}/${level}/${index}.png` +
-        `?r=${encodeURIComponent(stamp(span.side))}`,
+        `?r=${span.recording.revision}`,
       read: async (/** @type {Response} */ response) => createImageBitmap(await response.blob()),
     });
   }

@@ -7,7 +7,7 @@ import { Loader } from './loader.js';
 import { drawMarks } from './marks.js';
 import { makeScale } from './pitch.js';
 import { drawTiles, tileWishes } from './spectrogram.js';
-import { app, effective, on, stamp, tell } from './state.js';
+import { app, effective, on, tell } from './state.js';
 import { View } from './view.js';
 import { drawWave, wishes } from './waveform.js';
 
@@ -31,8 +31,8 @@ export const stage = {
 };
 
 const close = (/** @type {any} */ value) => value?.close?.();
-const waves = new Loader(160, draw);
-const tiles = new Loader(120, draw, close);
+const waves = new Loader(160, 2, draw);
+const tiles = new Loader(120, 2, draw, close);
 const whole = { overview: '', image: /** @type {HTMLCanvasElement | null} */ (null) };
 let waiting = 0;
 
@@ -130,15 +130,14 @@ function drawSpectrumWords(context, lane, width) {
     drawLevel(context, lane, stage.scale.share(cutoff), width, first ? `band ends at ${hertz(cutoff)}` : '',
       { colour: '#6ee7ff', dash: [6, 4], above: false });
   }
-  if (stage.shown.length > 1) label(context, channelNames([lane.channel], recording.channels), 5, lane.top + lane.height - 9, '#e8edf2');
+  if (stage.shown.length > 1) label(context, channelNames([lane.channel], recording.channels), width - 14, lane.top + lane.height - 10, '#e8edf2');
 }
 
 /** The whole recording in one strip: both channels, where damage is, and what is visible. @param {import('./waveform.js').Span} span */
 function drawOverview(span) {
   const { context, ratio, width, height } = sized(canvas('overview'));
   const recording = span.recording;
-  const ready = waves.kept.size;
-  const state = `${recording.id} ${stamp(span.side)} ${width} ${height} ${ratio} ${colours.wave} ${ready < 12 ? Math.random() : 0}`;
+    const state = `${recording.id} ${width} ${height} ${ratio} ${colours.wave} ${wishes(span).map((wish) => waves.kept.get(wish.key)?.stamp)}`;
   if (state !== whole.overview || !whole.image) {
     whole.image ??= document.createElement('canvas');
     Object.assign(whole.image, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
@@ -200,5 +199,5 @@ export function startStage() {
     view.open(recording.samples, recording.rate);
   });
   on('recording', () => app.recording && app.recording.samples !== view.samples && view.lengthen(app.recording.samples));
-  on('recording regions selection side about', draw);
+  on('recording regions selection side about surveyed', draw);
 }

@@ -9,7 +9,7 @@
  *   surveyed: number, damage: Damage[], bandwidth: {cutoff_hz: number | null, confidence: number} | null,
  *   edits: Edit[], cursor: number, revision: number, warnings?: string[], can_save?: boolean}} Recording
  * @typedef {{id: string, kind: string, state: string, share: number, seconds_left: number | null, recording?: string,
- *   regions?: string[], candidates?: any, report?: any, error?: any}} Job
+ *   regions?: any[], made?: string[], candidates?: any, report?: any, error?: any}} Job
  */
 
 /** @type {{about: any, recordings: any[], recording: Recording | null, regions: Region[], selected: string | null,
@@ -63,10 +63,10 @@ export function selected() {
   return app.regions.find((region) => region.id === app.selected) ?? null;
 }
 
-/** The damage that was found, as marks; a name of one is made of what it is, so that it is the same in every page. @param {Recording} recording */
+/** The damage that was found, as marks, named as the server names it in its jobs. @param {Recording} recording */
 export function found(recording) {
-  return recording.damage.map(({ kind, start, end, channels }) => /** @type {Region} */ ({
-    id: `${kind}-${start}-${end}-${channels.join('')}`.slice(0, 40), kind, start, end,
+  return recording.damage.map(({ kind, start, end, channels }, number) => /** @type {Region} */ ({
+    id: `damage-${number}`, kind, start, end,
     channels: channels.length < recording.channels ? channels : null,
   }));
 }
@@ -85,12 +85,19 @@ export function edited() {
   return app.recording ? app.recording.cursor : 0;
 }
 
-/** What pictures and samples of a side depend on: those of another stamp are old. @param {string} side */
-export function stamp(side) {
+/**
+ * What samples of a side depend on, and, where a span is given, a picture of it from afar: it is a first glance until
+ * the survey has come by. What has another stamp is old.
+ * @param {string} side
+ * @param {number} [from]
+ * @param {number} [to]
+ */
+export function stamp(side, from = 0, to = 0) {
   const recording = app.recording;
   if (!recording) return '';
-  const survey = Math.floor(recording.surveyed * 50);
-  return side === 'before' || !recording.cursor ? `s${survey}` : `s${survey} ${recording.cursor} ${recording.edits[recording.cursor - 1]?.id}`;
+  const seen = to > from ? (recording.surveyed * recording.samples - from) / (Math.min(to, recording.samples) - from) : 1;
+  const glance = `s${Math.floor(4 * Math.min(1, Math.max(0, seen)))}`;
+  return side === 'before' || !recording.cursor ? glance : `${glance} ${recording.cursor} ${recording.edits[recording.cursor - 1]?.id}`;
 }
 
 /** The side whose samples are those of a side: without edits "after" is "before". @param {string} side */

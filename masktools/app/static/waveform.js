@@ -4,6 +4,7 @@ import { stamp } from './state.js';
 
 const COLUMNS = 1024; // of a piece of peaks
 const SAMPLES = 16384; // of a piece of samples
+const FINE = 9; // levels below are read from the samples themselves
 const FEW = 4; // samples in a device pixel, below which samples are drawn
 
 /** @typedef {import('./loader.js').Wish} Wish */
@@ -30,7 +31,7 @@ export function wishes(span) {
     const from = number * piece;
     const base = `api/recordings/${recording.id}/`;
     wanted.push({
-      key: `${recording.id} ${side} w${level} ${number}`, stamp: stamp(side),
+      key: `${recording.id} ${side} w${level} ${number}`, stamp: level < FINE ? stamp(side) : stamp(side, from, from + piece),
       path: level < 0
         ? `${base}samples/${side}?from=${from}&count=${Math.min(piece, recording.samples - from)}`
         : `${base}peaks?side=${side}&from=${from}&to=${from + piece}&width=${COLUMNS}`,
