@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,15 @@ class Reader:
             idle = [name for name in self._views if name not in self._surveyed and name != folder]
             for name in idle[: max(0, len(self._views) - _MOST_OPEN)]:
                 self._views.pop(name).close()
-        if revision is not None:
-            view.follow(revision)
+        if revision is not None and view.follow(revision):
+            threading.Thread(target=self._freshen, args=(view, revision), daemon=True, name="freshen").start()
         return view
+
+    def _freshen(self, view: View, revision: int) -> None:
+        with suppress(MasktoolsError, OSError):  # what is asked for next says what is wrong
+            if view.freshen():
+                told = {"side": "after", "share": 1.0, "revision": revision}
+                self._server.tell("survey", recording=view.folder.name, **told)
 
     def open(self, folder: str, path: str) -> Answer:
         """Return what the head of a file says."""
@@ -58,6 +65,8 @@ class Reader:
         try:
             for event, told in survey(view):
                 self._server.tell(event, recording=name, **told)
+            if view.pieces and view.freshen():
+                self._server.tell("survey", recording=name, side="after", share=1.0)
         except (MasktoolsError, OSError, MemoryError) as error:
             self._server.tell("survey", recording=name, share=view.share, error=str(error))
         finally:
@@ -78,7 +87,8 @@ class Reader:
 
     def tile(self, folder: str, path: str, revision: int, **wanted: Any) -> Answer:
         """Return a picture of a part of a spectrogram."""
-        return {}, self._view(folder, path, revision).tile(**wanted)
+        picture, is_true = self._view(folder, path, revision).tile(**wanted)
+        return {"true": is_true}, picture
 
     def samples(self, folder: str, path: str, revision: int, **wanted: Any) -> Answer:
         """Return samples."""

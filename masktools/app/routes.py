@@ -144,7 +144,7 @@ class Views(Routes):
 
     async def samples(self, request: Request) -> Response:
         """Return samples."""
-        wanted = {"start": number_of(request, "from"), "count": number_of(request, "count")}
+        wanted: dict[str, Any] = {"start": number_of(request, "from"), "count": number_of(request, "count")}
         return await self._read(request, "samples", side=request.path_params["side"], **wanted)
 
     async def _read(
@@ -153,8 +153,7 @@ class Views(Routes):
         session = self._session(request)
         await self._service.ready(session)
         revision = session.state.revision
-        content = await self._service.read(session, what, **wanted)
-        # what was asked for by a revision stays, once all was surveyed; the share is part of the page's revision
-        is_final = session.share >= 1 and request.query_params.get("r") == f"{revision}"
+        known, content = await self._service.read(session, what, **wanted)
+        is_final = known.get("true", False) and request.query_params.get("r") == str(revision)
         headers = {"cache-control": "private, max-age=86400, immutable" if is_final else "no-store"}
         return Response(content, headers={**headers, "x-revision": str(revision)}, media_type=media_type)

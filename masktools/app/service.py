@@ -148,15 +148,14 @@ class Service:
         finally:
             self._asked[name] -= 1
 
-    async def read(self, session: Session, what: str, **wanted: Any) -> bytes:
+    async def read(self, session: Session, what: str, **wanted: Any) -> tuple[Told, bytes]:
         """Return what the reader draws or reads of a recording; once more if it breaks down."""
         try:
-            _, content = await self._asked_reader(session, what, revision=session.state.revision, **wanted)
+            return await self._asked_reader(session, what, revision=session.state.revision, **wanted)
         except RefusalError as error:
             if error.status != 503 or session.state.bad is not None:
                 raise
-            _, content = await self._asked_reader(session, what, revision=session.state.revision, **wanted)
-        return content
+            return await self._asked_reader(session, what, revision=session.state.revision, **wanted)
 
     def _heard(self, told: Told) -> None:
         """Take what the reader tells."""
@@ -165,7 +164,7 @@ class Service:
             session = self.store[name]
         except RefusalError:  # it was removed meanwhile
             return
-        if event == "survey":
+        if event == "survey" and "side" not in told:
             session.share = told["share"]
         if event == "length" and session.state.facts is not None:
             told.pop("recording")

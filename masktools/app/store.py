@@ -221,6 +221,7 @@ class Store:
         except OSError as error:
             raise ParameterError(f"sessions cannot be kept in {folder}: {error.strerror}") from error
         self._sessions: dict[str, Session] = {}
+        self._elsewhere: list[State] = []  # that other servers have
         for session in list(self._found()):
             if time.time() - (session.folder / STATE).stat().st_mtime > keep_days * _DAY_S:
                 session.remove()
@@ -233,10 +234,12 @@ class Store:
                 continue
             lock = _locked(folder)
             if lock is None:
+                self._elsewhere += [state for state in [_state_in(folder)] if state is not None]
                 continue
-            try:
-                yield Session(folder, from_dict(State, read_json(folder / STATE)), lock)
-            except ParameterError:  # an upload that was never finished, or of another version
+            state = _state_in(folder)
+            if state is not None:
+                yield Session(folder, state, lock)
+            else:  # an upload that was never finished, or of another version
                 if not (folder / STATE).exists():
                     shutil.rmtree(folder, ignore_errors=True)
                 lock.release()
@@ -259,7 +262,7 @@ class Store:
         """Return the recording in a file, which stays where it is; what was done to it before is found again.
 
         Raises:
-            ParameterError: there is no such file.
+            ParameterError: there is no such file, or another server has it.
         """
         path = Path(os.path.realpath(path))
         try:
@@ -269,6 +272,10 @@ class Store:
         for session in self:
             if source in (session.state.source, session.state.saves_to):
                 return session
+        if any(source in (state.source, state.saves_to) for state in self._elsewhere):
+            raise ParameterError(
+                f"{path} is open in another window of masktools: go on there, or end that program first"
+            )
         return self.add(path.name, source)
 
     def add(self, name: str, source: Source, folder: Path | None = None) -> Session:
@@ -324,6 +331,14 @@ def _locked(folder: Path) -> FileLock | None:
     except (Timeout, OSError):
         return None
     return lock
+
+
+def _state_in(folder: Path) -> State | None:
+    """Return what was decided about the recording in a folder; None where that cannot be read."""
+    try:
+        return from_dict(State, read_json(folder / STATE))
+    except ParameterError:
+        return None
 
 
 def read_regions(data: Any, facts: Facts) -> tuple[Region, ...]:

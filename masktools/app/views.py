@@ -37,7 +37,7 @@ class View:
         """
         self.folder, self.path = folder, path
         self.recording = io.open_recording(path, tell=False, exact=False)
-        self.lock = threading.RLock()
+        self.lock, self._freshening = threading.RLock(), threading.Lock()
         self.share = 0.0  # that was surveyed
         self.pieces: list[io.Piece] = []
         self._revision = -1
@@ -93,11 +93,11 @@ class View:
                         made.spoil(piece.start, piece.stop)
             return self._layers[side]
 
-    def follow(self, revision: int) -> None:
-        """Take over what was decided since."""
+    def follow(self, revision: int) -> bool:
+        """Take over what was decided since, and tell whether that changes what is heard."""
         with self.lock:
             if revision == self._revision:
-                return
+                return False
             holding = from_dict(Edits, read_json(self.folder / STATE)["edits"]).holding()
             pairs = enumerate(zip(self._holding, holding, strict=False))
             shortest = min(len(self._holding), len(holding))
@@ -106,8 +106,17 @@ class View:
             if AFTER in self._layers:
                 for piece in pieces_of(self.folder, [*self._holding[n_same:], *holding[n_same:]]):
                     self._layers[AFTER].spoil(piece.start, piece.stop)
-            self._holding = holding
             self._revision = revision
+            changed, self._holding = holding != self._holding, holding
+            return changed
+
+    def freshen(self) -> bool:
+        """Fill the overview of the repaired side where it is not true; tell whether that could be done to its end."""
+        with self._freshening:
+            revision = self._revision
+            if not self.recording.is_exact or not self.layer(BEFORE).fresh.all():
+                return False
+            return all(self._revision == revision for _ in self.layer(AFTER).fill_stale(self.after))
 
     def marks(self) -> list[dict[str, Any]]:
         """Return where the repairs are, as a page that compares marks them: those of the whole are not."""
@@ -169,9 +178,19 @@ class View:
                 [np.minimum.reduceat(blocks[..., 0], starts, 1), np.maximum.reduceat(blocks[..., 1], starts, 1)], 2
             )
         else:  # a glance at the beginning of each column
-            glances = [self._near_peaks(side, edges[[at]], min(int(edges[at]) + BLOCK, n)) for at in range(inside)]
-            found = np.concatenate(glances, axis=1)
+            found = np.zeros((self.recording.n_channels, inside, 2), "<i2")
+            for at in range(inside):
+                if side != DIFFERENCE or self._is_changed(int(edges[at]), int(edges[at + 1])):
+                    first = max([int(edges[at]), *self._starts_in(int(edges[at]), int(edges[at + 1]))])
+                    found[:, [at]] = self._near_peaks(side, np.array([first]), min(first + BLOCK, n))
         return np.pad(found, ((0, 0), (0, width - inside), (0, 0))).astype("<i2").tobytes()
+
+    def _is_changed(self, start: int, stop: int) -> bool:
+        return any(piece.start < stop and start < piece.stop for piece in self.pieces)
+
+    def _starts_in(self, start: int, stop: int) -> list[int]:
+        """Return where repairs begin, so that a glance at a column falls on them."""
+        return [piece.start for piece in self.pieces if start < piece.start < stop]
 
     def _near_peaks(self, side: str, starts: np.ndarray, stop: int) -> np.ndarray:
         first = int(starts[0])
@@ -190,20 +209,23 @@ class View:
             return True
         return not len(stale)
 
-    def tile(self, side: str, channel: int, scale: str, level: int, index: int) -> bytes:
-        """Return a picture, PNG, of 256 columns of 16 * 2**level samples."""
+    def tile(self, side: str, channel: int, scale: str, level: int, index: int) -> tuple[bytes, bool]:
+        """Return a picture, PNG, of 256 columns of 16 * 2**level samples, and whether it is the true one."""
         own = self.recording
         hop = FIRST_HOP << level
         start = index * TILE * hop
         if not 0 <= channel < own.n_channels or not 0 <= level <= MOST_LEVEL or not 0 <= start < own.n_samples:
             raise RefusalError(404, "there is no such part of the spectrogram")
-        if side != DIFFERENCE:
-            numbers = self.scale.show(self._levels(side, channel, scale, level, start))
-            return to_png(picture_of(numbers), small=False)
-        levels = [self._levels(one, channel, scale, level, start)[None] for one in (BEFORE, AFTER)]
-        return to_png(picture_of(self.scale.show_difference(*levels), signed=True), small=False)
+        sides = (BEFORE, AFTER) if side == DIFFERENCE else (side,)
+        is_true = level < _STORED_LEVEL or all(
+            self._is_fresh(one, start, min(start + TILE * hop, own.n_samples)) for one in sides
+        )
+        levels = [self._levels(one, channel, scale, level, start, is_true)[None] for one in sides]
+        is_signed = side == DIFFERENCE
+        numbers = self.scale.show_difference(*levels) if is_signed else self.scale.show(levels[0][0])
+        return to_png(picture_of(numbers, signed=is_signed), small=False), is_true and own.is_exact
 
-    def _levels(self, side: str, channel: int, scale: str, level: int, start: int) -> np.ndarray:
+    def _levels(self, side: str, channel: int, scale: str, level: int, start: int, is_true: bool) -> np.ndarray:
         """Return levels (rows, 256) of a tile; what lies behind the recording is silent."""
         own, hop = self.recording, FIRST_HOP << level
         stop = start + TILE * hop
@@ -212,10 +234,9 @@ class View:
         def read(first: int, last: int) -> np.ndarray:
             return self.read(side, first, last)[channel : channel + 1]
 
-        if level < _STORED_LEVEL:
-            return spectrogram(read, max(stop, own.n_samples), own.sample_rate, rows, TILE, (start, stop))[0]
-        if not self._is_fresh(side, start, min(stop, own.n_samples)):
-            return spectrogram(read, max(stop, own.n_samples), own.sample_rate, rows, TILE, (start, stop), 1)[0]
+        if level < _STORED_LEVEL or not is_true:
+            most = None if is_true else 1
+            return spectrogram(read, max(stop, own.n_samples), own.sample_rate, rows, TILE, (start, stop), most)[0]
         layer = self.layer(side)
         step = hop // COLUMN
         edges = np.minimum(start // COLUMN + step * np.arange(TILE + 1), layer.n_cols)

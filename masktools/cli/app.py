@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sessions",
         type=Path,
         metavar="FOLDER",
-        help="where what was done is kept; if left out, masktools in $XDG_STATE_HOME or ~/.local/state",
+        help="where what was done is kept; by default below ~/.local/state",
     )
     parser.add_argument(
         "--keep", type=options.number(0.0, "days"), default=30.0, metavar="DAYS", help="how long; 30 if left out"
