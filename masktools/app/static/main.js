@@ -204,7 +204,7 @@ async function start() {
   window.addEventListener('pageshow', (event) => event.persisted && location.reload());
   await trying(list);
   const wanted = location.hash.slice(1);
-  const first = app.recordings.find((one) => one.id === wanted) ?? (app.recordings.length === 1 || app.about.opened ? app.recordings[0] : null);
+  const first = app.recordings.find((one) => one.id === wanted) ?? app.recordings.find((one) => one.named);
   if (first && !first.bad) await open(first.id);
   await trying(loadJobs);
   tell('started');
