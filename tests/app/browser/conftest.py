@@ -114,7 +114,7 @@ def visit(browser):
     """Return a function that opens a page; in the end none may have complained or asked anybody else."""
     contexts, complaints = [], []
 
-    def visit(address: str, width: int = 1280, height: int = 800, **options):
+    def visit(address: str, width: int = 1280, height: int = 800, prepare=None, **options):
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
@@ -123,10 +123,11 @@ def visit(browser):
         page.on("console", lambda said: said.type in ("error", "warning") and complaints.append(said.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda asked: asked.url.startswith((home, "blob:")) or complaints.append(asked.url))
+        if prepare is not None:
+            prepare(page)
         page.goto(address)
         return page
 
-    visit.complaints = complaints
     yield visit
     for context in contexts:
         context.close()

@@ -3,8 +3,21 @@
 from base64 import b64decode
 
 import numpy as np
+import pytest
 
 from tests.app.browser.conftest import until
+
+
+@pytest.fixture(scope="module")
+def page(browser, server):
+    """One page for all: nothing here changes anything."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(server.address)
+    until(page, "document.querySelectorAll('#repairs tbody tr').length >= 2")
+    yield page
+    context.close()
+
 
 RENDER = """async ([side, chunks, switches, same, band]) => {
   const { Graph } = await import('./graph.js');
