@@ -22,7 +22,9 @@ export function clock(seconds, places = 3) {
  */
 export function readClock(text) {
   const parts = text.trim().replace(',', '.').replace(/\s*s$/i, '').split(':');
-  if (parts.length > 3 || !parts.every((part) => /^\d+(\.\d*)?$|^\.\d+$/.test(part.trim()))) return null;
+  const last = /** @type {string} */ (parts.pop());
+  if (parts.length > 2 || !parts.every((part) => /^\d+$/.test(part)) || !/^(\d+\.?\d*|\.\d+)$/.test(last)) return null;
+  parts.push(last);
   return parts.reduce((total, part) => total * 60 + Number(part), 0);
 }
 

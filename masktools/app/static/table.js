@@ -91,6 +91,7 @@ function makeRow(region) {
       select(region.id);
       const now = app.regions.find((one) => one.id === region.id);
       if (now && input.value === input.dataset.shown) input.value = input.dataset.shown = FIELDS[/** @type {'start'} */ (field)].show(now, true);
+      input.select();
     });
     input.addEventListener('change', () => changed(input, region.id, /** @type {'start'} */ (field)));
     input.addEventListener('blur', fill);
