@@ -245,12 +245,13 @@ class Jobs:
         if name in self._cancelled:
             return
         self._cancelled.add(name)
-        with suppress(RefusalError):
-            await self.worker.ask("cancel", job=name)
+        wish = asyncio.create_task(self.worker.ask("cancel", job=name))  # which may never be answered
+        wish.add_done_callback(lambda told: told.cancelled() or told.exception())
         for pause_s, number in zip(self._steps_s, (signal.SIGTERM, signal.SIGKILL), strict=True):
             deadline = time.monotonic() + pause_s
             while time.monotonic() < deadline:
                 if self._jobs[name].is_over:
+                    wish.cancel()
                     return
                 await asyncio.sleep(0.05)
             self.worker.signal(number)

@@ -131,6 +131,7 @@ class Views(Routes):
 
     async def peaks(self, request: Request) -> Response:
         """Return least and greatest samples."""
+        self._session(request)  # that there is none is said first
         wanted: dict[str, Any] = {"side": request.query_params.get("side", "before")}
         wanted |= {"start": number_of(request, "from"), "stop": number_of(request, "to")}
         return await self._read(request, "peaks", width=number_of(request, "width"), **wanted)
@@ -144,6 +145,7 @@ class Views(Routes):
 
     async def samples(self, request: Request) -> Response:
         """Return samples."""
+        self._session(request)
         wanted: dict[str, Any] = {"start": number_of(request, "from"), "count": number_of(request, "count")}
         return await self._read(request, "samples", side=request.path_params["side"], **wanted)
 

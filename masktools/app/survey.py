@@ -41,9 +41,12 @@ def survey(view: View) -> Iterator[Event]:
             else:
                 samples = layer.fill(view.before, first, stop)
         except AudioError as broken:
+            if error is not None:
+                raise
             error = str(broken)
-            break
-        probe.feed(samples)
+            view.break_off(_readable(view, first * COLUMN, stop * COLUMN))
+            samples = layer.fill(view.before, first, stop)
+        probe.feed(samples[:, : max(0, view.limit - first * COLUMN)])
         view.share = stop / layer.n_cols
         if view.share - told >= _EVENT_SHARE:
             told = view.share
@@ -57,6 +60,18 @@ def survey(view: View) -> Iterator[Event]:
     view.share = 1.0
     yield "damage", {"n": len(findings["damage"]), "bandwidth": findings["bandwidth"]}
     yield "survey", {"share": 1.0}
+
+
+def _readable(view: View, start: int, stop: int) -> int:
+    """Return how many samples can be read of a recording that breaks off between two of them, down to a column."""
+    view.break_off(start)
+    for at in range(start, stop, COLUMN):
+        view.limit = at + COLUMN
+        try:
+            view.before(at, at + COLUMN)
+        except AudioError:
+            return at
+    return stop
 
 
 def described(findings: Findings) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class View:
         self.recording = io.open_recording(path, tell=False, exact=False)
         self.lock, self._freshening = threading.RLock(), threading.Lock()
         self.share = 0.0  # that was surveyed
+        self.limit = self.recording.n_samples  # samples that can be read, of a recording that breaks off
         self.pieces: list[io.Piece] = []
         self._revision = -1
         self._holding: list[tuple[str, str, int]] = []
@@ -60,7 +61,14 @@ class View:
             exact = io.open_recording(self.recording.path, tell=False)
             with self.lock:
                 self.recording.close()
-                self.recording, self._layers = exact, {}
+                self.recording, self._layers, self.limit = exact, {}, exact.n_samples
+
+    def break_off(self, limit: int) -> None:
+        """Read no further than to a sample from now on: what is behind it is silent."""
+        with self.lock:
+            self.recording.close()  # a decoder that has failed once fails everywhere
+            self.recording = io.open_recording(self.path, tell=False)
+            self.limit = limit
 
     def facts(self) -> dict[str, Any]:
         """Return what is known without reading all of it."""
@@ -130,7 +138,7 @@ class View:
     def before(self, start: int, stop: int) -> np.ndarray:
         """Return samples (channels, stop - start) as they are in the file; zeros outside of it."""
         with self.lock:
-            inside = self.recording.read(min(start, self.recording.n_samples), stop, finite=False)
+            inside = self.recording.read(min(start, self.limit), min(stop, self.limit), finite=False)
         return np.pad(inside, ((0, 0), (0, stop - start - inside.shape[1])))
 
     def after(self, start: int, stop: int) -> np.ndarray:
