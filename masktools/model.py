@@ -60,6 +60,7 @@ def load(
     threads: int | None = None,
     batch_size: int | None = None,
     compile: bool = False,
+    conditioner: Any = None,
 ) -> "Model":
     """Return a model, ready for use.
 
@@ -70,6 +71,8 @@ def load(
         threads: CPU threads at most; as many as torch takes where it is not given.
         batch_size: clips computed at once; where it is not given 8 on a CPU, and on a GPU what its memory holds.
         compile: whether the transformer is compiled, a matter of minutes: for many short jobs on a GPU.
+        conditioner: what reads prompts in place of the model's own: an object with ``dim``, ``embed_audio`` and
+            ``embed_text``, or a ``laion_clap.CLAP_Module``, for a model that was trained with CLAP.
 
     Raises:
         BundleError: no such model, or one that is incomplete, altered or of another format.
@@ -82,7 +85,8 @@ def load(
     )
     compile = checked_switch("compile", compile)
     with use_threads(threads):
-        return Model(hub.load_bundle(model, device, precision, batch_size=batch_size, compile=compile), threads)
+        options: dict[str, Any] = {"batch_size": batch_size, "compile": compile, "conditioner": conditioner}
+        return Model(hub.load_bundle(model, device, precision, **options), threads)
 
 
 class Model:

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from masktools.conditioning import Conditioner
+from masktools.conditioning import Conditioner, as_conditioner
 from masktools.configs import to_dict
 from masktools.errors import AudioError, ParameterError
 from masktools.jsons import read_json
@@ -267,6 +267,7 @@ def build_token_cache(
     """
     if n_cols < 2:
         raise ParameterError(f"n_cols must be at least 2, got {n_cols}")
+    conditioner = as_conditioner(conditioner)
     found, target = open_audio(audio, mel.sample_rate), Path(folder)
     values = (found.key, to_dict(mel), fingerprint(tokenizer), fingerprint(conditioner), n_cols)
     made_of: dict[str, Any] = dict(zip(_MADE_OF, values, strict=True))
