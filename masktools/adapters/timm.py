@@ -147,8 +147,6 @@ class SpecMaskGitViT(VisionTransformer):
 
 def _from_ours(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """Return weights of a ``MaskedTransformer`` under timm's names; others stay as they are."""
-    if "position" not in state:
-        return dict(state)
     n_rows, n_cols = model.get_submodule("patch_embed").grid_size  # type: ignore[misc]
     position = state["position"]
     by_row = position[1:].unflatten(0, (n_cols, n_rows)).transpose(0, 1).flatten(0, 1)
@@ -219,6 +217,11 @@ def _register(folder: Path) -> str:
         )
     )
 
+    def renamed(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+        if "cls_token" in state:  # what timm has saved
+            return dict(state)
+        return _from_ours(stored_part(folder, "transformer")[1], network)  # a bundle's file may hold int8
+
     def create(pretrained: bool = False, **options: Any) -> Any:
         told, weights = stored_part(folder, "tokenizer")
         tokenizer = build_part("tokenizer", told["kind"], told["config"], mel)
@@ -229,7 +232,7 @@ def _register(folder: Path) -> str:
             SpecMaskGitViT,
             name,
             pretrained,
-            pretrained_filter_fn=_from_ours,
+            pretrained_filter_fn=renamed,
             feature_cfg=features,
             **parts,
             **options,
