@@ -1,7 +1,7 @@
 """Recordings as users hold them, checked first of all: numpy as soundfile or librosa has it, or torch as torchaudio.
 
-A numpy array is (t,) or (t, channels), or (2, t) as librosa has stereo; a tensor (t,) or (channels, t), on any device and
-with or without gradients.
+A numpy array is (t,) or (t, channels), or (2, t) as librosa has stereo; a tensor (t,) or (channels, t), on any device
+and with or without gradients.
 """
 
 import sys

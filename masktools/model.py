@@ -43,6 +43,13 @@ class Result(Generic[Samples]):
     sample_rate: int  # Hz
     report: dict[str, Any]
 
+    def _repr_html_(self) -> str:
+        """Return a player and a spectrogram, as notebooks show them; of long recordings the longest repair."""
+        from masktools.review.notebook import recording_html  # with what draws, which nobody else needs
+
+        recording = as_recording(self.samples, self.sample_rate, finite=False) if np.size(self.samples) else None
+        return recording_html(np.zeros((1, 0)) if recording is None else recording, self.sample_rate, self.report)
+
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
