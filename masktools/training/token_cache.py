@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from masktools import arguments, configs, jsons
-from masktools.conditioning import Conditioner
+from masktools.conditioning import Conditioner, as_conditioner
 from masktools.errors import AudioError, ParameterError
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.packing import weights_digest
@@ -251,6 +251,7 @@ def build_token_cache(
         MasktoolsError: A process died.
     """
     arguments.check_least(2, n_cols=n_cols)
+    conditioner = as_conditioner(conditioner)
     found, target = open_audio(audio, mel.sample_rate), Path(folder)
     values = (found.key, configs.to_dict(mel), fingerprint(tokenizer), fingerprint(conditioner), n_cols)
     made_of: dict[str, Any] = dict(zip(_MADE_OF, values, strict=True))
