@@ -17,7 +17,9 @@ from masktools.errors import ParameterError, unknown_name
 __all__ = [
     "check_counts",
     "check_least",
+    "check_positive",
     "check_range",
+    "check_within",
     "checked_call",
     "checked_name",
     "checked_real",
@@ -93,7 +95,7 @@ def checked_whole(name: str, value: object, lowest: int | None = None, highest: 
     return int(value)  # type: ignore[call-overload]
 
 
-def check_least(lowest: int, **values: int | None) -> None:
+def check_least(lowest: int, **values: float | None) -> None:
     """Refuse numbers below the lowest that is allowed; None is no number.
 
     Raises:
@@ -101,7 +103,7 @@ def check_least(lowest: int, **values: int | None) -> None:
     """
     for name, value in values.items():
         if value is not None and value < lowest:
-            raise ParameterError(f"{name} must be at least {lowest}, got {value}")
+            raise ParameterError(f"{name} must be at least {lowest}, got {_said(value)}")
 
 
 def check_counts(settings: object, *names: str) -> None:
@@ -112,7 +114,45 @@ def check_counts(settings: object, *names: str) -> None:
     """
     for name in names:
         if getattr(settings, name) < 1:
-            raise ParameterError(f"{name} must be at least 1, got {getattr(settings, name)}")
+            raise ParameterError(f"{name} must be at least 1, got {_said(getattr(settings, name))}")
+
+
+def check_positive(unit: str = "", **values: float | None) -> None:
+    """Refuse numbers that are not above 0; None is no number.
+
+    Args:
+        unit: of the numbers, for the message.
+        **values: the numbers by their names.
+
+    Raises:
+        ParameterError: one is not; the message names it.
+    """
+    for name, value in values.items():
+        if value is not None and not value > 0:
+            raise ParameterError(f"{name} must be positive, got {_said(value)}{unit and f' {unit}'}")
+
+
+def check_within(interval: str, **values: float | None) -> None:
+    """Refuse numbers outside an interval; None is no number.
+
+    Args:
+        interval: as mathematicians write it, such as "[0, 1)": a round bracket leaves the end out.
+        **values: the numbers by their names.
+
+    Raises:
+        ParameterError: one is outside; the message names it and the interval.
+    """
+    low, high = map(float, interval[1:-1].split(","))
+    for name, value in values.items():
+        if value is None:
+            continue
+        inside = low < value < high or (value == low and interval[0] == "[") or (value == high and interval[-1] == "]")
+        if not inside:
+            raise ParameterError(f"{name} must lie in {interval}, got {_said(value)}")
+
+
+def _said(number: float) -> str:
+    return f"{number:g}" if isinstance(number, float) else str(number)
 
 
 def checked_real(name: str, value: object, unit: str = "") -> float:

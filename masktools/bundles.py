@@ -24,6 +24,7 @@ __all__ = [
     "CHECKSUMS",
     "CONFIG",
     "FAMILIES",
+    "MODEL_TYPE",
     "PARTS",
     "Layout",
     "family_of",
@@ -57,6 +58,8 @@ FORMATS = (1, 2)
 PARTS = tuple(dict.fromkeys(part for layout in FAMILIES.values() for part in layout.parts))
 CONFIG, CARD, CHECKSUMS = "config.json", "MODEL_CARD.md", "checksums.json"
 ALTERED = "it was altered, or cut off"
+MODEL_TYPE = "specmaskgit"
+"""How config.json tells transformers what a bundle of the family masked is (``masktools.adapters.transformers``)."""
 
 _BUNDLED = Path(__file__).parent / "bundled"
 _FOLDERS_VARIABLE = "MASKTOOLS_MODELS"
@@ -139,7 +142,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     missing = [key for key in ("name", "mel", *layout.parts) if key not in config and key not in layout.optional]
     if missing:
         raise BundleError(f"{folder}: {CONFIG} lacks {', '.join(missing)}")
-    own = {"format", "name", "mel", "decoding", *layout.parts} | ({"family"} if config["format"] > 1 else set())
+    own = {"format", "model_type", "name", "mel", "decoding", *layout.parts} | (
+        {"family"} if config["format"] > 1 else set()
+    )
     unknown = set(config) - own
     if unknown:
         raise BundleError(f"{folder}: {CONFIG} has unknown entries: {', '.join(sorted(unknown))}")

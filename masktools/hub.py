@@ -1,8 +1,9 @@
 """Bundles: a model as a folder of JSON and safetensors, written whole and read only if nothing has changed in it.
 
-- config.json: format, from format 2 on the family, name, mel settings, for each part its kind and its settings, for the
-  transformer the fingerprint of the tokenizer or codec whose tokens it has learned, and where the paper's settings of
-  the decoding do not suit the model best, those that do, by job
+- config.json: format, from format 2 on the family (of format 1 the word by which transformers knows it), name, mel
+  settings, for each part its kind and its settings, for the transformer the fingerprint of the tokenizer or codec
+  whose tokens it has learned, and where the paper's settings of the decoding do not suit the model best, those that
+  do, by job
 - <part>.safetensors: the weights of each part, fp16, but for those that must not be rounded, and matrices that were
   asked for in int8, with a scale a row
 - levels.safetensors: how loud the bands above the model's are to be expected (``masktools.levels``); may be missing
@@ -31,6 +32,7 @@ from masktools.bundles import (
     CHECKSUMS,
     CONFIG,
     FAMILIES,
+    MODEL_TYPE,
     family_of,
     find_bundle,
     list_models,
@@ -38,7 +40,16 @@ from masktools.bundles import (
     sha256_of,
     verify_files,
 )
-from masktools.conditioning import CONDITIONERS, ClapEncoder, Conditioner, DeferredClap, DeferredT5, T5Config
+from masktools.conditioning import (
+    CONDITIONERS,
+    ClapEncoder,
+    Conditioner,
+    DeferredClap,
+    DeferredT5,
+    LaionClap,
+    T5Config,
+    as_conditioner,
+)
 from masktools.configs import from_dict, to_dict, to_plain
 from masktools.errors import BundleError, ParameterError, unknown_name
 from masktools.levels import LevelMixture, read_levels
@@ -191,6 +202,8 @@ def save_bundle(
     config: dict[str, Any] = {"format": FAMILIES[family].format}
     if config["format"] > 1:
         config["family"] = family
+    else:
+        config["model_type"] = MODEL_TYPE
     config |= {"name": name or target.name, "mel": mel, **entries}
     if pipeline.decoding:
         config["decoding"] = {job: to_plain(settings) for job, settings in pipeline.decoding.items()}
@@ -198,7 +211,7 @@ def save_bundle(
     try:
         temporary.mkdir()
         for part, module in parts.items():
-            if isinstance(module, nn.Module) and not isinstance(module, ClapEncoder):
+            if isinstance(module, nn.Module) and not isinstance(module, ClapEncoder | LaionClap):
                 (temporary / f"{part}.safetensors").write_bytes(save(_as_stored(part, module, part in int8)))
         levels = getattr(pipeline, "levels", None)
         if isinstance(levels, LevelMixture):
@@ -225,7 +238,7 @@ def _as_stored(part: str, module: nn.Module, int8: bool) -> dict[str, Tensor]:
 
 def _describe(part: str, module: Any) -> dict[str, Any]:
     """Return the kind and the settings of a part."""
-    if isinstance(module, DeferredClap):
+    if isinstance(module, DeferredClap | LaionClap):
         config_class = CONDITIONERS["clap"][0]
         return {"kind": "clap", "config": to_dict(config_class(dim=module.dim))}
     for kind, (_, part_class) in KINDS[part].items():
@@ -263,6 +276,7 @@ def load_bundle(
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     compile: bool = False,
+    conditioner: Any = None,
 ) -> Any:
     """Return the model of a bundle on a device, its weights packed for inference in one precision.
 
@@ -277,6 +291,8 @@ def load_bundle(
         revision: of a model on the hub: a branch, a tag or a commit.
         cache_dir: where models of the hub are kept; the hub's own place where it is not given.
         compile: whether the transformer is compiled, a matter of minutes: for many short jobs on a GPU.
+        conditioner: what embeds texts and sounds in place of the bundle's own: a ``Conditioner`` of the same space,
+            such as a ``laion_clap.CLAP_Module`` for a model that was trained with CLAP.
 
     Returns:
         A ``Walk``, of its family's class: a ``Pipeline`` for models over a grid of bands.
@@ -305,8 +321,12 @@ def load_bundle(
     parts: dict[str, Any] = {
         part: _load_part(folder, part, config[part], mel, chosen_device, None if part in kept else chosen_precision)
         for part in FAMILIES[family].parts
-        if config.get(part)
+        if config.get(part) and (part != "conditioner" or conditioner is None)
     }
+    if conditioner is not None:
+        if "conditioner" not in FAMILIES[family].parts:
+            raise ParameterError(f"a model of the family {family} takes no conditioner")
+        parts["conditioner"] = as_conditioner(conditioner)
     _settle_tokens(folder, config, parts)
     pipeline: Any = walk(
         mel,

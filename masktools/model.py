@@ -54,6 +54,13 @@ class Result(Generic[Samples]):
     sample_rate: int  # Hz
     report: dict[str, Any]
 
+    def _repr_html_(self) -> str:
+        """Return a player and a spectrogram, as notebooks show them; of long recordings the longest repair."""
+        from masktools.review.notebook import recording_html  # with what draws, which nobody else needs
+
+        recording = as_recording(self.samples, self.sample_rate, finite=False) if np.size(self.samples) else None
+        return recording_html(np.zeros((1, 0)) if recording is None else recording, self.sample_rate, self.report)
+
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
@@ -71,6 +78,7 @@ def load(
     threads: int | None = None,
     batch_size: int | None = None,
     compile: bool = False,
+    conditioner: Any = None,
 ) -> "Model":
     """Return a model, ready for use.
 
@@ -81,6 +89,8 @@ def load(
         threads: CPU threads at most; as many as torch takes where it is not given.
         batch_size: clips computed at once; where it is not given 8 on a CPU, and on a GPU what its memory holds.
         compile: whether the transformer is compiled, a matter of minutes: for many short jobs on a GPU.
+        conditioner: what reads prompts in place of the model's own: an object with ``dim``, ``embed_audio`` and
+            ``embed_text``, or a ``laion_clap.CLAP_Module``, for a model that was trained with CLAP.
 
     Raises:
         BundleError: no such model, or one that is incomplete, altered or of another format.
@@ -93,7 +103,8 @@ def load(
     )
     compile = checked_switch("compile", compile)
     with use_threads(threads):
-        return Model(hub.load_bundle(model, device, precision, batch_size=batch_size, compile=compile), threads)
+        options: dict[str, Any] = {"batch_size": batch_size, "compile": compile, "conditioner": conditioner}
+        return Model(hub.load_bundle(model, device, precision, **options), threads)
 
 
 class Model:

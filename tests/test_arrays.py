@@ -64,6 +64,13 @@ def test_a_result_has_memory_of_its_own(job, as_given, n_channels):
     assert not np.shares_memory(memory(JOBS[job](given).samples), memory(given))
 
 
+@pytest.mark.parametrize("job", JOBS)
+def test_stereo_as_librosa_has_it_comes_back_so(job):
+    turned = JOBS[job](np.ascontiguousarray(STEREO.T)).samples
+    np.testing.assert_array_equal(turned.T, JOBS[job](STEREO).samples)
+    assert turned.flags.c_contiguous
+
+
 @pytest.mark.parametrize("job", RESTORATIONS)
 def test_a_restoration_takes_both_and_keeps_neither(job):
     given = np.ascontiguousarray(STEREO.T)

@@ -16,6 +16,7 @@ from typing import Any
 
 from masktools import __version__
 from masktools.cli import (
+    app,
     bench,
     bundle,
     cache,
@@ -28,6 +29,7 @@ from masktools.cli import (
     generate,
     models,
     probe,
+    push,
     restore,
     sweep,
     tokens,
@@ -47,12 +49,14 @@ _COMMANDS: dict[str, Command | ModuleType] = {
     "extend": replace(edit.CONTINUE, hidden=True),
     "loop": edit.LOOP,
     "compare": compare,
+    "app": app,
     "generate": generate,
     "embed": embed,
     "encode": tokens.ENCODE,
     "decode": tokens.DECODE,
     "models": models,
     "bundle": bundle,
+    "push": push,
     "convert": convert,
     "cache": cache,
     "train": train,

@@ -2,6 +2,7 @@
 
 from masktools.conditioning.clap import ClapEncoder, ClapEncoderConfig, DeferredClap
 from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
+from masktools.conditioning.laion import LaionClap, as_conditioner
 from masktools.conditioning.prompts import Conditioner, Prompts, as_condition
 from masktools.conditioning.t5 import DeferredT5, T5Config
 
@@ -14,9 +15,11 @@ __all__ = [
     "DeferredT5",
     "JointEncoder",
     "JointEncoderConfig",
+    "LaionClap",
     "Prompts",
     "T5Config",
     "as_condition",
+    "as_conditioner",
 ]
 
 CONDITIONERS = {

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from masktools.arguments import checked_name
 from masktools.conditioning.prompts import check_texts
 from masktools.errors import ParameterError
 
@@ -108,13 +109,11 @@ class NoteWords:
                 )
             found[pitch - own.lowest] = 1.0
         if instrument is not None:
-            if instrument not in self._family_of:
-                raise ParameterError(f"unknown instrument {instrument!r}: choose from {', '.join(self._family_of)}")
+            checked_name("instrument", instrument, self._family_of)
             found[own.n_pitches + list(self._family_of).index(instrument)] = 1.0
             family = self._family_of[instrument]
         if family is not None:
-            if family not in own.families:
-                raise ParameterError(f"unknown family {family!r}: choose from {', '.join(own.families)}")
+            checked_name("family", family, own.families)
             found[own.n_pitches + len(own.instruments) + own.families.index(family)] = 1.0
         return torch.nn.functional.normalize(found, dim=0)
 

@@ -25,15 +25,12 @@ _IDEOGRAPHS = (
 )
 
 
-def _is_ideograph(character: str) -> bool:
-    return any(first <= ord(character) <= last for first, last in _IDEOGRAPHS)
-
-
 def _stands_alone(character: str) -> bool:
     """Whether a character is a word of its own: punctuation, ASCII symbols and ideographs."""
     if character.isascii():
         return character.isprintable() and not character.isalnum() and character != " "
-    return unicodedata.category(character).startswith("P") or _is_ideograph(character)
+    is_ideograph = any(first <= ord(character) <= last for first, last in _IDEOGRAPHS)
+    return is_ideograph or unicodedata.category(character).startswith("P")
 
 
 def _cleaned(text: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from masktools.arrays import check_loudest
-from masktools.conditioning import Conditioner, Prompts, as_condition
+from masktools.conditioning import Conditioner, Prompts, as_condition, as_conditioner
 from masktools.errors import MasktoolsError, ParameterError
 from masktools.grid import TokenGrid
 from masktools.levels import FixedSlope, Levels
@@ -78,7 +78,7 @@ class Pipeline(OnDevice):
         tokenizer: nn.Module,
         transformer: MaskedTransformer,
         vocoder: nn.Module,
-        conditioner: Conditioner | None = None,
+        conditioner: Any = None,
         *,
         name: str = "unnamed",
         decoding: Mapping[str, Plan] | None = None,
@@ -99,7 +99,8 @@ class Pipeline(OnDevice):
         self.transformer = transformer
         self._compiled: CompiledLogits | None = None
         self.vocoder: Any = vocoder
-        self.conditioner = conditioner
+        conditioner = None if conditioner is None else as_conditioner(conditioner)
+        self.conditioner: Conditioner | None = conditioner
         self.levels: Levels = FixedSlope()  # of what lies above the model's band
         self.folder: Path | None = None  # of the bundle that it was loaded from
         self.on_solved: Callable[[SolveResult], object] | None = None  # told of every decoding

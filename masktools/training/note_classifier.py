@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -13,7 +12,6 @@ from masktools.scales.classifier import NoteClassifier, NoteClassifierConfig
 from masktools.training.checkpoints import network_state, part_description
 from masktools.training.note_data import NoteData
 from masktools.training.part import PartTraining
-from masktools.training.schedules import warmup_cosine
 from masktools.training.streams import Batch
 
 _ACCURACIES = ("valid_pitch", "valid_family")
@@ -72,10 +70,7 @@ class NoteClassifierTraining(PartTraining):
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW with warm-up and cosine."""
-        own = self.hparams
-        optimizer = torch.optim.AdamW(self.net.parameters(), own["learning_rate"], weight_decay=0.02)
-        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"], final=0.02)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return self.adamw(weight_decay=0.02, final=0.02)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch: the sum of both cross-entropies."""

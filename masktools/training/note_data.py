@@ -25,7 +25,7 @@ from masktools.jsons import parse_json, read_json
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.training.captioned_mels import long_mel
 from masktools.training.sources import SPLITS
-from masktools.training.streams import Batch, Progress, Stream, StreamData, StreamLoader, write_json
+from masktools.training.streams import Batch, Stream, StreamData, StreamLoader, write_json
 
 _EXAMPLES, _TABLE, _MELS = "examples.json", "notes.json", "mels.npy"
 _SILENCE = -1.0
@@ -170,9 +170,7 @@ class NoteCache:
         return torch.from_numpy(np.asarray(self.mels[number], np.float32))
 
 
-def build_note_cache(
-    sources: list[str], folder: str | os.PathLike[str], mel: MelConfig, n_frames: int, progress: Progress | None = None
-) -> NoteCache:
+def build_note_cache(sources: list[str], folder: str | os.PathLike[str], mel: MelConfig, n_frames: int) -> NoteCache:
     """Return the cache of the notes of some sources, made if need be: whole or not at all.
 
     Notes that cannot be read are left out, and counted.
@@ -182,7 +180,6 @@ def build_note_cache(
         folder: Where to.
         mel: Settings of the front end.
         n_frames: Frames of each note; longer ones are cut, shorter ones followed by silence.
-        progress: Called with the notes done; how many there are is not known before, and told as 0.
 
     Raises:
         ParameterError: No note, or a folder that holds a cache of other settings.
@@ -209,8 +206,6 @@ def build_note_cache(
                 spectrogram = long_mel(front_end, wave[: n_frames * mel.hop_length], n_frames)
                 file.write(np.ascontiguousarray(spectrogram.T, np.float16).tobytes())
                 notes.append(note)
-                if progress is not None and len(notes) % 100 == 0:
-                    progress(len(notes), 0)
     if not notes:
         raw.unlink()
         raise ParameterError(f"no note of {', '.join(sources)} can be read, {n_skipped} were tried")

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from masktools.configs import from_dict
-from masktools.errors import CheckpointError, MasktoolsError, ParameterError
+from masktools.errors import MasktoolsError, ParameterError
 from masktools.mel import MelConfig
 from masktools.scales import (
     ScaleTokenizer,
@@ -18,11 +17,10 @@ from masktools.scales import (
 )
 from masktools.tokenizer import token_fingerprint
 from masktools.training.adversarial import OptimiserConfig, PatchAdversarialTraining
-from masktools.training.checkpoints import network_state, part_description
+from masktools.training.checkpoints import load_part
 from masktools.training.discriminators import MelPatchDiscriminator
 from masktools.training.losses import slope_loss
 from masktools.training.part import PartTraining
-from masktools.training.schedules import warmup_cosine
 from masktools.training.streams import Batch
 
 _RESTART_EVERY = 50  # steps
@@ -36,18 +34,7 @@ def load_scale_tokenizer(source: str) -> ScaleTokenizer:
     Raises:
         CheckpointError: There is none, it holds something else, or weights of other scales than it says.
     """
-    description = part_description(source, "tokenizer")
-    if (description.get("part"), description.get("kind")) != ("tokenizer", "scales"):
-        raise CheckpointError(
-            f"{source} must hold a tokenizer of the kind scales, got a {description.get('part')} of the kind "
-            f"{description.get('kind')}"
-        )
-    made = ScaleTokenizer(from_dict(ScaleTokenizerConfig, description["config"]))
-    try:
-        made.load_state_dict(network_state(source, part="tokenizer"))
-    except RuntimeError as error:
-        raise CheckpointError(f"{source} must hold the weights of the part that it describes: {error}") from error
-    return made.eval().requires_grad_(False)
+    return load_part(source, "tokenizer", {"scales": (ScaleTokenizerConfig, ScaleTokenizer)})
 
 
 class _ScaleTokenizerValidation(PartTraining):
@@ -139,11 +126,7 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation):
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW with warm-up and cosine."""
-        own = self.hparams
-        parameters = [p for p in self.net.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, own["learning_rate"], (0.9, 0.99))
-        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"], final=0.1)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return self.adamw(betas=(0.9, 0.99), final=0.1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the latents that wait for the placing of the codebooks too."""
@@ -334,9 +317,7 @@ class ScaleTransformerTraining(PartTraining):
             is_matrix = parameter.ndim > 1 and not name.startswith(("positions", "levels", "known"))
             (decayed if is_matrix else others).append(parameter)
         groups = [{"params": decayed, "weight_decay": own["weight_decay"]}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, own["learning_rate"], (0.9, 0.95))
-        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"], final=0.05)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return self.adamw(groups, (0.9, 0.95), final=0.05)
 
     @torch.no_grad()
     def _tokens(self, batch: Batch) -> list[Tensor]:
