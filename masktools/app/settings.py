@@ -1,12 +1,14 @@
 """What can be said about a job, about a server, and how much it takes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from masktools.errors import ParameterError
+from masktools.settings import DecodingSettings
 
 Told = dict[str, Any]
+Made = TypeVar("Made", bound=DecodingSettings)
 _LONGEST = 1000  # letters of a prompt
 
 
@@ -44,20 +46,16 @@ class JobSettings:
             raise ParameterError(f"seconds must lie in (0, 600], got {self.seconds:g}")
 
     @property
-    def decoding(self) -> Told:
-        """What is said about the decoding."""
-        said = (self.solver, self.n_steps, self.temperature, self.guidance)
-        return dict(zip(("base", "n_steps", "temperature", "guidance"), said, strict=True))
-
-    @property
     def prompts(self) -> list[str] | None:
         """The prompt, as a text whatever it looks like: it names no file."""
         return None if not (self.prompt or "").strip() else [self.prompt or ""]
 
-    @property
-    def textured(self) -> Told:
-        """The texture, where one is asked for."""
-        return {} if self.texture is None else {"texture": self.texture}
+    def of(self, job: type[Made], **more: Any) -> Made:
+        """Return what is said about a job as the settings of that job."""
+        given = {own.name: getattr(self, own.name) for own in fields(job) if hasattr(self, own.name)}
+        if "prompt" in given:
+            given["prompt"] = self.prompts
+        return job(**{name: value for name, value in given.items() if name != "texture" or value is not None} | more)
 
 
 @dataclass(frozen=True)

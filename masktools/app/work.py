@@ -21,11 +21,18 @@ from masktools.detection.probe import GAP_KINDS
 from masktools.gaps import Gap
 from masktools.jsons import read_json
 from masktools.model import Model
-from masktools.pipeline import Progress, share_of
+from masktools.pipeline import Progress, Walk, share_of
 from masktools.restoration.band_plan import EXTENDABLE, choose_cutoff
 from masktools.restoration.ends import continuation, loop_pieces
-from masktools.restoration.recordings import FilledGap
-from masktools.solver import SolverConfig
+from masktools.restoration.recordings import FilledGap, Signal
+from masktools.settings import (
+    BandSettings,
+    ContinuationSettings,
+    DecodingSettings,
+    GapSettings,
+    LoopSettings,
+    RepairSettings,
+)
 
 BAND, SEAM = "band", "seam"
 _BLOCK = 1 << 18
@@ -61,6 +68,16 @@ class Job:
         """Samples, channels and rate of the recording."""
         own = self.view.recording
         return own.n_samples, own.n_channels, own.sample_rate
+
+    @property
+    def signal(self) -> Signal:
+        """The recording, as it is after what was chosen, as jobs read it."""
+        return Signal(self.view.after, *self.size)
+
+    @property
+    def later(self) -> Callable[[], Walk]:
+        """Gives the model where something is left to it."""
+        return lambda: self.model().pipeline
 
     @property
     def subtype(self) -> str:
@@ -112,28 +129,9 @@ def _filled(job: Job, progress: Progress | None) -> Told:
         return {"job": "inpaint", "gaps": []}
     settings, rate = job.settings, job.view.recording.sample_rate
     gaps = [Gap(one.start / rate, one.end / rate, one.channels) for one in regions]
-    prompted = settings.prompts is not None and restoration.needs_model(
-        gaps, settings.method, settings.classical_below_s
-    )
-    model = job.model() if prompted else None
+    asked = settings.of(GapSettings, seed=job.seed, n_candidates=job.n_candidates)
     filling = restoration.inpaint_pieces(
-        None if model is None else model.pipeline,
-        job.view.after,
-        *job.size,
-        gaps,
-        seed=job.seed,
-        solver=SolverConfig() if model is None else model.solver("inpaint", **settings.decoding),
-        prompt=settings.prompts if prompted else None,
-        later=lambda: (job.model().pipeline, job.model().solver("inpaint", **settings.decoding)),
-        n_ranks=job.n_candidates,
-        progress=progress,
-        method=settings.method,
-        classical_below_s=settings.classical_below_s,
-        max_gap_s=settings.max_gap_s,
-        n_candidates=job.n_candidates,
-        match_level_db=settings.match_level_db,
-        channels=settings.channels,
-        **settings.textured,
+        None, job.signal, gaps, asked, n_ranks=job.n_candidates, progress=progress, later=job.later
     )
     for ranked in filling.ranked():
         for region in _of(regions, ranked[0], job.size[1]):
@@ -180,23 +178,11 @@ def repair(job: Job) -> Told:
         )
         for one in job.regions
     ]
-    needed = settings.prompts is not None or settings.method != "interpolate"
-    model = job.model() if needed else None
     report: Told = {}
     for rank in range(job.n_candidates):
-        repairing = restoration.repair_pieces(
-            None if model is None else model.pipeline,
-            job.view.after,
-            *job.size,
-            regions,
-            seed=job.seed + rank,
-            solver=SolverConfig() if model is None else model.solver("inpaint", **settings.decoding),
-            prompt=settings.prompts,
-            progress=share_of(job.progress, rank, job.n_candidates),
-            method=settings.method,
-            channels=settings.channels,
-            **settings.textured,
-        )
+        asked = settings.of(RepairSettings, seed=job.seed + rank)
+        share = share_of(job.progress, rank, job.n_candidates)
+        repairing = restoration.repair_pieces(None, job.signal, regions, asked, progress=share, later=job.later)
         for piece in repairing:
             for region in _of(job.regions, piece, n_channels):
                 job.keep(region.id, rank, {"seed": str(job.seed + rank)}, [piece])
@@ -206,10 +192,10 @@ def repair(job: Job) -> Told:
 
 def bwe(job: Job) -> Told:
     """Extend the band of the whole; of a recording of a lower rate than the model's a new one is made."""
-    return _extended(job, job.view.after, {}, job.progress)
+    return _extended(job, job.signal, {}, job.progress)
 
 
-def _extended(job: Job, read: Callable[[int, int], np.ndarray], report: Told, progress: Progress) -> Told:
+def _extended(job: Job, signal: Signal, report: Told, progress: Progress) -> Told:
     settings, model = job.settings, job.model()
     n_samples, n_channels, rate = job.size
     cutoff_hz = settings.cutoff_hz
@@ -222,24 +208,8 @@ def _extended(job: Job, read: Callable[[int, int], np.ndarray], report: Told, pr
         if decision.status != EXTENDABLE or decision.cutoff_hz is None:
             return job.finish(report | {"reason": decision.reason})
         cutoff_hz = decision.cutoff_hz
-    extension = restoration.extend_blocks(
-        model.pipeline,
-        read,
-        *job.size,
-        cutoff_hz,
-        seed=job.seed,
-        solver=model.solver("bwe", **settings.decoding),
-        prompt=settings.prompts,
-        progress=progress,
-        lfr=settings.lfr,
-        channels=settings.channels,
-        quiet_guard_db=settings.quiet_guard_db,
-        hf_gain_db=settings.hf_gain_db,
-        clean_above=settings.clean_above,
-        to_hz=settings.to_hz,
-        limit_peaks=job.subtype not in io.UNLIMITED,
-        **settings.textured,
-    )
+    asked = settings.of(BandSettings, seed=job.seed, limit_peaks=job.subtype not in io.UNLIMITED)
+    extension = restoration.extend_blocks(model.pipeline, signal, cutoff_hz, asked, progress=progress)
     if extension.sample_rate != rate:
         made = _written(job, extension.sample_rate, (block for _, block in extension))
         return job.finish(report | {"extension": extension.report}) | {"made": [made]}
@@ -265,28 +235,13 @@ def restore(job: Job) -> Told:
         return io.put_pieces(job.view.after(start, stop), start, fills)
 
     progress = share_of(job.progress, 1, 2) or job.progress
-    return _extended(job, filled, report, progress)
+    return _extended(job, Signal(filled, *job.size), report, progress)
 
 
 def loop(job: Job) -> Told:
     """Make the end lead into the start."""
-    settings, (n_samples, _, rate) = job.settings, job.size
-    needed = restoration.needs_model([Gap(0.0, settings.seam_s)], settings.method)
-    model = job.model() if needed else None
-    pieces, report = loop_pieces(
-        None if model is None else model.pipeline,
-        job.view.after,
-        n_samples,
-        rate,
-        settings.seam_s,
-        seed=job.seed,
-        solver=SolverConfig() if model is None else model.solver("inpaint", **settings.decoding),
-        prompt=settings.prompts if needed else None,
-        method=settings.method,
-        channels=settings.channels,
-        progress=job.progress,
-        **settings.textured,
-    )
+    asked = job.settings.of(LoopSettings, seed=job.seed)
+    pieces, report = loop_pieces(None, job.signal, asked, progress=job.progress, later=job.later)
     job.keep(SEAM, 0, {"seed": str(job.seed)}, pieces)
     return job.finish(report)
 
@@ -295,21 +250,8 @@ def extend(job: Job) -> Told:
     """Let the recording go on, as a new one."""
     settings, model = job.settings, job.model()
     n_samples, _, rate = job.size
-    added, report = continuation(
-        model.pipeline,
-        job.view.after,
-        n_samples,
-        rate,
-        settings.seconds,
-        side=settings.side,
-        fade_s=settings.fade_s,
-        seed=job.seed,
-        solver=model.solver("inpaint", **settings.decoding),
-        prompt=settings.prompts,
-        channels=settings.channels,
-        progress=job.progress,
-        **settings.textured,
-    )
+    asked = settings.of(ContinuationSettings, seed=job.seed)
+    added, report = continuation(model.pipeline, job.signal, settings.seconds, asked, progress=job.progress)
 
     def blocks() -> Iterator[np.ndarray]:
         if settings.side == "start":
@@ -336,9 +278,8 @@ def generate(
 ) -> Told:
     """Make recordings from a text, or from nothing."""
     loaded = model()
-    own = settings.decoding
-    decoding = {"solver": own.pop("base"), **own}
-    results = loaded.generate(settings.prompts, n, settings.seconds, seed=seed, progress=progress, **decoding)
+    asked = settings.of(DecodingSettings, seed=seed)
+    results = loaded.generate(settings.prompts, n, settings.seconds, asked, progress=progress)
     made = []
     for number, result in enumerate(results, 1):
         path = folder / f"made-{number}.wav"
@@ -366,19 +307,12 @@ def batch(
         tell: called with (share in all, report of a recording or None).
     """
     from masktools.batch import Journals, outputs_of, plan_tasks, run_tasks
-    from masktools.batch.restoring import Extending, Filling, Restoring, restorer
+    from masktools.batch.restoring import Restoring, restorer
 
-    own = settings.decoding
-    filling = Filling(
-        max_gap_s=settings.max_gap_s, method=settings.method, classical_below_s=settings.classical_below_s
-    )
     wanted = Restoring(
-        fill=filling if kind != "bwe" else None,
-        extend=Extending(settings.cutoff_hz, to_hz=settings.to_hz, lfr=settings.lfr) if kind != "inpaint" else None,
-        seed=seed,
-        channels=settings.channels,
-        decoding={"solver": own.pop("base"), **own},
-        **settings.textured,
+        inpaint=None if kind == "bwe" else settings.of(GapSettings, seed=seed, prompt=None),
+        bwe=None if kind == "inpaint" else settings.of(BandSettings, seed=seed, prompt=None),
+        cutoff_hz=None if kind == "inpaint" else settings.cutoff_hz,
     )
     tasks = plan_tasks([folders[0]], folders[1], recursive=True)
     journals = Journals({**wanted.to_json(), "model": options.get("model")})
