@@ -2,6 +2,7 @@
 
 from masktools.conditioning.clap import ClapEncoder, ClapEncoderConfig, DeferredClap
 from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
+from masktools.conditioning.notes import NoteWords, NoteWordsConfig
 from masktools.conditioning.prompts import Conditioner, Prompts, as_condition
 from masktools.conditioning.t5 import DeferredT5, T5Config
 
@@ -14,6 +15,8 @@ __all__ = [
     "DeferredT5",
     "JointEncoder",
     "JointEncoderConfig",
+    "NoteWords",
+    "NoteWordsConfig",
     "Prompts",
     "T5Config",
     "as_condition",
@@ -22,4 +25,5 @@ __all__ = [
 CONDITIONERS = {
     "joint": (JointEncoderConfig, JointEncoder),
     "clap": (ClapEncoderConfig, ClapEncoder),
+    "notes": (NoteWordsConfig, NoteWords),
 }

@@ -11,6 +11,7 @@ from masktools.configs import from_dict
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.packing import StoredWeights, fill_rest, give_back, keep_stored, laid_out
+from masktools.pipeline.scales import ScaleWalk
 from masktools.pipeline.streams import StreamWalk
 from masktools.pipeline.walk import Pipeline
 from masktools.runtime import single_precision
@@ -41,7 +42,7 @@ KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
 """Each part's kinds, name -> (class of its settings, class of itself)."""
 
 
-WALKS: Mapping[str, type[Any]] = {"masked": Pipeline, "streams": StreamWalk}
+WALKS: Mapping[str, type[Any]] = {"masked": Pipeline, "streams": StreamWalk, "scales": ScaleWalk}
 """What makes a model of the parts of a family: a ``Walk``."""
 
 

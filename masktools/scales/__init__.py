@@ -3,7 +3,7 @@
 from masktools.scales.multiplex import ChannelMultiplex, Truncation
 from masktools.scales.pyramid import ScalePyramid
 from masktools.scales.quantiser import MultiScaleQuantiser, ScaleQuantised, scale_usage
-from masktools.scales.session import ScaleSession, draw_scales, scale_plan
+from masktools.scales.session import ScaleSession, check_steps, draw_scales, scale_plan
 from masktools.scales.tokenizer import LINEAR, ScaleTokenizer, ScaleTokenizerConfig
 from masktools.scales.transformer import ScaleTransformer, ScaleTransformerConfig
 
@@ -19,6 +19,7 @@ __all__ = [
     "ScaleTransformer",
     "ScaleTransformerConfig",
     "Truncation",
+    "check_steps",
     "draw_scales",
     "scale_plan",
     "scale_usage",
