@@ -18,6 +18,7 @@ from masktools.cli import (
     bundle,
     bwe,
     cache,
+    coarsen,
     compare,
     console,
     convert,
@@ -36,6 +37,7 @@ from masktools.cli import (
     restore,
     sweep,
     train,
+    vary,
 )
 from masktools.cli.console import Ended, ended_by_signals
 from masktools.cli.options import CommandParser, fail
@@ -51,6 +53,8 @@ COMMANDS = {
     "loop": loop,
     "compare": compare,
     "generate": generate,
+    "vary": vary,
+    "coarsen": coarsen,
     "embed": embed,
     "encode": encode,
     "decode": decode,

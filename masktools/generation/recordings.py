@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 from masktools.arguments import checked_real, checked_whole, shown
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
+from masktools.hub import models_for
 from masktools.pipeline import Progress, Walk, share_of
 from masktools.solver import Plan, SolverConfig, SolveResult, item_seeds, plan_value
 
@@ -109,13 +110,20 @@ def checked_samples(pipeline: Walk, seconds: float | None) -> int:
     """Return how many samples so many seconds are; those of a full window for None.
 
     Raises:
-        ParameterError: a length out of (0, 600] s.
+        ParameterError: a length out of (0, 600] s, or longer than a window of a model that cannot go on.
     """
     if seconds is None:
         return pipeline.window_samples
     seconds = checked_real("seconds", seconds)
     if not 0 < seconds <= MAX_SECONDS:
         raise ParameterError(f"seconds must lie in (0, {MAX_SECONDS:g}], got {seconds:g}")
+    longest_s = pipeline.window_samples / pipeline.sample_rate
+    if seconds > longest_s and "continue" not in pipeline.jobs:
+        others = " or ".join(models_for("continue"))
+        raise ParameterError(
+            f"model {pipeline.name!r} makes at most {longest_s:.4g} s, got {seconds:g} s: ask for less"
+            + (f", or use --model {others}" if others else "")
+        )
     return max(1, round(seconds * pipeline.sample_rate))
 
 

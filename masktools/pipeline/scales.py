@@ -22,7 +22,7 @@ from masktools.runtime import in_batches, to_device
 from masktools.scales import ScaleSession, ScaleTokenizer, ScaleTransformer, check_steps, scale_plan
 from masktools.segments import Window, cover, stitch
 from masktools.shapes import Mask, Mel, Tokens, Wave
-from masktools.solver import Plan, SolverConfig, SolveResult, over_windows, solve_stages, stage_plan
+from masktools.solver import Plan, SolveResult, over_windows, solve_stages, stage_plan
 from masktools.solver.request import StepTrace
 from masktools.vocoder import GriffinLim, GriffinLimConfig
 

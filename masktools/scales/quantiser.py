@@ -198,9 +198,9 @@ class MultiScaleQuantiser(nn.Module):
         Args:
             latents: The vectors.
             generator: Draws the first centres.
-            batch_size: Items of the batches that the codebooks will follow; None takes that of the latents. Entries begin
-                with the hits of an even share of one batch: with more they would neither follow the encoder nor be found
-                dead for hundreds of steps.
+            batch_size: Items of the batches that the codebooks will follow; None takes that of the latents. Entries
+                begin with the hits of an even share of one batch: with more they would neither follow the encoder nor
+                be found dead for hundreds of steps.
         """
         n_items = len(latents) if batch_size is None else batch_size
         n_scales, shared = len(self.pyramid), len(self.codebooks) == 1

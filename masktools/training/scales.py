@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from masktools.configs import from_dict
+from masktools.conditioning import NoteWords
+from masktools.configs import from_dict, to_dict
 from masktools.errors import CheckpointError, MasktoolsError, ParameterError
 from masktools.mel import MelConfig
 from masktools.scales import (
@@ -122,7 +123,8 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation):
         self.save_hyperparameters(ignore=["tokenizer", "mel"])
         if restart_every < 1 or not 0 <= restart_share < 1:
             raise ParameterError(
-                f"restart_every must be at least 1 and restart_share in [0, 1), got {restart_every} and {restart_share:g}"
+                f"restart_every must be at least 1 and restart_share in [0, 1), "
+                f"got {restart_every} and {restart_share:g}"
             )
         if not 0 <= drop_share <= 1 or not 1 <= n_least <= len(tokenizer.pyramid):
             raise ParameterError(
@@ -333,9 +335,13 @@ class ScaleTransformerTraining(PartTraining):
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write whose tokens are learned, so that no bundle joins the weights to another tokenizer."""
+        """Write whose tokens are learned, so that no bundle joins the weights to another tokenizer, and the words."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["masktools"]["tokenizer"] = token_fingerprint(self.tokenizer.state_dict())
+        notes = getattr(getattr(self.trainer, "datamodule", None), "notes", None)
+        if notes is not None:
+            words: NoteWords = notes.words
+            checkpoint["masktools"]["conditioner"] = {"kind": "notes", "config": to_dict(words.config)}
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW, without decay on vectors and embeddings."""
