@@ -15,7 +15,14 @@ from masktools.pipeline.scales import ScaleWalk
 from masktools.pipeline.streams import StreamWalk
 from masktools.pipeline.walk import Pipeline
 from masktools.runtime import single_precision
-from masktools.scales import ScaleTokenizer, ScaleTokenizerConfig, ScaleTransformer, ScaleTransformerConfig
+from masktools.scales import (
+    NoteClassifier,
+    NoteClassifierConfig,
+    ScaleTokenizer,
+    ScaleTokenizerConfig,
+    ScaleTransformer,
+    ScaleTransformerConfig,
+)
 from masktools.tokenizer import CODECS, TOKENIZERS
 from masktools.transformer import (
     DelayedPrior,
@@ -38,6 +45,7 @@ KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
     "vocoder": VOCODERS,
     "conditioner": {**CONDITIONERS, "t5": (T5Config, DeferredT5)},
     "prior": {"delayed": (DelayedPriorConfig, DelayedPrior)},
+    "classifier": {"notes": (NoteClassifierConfig, NoteClassifier)},
 }
 """Each part's kinds, name -> (class of its settings, class of itself)."""
 

@@ -19,7 +19,7 @@ from masktools.grid import ColumnGrid
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.pipeline.family import Counter, OnDevice, Progress, WalkShape, check_mel_settings, check_same
 from masktools.runtime import in_batches, to_device
-from masktools.scales import ScaleSession, ScaleTokenizer, ScaleTransformer, check_steps, scale_plan
+from masktools.scales import NoteClassifier, ScaleSession, ScaleTokenizer, ScaleTransformer, check_steps, scale_plan
 from masktools.segments import Window, cover, stitch
 from masktools.shapes import Mask, Mel, Tokens, Wave
 from masktools.solver import Plan, SolveResult, over_windows, solve_stages, stage_plan
@@ -33,7 +33,8 @@ _FADE = 512  # samples of the cross-fade between them
 class ScaleWalk(OnDevice):
     """The parts of a model over scales on one device, and the ways between wave and tokens.
 
-    The parts are put into evaluation, without gradients. Without a vocoder, Griffin-Lim makes waves of spectrograms.
+    The parts are put into evaluation, without gradients. Without a vocoder, Griffin-Lim makes waves of spectrograms. A
+    classifier of notes has no part in drawing them: notes are measured with it.
     """
 
     jobs = frozenset({"generate", "coarsen", "vary"})
@@ -45,6 +46,7 @@ class ScaleWalk(OnDevice):
         transformer: ScaleTransformer,
         vocoder: nn.Module | None = None,
         conditioner: Any = None,
+        classifier: NoteClassifier | None = None,
         *,
         name: str = "unnamed",
         decoding: Mapping[str, Plan] | None = None,
@@ -57,7 +59,7 @@ class ScaleWalk(OnDevice):
         self.mel, self.name, self.precision, self.batch_size = mel, name, precision, batch_size
         self.device = torch.device(device)
         self.tokenizer, self.transformer, self.conditioner = tokenizer, transformer, conditioner
-        self.vocoder = vocoder
+        self.vocoder, self.classifier = vocoder, classifier
         self._render: Any = GriffinLim(GriffinLimConfig(), mel) if vocoder is None else vocoder
         self.pyramid = tokenizer.pyramid
         self.folder: Path | None = None  # of the bundle that it was loaded from
@@ -67,7 +69,7 @@ class ScaleWalk(OnDevice):
         usual: Mapping[str, Plan] = {"generate": scale_plan(len(self.pyramid))}
         self.decoding: Mapping[str, Plan] = {**usual, **(decoding or {})}
         self.grid = ColumnGrid(self.pyramid.total, tokenizer.n_frames * mel.hop_length, mel.sample_rate)
-        for part in (self.front_end, tokenizer, transformer, self._render, conditioner):
+        for part in (self.front_end, tokenizer, transformer, self._render, conditioner, classifier):
             if isinstance(part, nn.Module):
                 part.eval().requires_grad_(False).to(self.device)
 
@@ -97,6 +99,7 @@ class ScaleWalk(OnDevice):
             "transformer": self.transformer,
             "vocoder": self.vocoder,
             "conditioner": self.conditioner,
+            "classifier": self.classifier,
         }
 
     @property

@@ -1,5 +1,6 @@
 """Scales: a spectrogram as grids of tokens from coarse to fine, drawn one after the other. After MARS and VAR."""
 
+from masktools.scales.classifier import NoteClassifier, NoteClassifierConfig
 from masktools.scales.multiplex import ChannelMultiplex, Truncation
 from masktools.scales.pyramid import ScalePyramid
 from masktools.scales.quantiser import MultiScaleQuantiser, ScaleQuantised, scale_usage
@@ -11,6 +12,8 @@ __all__ = [
     "LINEAR",
     "ChannelMultiplex",
     "MultiScaleQuantiser",
+    "NoteClassifier",
+    "NoteClassifierConfig",
     "ScalePyramid",
     "ScaleQuantised",
     "ScaleSession",
