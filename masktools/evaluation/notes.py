@@ -183,7 +183,12 @@ def evaluate_notes(
         )
         if CEILING in methods:
             measured[CEILING, ""] |= spectrogram_errors(mels[REAL, ""], mels[CEILING, ""])
-        figures, rows = [_figure(*key, *value, len(held)) for key, own in measured.items() for value in own.items()], []
+        rows = list[Row]()
+        figures = [
+            _figure(method, case, metric, value, len(held))
+            for (method, case), own in measured.items()
+            for metric, value in own.items()
+        ]
         for embedder in embedders:
             distances = _distances(embedder, reference, sets, model.sample_rate, settings.n_components, meter)
             figures += [_figure(*key, "FAD", value, len(held), embedder.name) for key, value in distances.items()]
