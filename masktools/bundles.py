@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from masktools.arguments import shown
 from masktools.downloads import fetch, is_hub_name
 from masktools.errors import BundleError, ParameterError, unknown_name
 from masktools.jsons import parse_json
+from masktools.packing import StoredWeights
 
 __all__ = [
     "ALTERED",
@@ -100,7 +100,7 @@ def stored_part(model: str | os.PathLike[str], part: str) -> tuple[dict[str, Any
     if not config.get(part) or not (folder / f"{part}.safetensors").is_file():
         raise BundleError(f"the model in {folder} has no {part} with weights of its own")
     try:
-        weights = load_file(folder / f"{part}.safetensors")
+        weights = dict(StoredWeights(folder / f"{part}.safetensors"))
     except (SafetensorError, OSError) as error:
         raise BundleError(f"{folder}: {part}.safetensors is not readable ({error}): {ALTERED}") from error
     state = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}

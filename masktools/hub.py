@@ -3,7 +3,8 @@
 - config.json: format, from format 2 on the family, name, mel settings, for each part its kind and its settings, for the
   transformer the fingerprint of the tokenizer or codec whose tokens it has learned, and where the paper's settings of
   the decoding do not suit the model best, those that do, by job
-- <part>.safetensors: the weights of each part, fp16, but for those that must not be rounded
+- <part>.safetensors: the weights of each part, fp16, but for those that must not be rounded, and matrices that were
+  asked for in int8, with a scale a row
 - levels.safetensors: how loud the bands above the model's are to be expected (``masktools.levels``); may be missing
 - MODEL_CARD.md: what the model is, for people
 - checksums.json: SHA-256 of every other file
@@ -13,7 +14,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,12 @@ from masktools.configs import from_dict, to_dict, to_plain
 from masktools.errors import BundleError, ParameterError, unknown_name
 from masktools.levels import LevelMixture, read_levels
 from masktools.mel import MelConfig
-from masktools.packing import StoredWeights, halved, has_lost_weights, laid_out
+from masktools.packing import StoredWeights, halved, has_lost_weights, in_int8, laid_out
 from masktools.pipeline import JOBS, Walk, check_mel_settings
 from masktools.pipeline.families import KINDS, WALKS, build_part, make_part
 from masktools.runtime import fitting_batch_size, resolve_device, resolve_precision, single_precision
 from masktools.solver import Plan, SolverConfig
-from masktools.tokenizer import token_fingerprint
+from masktools.tokenizer import decoding_weights, token_fingerprint
 
 __all__ = [
     "FAMILIES",
@@ -103,7 +104,9 @@ def check_job(walk: Walk, job: str) -> None:
     raise ParameterError(f"model {walk.name!r} cannot {JOBS[job]} ({job}): {reason}it can {can}{instead}")
 
 
-def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name: str | None = None) -> Path:
+def save_bundle(
+    pipeline: Walk, folder: str | os.PathLike[str], card: str, name: str | None = None, int8: Collection[str] = ()
+) -> Path:
     """Write a model as a bundle, whole or not at all, and return its folder.
 
     Args:
@@ -111,6 +114,8 @@ def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name:
         folder: where to; it must not exist yet.
         card: the text of the model card.
         name: of the model, in reports; that of the folder where it is not given.
+        int8: the parts whose large matrices are rounded to 8 bits, with a scale a row, for a smaller bundle; of a
+            tokenizer those of its decoder, since its tokens must stay what they are.
 
     Raises:
         ParameterError: a folder that exists, or whose parent does not; an empty card; weights rounded for less.
@@ -127,6 +132,9 @@ def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name:
     if family is None:
         raise BundleError(f"a bundle must be of a family in {', '.join(FAMILIES)}, got {type(pipeline).__name__}")
     parts = {part: module for part, module in pipeline.parts.items() if module is not None}
+    for part in int8:
+        if part == "codec" or not isinstance(parts.get(part), nn.Module):  # other weights, other tokens
+            raise unknown_name("part to be kept in int8", part, [one for one in parts if one != "codec"])
     for part, module in parts.items():
         if isinstance(module, nn.Module) and has_lost_weights(module):
             raise ParameterError(
@@ -153,8 +161,7 @@ def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name:
         temporary.mkdir()
         for part, module in parts.items():
             if isinstance(module, nn.Module) and not isinstance(module, ClapEncoder):
-                stored = _whole if getattr(module, "single_precision", False) else halved
-                (temporary / f"{part}.safetensors").write_bytes(save(stored(module.state_dict())))
+                (temporary / f"{part}.safetensors").write_bytes(save(_as_stored(part, module, part in int8)))
         levels = getattr(pipeline, "levels", None)
         if isinstance(levels, LevelMixture):
             (temporary / _LEVELS).write_bytes(levels.to_bytes())
@@ -168,9 +175,14 @@ def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name:
     return target
 
 
-def _whole(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights as they are, on the CPU."""
-    return {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
+def _as_stored(part: str, module: nn.Module, int8: bool) -> dict[str, Tensor]:
+    """Return the weights of a part in the types in which they are kept, on the CPU."""
+    state = module.state_dict()
+    if int8:
+        return in_int8(state, decoding_weights(state) if part == "tokenizer" else list(state))
+    if getattr(module, "single_precision", False):
+        return {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
+    return halved(state)
 
 
 def _describe(part: str, module: Any) -> dict[str, Any]:

@@ -28,6 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--levels", type=Path, metavar="FILE", help="how loud upper bands are: what recipes/mini/levels.py writes"
     )
+    parser.add_argument(
+        "--int8",
+        type=lambda text: text.split(","),
+        default=(),
+        metavar="PARTS",
+        help="parts kept in 8 bits a weight, half as large: tokenizer (its decoder), transformer, vocoder, conditioner",
+    )
     parser.add_argument("--base", metavar="NAME", help="the model, or folder, that gives the other parts")
 
 
@@ -82,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     made: Any = hub.WALKS[family](mel, **modules, decoding=decoding)
     if levels is not None and made.shape.has_bands:
         made.levels = levels
-    folder = hub.save_bundle(made, args.output, card, args.name)
+    folder = hub.save_bundle(made, args.output, card, args.name, args.int8)
     print(f"{args.output}: {args.name or folder.name}, made of {', '.join(modules)}")
     return 0
 

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from masktools.arguments import check_counts
 from masktools.conditioning.prompts import check_texts, check_wave
-from masktools.conditioning.text_encoder import MAX_PIECES, StaticText, TextTower, pack_vocabulary, quantise_rows
+from masktools.conditioning.text_encoder import MAX_PIECES, StaticText, TextTower, pack_vocabulary
 from masktools.configs import later
 from masktools.errors import ParameterError
 from masktools.io import resample
 from masktools.mel import MelConfig, MelFrontEnd
+from masktools.packing import quantise_rows
 from masktools.shapes import Condition, Mel, Wave
 
 _STEM = 4  # stride of the stem in both directions

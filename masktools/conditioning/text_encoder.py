@@ -116,12 +116,6 @@ def unpack_vocabulary(packed: Tensor) -> list[str]:
     return bytes(packed.cpu().numpy()).decode("utf-8").split("\n")
 
 
-def quantise_rows(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Return int8 codes (n, d) and scales (n,) with codes * scales close to the vectors."""
-    scales = vectors.abs().amax(dim=1).clamp_min(1e-8) / 127.0
-    return (vectors / scales.unsqueeze(1)).round().to(torch.int8), scales
-
-
 class StaticText(nn.Module):
     """The vectors of the word pieces. ``forward``: b texts -> (b, d) of unit norm.
 

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from masktools.conditioning import JointEncoder, JointEncoderConfig
-from masktools.conditioning.text_encoder import MAX_PIECES, WordPiece, quantise_rows
+from masktools.conditioning.text_encoder import MAX_PIECES, WordPiece
 from masktools.errors import ParameterError
 from masktools.jsons import read_json
+from masktools.packing import quantise_rows
 from masktools.training.audio_cache import AudioCache
 from masktools.training.captioned_mels import tag_words
 from masktools.training.distillation import distil_vectors, useful_pieces

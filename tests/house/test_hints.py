@@ -52,7 +52,7 @@ def test_every_option_that_a_message_names_exists():
     named = [
         (where, line, word)
         for where, line, text in texts()
-        for word in re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)
+        for word in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", text)
         if not text.lstrip().startswith(("<", ":root", "\n:root"))
     ]
     assert len(named) > 100
