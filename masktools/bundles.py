@@ -51,6 +51,11 @@ FAMILIES: Mapping[str, Layout] = {
     "streams": Layout(
         2, ("codec", "transformer", "vocoder", "conditioner", "prior"), ("vocoder", "conditioner", "prior")
     ),
+    "scales": Layout(
+        2,
+        ("tokenizer", "transformer", "vocoder", "conditioner", "classifier"),
+        ("vocoder", "conditioner", "classifier"),
+    ),
 }
 """Families by name. Bundles of format 1 are of the first; from format 2 on they name theirs."""
 

@@ -415,6 +415,75 @@ class Model:
         report = {"job": "decode", "model": self.name, "n_columns": grids.shape[2]}
         return Result(samples[0] if np.ndim(tokens) == 2 else np.ascontiguousarray(samples.T), rate, report)
 
+    def coarsen(self, samples: Samples, sample_rate: int, n_scales: int) -> Result[Samples]:
+        """Return the recording as the model rebuilds it of its coarsest scales: of one, of two, and so on.
+
+        Args:
+            samples: numpy (t,) or (t, channels), torch (t,) or (channels, t).
+            sample_rate: in Hz.
+            n_scales: that it is made of, 1 to all.
+
+        Raises:
+            AudioError: no samples, or some that are not finite.
+            ParameterError: a model that has no scales, or not so many.
+        """
+        recording, rate = as_recording(samples, sample_rate), checked_rate(sample_rate)
+        with use_threads(self.threads):
+            made = generation.coarsen(self.pipeline, recording, rate, checked_whole("n_scales", n_scales, 1))
+        return Result(as_given(samples, made.samples[0]), rate, made.report)
+
+    def vary(
+        self,
+        samples: Samples,
+        sample_rate: int,
+        keep: int = 1,
+        n: int = 1,
+        *,
+        seed: int = 0,
+        n_steps: Steps | None = None,
+        temperature: float | None = None,
+        guidance: float | None = None,
+        solver: Plan | str | None = None,
+        prompt: Prompts | None = None,
+        progress: Progress | None = None,
+    ) -> list[Result[Samples]]:
+        """Return n versions of the recording that have its coarse scales and other detail.
+
+        Args:
+            samples: numpy (t,) or (t, channels), torch (t,) or (channels, t).
+            sample_rate: in Hz.
+            keep: scales that stay, from the coarsest on: 0 to all but one.
+            n: versions.
+            seed: the same seed gives the same versions.
+            n_steps: decoding steps of each scale; this and the next two are the model's own where they are not given.
+            temperature: noise in the order of decisions.
+            guidance: how closely to follow the prompt.
+            solver: all settings of the decoding, or the name of a preset; the three above take precedence.
+            prompt: what the detail is to be of.
+            progress: called with (steps done, steps in all).
+
+        Raises:
+            AudioError: no samples, or some that are not finite.
+            ParameterError: a model that has no scales, or a value out of its range.
+        """
+        recording, rate = as_recording(samples, sample_rate), checked_rate(sample_rate)
+        hub.check_job(self.pipeline, "vary")
+        checked_call("progress", progress)
+        with use_threads(self.threads):
+            made = generation.vary(
+                self.pipeline,
+                recording,
+                rate,
+                checked_whole("keep", keep, 0),
+                checked_whole("n", n, 1),
+                seed=checked_seed(seed),
+                prompt=prompt,
+                solver=self.solver("generate", solver, n_steps, temperature, guidance),
+                progress=progress,
+            )
+        each = zip(made.samples, made.report["seeds"], strict=True)
+        return [Result(as_given(samples, one), rate, made.report | {"seeds": [own]}) for one, own in each]
+
     def solver(
         self,
         job: str,

@@ -20,6 +20,7 @@ from masktools.cli import (
     bench,
     bundle,
     cache,
+    coarsen,
     compare,
     convert,
     demo,
@@ -34,6 +35,7 @@ from masktools.cli import (
     sweep,
     tokens,
     train,
+    vary,
 )
 from masktools.cli.console import Ended, ended_by_signals, forget_stdout, told
 from masktools.cli.options import Command, CommandParser, fail
@@ -51,6 +53,8 @@ _COMMANDS: dict[str, Command | ModuleType] = {
     "compare": compare,
     "app": app,
     "generate": generate,
+    "vary": vary,
+    "coarsen": coarsen,
     "embed": embed,
     "encode": tokens.ENCODE,
     "decode": tokens.DECODE,

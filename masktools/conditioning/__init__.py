@@ -3,6 +3,7 @@
 from masktools.conditioning.clap import ClapEncoder, ClapEncoderConfig, DeferredClap
 from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
 from masktools.conditioning.laion import LaionClap, as_conditioner
+from masktools.conditioning.notes import NoteWords, NoteWordsConfig
 from masktools.conditioning.prompts import Conditioner, Prompts, as_condition
 from masktools.conditioning.t5 import DeferredT5, T5Config
 
@@ -16,6 +17,8 @@ __all__ = [
     "JointEncoder",
     "JointEncoderConfig",
     "LaionClap",
+    "NoteWords",
+    "NoteWordsConfig",
     "Prompts",
     "T5Config",
     "as_condition",
@@ -25,4 +28,5 @@ __all__ = [
 CONDITIONERS = {
     "joint": (JointEncoderConfig, JointEncoder),
     "clap": (ClapEncoderConfig, ClapEncoder),
+    "notes": (NoteWordsConfig, NoteWords),
 }

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from masktools.arguments import checked_name
 from masktools.conditioning.prompts import check_texts
@@ -75,10 +75,14 @@ class NoteWordsConfig:
         return self.highest - self.lowest + 1
 
 
-class NoteWords:
-    """Reads texts such as "a clarinet, C4", or the classes of a note, as conditions (b, dim) of unit norm."""
+class NoteWords(nn.Module):
+    """Reads texts such as "a clarinet, C4", or the classes of a note, as conditions (b, dim) of unit norm.
+
+    It has no weights: a part of a model that its settings say all of.
+    """
 
     def __init__(self, config: NoteWordsConfig) -> None:
+        super().__init__()
         self.config = config
         self._family_of = dict(config.instruments)
         words = sorted({*self._family_of, *config.families}, key=len, reverse=True)

@@ -1,4 +1,4 @@
-"""Audio from descriptions: a few recordings at once, or one file after the other for a list of prompts."""
+"""Audio from descriptions: a few recordings at once, or one after the other for a list of prompts; and other detail."""
 
 from masktools.generation.collection import (
     FINISHED,
@@ -12,6 +12,7 @@ from masktools.generation.collection import (
     write_behind,
 )
 from masktools.generation.recordings import Generated, generate
+from masktools.generation.variations import Variations, coarsen, refinements, vary
 
 __all__ = [
     "FINISHED",
@@ -20,9 +21,13 @@ __all__ = [
     "GeneratedItem",
     "Item",
     "Prompt",
+    "Variations",
+    "coarsen",
     "generate",
     "generate_items",
     "plan_items",
     "read_prompts",
+    "refinements",
+    "vary",
     "write_behind",
 ]

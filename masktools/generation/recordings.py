@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 from masktools.arguments import check_range, checked_call, checked_real, checked_whole, shown
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
-from masktools.hub import plan_for
+from masktools.hub import models_for, plan_for
 from masktools.pipeline import Progress, Walk, share_of
 from masktools.settings import MAX_SECONDS, DecodingSettings
 from masktools.solver import Plan, SolveResult, item_seeds, plan_value
@@ -113,12 +113,19 @@ def checked_samples(pipeline: Walk, seconds: float | None) -> int:
     """Return how many samples so many seconds are; those of a full window for None.
 
     Raises:
-        ParameterError: a length out of (0, 600] s.
+        ParameterError: a length out of (0, 600] s, or longer than a window of a model that cannot go on.
     """
     if seconds is None:
         return pipeline.window_samples
     seconds = checked_real("seconds", seconds)
     check_range("seconds", seconds, 0.0, MAX_SECONDS, above=True)
+    longest_s = pipeline.window_samples / pipeline.sample_rate
+    if seconds > longest_s and "continue" not in pipeline.jobs:
+        others = " or ".join(models_for("continue"))
+        raise ParameterError(
+            f"model {pipeline.name!r} makes at most {longest_s:.4g} s, got {seconds:g} s: ask for less"
+            + (f", or use --model {others}" if others else "")
+        )
     return max(1, round(seconds * pipeline.sample_rate))
 
 

@@ -21,7 +21,7 @@ from masktools.errors import MasktoolsError, ParameterError
 from masktools.grid import TokenGrid
 from masktools.levels import FixedSlope, Levels
 from masktools.mel import MelConfig, MelFrontEnd, level_of
-from masktools.pipeline.family import JOBS, Counter, OnDevice, Progress, WalkShape, check_fit
+from masktools.pipeline.family import Counter, OnDevice, Progress, WalkShape, check_fit
 from masktools.runtime import in_batches, single_precision, to_device
 from masktools.segments import Window, cover, stitch
 from masktools.shapes import Condition, FlatMask, FlatTokens, Logits, Mask, Mel, Tokens, Wave
@@ -69,7 +69,7 @@ class Pipeline(OnDevice):
     predicted and decoded; they are always computed from audio in fp32. ``batch_size`` is halved when memory runs out.
     """
 
-    jobs = frozenset(JOBS)
+    jobs = frozenset({"generate", "inpaint", "continue", "loop", "bwe", "repair", "embed"})
 
     @single_precision()
     def __init__(

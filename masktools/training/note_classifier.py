@@ -1,5 +1,6 @@
-"""Training of the classifier of notes: cross-entropy of pitch and family; its checkpoint says how often it is right."""
+"""Training of the classifier of notes: cross-entropy of pitch and family; its settings say how often it is right."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch.nn.functional as F
@@ -43,7 +44,6 @@ class NoteClassifierTraining(PartTraining):
     ) -> None:
         super().__init__(mel)
         self.save_hyperparameters(ignore=["mel"])
-        self._accuracy: dict[str, float] = {}
 
     def configure_model(self) -> None:
         """Make the network, whose classes are those of the data.
@@ -90,18 +90,14 @@ class NoteClassifierTraining(PartTraining):
         self.log_dict(found, prog_bar=True, sync_dist=True, batch_size=len(batch["mel"]))
 
     def on_validation_epoch_end(self) -> None:
-        """Remember how often they were right."""
+        """Note how often they were right, on notes of instruments that were not trained on."""
         metrics = self.trainer.callback_metrics
-        self._accuracy = {name.removeprefix("valid_"): float(metrics[name]) for name in _ACCURACIES if name in metrics}
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the accuracies on notes of instruments that were not trained on."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["masktools"]["accuracy"] = self._accuracy
+        pitch, family = (float(metrics[name]) for name in _ACCURACIES)
+        self.net.config = replace(self.net.config, accuracy=(round(pitch, 4), round(family, 4)))
 
 
-def load_note_classifier(source: str) -> tuple[NoteClassifier, dict[str, float]]:
-    """Return a trained classifier, frozen, and its accuracies of pitch and family on notes of other instruments.
+def load_note_classifier(source: str) -> tuple[NoteClassifier, MelConfig]:
+    """Return a trained classifier, frozen, and its mel settings; its own settings say how often it is right.
 
     Raises:
         CheckpointError: There is none, or it holds something else.
@@ -111,4 +107,4 @@ def load_note_classifier(source: str) -> tuple[NoteClassifier, dict[str, float]]
         raise CheckpointError(f"{source} must hold a classifier of notes, got a {description.get('part')}")
     made = NoteClassifier(from_dict(NoteClassifierConfig, description["config"]))
     made.load_state_dict(network_state(source))
-    return made.eval().requires_grad_(False), description.get("accuracy", {})
+    return made.eval().requires_grad_(False), from_dict(MelConfig, description["mel"])

@@ -1,11 +1,13 @@
 """Training of the tokenizer over scales, of its decoder against a discriminator, and of the scale-wise transformer."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from masktools.conditioning import NoteWords
+from masktools.configs import to_dict
 from masktools.errors import MasktoolsError, ParameterError
 from masktools.mel import MelConfig
 from masktools.scales import (
@@ -16,6 +18,7 @@ from masktools.scales import (
     scale_usage,
 )
 from masktools.tokenizer import token_fingerprint
+from masktools.tokenizer.codebook import Codebook
 from masktools.training.adversarial import OptimiserConfig, PatchAdversarialTraining
 from masktools.training.checkpoints import load_part
 from masktools.training.discriminators import MelPatchDiscriminator
@@ -23,7 +26,6 @@ from masktools.training.losses import slope_loss
 from masktools.training.part import PartTraining
 from masktools.training.streams import Batch
 
-_RESTART_EVERY = 50  # steps
 _WAITING = "masktools_latents"
 _DECODER_OPTIMISER = OptimiserConfig(betas=(0.8, 0.95))
 
@@ -80,6 +82,8 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation):
         codes_weight: Of the quantiser's loss.
         drop_share: Clips that keep fewer scales: scale dropout.
         n_least: Scales that each clip keeps, at least.
+        restart_every: Steps between two restarts of dead entries.
+        restart_share: Share of an even count of hits below which an entry is dead.
 
     Raises:
         ParameterError: A share or a number out of its range.
@@ -100,9 +104,16 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation):
         codes_weight: float = 1.0,
         drop_share: float = 0.1,
         n_least: int = 1,
+        restart_every: int = 50,
+        restart_share: float = 0.1,
     ) -> None:
         super().__init__(mel)
         self.save_hyperparameters(ignore=["tokenizer", "mel"])
+        if restart_every < 1 or not 0 <= restart_share < 1:
+            raise ParameterError(
+                f"restart_every must be at least 1 and restart_share in [0, 1), "
+                f"got {restart_every} and {restart_share:g}"
+            )
         if not 0 <= drop_share <= 1 or not 1 <= n_least <= len(tokenizer.pyramid):
             raise ParameterError(
                 f"drop_share must lie in [0, 1] and n_least in [1, {len(tokenizer.pyramid)}], "
@@ -113,6 +124,8 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation):
                 f"the tokenizer must have the {mel.n_mels} bins of the front end, got {tokenizer.n_mels}"
             )
         self.net = ScaleTokenizer(tokenizer)
+        for book in self.net.quantiser.codebooks:
+            cast(Codebook, book).restart_share = restart_share
         self._waiting: list[Tensor] = []
 
     def on_fit_start(self) -> None:
@@ -149,7 +162,7 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation):
         else:
             quantised = self.net.quantiser(latents, self._kept(len(mel)))
             vectors, codes = quantised.vectors, quantised.loss
-            if step % _RESTART_EVERY == 0 and step < 0.8 * own["n_steps"]:
+            if step % own["restart_every"] == 0 and step < 0.8 * own["n_steps"]:
                 self.log("restarted", float(self.net.quantiser.restart(latents)))
         estimate = self.net.from_latents(vectors, mel.shape[2]).float()
         error = F.l1_loss(estimate, mel)
@@ -170,7 +183,7 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation):
         while sum(map(len, self._waiting[1:])) >= self.hparams["n_placing_clips"]:
             self._waiting.pop(0)
         if step == self.hparams["n_unquantised"] - 1:
-            self.net.quantiser.place(torch.cat(self._waiting))
+            self.net.quantiser.place(torch.cat(self._waiting), batch_size=len(latents))
             self._waiting = []
 
 
@@ -306,9 +319,13 @@ class ScaleTransformerTraining(PartTraining):
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write whose tokens are learned, so that no bundle joins the weights to another tokenizer."""
+        """Write whose tokens are learned, so that no bundle joins the weights to another tokenizer, and the words."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["masktools"]["tokenizer"] = token_fingerprint(self.tokenizer.state_dict())
+        notes = getattr(getattr(self.trainer, "datamodule", None), "notes", None)
+        if notes is not None:
+            words: NoteWords = notes.words
+            checkpoint["masktools"]["conditioner"] = {"kind": "notes", "config": to_dict(words.config)}
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW, without decay on vectors and embeddings."""
