@@ -31,6 +31,7 @@ from masktools.settings import (
     DecodingSettings,
     GapSettings,
     LoopSettings,
+    PromptSettings,
     RepairSettings,
 )
 from masktools.solver import Plan
@@ -438,14 +439,10 @@ class Model:
         sample_rate: int,
         keep: int = 1,
         n: int = 1,
+        settings: PromptSettings | None = None,
         *,
-        seed: int = 0,
-        n_steps: Steps | None = None,
-        temperature: float | None = None,
-        guidance: float | None = None,
-        solver: Plan | str | None = None,
-        prompt: Prompts | None = None,
         progress: Progress | None = None,
+        **changes: Any,
     ) -> list[Result[Samples]]:
         """Return n versions of the recording that have its coarse scales and other detail.
 
@@ -454,33 +451,18 @@ class Model:
             sample_rate: in Hz.
             keep: scales that stay, from the coarsest on: 0 to all but one.
             n: versions.
-            seed: the same seed gives the same versions.
-            n_steps: decoding steps of each scale; this and the next two are the model's own where they are not given.
-            temperature: noise in the order of decisions.
-            guidance: how closely to follow the prompt.
-            solver: all settings of the decoding, or the name of a preset; the three above take precedence.
-            prompt: what the detail is to be of.
+            settings: of the decoding, and what the detail is to be of.
             progress: called with (steps done, steps in all).
+            **changes: fields of ``settings.PromptSettings`` that are to be otherwise: seed, n_steps, prompt, ...
 
         Raises:
             AudioError: no samples, or some that are not finite.
             ParameterError: a model that has no scales, or a value out of its range.
         """
         recording, rate = as_recording(samples, sample_rate), checked_rate(sample_rate)
-        hub.check_job(self.pipeline, "vary")
-        checked_call("progress", progress)
+        keep, n, asked = checked_whole("keep", keep, 0), checked_whole("n", n, 1), PromptSettings.of(settings, changes)
         with use_threads(self.threads):
-            made = generation.vary(
-                self.pipeline,
-                recording,
-                rate,
-                checked_whole("keep", keep, 0),
-                checked_whole("n", n, 1),
-                seed=checked_seed(seed),
-                prompt=prompt,
-                solver=self.solver("generate", solver, n_steps, temperature, guidance),
-                progress=progress,
-            )
+            made = generation.vary(self.pipeline, recording, rate, keep, n, asked, progress=progress)
         each = zip(made.samples, made.report["seeds"], strict=True)
         return [Result(as_given(samples, one), rate, made.report | {"seeds": [own]}) for one, own in each]
 

@@ -18,6 +18,7 @@ __all__ = [
     "DecodingSettings",
     "GapSettings",
     "LoopSettings",
+    "PromptSettings",
     "RepairSettings",
     "RestorationSettings",
     "setting",
@@ -116,12 +117,18 @@ def _methods(help: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RestorationSettings(DecodingSettings):
-    """What all jobs can be told that restore recordings."""
+class PromptSettings(DecodingSettings):
+    """How tokens are decoded of what may be described."""
 
     TITLE: ClassVar[str] = ""
 
     prompt: Any = setting(None, "what to hear, or a .npy file of one vector; best left out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestorationSettings(PromptSettings):
+    """What all jobs can be told that restore recordings."""
+
     channels: str = setting(
         LINKED,
         "linked: the same random numbers for all; independent: each its own; mid_side: middle and side of two",

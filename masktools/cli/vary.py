@@ -6,6 +6,7 @@ from pathlib import Path
 from masktools.cli import files, options
 from masktools.cli.generate import numbered
 from masktools.cli.progress import Watcher
+from masktools.settings import PromptSettings
 
 HELP = "the same sound with other detail"
 
@@ -18,11 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep", type=options.whole_number(0), default=1, metavar="N", help="coarse scales that stay; 1 if left out"
     )
-    parser.add_argument("--prompt", metavar="TEXT", help="what the detail is of, or a .npy file of one vector")
     options.add_report(parser)
     options.add_overwrite(parser)
     options.add_progress(parser)
-    options.add_decoding(parser)
+    options.add_settings(parser, PromptSettings)
     options.add_model(parser)
 
 
@@ -37,9 +37,9 @@ def run(args: argparse.Namespace) -> int:
     watcher = Watcher(args.progress)
     watcher.begin(args.output)
     try:
-        settings = options.decoding(args, watcher.step if watcher.watched else None)
+        settings, step = options.settings_of(args, PromptSettings), watcher.step if watcher.watched else None
         model = options.load_model(args)
-        results = model.vary(audio.samples.T, audio.sample_rate, args.keep, args.n, prompt=args.prompt, **settings)
+        results = model.vary(audio.samples.T, audio.sample_rate, args.keep, args.n, settings, progress=step)
     finally:
         watcher.finish()
     for output, result in zip(outputs, results, strict=True):

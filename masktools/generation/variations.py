@@ -7,14 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masktools.conditioning import Prompts
+from masktools.arguments import check_least, checked_call
 from masktools.errors import ParameterError
 from masktools.generation.recordings import within_full_scale
-from masktools.hub import check_job
+from masktools.hub import check_job, plan_for
 from masktools.io import resample, resample_to
 from masktools.pipeline import Progress, share_of
+from masktools.settings import PromptSettings
 from masktools.shapes import Tokens
-from masktools.solver import Plan, item_seeds
+from masktools.solver import item_seeds
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +69,10 @@ def vary(
     sample_rate: int,
     keep: int,
     n: int = 1,
+    settings: PromptSettings | None = None,
     *,
-    seed: int = 0,
-    prompt: Prompts | None = None,
-    solver: Plan,
     progress: Progress | None = None,
+    **changes: Any,
 ) -> Variations:
     """Return n versions of a recording whose coarse scales are its own and whose finer ones are drawn: other detail.
 
@@ -83,26 +83,27 @@ def vary(
         recording: (channels, t), finite.
         sample_rate: of it, in Hz.
         keep: scales that stay, 0 to all but one.
-        n: versions.
-        seed: the same seed gives the same versions; the first ones stay the same if more are asked for.
-        prompt: what the detail is to be of; None draws without.
-        solver: settings of the decoding.
+        n: versions; the first ones stay the same if more are asked for.
+        settings: of the decoding, and what the detail is to be of.
         progress: called with (steps done, steps in all).
+        **changes: fields of ``PromptSettings`` that are to be otherwise.
 
     Raises:
         ParameterError: a model that has no scales, or a number out of its range.
     """
     check_job(pipeline, "vary")
-    if n < 1:
-        raise ParameterError(f"n must be at least 1, got {n}")
+    asked = PromptSettings.of(settings, changes)
+    solver = plan_for(pipeline, "generate", asked)
+    checked_call("progress", progress)
+    check_least(1, n=n)
     tokens = _encoded(pipeline, recording, sample_rate)
     mask = pipeline.finer_than(keep, tokens)
-    condition = pipeline.condition(prompt)
+    condition = pipeline.condition(asked.prompt)
     if condition is not None:
         if len(condition) != 1:
             raise ParameterError(f"prompt must be one text or one vector, got {len(condition)}")
         condition = condition.expand(len(tokens), -1)
-    seeds, made = item_seeds(seed, n), list[np.ndarray]()
+    seeds, made = item_seeds(asked.seed, n), list[np.ndarray]()
     for number, own in enumerate(seeds):
         told = share_of(progress, number, n)
         drawn = pipeline.fill(tokens, mask, [own] * len(tokens), solver, condition, progress=told)
@@ -113,7 +114,7 @@ def vary(
         {
             "job": "vary",
             "model": pipeline.name,
-            "seed": seed,
+            "seed": asked.seed,
             "seeds": seeds,
             "kept_scales": kept,
             "prompted": condition is not None,
