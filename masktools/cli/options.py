@@ -243,12 +243,13 @@ def _reading(own: Field) -> dict[str, Any]:
     if unit == "s":
         spoken = f"{1000 * default:g}ms" if 0 < default < 0.1 else f"{default:g}s" if default else "0"
         return {"type": duration, "metavar": "TIME", "help": f"{help}; {spoken} if left out"}
-    if own.type in (int, "int"):
-        low, high = about.get("low", 0), about.get("high", _MAX_SEED)
-        return {"type": whole_number(low, None if about.get("option") else high), "metavar": "N", "help": help}
-    if own.type in (float, float | None, "float", "float | None"):
-        low = about.get("low")
-        read = any_number if low is None or low < 0 else number(low, unit, about.get("above", False))
+    interval = about.get("within", "[-inf, inf]")
+    low = float(interval[1:].split(",")[0])
+    if own.type is int:
+        read = whole_number(int(low)) if about.get("option") else whole_number(0, _MAX_SEED)
+        return {"type": read, "metavar": "N", "help": help}
+    if own.type in (float, float | None):
+        read = number(low, unit, interval[0] == "(") if low >= 0 else any_number
         return {"type": auto_or(read, none) if none else read, "metavar": unit.upper() or "X", "help": help}
     return {"metavar": "NAME" if own.name == "solver" else "TEXT", "help": help}
 
