@@ -43,6 +43,7 @@ class MelRvqTraining(TokenizerValidation):
         n_placing_vectors: that each is placed on.
         slope_weight: of the L1 distance between neighbouring cells' differences.
         whole_share: of the steps that use all streams; the others use a number of them that is drawn.
+        commitment: weight of the distance of latents to what the streams in use make of them.
         seed: of what is drawn.
     """
 
@@ -60,6 +61,7 @@ class MelRvqTraining(TokenizerValidation):
         n_placing_vectors: int = 10_240,
         slope_weight: float = 0.5,
         whole_share: float = 0.5,
+        commitment: float = 0.25,
         seed: int = 0,
     ) -> None:
         super().__init__(mel)
@@ -106,8 +108,11 @@ class MelRvqTraining(TokenizerValidation):
             if quantised is None:
                 break  # those that follow wait for this one
             total = total + care.codebook.lookup(quantised.tokens).detach()
-            loss = loss + quantised.loss
-        return (latents + (total - latents).detach() if step >= self.cares[0].n_unquantised else latents), loss
+        if step < self.cares[0].n_unquantised:
+            return latents, loss
+        # Of the sum alone: drawn to the codes of the first streams too, latents would leave the others nothing to tell.
+        loss = self.hparams["commitment"] * F.mse_loss(latents, total)
+        return latents + (total - latents).detach(), loss
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch of waves or mel spectrograms."""
