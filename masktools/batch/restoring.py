@@ -17,9 +17,10 @@ from masktools.batch.tasks import Task, compared_in, numbered
 from masktools.detection import Findings, Probe, ProbeSettings
 from masktools.errors import AudioError, ParameterError
 from masktools.gaps import Gap, check_gaps
+from masktools.hub import check_job
 from masktools.model import Model, load
 from masktools.pipeline import Progress, share_of
-from masktools.restoration.band_plan import EXTENDABLE, choose_cutoff
+from masktools.restoration.band_plan import EXTENDABLE, OUT_OF_REACH, choose_cutoff
 from masktools.restoration.band_upper import OWN, Take, take_of
 from masktools.restoration.bandwidth import extend_blocks
 from masktools.review import compare, repairs_of, write_page, write_picture
@@ -122,7 +123,7 @@ def restore_file(
         findings = _look(recording, settings) if _needs_a_look(settings) else None
         gaps = _gaps(recording, settings.fill, findings)
         report["warnings"] = list(findings.warnings) if findings else []
-        cutoff_hz = _cutoff(recording, settings.extend, findings, model, report)
+        cutoff_hz = _cutoff(recording, settings, findings, model, report)
         if dry_run:
             report |= {"status": "planned" if gaps or cutoff_hz else COPIED, "gaps": [_shown(gap) for gap in gaps]}
             return report
@@ -222,15 +223,20 @@ def widened(gaps: Sequence[Gap], pad_s: float, duration_s: float, n_channels: in
 
 def _cutoff(
     recording: io.Recording,
-    extend: Extending | None,
+    settings: Restoring,
     findings: Findings | None,
     model: Callable[[], Model],
     report: dict[str, Any],
 ) -> float | None:
-    """Return where the band is to be extended from; None where it is not, and why is in the report."""
+    """Return where the band is to be extended from; None where it is not, and why is in the report.
+
+    A model that extends no bandwidth is refused where that was asked for by name, and otherwise fills the gaps alone.
+    """
+    extend = settings.extend
     if extend is None:
         return None
     if extend.cutoff_hz is not None:
+        check_job(model().pipeline, "bwe")
         report["cutoff_hz"] = extend.cutoff_hz
         return extend.cutoff_hz
     bandwidth = findings.bandwidth if findings is not None else None
@@ -241,6 +247,13 @@ def _cutoff(
     report["cutoff_confidence"] = bandwidth.confidence
     if bandwidth.cutoff_hz is None:  # no model is needed to say so
         report["bandwidth_status"], report["reason"] = "full_band", "no edge was found; --cutoff HZ names one"
+        return None
+    try:
+        check_job(model().pipeline, "bwe")
+    except ParameterError as error:
+        if settings.fill is None:
+            raise
+        report["bandwidth_status"], report["reason"] = OUT_OF_REACH, str(error)
         return None
     decision = choose_cutoff(bandwidth, model().pipeline, recording.sample_rate, extend.to_hz, extend.lfr)
     report["bandwidth_status"] = decision.status

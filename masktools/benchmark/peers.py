@@ -149,7 +149,7 @@ def _magnet_small(device: torch.device, sizes: Sizes, n_steps: Sequence[int], se
         sum(n_steps),
         n_cols * codec.config.hop_length / codec.config.sample_rate,
         _n_parameters(transformer, codec),
-        "its transformer and its codec at their public sizes, as masktools builds them, random weights",
+        "its transformer and its codec at their public sizes, in this package's implementation, random weights",
     )
 
 

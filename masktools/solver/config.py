@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from operator import index
@@ -10,7 +11,6 @@ from typing import Any
 
 from masktools.arguments import checked_name, checked_real, checked_switch, plain, shown
 from masktools.errors import ParameterError, unknown_name
-from masktools.jsons import parse_json
 from masktools.solver.choice import GROUP_SCORES, POLICIES
 
 
@@ -347,15 +347,18 @@ def preset(name: str, own: SolverConfig = _PAPER) -> SolverConfig:
     return PRESETS[name]
 
 
+_WORDS: Mapping[str, Any] = MappingProxyType({"null": None, "none": None, "true": True, "false": False})
+
+
 def _changed(pair: str, own: SolverConfig) -> SolverConfig:
-    """Return settings of which one is another: ``name=value``, the value as JSON has it, or a word."""
-    key, _, text = pair.partition("=")
-    try:
-        value = parse_json(text.strip())
-    except ValueError:
-        value = text.strip()
-    checked_name("setting of the decoding", key.strip(), [field.name for field in fields(SolverConfig)])
-    return replace(own, **{key.strip(): value})
+    """Return settings of which one is another: ``name=value``, a number, null, true, false or a name."""
+    key, _, text = (part.strip() for part in pair.partition("="))
+    checked_name("setting of the decoding", key, [field.name for field in fields(SolverConfig)])
+    value: Any = _WORDS.get(text.lower(), text)
+    for kind in (float, int):
+        with suppress(ValueError, TypeError):
+            value = kind(text)
+    return replace(own, **{key: value})
 
 
 def _fitting(changes: Mapping[str, Any], own: SolverConfig) -> dict[str, Any]:
