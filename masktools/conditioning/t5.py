@@ -116,8 +116,8 @@ def _read(folder: Path, config: T5Config, wanted: str, device: torch.device) -> 
         )
     if config.sha256 is not None and _digest(folder) != config.sha256:
         raise CheckpointError(
-            f"this model reads texts by the {config.name} of SHA-256 {config.sha256[:16]}..., {folder} holds another one: "
-            f"name the folder that it was converted with in {T5_VARIABLE}"
+            f"this model reads texts by the {config.name} of SHA-256 {config.sha256[:16]}..., {folder} holds another "
+            f"one: name the folder that it was converted with in {T5_VARIABLE}"
         )
     if model.config.d_model != config.dim:
         raise CheckpointError(

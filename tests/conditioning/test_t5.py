@@ -1,4 +1,4 @@
-"""T5 beside a model: folders as transformers writes them, at a tiny size; what is not the T5 that is wanted is refused."""
+"""T5 beside a model: a folder as it is published, at a tiny size; what is not the T5 that is wanted is refused."""
 
 from dataclasses import replace
 
