@@ -187,7 +187,11 @@ def add_decoding(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--guidance", type=number(0.0), metavar="X", help="how closely to follow the text; 3 if left out"
     )
-    group.add_argument("--preset", metavar="NAME", help="settings that have a name: fast, draft, paper, quality32, ...")
+    group.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="settings that have a name: fast, draft, paper, quality32, ...; or single ones: rescore_weight=0.35,...",
+    )
 
 
 def decoding(args: argparse.Namespace, progress: Callable[[int, int], None] | None) -> dict[str, Any]:
