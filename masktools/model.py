@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from masktools import generation, hub
-from masktools.arguments import checked_switch, checked_whole
+from masktools.arguments import checked_call, checked_switch, checked_whole
 from masktools.arrays import as_recording, checked_rate, checked_tokens, is_alone
 from masktools.arrays import like as as_given
 from masktools.conditioning import Prompts
@@ -31,8 +31,8 @@ from masktools.settings import (
     DecodingSettings,
     GapSettings,
     LoopSettings,
-    PromptSettings,
     RepairSettings,
+    VariationSettings,
 )
 from masktools.solver import Plan
 
@@ -437,9 +437,8 @@ class Model:
         self,
         samples: Samples,
         sample_rate: int,
-        keep: int = 1,
         n: int = 1,
-        settings: PromptSettings | None = None,
+        settings: VariationSettings | None = None,
         *,
         progress: Progress | None = None,
         **changes: Any,
@@ -449,22 +448,23 @@ class Model:
         Args:
             samples: numpy (t,) or (t, channels), torch (t,) or (channels, t).
             sample_rate: in Hz.
-            keep: scales that stay, from the coarsest on: 0 to all but one.
             n: versions.
-            settings: of the decoding, and what the detail is to be of.
+            settings: which scales stay, and how the others are drawn.
             progress: called with (steps done, steps in all).
-            **changes: fields of ``settings.PromptSettings`` that are to be otherwise: seed, n_steps, prompt, ...
+            **changes: fields of ``settings.VariationSettings`` that are to be otherwise.
 
         Raises:
             AudioError: no samples, or some that are not finite.
             ParameterError: a model that has no scales, or a value out of its range.
         """
         recording, rate = as_recording(samples, sample_rate), checked_rate(sample_rate)
-        keep, n, asked = checked_whole("keep", keep, 0), checked_whole("n", n, 1), PromptSettings.of(settings, changes)
+        made = VariationSettings.of(settings, changes)
         with use_threads(self.threads):
-            made = generation.vary(self.pipeline, recording, rate, keep, n, asked, progress=progress)
-        each = zip(made.samples, made.report["seeds"], strict=True)
-        return [Result(as_given(samples, one), rate, made.report | {"seeds": [own]}) for one, own in each]
+            versions = generation.vary(
+                self.pipeline, recording, rate, checked_whole("n", n, 1), made, checked_call("progress", progress)
+            )
+        each = zip(versions.samples, versions.report["seeds"], strict=True)
+        return [Result(as_given(samples, one), rate, versions.report | {"seeds": [own]}) for one, own in each]
 
     def solver(
         self,

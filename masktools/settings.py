@@ -18,9 +18,9 @@ __all__ = [
     "DecodingSettings",
     "GapSettings",
     "LoopSettings",
-    "PromptSettings",
     "RepairSettings",
     "RestorationSettings",
+    "VariationSettings",
     "setting",
 ]
 
@@ -68,7 +68,9 @@ class DecodingSettings:
     )
     guidance: float | None = setting(None, "how closely to follow the text; the model's own if left out", within=FROM_0)
     solver: Any = setting(  # solver.SolverConfig, one for each stage, or the name of a preset; the others go before it
-        None, "settings that have a name: fast, draft, paper, quality32, ...", option="--preset"
+        None,
+        "settings that have a name: fast, draft, paper, quality32, ...; or single ones: rescore_weight=0.35,...",
+        option="--preset",
     )
 
     def __init_subclass__(cls) -> None:
@@ -119,18 +121,22 @@ def _methods(help: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromptSettings(DecodingSettings):
-    """How tokens are decoded of what may be described."""
+class VariationSettings(DecodingSettings):
+    """How other detail is drawn for a sound, with a model over scales."""
+
+    TITLE: ClassVar[str] = ""
+
+    keep: int = setting(1, "coarse scales that stay; 1 if left out", within=FROM_0)
+    prompt: Any = setting(None, "what the detail is of, or a .npy file of one vector")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestorationSettings(DecodingSettings):
+    """What all jobs can be told that restore recordings."""
 
     TITLE: ClassVar[str] = ""
 
     prompt: Any = setting(None, "what to hear, or a .npy file of one vector; best left out")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RestorationSettings(PromptSettings):
-    """What all jobs can be told that restore recordings."""
-
     channels: str = setting(
         LINKED,
         "linked: the same random numbers for all; independent: each its own; mid_side: middle and side of two",

@@ -21,16 +21,17 @@ from masktools.detection.probe import GAP_KINDS
 from masktools.gaps import Gap
 from masktools.jsons import read_json
 from masktools.model import Model
-from masktools.pipeline import Progress, Walk, share_of
-from masktools.restoration.band_plan import EXTENDABLE, choose_cutoff
+from masktools.pipeline import Progress, share_of
+from masktools.restoration.band_plan import EXTENDABLE
 from masktools.restoration.ends import continuation, loop_pieces
-from masktools.restoration.recordings import FilledGap, Signal
+from masktools.restoration.recordings import FilledGap
 from masktools.settings import (
     BandSettings,
     ContinuationSettings,
     DecodingSettings,
     GapSettings,
     LoopSettings,
+    Made,
     RepairSettings,
 )
 
@@ -70,14 +71,17 @@ class Job:
         return own.n_samples, own.n_channels, own.sample_rate
 
     @property
-    def signal(self) -> Signal:
-        """The recording, as it is after what was chosen, as jobs read it."""
-        return Signal(self.view.after, *self.size)
+    def signal(self) -> restoration.Signal:
+        """The recording as it is now, for the jobs."""
+        return restoration.Signal(self.view.after, *self.size)
 
-    @property
-    def later(self) -> Callable[[], Walk]:
-        """Gives the model where something is left to it."""
-        return lambda: self.model().pipeline
+    def of(self, settings: type[Made], **more: Any) -> Made:
+        """Return the settings of a job of a kind."""
+        return self.settings.of(settings, seed=self.seed, **more)
+
+    def walk(self) -> Any:
+        """Return the model, loaded when it is first asked for."""
+        return self.model().pipeline
 
     @property
     def subtype(self) -> str:
@@ -127,11 +131,15 @@ def _filled(job: Job, progress: Progress | None) -> Told:
     regions = job.regions or tuple(_damage(job))
     if not regions:
         return {"job": "inpaint", "gaps": []}
-    settings, rate = job.settings, job.view.recording.sample_rate
-    gaps = [Gap(one.start / rate, one.end / rate, one.channels) for one in regions]
-    asked = settings.of(GapSettings, seed=job.seed, n_candidates=job.n_candidates)
+    rate = job.view.recording.sample_rate
     filling = restoration.inpaint_pieces(
-        None, job.signal, gaps, asked, n_ranks=job.n_candidates, progress=progress, later=job.later
+        None,
+        job.signal,
+        [Gap(one.start / rate, one.end / rate, one.channels) for one in regions],
+        job.of(GapSettings, n_candidates=job.n_candidates),
+        n_ranks=job.n_candidates,
+        progress=progress,
+        later=job.walk,
     )
     for ranked in filling.ranked():
         for region in _of(regions, ranked[0], job.size[1]):
@@ -149,10 +157,10 @@ def _said(report: Told, rank: int) -> Told:
 
 
 def _damage(job: Job) -> Iterator[Region]:
-    found = job.findings()["damage"]
+    found, longest_s = job.findings()["damage"], job.of(GapSettings).max_gap_s
     for number, one in enumerate(found):
         seconds = (one["end"] - one["start"]) / job.size[2]
-        if one["kind"] in GAP_KINDS and seconds <= job.settings.max_gap_s:
+        if one["kind"] in GAP_KINDS and seconds <= longest_s:
             channels = None if len(one["channels"]) == job.size[1] else tuple(one["channels"])
             yield Region(f"damage-{number}", one["start"], one["end"], one["kind"], channels=channels)
 
@@ -171,7 +179,7 @@ def repair(job: Job) -> Told:
     """Repair rectangles of time and frequency, as often as there shall be candidates."""
     if not job.regions:
         raise RefusalError(422, "what is to be repaired must be marked", "regions")
-    settings, (_, n_channels, rate) = job.settings, job.size
+    _, n_channels, rate = job.size
     regions = [
         restoration.Region.rectangle(
             *(one.start / rate, one.end / rate, one.low_hz or 0.0, min(one.high_hz or rate / 2, rate / 2)), one.channels
@@ -180,9 +188,9 @@ def repair(job: Job) -> Told:
     ]
     report: Told = {}
     for rank in range(job.n_candidates):
-        asked = settings.of(RepairSettings, seed=job.seed + rank)
+        settings = job.settings.of(RepairSettings, seed=job.seed + rank)
         share = share_of(job.progress, rank, job.n_candidates)
-        repairing = restoration.repair_pieces(None, job.signal, regions, asked, progress=share, later=job.later)
+        repairing = restoration.repair_pieces(None, job.signal, regions, settings, progress=share, later=job.walk)
         for piece in repairing:
             for region in _of(job.regions, piece, n_channels):
                 job.keep(region.id, rank, {"seed": str(job.seed + rank)}, [piece])
@@ -195,21 +203,19 @@ def bwe(job: Job) -> Told:
     return _extended(job, job.signal, {}, job.progress)
 
 
-def _extended(job: Job, signal: Signal, report: Told, progress: Progress) -> Told:
-    settings, model = job.settings, job.model()
+def _extended(job: Job, signal: restoration.Signal, report: Told, progress: Progress) -> Told:
+    settings = job.of(BandSettings, limit_peaks=job.subtype not in io.UNLIMITED)
     n_samples, n_channels, rate = job.size
-    cutoff_hz = settings.cutoff_hz
+    cutoff_hz = job.settings.cutoff_hz
     if cutoff_hz is None:
         band = job.findings()["bandwidth"] or {}
-        decision = choose_cutoff(
-            Band(**band) if band else Band(None), model.pipeline, rate, settings.to_hz, settings.lfr
-        )
+        edge = Band(**band) if band else Band(None)
+        decision = restoration.choose_cutoff(edge, job.walk(), rate, settings.to_hz, settings.lfr)
         report |= {"bandwidth_status": decision.status}
         if decision.status != EXTENDABLE or decision.cutoff_hz is None:
             return job.finish(report | {"reason": decision.reason})
         cutoff_hz = decision.cutoff_hz
-    asked = settings.of(BandSettings, seed=job.seed, limit_peaks=job.subtype not in io.UNLIMITED)
-    extension = restoration.extend_blocks(model.pipeline, signal, cutoff_hz, asked, progress=progress)
+    extension = restoration.extend_blocks(job.walk(), signal, cutoff_hz, settings, progress=progress)
     if extension.sample_rate != rate:
         made = _written(job, extension.sample_rate, (block for _, block in extension))
         return job.finish(report | {"extension": extension.report}) | {"made": [made]}
@@ -235,23 +241,20 @@ def restore(job: Job) -> Told:
         return io.put_pieces(job.view.after(start, stop), start, fills)
 
     progress = share_of(job.progress, 1, 2) or job.progress
-    return _extended(job, Signal(filled, *job.size), report, progress)
+    return _extended(job, replace(job.signal, read=filled), report, progress)
 
 
 def loop(job: Job) -> Told:
     """Make the end lead into the start."""
-    asked = job.settings.of(LoopSettings, seed=job.seed)
-    pieces, report = loop_pieces(None, job.signal, asked, progress=job.progress, later=job.later)
+    pieces, report = loop_pieces(None, job.signal, job.of(LoopSettings), progress=job.progress, later=job.walk)
     job.keep(SEAM, 0, {"seed": str(job.seed)}, pieces)
     return job.finish(report)
 
 
 def extend(job: Job) -> Told:
     """Let the recording go on, as a new one."""
-    settings, model = job.settings, job.model()
-    n_samples, _, rate = job.size
-    asked = settings.of(ContinuationSettings, seed=job.seed)
-    added, report = continuation(model.pipeline, job.signal, settings.seconds, asked, progress=job.progress)
+    settings, (n_samples, _, rate) = job.of(ContinuationSettings), job.size
+    added, report = continuation(job.walk(), job.signal, job.settings.seconds, settings, progress=job.progress)
 
     def blocks() -> Iterator[np.ndarray]:
         if settings.side == "start":
@@ -277,9 +280,8 @@ def generate(
     folder: Path, settings: JobSettings, n: int, seed: int, model: Callable[[], Model], progress: Progress
 ) -> Told:
     """Make recordings from a text, or from nothing."""
-    loaded = model()
-    asked = settings.of(DecodingSettings, seed=seed)
-    results = loaded.generate(settings.prompts, n, settings.seconds, asked, progress=progress)
+    decoding = settings.of(DecodingSettings, seed=seed)
+    results = model().generate(settings.prompts, n, settings.seconds, decoding, progress=progress)
     made = []
     for number, result in enumerate(results, 1):
         path = folder / f"made-{number}.wav"
@@ -310,9 +312,9 @@ def batch(
     from masktools.batch.restoring import Restoring, restorer
 
     wanted = Restoring(
-        inpaint=None if kind == "bwe" else settings.of(GapSettings, seed=seed, prompt=None),
-        bwe=None if kind == "inpaint" else settings.of(BandSettings, seed=seed, prompt=None),
-        cutoff_hz=None if kind == "inpaint" else settings.cutoff_hz,
+        inpaint=settings.of(GapSettings, seed=seed) if kind != "bwe" else None,
+        bwe=settings.of(BandSettings, seed=seed) if kind != "inpaint" else None,
+        cutoff_hz=settings.cutoff_hz,
     )
     tasks = plan_tasks([folders[0]], folders[1], recursive=True)
     journals = Journals({**wanted.to_json(), "model": options.get("model")})

@@ -7,13 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masktools.arguments import check_least, checked_call
 from masktools.errors import ParameterError
 from masktools.generation.recordings import within_full_scale
 from masktools.hub import check_job, plan_for
 from masktools.io import resample, resample_to
 from masktools.pipeline import Progress, share_of
-from masktools.settings import PromptSettings
+from masktools.settings import VariationSettings
 from masktools.shapes import Tokens
 from masktools.solver import item_seeds
 
@@ -67,12 +66,9 @@ def vary(
     pipeline: Any,
     recording: np.ndarray,
     sample_rate: int,
-    keep: int,
-    n: int = 1,
-    settings: PromptSettings | None = None,
-    *,
+    n: int,
+    settings: VariationSettings,
     progress: Progress | None = None,
-    **changes: Any,
 ) -> Variations:
     """Return n versions of a recording whose coarse scales are its own and whose finer ones are drawn: other detail.
 
@@ -82,28 +78,23 @@ def vary(
         pipeline: the model, one over scales.
         recording: (channels, t), finite.
         sample_rate: of it, in Hz.
-        keep: scales that stay, 0 to all but one.
-        n: versions; the first ones stay the same if more are asked for.
-        settings: of the decoding, and what the detail is to be of.
+        n: versions, at least 1; the first ones stay the same if more are asked for.
+        settings: which scales stay, 0 to all but one, and how the others are drawn.
         progress: called with (steps done, steps in all).
-        **changes: fields of ``PromptSettings`` that are to be otherwise.
 
     Raises:
-        ParameterError: a model that has no scales, or a number out of its range.
+        ParameterError: a model that has no scales, or not so many.
     """
     check_job(pipeline, "vary")
-    asked = PromptSettings.of(settings, changes)
-    solver = plan_for(pipeline, "generate", asked)
-    checked_call("progress", progress)
-    check_least(1, n=n)
+    solver, keep = plan_for(pipeline, "generate", settings), settings.keep
     tokens = _encoded(pipeline, recording, sample_rate)
     mask = pipeline.finer_than(keep, tokens)
-    condition = pipeline.condition(asked.prompt)
+    condition = pipeline.condition(settings.prompt)
     if condition is not None:
         if len(condition) != 1:
             raise ParameterError(f"prompt must be one text or one vector, got {len(condition)}")
         condition = condition.expand(len(tokens), -1)
-    seeds, made = item_seeds(asked.seed, n), list[np.ndarray]()
+    seeds, made = item_seeds(settings.seed, n), list[np.ndarray]()
     for number, own in enumerate(seeds):
         told = share_of(progress, number, n)
         drawn = pipeline.fill(tokens, mask, [own] * len(tokens), solver, condition, progress=told)
@@ -114,7 +105,7 @@ def vary(
         {
             "job": "vary",
             "model": pipeline.name,
-            "seed": asked.seed,
+            "seed": settings.seed,
             "seeds": seeds,
             "kept_scales": kept,
             "prompted": condition is not None,
