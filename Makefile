@@ -18,13 +18,20 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraint
 ONE_BUILD = $(BIN)/python -c "import timm" || \
 	{ echo "torch and torchvision in $(VENV) are of different builds: run 'make clean-venv' and try again" >&2; exit 1; }
 
-.PHONY: demo test lint model-report mini clean clean-venv
+.PHONY: demo test test-laion lint model-report mini clean clean-venv
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/masktools demo -o $(DEMO)
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+
+# laion-clap needs numpy below 2, so it has an environment of its own
+test-laion:
+	test -d $(VENV)-laion || $(PYTHON) -m venv $(VENV)-laion
+	$(VENV)-laion/bin/python -m pip install --disable-pip-version-check -e ".[laion,clap]" \
+		pytest hypothesis beartype lightning jsonargparse
+	OMP_NUM_THREADS=1 $(VENV)-laion/bin/python -m pytest -m laion tests/conditioning/test_laion.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -59,4 +66,4 @@ clean:
 	find masktools tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 clean-venv:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-laion

@@ -9,15 +9,17 @@ import types
 from collections.abc import Iterable
 from dataclasses import fields
 from math import inf
-from typing import Any, Union, get_args, get_origin, get_type_hints
-
-import numpy as np
+from numbers import Integral, Real
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from masktools.errors import ParameterError, unknown_name
 
 __all__ = [
     "check_counts",
     "check_least",
+    "check_positive",
+    "check_range",
+    "check_within",
     "checked_call",
     "checked_name",
     "checked_real",
@@ -74,9 +76,10 @@ def checked_switch(name: str, value: object) -> bool:
     Raises:
         ParameterError: it is neither True nor False.
     """
-    if not isinstance(value, bool | np.bool_):
+    switch = plain(value)
+    if not isinstance(switch, bool):
         raise ParameterError(f"{name} must be True or False, got {shown(value)}")
-    return bool(value)
+    return switch
 
 
 def checked_whole(name: str, value: object, lowest: int | None = None, highest: int | None = None) -> int:
@@ -86,13 +89,13 @@ def checked_whole(name: str, value: object, lowest: int | None = None, highest: 
         ParameterError: it is none, or out of its range.
     """
     limits, value = _limits(lowest, highest), plain(value)
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not whole or not _within(value, lowest, highest):
         raise ParameterError(f"{name} must be a whole number{limits}, got {shown(value)}")
     return int(value)  # type: ignore[call-overload]
 
 
-def check_least(lowest: int, **values: int | None) -> None:
+def check_least(lowest: int, **values: float | None) -> None:
     """Refuse numbers below the lowest that is allowed; None is no number.
 
     Raises:
@@ -100,7 +103,7 @@ def check_least(lowest: int, **values: int | None) -> None:
     """
     for name, value in values.items():
         if value is not None and value < lowest:
-            raise ParameterError(f"{name} must be at least {lowest}, got {value}")
+            raise ParameterError(f"{name} must be at least {lowest}, got {_said(value)}")
 
 
 def check_counts(settings: object, *names: str) -> None:
@@ -111,7 +114,45 @@ def check_counts(settings: object, *names: str) -> None:
     """
     for name in names:
         if getattr(settings, name) < 1:
-            raise ParameterError(f"{name} must be at least 1, got {getattr(settings, name)}")
+            raise ParameterError(f"{name} must be at least 1, got {_said(getattr(settings, name))}")
+
+
+def check_positive(unit: str = "", **values: float | None) -> None:
+    """Refuse numbers that are not above 0; None is no number.
+
+    Args:
+        unit: of the numbers, for the message.
+        **values: the numbers by their names.
+
+    Raises:
+        ParameterError: one is not; the message names it.
+    """
+    for name, value in values.items():
+        if value is not None and not value > 0:
+            raise ParameterError(f"{name} must be positive, got {_said(value)}{unit and f' {unit}'}")
+
+
+def check_within(interval: str, **values: float | None) -> None:
+    """Refuse numbers outside an interval; None is no number.
+
+    Args:
+        interval: as mathematicians write it, such as "[0, 1)": a round bracket leaves the end out.
+        **values: the numbers by their names.
+
+    Raises:
+        ParameterError: one is outside; the message names it and the interval.
+    """
+    low, high = map(float, interval[1:-1].split(","))
+    for name, value in values.items():
+        if value is None:
+            continue
+        inside = low < value < high or (value == low and interval[0] == "[") or (value == high and interval[-1] == "]")
+        if not inside:
+            raise ParameterError(f"{name} must lie in {interval}, got {_said(value)}")
+
+
+def _said(number: float) -> str:
+    return f"{number:g}" if isinstance(number, float) else str(number)
 
 
 def checked_real(name: str, value: object, unit: str = "") -> float:
@@ -121,12 +162,12 @@ def checked_real(name: str, value: object, unit: str = "") -> float:
         ParameterError: it is none.
     """
     number = plain(value)
-    if not isinstance(number, int | float | np.integer | np.floating) or isinstance(number, bool):
+    if not isinstance(number, Real) or isinstance(number, bool):
         raise ParameterError(f"{name} must be a number{f' of {unit}' if unit else ''}, got {shown(value)}")
     try:
         return float(number)
     except OverflowError:  # a whole number beyond the range of floats
-        return inf if number > 0 else -inf
+        return inf if cast(Any, number) > 0 else -inf
 
 
 def checked_call(name: str, value: object) -> None:
@@ -142,15 +183,50 @@ def checked_call(name: str, value: object) -> None:
 def settle(settings: Any) -> None:
     """Check the kind of every number, name and switch of a frozen dataclass; numpy's become Python's.
 
-    Ranges, and which names there are, remain for the class itself to check.
+    Ranges and names that a field's metadata gives (``settings.setting``) are checked too; other ones remain for the
+    class itself to check.
 
     Raises:
-        ParameterError: a value of another kind than its field.
+        ParameterError: a value of another kind than its field, or out of its range.
     """
     hints = get_type_hints(type(settings))
     for field in fields(settings):
-        value = getattr(settings, field.name)
-        object.__setattr__(settings, field.name, _settled(field.name, value, hints[field.name]))
+        value = _settled(field.name, getattr(settings, field.name), hints[field.name])
+        object.__setattr__(settings, field.name, value)
+        if value is not None and field.metadata.get("choices"):
+            checked_name(field.name, value, field.metadata["choices"])
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            limits = {name: field.metadata.get(name) for name in ("low", "high", "above", "unit")}
+            check_range(field.name, value, **limits)
+
+
+def check_range(
+    name: str, value: float, low: float | None, high: float | None, above: bool | None = False, unit: str | None = ""
+) -> None:
+    """Refuse a number out of its range; one without an upper end may be infinite.
+
+    Args:
+        name: of the number.
+        value: the number.
+        low: lower end; None for none.
+        high: upper end; None for none.
+        above: whether the lower end itself is refused.
+        unit: of the number.
+
+    Raises:
+        ParameterError: the message says the range.
+    """
+    too_low = low is not None and not (value > low if above else value >= low)
+    if not too_low and (high is None or value <= high):
+        return
+    of = f" {unit}" if unit else ""
+    if low is not None and high is not None:
+        limits = f"lie in {'(' if above else '['}{low:g}, {high:g}]{of}"
+    elif low is not None:
+        limits = f"be {'above' if above else 'at least'} {low:g}{of}"
+    else:
+        limits = f"be at most {high:g}{of}"
+    raise ParameterError(f"{name} must {limits}, got {value:g}{of}")
 
 
 def _settled(name: str, value: Any, hint: Any) -> Any:

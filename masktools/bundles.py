@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from masktools.arguments import shown
 from masktools.downloads import fetch, is_hub_name
 from masktools.errors import BundleError, ParameterError, unknown_name
 from masktools.jsons import parse_json
+from masktools.packing import StoredWeights
 
 __all__ = [
     "ALTERED",
@@ -24,6 +24,7 @@ __all__ = [
     "CHECKSUMS",
     "CONFIG",
     "FAMILIES",
+    "MODEL_TYPE",
     "PARTS",
     "Layout",
     "family_of",
@@ -50,6 +51,11 @@ FAMILIES: Mapping[str, Layout] = {
     "streams": Layout(
         2, ("codec", "transformer", "vocoder", "conditioner", "prior"), ("vocoder", "conditioner", "prior")
     ),
+    "scales": Layout(
+        2,
+        ("tokenizer", "transformer", "vocoder", "conditioner", "classifier"),
+        ("vocoder", "conditioner", "classifier"),
+    ),
 }
 """Families by name. Bundles of format 1 are of the first; from format 2 on they name theirs."""
 
@@ -57,6 +63,8 @@ FORMATS = (1, 2)
 PARTS = tuple(dict.fromkeys(part for layout in FAMILIES.values() for part in layout.parts))
 CONFIG, CARD, CHECKSUMS = "config.json", "MODEL_CARD.md", "checksums.json"
 ALTERED = "it was altered, or cut off"
+MODEL_TYPE = "specmaskgit"
+"""How config.json tells transformers what a bundle of the family masked is (``masktools.adapters.transformers``)."""
 
 _BUNDLED = Path(__file__).parent / "bundled"
 _FOLDERS_VARIABLE = "MASKTOOLS_MODELS"
@@ -95,7 +103,7 @@ def stored_part(model: str | os.PathLike[str], part: str) -> tuple[dict[str, Any
     if not config.get(part) or not (folder / f"{part}.safetensors").is_file():
         raise BundleError(f"the model in {folder} has no {part} with weights of its own")
     try:
-        weights = load_file(folder / f"{part}.safetensors")
+        weights = dict(StoredWeights(folder / f"{part}.safetensors"))
     except (SafetensorError, OSError) as error:
         raise BundleError(f"{folder}: {part}.safetensors is not readable ({error}): {ALTERED}") from error
     state = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
@@ -139,7 +147,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     missing = [key for key in ("name", "mel", *layout.parts) if key not in config and key not in layout.optional]
     if missing:
         raise BundleError(f"{folder}: {CONFIG} lacks {', '.join(missing)}")
-    own = {"format", "name", "mel", "decoding", *layout.parts} | ({"family"} if config["format"] > 1 else set())
+    own = {"format", "model_type", "name", "mel", "decoding", *layout.parts} | (
+        {"family"} if config["format"] > 1 else set()
+    )
     unknown = set(config) - own
     if unknown:
         raise BundleError(f"{folder}: {CONFIG} has unknown entries: {', '.join(sorted(unknown))}")

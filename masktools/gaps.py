@@ -12,7 +12,18 @@ from masktools.arguments import checked_real, plain, shown
 from masktools.errors import ParameterError
 from masktools.jsons import parse_json
 
-__all__ = ["Gap", "GapLike", "as_gap", "channels_of", "check_gaps", "parse_gaps", "read_gaps"]
+__all__ = [
+    "Gap",
+    "GapLike",
+    "Label",
+    "as_gap",
+    "channels_of",
+    "check_gaps",
+    "label_lines",
+    "parse_gaps",
+    "parse_labels",
+    "read_gaps",
+]
 
 _NUMBER = r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))"
 _GAP = re.compile(rf"\s*{_NUMBER}\s*[-\u2013]\s*{_NUMBER}\s*")
@@ -98,24 +109,69 @@ def read_gaps(path: Path | str) -> list[Gap]:
         raise ParameterError(f"{path}: {error}") from None
 
 
-def _from_labels(text: str, path: Path) -> list[Gap]:
-    gaps, n_points = [], 0
+class Label(NamedTuple):
+    """A label of Audacity's: a stretch of time, its text, and the band that was selected with it, if one was."""
+
+    line: int  # of the file, from 1
+    start_s: float
+    end_s: float
+    text: str = ""
+    low_hz: float | None = None
+    high_hz: float | None = None
+
+
+def parse_labels(text: str, where: object, bands: bool = True) -> list[Label]:
+    """Return the labels of a text as Audacity exports them: start, end and text, separated by tabs.
+
+    Args:
+        text: of the file.
+        where: its name, for what is wrong.
+        bands: whether the line below a label, which has its frequencies, is read.
+
+    Raises:
+        ParameterError: a line of another form.
+    """
+    labels: list[Label] = []
     for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.startswith(_FREQUENCIES):
+        if not line.strip():
             continue
-        try:
-            start_s, end_s = (float(field.replace(",", ".")) for field in line.split("\t")[:2])
-        except ValueError:
-            raise ParameterError(
-                f"{path}, line {number}: a label must be start, end and text, separated by tabs, as Audacity exports "
-                f"them, got {line[:60]!r}"
-            ) from None
-        if start_s == end_s:
-            n_points += 1
-        else:
-            gaps.append(Gap(start_s, end_s))
-    if n_points and not gaps:
-        raise ParameterError(f"{path} must have a label that spans a time, got {n_points} of a point only")
+        if not line.startswith(_FREQUENCIES):
+            start_s, end_s = _two_numbers(line, f"{where}, line {number}: a label must be start, end and text")
+            labels.append(Label(number, start_s, end_s, "\t".join(line.split("\t")[2:3])))
+        elif bands and labels:
+            what = f"{where}, line {number}: the frequencies of a label must be a backslash, the lowest and the highest"
+            low_hz, high_hz = _two_numbers(line.removeprefix(_FREQUENCIES).lstrip("\t"), what)
+            if high_hz < 0:
+                raise ParameterError(f"{what}, got {high_hz:g} as the highest: select a band with an end")
+            labels[-1] = labels[-1]._replace(low_hz=max(0.0, low_hz), high_hz=high_hz)
+    return labels
+
+
+def label_lines(label: Label) -> str:
+    """Return a label as Audacity reads it, with a line break at the end.
+
+    >>> label_lines(Label(1, 1.0, 1.5, "hum")).split()
+    ['1.000000', '1.500000', 'hum']
+    """
+    line = f"{label.start_s:.6f}\t{label.end_s:.6f}\t{' '.join(label.text.split())}\n"
+    if label.low_hz is None or label.high_hz is None:
+        return line
+    return f"{line}{_FREQUENCIES}\t{label.low_hz:.6f}\t{label.high_hz:.6f}\n"
+
+
+def _two_numbers(line: str, what: str) -> tuple[float, float]:
+    try:
+        first, second = (float(field.replace(",", ".")) for field in line.split("\t")[:2])
+    except ValueError:
+        raise ParameterError(f"{what}, separated by tabs, as Audacity exports them, got {line[:60]!r}") from None
+    return first, second
+
+
+def _from_labels(text: str, path: Path) -> list[Gap]:
+    labels = parse_labels(text, path, bands=False)
+    gaps = [Gap(label.start_s, label.end_s) for label in labels if label.start_s != label.end_s]
+    if labels and not gaps:
+        raise ParameterError(f"{path} must have a label that spans a time, got {len(labels)} of a point only")
     return gaps
 
 

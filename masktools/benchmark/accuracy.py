@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masktools.benchmark.measurements import Measurement, Value
+from masktools.benchmark.measurements import Measurement, Value, watched
 from masktools.benchmark.models import random_condition
 from masktools.benchmark.roofline import precision_name
 from masktools.errors import ParameterError
@@ -68,7 +68,7 @@ def measure_accuracy(
     others = exact.with_seed(settings.seed + 1)
     found: list[Measurement] = []
     wanted = [name for name in dict.fromkeys(settings.precisions) if name != "fp32"]
-    for number, name in enumerate(wanted):
+    for name in watched(wanted, progress):
         pipeline = load(name)
         case: dict[str, Value] = {"precision": precision_name(pipeline), "asked_precision": name, "clips": len(clips)}
         ours = _Decodings(pipeline, waves, settings)
@@ -76,8 +76,6 @@ def measure_accuracy(
         for job in ("generate", "inpaint"):
             figures = _compared(job, ours, exact, others)
             found.append(Measurement("accuracy", job, {**case, "seeds": settings.n_seeds}, figures))
-        if progress is not None:
-            progress(number + 1, len(wanted))
     return tuple(found)
 
 

@@ -15,7 +15,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from masktools.arguments import checked_name
 from masktools.benchmark.measurements import Measurement, Value, seconds_on_device
-from masktools.errors import unknown_name
 from masktools.packing import PackedLinear, can_pack
 from masktools.pipeline import Pipeline
 from masktools.runtime import has_fast_bf16, precision_of
@@ -182,8 +181,7 @@ def measure_peaks(
     with use_threads(threads), torch.inference_mode():
         case: dict[str, Value] = {"device": device.type, "threads": threads or torch.get_num_threads()}
         for precision in precisions:
-            if precision not in _TYPES:
-                raise unknown_name("precision", precision, PRECISIONS)
+            checked_name("precision", precision, PRECISIONS)
             for size in sizes or _SIZES[device.type]:
                 flop = 2.0 * size**3
                 times: list[float] = []

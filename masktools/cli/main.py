@@ -10,52 +10,57 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 from masktools import __version__
 from masktools.cli import (
+    app,
     bench,
     bundle,
-    bwe,
     cache,
+    coarsen,
     compare,
-    console,
     convert,
-    decode,
     demo,
+    edit,
     embed,
-    encode,
     evaluate,
-    extend,
     generate,
-    inpaint,
-    loop,
     models,
     probe,
-    repair,
+    push,
     restore,
     sweep,
+    tokens,
     train,
+    vary,
 )
-from masktools.cli.console import Ended, ended_by_signals
-from masktools.cli.options import CommandParser, fail
+from masktools.cli.console import Ended, ended_by_signals, forget_stdout, told
+from masktools.cli.options import Command, CommandParser, fail
 from masktools.errors import MasktoolsError
 
-COMMANDS = {
+_COMMANDS: dict[str, Command | ModuleType] = {
     "probe": probe,
-    "restore": restore,
-    "inpaint": inpaint,
-    "bwe": bwe,
-    "repair": repair,
-    "extend": extend,
-    "loop": loop,
+    "restore": restore.RESTORE,
+    "inpaint": restore.INPAINT,
+    "bwe": restore.BWE,
+    "repair": edit.REPAIR,
+    "continue": edit.CONTINUE,
+    "extend": replace(edit.CONTINUE, hidden=True),
+    "loop": edit.LOOP,
     "compare": compare,
+    "app": app,
     "generate": generate,
+    "vary": vary,
+    "coarsen": coarsen,
     "embed": embed,
-    "encode": encode,
-    "decode": decode,
+    "encode": tokens.ENCODE,
+    "decode": tokens.DECODE,
     "models": models,
     "bundle": bundle,
+    "push": push,
     "convert": convert,
     "cache": cache,
     "train": train,
@@ -64,6 +69,7 @@ COMMANDS = {
     "bench": bench,
     "demo": demo,
 }
+COMMANDS = {name: Command.of(one) if isinstance(one, ModuleType) else one for name, one in _COMMANDS.items()}
 ABOUT = "masktools: one masked model of mel spectrograms that fills, extends, generates and embeds audio"
 USAGE_ERROR, INTERRUPTED, READER_GONE = 2, 130, 141
 _SPINS = "1000"  # after which a waiting thread of OpenMP sleeps: by default it holds its core against other programs
@@ -74,20 +80,21 @@ class _TopParser(CommandParser):
 
     def format_help(self) -> str:
         """Return the table of commands."""
-        table = "\n".join(f"  {name:<10}{command.HELP}" for name, command in COMMANDS.items())
+        shown = {name: command.help for name, command in COMMANDS.items() if not command.hidden}
+        table = "\n".join(f"  {name:<10}{help}" for name, help in shown.items())
         return (
             f"{ABOUT}\n\nusage: masktools COMMAND ...\n\n{table}\n\n"
             "  --version  print the version\n  --help     print this, or after a command, its options\n"
         )
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def make_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line, or of one command of it."""
     parser = _TopParser(prog="masktools", description=ABOUT)
     parser.add_argument("--version", action="version", version=f"masktools {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=CommandParser)
-    for name, command in COMMANDS.items():
-        one = commands.add_parser(name, help=command.HELP, description=command.__doc__)
+    for name, command in COMMANDS.items() if only not in COMMANDS else [(only, COMMANDS[only])]:
+        one = commands.add_parser(name, help=command.help, description=command.about)
         command.add_arguments(one)
         one.set_defaults(run=command.run)
     return parser
@@ -97,20 +104,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     if "OMP_WAIT_POLICY" not in os.environ:  # read when torch is loaded, which is after this
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
-    with console.told():
+    with told():
         try:
             with ended_by_signals():
                 code = _run(argv)
             sys.stdout.flush()
         except BrokenPipeError:
-            console.forget_stdout()
+            forget_stdout()
             return READER_GONE
     return code
 
 
 def _run(argv: Sequence[str] | None) -> int:
     try:
-        args = make_parser().parse_args(argv)
+        words = sys.argv[1:] if argv is None else list(argv)
+        args = make_parser(words[0] if words else None).parse_args(words)
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             return args.run(args)

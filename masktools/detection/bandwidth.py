@@ -13,6 +13,7 @@ import numpy as np
 from scipy.ndimage import median_filter
 from scipy.signal.windows import blackmanharris
 
+from masktools.arguments import check_within
 from masktools.detection.damage import FLOOR_DB, checked_wave, decibels
 from masktools.errors import ParameterError
 
@@ -225,8 +226,7 @@ class Bandwidth:
         """Check every range."""
         if self.cutoff_hz is not None and not self.cutoff_hz > 0:
             raise ParameterError(f"cutoff_hz must be above 0 Hz, got {self.cutoff_hz:g} Hz")
-        if not 0 <= self.confidence <= 1:
-            raise ParameterError(f"confidence must lie in [0, 1], got {self.confidence:g}")
+        check_within("[0, 1]", confidence=self.confidence)
 
 
 def find_bandwidth(samples: np.ndarray, sample_rate: int, min_drop_db: float = MIN_DROP_DB) -> Bandwidth:

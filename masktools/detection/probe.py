@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from masktools.arguments import check_least
 from masktools.arrays import checked_rate
 from masktools.detection.bandwidth import MIN_DROP_DB, Bandwidth, SpectrumSurvey, judge
 from masktools.detection.damage import (
@@ -159,8 +160,7 @@ class Probe:
     """
 
     def __init__(self, sample_rate: int, n_channels: int, settings: ProbeSettings = ProbeSettings()) -> None:
-        if n_channels < 1:
-            raise ParameterError(f"n_channels must be at least 1, got {n_channels}")
+        check_least(1, n_channels=n_channels)
         self._rate, self._settings = checked_rate(sample_rate), settings
         self._n_channels = n_channels
         self._windows = Windows(sample_rate, n_channels)

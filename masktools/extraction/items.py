@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from masktools.arguments import checked_name
 from masktools.configs import to_dict
 from masktools.errors import ParameterError, unknown_name
 from masktools.jsons import parse_json
@@ -154,8 +155,7 @@ class ExtractionSettings:
                 raise ParameterError(f"{name} must hold one finite number at least, got {value}")
         if self.hop_s is not None and not (isfinite(self.hop_s) and self.hop_s > 0):
             raise ParameterError(f"hop_s must be above 0 s, got {self.hop_s:g} s")
-        if self.dtype not in DTYPES:
-            raise unknown_name("dtype", self.dtype, DTYPES)
+        checked_name("dtype", self.dtype, DTYPES)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON has them."""

@@ -21,9 +21,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from masktools.errors import AudioError, ClusterError, ParameterError
+from masktools.errors import ClusterError, ParameterError
 from masktools.extraction.items import Item, Row, pack_items, pack_row, unpack_items, unpack_row
-from masktools.extraction.local import Progress, Sink, Work, chunks_of, run_local
+from masktools.extraction.local import Progress, Sink, Work, chunks_of, run_local, store_rows
 from masktools.extraction.worker import Worker
 
 _REACH_S = 10.0  # until an address that does not answer is given up
@@ -262,9 +262,9 @@ def run_ray(
     finished = store.finished()
     chunks = [chunk for chunk in chunks_of(items) if any(item.key not in finished for item in chunk)]
     n_done = sum(item.key in finished for item in items)
-    if progress is not None:
-        progress(n_done, len(items))
     if not chunks:
+        if progress is not None:
+            progress(n_done, len(items))
         return
     packed = [
         (pack_items(chunk), [number for number, item in enumerate(chunk) if item.key in finished]) for chunk in chunks
@@ -273,14 +273,8 @@ def run_ray(
         places = Places.among(joined.n_cpus, joined.n_gpus if use_gpus else 0.0, n_workers)
         ledger = joined.ray.remote(num_cpus=0)(_Ledger).remote()
         arriving = _arriving(_batches(joined, packed, worker, ledger, places))
-        for rows in _watched(arriving, joined, ledger, places, start_patience_s, patience_s):
-            bad = next((row for row in rows if row.error is not None), None) if fail_fast else None
-            store.add([row for row in rows if row.error is None] if bad else rows)
-            if bad is not None:
-                raise AudioError(bad.error or "")
-            n_done += len(rows)
-            if progress is not None:
-                progress(n_done, len(items))
+        watched = _watched(arriving, joined, ledger, places, start_patience_s, patience_s)
+        store_rows(((rows, True) for rows in watched), store, n_done, len(items), progress, fail_fast)
 
 
 class _Collected:

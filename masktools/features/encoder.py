@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from masktools import downloads, hub
 from masktools.arguments import checked_call, checked_switch, checked_whole, shown
+from masktools.cards import files_for_hub
 from masktools.configs import to_dict
 from masktools.errors import ParameterError, unknown_name
 from masktools.features.gathering import Batches, Gathered, Task
@@ -203,7 +204,8 @@ class Encoder:
             BundleError: huggingface_hub is not installed, or the hub refuses.
         """
         with TemporaryDirectory() as place:
-            return downloads.upload(self.save_pretrained(Path(place) / "bundle", card), repo_id, private)
+            folder = self.save_pretrained(Path(place) / "bundle", card)
+            return downloads.upload(folder, repo_id, private, files=files_for_hub(folder))
 
     def __repr__(self) -> str:
         return f"Encoder({self.name!r}, {self.sample_rate} Hz, {self.n_layers} layers of {self.width}, {self.device})"

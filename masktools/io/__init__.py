@@ -9,7 +9,7 @@ from masktools.io.coding import SUFFIXES, UNLIMITED, Coding, coding_for
 from masktools.io.decoding import AV_SUFFIXES
 from masktools.io.paths import READABLE, check_places, file_names, find_recordings, is_recording
 from masktools.io.recordings import Audio, Recording, open_recording, read, resample, resample_to
-from masktools.io.writing import Piece, Writer, open_writer, patch, restore_into, write
+from masktools.io.writing import Piece, Writer, open_writer, patch, put_pieces, restore_into, write
 
 __all__ = [
     "AV_SUFFIXES",
@@ -31,6 +31,7 @@ __all__ = [
     "open_recording",
     "open_writer",
     "patch",
+    "put_pieces",
     "read",
     "replacing",
     "resample",

@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from types import TracebackType
 from typing import IO, BinaryIO
 
 import numpy as np
 import soundfile
 import soxr
 
+from masktools.arguments import check_positive
 from masktools.errors import AudioError, ParameterError
 from masktools.io.coding import BITS, LOSSLESS, MANY_FRAMES, check_finite, check_readable, reason_of
 from masktools.io.decoding import DamagedError, Decoder, SoundDecoder, decoder, decoding, has_pyav
@@ -28,7 +28,7 @@ def resample(samples: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
     Raises:
         ParameterError: a rate that is not positive.
     """
-    _check_rates(from_hz, to_hz)
+    check_positive("Hz", from_hz=from_hz, to_hz=to_hz)
     return resample_to(samples, from_hz, to_hz, (2 * samples.shape[-1] * to_hz + from_hz) // (2 * from_hz))
 
 
@@ -38,7 +38,7 @@ def resample_to(samples: np.ndarray, from_hz: int, to_hz: int, n_samples: int) -
     Raises:
         ParameterError: a rate that is not positive, or a negative length.
     """
-    _check_rates(from_hz, to_hz)
+    check_positive("Hz", from_hz=from_hz, to_hz=to_hz)
     if n_samples < 0:
         raise ParameterError(f"n_samples must not be negative, got {n_samples}")
     flat = np.asarray(samples, np.float32).reshape(prod(samples.shape[:-1]), samples.shape[-1])
@@ -48,12 +48,6 @@ def resample_to(samples: np.ndarray, from_hz: int, to_hz: int, n_samples: int) -
     n_kept = min(n_samples, flat.shape[1])
     exact[:, :n_kept] = flat[:, :n_kept]
     return exact.reshape(*samples.shape[:-1], n_samples)
-
-
-def _check_rates(from_hz: int, to_hz: int) -> None:
-    for name, rate in (("from_hz", from_hz), ("to_hz", to_hz)):
-        if rate <= 0:
-            raise ParameterError(f"{name} must be positive, got {rate} Hz")
 
 
 def converted_blocks(path: Path, part: Decoder, sample_rate: int, n_channels: int) -> Iterator[np.ndarray]:
@@ -107,6 +101,7 @@ class Recording:
         is_lossy: whether the coding gives back other samples than went in.
         mask: which loudspeakers the channels are for, as in WAVE; None if the file does not say.
         warnings: what is wrong with the file and could be read all the same, a line each.
+        is_exact: whether samples are those of their places; not so where an MP3 is sought in, which may end early too.
     """
 
     sample_rate: int
@@ -117,9 +112,11 @@ class Recording:
     is_lossy: bool
     mask: int | None
     warnings: tuple[str, ...]
+    is_exact: bool
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, exact: bool = True) -> None:
         self.path = path
+        self.is_exact = exact
         self.n_samples = 0
         self._opened = ExitStack()
         self._file: soundfile.SoundFile | None = None  # that is sought in
@@ -150,10 +147,13 @@ class Recording:
         self.sample_rate, self.n_channels = first.sample_rate, first.n_channels
         self.format, self.subtype, self.is_lossy = first.format, first.subtype, first.subtype not in LOSSLESS
         self.mask, self._order = _arranged(first)
-        can_seek = self.subtype in BITS and len(found.streams) == 1
+        lands = self.subtype in BITS
+        can_seek = (lands or not self.is_exact) and len(found.streams) == 1
+        self.is_exact = lands or not can_seek
         if isinstance(first, SoundDecoder) and can_seek and 0 < first.file.frames <= MANY_FRAMES:
             self._file, self.n_samples = first.file, first.file.frames
             return True
+        self.is_exact = True
         self._store = opened.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES))  # noqa: SIM115
         self._keep_all(first, raw, found.streams[0], self._store)
         for stream in found.streams[1:]:
@@ -202,9 +202,7 @@ class Recording:
     def __enter__(self) -> "Recording":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -252,6 +250,8 @@ class Recording:
             self._position = -1
             raise AudioError(f"{self.path} cannot be read as audio ({reason_of(error)}): it is damaged") from error
         self._position = start + len(block)
+        if len(block) < n and not self.is_exact:
+            block = np.pad(block, ((0, n - len(block)), (0, 0)))
         if len(block) < n:
             raise AudioError(
                 f"{self.path} is cut off: it holds {self._position} of the {self.n_samples} samples that it promises"
@@ -272,19 +272,21 @@ def _arranged(part: Decoder) -> tuple[int | None, list[int] | None]:
     return speakers.mask, None if speakers.is_sorted else list(speakers.order)
 
 
-def open_recording(path: str | Path, tell: bool = True) -> Recording:
+def open_recording(path: str | Path, tell: bool = True, exact: bool = True) -> Recording:
     """Return an audio file that is open for reading piece by piece, in bounded memory; close it, or use it in a with.
 
     Args:
         path: of the file.
         tell: whether to log what is wrong with the file and could be read all the same (``Recording.warnings``), on
             the logger "masktools".
+        exact: False is for a first look: what would be decoded once is sought in, so that samples may be a little off
+            their places, and the length is what the file promises.
 
     Raises:
         AudioError: the file is missing, a folder, empty, not audio, cut off or without samples. Of a FLAC that was cut
             off only reading tells.
     """
-    recording = Recording(Path(path))
+    recording = Recording(Path(path), exact)
     for line in recording.warnings if tell else ():
         logging.getLogger("masktools").warning("%s", line)
     return recording

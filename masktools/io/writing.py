@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
@@ -97,15 +96,11 @@ class Writer:
             self._opened = opening.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: Any) -> None:
         self._file = None
-        self._opened.__exit__(kind, error, trace)
+        self._opened.__exit__(*raised)
 
-    def _finish(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _finish(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Check and complete the closed file before it takes its place."""
         if error is not None:
             return
@@ -412,8 +407,15 @@ def _replaced(recording: Recording, pieces: Sequence[Piece]) -> Iterator[np.ndar
     for number, start in enumerate(range(0, recording.n_samples, _BLOCK)):
         stop = min(start + _BLOCK, recording.n_samples)
         block = recording.read(start, stop, finite=False, dtype=dtype)
-        for piece in touching[number]:
-            first, last = max(start, piece.start), min(stop, piece.stop)
+        yield put_pieces(block, start, touching[number])
+
+
+def put_pieces(samples: np.ndarray, start: int, pieces: Iterable[Piece]) -> np.ndarray:
+    """Put pieces, as far as they reach into them, over samples (channels, n) that start there; return the samples."""
+    stop = start + samples.shape[1]
+    for piece in pieces:
+        first, last = max(start, piece.start), min(stop, piece.stop)
+        if first < last:
             own = piece.samples[:, first - piece.start : last - piece.start]
-            block[list(piece.channels), first - start : last - start] = own
-        yield block
+            samples[list(piece.channels), first - start : last - start] = own
+    return samples

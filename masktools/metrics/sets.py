@@ -15,6 +15,7 @@ from scipy.spatial.distance import cdist
 from scipy.special import rel_entr
 from scipy.stats import norm
 
+from masktools.arguments import check_least, check_within
 from masktools.errors import ParameterError
 
 
@@ -324,10 +325,8 @@ def bootstrap(
         raise ParameterError("a bootstrap needs at least one value, got none")
     if not np.isfinite(rows).all():
         raise ParameterError("the values of a bootstrap must be finite, got NaN or infinity")
-    if not 0 < level < 1:
-        raise ParameterError(f"level must lie in (0, 1), got {level:g}")
-    if n_resamples < 1:
-        raise ParameterError(f"n_resamples must be at least 1, got {n_resamples}")
+    check_within("(0, 1)", level=level)
+    check_least(1, n_resamples=n_resamples)
     rng = np.random.default_rng(seed)
     draws = [float(statistic(rows[rng.integers(len(rows), size=len(rows))])) for _ in range(n_resamples)]
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])

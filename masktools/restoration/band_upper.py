@@ -36,7 +36,7 @@ from masktools.levels import (
     window_of,
 )
 from masktools.restoration.band_level import HOP, high_pass, high_pass_reach, loudness_gate
-from masktools.restoration.recordings import Duplicates, Reader, in_windows
+from masktools.restoration.recordings import Duplicates, Signal, in_windows
 from masktools.segments import Window
 
 STEP_FRAMES = 8  # of a quarter of 23 ms: a step
@@ -195,15 +195,11 @@ def _with_neighbours(squares: np.ndarray) -> np.ndarray:
     return np.sum([padded[at : at + n_steps, at : at + n_places] for at in around], axis=0)
 
 
-def take_of(
-    reader: Reader, n_samples: int, sample_rate: int, to_rate: int, start_hz: float, is_own: bool = False
-) -> Take:
+def take_of(take: Signal, to_rate: int, start_hz: float, is_own: bool = False) -> Take:
     """Return a take as it is used: its first three minutes, at another rate.
 
     Args:
-        reader: tells samples [start, stop) of the take.
-        n_samples: of the take.
-        sample_rate: of the take, in Hz.
+        take: the recording.
         to_rate: of the recording that is extended.
         start_hz: from where on the take is to lend its band.
         is_own: whether it is the recording that is extended.
@@ -211,7 +207,8 @@ def take_of(
     Raises:
         ParameterError: a take that has no such band, or is too short.
     """
-    samples = reader(0, min(n_samples, round(MAX_S * sample_rate)))
+    sample_rate = take.sample_rate
+    samples = take.read(0, min(take.n_samples, round(MAX_S * sample_rate)))
     edge_hz = find_bandwidth(samples, sample_rate).cutoff_hz or sample_rate / 2
     if edge_hz < 1.1 * start_hz:
         raise ParameterError(

@@ -14,6 +14,7 @@ import numpy as np
 
 from masktools.arguments import checked_real, plain, shown
 from masktools.errors import ParameterError
+from masktools.gaps import parse_labels
 from masktools.jsons import parse_json
 
 Corner = tuple[float, float]
@@ -21,7 +22,6 @@ Corner = tuple[float, float]
 _NUMBER = r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))"
 _RANGE = rf"\s*{_NUMBER}\s*[-\u2013]\s*{_NUMBER}\s*"
 _REGION = re.compile(rf"{_RANGE},{_RANGE}")
-_FREQUENCIES = "\\"  # begins the second line of a label of Audacity's
 _ROUNDING_S = 1e-6  # times were computed from samples, or typed with six digits
 _ROUNDING_HZ = 0.5
 _MAX_CORNERS = 1000
@@ -250,34 +250,18 @@ def check_regions(
 
 
 def _from_labels(text: str, path: Path) -> list[Region]:
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     regions = []
-    for (number, line), (_, following) in zip(lines, [*lines[1:], (0, "")], strict=True):
-        if line.startswith(_FREQUENCIES):
-            continue
-        start_s, end_s = _two_numbers(line, f"{path}, line {number}: a label must be start, end and text")
-        if not following.startswith(_FREQUENCIES):
+    for label in parse_labels(text, path):
+        if label.low_hz is None or label.high_hz is None:
             raise ParameterError(
-                f"{path}, line {number}: the label must have frequencies, in a line below it that begins with a "
+                f"{path}, line {label.line}: the label must have frequencies, in a line below it that begins with a "
                 "backslash: select some in Audacity's spectrogram, or fill it as a gap in time"
             )
-        where = f"{path}, line {number + 1}: the frequencies of a label must be a backslash, the lowest and the highest"
-        low_hz, high_hz = _two_numbers(following.removeprefix(_FREQUENCIES).lstrip("\t"), where)
-        if high_hz < 0:
-            raise ParameterError(f"{where}, got {high_hz:g} as the highest: select a band with an end")
         try:
-            regions.append(Region.rectangle(start_s, end_s, max(0.0, low_hz), high_hz))
+            regions.append(Region.rectangle(label.start_s, label.end_s, label.low_hz, label.high_hz))
         except ParameterError as error:
-            raise ParameterError(f"{path}, line {number}: {error}") from None
+            raise ParameterError(f"{path}, line {label.line}: {error}") from None
     return regions
-
-
-def _two_numbers(line: str, what: str) -> tuple[float, float]:
-    try:
-        first, second = (float(field.replace(",", ".")) for field in line.split("\t")[:2])
-    except ValueError:
-        raise ParameterError(f"{what}, separated by tabs, as Audacity exports them, got {line[:60]!r}") from None
-    return first, second
 
 
 def _from_json(text: str, path: Path) -> list[Region]:

@@ -306,6 +306,12 @@ class Comparison:
         """The reference, if there is one."""
         return self.versions[REFERENCE] if len(self.versions) > REFERENCE else None
 
+    def _repr_html_(self) -> str:
+        """Return players and spectrograms, as notebooks show them; of long recordings the longest repair."""
+        from masktools.review.notebook import comparison_html  # which draws, and knows this
+
+        return comparison_html(self)
+
     def to_json(self) -> dict[str, Any]:
         """Return all figures."""
         return {

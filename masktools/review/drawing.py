@@ -90,10 +90,10 @@ def picture_of(numbers: np.ndarray, signed: bool = False) -> Image.Image:
     return _paletted(numbers, signed_colours(N_SIGNED) if signed else level_colours(N_LEVELS))
 
 
-def to_png(image: Image.Image) -> bytes:
-    """Return a picture as the bytes of a PNG file."""
+def to_png(image: Image.Image, small: bool = True) -> bytes:
+    """Return a picture as the bytes of a PNG file, as few as possible, or else as soon as possible."""
     held = BytesIO()
-    image.save(held, "PNG", optimize=True)
+    image.save(held, "PNG", optimize=small, compress_level=9 if small else 4)
     return held.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import ceil, floor, log1p, log10
 
 import numpy as np
@@ -27,6 +28,7 @@ class Rows:
 
     top_hz: float
     n: int = 128
+    linear: bool = False  # evenly in frequency instead
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -36,10 +38,14 @@ class Rows:
     @property
     def edges_hz(self) -> np.ndarray:
         """Edges (n + 1,) of the bands."""
+        if self.linear:
+            return np.linspace(0.0, self.top_hz, self.n + 1)
         return _BREAK_HZ * np.expm1(np.linspace(0.0, log1p(self.top_hz / _BREAK_HZ), self.n + 1))
 
     def height(self, hz: float) -> float:
         """Return where a frequency lies between bottom, 0, and top, 1."""
+        if self.linear:
+            return min(max(hz, 0.0), self.top_hz) / self.top_hz
         return log1p(min(max(hz, 0.0), self.top_hz) / _BREAK_HZ) / log1p(self.top_hz / _BREAK_HZ)
 
     def ticks_hz(self) -> list[float]:
@@ -53,7 +59,13 @@ class Rows:
 
 
 def spectrogram(
-    read: Reader, n_samples: int, sample_rate: int, rows: Rows, n_cols: int, span: tuple[int, int] | None = None
+    read: Reader,
+    n_samples: int,
+    sample_rate: int,
+    rows: Rows,
+    n_cols: int,
+    span: tuple[int, int] | None = None,
+    most_frames: int | None = None,
 ) -> np.ndarray:
     """Return levels (channels, rows, columns) in dBFS of what lies in each row: a full-scale sine inside it is at 0.
 
@@ -68,31 +80,49 @@ def spectrogram(
         rows: the bands.
         n_cols: columns, at least 1.
         span: first sample that is shown, and the one after the last; all of the recording if left out.
+        most_frames: that are looked at in a column, where not all that lies in it has to count.
 
     Raises:
         ParameterError: a span outside the recording, or no column.
     """
+    power = column_powers(read, n_samples, sample_rate, n_cols, span, most_frames)
+    return as_levels(power @ row_weights(rows, sample_rate))
+
+
+def column_powers(
+    read: Reader,
+    n_samples: int,
+    sample_rate: int,
+    n_cols: int,
+    span: tuple[int, int] | None = None,
+    most_frames: int | None = None,
+) -> np.ndarray:
+    """Return the mean power (channels, columns, bins) of the frames in each column, as ``spectrogram`` takes them."""
     start, stop = (0, n_samples) if span is None else span
     if not 0 <= start < stop <= n_samples or n_cols < 1:
         raise ParameterError(
             f"the span must lie in 0-{n_samples}, with a column at least, got {start}-{stop}, {n_cols}"
         )
-    length = max(16, 2 * round(_WINDOW_S * sample_rate / 2))
+    length = _frame_length(sample_rate)
     window = hann(length, sym=False).astype(np.float32)
-    weights = _weights(rows, length, sample_rate)
     per_column = max(1, ceil((stop - start) / n_cols / (length / 2)))
+    per_column = min(per_column, most_frames or per_column)
     n_frames = n_cols * per_column
     centres = start + np.floor((np.arange(n_frames) + 0.5) * ((stop - start) / n_frames)).astype(np.int64)
-    sums = np.zeros((len(read(start, start + 1)), n_cols, rows.n), np.float32)
+    sums = np.zeros((len(read(start, start + 1)), n_cols, length // 2 + 1), np.float32)
     for first in range(0, n_frames, _N_FRAMES):
         chosen = centres[first : first + _N_FRAMES] - length // 2
         frames = _frames(read, n_samples, chosen, length)
         spectrum = np.asarray(rfft(frames * window)) * (2 / float(window.sum()))
-        power = (spectrum.real**2 + spectrum.imag**2) @ weights
         columns = np.arange(first, first + len(chosen)) // per_column
         starts = np.flatnonzero(np.diff(columns, prepend=-1))
-        sums[:, columns[starts]] += np.add.reduceat(power, starts, axis=1)
-    return 10 * np.log10(sums.transpose(0, 2, 1) / per_column + 10 ** (FLOOR_DB / 10))
+        sums[:, columns[starts]] += np.add.reduceat(spectrum.real**2 + spectrum.imag**2, starts, axis=1)
+    return sums / per_column
+
+
+def as_levels(power: np.ndarray) -> np.ndarray:
+    """Return the power (channels, columns, rows) of columns as levels (channels, rows, columns) in dBFS."""
+    return 10 * np.log10(power.transpose(0, 2, 1) + 10 ** (FLOOR_DB / 10))
 
 
 def mean_levels(levels: np.ndarray) -> np.ndarray:
@@ -111,8 +141,14 @@ def show_levels(levels: np.ndarray, low: float, high: float, n_colours: int) -> 
     return np.rint(share.clip(0, 1) * (n_colours - 1)).astype(np.uint8)
 
 
-def _weights(rows: Rows, length: int, sample_rate: int) -> np.ndarray:
+def _frame_length(sample_rate: int) -> int:
+    return max(16, 2 * round(_WINDOW_S * sample_rate / 2))
+
+
+@cache
+def row_weights(rows: Rows, sample_rate: int) -> np.ndarray:
     """Return what each bin (bins, rows) gives to the power in a row: the share of it that lies there."""
+    length = _frame_length(sample_rate)
     width = sample_rate / length
     centres = np.arange(length // 2 + 1) * width
     low, high = rows.edges_hz[:-1], rows.edges_hz[1:]
@@ -123,6 +159,8 @@ def _weights(rows: Rows, length: int, sample_rate: int) -> np.ndarray:
 def _frames(read: Reader, n_samples: int, starts: np.ndarray, length: int) -> np.ndarray:
     """Return frames (channels, frames, length); zeros stand for what lies outside the recording."""
     first, last = int(starts[0]), int(starts[-1]) + length
+    if last - first > 2 * length * len(starts):  # far apart: what lies between them need not be read
+        return np.concatenate([_frames(read, n_samples, starts[[at]], length) for at in range(len(starts))], axis=1)
     inside = read(max(0, first), min(n_samples, last))
     inside = np.nan_to_num(inside, nan=0.0, posinf=0.0, neginf=0.0)
     padded = np.pad(inside, ((0, 0), (max(0, -first), max(0, last - n_samples))))

@@ -17,7 +17,7 @@ from masktools.errors import AudioError, ParameterError
 from masktools.io import read, resample
 from masktools.jsons import read_json
 from masktools.training.sources import Row, read_source
-from masktools.training.streams import Note, Progress, ResumableBuild, chunked, write_json
+from masktools.training.streams import Note, Progress, ResumableBuild, chunked, is_built, write_json
 
 _FULL_SCALE = 32767.0
 _WAVES, _INDEX = "waves.int16", "index.json"
@@ -149,10 +149,8 @@ def build_cache(
     key = hashlib.sha256(json.dumps([sample_rate, described], sort_keys=True).encode()).hexdigest()
     target = Path(folder)
     index = target / _INDEX
-    if index.is_file():
-        if read_json(index).get("key") == key:
-            return AudioCache(target)
-        raise ParameterError(f"{target} holds a cache of other recordings or settings: choose another folder")
+    if is_built(index, key, "a cache"):
+        return AudioCache(target)
     build = ResumableBuild(target, key, [_WAVES])
     notes = build.run(chunked(rows), DecodeWork(sample_rate), n_workers, progress)
     recordings, skipped, start = [], [], 0

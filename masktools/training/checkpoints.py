@@ -1,6 +1,7 @@
 """Checkpoints of training runs: the last step is kept, parts are read from them."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ class LastStep(pl.Callback):
 
 
 CLAP = "clap"
+_NET = "net."  # before the names of a network's weights
 _CUT_OFF = "was it written by `masktools train`?"
 
 
@@ -79,16 +81,15 @@ def _is_part_file(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix == ".safetensors" and Path(path).is_file()
 
 
-def network_state(source: str | os.PathLike[str], prefix: str = "net.", part: str | None = None) -> dict[str, Tensor]:
+def network_state(source: str | os.PathLike[str], part: str | None = None) -> dict[str, Tensor]:
     """Return the weights of a trained network: of a training checkpoint its averaged ones where it kept an average.
 
     Args:
         source: a training checkpoint, a file of `masktools convert`, or where ``part`` is given, a bundle.
-        prefix: under which a training checkpoint holds the network.
         part: which one of a bundle.
 
     Raises:
-        CheckpointError: There is no such file, or it holds no network under ``prefix``.
+        CheckpointError: There is no such file, or it holds no network.
         BundleError: A bundle that is incomplete or altered, or lacks the part.
     """
     if part is not None and is_bundle(source):
@@ -99,9 +100,9 @@ def network_state(source: str | os.PathLike[str], prefix: str = "net.", part: st
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{source} is not readable ({error}): it was altered, or cut off") from error
     state = _read(source).get("state_dict", {})
-    found = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
+    found = {name.removeprefix(_NET): value for name, value in state.items() if name.startswith(_NET)}
     if not found:
-        raise CheckpointError(f"{source} holds no weights under {prefix!r}: {_CUT_OFF}")
+        raise CheckpointError(f"{source} holds no weights under {_NET!r}: {_CUT_OFF}")
     return found
 
 
@@ -130,17 +131,25 @@ def part_description(source: str | os.PathLike[str], part: str | None = None) ->
     return description
 
 
-def _of_part(source: str | os.PathLike[str], part: str, kinds: tuple[str, ...]) -> dict[str, Any]:
-    """Return the description of a checkpoint that must hold a part of one of some kinds."""
+def load_part(source: str | os.PathLike[str], part: str, kinds: Mapping[str, tuple[type, type]]) -> Any:
+    """Return the frozen part of a checkpoint or a bundle, at the settings it was trained with.
+
+    Args:
+        source: a training checkpoint, a file of `masktools convert`, or a bundle.
+        part: its name in a bundle.
+        kinds: kind -> (class of its settings, class of its network); a vocoder is made with mel settings, too.
+
+    Raises:
+        CheckpointError: There is no such file, or it holds no such part.
+        BundleError: A bundle that is incomplete or altered, or lacks the part.
+    """
     description = part_description(source, part)
     if description.get("part") != part or description.get("kind") not in kinds:
         held = f"{description.get('part')} of the kind {description.get('kind')}"
         raise CheckpointError(f"{source} must hold a {part} of the kind {' or '.join(kinds)}, got a {held}")
-    return description
-
-
-def _filled(module: nn.Module, source: str | os.PathLike[str], part: str) -> Any:
-    """Return a part with the weights of a checkpoint, frozen."""
+    config_class, network_class = kinds[description["kind"]]
+    mel = (from_dict(MelConfig, description["mel"]),) if part == "vocoder" else ()
+    module: nn.Module = network_class(from_dict(config_class, description["config"]), *mel)
     try:
         module.load_state_dict(network_state(source, part=part))
     except RuntimeError as error:
@@ -157,8 +166,7 @@ def load_joint_encoder(source: str) -> JointEncoder:
         BundleError: A bundle that is incomplete or altered, or has none.
     """
     if is_bundle(source) or Path(source).is_file():
-        config = from_dict(JointEncoderConfig, _of_part(source, "conditioner", ("joint",))["config"])
-        return _filled(JointEncoder(config), source, "conditioner")
+        return load_part(source, "conditioner", {"joint": (JointEncoderConfig, JointEncoder)})
     settings = Path(source, "conditioner.json")
     if not settings.is_file():
         raise ParameterError(f"no text-audio encoder in {source}: give its checkpoint, or a bundle that has one")
@@ -184,37 +192,18 @@ def load_conditioner(source: str) -> JointEncoder | ClapEncoder:
 
 
 def load_tokenizer(source: str | os.PathLike[str]) -> LocalTokenizer | SpecVqgan:
-    """Return the frozen tokenizer of a checkpoint or a bundle, of whichever kind, at the settings it was trained with.
-
-    Raises:
-        CheckpointError: There is no such file, or it holds no tokenizer.
-        BundleError: A bundle that is incomplete or altered.
-    """
-    description = _of_part(source, "tokenizer", tuple(TOKENIZERS))
-    config_class, tokenizer_class = TOKENIZERS[description["kind"]]
-    return _filled(tokenizer_class(from_dict(config_class, description["config"])), source, "tokenizer")
+    """Return the frozen tokenizer of a checkpoint or a bundle, of whichever kind; errors are those of ``load_part``."""
+    return load_part(source, "tokenizer", TOKENIZERS)
 
 
 def load_codec(source: str | os.PathLike[str]) -> Any:
-    """Return the frozen codec of a checkpoint or a bundle, of whichever kind, at the settings it was trained with.
-
-    Raises:
-        CheckpointError: There is no such file, or it holds no codec.
-        BundleError: A bundle that is incomplete or altered.
-    """
-    description = _of_part(source, "codec", tuple(CODECS))
-    config_class, codec_class = CODECS[description["kind"]]
-    return _filled(codec_class(from_dict(config_class, description["config"])), source, "codec")
+    """Return the frozen codec of a checkpoint or a bundle, of whichever kind; errors are those of ``load_part``."""
+    return load_part(source, "codec", CODECS)
 
 
 def load_vocoder(source: str | os.PathLike[str]) -> nn.Module:
     """Return the frozen vocoder of a checkpoint or a bundle, with its mel settings in ``mel_config``.
 
-    Raises:
-        CheckpointError: There is no such file, or it holds no vocoder.
-        BundleError: A bundle that is incomplete or altered.
+    Errors are those of ``load_part``.
     """
-    description = _of_part(source, "vocoder", tuple(VOCODERS))
-    config_class, vocoder_class = VOCODERS[description["kind"]]
-    mel = from_dict(MelConfig, description["mel"])
-    return _filled(vocoder_class(from_dict(config_class, description["config"]), mel), source, "vocoder")
+    return load_part(source, "vocoder", VOCODERS)

@@ -84,7 +84,7 @@ class CodebookCare:
     def _gather(self, latents: Tensor, step: int, trainer: pl.Trainer) -> None:
         """Keep the latents of the last un-quantised steps, and place the codebook on them at the last."""
         device = latents.device
-        self._waiting = [*(part.to(device) for part in self._waiting), _flat(latents)]
+        self._waiting = [*(part.to(device) for part in self._waiting), latents.detach().movedim(1, -1).flatten(0, -2)]
         while sum(map(len, self._waiting[1:])) >= self.n_placing_vectors:
             self._waiting.pop(0)
         if step == self.n_unquantised - 1:
@@ -128,7 +128,3 @@ class CodebookCare:
 def _of_all(tensor: Tensor, trainer: pl.Trainer) -> Tensor:
     """Return what all processes hold of a tensor, one after the other along its first axis."""
     return tensor if trainer.world_size == 1 else trainer.strategy.all_gather(tensor.detach()).flatten(0, 1)
-
-
-def _flat(latents: Tensor) -> Tensor:
-    return latents.detach().movedim(1, -1).reshape(-1, latents.shape[1])

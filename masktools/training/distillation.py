@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from masktools.arguments import check_positive, check_within
 from masktools.errors import ParameterError
 
+_BATCH = 512  # pieces at a time
 HiddenStates = Callable[[Tensor], Tensor]  # (b, n) token indices -> (b, n, d)
 
 
@@ -35,8 +37,7 @@ def rarity_weights(pieces: Sequence[str], smoothing: float = 1e-4) -> Tensor:
 
     Source: Arora et al., "A simple but tough-to-beat baseline for sentence embeddings" (ICLR 2017), Eq. 3.
     """
-    if smoothing <= 0:
-        raise ParameterError(f"smoothing must be positive, got {smoothing:g}")
+    check_positive(smoothing=smoothing)
     long = torch.tensor([len(piece.removeprefix("##")) > 1 for piece in pieces])
     rank = torch.where(long, long.cumsum(0), 1).double()
     probability = (1.0 / rank) / (1.0 / rank[long]).sum().clamp_min(1.0)
@@ -49,8 +50,7 @@ def principal_components(vectors: Tensor, dim: int) -> Tensor:
     Raises:
         ParameterError: ``dim`` is larger than the vectors or their number.
     """
-    if not 1 <= dim <= min(vectors.shape):
-        raise ParameterError(f"dim must lie in [1, {min(vectors.shape)}], got {dim}")
+    check_within(f"[1, {min(vectors.shape)}]", dim=dim)
     centred = vectors.double() - vectors.double().mean(dim=0)
     _, axes = torch.linalg.eigh(centred.T @ centred)  # ascending
     axes = axes[:, -dim:].flip(1)
@@ -60,13 +60,7 @@ def principal_components(vectors: Tensor, dim: int) -> Tensor:
 
 @torch.no_grad()
 def distil_vectors(
-    hidden_states: HiddenStates,
-    pieces: Sequence[str],
-    ids: Sequence[int],
-    ends: tuple[int, int],
-    dim: int = 128,
-    batch_size: int = 512,
-    progress: Callable[[int, int], None] | None = None,
+    hidden_states: HiddenStates, pieces: Sequence[str], ids: Sequence[int], ends: tuple[int, int], dim: int = 128
 ) -> Tensor:
     """Return one vector a piece, weighted by its rarity, (n, dim).
 
@@ -76,18 +70,13 @@ def distil_vectors(
         ids: their indices in the teacher's vocabulary
         ends: the teacher's indices of the tokens that open and close a text
         dim: size of a vector
-        batch_size: pieces a call
-        progress: called with (pieces done, pieces in all)
 
     Source: the idea of model2vec (Tulkens and van Dongen, 2024): static vectors from a sentence encoder.
     """
     if len(pieces) != len(ids):
         raise ParameterError(f"pieces and ids must be of one length, got {len(pieces)} and {len(ids)}")
     means = []
-    for start in range(0, len(ids), batch_size):
-        inner = torch.tensor(ids[start : start + batch_size])
+    for inner in torch.tensor(ids).split(_BATCH):
         framed = torch.stack([torch.full_like(inner, ends[0]), inner, torch.full_like(inner, ends[1])], dim=1)
         means.append(torch.nn.functional.normalize(hidden_states(framed).float().mean(dim=1), dim=-1))
-        if progress is not None:
-            progress(min(start + batch_size, len(ids)), len(ids))
     return principal_components(torch.cat(means), dim) * rarity_weights(pieces).unsqueeze(1)

@@ -17,7 +17,8 @@ import torch
 from scipy.special import betaincinv
 from torch import Tensor
 
-from masktools.errors import ParameterError, unknown_name
+from masktools.arguments import check_positive, checked_name
+from masktools.errors import ParameterError
 from masktools.solver.noise import as_seeds, derive_seed, uniform
 
 _OF_CLIPS, _OF_STEPS = 0, 1
@@ -80,14 +81,11 @@ class MaskingConfig:
         """Check every range."""
         if not 0 <= self.low < self.high <= 1:
             raise ParameterError(f"0 <= low < high <= 1 must hold, got {self.low:g} and {self.high:g}")
-        for name in ("std", "alpha", "beta"):
-            if getattr(self, name) <= 0:
-                raise ParameterError(f"{name} must be positive, got {getattr(self, name):g}")
+        check_positive(std=self.std, alpha=self.alpha, beta=self.beta)
         shares = (self.full_share, self.gap_share, self.row_share)
         if min(shares) < 0 or sum(shares) > 1:
             raise ParameterError(f"the shares must be positive and sum to at most 1, got {shares}")
-        if self.law not in RATIO_LAWS:
-            raise unknown_name("law of ratios", self.law, RATIO_LAWS)
+        checked_name("law of ratios", self.law, RATIO_LAWS)
 
 
 def _gaussian(uniform: Tensor, config: MaskingConfig) -> Tensor:

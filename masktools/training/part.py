@@ -1,16 +1,18 @@
 """A part in training: its settings as a recipe gives them, its checkpoint, and chance that a resumption repeats."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from masktools.arguments import checked_name
 from masktools.configs import from_dict, to_dict
-from masktools.errors import ParameterError, unknown_name
+from masktools.errors import ParameterError
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.solver.noise import derive_seed
+from masktools.training.schedules import warmup_cosine
 
 
 def config_of(kinds: Mapping[str, tuple[type, type]], kind: str, given: Any, part: str) -> Any:
@@ -25,9 +27,7 @@ def config_of(kinds: Mapping[str, tuple[type, type]], kind: str, given: Any, par
     Raises:
         ParameterError: a kind that there is not, settings of another kind, a key or a value that it does not accept.
     """
-    if kind not in kinds:
-        raise unknown_name(f"kind of {part}", kind, kinds)
-    config_class = kinds[kind][0]
+    config_class = kinds[checked_name(f"kind of {part}", kind, kinds)][0]
     if given is None:
         return config_class()
     if isinstance(given, Mapping):
@@ -35,6 +35,15 @@ def config_of(kinds: Mapping[str, tuple[type, type]], kind: str, given: Any, par
     if type(given) is not config_class:
         raise ParameterError(f"the {part} must have the settings of kind {kind!r}, got {type(given).__name__}")
     return given
+
+
+def decaying_matrices(weights: Iterable[Tensor], weight_decay: float) -> list[dict[str, Any]]:
+    """Return weights as groups of an optimiser: matrices decay, vectors do not."""
+    every = list(weights)
+    return [
+        {"params": [weight for weight in every if weight.ndim > 1], "weight_decay": weight_decay},
+        {"params": [weight for weight in every if weight.ndim <= 1], "weight_decay": 0.0},
+    ]
 
 
 class PartTraining(pl.LightningModule):
@@ -60,6 +69,27 @@ class PartTraining(pl.LightningModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed what is drawn while a batch is computed."""
         torch.manual_seed(derive_seed(self._run_seed, self.global_rank, self.trainer.fit_loop.total_batch_idx))
+
+    def adamw(
+        self,
+        learned: Iterable[Any] | None = None,
+        betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 0.01,
+        final: float = 0.0,
+    ) -> dict[str, object]:
+        """Return AdamW under a linear warm-up and half a cosine, by the recipe's learning_rate, n_warmup and n_steps.
+
+        Args:
+            learned: weights, or groups of them; all of ``net`` that are not frozen if None.
+            betas: of the running means of the gradient and of its square, each in [0, 1).
+            weight_decay: of those that do not say otherwise.
+            final: share of ``learning_rate`` that is left after ``n_steps``.
+        """
+        own = self.hparams
+        weights = (weight for weight in self.net.parameters() if weight.requires_grad)
+        optimizer = torch.optim.AdamW(learned or weights, own["learning_rate"], betas, weight_decay=weight_decay)
+        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"], final)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the part's settings beside its weights, so that a bundle can be made of the file alone."""

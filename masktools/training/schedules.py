@@ -5,6 +5,7 @@ from math import cos, pi
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from masktools.arguments import check_within
 from masktools.errors import ParameterError
 
 
@@ -22,8 +23,7 @@ def warmup_cosine_factor(step: int, n_warmup: int, n_steps: int, final: float = 
 
 def warmup_cosine(optimizer: Optimizer, n_warmup: int, n_steps: int, final: float = 0.0) -> LambdaLR:
     """Return the scheduler, to be stepped once a training step."""
-    if not 0 <= n_warmup < n_steps:
-        raise ParameterError(f"n_warmup must lie in [0, {n_steps}), got {n_warmup}")
+    check_within(f"[0, {n_steps})", n_warmup=n_warmup)
     return LambdaLR(optimizer, lambda step: warmup_cosine_factor(step, n_warmup, n_steps, final))
 
 
@@ -44,8 +44,7 @@ def exponential(optimizer: Optimizer, decay: float, n_decay: int, n_warmup: int 
     Raises:
         ParameterError: a decay outside (0, 1], or numbers of steps that are not positive.
     """
-    if not 0 < decay <= 1:
-        raise ParameterError(f"decay must lie in (0, 1], got {decay:g}")
+    check_within("(0, 1]", decay=decay)
     if n_decay < 1 or n_warmup < 0:
         raise ParameterError(f"n_decay must be at least 1 and n_warmup at least 0, got {n_decay} and {n_warmup}")
     return LambdaLR(optimizer, lambda step: exponential_factor(step, decay, n_decay, n_warmup))

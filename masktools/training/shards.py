@@ -21,7 +21,7 @@ from masktools.io import SUFFIXES, write
 from masktools.jsons import parse_json, read_json
 from masktools.training.audio_cache import Recording, decoded, read_sources
 from masktools.training.sources import Row, split_named
-from masktools.training.streams import Note, Progress, ResumableBuild, write_json
+from masktools.training.streams import Note, Progress, ResumableBuild, is_built, write_json
 
 INDEX = "shards.npz"
 _AUDIO = tuple(SUFFIXES)
@@ -272,10 +272,8 @@ def write_shards(
     key = hashlib.sha256(told.encode()).hexdigest()
     target = Path(folder)
     index = target / _INDEX
-    if index.is_file():
-        if read_json(index).get("key") == key:
-            return ShardSet(target, sample_rate)
-        raise ParameterError(f"{target} holds shards of other recordings or settings: choose another folder")
+    if is_built(index, key, "shards"):
+        return ShardSet(target, sample_rate)
     build = ResumableBuild(target, key)
     notes = build.run(_jobs(rows, n_recordings), _ShardWork(target, sample_rate, piece_s), n_workers, progress)
     shards = ShardSet(target, sample_rate)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from masktools.arguments import check_within
 from masktools.errors import ParameterError
 from masktools.jsons import read_json
 from masktools.mel import MelConfig
@@ -49,8 +50,7 @@ class SoundTextStream(Stream):
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
-        if not 0.0 <= mix_share <= 1.0:
-            raise ParameterError(f"mix_share must lie in [0, 1], got {mix_share:g}")
+        check_within("[0, 1]", mix_share=mix_share)
         self.recordings, self.n_sounds, self.n_texts, self.mel = recordings, batch_size, n_texts, mel
         self.mix_share, self.augmentation = mix_share, augmentation
         self.true = truth_table([r.tags for r in recordings], phrases)

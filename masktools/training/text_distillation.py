@@ -9,7 +9,7 @@ import importlib.util
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from masktools.conditioning import JointEncoder, JointEncoderConfig
-from masktools.conditioning.text_encoder import MAX_PIECES, WordPiece, quantise_rows
+from masktools.conditioning.text_encoder import MAX_PIECES, WordPiece
 from masktools.errors import ParameterError
 from masktools.jsons import read_json
+from masktools.packing import quantise_rows
 from masktools.training.audio_cache import AudioCache
 from masktools.training.captioned_mels import tag_words
 from masktools.training.distillation import distil_vectors, useful_pieces
 from masktools.training.losses import geometry_loss
 from masktools.training.part import PartTraining
-from masktools.training.schedules import warmup_cosine
 from masktools.training.streams import Batch, Stream, StreamData, StreamLoader
 
 _FRAMES = (
@@ -186,19 +186,15 @@ def _answers(teacher: SentenceTeacher, texts: Sequence[str], place: Path) -> np.
         file = place.with_name(f"{place.name}-{number}.npy")
         if not file.is_file():
             chosen = texts[start : start + per_file]
+            batches = (chosen[first : first + _BATCH] for first in range(0, len(chosen), _BATCH))
             partial = file.with_suffix(".part.npy")
-            np.save(partial, np.concatenate([teacher(batch).half().numpy() for batch in _batches(chosen)]))
+            np.save(partial, np.concatenate([teacher(batch).half().numpy() for batch in batches]))
             partial.replace(file)
         parts.append(file)
     found = np.concatenate([np.load(file, allow_pickle=False) for file in parts])
     for file in parts:
         file.unlink()
     return found
-
-
-def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(texts), _BATCH):
-        yield texts[start : start + _BATCH]
 
 
 _WHOLE = JointEncoderConfig(text_depth=3)
@@ -333,18 +329,13 @@ class TextDistillation(PartTraining):
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW on the text side, with warm-up and cosine."""
-        own = self.hparams
-        learning = [self.table, *(p for name, p in self.net.named_parameters() if name.startswith("reader."))]
-        optimizer = torch.optim.AdamW(learning, own["learning_rate"], (0.9, 0.98), weight_decay=0.01)
-        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"])
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _read(self, batch: Batch) -> Tensor:
-        longest = int(batch["known"].sum(dim=1).max())
-        return self.net.read_pieces(self.table[batch["rows"][:, :longest]], batch["known"][:, :longest]).float()
+        reader = (weight for name, weight in self.net.named_parameters() if name.startswith("reader."))
+        return self.adamw([self.table, *reader], (0.9, 0.98))
 
     def _figures(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        found, wanted = self._read(batch), torch.nn.functional.normalize(batch["sentence"], dim=-1)
+        longest = int(batch["known"].sum(dim=1).max())
+        rows, known = batch["rows"][:, :longest], batch["known"][:, :longest]
+        found, wanted = self.net.read_pieces(self.table[rows], known).float(), F.normalize(batch["sentence"], dim=-1)
         return (found * wanted).sum(dim=-1).mean(), geometry_loss(wanted, found)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -356,9 +347,8 @@ class TextDistillation(PartTraining):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the figures of texts that are held out."""
         cosine, geometry = self._figures(batch)
-        self.log_dict(
-            {"valid_cosine": cosine, "valid_geometry": geometry}, prog_bar=True, batch_size=len(batch["rows"])
-        )
+        figures = {"valid_cosine": cosine, "valid_geometry": geometry}
+        self.log_dict(figures, prog_bar=True, batch_size=len(batch["rows"]))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the vectors of the pieces as the encoder holds them, in eight bits."""

@@ -19,8 +19,7 @@ from masktools.training.checkpoints import load_codec, load_joint_encoder
 from masktools.training.codes import CodebookCare
 from masktools.training.losses import slope_loss
 from masktools.training.masking import ClipDraws, Purpose, span_masks, step_draws
-from masktools.training.part import PartTraining
-from masktools.training.schedules import warmup_cosine
+from masktools.training.part import PartTraining, decaying_matrices
 from masktools.training.streams import Batch
 from masktools.training.tokenizer import TokenizerValidation
 from masktools.transformer import DelayedPrior, DelayedPriorConfig, StreamTransformer, StreamTransformerConfig, Text
@@ -78,11 +77,7 @@ class MelRvqTraining(TokenizerValidation):
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW with warm-up and cosine."""
-        own = self.hparams
-        learned = [weight for weight in self.net.parameters() if weight.requires_grad]
-        optimizer = torch.optim.AdamW(learned, own["learning_rate"], (0.9, 0.99))
-        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"], final=0.1)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return self.adamw(betas=(0.9, 0.99), final=0.1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the latents that wait for the placing of a codebook too."""
@@ -229,14 +224,7 @@ class StreamTraining(PartTraining):
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW, without decay on vectors."""
-        own, parameters = self.hparams, list(self.net.parameters())
-        groups = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": own["weight_decay"]},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, own["learning_rate"], (0.9, 0.95))
-        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"])
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return self.adamw(decaying_matrices(self.net.parameters(), self.hparams["weight_decay"]), (0.9, 0.95))
 
     @torch.no_grad()
     def clip_tokens(self, batch: Batch) -> Tensor:

@@ -14,18 +14,10 @@ from torch import Tensor
 from masktools.mel import MelConfig
 from masktools.tokenizer import TOKENIZERS, LocalTokenizerConfig, SpecVqganConfig
 from masktools.tokenizer.codebook import codebook_usage
+from masktools.training import checkpoints, discriminators, losses, streams
 from masktools.training.adversarial import OptimiserConfig, PatchAdversarialTraining
-from masktools.training.checkpoints import load_tokenizer, part_description
 from masktools.training.codes import CodebookCare
-from masktools.training.discriminators import MelPatchDiscriminator
-from masktools.training.losses import (
-    ThirdOctaveLevels,
-    level_loss,
-    slope_loss,
-)
 from masktools.training.part import PartTraining, config_of
-from masktools.training.schedules import warmup_cosine
-from masktools.training.streams import Batch
 
 _WAITING = "masktools_latents"
 
@@ -56,7 +48,7 @@ class TokenizerValidation(PartTraining):
         """Forget the tokens of the last validation."""
         self._valid_tokens: list[Tensor] = []
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: streams.Batch, batch_idx: int) -> None:
         """Log the error of a batch, and its roughness: the mean slope of the reconstruction over the original's."""
         mel = self.mel_of(batch)
         tokens = self.net.encode(mel)
@@ -147,27 +139,22 @@ class TokenizerTraining(WholeTokenizerTraining):
         super().__init__(mel)
         self.save_hyperparameters(ignore=["tokenizer", "mel"])
         self.make(kind, tokenizer)
-        self.levels = ThirdOctaveLevels(mel)
+        self.levels = losses.ThirdOctaveLevels(mel)
         self.care = CodebookCare(self.net.codebook, n_unquantised, n_placing_vectors, round(0.8 * n_steps))
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW with warm-up and cosine."""
-        own = self.hparams
-        optimizer = torch.optim.AdamW(
-            [p for p in self.net.parameters() if p.requires_grad], own["learning_rate"], (0.9, 0.99)
-        )
-        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"], final=0.1)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return self.adamw(betas=(0.9, 0.99), final=0.1)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: streams.Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch of waves (b, t)."""
         mel, step = self.mel_of(batch), self.global_step
         estimate, commitment = self.reconstruct(mel, step)
         error = F.l1_loss(estimate, mel)
-        loss = error + self.hparams["slope_weight"] * slope_loss(estimate, mel) + commitment
+        loss = error + self.hparams["slope_weight"] * losses.slope_loss(estimate, mel) + commitment
         figures = {"l1": error, "commitment": commitment}
         if self.hparams["level_weight"] > 0:
-            figures["levels"] = level_loss(estimate, mel, self.levels)
+            figures["levels"] = losses.level_loss(estimate, mel, self.levels)
             loss = loss + self.hparams["level_weight"] * figures["levels"]
         self.log_dict({**figures, **self.care.figures(step)}, prog_bar=True)
         return loss
@@ -195,12 +182,12 @@ class DecoderTraining(TokenizerValidation, PatchAdversarialTraining):
     ) -> None:
         super().__init__(mel, optimiser)
         self.save_hyperparameters(ignore=["mel", "optimiser"])
-        self.kind = part_description(checkpoint, self.part)["kind"]
-        self.net = load_tokenizer(checkpoint)
+        self.kind = checkpoints.part_description(checkpoint, self.part)["kind"]
+        self.net = checkpoints.load_tokenizer(checkpoint)
         self._given = {f"net.{name}": value.clone() for name, value in self.net.state_dict().items()}
         self.net.decoder.requires_grad_(True)
-        self.discriminator = MelPatchDiscriminator(discriminator_width)
-        self.levels = ThirdOctaveLevels(mel)
+        self.discriminator = discriminators.MelPatchDiscriminator(discriminator_width)
+        self.levels = losses.ThirdOctaveLevels(mel)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write what is frozen as it was given: an average of it is off in the last bits, and so might a token be."""
@@ -213,7 +200,7 @@ class DecoderTraining(TokenizerValidation, PatchAdversarialTraining):
         if self.hparams["compile"]:
             self.net.decoder.compile()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
+    def training_step(self, batch: streams.Batch, batch_idx: int) -> None:
         """Take one step of generator and discriminator on a batch of waves (b, t)."""
         own, step = self.hparams, self.n_iterations
         mel = self.mel_of(batch)
@@ -225,9 +212,9 @@ class DecoderTraining(TokenizerValidation, PatchAdversarialTraining):
         self.discriminator_step(discriminator_loss, batch_idx)
 
         error = F.l1_loss(estimate, mel)
-        loss = error + 0.5 * slope_loss(estimate, mel)
+        loss = error + 0.5 * losses.slope_loss(estimate, mel)
         if own["level_weight"] > 0:
-            loss = loss + own["level_weight"] * level_loss(estimate, mel, self.levels)
+            loss = loss + own["level_weight"] * losses.level_loss(estimate, mel, self.levels)
         if step >= own["n_discriminator_only"]:
             ramp = min(1.0, (step - own["n_discriminator_only"]) / 500)
             adversarial, distance = self.decoder_losses(mel, estimate)

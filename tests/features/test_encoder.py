@@ -301,7 +301,7 @@ BAD[100] = np.nan
         (np.zeros(0, np.float32), 22_050, AudioError, "at least one sample, got shape .0,."),
         (BAD, 22_050, AudioError, "must be finite, but at 0.0045 s .sample 100. there is NaN"),
         ([WAVE, BAD], 22_050, AudioError, "wave 1 of 2: samples must be finite"),
-        (np.zeros((2, 100), np.float32), 22_050, ParameterError, "at most 64 channels, got 100: .* other way round"),
+        (np.zeros((3, 100), np.float32), 22_050, ParameterError, "at most 64 channels, got 100: .* other way round"),
         (torch.zeros(100, 2), 22_050, ParameterError, "channels come first in torch, .channels, t.; is it transposed"),
         (torch.zeros(1, 1, 1, 9), 22_050, ParameterError, r"must be \(t,\), \(channels, t\) or \(b, channels, t\)"),
         (np.zeros((1, 2, 9), np.float32), 22_050, ParameterError, r"of shape \(t,\) or \(t, channels\), got \(1, 2, 9"),

@@ -1,0 +1,408 @@
+"""What a job of the page does with the model: fills, repairs, bands and new recordings, as files in the job's folder.
+
+Nothing here changes a recording: a job leaves candidates, and the page chooses.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from masktools import io, restoration
+from masktools.app.edits import RESULT, Place
+from masktools.app.refusals import RefusalError
+from masktools.app.settings import JobSettings
+from masktools.app.store import Region
+from masktools.app.views import View
+from masktools.detection.probe import GAP_KINDS
+from masktools.gaps import Gap
+from masktools.jsons import read_json
+from masktools.model import Model
+from masktools.pipeline import Progress, share_of
+from masktools.restoration.band_plan import EXTENDABLE, choose_cutoff
+from masktools.restoration.ends import continuation, loop_pieces
+from masktools.restoration.recordings import FilledGap
+from masktools.solver import SolverConfig
+
+BAND, SEAM = "band", "seam"
+_BLOCK = 1 << 18
+
+Told = dict[str, Any]
+
+
+class Band(NamedTuple):
+    """What the survey found of a band, as ``choose_cutoff`` takes it."""
+
+    cutoff_hz: float | None
+    drop_db: float = 0.0
+    confidence: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A job on one recording."""
+
+    view: View
+    folder: Path  # of the job
+    settings: JobSettings
+    regions: tuple[Region, ...]
+    n_candidates: int
+    seed: int
+    model: Callable[[], Model]
+    progress: Progress
+    found: dict[str, list[Told]] = field(default_factory=dict)  # candidates of regions, and their pieces
+    _n_files: list[int] = field(default_factory=lambda: [0])
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Samples, channels and rate of the recording."""
+        own = self.view.recording
+        return own.n_samples, own.n_channels, own.sample_rate
+
+    @property
+    def subtype(self) -> str:
+        """How what is new is coded: as the recording is, but not lossily."""
+        own = self.view.recording
+        return "PCM_16" if own.is_lossy else own.subtype
+
+    def findings(self) -> Told:
+        """Return what the survey found.
+
+        Raises:
+            RefusalError: it is not at its end.
+        """
+        path = self.view.folder / "survey" / "findings.json"
+        if not path.is_file():
+            raise RefusalError(
+                409, "the recording is still being surveyed: wait until it has been, or mark what is meant"
+            )
+        return read_json(path)
+
+    def keep(self, name: str, rank: int, told: Told, pieces: Iterable[FilledGap]) -> None:
+        """Keep pieces as those of a candidate of a region."""
+        candidates = self.found.setdefault(name, [])
+        while len(candidates) <= rank:
+            candidates.append({"pieces": []})
+        candidates[rank] |= told
+        for piece in pieces:
+            file = f"{self._n_files[0]}.npy"
+            self._n_files[0] += 1
+            np.save(self.folder / file, np.ascontiguousarray(piece.samples), allow_pickle=False)
+            place = Place(file, piece.start, piece.start + piece.samples.shape[1], piece.channels)
+            candidates[rank]["pieces"].append(asdict(place))
+
+    def finish(self, report: Told) -> Told:
+        """Write what there is to choose from, and return what is told of it."""
+        with io.replacing(self.folder / RESULT) as part:
+            part.write_text(json.dumps({"regions": self.found, "report": report}), encoding="utf-8")
+        return {"report": report}
+
+
+def inpaint(job: Job) -> Told:
+    """Fill gaps: those that are marked, or else those that were found."""
+    return job.finish(_filled(job, job.progress))
+
+
+def _filled(job: Job, progress: Progress | None) -> Told:
+    regions = job.regions or tuple(_damage(job))
+    if not regions:
+        return {"job": "inpaint", "gaps": []}
+    settings, rate = job.settings, job.view.recording.sample_rate
+    gaps = [Gap(one.start / rate, one.end / rate, one.channels) for one in regions]
+    prompted = settings.prompts is not None and restoration.needs_model(
+        gaps, settings.method, settings.classical_below_s
+    )
+    model = job.model() if prompted else None
+    filling = restoration.inpaint_pieces(
+        None if model is None else model.pipeline,
+        job.view.after,
+        *job.size,
+        gaps,
+        seed=job.seed,
+        solver=SolverConfig() if model is None else model.solver("inpaint", **settings.decoding),
+        prompt=settings.prompts if prompted else None,
+        later=lambda: (job.model().pipeline, job.model().solver("inpaint", **settings.decoding)),
+        n_ranks=job.n_candidates,
+        progress=progress,
+        method=settings.method,
+        classical_below_s=settings.classical_below_s,
+        max_gap_s=settings.max_gap_s,
+        n_candidates=job.n_candidates,
+        match_level_db=settings.match_level_db,
+        channels=settings.channels,
+        **settings.textured,
+    )
+    for ranked in filling.ranked():
+        for region in _of(regions, ranked[0], job.size[1]):
+            for rank, fill in enumerate(ranked if len({id(one) for one in ranked}) > 1 else ranked[:1]):
+                job.keep(region.id, rank, _said(fill.report, rank), [fill])
+    return filling.report()
+
+
+def _said(report: Told, rank: int) -> Told:
+    """Return what a row of the page says about a candidate."""
+    table = report.get("candidates") or [{}]
+    told = table[min(rank, len(table) - 1)]
+    seed = told.get("seed", report.get("seed"))  # of more digits than a page's numbers have
+    return {"seed": seed and str(seed), "fit_db": told.get("fit_db"), "method": report.get("method")}
+
+
+def _damage(job: Job) -> Iterator[Region]:
+    found = job.findings()["damage"]
+    for number, one in enumerate(found):
+        seconds = (one["end"] - one["start"]) / job.size[2]
+        if one["kind"] in GAP_KINDS and seconds <= job.settings.max_gap_s:
+            channels = None if len(one["channels"]) == job.size[1] else tuple(one["channels"])
+            yield Region(f"damage-{number}", one["start"], one["end"], one["kind"], channels=channels)
+
+
+def _of(regions: Iterable[Region], piece: FilledGap, n_channels: int) -> list[Region]:
+    """Return the regions that a piece lies in, at least in part."""
+    stop, channels = piece.start + piece.samples.shape[1], set(piece.channels)
+    return [
+        one
+        for one in regions
+        if one.start < stop - 1 and piece.start + 1 < one.end and channels & set(one.channels or range(n_channels))
+    ]
+
+
+def repair(job: Job) -> Told:
+    """Repair rectangles of time and frequency, as often as there shall be candidates."""
+    if not job.regions:
+        raise RefusalError(422, "what is to be repaired must be marked", "regions")
+    settings, (_, n_channels, rate) = job.settings, job.size
+    regions = [
+        restoration.Region.rectangle(
+            *(one.start / rate, one.end / rate, one.low_hz or 0.0, min(one.high_hz or rate / 2, rate / 2)), one.channels
+        )
+        for one in job.regions
+    ]
+    needed = settings.prompts is not None or settings.method != "interpolate"
+    model = job.model() if needed else None
+    report: Told = {}
+    for rank in range(job.n_candidates):
+        repairing = restoration.repair_pieces(
+            None if model is None else model.pipeline,
+            job.view.after,
+            *job.size,
+            regions,
+            seed=job.seed + rank,
+            solver=SolverConfig() if model is None else model.solver("inpaint", **settings.decoding),
+            prompt=settings.prompts,
+            progress=share_of(job.progress, rank, job.n_candidates),
+            method=settings.method,
+            channels=settings.channels,
+            **settings.textured,
+        )
+        for piece in repairing:
+            for region in _of(job.regions, piece, n_channels):
+                job.keep(region.id, rank, {"seed": str(job.seed + rank)}, [piece])
+        report = report or repairing.report()
+    return job.finish(report)
+
+
+def bwe(job: Job) -> Told:
+    """Extend the band of the whole; of a recording of a lower rate than the model's a new one is made."""
+    return _extended(job, job.view.after, {}, job.progress)
+
+
+def _extended(job: Job, read: Callable[[int, int], np.ndarray], report: Told, progress: Progress) -> Told:
+    settings, model = job.settings, job.model()
+    n_samples, n_channels, rate = job.size
+    cutoff_hz = settings.cutoff_hz
+    if cutoff_hz is None:
+        band = job.findings()["bandwidth"] or {}
+        decision = choose_cutoff(
+            Band(**band) if band else Band(None), model.pipeline, rate, settings.to_hz, settings.lfr
+        )
+        report |= {"bandwidth_status": decision.status}
+        if decision.status != EXTENDABLE or decision.cutoff_hz is None:
+            return job.finish(report | {"reason": decision.reason})
+        cutoff_hz = decision.cutoff_hz
+    extension = restoration.extend_blocks(
+        model.pipeline,
+        read,
+        *job.size,
+        cutoff_hz,
+        seed=job.seed,
+        solver=model.solver("bwe", **settings.decoding),
+        prompt=settings.prompts,
+        progress=progress,
+        lfr=settings.lfr,
+        channels=settings.channels,
+        quiet_guard_db=settings.quiet_guard_db,
+        hf_gain_db=settings.hf_gain_db,
+        clean_above=settings.clean_above,
+        to_hz=settings.to_hz,
+        limit_peaks=job.subtype not in io.UNLIMITED,
+        **settings.textured,
+    )
+    if extension.sample_rate != rate:
+        made = _written(job, extension.sample_rate, (block for _, block in extension))
+        return job.finish(report | {"extension": extension.report}) | {"made": [made]}
+    whole = np.lib.format.open_memmap(job.folder / "band.npy", "w+", np.float32, (n_channels, n_samples))
+    for start, block in extension:
+        whole[:, start : start + block.shape[1]] = block
+    whole.flush()
+    place = Place("band.npy", 0, n_samples, tuple(range(n_channels)))
+    job.found[BAND] = [{"seed": str(job.seed), "pieces": [asdict(place)]}]
+    return job.finish(report | {"extension": extension.report})
+
+
+def restore(job: Job) -> Told:
+    """Fill the gaps that were found, and then extend the band of what that gives."""
+    report = _filled(replace(job, n_candidates=1), share_of(job.progress, 0, 2))
+    fills = [
+        io.Piece(place["start"], np.load(job.folder / place["file"], allow_pickle=False), tuple(place["channels"]))
+        for candidates in job.found.values()
+        for place in candidates[0]["pieces"]
+    ]
+
+    def filled(start: int, stop: int) -> np.ndarray:
+        return io.put_pieces(job.view.after(start, stop), start, fills)
+
+    progress = share_of(job.progress, 1, 2) or job.progress
+    return _extended(job, filled, report, progress)
+
+
+def loop(job: Job) -> Told:
+    """Make the end lead into the start."""
+    settings, (n_samples, _, rate) = job.settings, job.size
+    needed = restoration.needs_model([Gap(0.0, settings.seam_s)], settings.method)
+    model = job.model() if needed else None
+    pieces, report = loop_pieces(
+        None if model is None else model.pipeline,
+        job.view.after,
+        n_samples,
+        rate,
+        settings.seam_s,
+        seed=job.seed,
+        solver=SolverConfig() if model is None else model.solver("inpaint", **settings.decoding),
+        prompt=settings.prompts if needed else None,
+        method=settings.method,
+        channels=settings.channels,
+        progress=job.progress,
+        **settings.textured,
+    )
+    job.keep(SEAM, 0, {"seed": str(job.seed)}, pieces)
+    return job.finish(report)
+
+
+def extend(job: Job) -> Told:
+    """Let the recording go on, as a new one."""
+    settings, model = job.settings, job.model()
+    n_samples, _, rate = job.size
+    added, report = continuation(
+        model.pipeline,
+        job.view.after,
+        n_samples,
+        rate,
+        settings.seconds,
+        side=settings.side,
+        fade_s=settings.fade_s,
+        seed=job.seed,
+        solver=model.solver("inpaint", **settings.decoding),
+        prompt=settings.prompts,
+        channels=settings.channels,
+        progress=job.progress,
+        **settings.textured,
+    )
+
+    def blocks() -> Iterator[np.ndarray]:
+        if settings.side == "start":
+            yield added
+        for start in range(0, n_samples, _BLOCK):
+            yield job.view.after(start, min(start + _BLOCK, n_samples)).astype(added.dtype)
+        if settings.side == "end":
+            yield added
+
+    return job.finish(report) | {"made": [_written(job, rate, blocks())]}
+
+
+def _written(job: Job, sample_rate: int, blocks: Iterable[np.ndarray]) -> str:
+    """Write a new recording, and return its file."""
+    path = job.folder / "made.wav"
+    with io.open_writer(path, sample_rate, job.size[1], job.subtype, like=job.view.recording) as out:
+        for block in blocks:
+            out.write(block)
+    return path.name
+
+
+def generate(
+    folder: Path, settings: JobSettings, n: int, seed: int, model: Callable[[], Model], progress: Progress
+) -> Told:
+    """Make recordings from a text, or from nothing."""
+    loaded = model()
+    own = settings.decoding
+    decoding = {"solver": own.pop("base"), **own}
+    results = loaded.generate(settings.prompts, n, settings.seconds, seed=seed, progress=progress, **decoding)
+    made = []
+    for number, result in enumerate(results, 1):
+        path = folder / f"made-{number}.wav"
+        samples = result.samples[None] if result.samples.ndim == 1 else result.samples.T
+        io.write(path, samples, result.sample_rate, "PCM_16")
+        made.append(path.name)
+    return {"report": results[0].report if results else {}, "made": made}
+
+
+JOBS: dict[str, Callable[[Job], Told]] = {one.__name__: one for one in (inpaint, repair, bwe, restore, loop, extend)}
+"""What can be done to a recording."""
+
+
+def batch(
+    folders: tuple[Path, Path], settings: JobSettings, kind: str, seed: int, options: Told, tell: Callable[..., object]
+) -> Told:
+    """Restore every recording of a folder into another; what an earlier run has finished is left out.
+
+    Args:
+        folders: from where, and to where.
+        settings: how.
+        kind: restore, inpaint or bwe.
+        seed: the same gives the same.
+        options: of the model, for ``masktools.load``.
+        tell: called with (share in all, report of a recording or None).
+    """
+    from masktools.batch import Journals, outputs_of, plan_tasks, run_tasks
+    from masktools.batch.restoring import Extending, Filling, Restoring, restorer
+
+    own = settings.decoding
+    filling = Filling(
+        max_gap_s=settings.max_gap_s, method=settings.method, classical_below_s=settings.classical_below_s
+    )
+    wanted = Restoring(
+        fill=filling if kind != "bwe" else None,
+        extend=Extending(settings.cutoff_hz, to_hz=settings.to_hz, lfr=settings.lfr) if kind != "inpaint" else None,
+        seed=seed,
+        channels=settings.channels,
+        decoding={"solver": own.pop("base"), **own},
+        **settings.textured,
+    )
+    tasks = plan_tasks([folders[0]], folders[1], recursive=True)
+    journals = Journals({**wanted.to_json(), "model": options.get("model")})
+    left = [task for task in tasks if journals.of(task.target).report_of(task) is None]
+    n_done = len(tasks) - len(left)
+    reports: list[Told] = []
+
+    def begin(task: Any) -> None:
+        task.target.parent.mkdir(parents=True, exist_ok=True)
+        journals.of(task.target).begin(task, outputs_of(task.target))
+
+    def step(done: int, total: int) -> None:
+        tell((n_done + done / max(1, total)) / max(1, len(tasks)), None)
+
+    for task in left:  # what is there and is not ours stays
+        if task.target.exists() and not journals.of(task.target).is_ours(task.target):
+            raise RefusalError(409, f"{task.target.name} is there already, and no earlier run made it")
+    for outcome in run_tasks(left, restorer(wanted, options, progress=step), begin=begin):
+        n_done += 1
+        name = outcome.task.source.name
+        if outcome.error is None:
+            journals.of(outcome.task.target).add(outcome.task, outcome.report)
+        reports.append({"file": name, "status": outcome.report.get("status", "failed"), "error": outcome.error})
+        tell(n_done / len(tasks), reports[-1])
+    n_failed = sum(one["error"] is not None for one in reports)
+    told = {"recordings": len(tasks), "finished_before": len(tasks) - len(left), "failed": n_failed, "files": reports}
+    return {"report": told}

@@ -1,0 +1,152 @@
+"""The whole task, by keyboard alone; what two tabs do at once; and what a visit finds when it comes back."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.app.browser.conftest import GAPS, until
+
+ROWS = "document.querySelectorAll('#repairs tbody tr').length"
+STATES = "[...document.querySelectorAll('#repairs td.state')].map((cell) => cell.textContent)"
+
+
+def press(page, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def go_to(page, name: str, way: str = "Tab") -> None:
+    """Move the focus by Tab until it is on what has a name."""
+    said = "document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
+    for _ in range(120):
+        press(page, way)
+        if page.evaluate(said).strip() == name:
+            return
+    pytest.fail(f"Tab never comes to {name!r}")
+
+
+def test_a_gap_is_found_filled_heard_undone_and_saved_without_a_pointer(page, tape):
+    assert page.evaluate(STATES) == ["found", "found"]
+    press(page, "n")
+    until(page, "document.querySelector('tr.chosen')")
+    press(page, "Enter")
+    until(page, f"{STATES}[0] === 'done'", 60)
+    until(page, "document.querySelector('input[name=side][value=after]').checked")
+    press(page, "1", "2", "3", "l", "l")
+    press(page, "Control+z")
+    until(page, f"{STATES}[0] === 'ready'")
+    press(page, "Control+Shift+Z")
+    until(page, f"{STATES}[0] === 'done'")
+    page.evaluate("document.activeElement.blur()")
+    go_to(page, "Save…")
+    press(page, "Enter")
+    until(page, "document.querySelector('dialog[open]')")
+    go_to(page, "Download")
+    with page.expect_download() as coming:
+        press(page, "Enter")
+    saved, rate = soundfile.read(io.BytesIO(coming.value.path().read_bytes()), dtype="int32")
+    first, _ = soundfile.read(tape, dtype="int32")
+    (start, stop), _ = GAPS
+    outside = np.ones(len(first), bool)
+    outside[start - 200 : stop + 200] = False
+    assert rate == 22_050
+    assert np.array_equal(saved[outside], first[outside])
+    assert saved[start + 10 : stop - 10].any(axis=1).mean() > 0.9
+    press(page, "Escape")
+    press(page, "Control+z")
+    until(page, f"{STATES}[0] === 'ready'")
+
+
+def test_a_mark_is_drawn_typed_moved_and_removed_by_keys(page):
+    press(page, "Home", "m")
+    until(page, f"{ROWS} === 3")
+    field = page.get_by_label("End of mark 1", exact=True)
+    field.fill("0:01.2")
+    field.press("Enter")
+    marks = "import('./state.js').then(({ app, selected }) => [selected().start, selected().end, selected().low_hz ?? null])"
+    until(page, f"{marks}.then((found) => found[1] === {round(1.2 * 22_050)})")
+    page.get_by_label("From Hz of mark 1").fill("1.5k")
+    page.get_by_label("From Hz of mark 1").press("Enter")
+    until(page, f"{marks}.then((found) => found[2] === 1500)")
+    page.locator("#marks .edge.start").focus()
+    press(page, "ArrowRight")
+    until(page, f"{marks}.then((found) => found[0] > 0)")
+    press(page, "Delete")
+    until(page, f"{ROWS} === 2")
+
+
+def test_what_is_typed_stays_when_another_tab_changes_the_marks(visit, server, page):
+    other = visit(server.address)
+    until(other, f"{ROWS} >= 2")
+    press(page, "Home", "m")
+    until(other, f"{ROWS} === 3")
+    field = page.get_by_label("End of mark 1", exact=True)
+    field.click()
+    field.fill("0:02")
+    press(other, "End", "Shift+ArrowLeft", "Home", "ArrowRight", "ArrowRight", "m")
+    until(page, f"{ROWS} === 4")
+    assert field.input_value() == "0:02"
+    field.press("Enter")
+    until(other, "import('./state.js').then(({ app }) => app.regions.some((one) => one.end === 44100))")
+    for _ in range(2):
+        page.evaluate(
+            "import('./state.js').then(({ app, select }) => select(app.regions.find((one) => one.kind === 'drawn').id))"
+        )
+        page.evaluate("document.activeElement.blur()")
+        n = page.evaluate(ROWS)
+        press(page, "Delete")
+        until(page, f"{ROWS} === {n - 1}")
+    until(other, f"{ROWS} === 2")
+
+
+def test_a_reload_shows_what_was_there(page):
+    press(page, "Home", "m")
+    until(page, f"{ROWS} === 3")
+    page.wait_for_timeout(200)
+    page.reload()
+    until(page, f"{ROWS} === 3")
+    assert page.locator("h1").first.inner_text() == "tape.wav"
+    press(page, "p")
+    page.evaluate(
+        "import('./state.js').then(({ app, select }) => select(app.regions.find((one) => one.kind === 'drawn').id))"
+    )
+    press(page, "Delete")
+    until(page, f"{ROWS} === 2")
+
+
+def test_keys_are_text_in_a_field_and_can_be_switched_off(page):
+    page.locator("#prompt").click()
+    page.keyboard.type("mcl 2")
+    assert page.locator("#prompt").input_value() == "mcl 2"
+    assert page.evaluate(ROWS) == 2
+    page.get_by_role("tab", name="Help").click()
+    page.get_by_label("Keys without Ctrl work").uncheck()
+    page.get_by_role("tab", name="Restore").click()
+    page.evaluate("document.activeElement.blur()")
+    press(page, "m")
+    page.wait_for_timeout(100)
+    assert page.evaluate(ROWS) == 2
+
+
+def test_a_wrong_number_is_said_and_changes_nothing(page):
+    field = page.get_by_label("End of mark 1", exact=True)
+    field.fill("0:00.5")
+    field.press("Enter")
+    until(page, "document.querySelector('#said').textContent.includes('must end after its start')")
+    assert field.get_attribute("aria-invalid") == "true"
+    page.wait_for_timeout(100)
+    assert page.evaluate(
+        "import('./state.js').then(({ app }) => app.recording.revision >= 0 && app.regions[0].end > 60000)"
+    )
+
+
+def test_a_made_example_is_sent_surveyed_and_shown(page):
+    page.get_by_role("button", name="Open…").click()
+    page.get_by_role("button", name="Try a made example").click()
+    until(page, "document.querySelector('#name').textContent === 'example.wav'")
+    until(page, f"{ROWS} === 2", 40)
+    page.get_by_role("button", name="Open…").click()
+    page.get_by_role("button", name="Forget example.wav").click()
+    until(page, "![...document.querySelectorAll('dialog li')].some((item) => item.textContent.includes('example.wav'))")
