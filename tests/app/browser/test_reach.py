@@ -17,7 +17,11 @@ def violations(page) -> list[str]:
     """Return what axe-core finds against WCAG 2.2 AA."""
     page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
     found = page.evaluate("(tags) => axe.run(document, { runOnly: tags })", RULES)
-    return [f"{one['id']}: {node['html'][:200]} {node['failureSummary']}" for one in found["violations"] for node in one["nodes"]]
+    return [
+        f"{one['id']}: {node['html'][:200]} {node['failureSummary']}"
+        for one in found["violations"]
+        for node in one["nodes"]
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -37,7 +41,9 @@ def test_axe_finds_nothing(visit, server, scheme):
 def test_axe_finds_nothing_before_a_recording_is_open(visit, server):
     page = visit(server.address)
     until(page, "document.querySelectorAll('#repairs tbody tr').length >= 2")
-    page.evaluate("document.querySelector('#workbench').hidden = true, document.querySelector('#welcome').hidden = false")
+    page.evaluate(
+        "document.querySelector('#workbench').hidden = true, document.querySelector('#welcome').hidden = false"
+    )
     assert violations(page) == []
 
 
