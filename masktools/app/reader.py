@@ -73,8 +73,9 @@ class Reader:
             with self._lock:
                 self._surveyed.discard(str(view.folder))
 
-    def close(self, folder: str) -> Answer:
-        """Close a recording."""
+    def close(self, folder: str, path: str) -> Answer:
+        """Close a recording; its path is said in every question."""
+        del path
         with self._lock:
             view = self._views.pop(folder, None)
         if view is not None:
