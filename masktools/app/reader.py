@@ -74,7 +74,7 @@ class Reader:
                 self._surveyed.discard(str(view.folder))
 
     def close(self, folder: str, path: str) -> Answer:
-        """Close a recording; its path is said in every question."""
+        """Close a recording."""
         del path
         with self._lock:
             view = self._views.pop(folder, None)
