@@ -20,6 +20,7 @@ __all__ = [
     "LoopSettings",
     "RepairSettings",
     "RestorationSettings",
+    "VariationSettings",
     "setting",
 ]
 
@@ -65,7 +66,9 @@ class DecodingSettings:
     temperature: float | None = setting(None, "noise in the order of decisions; the model's own if left out", low=0.0)
     guidance: float | None = setting(None, "how closely to follow the text; the model's own if left out", low=0.0)
     solver: Any = setting(  # solver.SolverConfig, one for each stage, or the name of a preset; the others go before it
-        None, "settings that have a name: fast, draft, paper, quality32, ...", option="--preset"
+        None,
+        "settings that have a name: fast, draft, paper, quality32, ...; or single ones: rescore_weight=0.35,...",
+        option="--preset",
     )
 
     def __init_subclass__(cls) -> None:
@@ -113,6 +116,16 @@ def _texture(default: str) -> Any:
 
 def _methods(help: str) -> Any:
     return setting(AUTO, help, choices=GAP_METHODS, told=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariationSettings(DecodingSettings):
+    """How other detail is drawn for a sound, with a model over scales."""
+
+    TITLE: ClassVar[str] = ""
+
+    keep: int = setting(1, "coarse scales that stay; 1 if left out", low=0)
+    prompt: Any = setting(None, "what the detail is of, or a .npy file of one vector")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,7 +85,7 @@ def _run_magnet(args: argparse.Namespace) -> int:
         t5=made.t5.name,
     )
     decoding = {"generate": made.decoding, "inpaint": made.decoding}
-    conditioner = DeferredT5(made.t5)
+    conditioner = DeferredT5(made.t5.noted())
     walk = StreamWalk(
         made.mel, made.codec, made.transformer, conditioner=conditioner, prior=made.prior, decoding=decoding
     )

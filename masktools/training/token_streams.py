@@ -1,4 +1,4 @@
-"""Training of models over token streams: the codec of mel spectrograms, and the transformer, one stream at a step.
+"""Training of models over token streams: the codec of mel spectrograms, the transformer, and the causal one beside it.
 
 Source: Ziv et al., MAGNeT (arXiv:2401.04577), sections 3.1 to 3.3; SoundStream (arXiv:2107.03312), section III-C, for
     the dropout of streams.
@@ -22,7 +22,7 @@ from masktools.training.masking import ClipDraws, Purpose, span_masks, step_draw
 from masktools.training.part import PartTraining, decaying_matrices
 from masktools.training.streams import Batch
 from masktools.training.tokenizer import TokenizerValidation
-from masktools.transformer import StreamTransformer, StreamTransformerConfig, Text
+from masktools.transformer import DelayedPrior, DelayedPriorConfig, StreamTransformer, StreamTransformerConfig, Text
 
 _WAITING = "masktools_latents"
 _VALID_SEED = 1  # of the masks of validation, the same in every run
@@ -42,6 +42,7 @@ class MelRvqTraining(TokenizerValidation):
         n_placing_vectors: that each is placed on.
         slope_weight: of the L1 distance between neighbouring cells' differences.
         whole_share: of the steps that use all streams; the others use a number of them that is drawn.
+        commitment: weight of the distance of latents to what the streams in use make of them.
         seed: of what is drawn.
     """
 
@@ -59,6 +60,7 @@ class MelRvqTraining(TokenizerValidation):
         n_placing_vectors: int = 10_240,
         slope_weight: float = 0.5,
         whole_share: float = 0.5,
+        commitment: float = 0.25,
         seed: int = 0,
     ) -> None:
         super().__init__(mel)
@@ -101,8 +103,11 @@ class MelRvqTraining(TokenizerValidation):
             if quantised is None:
                 break  # those that follow wait for this one
             total = total + care.codebook.lookup(quantised.tokens).detach()
-            loss = loss + quantised.loss
-        return (latents + (total - latents).detach() if step >= self.cares[0].n_unquantised else latents), loss
+        if step < self.cares[0].n_unquantised:
+            return latents, loss
+        # Of the sum alone: drawn to the codes of the first streams too, latents would leave the others nothing to tell.
+        loss = self.hparams["commitment"] * F.mse_loss(latents, total)
+        return latents + (total - latents).detach(), loss
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch of waves or mel spectrograms."""
@@ -160,6 +165,10 @@ class StreamTraining(PartTraining):
     """
 
     part, kind = "transformer", "streams"
+    network: tuple[type[StreamTransformerConfig], type[StreamTransformer]] = (
+        StreamTransformerConfig,
+        StreamTransformer,
+    )
     net: StreamTransformer
 
     def __init__(
@@ -182,7 +191,8 @@ class StreamTraining(PartTraining):
         if text_share > 0 and conditioner is None:
             raise ParameterError(f"text_share needs a conditioner that reads captions, got {text_share:g} and none")
         self.save_hyperparameters(ignore=["transformer", "mel", "t5"])
-        self.net = StreamTransformer(transformer)
+        config_class, net_class = self.network
+        self.net = net_class(config_class(**vars(transformer)))
         # Frozen parts stay out of the module's state: a checkpoint holds what is trained, and nothing else.
         reader = None if conditioner is None else load_joint_encoder(conditioner)
         self._frozen: tuple[Any, ...] = (load_codec(codec), reader, None if t5 is None else DeferredT5(t5))
@@ -255,22 +265,46 @@ class StreamTraining(PartTraining):
         draws = ClipDraws(own["seed"], batch["index"])
         states = self._text(batch, draws) if of_step.uniform(Purpose.DROP)[0, 0] >= own["condition_drop"] else None
         text = None if states is None else self.net.read(states)
-        loss = stage_loss(self.net, tokens, stage, self._masks(draws, tokens.shape[2]), text)
+        loss = self.loss_of(tokens, stage, draws, text)
         self.log_dict({"loss": loss, f"loss_{stage}": loss}, prog_bar=True)
         return loss
 
+    def loss_of(self, tokens: Tensor, stage: int, draws: ClipDraws, text: Text | None = None) -> Tensor:
+        """Return the loss of clips (b, K, w) at a stage."""
+        return stage_loss(self.net, tokens, stage, self._masks(draws, tokens.shape[2]), text)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log the cross-entropy of each stage without condition, and what the condition takes off it."""
+        """Log the loss of each stage without condition, and what the condition takes off it."""
         tokens = self.clip_tokens(batch)
         draws = ClipDraws(_VALID_SEED, range(batch_idx * len(tokens), (batch_idx + 1) * len(tokens)))
-        states, masks = self._text(batch, draws), self._masks(draws, tokens.shape[2])
+        states = self._text(batch, draws)
         text = None if states is None else self.net.read(states)
         for stage in range(tokens.shape[1]):
-            plain = stage_loss(self.net, tokens, stage, masks)
+            plain = self.loss_of(tokens, stage, draws)
             self.log(f"valid_{stage}", plain, prog_bar=True, sync_dist=True, batch_size=len(tokens))
             if text is not None:
-                gain = plain - stage_loss(self.net, tokens, stage, masks, text)
+                gain = plain - self.loss_of(tokens, stage, draws, text)
                 self.log(f"valid_condition_gain_{stage}", gain, sync_dist=True, batch_size=len(tokens))
+
+
+class PriorTraining(StreamTraining):
+    """Cross-entropy of a causal transformer on all streams up to a stage, those beyond it hidden; AdamW, cosine.
+
+    So it has seen what it is asked when it rescores a stage; with all streams it learns to write them.
+
+    Source: MusicGen (arXiv:2306.05284), section 2. Differs: MusicGen always sees all streams.
+    """
+
+    part, kind = "prior", "delayed"
+    network = (DelayedPriorConfig, DelayedPrior)
+    net: DelayedPrior
+
+    def loss_of(self, tokens: Tensor, stage: int, draws: ClipDraws, text: Text | None = None) -> Tensor:
+        """Return the mean cross-entropy of the streams up to a stage."""
+        given = tokens.long().clone()
+        given[:, stage + 1 :] = self.net.mask_id
+        logits = self.net.all_logits(given, text)[:, : stage + 1]
+        return F.cross_entropy(logits.flatten(0, 2).float(), tokens[:, : stage + 1].flatten().long())
 
 
 def stage_loss(net: StreamTransformer, tokens: Tensor, stage: int, mask: Tensor, text: Text | None = None) -> Tensor:

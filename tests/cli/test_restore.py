@@ -216,6 +216,30 @@ def test_restoring_is_filling_and_then_extending(command, tmp_path):
     assert above.mean() > 10 * np.abs(np.fft.rfft(dull))[(4_000 * 3) : (10_000 * 3)].mean()
 
 
+def test_a_model_that_extends_no_bandwidth_fills_the_gaps_and_says_so(command, tmp_path):
+    from scipy.signal import firwin, oaconvolve
+
+    from masktools import hub
+    from tests.streams.small import small_walk
+
+    model = hub.save_bundle(small_walk(), tmp_path / "streams", "Random weights, for tests.")
+    noise = np.random.default_rng(0).normal(0, 0.1, RATE * 2)
+    dull = oaconvolve(noise, firwin(1001, 3_000, fs=RATE), mode="same")
+    dull[GAP] = 0.0
+    soundfile.write(tmp_path / "dull.wav", dull, RATE)
+    words = (tmp_path / "dull.wav", "-o", tmp_path / "out.wav")
+    code, told, _ = command("restore", *words, "--method", "model", model=model)
+    assert code == 0
+    assert "1 gap filled" in told
+    assert "not extended: model 'streams' cannot extend the bandwidth (bwe)" in told
+    assert np.array_equal(outside(read(tmp_path / "out.wav")), outside(read(tmp_path / "dull.wav")))
+    assert np.abs(read(tmp_path / "out.wav")[GAP]).max() > 0
+    for asked in (("bwe",), ("restore", "--cutoff", "3000")):
+        code, _, errors = command(asked[0], *words, "--overwrite", *asked[1:], model=model)
+        assert code == 2
+        assert "cannot extend the bandwidth (bwe): the rows of its tokens are no bands" in errors
+
+
 def test_a_recording_with_its_whole_band_is_copied_with_the_reason(command, wav, tmp_path):
     code, told, _ = command("bwe", wav, "-o", tmp_path / "out.wav")
     assert code == 0

@@ -190,3 +190,47 @@ def test_a_codec_of_waves_needs_no_vocoder_and_keeps_its_weights_whole(tmp_path)
         StreamWalk(mel, codec, transformer(), small_walk().vocoder)
     with pytest.raises(BundleError, match=r"the codes of the codec and of the transformer must be of one number"):
         StreamWalk(mel, codec, transformer(n_codes=8))
+
+
+def test_a_prior_writes_the_start_and_the_streams_go_on_from_it():
+    walk = small_walk(with_prior=True)
+    tokens, mask = torch.zeros(2, 3, 24, dtype=torch.int64), torch.ones(2, 3, 24, dtype=torch.bool)
+    tokens[1], mask[1, :, :3] = 5, False  # which is known, and goes on from that
+    condition = walk.condition(["rain", "a bell"])
+    hybrid = tuple(replace(config, prior_start=0.25) for config in PLAN)
+    made = walk.fill(tokens, mask, [3, 4], hybrid, condition)
+    start = walk.session(condition).begin(6, [3, 4])
+    assert start.n_forwards == 2 * (6 + 3 - 1), "a place at a time, with and without the text"
+    assert torch.equal(made.tokens[0, :, :6], start.tokens[0])
+    assert (made.tokens[1, :, :3] == 5).all()
+    plain = walk.fill(tokens, mask, [3, 4], PLAN, condition)
+    assert torch.equal(made.tokens[1], plain.tokens[1])
+    assert not torch.equal(made.tokens[0], plain.tokens[0])
+    alone = walk.fill(tokens[:1], mask[:1], [3], hybrid, condition[:1])
+    assert torch.equal(alone.tokens[0], made.tokens[0])
+    (heard,) = Model(walk).generate("rain", seconds=0.5, solver="prior_start=0.5,rescore_weight=0.35")
+    assert np.isfinite(heard.samples).all()
+
+
+def test_what_a_prior_writes_is_what_it_believes():
+    """Each token is drawn from its own logits, given those at places before it: the likeliest of one code is itself."""
+    walk = small_walk(with_prior=True)
+    with torch.no_grad():
+        for head in walk.prior.heads:  # so sure that a draw is the likeliest code, or all but that
+            head.weight *= 200.0
+    written = walk.session(None).begin(9, [1, 2]).tokens
+    logits = walk.prior.all_logits(written)
+    drawn = logits.gather(-1, written[..., None])[..., 0]
+    assert (logits.amax(dim=-1) - drawn).max() < 0.05 * logits.abs().amax()
+    assert len(written.unique()) > 1
+
+
+def test_a_model_without_a_prior_says_so(walk):
+    with pytest.raises(ParameterError, match="needs a causal model beside this one"):
+        Model(walk).generate("rain", solver="prior_start=0.5")
+    with pytest.raises(ParameterError, match="prior_start needs a model with a causal prior"):
+        Model(tiny_pipeline()).generate(solver="prior_start=0.5")
+    with pytest.raises(ParameterError, match=r"prior_start must lie in \[0, 1\), got 1"):
+        Model(walk).generate(solver="prior_start=1")
+    with pytest.raises(ParameterError, match="unknown setting of the decoding 'prior'"):
+        Model(walk).generate(solver="prior=1")
