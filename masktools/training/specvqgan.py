@@ -157,7 +157,7 @@ class SpecVqganTraining(WholeTokenizerTraining, AdversarialTraining):
         reconstruction = error + own["slope_weight"] * slope_loss(estimate, mel) if own["slope_weight"] else error
         adversarial = self._adversarial_loss(reconstruction, estimate)
         loss = reconstruction + own["codebook_weight"] * codes + (0.0 if adversarial is None else adversarial)
-        self.move_trained(loss, batch_idx)
+        self.generator_step(loss, batch_idx)
         figures = {
             "loss": loss,
             "l1": error,

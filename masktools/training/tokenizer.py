@@ -219,5 +219,5 @@ class DecoderTraining(TokenizerValidation, PatchAdversarialTraining):
             ramp = min(1.0, (step - own["n_discriminator_only"]) / 500)
             adversarial, distance = self.decoder_losses(mel, estimate)
             loss = loss + ramp * (own["adversarial_weight"] * adversarial + own["feature_weight"] * distance)
-        self.move_trained(loss, batch_idx)
+        self.generator_step(loss, batch_idx)
         self.log_dict({"l1": error, "discriminator": discriminator_loss}, prog_bar=True)

@@ -235,7 +235,7 @@ class VocoderTraining(AdversarialTraining):
                 loss = loss + own["stft_weight"] * stft_loss(estimate, wave)
         if adversarial:
             loss = loss + self._adversarial_loss(wave, estimate)
-        self.move_trained(loss, batch_idx)
+        self.generator_step(loss, batch_idx)
         figures = {"loss": loss, "mel": mel_error}
         self.log_dict(
             figures if discriminator_loss is None else figures | {"discriminator": discriminator_loss}, prog_bar=True
