@@ -4,6 +4,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from masktools.arguments import check_least
 from masktools.errors import ParameterError
 from masktools.tokenizer.codebook import Codebook, Quantised, codebook_usage
 from masktools.training.losses import codebook_loss
@@ -29,10 +30,7 @@ class CodebookCare:
     def __init__(
         self, codebook: Codebook, n_unquantised: int, n_placing_vectors: int, n_restarting: int, legacy: bool = False
     ) -> None:
-        if n_unquantised < 0 or n_restarting < 0:
-            raise ParameterError(
-                f"n_unquantised and n_restarting must be at least 0, got {n_unquantised} and {n_restarting}"
-            )
+        check_least(0, n_unquantised=n_unquantised, n_restarting=n_restarting)
         if n_unquantised and n_placing_vectors < codebook.n_codes:
             raise ParameterError(
                 f"n_placing_vectors must be at least the {codebook.n_codes} codes, got {n_placing_vectors}"

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from masktools.arguments import check_least, check_positive
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.tokenizer import LocalTokenizerConfig, SpecVqganConfig
@@ -42,15 +43,11 @@ class AdversarialSchedule:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        if self.start < 0 or self.n_ramp < 0:
-            raise ParameterError(f"start and n_ramp must be at least 0, got {self.start} and {self.n_ramp}")
+        check_least(0, start=self.start, n_ramp=self.n_ramp, weight=self.weight)
+        check_positive(max_adaptive=self.max_adaptive)
         if self.discriminator_start is not None and not 0 <= self.discriminator_start <= self.start:
             raise ParameterError(
                 f"discriminator_start must lie in [0, start = {self.start}], got {self.discriminator_start}"
-            )
-        if self.weight < 0 or self.max_adaptive <= 0:
-            raise ParameterError(
-                f"weight must be at least 0 and max_adaptive positive, got {self.weight:g} and {self.max_adaptive:g}"
             )
 
     def discriminator_learns(self, step: int) -> bool:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from masktools.arguments import check_least
 from masktools.conditioning import DeferredT5, T5Config
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
@@ -64,8 +65,7 @@ class MelRvqTraining(TokenizerValidation):
         super().__init__(mel)
         if codec.n_mels != mel.n_mels:
             raise ParameterError(f"the codec must have the {mel.n_mels} bands of the mel, got {codec.n_mels}")
-        if n_unquantised < 1 or n_placing < 1:
-            raise ParameterError(f"n_unquantised and n_placing must be at least 1, got {n_unquantised} and {n_placing}")
+        check_least(1, n_unquantised=n_unquantised, n_placing=n_placing)
         self.save_hyperparameters(ignore=["codec", "mel"])
         self.net = MelRvq(codec)
         self.cares = [
