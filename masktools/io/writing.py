@@ -207,11 +207,7 @@ def _mask_of(path: Path, n_channels: int) -> int | None:
 
 
 def write(
-    path: str | Path,
-    samples: np.ndarray,
-    sample_rate: int,
-    subtype: str | None = None,
-    format: str | None = None,
+    path: str | Path, samples: np.ndarray, sample_rate: int, subtype: str | None = None, format: str | None = None
 ) -> int:
     """Write a whole audio file or nothing, and return how many samples were clipped.
 

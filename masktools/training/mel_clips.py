@@ -214,11 +214,7 @@ class MelClipData(streams.StreamData):
         """Return the fixed validation batches: the beginning of each recording, silence after one that is too short."""
         n_frames = self.n_frames
         clips = [
-            {
-                "mel": torch.from_numpy(_beginning(r.mel, n_frames)),
-                "caption": r.caption or "sound",
-                **_condition(e[0]),
-            }
+            {"mel": torch.from_numpy(_beginning(r.mel, n_frames)), "caption": r.caption or "sound", **_condition(e[0])}
             for r, e in self.valid
         ]
         return DataLoader(clips, self.hparams["batch_size"])  # type: ignore[arg-type]
