@@ -170,7 +170,7 @@ def random_pipeline(
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32, bf16, fp16 or int8.
         batch_size: clips computed at once; where it is not given 8 on a CPU, and on a GPU what its memory holds.
-        seed: of the weights.
+        seed: random seed of the weights.
         compile: whether the transformer is compiled.
 
     Raises:
@@ -208,7 +208,7 @@ def write_random_bundle(size: str, folder: str | os.PathLike[str], vocoder: str 
         size: a name in ``SIZES``.
         folder: where to; it must not exist yet.
         vocoder: one that the size has.
-        seed: of the weights.
+        seed: random seed of the weights.
 
     Raises:
         ParameterError: an unknown name, or a folder that exists.
@@ -265,7 +265,7 @@ def synthetic_clip(seconds: float, sample_rate: int, n_channels: int = 1, seed: 
         seconds: length.
         sample_rate: in Hz.
         n_channels: each with noise of its own.
-        seed: of the noise.
+        seed: random seed of the noise.
     """
     rng = np.random.default_rng(seed)
     time_s = np.arange(round(seconds * sample_rate)) / sample_rate

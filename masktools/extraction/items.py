@@ -79,8 +79,8 @@ def take_shard(items: Sequence[T], index: int, count: int) -> Sequence[T]:
 
     Args:
         items: all of them, in an order that every caller has.
-        index: of the part, from 0.
-        count: of parts, at least 1.
+        index: number of the part, from 0.
+        count: number of parts, at least 1.
 
     Raises:
         ParameterError: an index or a count out of range.

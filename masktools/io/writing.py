@@ -50,7 +50,7 @@ class Writer:
         path: where to.
         coding: the container and the subtype.
         sample_rate: in Hz.
-        n_channels: of the file.
+        n_channels: number of channels of the file.
         n_samples: written so far, for each channel.
         n_clipped: samples clipped so far, of all channels.
     """
@@ -170,7 +170,7 @@ def open_writer(
     Args:
         path: where to; its folder must exist. The suffix chooses the container.
         sample_rate: in Hz.
-        n_channels: of the file.
+        n_channels: number of channels of the file.
         subtype: as for ``write``.
         format: as for ``write``.
         like: the file, or the open recording, whose tags are carried over: chunks of a wave file, metadata blocks of a

@@ -155,12 +155,12 @@ def build_cache(
 
     Args:
         sources: what ``read_source`` reads
-        folder: of the cache; made if need be
-        sample_rate: of the cache, in Hz
+        folder: folder of the cache; made if need be
+        sample_rate: sample rate of the cache, in Hz
         non_commercial: whether to take rows whose ``nc`` is 1
         progress: called with the recordings done and their number
         n_workers: processes
-        kind: of the sources, or auto
+        kind: kind of the sources, or auto to find out
 
     Raises:
         ParameterError: A source is not one, or ``folder`` holds a cache of other recordings or settings.

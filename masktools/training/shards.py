@@ -253,12 +253,12 @@ def write_shards(
 
     Args:
         sources: what ``read_source`` reads
-        folder: of the shards; made if need be
-        sample_rate: of the recordings in them, in Hz
+        folder: folder of the shards; made if need be
+        sample_rate: sample rate of the recordings in them, in Hz
         non_commercial: whether to take rows whose ``nc`` is 1
         progress: called with the recordings done and their number
         n_workers: processes
-        kind: of the sources, or auto
+        kind: kind of the sources, or auto to find out
         n_recordings: in a shard, at most
         piece_s: longer recordings are cut into pieces of so many seconds, each a sample
 

@@ -74,19 +74,19 @@ class SpecVqganTraining(WholeTokenizerTraining, AdversarialTraining):
     """L1, codebook and, late, a hinge loss with a patch discriminator; encoder, codebook and decoder together.
 
     Args:
-        tokenizer: its settings, or those that differ from the defaults of its kind.
+        tokenizer: settings of the network, or those that differ from the defaults of its kind.
         mel: settings of the mel front end.
         n_steps: iterations; ``max_steps`` of the recipe is twice as many.
         learning_rate: of generator and discriminator; as published, 4.5e-6 for each clip of the batch over all devices.
-        n_warmup: iterations in which the rate rises.
+        n_warmup: iterations of linear warm-up.
         discriminator: settings of the discriminator.
         adversarial: when and how much it counts.
         optimiser: how both learn.
-        codebook_weight: of the codebook's loss.
+        codebook_weight: weight of the codebook's loss.
         legacy_codebook: whether the weight of commitment is on the codebook's term, for a ``gradient`` codebook.
-        slope_weight: of the L1 distance between neighbouring cells' differences; 0 as published.
-        n_unquantised: iterations before the codebook is placed by k-means; 0 leaves it where it is drawn, as published.
-        n_placing_vectors: latents that it is placed on.
+        slope_weight: weight of the L1 distance between differences of neighbouring cells; 0 as published.
+        n_unquantised: iterations before the codebook is initialised by k-means; 0 leaves it as drawn, as published.
+        n_placing_vectors: latents for the k-means initialisation of the codebook.
         kind: ``specvqgan`` or ``local``.
         compile: whether encoder and decoder are compiled.
     """

@@ -102,12 +102,12 @@ def compose_texts(
     """Return the texts to ask the teacher of, each once: words, tags, prompts, captions, and sentences made of them.
 
     Args:
-        tags: of recordings.
-        captions: of recordings.
+        tags: tags of the recordings.
+        captions: captions of the recordings.
         prompts: tag -> texts for it.
         words: a list of words of the language.
         n_composed: sentences by rule.
-        seed: of their choice.
+        seed: random seed of the sentences.
     """
     rng = np.random.default_rng(seed)
     named = sorted({tag_words(tag) for tag in tags} | {text for texts in prompts.values() for text in texts})
@@ -231,9 +231,9 @@ class TextsData(StreamData):
         prompts: a JSON file, tag -> further texts for it.
         words: a list of words, one a line; none if left out.
         n_composed: sentences made by rule.
-        piece_dim: of the vectors of word pieces.
-        batch_size: texts.
-        seed: of their order and of the sentences.
+        piece_dim: size of the vectors of word pieces.
+        batch_size: texts in a batch.
+        seed: random seed of their order and of the sentences.
     """
 
     def __init__(

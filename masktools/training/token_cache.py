@@ -215,7 +215,7 @@ def build_token_cache(
 
     Args:
         audio: the folder of an audio cache or of tar shards
-        folder: of the cache; made if need be
+        folder: folder of the cache; made if need be
         tokenizer: mel -> tokens
         conditioner: waves -> vectors
         mel: the settings that the tokenizer was trained with

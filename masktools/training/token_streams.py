@@ -34,16 +34,16 @@ class MelRvqTraining(TokenizerValidation):
 
     Args:
         codec: settings of the codec.
-        mel: of the mel front end.
-        n_steps: of the schedule of the learning rate.
-        learning_rate: the highest.
-        n_warmup: steps in which the rate rises.
-        n_unquantised: steps before the first codebook is placed.
-        n_placing: steps between one codebook's placing and the next one's.
-        n_placing_vectors: that each is placed on.
-        slope_weight: of the L1 distance between neighbouring cells' differences.
-        whole_share: of the steps that use all streams; the others use a number of them that is drawn.
-        seed: of what is drawn.
+        mel: settings of the mel front end.
+        n_steps: optimiser steps of the learning-rate schedule.
+        learning_rate: peak learning rate, after the warm-up.
+        n_warmup: steps of linear warm-up.
+        n_unquantised: steps without quantiser, before the first codebook is initialised by k-means.
+        n_placing: steps between the initialisation of one codebook and that of the next.
+        n_placing_vectors: latents for the k-means initialisation of each codebook.
+        slope_weight: weight of the L1 distance between differences of neighbouring cells.
+        whole_share: share of steps that use all streams, in [0, 1]; the others use a number of them that is drawn.
+        seed: random seed.
     """
 
     part, kind = "codec", "mel_rvq"
@@ -144,16 +144,16 @@ class StreamTraining(PartTraining):
     Args:
         codec: a training checkpoint or a bundle that has one.
         transformer: settings of the network.
-        mel: of the mel front end; of a codec of waves, at its rate.
+        mel: settings of the mel front end; with a codec of waves, at its rate.
         conditioner: a text-audio encoder, for captions.
         t5: the T5 that reads captions, in place of other conditions.
-        n_steps: of the schedule of the learning rate.
-        n_warmup: steps in which the rate rises.
-        learning_rate: the highest.
-        weight_decay: of matrices.
-        condition_drop: share of the steps without conditions.
-        text_share: of clips whose condition is the caption's, by the text-audio encoder.
-        seed: of stages, masks and what is dropped.
+        n_steps: optimiser steps of the learning-rate schedule.
+        n_warmup: steps of linear warm-up.
+        learning_rate: peak learning rate, after the warm-up.
+        weight_decay: weight decay of matrices; vectors have none.
+        condition_drop: share of steps without conditions, in [0, 1].
+        text_share: share of clips whose condition is that of the caption, by the text-audio encoder, in [0, 1].
+        seed: random seed of stages, masks and dropped conditions.
         compile: whether the network is compiled.
 
     Differs: the small public models were trained by D-Adaptation, which chooses the rate itself.

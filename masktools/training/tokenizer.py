@@ -109,15 +109,15 @@ class TokenizerTraining(WholeTokenizerTraining):
     """Stage A: L1 in the unit of the mel, slopes, commitment; k-means after a warm-up without quantiser.
 
     Args:
-        tokenizer: its settings, or those that differ from the defaults of its kind.
+        tokenizer: settings of the network, or those that differ from the defaults of its kind.
         mel: settings of the mel front end.
-        n_steps: of the schedule of the learning rate.
-        learning_rate: the highest.
-        n_warmup: steps in which the rate rises.
-        n_unquantised: steps before the codebook is placed.
-        n_placing_vectors: latents that it is placed on.
-        slope_weight: of the L1 distance between neighbouring cells' differences.
-        level_weight: of the distance of third-octave levels.
+        n_steps: optimiser steps of the learning-rate schedule.
+        learning_rate: peak learning rate, after the warm-up.
+        n_warmup: steps of linear warm-up.
+        n_unquantised: steps without quantiser, before the codebook is initialised by k-means.
+        n_placing_vectors: latents for the k-means initialisation of the codebook.
+        slope_weight: weight of the L1 distance between differences of neighbouring cells.
+        level_weight: weight of the distance of third-octave levels.
         kind: ``local`` or ``specvqgan``.
         compile: whether encoder and decoder are compiled.
     """
