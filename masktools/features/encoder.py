@@ -24,10 +24,9 @@ from masktools import downloads, hub
 from masktools.arguments import checked_call, checked_switch, checked_whole, shown
 from masktools.configs import to_dict
 from masktools.errors import ParameterError, unknown_name
-from masktools.features.gathering import Batches, Gathered, Task
 from masktools.features.inputs import Rates, Source, Waves, as_sources
 from masktools.features.layers import Embedding, LayerLike, check_pool, clip_factor, frame_factor, parse_layers
-from masktools.features.windows import Times, check_window, parse_hop, tokenised_windows
+from masktools.features.windows import Batches, Gathered, Task, Times, check_window, parse_hop, tokenised_windows
 from masktools.io import Recording
 from masktools.packing import feed_weights
 from masktools.pipeline import Pipeline, Progress, Walk

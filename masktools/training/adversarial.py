@@ -14,7 +14,7 @@ from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.training import losses, part
 from masktools.training.discriminators import DiscriminatorOutput
-from masktools.training.schedules import exponential, warmup_cosine
+from masktools.training.part import exponential, warmup_cosine
 
 
 @dataclass(frozen=True)

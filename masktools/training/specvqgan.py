@@ -15,11 +15,10 @@ from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.tokenizer import LocalTokenizerConfig, SpecVqganConfig
 from masktools.training.adversarial import AdversarialTraining, OptimiserConfig
-from masktools.training.codes import CodebookCare
 from masktools.training.discriminators import PatchGan, PatchGanConfig
 from masktools.training.losses import discriminator_hinge, generator_hinge, slope_loss
 from masktools.training.streams import Batch
-from masktools.training.tokenizer import WholeTokenizerTraining
+from masktools.training.tokenizer import CodebookCare, WholeTokenizerTraining
 
 _PATCHGAN = PatchGanConfig()
 _OPTIMISER = OptimiserConfig(betas=(0.5, 0.9), weight_decay=0.0, schedule="exponential", decay=1.0, clip_norm=None)

@@ -17,12 +17,11 @@ from masktools.mel import MelConfig
 from masktools.tokenizer import MelRvq, MelRvqConfig, token_fingerprint
 from masktools.tokenizer.codebook import codebook_usage
 from masktools.training.checkpoints import load_codec, load_joint_encoder
-from masktools.training.codes import CodebookCare
 from masktools.training.losses import slope_loss
 from masktools.training.masking import ClipDraws, Purpose, span_masks, step_draws
 from masktools.training.part import PartTraining, decaying_matrices
 from masktools.training.streams import Batch
-from masktools.training.tokenizer import TokenizerValidation
+from masktools.training.tokenizer import CodebookCare, TokenizerValidation
 from masktools.transformer import StreamTransformer, StreamTransformerConfig, Text
 
 _WAITING = "masktools_latents"

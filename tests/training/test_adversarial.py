@@ -13,11 +13,10 @@ from masktools.tokenizer.codebook import Codebook
 from masktools.training.adversarial import OptimiserConfig
 from masktools.training.checkpoints import network_state
 from masktools.training.clips import AudioData
-from masktools.training.codes import CodebookCare
 from masktools.training.discriminators import PatchGanConfig, SlicedConv
 from masktools.training.part import config_of
 from masktools.training.specvqgan import AdversarialSchedule, SpecVqganTraining, adaptive_weight
-from masktools.training.tokenizer import TokenizerTraining
+from masktools.training.tokenizer import CodebookCare, TokenizerTraining
 from masktools.training.vocoder import (
     TRAINABLE,
     AdversarialConfig,
