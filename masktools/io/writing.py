@@ -196,14 +196,10 @@ def open_writer(
     if isinstance(like, Recording):
         mask = like.mask if like.n_channels == n_channels else None
     else:
-        mask = _mask_of(source, n_channels)
+        with source.open("rb") as file:
+            speakers = speakers_of(file, n_channels)
+        mask = None if speakers is None else speakers.mask
     return Writer(path, coding, sample_rate, n_channels, tags, mask)
-
-
-def _mask_of(path: Path, n_channels: int) -> int | None:
-    with path.open("rb") as file:
-        speakers = speakers_of(file, n_channels)
-    return None if speakers is None else speakers.mask
 
 
 def write(
@@ -371,7 +367,8 @@ def restore_into(
     """
     source, target = Path(source), Path(target)
     coding = coding_for(target, subtype or recording.subtype, format)
-    if _can_stay(recording, coding, format):
+    may_be_wave = format is None and coding.format == "WAV"
+    if recording.format in (WAVES if may_be_wave else (coding.format,)):
         layout = layout_of(source)
         if layout is not None and layout.subtype == coding.subtype:
             return patch(source, target, pieces)
@@ -384,13 +381,6 @@ def restore_into(
         for block in _replaced(recording, waiting):
             writer.write(block)
     return writer.n_clipped
-
-
-def _can_stay(recording: Recording, coding: Coding, format: str | None) -> bool:
-    """Tell whether the container of a recording is the one that is wanted."""
-    if format is None and coding.format == "WAV":
-        return recording.format in WAVES
-    return recording.format == coding.format
 
 
 def _replaced(recording: Recording, pieces: Sequence[Piece]) -> Iterator[np.ndarray]:
