@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from masktools.arguments import check_counts
 from masktools.benchmark.measurements import Measurement, Value, watched
 from masktools.benchmark.models import random_condition
 from masktools.benchmark.roofline import precision_name
@@ -34,8 +35,7 @@ class AccuracySettings:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        if self.n_seeds < 1 or self.gap_cols < 1:
-            raise ParameterError(f"n_seeds and gap_cols must be at least 1, got {self.n_seeds} and {self.gap_cols}")
+        check_counts(self, "n_seeds", "gap_cols")
 
 
 def measure_accuracy(

@@ -51,8 +51,8 @@ class Places:
         (Places(n_workers=2, n_cpus=0.9, n_gpus=0.0), Places(n_workers=8, n_cpus=4.0, n_gpus=1.0))
 
         Args:
-            n_cpus: of the cluster.
-            n_gpus: of the cluster; 0 if they are not to be used.
+            n_cpus: CPUs of the cluster.
+            n_gpus: GPUs of the cluster; 0 if they are not to be used.
             n_workers: so many, at least 1.
 
         Raises:
@@ -246,7 +246,7 @@ def run_ray(
         worker: what embeds them; it is sent to every machine, where masktools must be installed, too.
         store: where the rows go; it is used in this process only.
         progress: called with (recordings done, recordings in all), those of earlier runs among them.
-        address: of a running cluster; None for one of this machine alone.
+        address: address of a running cluster; None for one of this machine alone.
         n_workers: processes; None for one for each GPU, or for each CPU where there is none.
         use_gpus: whether workers take the GPUs of the cluster.
         fail_fast: whether the first recording that cannot be embedded ends the run.

@@ -14,7 +14,7 @@ from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.training import losses, part
 from masktools.training.discriminators import DiscriminatorOutput
-from masktools.training.schedules import exponential, warmup_cosine
+from masktools.training.part import exponential, warmup_cosine
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class AdversarialTraining(part.PartTraining):
         finally:
             self.discriminator.requires_grad_(True)
 
-    def move_trained(self, loss: Tensor, batch_idx: int) -> None:
+    def generator_step(self, loss: Tensor, batch_idx: int) -> None:
         """Let the trained part learn from its loss, and step the schedules of both: the end of an iteration."""
         if self._update(0, loss, batch_idx, self.optimiser.clip_norm):
             schedules: Any = self.lr_schedulers()

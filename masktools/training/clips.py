@@ -208,7 +208,7 @@ def epoch_place(seed: int, epoch: int, place: int, edges: bytes, n_shuffled: int
     """Return which sample comes at a place of an epoch; each comes once.
 
     Args:
-        seed: of the order
+        seed: random seed of the order
         epoch: every one has its own order
         place: in the epoch, below the number of samples
         edges: where each shard begins, and the number of samples, as the bytes of an int64 array

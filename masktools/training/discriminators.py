@@ -114,7 +114,7 @@ class MelPatchDiscriminator(nn.Module):
 class PatchGanConfig:
     """Settings of SpecVQGAN's discriminator; the defaults are its own: 2.76 M parameters.
 
-    ``norm`` is ``batch`` as published; ``group`` discriminators every clip by itself, which suits small batches.
+    ``norm`` is ``batch`` as published; ``group`` normalises every clip by itself, which suits small batches.
     """
 
     width: int = 64  # channels of the first layer
@@ -133,7 +133,7 @@ class PatchGanConfig:
 class PatchGan(nn.Module):
     """Discriminator of patches of 70 x 70 cells. ``forward``: (b, f, m) -> (logits, features).
 
-    An 80 x 848 spectrogram is judged at 8 x 104 places.
+    An 80 x 848 spectrogram is judged at 8 x 104 positions.
     """
 
     def __init__(self, config: PatchGanConfig) -> None:

@@ -238,7 +238,7 @@ class ScaleDecoderTraining(_ScaleTokenizerValidation, PatchAdversarialTraining):
             adversarial, distance = self.decoder_losses(mel, estimate)
             loss = loss + own["adversarial_weight"] * adversarial
             loss = loss + own["feature_weight"] * distance
-        self.move_trained(loss, batch_idx)
+        self.generator_step(loss, batch_idx)
         self.log_dict({"l1": error, "discriminator": discriminator_loss}, prog_bar=True)
 
 

@@ -65,7 +65,7 @@ def test_a_mark_is_drawn_typed_moved_and_removed_by_keys(page):
     field = page.get_by_label("End of mark 1", exact=True)
     field.fill("0:01.2")
     field.press("Enter")
-    marks = "import('./state.js').then(({ app, selected }) => [selected().start, selected().end, selected().low_hz ?? null])"
+    marks = "import('./state.js').then(({ selected }) => ['start', 'end', 'low_hz'].map((name) => selected()[name]))"
     until(page, f"{marks}.then((found) => found[1] === {round(1.2 * 22_050)})")
     page.get_by_label("From Hz of mark 1").fill("1.5k")
     page.get_by_label("From Hz of mark 1").press("Enter")
@@ -91,7 +91,9 @@ def test_what_is_typed_stays_when_another_tab_changes_the_marks(visit, server, p
     field.press("Enter")
     until(other, "import('./state.js').then(({ app }) => app.regions.some((one) => one.end === 44100))")
     for _ in range(2):
-        page.evaluate("import('./state.js').then(({ app, select }) => select(app.regions.find((one) => one.kind === 'drawn').id))")
+        page.evaluate(
+            "import('./state.js').then(({ app, select }) => select(app.regions.find((one) => one.kind === 'drawn').id))"
+        )
         page.evaluate("document.activeElement.blur()")
         n = page.evaluate(ROWS)
         press(page, "Delete")
@@ -107,7 +109,9 @@ def test_a_reload_shows_what_was_there(page):
     until(page, f"{ROWS} === 3")
     assert page.locator("h1").first.inner_text() == "tape.wav"
     press(page, "p")
-    page.evaluate("import('./state.js').then(({ app, select }) => select(app.regions.find((one) => one.kind === 'drawn').id))")
+    page.evaluate(
+        "import('./state.js').then(({ app, select }) => select(app.regions.find((one) => one.kind === 'drawn').id))"
+    )
     press(page, "Delete")
     until(page, f"{ROWS} === 2")
 
@@ -133,7 +137,9 @@ def test_a_wrong_number_is_said_and_changes_nothing(page):
     until(page, "document.querySelector('#said').textContent.includes('must end after its start')")
     assert field.get_attribute("aria-invalid") == "true"
     page.wait_for_timeout(100)
-    assert page.evaluate("import('./state.js').then(({ app }) => app.recording.revision >= 0 && app.regions[0].end > 60000)")
+    assert page.evaluate(
+        "import('./state.js').then(({ app }) => app.recording.revision >= 0 && app.regions[0].end > 60000)"
+    )
 
 
 def test_a_made_example_is_sent_surveyed_and_shown(page):

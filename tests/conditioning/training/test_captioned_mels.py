@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.training.audio_cache import build_cache
-from masktools.training.captioned_mels import Augmentation, captioned_mels, training_crop
+from masktools.training.captioned_mels import Augmentation, captioned_mels, long_mel, training_crop
 
 MEL = MelConfig(f_max=11_025.0)
 
