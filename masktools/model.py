@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from masktools import generation, hub
-from masktools.arguments import checked_switch, checked_whole
+from masktools.arguments import checked_call, checked_switch, checked_whole
 from masktools.arrays import as_recording, checked_rate, checked_tokens, is_alone
 from masktools.arrays import like as as_given
 from masktools.conditioning import Prompts
@@ -32,6 +32,7 @@ from masktools.settings import (
     GapSettings,
     LoopSettings,
     RepairSettings,
+    VariationSettings,
 )
 from masktools.solver import Plan
 
@@ -436,53 +437,34 @@ class Model:
         self,
         samples: Samples,
         sample_rate: int,
-        keep: int = 1,
         n: int = 1,
+        settings: VariationSettings | None = None,
         *,
-        seed: int = 0,
-        n_steps: Steps | None = None,
-        temperature: float | None = None,
-        guidance: float | None = None,
-        solver: Plan | str | None = None,
-        prompt: Prompts | None = None,
         progress: Progress | None = None,
+        **changes: Any,
     ) -> list[Result[Samples]]:
         """Return n versions of the recording that have its coarse scales and other detail.
 
         Args:
             samples: numpy (t,) or (t, channels), torch (t,) or (channels, t).
             sample_rate: in Hz.
-            keep: scales that stay, from the coarsest on: 0 to all but one.
             n: versions.
-            seed: the same seed gives the same versions.
-            n_steps: decoding steps of each scale; this and the next two are the model's own where they are not given.
-            temperature: noise in the order of decisions.
-            guidance: how closely to follow the prompt.
-            solver: all settings of the decoding, or the name of a preset; the three above take precedence.
-            prompt: what the detail is to be of.
+            settings: which scales stay, and how the others are drawn.
             progress: called with (steps done, steps in all).
+            **changes: fields of ``settings.VariationSettings`` that are to be otherwise.
 
         Raises:
             AudioError: no samples, or some that are not finite.
             ParameterError: a model that has no scales, or a value out of its range.
         """
         recording, rate = as_recording(samples, sample_rate), checked_rate(sample_rate)
-        hub.check_job(self.pipeline, "vary")
-        checked_call("progress", progress)
+        made = VariationSettings.of(settings, changes)
         with use_threads(self.threads):
-            made = generation.vary(
-                self.pipeline,
-                recording,
-                rate,
-                checked_whole("keep", keep, 0),
-                checked_whole("n", n, 1),
-                seed=checked_seed(seed),
-                prompt=prompt,
-                solver=self.solver("generate", solver, n_steps, temperature, guidance),
-                progress=progress,
+            versions = generation.vary(
+                self.pipeline, recording, rate, checked_whole("n", n, 1), made, checked_call("progress", progress)
             )
-        each = zip(made.samples, made.report["seeds"], strict=True)
-        return [Result(as_given(samples, one), rate, made.report | {"seeds": [own]}) for one, own in each]
+        each = zip(versions.samples, versions.report["seeds"], strict=True)
+        return [Result(as_given(samples, one), rate, versions.report | {"seeds": [own]}) for one, own in each]
 
     def solver(
         self,

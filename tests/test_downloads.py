@@ -165,6 +165,7 @@ def local_hub(tmp_path, monkeypatch):
     """Serve a hub on loopback and point the hub's own client at it."""
     with serving() as (served, address):
         told = {"ENDPOINT": address, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}
+        told["HUGGINGFACE_CO_URL_TEMPLATE"] = address + "/{repo_id}/resolve/{revision}/{filename}"
         for name, value in (told | {"HF_HUB_CACHE": str(tmp_path / "hub")}).items():
             monkeypatch.setattr(huggingface_hub.constants, name, value)
         monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", address)

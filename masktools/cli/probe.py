@@ -6,7 +6,6 @@ read are named and left out; the exit code is then 3, or 2 if there was no other
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from masktools.cli import files, options
 from masktools.cli.files import GrowingReport
 from masktools.cli.progress import Watcher
 from masktools.errors import AudioError, ParameterError
+from masktools.settings import BandSettings, GapSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 HELP = "say what is wrong with recordings"
 SOME_FAILED = 3
-_DURATION = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*(ms|s)?\s*")
 _SHOWN = 20  # places of damage a recording that are listed for people; JSON has all
 _N_ROWS, _N_COLS, _RANGE_DB = 300, 1200, 80.0  # of the picture, in pixels and dB
 
@@ -51,28 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="kinds of damage: zeros, hold, repeat, dropout, clicks, non_finite, or all; if left out zeros, hold, "
         "non_finite and clicks, and dropout too in what is coded lossily",
     )
-    parser.add_argument(
-        "--min-gap", type=duration_s, default=0.002, metavar="T", help="what is shorter is none: 2ms, 0.002s"
-    )
-    parser.add_argument(
-        "--max-gap", type=duration_s, default=4.0, metavar="T", help="what is longer is a pause: 4s, 4000ms"
-    )
-    parser.add_argument(
-        "--min-drop",
-        type=options.number(0.0, "dB", above=True),
-        default=15.0,
-        metavar="DB",
-        help="least fall of the spectrum that is a cutoff",
-    )
-
-
-def duration_s(text: str) -> float:
-    """Return a duration in seconds, for argparse: 2ms, 0.5s or 0.5."""
-    match = _DURATION.fullmatch(text)
-    seconds = float(match[1]) / (1000 if match[2] == "ms" else 1) if match else 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a time above 0 such as 2ms or 4s, got {text!r}")
-    return seconds
+    options.add_settings(parser, GapSettings, only=("min_gap_s", "max_gap_s"))
+    options.add_settings(parser, BandSettings, only=("min_drop_db",))
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -153,7 +132,7 @@ def _settings(args: argparse.Namespace, is_lossy: bool) -> "ProbeSettings":
 
     usual = (*DEFAULT_KINDS, *(("dropout",) if is_lossy else ()), "clicks")
     kinds = usual if args.detect is None else tuple(DAMAGES) if args.detect == ("all",) else args.detect
-    return ProbeSettings(kinds, min_gap_s=args.min_gap, max_gap_s=args.max_gap, min_drop_db=args.min_drop)
+    return ProbeSettings(kinds, min_gap_s=args.min_gap_s, max_gap_s=args.max_gap_s, min_drop_db=args.min_drop_db)
 
 
 def _text(described: dict[str, Any], findings: "Findings") -> str:

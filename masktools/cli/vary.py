@@ -6,6 +6,7 @@ from pathlib import Path
 from masktools.cli import files, options
 from masktools.cli.generate import numbered
 from masktools.cli.progress import Watcher
+from masktools.settings import VariationSettings
 
 HELP = "the same sound with other detail"
 
@@ -15,14 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="IN", help="the recording")
     options.add_output(parser, "the version; with -n above 1, a number is put before its ending")
     parser.add_argument("-n", type=options.whole_number(1), default=1, metavar="N", help="how many versions")
-    parser.add_argument(
-        "--keep", type=options.whole_number(0), default=1, metavar="N", help="coarse scales that stay; 1 if left out"
-    )
-    parser.add_argument("--prompt", metavar="TEXT", help="what the detail is of, or a .npy file of one vector")
     options.add_report(parser)
     options.add_overwrite(parser)
     options.add_progress(parser)
-    options.add_decoding(parser)
+    options.add_settings(parser, VariationSettings)
     options.add_model(parser)
 
 
@@ -37,9 +34,9 @@ def run(args: argparse.Namespace) -> int:
     watcher = Watcher(args.progress)
     watcher.begin(args.output)
     try:
-        settings = options.decoding(args, watcher.step if watcher.watched else None)
+        settings, step = options.settings_of(args, VariationSettings), watcher.step if watcher.watched else None
         model = options.load_model(args)
-        results = model.vary(audio.samples.T, audio.sample_rate, args.keep, args.n, prompt=args.prompt, **settings)
+        results = model.vary(audio.samples.T, audio.sample_rate, args.n, settings, progress=step)
     finally:
         watcher.finish()
     for output, result in zip(outputs, results, strict=True):

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.generation.recordings import within_full_scale
-from masktools.hub import check_job
+from masktools.hub import check_job, plan_for
 from masktools.io import resample, resample_to
 from masktools.pipeline import Progress, share_of
+from masktools.settings import VariationSettings
 from masktools.shapes import Tokens
-from masktools.solver import Plan, item_seeds
+from masktools.solver import item_seeds
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +66,8 @@ def vary(
     pipeline: Any,
     recording: np.ndarray,
     sample_rate: int,
-    keep: int,
-    n: int = 1,
-    *,
-    seed: int = 0,
-    prompt: Prompts | None = None,
-    solver: Plan,
+    n: int,
+    settings: VariationSettings,
     progress: Progress | None = None,
 ) -> Variations:
     """Return n versions of a recording whose coarse scales are its own and whose finer ones are drawn: other detail.
@@ -82,27 +78,23 @@ def vary(
         pipeline: the model, one over scales.
         recording: (channels, t), finite.
         sample_rate: of it, in Hz.
-        keep: scales that stay, 0 to all but one.
-        n: versions.
-        seed: the same seed gives the same versions; the first ones stay the same if more are asked for.
-        prompt: what the detail is to be of; None draws without.
-        solver: settings of the decoding.
+        n: versions, at least 1; the first ones stay the same if more are asked for.
+        settings: which scales stay, 0 to all but one, and how the others are drawn.
         progress: called with (steps done, steps in all).
 
     Raises:
-        ParameterError: a model that has no scales, or a number out of its range.
+        ParameterError: a model that has no scales, or not so many.
     """
     check_job(pipeline, "vary")
-    if n < 1:
-        raise ParameterError(f"n must be at least 1, got {n}")
+    solver, keep = plan_for(pipeline, "generate", settings), settings.keep
     tokens = _encoded(pipeline, recording, sample_rate)
     mask = pipeline.finer_than(keep, tokens)
-    condition = pipeline.condition(prompt)
+    condition = pipeline.condition(settings.prompt)
     if condition is not None:
         if len(condition) != 1:
             raise ParameterError(f"prompt must be one text or one vector, got {len(condition)}")
         condition = condition.expand(len(tokens), -1)
-    seeds, made = item_seeds(seed, n), list[np.ndarray]()
+    seeds, made = item_seeds(settings.seed, n), list[np.ndarray]()
     for number, own in enumerate(seeds):
         told = share_of(progress, number, n)
         drawn = pipeline.fill(tokens, mask, [own] * len(tokens), solver, condition, progress=told)
@@ -113,7 +105,7 @@ def vary(
         {
             "job": "vary",
             "model": pipeline.name,
-            "seed": seed,
+            "seed": settings.seed,
             "seeds": seeds,
             "kept_scales": kept,
             "prompted": condition is not None,

@@ -289,12 +289,12 @@ class Inpainting(Iterator[FilledGap]):
         for number, task in enumerate(tasks if self._searches else ()):
             if task.method == MODEL:
                 part = self._beside(task)
-                found = None if is_silent(part, part.local(task.span)) else self.surroundings.found(task)
-                if found is None or found.is_alike:
-                    tasks[number] = replace(task, method=SEARCH)
+                reason = "" if is_silent(part, part.local(task.span)) else self.surroundings.why_not(task)
+                if reason:
+                    confidence = self.surroundings.found(task).confidence
+                    notes[task] = {"confidence": confidence, "why_not_searched": reason}
                 else:
-                    reason = "nothing in the recording is alike" if found.places else "no other place is known"
-                    notes[task] = {"confidence": found.confidence, "why_not_searched": reason}
+                    tasks[number] = replace(task, method=SEARCH)
             self._step(1)
         if self.decoder.model is None and self._later is not None and any(task.by_model for task in tasks):
             self.decoder.model, self.decoder.plan = self._later()

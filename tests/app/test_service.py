@@ -265,6 +265,7 @@ def test_a_reader_that_breaks_down_is_started_again(page, recording, service):
     assert len(sent.content) == 80
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_loses_its_job_alone(page, recording, service):
     edits = page.json(f"recordings/{recording}")["edits"]
     marks = [{"start": 30_000 + 600 * at, "end": 30_300 + 600 * at} for at in range(100)]
@@ -328,7 +329,7 @@ def test_jobs_of_a_server_that_ended_are_lost_or_go_on(tmp_path):
         store, jobs = stubborn_jobs(tmp_path)
         running = asyncio.create_task(jobs.run())
         first, second = jobs.submit(kind="generate"), jobs.submit(kind="generate")
-        while jobs[first.id].state != "running":
+        while jobs[first.id].state != "running" or jobs.worker.pid is None:
             await asyncio.sleep(0.02)
         again = Jobs(store, Events(), 2, {}, (0.3, 0.3))
         assert again[first.id].state == "lost"

@@ -29,6 +29,7 @@ usage: masktools COMMAND ...
   decode    tokens as a recording
   models    list the models at hand
   bundle    make a model of its trained parts
+  push      write a model to the Hugging Face hub
   convert   import a checkpoint of another project
   cache     decode recordings once, for training
   train     train what a recipe says

@@ -4,13 +4,13 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import soundfile
 
-from masktools.cli import models
 from masktools.cli.generate import numbered
-from masktools.cli.main import main
+from masktools.cli.main import COMMANDS, main
 from masktools.cli.options import progress
 from masktools.cli.progress import Watcher
 from masktools.errors import ParameterError
@@ -23,7 +23,7 @@ def ends_with(error, monkeypatch):
     def run(args):
         raise error
 
-    monkeypatch.setattr(models, "run", run)
+    monkeypatch.setitem(COMMANDS, "models", replace(COMMANDS["models"], run=run))
     return main(["models"])
 
 

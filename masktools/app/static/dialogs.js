@@ -48,7 +48,6 @@ function openDialog() {
     item.append(button('Forget', () => trying(async () => {
       await ask(`api/recordings/${one.id}`, { method: 'DELETE' });
       item.remove();
-      if (app.recording?.id === one.id) location.hash = '';
     }), { className: 'quiet', 'aria-label': `Forget ${one.name}` }));
     return item;
   });

@@ -2,14 +2,14 @@
 
 import { startBatch } from './batch.js';
 import { startDialogs } from './dialogs.js';
-import { get } from './dom.js';
+import { get, input } from './dom.js';
 import { clock, hertz } from './format.js';
 import { startHelp } from './help.js';
 import { heardJob, loadJobs, startJobs } from './jobs.js';
 import { startKeys } from './keys.js';
 import { startMake } from './make.js';
 import { ask, askJson, listen, Refused } from './net.js';
-import { startPointer } from './pointer.js';
+import { setMarking, startPointer } from './pointer.js';
 import { forget, receive } from './regions.js';
 import { startStage } from './stage.js';
 import { app, on, say, select, tell, trying } from './state.js';
@@ -41,6 +41,21 @@ export async function open(id) {
     tell('recording');
     tell('selection');
   });
+}
+
+/** Show no recording: the one that was shown is forgotten. */
+function close() {
+  forget();
+  app.recording = app.selected = null;
+  app.regions = [];
+  location.hash = '';
+  document.title = 'masktools';
+  get('name').textContent = 'Restore a recording';
+  get('facts').replaceChildren();
+  get('workbench').hidden = true;
+  get('welcome').hidden = false;
+  /** @type {HTMLButtonElement} */ (get('save')).disabled = true;
+  tell('closed');
 }
 
 /** Read the state of the recording again; several reasons at once are one. */
@@ -107,6 +122,7 @@ function heard(kind, data) {
   if (kind === 'job') return heardJob(data);
   if (kind === 'recording') trying(list);
   if (data.recording !== app.recording?.id || !app.recording) return;
+  if (data.removed) return close();
   if (data.lost) say('The reader of audio broke down and was started again.', 'error');
   if (data.error) say(typeof data.error === 'string' ? data.error : data.error.message, 'error');
   if (kind === 'survey') {
@@ -183,6 +199,7 @@ async function start() {
   startTable();
   startTransport();
   startPointer(seek);
+  input('marking').addEventListener('change', () => setMarking(input('marking').checked));
   startJobs();
   startDialogs(open);
   startHelp();

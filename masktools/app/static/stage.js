@@ -189,12 +189,16 @@ export function startStage() {
     view.resize(element('stage').clientWidth);
     draw();
   }).observe(element('stage'));
+  on('closed', () => {
+    waves.clear();
+    tiles.clear();
+  });
   on('opened', () => {
     const recording = /** @type {import('./state.js').Recording} */ (app.recording);
     waves.clear();
     tiles.clear();
     stage.scale = makeScale(stage.scale.name, recording.rate);
-    stage.shown = recording.channels === 2 && element('stage').clientHeight > 330 ? [0, 1] : [0];
+    stage.shown = recording.channels === 2 && element('stage').clientHeight > 420 ? [0, 1] : [0];
     view.width = element('stage').clientWidth || 1;
     view.open(recording.samples, recording.rate);
   });

@@ -107,7 +107,8 @@ def test_what_is_played_are_the_samples_of_the_file(page, tape):
     found = page.evaluate("""async () => {
       const { player } = await import('./transport.js');
       const [before, after] = await player.both(1);
-      return { same: before === after, window: player.window, samples: Array.from(before.getChannelData(1).subarray(0, 5000)) };
+      const samples = Array.from(before.getChannelData(1).subarray(0, 5000));
+      return { same: before === after, window: player.window, samples };
     }""")
     samples, _ = soundfile.read(tape, dtype="float32")
     start = found["window"]

@@ -65,7 +65,7 @@ def test_a_mark_is_drawn_typed_moved_and_removed_by_keys(page):
     field = page.get_by_label("End of mark 1", exact=True)
     field.fill("0:01.2")
     field.press("Enter")
-    marks = "import('./state.js').then(({ app, selected }) => [selected().start, selected().end, selected().low_hz ?? null])"
+    marks = "import('./state.js').then(({ selected }) => ['start', 'end', 'low_hz'].map((name) => selected()[name]))"
     until(page, f"{marks}.then((found) => found[1] === {round(1.2 * 22_050)})")
     page.get_by_label("From Hz of mark 1").fill("1.5k")
     page.get_by_label("From Hz of mark 1").press("Enter")
