@@ -132,7 +132,7 @@ def part_file(folder: Path, part: str, entry: Mapping[str, Any]) -> Path:
     if Path(str(lender)).name != lender or not path.is_file() or sha256_of(path) != entry.get("sha256"):
         raise BundleError(
             f"{folder}: its {part} is that of the model {shown(lender)} in the package, which in this version is "
-            "another one: take the version of masktools that the bundle was made with"
+            "another one: take the version that the bundle was made with"
         )
     return path
 
