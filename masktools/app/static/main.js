@@ -12,7 +12,7 @@ import { ask, askJson, listen, Refused } from './net.js';
 import { setMarking, startPointer } from './pointer.js';
 import { forget, receive } from './regions.js';
 import { startStage } from './stage.js';
-import { app, on, say, select, tell, trying } from './state.js';
+import { app, holding, on, say, tell, trying } from './state.js';
 import { startTable } from './table.js';
 import { startTabs } from './tabs.js';
 import { seek, startTransport } from './transport.js';
@@ -37,7 +37,6 @@ export async function open(id) {
     get('workbench').hidden = false;
     tell('opened');
     receive(state.regions);
-    facts();
     tell('recording');
     tell('selection');
   });
@@ -71,7 +70,6 @@ function refresh() {
       app.recording = state;
       if (length !== state.samples) tell('length');
       receive(state.regions);
-      facts();
       tell('recording');
     });
   }, 30);
@@ -84,11 +82,11 @@ function facts() {
   document.title = `${recording.name} - masktools`;
   get('name').textContent = recording.name;
   const channels = recording.channels === 1 ? 'mono' : recording.channels === 2 ? 'stereo' : `${recording.channels} channels`;
-  const cutoff = recording.bandwidth?.cutoff_hz, gaps = recording.damage.length;
+  const cutoff = recording.bandwidth?.cutoff_hz, gaps = recording.damage.length, repaired = holding().size;
   const said = [
     clock(recording.samples / recording.rate, 0), hertz(recording.rate), `${recording.format} ${recording.subtype ?? ''}`.replace('_', ' '), channels,
     recording.surveyed < 1 ? `looking for damage, ${Math.round(100 * recording.surveyed)} %` : gaps ? `${gaps} place${gaps > 1 ? 's' : ''} damaged` : 'no gap found',
-    ...(cutoff ? [`band ends at ${hertz(cutoff)}`] : []), ...(recording.warnings ?? []),
+    ...(repaired ? [`${repaired} repaired`] : []), ...(cutoff ? [`band ends at ${hertz(cutoff)}`] : []), ...(recording.warnings ?? []),
   ];
   get('facts').replaceChildren(...said.map((text, number) => {
     const item = document.createElement('li');
@@ -214,6 +212,7 @@ async function start() {
   }
   tell('about');
   on('made', open);
+  on('recording', facts);
   startMake(open);
   startBatch();
   const listening = listen(heard, connection);

@@ -8,7 +8,7 @@
  * @typedef {{id: string, name: string, rate: number, samples: number, channels: number, format: string, subtype: string,
  *   surveyed: number, damage: Damage[], bandwidth: {cutoff_hz: number | null, confidence: number} | null,
  *   edits: Edit[], cursor: number, revision: number, warnings?: string[], can_save?: boolean}} Recording
- * @typedef {{id: string, kind: string, state: string, share: number, seconds_left: number | null, recording?: string,
+ * @typedef {{id: string, kind: string, state: string, share: number, seconds_left: number | null, seconds?: number | null, recording?: string,
  *   regions?: any[], made?: string[], candidates?: any, report?: any, error?: any}} Job
  */
 

@@ -59,6 +59,49 @@ def test_a_gap_is_found_filled_heard_undone_and_saved_without_a_pointer(page, ta
     until(page, f"{STATES}[0] === 'ready'")
 
 
+def test_a_job_goes_on_without_its_page_and_its_result_is_there_at_the_next_visit(page, visit, server):
+    press(page, "n", "n")
+    until(page, "document.querySelector('tr.chosen')")
+    press(page, "Enter")
+    until(page, "import('./state.js').then(({ app }) => [...app.jobs.values()].some((job) => job.state !== 'done'))")
+    page.close()
+    later = visit(server.address)
+    until(later, f"{STATES}[1] === 'ready'", 60)
+    later.get_by_role("button", name="Use it").click()
+    until(later, f"{STATES}[1] === 'done'")
+    later.get_by_role("button", name="Undo").click()
+    until(later, f"{STATES}[1] === 'ready'")
+
+
+def test_a_reload_takes_the_result_that_was_asked_for(page):
+    page.evaluate("""async () => {
+      const { askJson } = await import('./net.js'), { app } = await import('./state.js');
+      await (await import('./regions.js')).keepAll();
+      const json = { kind: 'inpaint', regions: [app.regions[0].id], settings: { method: 'janssen' } };
+      const { job } = await askJson(`api/recordings/${app.recording.id}/jobs`, { method: 'POST', json });
+      sessionStorage.setItem('masktools-jobs', JSON.stringify([job]));
+    }""")
+    page.reload()
+    until(page, f"{ROWS} === 2 && {STATES}[0] === 'done'", 60)
+
+
+@pytest.mark.slow
+def test_a_long_job_is_cancelled_and_the_next_one_starts(page):
+    press(page, "Home", "m")
+    until(page, f"{ROWS} === 3")
+    page.get_by_label("Method").select_option("model")
+    page.locator("#candidates").fill("8")
+    page.evaluate("document.activeElement.blur()")
+    press(page, "Enter")
+    page.get_by_role("button", name="Cancel").click()
+    until(page, "import('./state.js').then(({ app }) => [...app.jobs.values()].at(-1).state === 'cancelled')", 60)
+    assert page.evaluate(STATES)[0] == "marked"
+    page.get_by_label("Method").select_option("janssen")
+    page.evaluate("document.activeElement.blur()")
+    press(page, "n", "Enter")
+    until(page, f"{STATES}[1] === 'done'", 60)
+
+
 def test_a_mark_is_drawn_typed_moved_and_removed_by_keys(page):
     press(page, "Home", "m")
     until(page, f"{ROWS} === 3")
