@@ -72,7 +72,7 @@ def make_music(path: Path) -> None:
 
     music = next(recording for recording in RECORDINGS if recording.name == "music")
     samples, rate = music.play()
-    soundfile.write(path, with_gaps(samples, rate, music.gaps), rate, "PCM_16")
+    soundfile.write(path, with_gaps(samples, rate, music.gaps).T, rate, "PCM_16")
 
 
 def draw(page: Page, address: str, path: Path) -> None:
