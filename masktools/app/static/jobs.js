@@ -99,18 +99,10 @@ async function accept(job) {
 /** @param {string} job @param {Record<string, number>} choices */
 async function edit(job, choices) {
   const state = await askJson(`api/recordings/${app.recording?.id}/edits`, { method: 'POST', json: { job, choices } });
-  take(state);
-}
-
-/** @param {any} state what the server answers a change with */
-function take(state) {
-  if (!app.recording || !state) return;
   app.recording = { ...app.recording, ...state };
   tell('recording');
+  tell('edited');
 }
-
-export const undo = () => trying(async () => take(await askJson(`api/recordings/${app.recording?.id}/undo`, { method: 'POST' })));
-export const redo = () => trying(async () => take(await askJson(`api/recordings/${app.recording?.id}/redo`, { method: 'POST' })));
 
 /** The result of a region that is heard, or the newest one that could be. @param {string} region */
 function resultOf(region) {
@@ -291,9 +283,6 @@ function refresh() {
   const job = [...app.jobs.values()].find((one) => here(one) && one.state === 'running');
   const now = job ? `${NAMES[job.kind] ?? job.kind}, ${Math.floor((job.share ?? 0) * 4) * 25} %` : '';
   if (now !== spoken) get('progress-said').textContent = spoken = now;
-  const recording = app.recording;
-  /** @type {HTMLButtonElement} */ (get('undo')).disabled = !recording?.cursor;
-  /** @type {HTMLButtonElement} */ (get('redo')).disabled = !recording || recording.cursor >= recording.edits.length;
 }
 
 /** The state of a mark and its candidates, in its row of the table. */
@@ -331,8 +320,6 @@ export function startJobs() {
   act('restore-all', () => ask('restore', null));
   act('continue', () => ask('extend', null));
   act('make-loop', () => ask('loop', null));
-  act('undo', undo);
-  act('redo', redo);
   on('jobs recording', refresh);
   on('row', fillRow);
 }

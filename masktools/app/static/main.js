@@ -5,6 +5,7 @@ import { startDialogs } from './dialogs.js';
 import { get, input } from './dom.js';
 import { clock, hertz } from './format.js';
 import { startHelp } from './help.js';
+import { startHistory } from './history.js';
 import { heardJob, loadJobs, startJobs } from './jobs.js';
 import { startKeys } from './keys.js';
 import { startMake } from './make.js';
@@ -151,7 +152,7 @@ function connection(connected) {
   window.setTimeout(async () => {
     if (app.connected) return;
     const old = await ask('api/about').then(() => false, (error) => error instanceof Refused && error.status === 401);
-    lost.textContent = old ? 'This page has no key any more: open the address that masktools printed.'
+    lost.textContent = app.saved ? 'Saved. masktools has ended, and this page can be closed.' : old ? 'This page has no key any more: open the address that masktools printed.'
       : 'The server does not answer. What was done is kept; this page goes on when it is there again.';
     lost.hidden = false;
   }, 1500);
@@ -199,6 +200,7 @@ async function start() {
   startPointer(seek);
   input('marking').addEventListener('change', () => setMarking(input('marking').checked));
   startJobs();
+  startHistory();
   startDialogs(open);
   startHelp();
   startKeys();

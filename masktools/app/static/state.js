@@ -13,10 +13,11 @@
  */
 
 /** @type {{about: any, recordings: any[], recording: Recording | null, regions: Region[], selected: string | null,
- *   jobs: Map<string, Job>, side: 'before' | 'after' | 'difference', connected: boolean}} */
+ *   jobs: Map<string, Job>, side: 'before' | 'after' | 'difference', connected: boolean,
+ *   saved: boolean}} saved: into the file that was named, after which the server ends */
 export const app = {
   about: {}, recordings: [], recording: null, regions: [], selected: null, jobs: new Map(), side: 'before',
-  connected: true,
+  connected: true, saved: false,
 };
 
 /** @type {Map<string, Set<(detail?: any) => void>>} */

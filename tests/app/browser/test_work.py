@@ -118,6 +118,31 @@ def test_a_mark_is_drawn_typed_moved_and_removed_by_keys(page):
     until(page, f"{marks}.then((found) => found[0] > 0)")
     press(page, "Delete")
     until(page, f"{ROWS} === 2")
+    press(page, "Control+z")
+    until(page, f"{ROWS} === 3 && {marks}.then((found) => found[0] > 0 && found[2] === 1500)")
+    press(page, "Control+z")
+    until(page, f"{marks}.then((found) => found[0] === 0)")
+    press(page, "Control+z", "Control+z", "Control+z")
+    until(page, f"{ROWS} === 2")
+    press(page, "Control+Shift+Z", "Control+Shift+Z")
+    until(page, f"{ROWS} === 3 && {marks}.then((found) => found[1] === {round(1.2 * 22_050)})")
+
+
+def test_found_damage_that_is_removed_comes_back_when_that_is_undone(page):
+    page.get_by_role("button", name="Next mark").click()
+    press(page, "Delete")
+    until(page, f"{ROWS} === 1")
+    page.reload()
+    until(page, f"{ROWS} === 1")
+    page.get_by_role("button", name="Labels…").click()
+    page.get_by_role("button", name="Show removed damage again").click()
+    until(page, f"{ROWS} === 2")
+    page.get_by_role("button", name="Next mark").click()
+    page.evaluate("document.activeElement.blur()")
+    press(page, "Delete")
+    until(page, f"{ROWS} === 1")
+    page.get_by_role("button", name="Undo").click()
+    until(page, f"{ROWS} === 2")
 
 
 def test_what_is_typed_stays_when_another_tab_changes_the_marks(visit, server, page):
