@@ -46,7 +46,7 @@ MOVE = """async (way) => {
   return 1000 * (times.length - 1) / (times[times.length - 1] - times[0]);
 }"""
 TILES = """() => performance.getEntriesByType('resource')
-  .filter((one) => one.name.includes('/tiles/') && one.responseEnd)
+  .filter((one) => one.name.includes('/tiles/') && one.transferSize && one.requestStart)
   .map((one) => one.responseEnd - one.requestStart).sort((one, other) => one - other)"""
 
 
