@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.arguments import check_least, check_positive
+from masktools.arguments import settle
+from masktools.configs import ranged
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.tokenizer import LocalTokenizerConfig, SpecVqganConfig
@@ -33,17 +34,16 @@ class AdversarialSchedule:
     layer of the decoder, times ``weight``, scaled up at most ``max_adaptive`` times.
     """
 
-    start: int = 30_001  # iterations
+    start: int = ranged(30_001, "[0, inf]")  # iterations
     discriminator_start: int | None = None  # iterations; None: with the adversarial loss, as published
-    n_ramp: int = 0  # iterations
-    weight: float = 0.8
+    n_ramp: int = ranged(0, "[0, inf]")  # iterations
+    weight: float = ranged(0.8, "[0, inf]")
     adaptive: bool = False
-    max_adaptive: float = 1e4
+    max_adaptive: float = ranged(1e4, "(0, inf]")
 
     def __post_init__(self) -> None:
         """Check every range."""
-        check_least(0, start=self.start, n_ramp=self.n_ramp, weight=self.weight)
-        check_positive(max_adaptive=self.max_adaptive)
+        settle(self)
         if self.discriminator_start is not None and not 0 <= self.discriminator_start <= self.start:
             raise ParameterError(
                 f"discriminator_start must lie in [0, start = {self.start}], got {self.discriminator_start}"
