@@ -23,9 +23,7 @@ from masktools.cli import (
     app,
     bench,
     bundle,
-    cache,
     coarsen,
-    compare,
     convert,
     demo,
     edit,
@@ -45,7 +43,7 @@ from masktools.cli.options import Command, CommandParser, fail
 from masktools.errors import MasktoolsError
 
 _COMMANDS: dict[str, Command | ModuleType] = {
-    "probe": probe,
+    "probe": probe.PROBE,
     "restore": restore.RESTORE,
     "inpaint": restore.INPAINT,
     "bwe": restore.BWE,
@@ -53,7 +51,7 @@ _COMMANDS: dict[str, Command | ModuleType] = {
     "continue": edit.CONTINUE,
     "extend": replace(edit.CONTINUE, hidden=True),
     "loop": edit.LOOP,
-    "compare": compare,
+    "compare": probe.COMPARE,
     "app": app,
     "generate": generate,
     "vary": vary,
@@ -65,8 +63,8 @@ _COMMANDS: dict[str, Command | ModuleType] = {
     "bundle": bundle,
     "push": push,
     "convert": convert,
-    "cache": cache,
-    "train": train,
+    "cache": train.CACHE,
+    "train": train.TRAIN,
     "evaluate": evaluate,
     "sweep": sweep,
     "bench": bench,

@@ -153,7 +153,7 @@ class Probe:
 
     Args:
         sample_rate: in Hz.
-        n_channels: of the recording.
+        n_channels: number of channels of the recording.
         settings: what to look for.
 
     Raises:

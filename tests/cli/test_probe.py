@@ -38,8 +38,8 @@ def probed(capsys):
 
     def run(*words):
         parser = CommandParser(prog="masktools probe")
-        probe.add_arguments(parser)
-        code = probe.run(parser.parse_args([str(word) for word in words]))
+        probe.PROBE.add_arguments(parser)
+        code = probe.PROBE.run(parser.parse_args([str(word) for word in words]))
         return code, *capsys.readouterr()
 
     return run
