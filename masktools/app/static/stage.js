@@ -89,7 +89,8 @@ function paint() {
   // The other side comes last, so that a switch shows it at once.
   const other = edited() ? [side === 'before' ? 'after' : 'before'] : [];
   waves.want([wishes(over), wishes(span), wishes(after), ...other.map((one) => wishes({ ...span, side: one }))].flat());
-  tiles.want([side, ...other].flatMap((one) => stage.shown.flatMap((channel) => tileWishes({ ...spectrum, side: one }, channel))));
+  // The overview first: whoever opens an hour wants to see it before its details.
+  tiles.want(!isThere(over) ? [] : [side, ...other].flatMap((one) => stage.shown.flatMap((channel) => tileWishes({ ...spectrum, side: one }, channel))));
   drawTimes(sized(canvas('axis')).context, view, element('axis').clientHeight, colours);
   drawOverview(isThere(after) ? after : over);
   if (isThere(over)) once('overview');
