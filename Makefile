@@ -1,4 +1,5 @@
 # make demo   install masktools and run its demonstration      make lint    style and types
+# make docs   build the site: docs/_build/html/index.html      make test-laion, test-space   in environments of their own
 # make test   install everything for development and test      make clean   remove what these made
 # make mini SOURCE="manifest.csv ..."     train a model like the bundled one, from recordings to bundle (days on one core)
 # RUN=folder where it is trained; MINI="--skip text" and the like go to recipes/mini/make.py, which tells what there is.
@@ -18,13 +19,31 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraint
 ONE_BUILD = $(BIN)/python -c "import timm" || \
 	{ echo "torch and torchvision in $(VENV) are of different builds: run 'make clean-venv' and try again" >&2; exit 1; }
 
-.PHONY: demo test lint model-report mini clean clean-venv
+.PHONY: demo docs test test-laion test-space lint model-report mini clean clean-venv
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/masktools demo -o $(DEMO)
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+
+# The site, without a network, into docs/_build/html; warnings are errors. What was executed before is kept.
+docs: $(VENV)/.installed-docs
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m sphinx -W --keep-going -b html \
+		docs docs/_build/html
+
+test-space:
+	test -d $(VENV)-space || $(PYTHON) -m venv $(VENV)-space
+	$(VENV)-space/bin/python -m pip install --disable-pip-version-check -e . -r spaces/requirements.txt \
+		pytest hypothesis beartype
+	OMP_NUM_THREADS=2 $(VENV)-space/bin/python -m pytest -m space tests/test_space.py
+
+# laion-clap needs numpy below 2, so it has an environment of its own
+test-laion:
+	test -d $(VENV)-laion || $(PYTHON) -m venv $(VENV)-laion
+	$(VENV)-laion/bin/python -m pip install --disable-pip-version-check -e ".[laion,clap]" \
+		pytest hypothesis beartype lightning jsonargparse
+	OMP_NUM_THREADS=1 $(VENV)-laion/bin/python -m pytest -m laion tests/conditioning/test_laion.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -54,9 +73,13 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/pip
 	@$(ONE_BUILD)
 	@touch $(VENV)/.installed-demo $@
 
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) -e ".[docs]"
+	@touch $@
+
 clean:
-	rm -rf $(DEMO) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) docs/_build docs/auto docs/cli build dist .pytest_cache .ruff_cache .hypothesis
 	find masktools tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 clean-venv:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-laion $(VENV)-space

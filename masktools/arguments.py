@@ -9,15 +9,16 @@ import types
 from collections.abc import Iterable
 from dataclasses import fields
 from math import inf
-from typing import Any, Union, get_args, get_origin, get_type_hints
-
-import numpy as np
+from numbers import Integral, Real
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from masktools.errors import ParameterError, unknown_name
 
 __all__ = [
     "check_counts",
     "check_least",
+    "check_positive",
+    "check_within",
     "checked_call",
     "checked_name",
     "checked_real",
@@ -74,9 +75,10 @@ def checked_switch(name: str, value: object) -> bool:
     Raises:
         ParameterError: it is neither True nor False.
     """
-    if not isinstance(value, bool | np.bool_):
+    switch = plain(value)
+    if not isinstance(switch, bool):
         raise ParameterError(f"{name} must be True or False, got {shown(value)}")
-    return bool(value)
+    return switch
 
 
 def checked_whole(name: str, value: object, lowest: int | None = None, highest: int | None = None) -> int:
@@ -86,13 +88,13 @@ def checked_whole(name: str, value: object, lowest: int | None = None, highest: 
         ParameterError: it is none, or out of its range.
     """
     limits, value = _limits(lowest, highest), plain(value)
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not whole or not _within(value, lowest, highest):
         raise ParameterError(f"{name} must be a whole number{limits}, got {shown(value)}")
     return int(value)  # type: ignore[call-overload]
 
 
-def check_least(lowest: int, **values: int | None) -> None:
+def check_least(lowest: int, **values: float | None) -> None:
     """Refuse numbers below the lowest that is allowed; None is no number.
 
     Raises:
@@ -100,7 +102,7 @@ def check_least(lowest: int, **values: int | None) -> None:
     """
     for name, value in values.items():
         if value is not None and value < lowest:
-            raise ParameterError(f"{name} must be at least {lowest}, got {value}")
+            raise ParameterError(f"{name} must be at least {lowest}, got {_said(value)}")
 
 
 def check_counts(settings: object, *names: str) -> None:
@@ -111,7 +113,50 @@ def check_counts(settings: object, *names: str) -> None:
     """
     for name in names:
         if getattr(settings, name) < 1:
-            raise ParameterError(f"{name} must be at least 1, got {getattr(settings, name)}")
+            raise ParameterError(f"{name} must be at least 1, got {_said(getattr(settings, name))}")
+
+
+def check_positive(unit: str = "", **values: float | None) -> None:
+    """Refuse numbers that are not above 0; None is no number.
+
+    Args:
+        unit: of the numbers, for the message.
+        **values: the numbers by their names.
+
+    Raises:
+        ParameterError: one is not; the message names it.
+    """
+    for name, value in values.items():
+        if value is not None and not value > 0:
+            raise ParameterError(f"{name} must be positive, got {_said(value)}{unit and f' {unit}'}")
+
+
+def check_within(interval: str, unit: str = "", /, **values: float | None) -> None:
+    """Refuse numbers outside an interval; None is no number.
+
+    Args:
+        interval: as mathematicians write it, such as "[0, 1)": a round bracket leaves the end out; "[0, inf]" has no
+            upper end.
+        unit: of the numbers.
+        **values: the numbers by their names.
+
+    Raises:
+        ParameterError: one is outside; the message names it and the interval.
+    """
+    low, high = map(float, interval[1:-1].split(","))
+    for name, value in values.items():
+        if value is None:
+            continue
+        inside = low < value < high or (value == low and interval[0] == "[") or (value == high and interval[-1] == "]")
+        if not inside:
+            of = f" {unit}" if unit else ""
+            least = f"be {'at least' if interval[0] == '[' else 'above'} {low:g}"
+            limits = least if interval.endswith("inf]") else f"lie in {interval}"
+            raise ParameterError(f"{name} must {limits}{of}, got {_said(value)}{of}")
+
+
+def _said(number: float) -> str:
+    return f"{number:g}" if isinstance(number, float) else str(number)
 
 
 def checked_real(name: str, value: object, unit: str = "") -> float:
@@ -121,12 +166,12 @@ def checked_real(name: str, value: object, unit: str = "") -> float:
         ParameterError: it is none.
     """
     number = plain(value)
-    if not isinstance(number, int | float | np.integer | np.floating) or isinstance(number, bool):
+    if not isinstance(number, Real) or isinstance(number, bool):
         raise ParameterError(f"{name} must be a number{f' of {unit}' if unit else ''}, got {shown(value)}")
     try:
         return float(number)
     except OverflowError:  # a whole number beyond the range of floats
-        return inf if number > 0 else -inf
+        return inf if cast(Any, number) > 0 else -inf
 
 
 def checked_call(name: str, value: object) -> None:
@@ -142,15 +187,20 @@ def checked_call(name: str, value: object) -> None:
 def settle(settings: Any) -> None:
     """Check the kind of every number, name and switch of a frozen dataclass; numpy's become Python's.
 
-    Ranges, and which names there are, remain for the class itself to check.
+    Ranges and names that a field's metadata gives (``settings.setting``) are checked too; other ones remain for the
+    class itself to check.
 
     Raises:
-        ParameterError: a value of another kind than its field.
+        ParameterError: a value of another kind than its field, or out of its range.
     """
     hints = get_type_hints(type(settings))
     for field in fields(settings):
-        value = getattr(settings, field.name)
-        object.__setattr__(settings, field.name, _settled(field.name, value, hints[field.name]))
+        value = _settled(field.name, getattr(settings, field.name), hints[field.name])
+        object.__setattr__(settings, field.name, value)
+        if value is not None and field.metadata.get("choices"):
+            checked_name(field.name, value, field.metadata["choices"])
+        elif "within" in field.metadata:
+            check_within(field.metadata["within"], field.metadata.get("unit", ""), **{field.name: value})
 
 
 def _settled(name: str, value: Any, hint: Any) -> Any:

@@ -1,6 +1,7 @@
-"""Recordings as users hold them, checked first of all: numpy as soundfile has it, or torch as torchaudio has it.
+"""Recordings as users hold them, checked first of all: numpy as soundfile or librosa has it, or torch as torchaudio.
 
-A numpy array is (t,) or (t, channels), a tensor (t,) or (channels, t), on any device and with or without gradients.
+A numpy array is (t,) or (t, channels), or (2, t) as librosa has stereo; a tensor (t,) or (channels, t), on any device
+and with or without gradients.
 """
 
 import sys
@@ -62,8 +63,8 @@ def as_recording(samples: object, sample_rate: object, finite: bool = True) -> n
     """Return a recording as (channels, t), float32 or float64; it may share memory with what was given.
 
     Args:
-        samples: numpy (t,) or (t, channels), torch (t,) or (channels, t), of float16, float32 or float64 (torch:
-            bfloat16 too), full scale 1.
+        samples: numpy (t,), (t, channels) or stereo (2, t), torch (t,) or (channels, t), of float16, float32 or
+            float64 (torch: bfloat16 too), full scale 1.
         sample_rate: in Hz.
         finite: whether NaN, infinity and what is far beyond full scale are refused.
 
@@ -78,13 +79,18 @@ def as_recording(samples: object, sample_rate: object, finite: bool = True) -> n
         array = _from_numpy(samples)
         if array.ndim not in (1, 2):
             raise ParameterError(f"samples must be of shape (t,) or (t, channels), got {array.shape}")
-        if array.ndim == 2 and array.shape[1] > MAX_CHANNELS:
+        if array.ndim == 2 and array.shape[1] > MAX_CHANNELS and not channels_first(array):
             raise ParameterError(
                 f"samples must have at most {MAX_CHANNELS} channels, got {array.shape[1]}: "
-                "samples come first, (t, channels); is it the other way round?"
+                "samples come first, (t, channels); is it the other way round, or a batch?"
             )
-        channels = array[None] if array.ndim == 1 else array.T
+        channels = array[None] if array.ndim == 1 else array if channels_first(array) else array.T
     return _checked_samples(channels, rate, finite, samples)
+
+
+def channels_first(samples: Any) -> bool:
+    """Return whether an array of numpy's is stereo as librosa has it, (2, t); more rows might be a batch."""
+    return samples.ndim == 2 and samples.shape[0] <= 2 and samples.shape[1] > MAX_CHANNELS
 
 
 def as_channels(samples: Any, sample_rate: object, finite: bool = True) -> np.ndarray:
@@ -209,4 +215,5 @@ def like(samples: Any, restored: np.ndarray, resampled: bool = False) -> Any:
         tensor = torch.from_numpy(np.ascontiguousarray(ours))
         return tensor.to(samples.device, tensor.dtype if resampled else samples.dtype)
     dtype = restored.dtype if resampled else samples.dtype
-    return np.ascontiguousarray(ours if ours.ndim == 1 else ours.T).astype(dtype, copy=False)
+    turned = ours.ndim == 2 and not channels_first(samples)
+    return np.ascontiguousarray(ours.T if turned else ours).astype(dtype, copy=False)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from masktools.arguments import shown
 from masktools.downloads import fetch, is_hub_name
 from masktools.errors import BundleError, ParameterError, unknown_name
 from masktools.jsons import parse_json
+from masktools.packing import StoredWeights
 
 __all__ = [
     "ALTERED",
@@ -24,12 +24,14 @@ __all__ = [
     "CHECKSUMS",
     "CONFIG",
     "FAMILIES",
+    "MODEL_TYPE",
     "PARTS",
     "Layout",
     "family_of",
     "find_bundle",
     "is_bundle",
     "list_models",
+    "part_file",
     "read_config",
     "sha256_of",
     "stored_part",
@@ -50,13 +52,21 @@ FAMILIES: Mapping[str, Layout] = {
     "streams": Layout(
         2, ("codec", "transformer", "vocoder", "conditioner", "prior"), ("vocoder", "conditioner", "prior")
     ),
+    "scales": Layout(
+        2,
+        ("tokenizer", "transformer", "vocoder", "conditioner", "classifier"),
+        ("vocoder", "conditioner", "classifier"),
+    ),
 }
 """Families by name. Bundles of format 1 are of the first; from format 2 on they name theirs."""
 
 FORMATS = (1, 2)
 PARTS = tuple(dict.fromkeys(part for layout in FAMILIES.values() for part in layout.parts))
 CONFIG, CARD, CHECKSUMS = "config.json", "MODEL_CARD.md", "checksums.json"
+SHARED = ("of", "sha256")  # entries of a part whose weights another model lends
 ALTERED = "it was altered, or cut off"
+MODEL_TYPE = "specmaskgit"
+"""How config.json tells transformers what a bundle of the family masked is (``masktools.adapters.transformers``)."""
 
 _BUNDLED = Path(__file__).parent / "bundled"
 _FOLDERS_VARIABLE = "MASKTOOLS_MODELS"
@@ -92,14 +102,39 @@ def stored_part(model: str | os.PathLike[str], part: str) -> tuple[dict[str, Any
     folder = find_bundle(model)
     config = read_config(folder)
     verify_files(folder)
-    if not config.get(part) or not (folder / f"{part}.safetensors").is_file():
+    path = part_file(folder, part, config.get(part) or {})
+    if not config.get(part) or not path.is_file():
         raise BundleError(f"the model in {folder} has no {part} with weights of its own")
     try:
-        weights = load_file(folder / f"{part}.safetensors")
+        weights = dict(StoredWeights(path))
     except (SafetensorError, OSError) as error:
         raise BundleError(f"{folder}: {part}.safetensors is not readable ({error}): {ALTERED}") from error
     state = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
-    return {"part": part, "mel": config["mel"], **config[part]}, state
+    told = {key: value for key, value in config[part].items() if key not in SHARED}
+    return {"part": part, "mel": config["mel"], **told}, state
+
+
+def part_file(folder: Path, part: str, entry: Mapping[str, Any]) -> Path:
+    """Return the file with the weights of a part: the bundle's own, or that of a model in the package which lends it.
+
+    Args:
+        folder: the bundle's.
+        part: name of the part.
+        entry: what the bundle says of it; ``of`` names the lender, and ``sha256`` is the digest of its file.
+
+    Raises:
+        BundleError: the package has no such model, or its part is another one.
+    """
+    lender = entry.get("of")
+    if lender is None:
+        return folder / f"{part}.safetensors"
+    path = _BUNDLED / str(lender) / f"{part}.safetensors"
+    if Path(str(lender)).name != lender or not path.is_file() or sha256_of(path) != entry.get("sha256"):
+        raise BundleError(
+            f"{folder}: its {part} is that of the model {shown(lender)} in the package, which in this version is "
+            "another one: take the version that the bundle was made with"
+        )
+    return path
 
 
 def find_bundle(
@@ -139,7 +174,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     missing = [key for key in ("name", "mel", *layout.parts) if key not in config and key not in layout.optional]
     if missing:
         raise BundleError(f"{folder}: {CONFIG} lacks {', '.join(missing)}")
-    own = {"format", "name", "mel", "decoding", *layout.parts} | ({"family"} if config["format"] > 1 else set())
+    own = {"format", "model_type", "name", "mel", "decoding", *layout.parts} | (
+        {"family"} if config["format"] > 1 else set()
+    )
     unknown = set(config) - own
     if unknown:
         raise BundleError(f"{folder}: {CONFIG} has unknown entries: {', '.join(sorted(unknown))}")

@@ -5,6 +5,7 @@ What is taken are safetensors, JSON and the model card: nothing that could run.
 
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -77,19 +78,34 @@ def _whole(folder: str) -> Path:
     return place
 
 
-def upload(folder: Path, repo_id: str, private: bool | None = None) -> str:
+def upload(
+    folder: Path,
+    repo_id: str,
+    private: bool | None = None,
+    *,
+    files: Mapping[str, bytes],
+    message: str = "A masktools bundle",
+) -> str:
     """Write a bundle's files to a repository of the hub, which is made if it does not exist, and return its address.
+
+    Args:
+        folder: of the bundle.
+        repo_id: ``owner/name``.
+        private: whether only you may see a repository that is made; as your account has it if None.
+        files: what the repository has beside the bundle: name -> content.
+        message: of the commit; there is one for all files.
 
     Raises:
         BundleError: huggingface_hub is not installed, or the hub refuses.
     """
     hub = _package(repo_id)
     api = hub.HfApi()
+    own = sorted(path for pattern in _PATTERNS for path in folder.glob(pattern) if path.name not in files)
+    commit = [hub.CommitOperationAdd(path.name, path) for path in own]
+    commit += [hub.CommitOperationAdd(name, content) for name, content in files.items()]
     try:
         address = api.create_repo(repo_id, private=private, exist_ok=True)
-        api.upload_folder(
-            repo_id=repo_id, folder_path=folder, allow_patterns=_PATTERNS, commit_message="A masktools bundle"
-        )
+        api.create_commit(repo_id, commit, commit_message=message)
     except Exception as error:  # of several packages: refused, not signed in, no network
         raise BundleError(f"{repo_id} cannot be written on the Hugging Face hub ({_first_line(error)})") from error
     return str(address)

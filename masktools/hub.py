@@ -1,9 +1,11 @@
 """Bundles: a model as a folder of JSON and safetensors, written whole and read only if nothing has changed in it.
 
-- config.json: format, from format 2 on the family, name, mel settings, for each part its kind and its settings, for the
-  transformer the fingerprint of the tokenizer or codec whose tokens it has learned, and where the paper's settings of
-  the decoding do not suit the model best, those that do, by job
-- <part>.safetensors: the weights of each part, fp16, but for those that must not be rounded
+- config.json: format, from format 2 on the family (of format 1 the word by which transformers knows it), name, mel
+  settings, for each part its kind and its settings, for the transformer the fingerprint of the tokenizer or codec
+  whose tokens it has learned, and where the paper's settings of the decoding do not suit the model best, those that
+  do, by job
+- <part>.safetensors: the weights of each part, fp16, but for those that must not be rounded, and matrices that were
+  asked for in int8, with a scale a row
 - levels.safetensors: how loud the bands above the model's are to be expected (``masktools.levels``); may be missing
 - MODEL_CARD.md: what the model is, for people
 - checksums.json: SHA-256 of every other file
@@ -13,7 +15,8 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,30 +25,44 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from masktools.arguments import checked_name, shown
 from masktools.bundles import (
     ALTERED,
     CARD,
     CHECKSUMS,
     CONFIG,
     FAMILIES,
+    MODEL_TYPE,
+    SHARED,
     family_of,
     find_bundle,
     list_models,
+    part_file,
     read_config,
     sha256_of,
     verify_files,
 )
-from masktools.conditioning import CONDITIONERS, ClapEncoder, Conditioner, DeferredClap, DeferredT5, T5Config
+from masktools.conditioning import (
+    CONDITIONERS,
+    ClapEncoder,
+    Conditioner,
+    DeferredClap,
+    DeferredT5,
+    LaionClap,
+    T5Config,
+    as_conditioner,
+)
 from masktools.configs import from_dict, to_dict, to_plain
 from masktools.errors import BundleError, ParameterError, unknown_name
 from masktools.levels import LevelMixture, read_levels
 from masktools.mel import MelConfig
-from masktools.packing import StoredWeights, halved, has_lost_weights, laid_out
+from masktools.packing import StoredWeights, halved, has_lost_weights, in_int8, laid_out, weights_digest
 from masktools.pipeline import JOBS, Walk, check_mel_settings
 from masktools.pipeline.families import KINDS, WALKS, build_part, make_part
 from masktools.runtime import fitting_batch_size, resolve_device, resolve_precision, single_precision
-from masktools.solver import Plan, SolverConfig
-from masktools.tokenizer import token_fingerprint
+from masktools.settings import DecodingSettings
+from masktools.solver import Plan, SolverConfig, preset, stage_plan
+from masktools.tokenizer import decoding_weights, token_fingerprint
 
 __all__ = [
     "FAMILIES",
@@ -59,6 +76,7 @@ __all__ = [
     "make_part",
     "models_for",
     "note_tokens",
+    "plan_for",
     "read_decoding",
     "save_bundle",
     "tokens_known_by",
@@ -103,7 +121,48 @@ def check_job(walk: Walk, job: str) -> None:
     raise ParameterError(f"model {walk.name!r} cannot {JOBS[job]} ({job}): {reason}it can {can}{instead}")
 
 
-def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name: str | None = None) -> Path:
+def plan_for(walk: Walk, job: str, settings: DecodingSettings) -> Plan:
+    """Return how a job is decoded: as settings say, and where they say nothing, as the model's own do.
+
+    Args:
+        walk: the model.
+        job: one of ``DECODINGS``.
+        settings: what was asked for; ``n_steps``, ``temperature`` and ``guidance`` go before ``solver``.
+
+    Returns:
+        A ``SolverConfig``; a tuple of them, one for each stage, where the model has several.
+
+    Raises:
+        ParameterError: a job that the model cannot do, an unknown preset, or a value out of its range.
+    """
+    check_job(walk, checked_name("job", job, DECODINGS))
+    base, n_steps, n_stages = settings.solver, settings.n_steps, walk.shape.n_stages
+    several = isinstance(base, tuple) and all(isinstance(config, SolverConfig) for config in base)
+    if not isinstance(base, SolverConfig | str | None) and not several:
+        raise ParameterError(f"solver must be a SolverConfig or the name of a preset, got {shown(base)}")
+    own: Plan = walk.decoding.get(job, SolverConfig())
+    stages = stage_plan(own if base is None or isinstance(base, str) else base, n_stages)
+    if isinstance(base, str):
+        stages = tuple(preset(base, config) for config in stages)
+    steps = tuple(n_steps) if isinstance(n_steps, list | tuple) else (n_steps,) * n_stages
+    if len(steps) != n_stages:
+        raise ParameterError(f"n_steps must be one number, or one for each of {n_stages} stages, got {len(steps)}")
+    both = {"temperature": settings.temperature, "guidance": settings.guidance}
+    made = tuple(
+        replace(config, **{name: value for name, value in {"n_steps": own, **both}.items() if value is not None})
+        for config, own in zip(stages, steps, strict=True)
+    )
+    return made[0] if n_stages == 1 else made
+
+
+def save_bundle(
+    pipeline: Walk,
+    folder: str | os.PathLike[str],
+    card: str,
+    name: str | None = None,
+    int8: Collection[str] = (),
+    lent: Mapping[str, str] | None = None,
+) -> Path:
     """Write a model as a bundle, whole or not at all, and return its folder.
 
     Args:
@@ -111,9 +170,13 @@ def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name:
         folder: where to; it must not exist yet.
         card: the text of the model card.
         name: of the model, in reports; that of the folder where it is not given.
+        int8: the parts whose large matrices are rounded to 8 bits, with a scale a row, for a smaller bundle; of a
+            tokenizer those of its decoder, since its tokens must stay what they are.
+        lent: parts that are those of a model in the package, part -> its name: they are not written once more.
 
     Raises:
-        ParameterError: a folder that exists, or whose parent does not; an empty card; weights rounded for less.
+        ParameterError: a folder that exists, or whose parent does not; an empty card; weights rounded for less; a part
+            that is not the one of the model which lends it.
         BundleError: a part of a kind that bundles do not know, or a transformer that learned other tokens.
     """
     target = Path(os.path.abspath(folder))
@@ -127,6 +190,9 @@ def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name:
     if family is None:
         raise BundleError(f"a bundle must be of a family in {', '.join(FAMILIES)}, got {type(pipeline).__name__}")
     parts = {part: module for part, module in pipeline.parts.items() if module is not None}
+    for part in int8:
+        if part == "codec" or not isinstance(parts.get(part), nn.Module):  # other weights, other tokens
+            raise unknown_name("part to be kept in int8", part, [one for one in parts if one != "codec"])
     for part, module in parts.items():
         if isinstance(module, nn.Module) and has_lost_weights(module):
             raise ParameterError(
@@ -140,11 +206,15 @@ def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name:
     for part in ("conditioner", "prior"):
         if part in entries:
             del entries[part]["mel"]  # it hears waves, through a front end of its own, or tokens
+    for part, lender in (lent or {}).items():
+        entries[part] |= _lending(target, part, parts.get(part), lender)
     entries["transformer"]["tokenizer"] = token_fingerprint(parts[_tokens_from(parts)].state_dict())
     _check_tokens(tokens_known_by(parts["transformer"]), entries["transformer"]["tokenizer"], "these parts")
     config: dict[str, Any] = {"format": FAMILIES[family].format}
     if config["format"] > 1:
         config["family"] = family
+    else:
+        config["model_type"] = MODEL_TYPE
     config |= {"name": name or target.name, "mel": mel, **entries}
     if pipeline.decoding:
         config["decoding"] = {job: to_plain(settings) for job, settings in pipeline.decoding.items()}
@@ -152,9 +222,12 @@ def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name:
     try:
         temporary.mkdir()
         for part, module in parts.items():
-            if isinstance(module, nn.Module) and not isinstance(module, ClapEncoder):
-                stored = _whole if getattr(module, "single_precision", False) else halved
-                (temporary / f"{part}.safetensors").write_bytes(save(stored(module.state_dict())))
+            if (
+                part not in (lent or {})
+                and isinstance(module, nn.Module)
+                and not isinstance(module, ClapEncoder | LaionClap)
+            ):
+                (temporary / f"{part}.safetensors").write_bytes(save(_as_stored(part, module, part in int8)))
         levels = getattr(pipeline, "levels", None)
         if isinstance(levels, LevelMixture):
             (temporary / _LEVELS).write_bytes(levels.to_bytes())
@@ -168,14 +241,32 @@ def save_bundle(pipeline: Walk, folder: str | os.PathLike[str], card: str, name:
     return target
 
 
-def _whole(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights as they are, on the CPU."""
-    return {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
+def _lending(folder: Path, part: str, module: Any, lender: str) -> dict[str, str]:
+    """Return what a bundle says of a part that a model in the package lends."""
+    lending = list_models().get(lender)
+    path = None if lending is None else lending / f"{part}.safetensors"
+    if path is None or not path.is_file() or not isinstance(module, nn.Module):
+        raise ParameterError(f"a {part} must be that of a model in the package to be lent, got {lender!r}")
+    told = {"of": lender, "sha256": sha256_of(path)}
+    part_file(folder, part, told)  # which is in the package
+    if weights_digest(dict(StoredWeights(path))) != weights_digest(module.state_dict()):
+        raise ParameterError(f"the {part} is another one than that of {lender!r}: it must be kept in the bundle")
+    return told
+
+
+def _as_stored(part: str, module: nn.Module, int8: bool) -> dict[str, Tensor]:
+    """Return the weights of a part in the types in which they are kept, on the CPU."""
+    state = module.state_dict()
+    if int8:
+        return in_int8(state, decoding_weights(state) if part == "tokenizer" else list(state))
+    if getattr(module, "single_precision", False):
+        return {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
+    return halved(state)
 
 
 def _describe(part: str, module: Any) -> dict[str, Any]:
     """Return the kind and the settings of a part."""
-    if isinstance(module, DeferredClap):
+    if isinstance(module, DeferredClap | LaionClap):
         config_class = CONDITIONERS["clap"][0]
         return {"kind": "clap", "config": to_dict(config_class(dim=module.dim))}
     for kind, (_, part_class) in KINDS[part].items():
@@ -213,6 +304,7 @@ def load_bundle(
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     compile: bool = False,
+    conditioner: Any = None,
 ) -> Any:
     """Return the model of a bundle on a device, its weights packed for inference in one precision.
 
@@ -227,6 +319,8 @@ def load_bundle(
         revision: of a model on the hub: a branch, a tag or a commit.
         cache_dir: where models of the hub are kept; the hub's own place where it is not given.
         compile: whether the transformer is compiled, a matter of minutes: for many short jobs on a GPU.
+        conditioner: what embeds texts and sounds in place of the bundle's own: a ``Conditioner`` of the same space,
+            such as a ``laion_clap.CLAP_Module`` for a model that was trained with CLAP.
 
     Returns:
         A ``Walk``, of its family's class: a ``Pipeline`` for models over a grid of bands.
@@ -255,8 +349,12 @@ def load_bundle(
     parts: dict[str, Any] = {
         part: _load_part(folder, part, config[part], mel, chosen_device, None if part in kept else chosen_precision)
         for part in FAMILIES[family].parts
-        if config.get(part)
+        if config.get(part) and (part != "conditioner" or conditioner is None)
     }
+    if conditioner is not None:
+        if "conditioner" not in FAMILIES[family].parts:
+            raise ParameterError(f"a model of the family {family} takes no conditioner")
+        parts["conditioner"] = as_conditioner(conditioner)
     _settle_tokens(folder, config, parts)
     pipeline: Any = walk(
         mel,
@@ -321,7 +419,7 @@ def _checked(folder: Path, part: str, make: Any) -> Any:
 def _load_part(
     folder: Path, part: str, entry: Any, mel: MelConfig, device: torch.device, precision: torch.dtype | None
 ) -> nn.Module | Conditioner | DeferredT5:
-    known = {"kind", "config", "mel"} | ({"tokenizer"} if part == "transformer" else set())
+    known = {"kind", "config", "mel", *SHARED} | ({"tokenizer"} if part == "transformer" else set())
     if not isinstance(entry, dict) or not {"kind", "config"} <= set(entry) <= known:
         raise BundleError(f"{folder}: {part} must have a kind and a config in {CONFIG}, got {entry!r:.80}")
     if "mel" in entry:
@@ -333,13 +431,12 @@ def _load_part(
         return DeferredT5(_checked(folder, part, lambda: from_dict(T5Config, entry["config"])), device)
     with laid_out():
         layout: nn.Module = _checked(folder, part, lambda: build_part(part, entry["kind"], entry["config"], mel))
-    weights = _fitting_weights(folder, part, layout)
+    weights = _fitting_weights(folder, part_file(folder, part, entry), layout)
     return make_part(part, entry["kind"], entry["config"], mel, weights, precision, device)
 
 
-def _fitting_weights(folder: Path, part: str, layout: nn.Module) -> StoredWeights:
+def _fitting_weights(folder: Path, path: Path, layout: nn.Module) -> StoredWeights:
     """Return the weights of a part, if they are exactly those that it has."""
-    path = folder / f"{part}.safetensors"
     if not path.is_file():
         raise BundleError(f"{folder} is no complete bundle: {path.name} is missing")
     try:

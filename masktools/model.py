@@ -7,25 +7,37 @@ memory of its own and without gradients; where its rate is another one, it is fl
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from masktools import generation, hub
-from masktools.arguments import checked_call, checked_name, checked_switch, checked_whole, shown
-from masktools.arrays import as_recording, checked_rate, checked_seed, checked_tokens, is_alone
+from masktools.arguments import checked_call, checked_switch, checked_whole
+from masktools.arrays import as_recording, checked_rate, checked_tokens, is_alone
 from masktools.arrays import like as as_given
 from masktools.conditioning import Prompts
-from masktools.errors import ParameterError
 from masktools.features import Embedding, Encoder, LayerLike
 from masktools.gaps import GapLike
 from masktools.io import resample, resample_to
 from masktools.pipeline import Progress, Walk
 from masktools.runtime import threads as use_threads
-from masktools.solver import Plan, SolverConfig, preset, stage_plan
+from masktools.settings import (
+    BandSettings,
+    ContinuationSettings,
+    DecodingSettings,
+    GapSettings,
+    LoopSettings,
+    RepairSettings,
+    VariationSettings,
+)
+from masktools.solver import Plan
+
+if TYPE_CHECKING:
+    from masktools.restoration import Region
 
 __all__ = ["Encoded", "Model", "Result", "load"]
 
@@ -42,6 +54,13 @@ class Result(Generic[Samples]):
     samples: Samples  # numpy (t,) or (t, channels); torch (t,) or (channels, t) where a tensor was given
     sample_rate: int  # Hz
     report: dict[str, Any]
+
+    def _repr_html_(self) -> str:
+        """Return a player and a spectrogram, as notebooks show them; of long recordings the longest repair."""
+        from masktools.review.notebook import recording_html  # with what draws, which nobody else needs
+
+        recording = as_recording(self.samples, self.sample_rate, finite=False) if np.size(self.samples) else None
+        return recording_html(np.zeros((1, 0)) if recording is None else recording, self.sample_rate, self.report)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +79,7 @@ def load(
     threads: int | None = None,
     batch_size: int | None = None,
     compile: bool = False,
+    conditioner: Any = None,
 ) -> "Model":
     """Return a model, ready for use.
 
@@ -70,6 +90,8 @@ def load(
         threads: CPU threads at most; as many as torch takes where it is not given.
         batch_size: clips computed at once; where it is not given 8 on a CPU, and on a GPU what its memory holds.
         compile: whether the transformer is compiled, a matter of minutes: for many short jobs on a GPU.
+        conditioner: what reads prompts in place of the model's own: an object with ``dim``, ``embed_audio`` and
+            ``embed_text``, or a ``laion_clap.CLAP_Module``, for a model that was trained with CLAP.
 
     Raises:
         BundleError: no such model, or one that is incomplete, altered or of another format.
@@ -82,7 +104,8 @@ def load(
     )
     compile = checked_switch("compile", compile)
     with use_threads(threads):
-        return Model(hub.load_bundle(model, device, precision, batch_size=batch_size, compile=compile), threads)
+        options: dict[str, Any] = {"batch_size": batch_size, "compile": compile, "conditioner": conditioner}
+        return Model(hub.load_bundle(model, device, precision, **options), threads)
 
 
 class Model:
@@ -119,22 +142,10 @@ class Model:
         samples: Samples,
         sample_rate: int,
         gaps: Iterable[GapLike] | str = "auto",
+        settings: GapSettings | None = None,
         *,
-        seed: int = 0,
-        n_steps: Steps | None = None,
-        temperature: float | None = None,
-        guidance: float | None = None,
-        solver: Plan | str | None = None,
-        prompt: Prompts | None = None,
-        channels: str = "linked",
-        texture: str = "blend",
-        method: str = "auto",
-        classical_below_s: float = 0.06,
-        max_gap_s: float = 4.0,
-        n_candidates: int = 1,
-        match_level_db: float = 6.0,
-        leak_free: bool = True,
         progress: Progress | None = None,
+        **changes: Any,
     ) -> Result[Samples]:
         """Return the recording with its gaps filled; outside them every sample stays as it is.
 
@@ -144,70 +155,30 @@ class Model:
             sample_rate: in Hz.
             gaps: (start, end) in seconds, or (start, end, channels); or a text such as "1.20-1.55,3-3.2"; or "auto":
                 dropouts to digital silence, held samples and samples that are not finite are found.
-            seed: the same seed gives the same result.
-            n_steps: decoding steps; this and the next two are the model's own where they are not given.
-            temperature: noise in the order of decisions.
-            guidance: how closely to follow the prompt.
-            solver: all settings of the decoding, or the name of a preset; the three above take precedence.
-            prompt: what to hear in the gaps.
-            channels: ``linked`` or ``independent``: with the same random numbers, or each with its own; ``mid_side``:
-                the middle and the side of two.
-            texture: blend, recording or model; see ``restoration.render.TEXTURES``.
-            method: ``auto`` by the length of each gap and by what the recording holds, ``model``, or one of
-                ``classical.GAP_FILLS``; ``search`` and ``copy`` fill from other places of the recording.
-            classical_below_s: with ``auto``, gaps up to this length are filled without the model.
-            max_gap_s: with ``auto``, longer gaps are refused, or, where gaps are found, left alone.
-            n_candidates: fills that are tried for each gap; the one that fits its surroundings best is taken.
-            match_level_db: how far a fill may be moved to the level around it.
-            leak_free: False lets the model hear what is in the gaps while it computes tokens around them.
+            settings: how they are found and filled.
             progress: called with (steps done, steps in all).
+            **changes: fields of ``settings.GapSettings`` that are to be otherwise: seed, n_steps, prompt, method, ...
 
         Raises:
             AudioError: no samples, or some that are not finite.
             ParameterError: gaps that are none of this recording, or a value out of its range.
         """
         from masktools import restoration  # with scipy's filters: a second and 70 MB that other jobs need not
-        from masktools.restoration.gap_plan import which_gaps
 
         recording, rate = as_recording(samples, sample_rate, finite=False), checked_rate(sample_rate)
-        gap_by_gap = (method, classical_below_s, max_gap_s, n_candidates, match_level_db)
-        settings = restoration.GapSettings(checked_seed(seed), *gap_by_gap, channels, texture, leak_free)
-        settings.check_channels(len(recording))
-        decoding = self.solver("inpaint", solver, n_steps, temperature, guidance)
-        checked_call("progress", progress)
-        wanted = which_gaps(recording, rate, gaps, settings.max_gap_s)
-        with use_threads(self.threads):
-            if wanted:
-                others = {**asdict(settings), "solver": decoding, "prompt": prompt, "progress": progress}
-                restored = restoration.inpaint(self.pipeline, recording, rate, wanted, **others)
-            else:
-                nothing = {"job": "inpaint", "model": self.name, "seed": settings.seed, "gaps": []}
-                restored = restoration.untouched(self.pipeline, recording, rate, prompt, nothing)
-        return Result(as_given(samples, restored.samples), restored.sample_rate, restored.report)
+        made = GapSettings.of(settings, changes)
+        return self._restored(samples, rate, restoration.inpaint, recording, rate, gaps, made, progress=progress)
 
     def bwe(
         self,
         samples: Samples,
         sample_rate: int,
         cutoff_hz: float | str = "auto",
+        settings: BandSettings | None = None,
         *,
-        lfr: bool = True,
-        seed: int = 0,
-        n_steps: Steps | None = None,
-        temperature: float | None = None,
-        guidance: float | None = None,
-        solver: Plan | str | None = None,
-        prompt: Prompts | None = None,
-        channels: str = "linked",
-        texture: str = "blend",
-        quiet_guard_db: float | None = 3.0,
-        hf_gain_db: float = 0.0,
-        limit_peaks: bool = True,
-        clean_above: bool = False,
-        to_hz: float | None = None,
         like: tuple[Samples, int] | str | None = None,
-        leak_free: bool = True,
         progress: Progress | None = None,
+        **changes: Any,
     ) -> Result[Samples]:
         """Return the recording with what it lacks above a cutoff.
 
@@ -218,27 +189,12 @@ class Model:
             sample_rate: in Hz.
             cutoff_hz: where the recording's own band ends; "auto": as it is found, and a recording without such an
                 edge, or with one that the model cannot go on from, comes back as it is, with the reason in the report.
-            lfr: low-frequency replacement: below the cutoff the original is kept. Without it everything is the
-                model's version.
-            seed: the same seed gives the same result.
-            n_steps: decoding steps; this and the next two are the model's own where they are not given.
-            temperature: noise in the order of decisions.
-            guidance: how closely to follow the prompt.
-            solver: all settings of the decoding, or the name of a preset; the three above take precedence.
-            prompt: what the recording is of.
-            channels: ``linked`` or ``independent``: with the same random numbers, or each with its own; ``mid_side``:
-                the middle and the side of two.
-            texture: blend, recording or model; see ``restoration.render.TEXTURES``.
-            quiet_guard_db: how far the added band may rise above the continued noise floor in pauses; None: anywhere.
-            hf_gain_db: gain of the added band.
-            limit_peaks: the added band gives way where the sum would leave full scale.
-            clean_above: take away first what faint rest (hiss, traces of a codec) there is above the cutoff.
-            to_hz: up to where; where it is not given, to 20 kHz or as far as the recording's rate has room.
+            settings: how the band is extended.
             like: a full-band take of the same source, (samples, sample rate): its moments that are most alike lend
                 their level and their detail in place of the model. "own": the recording's full-band moments lend to
                 its dull ones, and nothing is added to the former.
-            leak_free: False lets the model hear what is above the cutoff while it computes the tokens below.
             progress: called with (steps done, steps in all).
+            **changes: fields of ``settings.BandSettings`` that are to be otherwise: seed, n_steps, lfr, to_hz, ...
 
         Raises:
             AudioError: no samples, or some that are not finite.
@@ -247,42 +203,116 @@ class Model:
         from masktools import restoration
 
         recording, rate = as_recording(samples, sample_rate), checked_rate(sample_rate)
+        made = BandSettings.of(settings, changes)
+        take = (as_recording(*like), like[1]) if isinstance(like, tuple) and len(like) == 2 else like
+        call = partial(restoration.bwe, like=take, progress=progress)
+        return self._restored(samples, rate, call, recording, rate, cutoff_hz, made)
+
+    def repair(
+        self,
+        samples: Samples,
+        sample_rate: int,
+        regions: "Iterable[Region] | str",
+        settings: RepairSettings | None = None,
+        *,
+        progress: Progress | None = None,
+        **changes: Any,
+    ) -> Result[Samples]:
+        """Return the recording with regions of time and frequency replaced; outside their times every sample stays.
+
+        Args:
+            samples: numpy (t,) or (t, channels), torch (t,) or (channels, t).
+            sample_rate: in Hz.
+            regions: of ``restoration.Region``, or a text such as "1.2-1.5,3000-6000": seconds, and Hz; several with
+                semicolons between them.
+            settings: how they are replaced.
+            progress: called with (steps done, steps in all).
+            **changes: fields of ``settings.RepairSettings`` that are to be otherwise: seed, n_steps, prompt, ...
+
+        Raises:
+            AudioError: no samples, or some around a region that are not finite.
+            ParameterError: regions that are none of this recording, or a value out of its range.
+        """
+        from masktools import restoration
+
+        recording, rate = as_recording(samples, sample_rate, finite=False), checked_rate(sample_rate)
+        made = RepairSettings.of(settings, changes)
+        return self._restored(samples, rate, restoration.repair, recording, rate, regions, made, progress=progress)
+
+    def continuation(
+        self,
+        samples: Samples,
+        sample_rate: int,
+        seconds: float,
+        settings: ContinuationSettings | None = None,
+        *,
+        progress: Progress | None = None,
+        **changes: Any,
+    ) -> Result[Samples]:
+        """Return the recording with more audio after its end, or before its start; what was given is unchanged.
+
+        Args:
+            samples: numpy (t,) or (t, channels), torch (t,) or (channels, t).
+            sample_rate: in Hz.
+            seconds: how much is added, up to 600.
+            settings: at which side, and how.
+            progress: called with (steps done, steps in all).
+            **changes: fields of ``settings.ContinuationSettings`` that are to be otherwise: side, fade_s, seed, ...
+
+        Raises:
+            AudioError: no samples, or some beside the join that are not finite.
+            ParameterError: a value out of its range.
+        """
+        from masktools import restoration
+
+        recording, rate = as_recording(samples, sample_rate, finite=False), checked_rate(sample_rate)
+        made = ContinuationSettings.of(settings, changes)
+        call = partial(restoration.continue_recording, progress=progress)
+        return self._restored(samples, rate, call, recording, rate, seconds, made)
+
+    def loop(
+        self,
+        samples: Samples,
+        sample_rate: int,
+        settings: LoopSettings | None = None,
+        *,
+        progress: Progress | None = None,
+        **changes: Any,
+    ) -> Result[Samples]:
+        """Return a recording of the same length that can be played round and round: its end leads into its start.
+
+        Args:
+            samples: numpy (t,) or (t, channels), torch (t,) or (channels, t), at least twice as long as the seam.
+            sample_rate: in Hz.
+            settings: how long the seam is, and how it is filled.
+            progress: called with (steps done, steps in all).
+            **changes: fields of ``settings.LoopSettings`` that are to be otherwise: seam_s, method, seed, ...
+
+        Raises:
+            AudioError: no samples, or some beside the seam that are not finite.
+            ParameterError: a value out of its range.
+        """
+        from masktools import restoration
+
+        recording, rate = as_recording(samples, sample_rate, finite=False), checked_rate(sample_rate)
+        made = LoopSettings.of(settings, changes)
+        return self._restored(samples, rate, restoration.loop, recording, rate, made, progress=progress)
+
+    def _restored(self, samples: Samples, rate: int, job: Any, *given: Any, **more: Any) -> Result[Samples]:
+        """Return what a job of ``restoration`` makes of a recording, in the kind and the shape that samples have."""
         with use_threads(self.threads):
-            restored = restoration.bwe(
-                self.pipeline,
-                recording,
-                rate,
-                cutoff_hz,
-                lfr=lfr,
-                seed=checked_seed(seed),
-                solver=self.solver("bwe", solver, n_steps, temperature, guidance),
-                prompt=prompt,
-                channels=channels,
-                texture=texture,
-                quiet_guard_db=quiet_guard_db,
-                hf_gain_db=hf_gain_db,
-                limit_peaks=limit_peaks,
-                clean_above=clean_above,
-                to_hz=to_hz,
-                like=(as_recording(*like), like[1]) if isinstance(like, tuple) and len(like) == 2 else like,
-                leak_free=leak_free,
-                progress=progress,
-            )
-        resampled = restored.sample_rate != rate
-        return Result(as_given(samples, restored.samples, resampled), restored.sample_rate, restored.report)
+            made = job(self.pipeline, *given, **more)
+        return Result(as_given(samples, made.samples, made.sample_rate != rate), made.sample_rate, made.report)
 
     def generate(
         self,
         prompts: Prompts | None = None,
         n: int = 1,
         seconds: float | None = None,
+        settings: DecodingSettings | None = None,
         *,
-        seed: int = 0,
-        n_steps: Steps | None = None,
-        temperature: float | None = None,
-        guidance: float | None = None,
-        solver: Plan | str | None = None,
         progress: Progress | None = None,
+        **changes: Any,
     ) -> list[Result[np.ndarray]]:
         """Return n new recordings for each prompt, mono, at the model's rate; without a prompt, n of anything.
 
@@ -290,30 +320,20 @@ class Model:
             prompts: a text, texts, embeddings, or the path of a .npy file of embeddings.
             n: recordings for each prompt.
             seconds: length of each; the model's window where it is not given.
-            seed: the same seed gives the same recordings.
-            n_steps: decoding steps; this and the next two are the model's own where they are not given.
-            temperature: noise in the order of decisions.
-            guidance: how closely to follow the prompt.
-            solver: all settings of the decoding, or the name of a preset; the three above take precedence.
+            settings: of the decoding.
             progress: called with (steps done, steps in all).
+            **changes: fields of ``settings.DecodingSettings`` that are to be otherwise: seed, n_steps, temperature,
+                guidance, solver.
 
         Raises:
             ParameterError: a value out of its range, or prompts that cannot be read.
         """
-        checked_call("progress", progress)
+        made = DecodingSettings.of(settings, changes)
         with use_threads(self.threads):
-            made = generation.generate(
-                self.pipeline,
-                prompts,
-                n,
-                seconds,
-                seed=checked_seed(seed),
-                solver=self.solver("generate", solver, n_steps, temperature, guidance),
-                progress=progress,
-            )
-        each = zip(made.samples, made.report["seeds"], made.report["gains_db"], strict=True)
+            sounds = generation.generate(self.pipeline, prompts, n, seconds, made, progress=progress)
+        each = zip(sounds.samples, sounds.report["seeds"], sounds.report["gains_db"], strict=True)
         return [
-            Result(wave, made.sample_rate, {**made.report, "seeds": [own], "gains_db": [gain_db], "index": index})
+            Result(wave, sounds.sample_rate, {**sounds.report, "seeds": [own], "gains_db": [gain_db], "index": index})
             for index, (wave, own, gain_db) in enumerate(each)
         ]
 
@@ -396,6 +416,56 @@ class Model:
         report = {"job": "decode", "model": self.name, "n_columns": grids.shape[2]}
         return Result(samples[0] if np.ndim(tokens) == 2 else np.ascontiguousarray(samples.T), rate, report)
 
+    def coarsen(self, samples: Samples, sample_rate: int, n_scales: int) -> Result[Samples]:
+        """Return the recording as the model rebuilds it of its coarsest scales: of one, of two, and so on.
+
+        Args:
+            samples: numpy (t,) or (t, channels), torch (t,) or (channels, t).
+            sample_rate: in Hz.
+            n_scales: that it is made of, 1 to all.
+
+        Raises:
+            AudioError: no samples, or some that are not finite.
+            ParameterError: a model that has no scales, or not so many.
+        """
+        recording, rate = as_recording(samples, sample_rate), checked_rate(sample_rate)
+        with use_threads(self.threads):
+            made = generation.coarsen(self.pipeline, recording, rate, checked_whole("n_scales", n_scales, 1))
+        return Result(as_given(samples, made.samples[0]), rate, made.report)
+
+    def vary(
+        self,
+        samples: Samples,
+        sample_rate: int,
+        n: int = 1,
+        settings: VariationSettings | None = None,
+        *,
+        progress: Progress | None = None,
+        **changes: Any,
+    ) -> list[Result[Samples]]:
+        """Return n versions of the recording that have its coarse scales and other detail.
+
+        Args:
+            samples: numpy (t,) or (t, channels), torch (t,) or (channels, t).
+            sample_rate: in Hz.
+            n: versions.
+            settings: which scales stay, and how the others are drawn.
+            progress: called with (steps done, steps in all).
+            **changes: fields of ``settings.VariationSettings`` that are to be otherwise.
+
+        Raises:
+            AudioError: no samples, or some that are not finite.
+            ParameterError: a model that has no scales, or a value out of its range.
+        """
+        recording, rate = as_recording(samples, sample_rate), checked_rate(sample_rate)
+        made = VariationSettings.of(settings, changes)
+        with use_threads(self.threads):
+            versions = generation.vary(
+                self.pipeline, recording, rate, checked_whole("n", n, 1), made, checked_call("progress", progress)
+            )
+        each = zip(versions.samples, versions.report["seeds"], strict=True)
+        return [Result(as_given(samples, one), rate, versions.report | {"seeds": [own]}) for one, own in each]
+
     def solver(
         self,
         job: str,
@@ -419,21 +489,5 @@ class Model:
         Raises:
             ParameterError: an unknown job or preset, or a value out of its range.
         """
-        hub.check_job(self.pipeline, checked_name("job", job, hub.DECODINGS))
-        several = isinstance(base, tuple) and all(isinstance(config, SolverConfig) for config in base)
-        if not isinstance(base, SolverConfig | str | None) and not several:
-            raise ParameterError(f"solver must be a SolverConfig or the name of a preset, got {shown(base)}")
-        own: Plan = self.pipeline.decoding.get(job, SolverConfig())
-        n_stages = self.pipeline.shape.n_stages
-        stages = stage_plan(own if base is None or isinstance(base, str) else base, n_stages)
-        if isinstance(base, str):
-            stages = tuple(preset(base, config) for config in stages)
-        steps = tuple(n_steps) if isinstance(n_steps, list | tuple) else (n_steps,) * n_stages
-        if len(steps) != n_stages:
-            raise ParameterError(f"n_steps must be one number, or one for each of {n_stages} stages, got {len(steps)}")
-        asked = [{"n_steps": own_steps, "temperature": temperature, "guidance": guidance} for own_steps in steps]
-        made = tuple(
-            replace(config, **{name: value for name, value in changes.items() if value is not None})
-            for config, changes in zip(stages, asked, strict=True)
-        )
-        return made[0] if n_stages == 1 else made
+        asked = DecodingSettings(solver=base, n_steps=n_steps, temperature=temperature, guidance=guidance)
+        return hub.plan_for(self.pipeline, job, asked)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from typing import Any, TypeVar
 
 __all__ = ["until_broken"]
 
@@ -30,7 +30,7 @@ def until_broken(
 
     Args:
         waiting: what is to be done; what has been begun is taken from it, the first one first.
-        work: does one thing; other processes are given it, and what it raises is raised here.
+        work: does one thing; each process is given it once, and what it raises is raised here.
         n_jobs: processes.
         broken: given what was being done when a process died (killed, out of memory); the rest still waits.
         begin: called with each thing before a process is given it.
@@ -38,14 +38,14 @@ def until_broken(
     """
     running: dict[Future[Made], Given] = {}
     waiting.reverse()  # the end of a list is where it is cheap to take from
-    with ProcessPoolExecutor(n_jobs, multiprocessing.get_context("spawn"), _belong_to_parent) as pool:
+    with ProcessPoolExecutor(n_jobs, multiprocessing.get_context("spawn"), _begin, (work,)) as pool:
         try:
             while waiting or running:
                 while waiting and len(running) < n_jobs + n_ahead:
                     one = waiting.pop()
                     if begin is not None:
                         begin(one)
-                    running[pool.submit(work, one)] = one
+                    running[pool.submit(_do, one)] = one
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     made = future.result()
@@ -61,8 +61,17 @@ def until_broken(
             waiting.reverse()
 
 
-def _belong_to_parent() -> None:
-    """Let this process clean up when it is told to end, or when its parent is gone; Ctrl-C is the parent's affair."""
+_work: Callable[[Any], Any]  # of this process, which was given it once
+
+
+def _do(one: Any) -> Any:
+    return _work(one)
+
+
+def _begin(work: Callable[[Any], Any]) -> None:
+    """Keep what there is to do, and clean up on request or when the parent is gone; Ctrl-C is the parent's affair."""
+    global _work
+    _work = work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     parent = multiprocessing.parent_process()

@@ -15,7 +15,7 @@ from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).parent.parent
 # Every annotation of these parts is checked while tests run; the rest of masktools meets tensors only through them.
-UNCHECKED = {"cli", "demo", "training", "bundled"}
+UNCHECKED = {"adapters", "cli", "demo", "training", "bundled"}  # adapters are classes of other libraries
 CHECKED = sorted(
     f"masktools.{path.stem}"
     for path in (ROOT / "masktools").iterdir()

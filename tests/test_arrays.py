@@ -26,7 +26,7 @@ RESTORATIONS = {
     "inpaint": lambda x: inpaint(None, x, RATE, [(0.2, 0.21)], method="burg"),
     "bwe, nothing to do": lambda x: bwe(PIPELINE, x, RATE, "auto"),
     "extend": lambda x: continue_recording(PIPELINE, x, RATE, 0.1, fade_s=0.01),
-    "loop": lambda x: loop(None, x, RATE, 0.1, method="burg"),
+    "loop": lambda x: loop(None, x, RATE, seam_s=0.1, method="burg"),
 }
 
 
@@ -62,6 +62,13 @@ def test_a_result_has_memory_of_its_own(job, as_given, n_channels):
     wave = STEREO[:, 0].copy() if not n_channels else STEREO[:, :n_channels].copy()
     given = as_given(np.ascontiguousarray(wave.T if as_given is torch.from_numpy else wave))
     assert not np.shares_memory(memory(JOBS[job](given).samples), memory(given))
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_stereo_as_librosa_has_it_comes_back_so(job):
+    turned = JOBS[job](np.ascontiguousarray(STEREO.T)).samples
+    np.testing.assert_array_equal(turned.T, JOBS[job](STEREO).samples)
+    assert turned.flags.c_contiguous
 
 
 @pytest.mark.parametrize("job", RESTORATIONS)

@@ -369,7 +369,7 @@ def test_a_missing_or_broken_config_is_refused(tmp_path):
 
 
 def test_the_kind_and_its_files_must_belong_together(tmp_path):
-    assert set(CONVERTERS) == {"specvqgan", "hifigan", "bigvgan"}
+    assert set(CONVERTERS) == {"specvqgan", "hifigan", "bigvgan", "vit"}
     with pytest.raises(ParameterError, match="unknown kind of checkpoint 'hifi-gan': .*did you mean 'hifigan'"):
         convert_checkpoint("hifi-gan", tmp_path / "g")
     with pytest.raises(ParameterError, match="a specvqgan checkpoint must come without a config file"):

@@ -4,13 +4,17 @@ import shutil
 import sys
 
 import huggingface_hub
+import huggingface_hub.constants
+import huggingface_hub.hf_api
 import numpy as np
 import pytest
 from huggingface_hub import errors
 
 import masktools
 from masktools import downloads, hub
+from masktools.cli.main import main
 from masktools.errors import BundleError
+from tests.hub_server import serving
 from tests.tiny import SAMPLE_RATE, noise, tiny_pipeline
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -153,23 +157,59 @@ def test_a_folder_comes_before_the_hub(bundle, tmp_path, monkeypatch):
     assert hub.load_bundle("someone/tiny").name == "tiny"
 
 
-def test_a_model_is_written_to_the_hub(monkeypatch):
-    seen = {}
+of_httpx = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # how the client sends its files
 
-    class Api:
-        def create_repo(self, repo_id, *, private, exist_ok):
-            seen.update(repo_id=repo_id, private=private, exist_ok=exist_ok)
-            return f"https://huggingface.co/{repo_id}"
 
-        def upload_folder(self, *, repo_id, folder_path, allow_patterns, commit_message):
-            seen.update(files=sorted(path.name for path in folder_path.iterdir()), to=repo_id)
+@pytest.fixture
+def local_hub(tmp_path, monkeypatch):
+    """Serve a hub on loopback and point the hub's own client at it."""
+    with serving() as (served, address):
+        told = {"ENDPOINT": address, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}
+        told["HUGGINGFACE_CO_URL_TEMPLATE"] = address + "/{repo_id}/resolve/{revision}/{filename}"
+        for name, value in (told | {"HF_HUB_CACHE": str(tmp_path / "hub")}).items():
+            monkeypatch.setattr(huggingface_hub.constants, name, value)
+        monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", address)
+        monkeypatch.setenv("HF_TOKEN", "hf_of_nobody")
+        monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        yield served
 
-    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+
+@of_httpx
+def test_a_bundle_is_pushed_in_one_commit_and_loaded_by_its_name(bundle, local_hub, capsys):
+    assert main(["push", str(bundle), "someone/tiny", "--licence", "cc0-1.0", "--private"]) == 0
+    assert capsys.readouterr().out.strip().endswith("/someone/tiny")
+    there = local_hub.repositories["someone/tiny"]
+    for path in bundle.iterdir():
+        assert there[path.name] == path.read_bytes(), path.name
+    assert set(there) - {path.name for path in bundle.iterdir()} == {"README.md", "preprocessor_config.json"}
+    assert sum("/commit/" in one for one in local_hub.asked) == 1
+    card = huggingface_hub.ModelCard(there["README.md"].decode())
+    assert (card.data.license, card.data.library_name) == ("cc0-1.0", "masktools")
+    assert masktools.load("someone/tiny", device="cpu").name == "tiny"
+    asked = len(local_hub.asked)
+    assert masktools.load("someone/tiny", device="cpu").name == "tiny"
+    assert len(local_hub.asked) == asked, "the second time it is in the cache"
+    assert main(["push", str(bundle), "someone/tiny"]) == 0, "a repository that is there is written to"
+
+
+@of_httpx
+def test_an_encoder_is_pushed_from_python(local_hub):
     address = masktools.Encoder(tiny_pipeline()).push_to_hub("someone/tiny", private=True)
-    assert address == "https://huggingface.co/someone/tiny"
-    assert seen["to"] == seen["repo_id"] == "someone/tiny"
-    assert seen["private"]
-    assert {"config.json", "MODEL_CARD.md", "checksums.json", "transformer.safetensors"} <= set(seen["files"])
+    assert address.endswith("/someone/tiny")
+    assert {"config.json", "README.md", "transformer.safetensors"} <= set(local_hub.repositories["someone/tiny"])
+
+
+def test_what_cannot_be_pushed_is_told_before_anything_is_written(bundle, tmp_path, local_hub, capsys):
+    altered = shutil.copytree(bundle, tmp_path / "altered")
+    (altered / "config.json").write_text((altered / "config.json").read_text() + " ")
+    for words, message in (
+        ([str(altered), "someone/tiny"], "config.json was altered or cut off"),
+        ([str(bundle), "tiny"], "the repository must be OWNER/NAME, got 'tiny'"),
+        ([str(tmp_path / "none"), "someone/tiny"], "no model"),
+    ):
+        assert main(["push", *words]) == 2
+        assert message in capsys.readouterr().err
+    assert not local_hub.repositories
 
 
 def test_a_hub_that_refuses_is_quoted(monkeypatch):

@@ -90,6 +90,7 @@ def serve(
     keys = Keys(f"masktools-{port or 'socket'}")
     for path in files:
         session = store.open_file(path)
+        session.is_named = True
         if settings.in_place:
             session.in_place = path
     asyncio.run(_serve(Service(store, keys, settings), sock, port, allowed, said))

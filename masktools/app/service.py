@@ -85,6 +85,7 @@ class Service:
         state = session.state
         told: dict[str, Any] = {"id": state.id, "name": state.name, "created_s": state.created_s}
         told |= {"changed": bool(state.edits.cursor), "surveyed": round(session.share, 4), "bad": state.bad}
+        told |= {"named": session.is_named}
         if state.facts is not None:
             told |= to_dict(state.facts) | {"seconds": state.facts.samples / state.facts.rate}
         return told

@@ -1,10 +1,12 @@
 """What can be said about a job, about a server, and how much it takes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from masktools.arguments import check_within
 from masktools.errors import ParameterError
+from masktools.settings import MAX_SECONDS, Made
 
 Told = dict[str, Any]
 _LONGEST = 1000  # letters of a prompt
@@ -12,52 +14,56 @@ _LONGEST = 1000  # letters of a prompt
 
 @dataclass(frozen=True)
 class JobSettings:
-    """How a job is done; what is not said is as on the command line."""
+    """What the page says about a job; what is None is as in ``masktools.settings``."""
 
-    method: str = "auto"
+    method: str | None = None
     prompt: str | None = None
-    channels: str = "linked"
+    channels: str | None = None
     texture: str | None = None
     solver: str | None = None  # the name of a preset
     n_steps: int | None = None
     temperature: float | None = None
     guidance: float | None = None
-    classical_below_s: float = 0.06
-    max_gap_s: float = 4.0
-    match_level_db: float = 6.0
+    classical_below_s: float | None = None
+    max_gap_s: float | None = None
+    match_level_db: float | None = None
     cutoff_hz: float | None = None  # that which was found, if None
     to_hz: float | None = None
-    lfr: bool = True
-    quiet_guard_db: float = 3.0
-    hf_gain_db: float = 0.0
-    clean_above: bool = False
-    seam_s: float = 0.5
+    lfr: bool | None = None
+    quiet_guard_db: float | None = None
+    hf_gain_db: float | None = None
+    clean_above: bool | None = None
+    seam_s: float | None = None
     seconds: float = 5.0
-    side: str = "end"
-    fade_s: float = 0.5
+    side: str | None = None
+    fade_s: float | None = None
 
     def __post_init__(self) -> None:
         """Check what the jobs themselves do not."""
         if len(self.prompt or "") > _LONGEST:
             raise ParameterError(f"prompt must have at most {_LONGEST} letters")
-        if not 0 < self.seconds <= 600:
-            raise ParameterError(f"seconds must lie in (0, 600], got {self.seconds:g}")
-
-    @property
-    def decoding(self) -> Told:
-        """What is said about the decoding."""
-        said = (self.solver, self.n_steps, self.temperature, self.guidance)
-        return dict(zip(("base", "n_steps", "temperature", "guidance"), said, strict=True))
+        check_within(f"(0, {MAX_SECONDS:g}]", seconds=self.seconds)
 
     @property
     def prompts(self) -> list[str] | None:
         """The prompt, as a text whatever it looks like: it names no file."""
         return None if not (self.prompt or "").strip() else [self.prompt or ""]
 
-    @property
-    def textured(self) -> Told:
-        """The texture, where one is asked for."""
-        return {} if self.texture is None else {"texture": self.texture}
+    def of(self, settings: type[Made], **more: Any) -> Made:
+        """Return what is said about a job of a kind.
+
+        Args:
+            settings: the dataclass of the kind, in ``masktools.settings``.
+            **more: values of its fields that the page says elsewhere.
+
+        Raises:
+            ParameterError: a value out of its range.
+        """
+        names = {one.name for one in fields(settings)}
+        said: Told = {name: value for name, value in vars(self).items() if name in names and value is not None}
+        if "prompt" in names:
+            said["prompt"] = self.prompts
+        return settings(**said | more)
 
 
 @dataclass(frozen=True)

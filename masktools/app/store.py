@@ -144,6 +144,7 @@ class Session:
         self.share = 0.0  # that was surveyed
         self.n_crashes = 0
         self.in_place: Path | None = None  # where it may be saved to
+        self.is_named = False  # on the command line: the page shows it at once
 
     @property
     def id(self) -> str:

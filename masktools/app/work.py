@@ -22,10 +22,18 @@ from masktools.gaps import Gap
 from masktools.jsons import read_json
 from masktools.model import Model
 from masktools.pipeline import Progress, share_of
-from masktools.restoration.band_plan import EXTENDABLE, choose_cutoff
+from masktools.restoration.band_plan import EXTENDABLE
 from masktools.restoration.ends import continuation, loop_pieces
 from masktools.restoration.recordings import FilledGap
-from masktools.solver import SolverConfig
+from masktools.settings import (
+    BandSettings,
+    ContinuationSettings,
+    DecodingSettings,
+    GapSettings,
+    LoopSettings,
+    Made,
+    RepairSettings,
+)
 
 BAND, SEAM = "band", "seam"
 _BLOCK = 1 << 18
@@ -61,6 +69,19 @@ class Job:
         """Samples, channels and rate of the recording."""
         own = self.view.recording
         return own.n_samples, own.n_channels, own.sample_rate
+
+    @property
+    def signal(self) -> restoration.Signal:
+        """The recording as it is now, for the jobs."""
+        return restoration.Signal(self.view.after, *self.size)
+
+    def of(self, settings: type[Made], **more: Any) -> Made:
+        """Return the settings of a job of a kind."""
+        return self.settings.of(settings, seed=self.seed, **more)
+
+    def walk(self) -> Any:
+        """Return the model, loaded when it is first asked for."""
+        return self.model().pipeline
 
     @property
     def subtype(self) -> str:
@@ -110,30 +131,15 @@ def _filled(job: Job, progress: Progress | None) -> Told:
     regions = job.regions or tuple(_damage(job))
     if not regions:
         return {"job": "inpaint", "gaps": []}
-    settings, rate = job.settings, job.view.recording.sample_rate
-    gaps = [Gap(one.start / rate, one.end / rate, one.channels) for one in regions]
-    prompted = settings.prompts is not None and restoration.needs_model(
-        gaps, settings.method, settings.classical_below_s
-    )
-    model = job.model() if prompted else None
+    rate = job.view.recording.sample_rate
     filling = restoration.inpaint_pieces(
-        None if model is None else model.pipeline,
-        job.view.after,
-        *job.size,
-        gaps,
-        seed=job.seed,
-        solver=SolverConfig() if model is None else model.solver("inpaint", **settings.decoding),
-        prompt=settings.prompts if prompted else None,
-        later=lambda: (job.model().pipeline, job.model().solver("inpaint", **settings.decoding)),
+        None,
+        job.signal,
+        [Gap(one.start / rate, one.end / rate, one.channels) for one in regions],
+        job.of(GapSettings, n_candidates=job.n_candidates),
         n_ranks=job.n_candidates,
         progress=progress,
-        method=settings.method,
-        classical_below_s=settings.classical_below_s,
-        max_gap_s=settings.max_gap_s,
-        n_candidates=job.n_candidates,
-        match_level_db=settings.match_level_db,
-        channels=settings.channels,
-        **settings.textured,
+        later=job.walk,
     )
     for ranked in filling.ranked():
         for region in _of(regions, ranked[0], job.size[1]):
@@ -151,10 +157,10 @@ def _said(report: Told, rank: int) -> Told:
 
 
 def _damage(job: Job) -> Iterator[Region]:
-    found = job.findings()["damage"]
+    found, longest_s = job.findings()["damage"], job.of(GapSettings).max_gap_s
     for number, one in enumerate(found):
         seconds = (one["end"] - one["start"]) / job.size[2]
-        if one["kind"] in GAP_KINDS and seconds <= job.settings.max_gap_s:
+        if one["kind"] in GAP_KINDS and seconds <= longest_s:
             channels = None if len(one["channels"]) == job.size[1] else tuple(one["channels"])
             yield Region(f"damage-{number}", one["start"], one["end"], one["kind"], channels=channels)
 
@@ -173,30 +179,18 @@ def repair(job: Job) -> Told:
     """Repair rectangles of time and frequency, as often as there shall be candidates."""
     if not job.regions:
         raise RefusalError(422, "what is to be repaired must be marked", "regions")
-    settings, (_, n_channels, rate) = job.settings, job.size
+    _, n_channels, rate = job.size
     regions = [
         restoration.Region.rectangle(
             *(one.start / rate, one.end / rate, one.low_hz or 0.0, min(one.high_hz or rate / 2, rate / 2)), one.channels
         )
         for one in job.regions
     ]
-    needed = settings.prompts is not None or settings.method != "interpolate"
-    model = job.model() if needed else None
     report: Told = {}
     for rank in range(job.n_candidates):
-        repairing = restoration.repair_pieces(
-            None if model is None else model.pipeline,
-            job.view.after,
-            *job.size,
-            regions,
-            seed=job.seed + rank,
-            solver=SolverConfig() if model is None else model.solver("inpaint", **settings.decoding),
-            prompt=settings.prompts,
-            progress=share_of(job.progress, rank, job.n_candidates),
-            method=settings.method,
-            channels=settings.channels,
-            **settings.textured,
-        )
+        settings = job.settings.of(RepairSettings, seed=job.seed + rank)
+        share = share_of(job.progress, rank, job.n_candidates)
+        repairing = restoration.repair_pieces(None, job.signal, regions, settings, progress=share, later=job.walk)
         for piece in repairing:
             for region in _of(job.regions, piece, n_channels):
                 job.keep(region.id, rank, {"seed": str(job.seed + rank)}, [piece])
@@ -206,40 +200,22 @@ def repair(job: Job) -> Told:
 
 def bwe(job: Job) -> Told:
     """Extend the band of the whole; of a recording of a lower rate than the model's a new one is made."""
-    return _extended(job, job.view.after, {}, job.progress)
+    return _extended(job, job.signal, {}, job.progress)
 
 
-def _extended(job: Job, read: Callable[[int, int], np.ndarray], report: Told, progress: Progress) -> Told:
-    settings, model = job.settings, job.model()
+def _extended(job: Job, signal: restoration.Signal, report: Told, progress: Progress) -> Told:
+    settings = job.of(BandSettings, limit_peaks=job.subtype not in io.UNLIMITED)
     n_samples, n_channels, rate = job.size
-    cutoff_hz = settings.cutoff_hz
+    cutoff_hz = job.settings.cutoff_hz
     if cutoff_hz is None:
         band = job.findings()["bandwidth"] or {}
-        decision = choose_cutoff(
-            Band(**band) if band else Band(None), model.pipeline, rate, settings.to_hz, settings.lfr
-        )
+        edge = Band(**band) if band else Band(None)
+        decision = restoration.choose_cutoff(edge, job.walk(), rate, settings.to_hz, settings.lfr)
         report |= {"bandwidth_status": decision.status}
         if decision.status != EXTENDABLE or decision.cutoff_hz is None:
             return job.finish(report | {"reason": decision.reason})
         cutoff_hz = decision.cutoff_hz
-    extension = restoration.extend_blocks(
-        model.pipeline,
-        read,
-        *job.size,
-        cutoff_hz,
-        seed=job.seed,
-        solver=model.solver("bwe", **settings.decoding),
-        prompt=settings.prompts,
-        progress=progress,
-        lfr=settings.lfr,
-        channels=settings.channels,
-        quiet_guard_db=settings.quiet_guard_db,
-        hf_gain_db=settings.hf_gain_db,
-        clean_above=settings.clean_above,
-        to_hz=settings.to_hz,
-        limit_peaks=job.subtype not in io.UNLIMITED,
-        **settings.textured,
-    )
+    extension = restoration.extend_blocks(job.walk(), signal, cutoff_hz, settings, progress=progress)
     if extension.sample_rate != rate:
         made = _written(job, extension.sample_rate, (block for _, block in extension))
         return job.finish(report | {"extension": extension.report}) | {"made": [made]}
@@ -265,51 +241,20 @@ def restore(job: Job) -> Told:
         return io.put_pieces(job.view.after(start, stop), start, fills)
 
     progress = share_of(job.progress, 1, 2) or job.progress
-    return _extended(job, filled, report, progress)
+    return _extended(job, replace(job.signal, read=filled), report, progress)
 
 
 def loop(job: Job) -> Told:
     """Make the end lead into the start."""
-    settings, (n_samples, _, rate) = job.settings, job.size
-    needed = restoration.needs_model([Gap(0.0, settings.seam_s)], settings.method)
-    model = job.model() if needed else None
-    pieces, report = loop_pieces(
-        None if model is None else model.pipeline,
-        job.view.after,
-        n_samples,
-        rate,
-        settings.seam_s,
-        seed=job.seed,
-        solver=SolverConfig() if model is None else model.solver("inpaint", **settings.decoding),
-        prompt=settings.prompts if needed else None,
-        method=settings.method,
-        channels=settings.channels,
-        progress=job.progress,
-        **settings.textured,
-    )
+    pieces, report = loop_pieces(None, job.signal, job.of(LoopSettings), progress=job.progress, later=job.walk)
     job.keep(SEAM, 0, {"seed": str(job.seed)}, pieces)
     return job.finish(report)
 
 
 def extend(job: Job) -> Told:
     """Let the recording go on, as a new one."""
-    settings, model = job.settings, job.model()
-    n_samples, _, rate = job.size
-    added, report = continuation(
-        model.pipeline,
-        job.view.after,
-        n_samples,
-        rate,
-        settings.seconds,
-        side=settings.side,
-        fade_s=settings.fade_s,
-        seed=job.seed,
-        solver=model.solver("inpaint", **settings.decoding),
-        prompt=settings.prompts,
-        channels=settings.channels,
-        progress=job.progress,
-        **settings.textured,
-    )
+    settings, (n_samples, _, rate) = job.of(ContinuationSettings), job.size
+    added, report = continuation(job.walk(), job.signal, job.settings.seconds, settings, progress=job.progress)
 
     def blocks() -> Iterator[np.ndarray]:
         if settings.side == "start":
@@ -335,10 +280,8 @@ def generate(
     folder: Path, settings: JobSettings, n: int, seed: int, model: Callable[[], Model], progress: Progress
 ) -> Told:
     """Make recordings from a text, or from nothing."""
-    loaded = model()
-    own = settings.decoding
-    decoding = {"solver": own.pop("base"), **own}
-    results = loaded.generate(settings.prompts, n, settings.seconds, seed=seed, progress=progress, **decoding)
+    decoding = settings.of(DecodingSettings, seed=seed)
+    results = model().generate(settings.prompts, n, settings.seconds, decoding, progress=progress)
     made = []
     for number, result in enumerate(results, 1):
         path = folder / f"made-{number}.wav"
@@ -366,19 +309,12 @@ def batch(
         tell: called with (share in all, report of a recording or None).
     """
     from masktools.batch import Journals, outputs_of, plan_tasks, run_tasks
-    from masktools.batch.restoring import Extending, Filling, Restoring, restorer
+    from masktools.batch.restoring import Restoring, restorer
 
-    own = settings.decoding
-    filling = Filling(
-        max_gap_s=settings.max_gap_s, method=settings.method, classical_below_s=settings.classical_below_s
-    )
     wanted = Restoring(
-        fill=filling if kind != "bwe" else None,
-        extend=Extending(settings.cutoff_hz, to_hz=settings.to_hz, lfr=settings.lfr) if kind != "inpaint" else None,
-        seed=seed,
-        channels=settings.channels,
-        decoding={"solver": own.pop("base"), **own},
-        **settings.textured,
+        inpaint=settings.of(GapSettings, seed=seed) if kind != "bwe" else None,
+        bwe=settings.of(BandSettings, seed=seed) if kind != "inpaint" else None,
+        cutoff_hz=settings.cutoff_hz,
     )
     tasks = plan_tasks([folders[0]], folders[1], recursive=True)
     journals = Journals({**wanted.to_json(), "model": options.get("model")})

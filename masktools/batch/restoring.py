@@ -5,80 +5,55 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from masktools import io, restoration
+from masktools import io
 from masktools.batch.tasks import Task, compared_in, numbered
-from masktools.detection import Findings, Probe, ProbeSettings
+from masktools.detection import Findings
 from masktools.errors import AudioError, ParameterError
-from masktools.gaps import Gap, check_gaps
+from masktools.gaps import Gap
+from masktools.hub import check_job
 from masktools.model import Model, load
 from masktools.pipeline import Progress, share_of
-from masktools.restoration.band_plan import EXTENDABLE, choose_cutoff
+from masktools.restoration import Signal, choose_cutoff, extend_blocks, inpaint_pieces, look_through, wanted_gaps
+from masktools.restoration.band_plan import EXTENDABLE, OUT_OF_REACH
 from masktools.restoration.band_upper import OWN, Take, take_of
-from masktools.restoration.bandwidth import extend_blocks
 from masktools.review import compare, repairs_of, write_page, write_picture
-from masktools.solver import SolverConfig
+from masktools.runtime import threads
+from masktools.settings import AUTO, BandSettings, GapSettings
 
 RESTORED, COPIED = "restored", "nothing_to_repair"
-_BLOCK = 1 << 18  # samples a channel
-
-
-@dataclass(frozen=True)
-class Filling:
-    """Which gaps are filled, and how."""
-
-    gaps: tuple[Gap, ...] | None = None  # None: those that are found
-    detect: tuple[str, ...] = ("zeros", "hold", "non_finite")  # what is looked for
-    min_gap_s: float = 0.002
-    max_gap_s: float = 4.0
-    pad_s: float = 0.0  # that each gap is widened by at both ends
-    method: str = "auto"
-    classical_below_s: float = 0.06
-    match_level_db: float = 6.0
-    n_candidates: int = 1
-
-    def __post_init__(self) -> None:
-        """Check what the jobs themselves do not."""
-        if self.pad_s < 0:
-            raise ParameterError(f"pad_s must be at least 0, got {self.pad_s:g} s")
-
-
-@dataclass(frozen=True)
-class Extending:
-    """From where on a band is extended, and how."""
-
-    cutoff_hz: float | None = None  # None: that which is found
-    min_drop_db: float = 15.0  # of the edge that is looked for
-    lfr: bool = True
-    quiet_guard_db: float = 3.0
-    hf_gain_db: float = 0.0
-    clean_above: bool = False
-    to_hz: float | None = None  # None: where the band of such recordings ends
-    like: str | None = None  # the file of a full-band take of the same source; "own": the recording itself
 
 
 @dataclass(frozen=True)
 class Restoring:
     """What is to be done to each recording; all of it decides what an output is."""
 
-    fill: Filling | None = None
-    extend: Extending | None = None
-    seed: int = 0
-    channels: str = "linked"
-    texture: str = "blend"
-    prompt: str | None = None
-    decoding: dict[str, Any] = field(default_factory=dict)  # n_steps, temperature, guidance, solver
+    inpaint: GapSettings | None = None
+    gaps: tuple[Gap, ...] | None = None  # None: those that are found
+    bwe: BandSettings | None = None
+    cutoff_hz: float | None = None  # None: that which is found
+    like: str | None = None  # the file of a full-band take of the same source; "own": the recording itself
     subtype: str | None = None  # None: that of the source
 
     def to_json(self) -> dict[str, Any]:
         """Return all settings as JSON has them."""
         return asdict(self)
+
+    @property
+    def seed(self) -> int:
+        """The seed of all that is done."""
+        return next((job.seed for job in (self.inpaint, self.bwe) if job is not None), 0)
+
+    @property
+    def n_candidates(self) -> int:
+        """Outputs of one recording with gaps."""
+        return 1 if self.inpaint is None else self.inpaint.n_candidates
 
 
 def restore_file(
@@ -119,21 +94,24 @@ def restore_file(
             "duration_s": recording.n_samples / recording.sample_rate,
             "seed": settings.seed,
         }
-        findings = _look(recording, settings) if _needs_a_look(settings) else None
-        gaps = _gaps(recording, settings.fill, findings)
+        signal, fill = _overlaid(recording), settings.inpaint
+        sought = fill if settings.gaps is None else None, settings.bwe if settings.cutoff_hz is None else None
+        findings = look_through(signal, *sought) if any(sought) else None
+        gaps = [] if fill is None else wanted_gaps(signal, settings.gaps or AUTO, fill, findings)
         report["warnings"] = list(findings.warnings) if findings else []
-        cutoff_hz = _cutoff(recording, settings.extend, findings, model, report)
+        cutoff_hz = _cutoff(signal, settings, findings, model, report)
         if dry_run:
             report |= {"status": "planned" if gaps or cutoff_hz else COPIED, "gaps": [_shown(gap) for gap in gaps]}
             return report
-        ranked = list(_filled(recording, gaps, settings, model, report, progress if cutoff_hz is None else None))
-        outputs = numbered(target, settings.fill.n_candidates if ranked and settings.fill else 1)
+        ranked = list(_filled(signal, gaps, settings, model, report, progress if cutoff_hz is None else None))
+        outputs = numbered(target, settings.n_candidates if ranked else 1)
         written: list[dict[str, Any]] = []
         for rank, output in enumerate(outputs):
             pieces = [fills[rank] for fills in ranked]
             if cutoff_hz is not None:
                 share = share_of(progress, rank, len(outputs))
-                written.append(_extend(recording, pieces, cutoff_hz, output, settings, model, share))
+                whole = _overlaid(recording, pieces)
+                written.append(_extend(recording, whole, cutoff_hz, output, settings, model, share))
             elif pieces or _recoded(source, output, settings):
                 n_clipped = io.restore_into(source, output, recording, pieces, subtype=settings.subtype)
                 written.append({"warnings": _clipped(n_clipped)})
@@ -163,76 +141,19 @@ def _named(source: Path) -> Iterator[None]:
         raise AudioError(f"{source}: {error}") from error
 
 
-def _needs_a_look(settings: Restoring) -> bool:
-    fill, extend = settings.fill, settings.extend
-    return (fill is not None and fill.gaps is None) or (extend is not None and extend.cutoff_hz is None)
-
-
-def _look(recording: io.Recording, settings: Restoring) -> Findings:
-    fill, extend = settings.fill or Filling(), settings.extend or Extending()
-    wanted = ProbeSettings(
-        kinds=fill.detect if settings.fill is not None else (),
-        bandwidth=settings.extend is not None and extend.cutoff_hz is None,
-        min_gap_s=fill.min_gap_s,
-        max_gap_s=fill.max_gap_s,
-        min_drop_db=extend.min_drop_db,
-    )
-    probe = Probe(recording.sample_rate, recording.n_channels, wanted)
-    for _, block in recording.blocks(_BLOCK, finite=False):
-        probe.feed(block)
-    return probe.finish()
-
-
-def _gaps(recording: io.Recording, fill: Filling | None, findings: Findings | None) -> list[Gap]:
-    """Return the gaps that are to be filled, widened."""
-    if fill is None:
-        return []
-    duration_s = recording.n_samples / recording.sample_rate
-    if fill.gaps is None:
-        found = findings.gaps(fill.detect) if findings else []
-    else:
-        found = check_gaps(fill.gaps, duration_s, recording.n_channels)
-    return widened(found, fill.pad_s, duration_s, recording.n_channels)
-
-
-def widened(gaps: Sequence[Gap], pad_s: float, duration_s: float, n_channels: int) -> list[Gap]:
-    """Return gaps that begin earlier and end later; those that meet in a channel become one.
-
-    >>> widened([Gap(1.0, 2.0), Gap(2.5, 3.0, (1,))], 0.5, 10.0, 2)
-    [Gap(start_s=0.5, end_s=2.5, channels=(0,)), Gap(start_s=0.5, end_s=3.5, channels=(1,))]
-    """
-    channels_of: dict[tuple[float, float], list[int]] = {}
-    for channel in range(n_channels):
-        spans: list[tuple[float, float]] = []
-        for gap in sorted(
-            (gap for gap in gaps if gap.channels is None or channel in gap.channels), key=lambda g: g[:2]
-        ):
-            start_s, end_s = max(0.0, gap.start_s - pad_s), min(duration_s, gap.end_s + pad_s)
-            if spans and start_s <= spans[-1][1]:
-                spans[-1] = (spans[-1][0], max(spans[-1][1], end_s))
-            else:
-                spans.append((start_s, end_s))
-        for span in spans:
-            channels_of.setdefault(span, []).append(channel)
-    return [
-        Gap(*span, None if len(channels) == n_channels else tuple(channels))
-        for span, channels in sorted(channels_of.items())
-    ]
-
-
 def _cutoff(
-    recording: io.Recording,
-    extend: Extending | None,
-    findings: Findings | None,
-    model: Callable[[], Model],
-    report: dict[str, Any],
+    signal: Signal, settings: Restoring, findings: Findings | None, model: Callable[[], Model], report: dict[str, Any]
 ) -> float | None:
-    """Return where the band is to be extended from; None where it is not, and why is in the report."""
-    if extend is None:
+    """Return where the band is to be extended from; None where it is not, and why is in the report.
+
+    A model that extends no bandwidth is refused where that was asked for by name, and otherwise fills the gaps alone.
+    """
+    if settings.bwe is None:
         return None
-    if extend.cutoff_hz is not None:
-        report["cutoff_hz"] = extend.cutoff_hz
-        return extend.cutoff_hz
+    if settings.cutoff_hz is not None:
+        check_job(model().pipeline, "bwe")
+        report["cutoff_hz"] = settings.cutoff_hz
+        return settings.cutoff_hz
     bandwidth = findings.bandwidth if findings is not None else None
     if bandwidth is None:
         raise ParameterError("the recording must be looked through before its cutoff is known")
@@ -242,7 +163,15 @@ def _cutoff(
     if bandwidth.cutoff_hz is None:  # no model is needed to say so
         report["bandwidth_status"], report["reason"] = "full_band", "no edge was found; --cutoff HZ names one"
         return None
-    decision = choose_cutoff(bandwidth, model().pipeline, recording.sample_rate, extend.to_hz, extend.lfr)
+    try:
+        check_job(model().pipeline, "bwe")
+    except ParameterError as error:
+        if settings.inpaint is None:
+            raise
+        report["bandwidth_status"], report["reason"] = OUT_OF_REACH, str(error)
+        return None
+    to_hz, lfr = settings.bwe.to_hz, settings.bwe.lfr
+    decision = choose_cutoff(bandwidth, model().pipeline, signal.sample_rate, to_hz, lfr)
     report["bandwidth_status"] = decision.status
     if decision.status != EXTENDABLE:
         report["reason"] = decision.reason
@@ -250,7 +179,7 @@ def _cutoff(
 
 
 def _filled(
-    recording: io.Recording,
+    signal: Signal,
     gaps: Sequence[Gap],
     settings: Restoring,
     model: Callable[[], Model],
@@ -260,31 +189,10 @@ def _filled(
     """Yield what belongs into each gap, in order of time: the piece that fits best, then the next, and so on."""
     report["gaps"] = []
     report["samples_changed"] = 0
-    if not gaps or settings.fill is None:
+    if not gaps:
         return
-    fill = settings.fill
-    prompted = settings.prompt is not None and restoration.needs_model(gaps, fill.method, fill.classical_below_s)
-    filling = restoration.inpaint_pieces(
-        model().pipeline if prompted else None,
-        lambda start, stop: recording.read(start, stop, finite=False),
-        recording.n_samples,
-        recording.n_channels,
-        recording.sample_rate,
-        gaps,
-        seed=settings.seed,
-        solver=model().solver("inpaint", **settings.decoding) if prompted else SolverConfig(),
-        prompt=settings.prompt if prompted else None,
-        later=lambda: (model().pipeline, model().solver("inpaint", **settings.decoding)),
-        n_ranks=fill.n_candidates,
-        progress=progress,
-        method=fill.method,
-        classical_below_s=fill.classical_below_s,
-        max_gap_s=fill.max_gap_s,
-        n_candidates=fill.n_candidates,
-        match_level_db=fill.match_level_db,
-        channels=settings.channels,
-        texture=settings.texture,
-    )
+    n_ranks, later = settings.n_candidates, lambda: model().pipeline
+    filling = inpaint_pieces(None, signal, gaps, settings.inpaint, n_ranks=n_ranks, progress=progress, later=later)
     for fills in filling.ranked():
         yield [io.Piece(fill.start, fill.samples, fill.channels) for fill in fills]
     report |= filling.report()
@@ -292,39 +200,21 @@ def _filled(
 
 def _extend(
     recording: io.Recording,
-    pieces: Sequence[io.Piece],
+    signal: Signal,
     cutoff_hz: float,
     target: Path,
     settings: Restoring,
     model: Callable[[], Model],
     progress: Progress | None,
 ) -> dict[str, Any]:
-    """Write the recording with its gaps filled and its band extended, and return what is reported of that."""
-    loaded = model()
+    """Write the recording with its band extended, and return what is reported of that."""
+    pipeline = model().pipeline
     coding = io.coding_for(target, settings.subtype or recording.subtype)
-    extend = settings.extend or Extending()
+    take, limit = _take(settings.like, signal, pipeline.sample_rate, cutoff_hz), coding.subtype not in io.UNLIMITED
     extension = extend_blocks(
-        loaded.pipeline,
-        _overlaid(recording, pieces),
-        recording.n_samples,
-        recording.n_channels,
-        recording.sample_rate,
-        cutoff_hz,
-        lfr=extend.lfr,
-        seed=settings.seed,
-        solver=loaded.solver("bwe", **settings.decoding),
-        prompt=settings.prompt,
-        channels=settings.channels,
-        texture=settings.texture,
-        quiet_guard_db=extend.quiet_guard_db,
-        hf_gain_db=extend.hf_gain_db,
-        clean_above=extend.clean_above,
-        to_hz=extend.to_hz,
-        take=_take(extend.like, recording, pieces, max(recording.sample_rate, loaded.sample_rate), cutoff_hz),
-        limit_peaks=coding.subtype not in io.UNLIMITED,
-        progress=progress,
+        pipeline, signal, cutoff_hz, settings.bwe, take=take, progress=progress, limit_peaks=limit
     )
-    size, n_samples = (extension.sample_rate, recording.n_channels), extension.n_samples
+    size, n_samples = (extension.sample_rate, signal.n_channels), extension.n_samples
     with io.open_writer(target, *size, subtype=coding.subtype, like=recording, n_samples=n_samples) as out:
         for _, block in extension:
             out.write(block)
@@ -336,21 +226,18 @@ def _clipped(n_clipped: int) -> list[str]:
     return [f"{n_clipped} samples lay beyond full scale and were clipped"] if n_clipped else []
 
 
-def _take(
-    like: str | None, recording: io.Recording, pieces: Sequence[io.Piece], sample_rate: int, cutoff_hz: float
-) -> Take | None:
+def _take(like: str | None, signal: Signal, model_rate: int, cutoff_hz: float) -> Take | None:
     """Return the take that is to lend its band, if there is one."""
-    if like is None:
-        return None
-    if like == OWN:
-        reader = _overlaid(recording, pieces)
-        return take_of(reader, recording.n_samples, recording.sample_rate, sample_rate, cutoff_hz, is_own=True)
+    to_rate = max(signal.sample_rate, model_rate)
+    if like is None or like == OWN:
+        return None if like is None else take_of(signal, to_rate, cutoff_hz, is_own=True)
     with io.open_recording(like) as take:
-        return take_of(take.read, take.n_samples, take.sample_rate, sample_rate, cutoff_hz)
+        lent = Signal(take.read, take.n_samples, take.n_channels, take.sample_rate)
+        return take_of(lent, to_rate, cutoff_hz)
 
 
-def _overlaid(recording: io.Recording, pieces: Sequence[io.Piece]) -> Callable[[int, int], np.ndarray]:
-    """Return a reader of the recording in which the pieces are in their places."""
+def _overlaid(recording: io.Recording, pieces: Sequence[io.Piece] = ()) -> Signal:
+    """Return the recording as jobs read it, with the pieces in their places; it may hold NaN beside them."""
 
     def read(start: int, stop: int) -> np.ndarray:
         samples = recording.read(start, stop, finite=False).copy()
@@ -362,7 +249,7 @@ def _overlaid(recording: io.Recording, pieces: Sequence[io.Piece]) -> Callable[[
                 ]
         return samples
 
-    return read
+    return Signal(read, recording.n_samples, recording.n_channels, recording.sample_rate)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -399,14 +286,11 @@ class Restorer:
 
     def __call__(self, task: Task) -> dict[str, Any]:
         """Restore a recording and return its report."""
-        report = restore_file(
-            task.source,
-            task.target,
-            self.settings,
-            functools.partial(_loaded, self.model_options),
-            dry_run=self.dry_run,
-            progress=self.progress,
-        )
+        model = functools.partial(_loaded, self.model_options)
+        with threads(dict(self.model_options).get("threads")):
+            report = restore_file(
+                task.source, task.target, self.settings, model, dry_run=self.dry_run, progress=self.progress
+            )
         if self.comparison != "none" and not self.dry_run:
             report["comparison"] = str(_compared(task, report, self.comparison))
         return report

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masktools.benchmark.measurements import Measurement, Value
+from masktools.arguments import settle
+from masktools.benchmark.measurements import Measurement, Value, watched
 from masktools.benchmark.models import random_condition
 from masktools.benchmark.roofline import precision_name
+from masktools.configs import ranged
 from masktools.errors import ParameterError
 from masktools.pipeline import Pipeline, Progress
 from masktools.shapes import Condition, Mask, Mel, Tokens, flatten
@@ -26,16 +28,13 @@ class AccuracySettings:
     """Settings of the comparison with fp32."""
 
     precisions: tuple[str, ...] = ("bf16", "int8")
-    n_seeds: int = 2  # for each clip
+    n_seeds: int = ranged(2, "[1, inf]")  # for each clip
     generate: SolverConfig = field(default_factory=SolverConfig)  # how sound is generated
     inpaint: SolverConfig = field(default_factory=SolverConfig)  # how gaps are filled
-    gap_cols: int = 10  # of a clip, in the middle, that are filled
+    gap_cols: int = ranged(10, "[1, inf]")  # of a clip, in the middle, that are filled
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        """Check every range."""
-        if self.n_seeds < 1 or self.gap_cols < 1:
-            raise ParameterError(f"n_seeds and gap_cols must be at least 1, got {self.n_seeds} and {self.gap_cols}")
+    __post_init__ = settle
 
 
 def measure_accuracy(
@@ -68,7 +67,7 @@ def measure_accuracy(
     others = exact.with_seed(settings.seed + 1)
     found: list[Measurement] = []
     wanted = [name for name in dict.fromkeys(settings.precisions) if name != "fp32"]
-    for number, name in enumerate(wanted):
+    for name in watched(wanted, progress):
         pipeline = load(name)
         case: dict[str, Value] = {"precision": precision_name(pipeline), "asked_precision": name, "clips": len(clips)}
         ours = _Decodings(pipeline, waves, settings)
@@ -76,8 +75,6 @@ def measure_accuracy(
         for job in ("generate", "inpaint"):
             figures = _compared(job, ours, exact, others)
             found.append(Measurement("accuracy", job, {**case, "seeds": settings.n_seeds}, figures))
-        if progress is not None:
-            progress(number + 1, len(wanted))
     return tuple(found)
 
 

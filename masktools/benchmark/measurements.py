@@ -6,13 +6,13 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
 from statistics import median, quantiles
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -24,6 +24,7 @@ from masktools.runtime import cpu_quota, n_cores, resolve_device
 
 FORMAT = 1
 Value = str | int | float | bool
+Item = TypeVar("Item")
 
 SUBJECTS = ("ceilings", "stages", "jobs", "memory", "start-up", "accuracy", "peers")
 """Subjects of a benchmark, in their order; ceilings, the peak rates of the machine, are always measured."""
@@ -325,6 +326,14 @@ def _own_s() -> float:
     """Return the seconds of processor time of this process and of those it has started and waited for."""
     taken = os.times()
     return taken.user + taken.system + taken.children_user + taken.children_system
+
+
+def watched(items: Sequence[Item], progress: Progress | None) -> Iterator[Item]:
+    """Yield items, and tell after each how many of how many are done."""
+    for number, item in enumerate(items, start=1):
+        yield item
+        if progress is not None:
+            progress(number, len(items))
 
 
 Call = Callable[[], object]

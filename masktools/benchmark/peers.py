@@ -1,36 +1,50 @@
 """Other models at their published sizes with random weights, timed beside ours in one run."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from masktools.arguments import checked_name
 from masktools.benchmark.measurements import Measurement, Value, interleaved, ratio_to, spread_of
 from masktools.benchmark.models import random_condition
 from masktools.benchmark.roofline import Peaks, bound_figures, counted, model_costs, part_precision, precision_name
 from masktools.errors import ParameterError, unknown_name
+from masktools.mel import MelConfig
 from masktools.model import Model
 from masktools.pipeline import Pipeline, Progress
 from masktools.runtime import threads as use_threads
+from masktools.scales import (
+    ScaleTokenizer,
+    ScaleTokenizerConfig,
+    ScaleTransformer,
+    ScaleTransformerConfig,
+    draw_scales,
+    scale_plan,
+)
 from masktools.solver import SolverConfig
+from masktools.tokenizer import Encodec, EncodecConfig
+from masktools.transformer import StreamTransformer, StreamTransformerConfig
+from masktools.vocoder import LightVocoder, LightVocoderConfig
 
 Sizes = Mapping[str, Any]
+_SCALES_SIZES = {"width": 768, "depth": 24, "n_codes": 1024}  # of SpecMaskGIT
+_LIGHT = {"width": 512, "depth": 8, "mlp_ratio": 3.0}  # the vocoder of the size "paper"
 
 
 @dataclass(frozen=True, eq=False)
 class PeerRun:
-    """A model that is ready to be timed, for one clip."""
+    """A model that is ready to be timed, for one clip with guidance."""
 
     name: str
-    step: Callable[[], object]  # with guidance: two items
+    calls: Mapping[str, tuple[Callable[[], Tensor], int]]  # what a whole run consists of, and how often it is done
     n_steps: int  # of a whole run
-    finish: Callable[[], object]  # what is done once
-    audio_s: float  # that a whole run makes
+    audio_s: float  # that it makes
     n_parameters: int
     note: str
 
@@ -110,72 +124,108 @@ def audioldm_small(device: torch.device, sizes: Sizes) -> PeerRun:
     latents = torch.randn(2, 8, n_frames // 4, 16, device=device)
     labels = torch.randn(2, int(unet_sizes["projection_class_embeddings_input_dim"]), device=device)
 
-    def finish() -> object:
+    def finish() -> Tensor:
         mel = decoder.decode(latents[:1]).sample
         return vocoder(mel.squeeze(1).float())
 
+    def step() -> Tensor:
+        return unet(latents, 500, encoder_hidden_states=None, class_labels=labels).sample
+
     return PeerRun(
         "AudioLDM-S",
-        lambda: unet(latents, 500, encoder_hidden_states=None, class_labels=labels).sample,
+        {"step": (step, 200), "decoder and vocoder": (finish, 1)},
         200,
-        finish,
         n_frames * 160 / 16_000,
         _n_parameters(unet, decoder, vocoder),
         "of diffusers' and transformers' parts, random weights",
     )
 
 
-def magnet_small(device: torch.device, sizes: Sizes) -> PeerRun:
-    """Return a stand-in for MAGNeT-small: 20 + 10 + 10 + 10 steps over four codebooks, then EnCodec's decoder.
+def _magnet_small(device: torch.device, sizes: Sizes, n_steps: Sequence[int], seconds: float) -> PeerRun:
+    config = replace(StreamTransformerConfig(), **sizes.get("transformer", {}))
+    codec = _ready(Encodec(replace(EncodecConfig(), **sizes.get("codec", {}))), device)
+    transformer = _ready(StreamTransformer(config), device)
+    n_cols = round(float(sizes.get("seconds", seconds)) * codec.config.sample_rate / codec.config.hop_length)
+    tokens = torch.randint(config.n_codes, (1, config.n_streams, n_cols), device=device)
+    with torch.no_grad():
+        text = transformer.read(torch.randn(1, _TEXT_TOKENS, config.text_dim, device=device))
+    calls: dict[str, tuple[Callable[[], Tensor], int]] = {}
+    for name, stage, steps in (("first stream", 0, n_steps[:1]), ("later stream", 1, n_steps[1:])):
+        # The last step of a stream needs no guidance.
+        calls[name] = partial(transformer.logits, tokens, stage, text), sum(steps)
+        calls[f"{name}, no text"] = partial(transformer.logits, tokens, stage), sum(steps) - len(steps)
+    calls["codec"] = partial(codec.decode, tokens), 1
+    return PeerRun(
+        f"MAGNeT-small, {seconds:g} s",
+        calls,
+        sum(n_steps),
+        n_cols * codec.config.hop_length / codec.config.sample_rate,
+        _n_parameters(transformer, codec),
+        "its transformer and its codec at their public sizes, in this package's implementation, random weights",
+    )
 
-    Its own package needs a torch of its own; the transformer of MusicGen-small has the same sizes (24 layers of 1024
-    with 16 heads, attention to a text besides), and its pass over all positions at once costs what MAGNeT's does.
+
+def magnet_small(device: torch.device, sizes: Sizes) -> PeerRun:
+    """Return MAGNeT-small for 10 s of music: 20 + 10 + 10 + 10 steps, 96 passes with guidance, then EnCodec's decoder.
 
     Source: MAGNeT (arXiv:2401.04577), section 4 and its published configuration for 10 s.
     """
-    from transformers import EncodecConfig, EncodecModel, MusicgenDecoderConfig, MusicgenForCausalLM
+    return _magnet_small(device, sizes, (20, 10, 10, 10), 10.0)
 
-    transformer_sizes: dict[str, Any] = {
-        "vocab_size": 2048,
-        "hidden_size": 1024,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "ffn_dim": 4096,
-        "num_codebooks": 4,
-    } | dict(sizes.get("transformer", {}))
-    codec_sizes: dict[str, Any] = {
-        "sampling_rate": 32_000,
-        "num_filters": 64,
-        "upsampling_ratios": [8, 5, 4, 4],
-        "codebook_size": 2048,
-        "target_bandwidths": [2.2],
-        "use_causal_conv": False,
-    } | dict(sizes.get("codec", {}))
-    transformer = _ready(MusicgenForCausalLM(MusicgenDecoderConfig(**transformer_sizes)), device)
-    codec = _ready(EncodecModel(EncodecConfig(**codec_sizes)), device)
-    n_tokens = int(sizes.get("n_tokens", 500))  # 10 s at 50 a second
-    n_codebooks = int(transformer_sizes["num_codebooks"])
-    codes = torch.randint(int(codec_sizes["codebook_size"]), (2 * n_codebooks, n_tokens), device=device)
-    text = torch.randn(2, 16, int(transformer_sizes["hidden_size"]), device=device)
-    mask = torch.ones(2, 16, dtype=torch.long, device=device)
-    latents = torch.randn(1, codec.config.hidden_size, n_tokens, device=device)
+
+def magnet_small_30(device: torch.device, sizes: Sizes) -> PeerRun:
+    """Return MAGNeT-small for 30 s of music: 60 + 10 + 10 + 10 steps, 176 passes with guidance.
+
+    Source: MAGNeT (arXiv:2401.04577), section 4 and its published configuration for 30 s.
+    """
+    return _magnet_small(device, sizes, (60, 10, 10, 10), 30.0)
+
+
+def scales_paper(device: torch.device, sizes: Sizes) -> PeerRun:
+    """Return a model over scales of SpecMaskGIT's width and depth: one pass a scale with guidance, then its decoder.
+
+    It makes the same mel spectrograms of 9.85 s, over four scales that grow in time alone, with channel multiplexing
+    (2, 2); no sizes of MARS are published where we could read them.
+
+    Source: MARS (arXiv:2509.26007); VAR (arXiv:2404.02905), section 3.
+    """
+    mel = MelConfig()
+    scales = tuple(tuple(scale) for scale in sizes.get("scales", ((5, 1), (5, 4), (5, 14), (5, 53))))
+    width, depth, n_codes = (int(sizes.get(name, usual)) for name, usual in _SCALES_SIZES.items())
+    n_heads = max(1, width // 96)
+    config = ScaleTransformerConfig(scales, n_codes, condition_dim=512, width=width, depth=depth, n_heads=n_heads)
+    widths = tuple(sizes.get("widths", (128, 128, 256, 256)))
+    codec = _ready(ScaleTokenizer(ScaleTokenizerConfig(scales=scales, widths=widths, n_codes=n_codes)), device)
+    transformer = _ready(ScaleTransformer(config), device)
+    vocoder = _ready(LightVocoder(LightVocoderConfig(**sizes.get("vocoder", _LIGHT)), mel), device)
+    plan, condition = scale_plan(len(scales), 3.0), torch.randn(1, 512, device=device)
+    grids = [torch.randint(n_codes, (1, *scale), device=device) for scale in scales]
+
+    def draw() -> Tensor:
+        return draw_scales(transformer, codec.quantiser, [0], condition, plan).tokens[-1]
+
     return PeerRun(
-        "MAGNeT-small (stand-in)",
-        lambda: transformer(codes, encoder_hidden_states=text, encoder_attention_mask=mask, use_cache=False).logits,
-        50,
-        lambda: codec.decoder(latents),
-        n_tokens / 50,
-        _n_parameters(transformer, codec),
-        "stand-in: a transformer and a codec of the same sizes, of transformers' parts, random weights",
+        "over scales",
+        {"all scales, with and without condition": (draw, 1), "decoder": (lambda: vocoder(codec.decode(grids)), 1)},
+        len(scales),
+        codec.n_frames * mel.hop_length / mel.sample_rate,
+        _n_parameters(transformer, codec, vocoder),
+        "of this package's parts at the width and depth of SpecMaskGIT, random weights",
     )
 
 
 PEERS: Mapping[str, tuple[Callable[[torch.device, Sizes], PeerRun], tuple[str, ...]]] = MappingProxyType(
-    {"audioldm-s": (audioldm_small, ("diffusers", "transformers")), "magnet-small": (magnet_small, ("transformers",))}
+    {
+        "audioldm-s": (audioldm_small, ("diffusers", "transformers")),
+        "magnet-small": (magnet_small, ("transformers",)),
+        "magnet-small-30": (magnet_small_30, ("transformers",)),
+        "scales": (scales_paper, ()),
+    }
 )
 """The peers by name, and the packages that they are built from."""
 
 
+_TEXT_TOKENS = 16
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -205,8 +255,8 @@ def measure_peers(
 ) -> tuple[Measurement, ...]:
     """Return what a clip takes ours, and what it takes the others; ratios are of real-time factors.
 
-    All take turns: a whole clip of ours, then of each peer one step, and what it does once. The time of its whole run
-    is its published number of steps times the one.
+    All take turns: a whole clip of ours, then of each peer every kind of call once. The time of its whole run is that
+    of its calls, each times how often the published settings make it.
 
     Args:
         pipeline: ours.
@@ -230,8 +280,8 @@ def measure_peers(
     }
     for name, run in runs.items():
         for precision in settings.precisions:
-            calls[f"{name} {precision} step"] = _computing(run.step, precision, device)
-            calls[f"{name} {precision} finish"] = _computing(run.finish, precision, device)
+            for call, (compute, _) in run.calls.items():
+                calls[f"{name} {precision} {call}"] = _computing(compute, precision, device)
     with use_threads(settings.threads):
         times = interleaved(calls, settings.repeats, device, progress=progress)
         threads = torch.get_num_threads()
@@ -239,10 +289,11 @@ def measure_peers(
     base = [seconds / ours_s for seconds in times["ours"]]
     found = [_ours(pipeline, settings, peaks, times["ours"], case)]
     for name, run in runs.items():
-        flop = run.n_steps * counted(run.step) + counted(run.finish)
+        flop = sum(n_times * counted(compute) for compute, n_times in run.calls.values())
         for precision in settings.precisions:
-            pairs = zip(times[f"{name} {precision} step"], times[f"{name} {precision} finish"], strict=True)
-            whole = [run.n_steps * step + finish for step, finish in pairs]
+            counts = [n_times for _, n_times in run.calls.values()]
+            rounds = zip(*(times[f"{name} {precision} {call}"] for call in run.calls), strict=True)
+            whole = [sum(n * seconds for n, seconds in zip(counts, taken, strict=True)) for taken in rounds]
             found.append(_theirs(run, precision, whole, base, flop, peaks, case))
     return tuple(found)
 
@@ -283,5 +334,6 @@ def _theirs(
     figures = bound_figures({precision: flop}, spread_of(whole).median, run.audio_s, peaks)
     figures |= ratio_to([seconds / run.audio_s for seconds in whole], base)
     figures |= {"n_steps": float(run.n_steps), "parameters": float(run.n_parameters)}
-    note = f"one step timed and multiplied by {run.n_steps}; {run.note}"
+    counted_calls = ", ".join(f"{n_times} of {call}" for call, (_, n_times) in run.calls.items())
+    note = f"each kind of call timed once and multiplied ({counted_calls}); {run.note}"
     return Measurement.of_times("peers", run.name, {**case, "precision": precision}, whole, figures, note)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from masktools import io
-from masktools.benchmark.measurements import Measurement, Value, interleaved, spread_of
+from masktools.benchmark.measurements import Measurement, Value, interleaved, spread_of, watched
 from masktools.benchmark.models import RunSettings, synthetic_clip
 from masktools.errors import MasktoolsError
 from masktools.jsons import parse_json
@@ -123,8 +123,8 @@ def measure_memory(model: str, settings: RunSettings, progress: Progress | None 
         MasktoolsError: a process failed.
     """
     found: list[Measurement] = []
-    pairs: Sequence[tuple[str, int]] = [(name, size) for name in settings.precisions for size in settings.batches]
-    for number, (precision, batch) in enumerate(dict.fromkeys(pairs)):
+    pairs = dict.fromkeys((name, size) for name in settings.precisions for size in settings.batches)
+    for precision, batch in watched(list(pairs), progress):
         spec = {
             "model": model,
             "device": settings.device,
@@ -139,8 +139,6 @@ def measure_memory(model: str, settings: RunSettings, progress: Progress | None 
         figures = {name: float(value) for name, value in parse_json(done.stdout.splitlines()[-1]).items()}
         case: dict[str, Value] = {"precision": precision, "batch": batch}
         found.append(Measurement("memory", "generate", case, figures))
-        if progress is not None:
-            progress(number + 1, len(pairs))
     return tuple(found)
 
 

@@ -59,12 +59,9 @@ def _number(value: float, digits: int = 3) -> str:
     """
     if float(value).is_integer() and abs(value) < 10**digits:
         return str(int(value))
-    decimals = digits - len(str(int(abs(value)))) if abs(value) >= 1 else digits - 1 - _exponent(value)
+    exponent = int(f"{value:e}".partition("e")[2])
+    decimals = digits - len(str(int(abs(value)))) if abs(value) >= 1 else digits - 1 - exponent
     return f"{value:.{min(6, max(0, decimals))}f}"
-
-
-def _exponent(value: float) -> int:
-    return int(f"{abs(value):e}".partition("e")[2])
 
 
 def _share(one: Measurement, name: str) -> str:
@@ -272,7 +269,7 @@ def draw(found: Benchmark, dots_per_inch: int = 150) -> bytes:
 
     Args:
         found: the benchmark.
-        dots_per_inch: of the picture.
+        dots_per_inch: resolution of the picture.
 
     Raises:
         ParameterError: nothing to draw, or matplotlib is not installed.
@@ -322,8 +319,10 @@ def _bars(axis: Any, group: Sequence[Measurement]) -> None:
         _tell(axis, middle, high, place)
 
 
-def _dots(axis: Any, group: Sequence[Measurement]) -> None:
+def _dots(axis: Any, group: Sequence[Measurement], labels: Sequence[str], words: str) -> None:
     """Draw a dot at each real-time factor, with its quartiles, and what its arithmetic allows, joined with it."""
+    from matplotlib.lines import Line2D
+
     for place, one in enumerate(group):
         middle = one.figures["real_time_factor"]
         scale = middle / one.figures["seconds"]
@@ -337,6 +336,10 @@ def _dots(axis: Any, group: Sequence[Measurement]) -> None:
         _tell(axis, middle, high, place)
     axis.axvline(1.0, color=_FAINT, linewidth=1.0, linestyle=(0, (5, 3)))
     axis.set_xscale("log")
+    axis.set_yticks(range(len(group)), labels)
+    axis.set_xlabel(words, fontsize=8, color=_INK)
+    style: dict[str, Any] = {"marker": "|", "linestyle": "none", "markersize": 8, "markeredgewidth": 1.8}
+    _legend(axis, group, [Line2D([], [], color=_INK, label="floor: arithmetic / best matrix product", **style)])
 
 
 def _tell(axis: Any, value: float, end: float, place: int) -> None:
@@ -359,27 +362,20 @@ def _worth_drawing(stages: Sequence[Measurement]) -> list[Measurement]:
 
 
 def _draw_stages(axis: Any, group: Sequence[Measurement]) -> None:
-    labels = [name if count == 0 else "" for name, count in _numbered([one.name for one in group])]
+    names = [one.name for one in group]
+    labels = [name if name not in names[:place] else "" for place, name in enumerate(names)]  # each once
     _bars(axis, group)
     axis.set_yticks(range(len(group)), labels)
     axis.set_xlabel(f"milliseconds of each stage, batch {group[0].case.get('batch')}", fontsize=8, color=_INK)
     _legend(axis, group)
 
 
-def _numbered(names: Sequence[str]) -> list[tuple[str, int]]:
-    """Return each name with how often it came before."""
-    return [(name, names[:place].count(name)) for place, name in enumerate(names)]
-
-
 def _draw_jobs(axis: Any, group: Sequence[Measurement]) -> None:
     several = [key for key in ("batch", "steps", "threads", "preset") if len({one.case.get(key) for one in group}) > 1]
-    _dots(axis, group)
     labels = [
         ", ".join([one.name, *(_worded(key, one.case[key]) for key in several if key in one.case)]) for one in group
     ]
-    axis.set_yticks(range(len(group)), labels)
-    axis.set_xlabel("real-time factor: seconds for a second of audio", fontsize=8, color=_INK)
-    _legend(axis, group, _bound_mark())
+    _dots(axis, group, labels, "real-time factor: seconds for a second of audio")
 
 
 def _worded(key: str, value: object) -> str:
@@ -387,14 +383,4 @@ def _worded(key: str, value: object) -> str:
 
 
 def _draw_peers(axis: Any, group: Sequence[Measurement]) -> None:
-    _dots(axis, group)
-    axis.set_yticks(range(len(group)), [one.name for one in group])
-    axis.set_xlabel("real-time factor, one clip, whole runs", fontsize=8, color=_INK)
-    _legend(axis, group, _bound_mark())
-
-
-def _bound_mark() -> list[Any]:
-    from matplotlib.lines import Line2D
-
-    style: dict[str, Any] = {"marker": "|", "linestyle": "none", "markersize": 8, "markeredgewidth": 1.8}
-    return [Line2D([], [], color=_INK, label="floor: arithmetic / best matrix product", **style)]
+    _dots(axis, group, [one.name for one in group], "real-time factor, one clip, whole runs")

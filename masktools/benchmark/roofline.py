@@ -15,7 +15,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from masktools.arguments import checked_name
 from masktools.benchmark.measurements import Measurement, Value, seconds_on_device
-from masktools.errors import unknown_name
 from masktools.packing import PackedLinear, can_pack
 from masktools.pipeline import Pipeline
 from masktools.runtime import has_fast_bf16, precision_of
@@ -31,7 +30,7 @@ def transformer_flop(
     """Return the FLOP of one pass of the transformer for one clip.
 
     Args:
-        config: its sizes.
+        config: settings of the transformer.
         n_slots: positions that are computed, the prefix among them.
         n_context: positions that they attend to; as many as are computed where it is not given.
         head: whether logits are computed, at all slots but the prefix.
@@ -172,7 +171,7 @@ def measure_peaks(
         threads: CPU threads; as many as torch takes where it is not given.
         seconds: for each precision and size.
         sizes: rows of the matrices; what suits the kind of device where it is not given.
-        copy_bytes: of what is copied; what suits the kind of device where it is not given.
+        copy_bytes: bytes that are copied; what suits the kind of device where it is not given.
 
     Raises:
         ParameterError: an unknown precision.
@@ -182,8 +181,7 @@ def measure_peaks(
     with use_threads(threads), torch.inference_mode():
         case: dict[str, Value] = {"device": device.type, "threads": threads or torch.get_num_threads()}
         for precision in precisions:
-            if precision not in _TYPES:
-                raise unknown_name("precision", precision, PRECISIONS)
+            checked_name("precision", precision, PRECISIONS)
             for size in sizes or _SIZES[device.type]:
                 flop = 2.0 * size**3
                 times: list[float] = []
@@ -283,7 +281,7 @@ def bound_figures(flop: Mapping[str, float], seconds: float, audio_s: float, pea
         flop: what must be done, precision -> FLOP.
         seconds: that the job took.
         audio_s: seconds of audio that it made or read.
-        peaks: of the machine.
+        peaks: peak rates of the machine.
     """
     total = sum(flop.values())
     figures = {

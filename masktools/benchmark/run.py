@@ -5,24 +5,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from masktools import __version__
-from masktools.benchmark.accuracy import AccuracySettings, measure_accuracy
-from masktools.benchmark.measurements import SUBJECTS, Benchmark, Measurement, Neighbours, describe_machine
+from masktools import __version__, hub, runtime
+from masktools.benchmark import accuracy, measurements, peers, processes, roofline, timing
 from masktools.benchmark.models import RunSettings, random_pipeline, synthetic_clip, write_random_bundle
-from masktools.benchmark.peers import PeerSettings, measure_peers
-from masktools.benchmark.processes import measure_memory, measure_start_up
-from masktools.benchmark.roofline import Peaks, measure_peaks, model_costs
-from masktools.benchmark.timing import StageSettings, measure_jobs, measure_stages
 from masktools.errors import ParameterError
-from masktools.hub import load_bundle
 from masktools.packing import can_compute_int8
 from masktools.pipeline import Pipeline
-from masktools.runtime import precision_of, resolve_device, resolve_precision
 
 Watch = Callable[[str, int, int], object]
 """Called with (subject, parts done, parts in all)."""
@@ -32,23 +26,23 @@ _MEASURED = {"cpu": ("fp32", "bf16", "int8"), "cuda": ("fp32", "bf16", "fp16", "
 
 def default_subjects(size: str | None = None) -> tuple[str, ...]:
     """Return what is measured where nothing is asked for; random weights say nothing of accuracy."""
-    return tuple(name for name in SUBJECTS if name != "peers" and (size is None or name != "accuracy"))
+    return tuple(name for name in measurements.SUBJECTS if name != "peers" and (size is None or name != "accuracy"))
 
 
 def default_precisions(device: torch.device | str = "auto") -> tuple[str, ...]:
     """Return the precisions that are worth comparing on a device, that of ``auto`` first."""
-    place = resolve_device(device)
-    chosen = resolve_precision("auto", place)
+    place = runtime.resolve_device(device)
+    chosen = runtime.resolve_precision("auto", place)
     others = ["fp32"] if place.type != "cpu" or not can_compute_int8() else ["fp32", "int8"]
-    return tuple(dict.fromkeys([precision_of(chosen), *others]))
+    return tuple(dict.fromkeys([runtime.precision_of(chosen), *others]))
 
 
 def run_benchmark(
     settings: RunSettings,
     recordings: Sequence[tuple[np.ndarray, int]] = (),
     watch: Watch | None = None,
-    on_found: Callable[[Benchmark], object] | None = None,
-) -> Benchmark:
+    on_found: Callable[[measurements.Benchmark], object] | None = None,
+) -> measurements.Benchmark:
     """Return what was asked for.
 
     Args:
@@ -62,12 +56,12 @@ def run_benchmark(
         DeviceError: a device, a precision or a compiler that this machine does not offer.
         BundleError: no such model.
     """
-    device = resolve_device(settings.device)
-    machine = describe_machine(device, settings.threads[0])
-    neighbours = Neighbours()
+    device = runtime.resolve_device(settings.device)
+    machine = measurements.describe_machine(device, settings.threads[0])
+    neighbours = measurements.Neighbours()
     with _models(settings) as models:
         first = models.load(settings.precisions[0])
-        costs = model_costs(first)
+        costs = roofline.model_costs(first)
         told = {
             "masktools": __version__,
             "name": first.name,
@@ -78,10 +72,10 @@ def run_benchmark(
         }
         about = {**asdict(settings), "device": str(device), "when": datetime.now(UTC).isoformat(timespec="seconds")}
         warnings = machine.warnings()
-        found: list[Measurement] = []
-        limits: dict[int | None, Peaks] = {}
-        for subject in [name for name in SUBJECTS if name == "ceilings" or name in settings.subjects]:
-            shown = None if watch is None else _watching(watch, subject)
+        found: list[measurements.Measurement] = []
+        limits: dict[int | None, roofline.Peaks] = {}
+        for subject in [name for name in measurements.SUBJECTS if name == "ceilings" or name in settings.subjects]:
+            shown = None if watch is None else partial(watch, subject)
             if subject == "ceilings":
                 limits = _peaks(settings, device)
                 made = tuple(one for each in limits.values() for one in each.measurements)
@@ -89,18 +83,15 @@ def run_benchmark(
                 made = _measured(subject, settings, models, limits, recordings, shown)
             found += made
             if on_found is not None:
-                on_found(Benchmark(asdict(machine), told, about, made, ()))
+                on_found(measurements.Benchmark(asdict(machine), told, about, made, ()))
     warnings += neighbours.warnings(machine.cores)
-    return Benchmark(asdict(machine), told, about, tuple(found), tuple(warnings))
+    return measurements.Benchmark(asdict(machine), told, about, tuple(found), tuple(warnings))
 
 
-def _watching(watch: Watch, subject: str) -> Callable[[int, int], object]:
-    return lambda done, total: watch(subject, done, total)
-
-
-def _peaks(settings: RunSettings, device: torch.device) -> dict[int | None, Peaks]:
+def _peaks(settings: RunSettings, device: torch.device) -> dict[int | None, roofline.Peaks]:
     return {
-        n: measure_peaks(device, _MEASURED[device.type], n, settings.ceiling_s) for n in dict.fromkeys(settings.threads)
+        n: roofline.measure_peaks(device, _MEASURED[device.type], n, settings.ceiling_s)
+        for n in dict.fromkeys(settings.threads)
     }
 
 
@@ -117,7 +108,7 @@ class _Models:
         if precision not in self._kept:
             settings, size = self.settings, max(self.settings.batches)
             if settings.size is None:
-                made = load_bundle(
+                made = hub.load_bundle(
                     settings.model, settings.device, precision, batch_size=size, compile=settings.compiled
                 )
             else:
@@ -149,30 +140,30 @@ def _measured(
     subject: str,
     settings: RunSettings,
     models: _Models,
-    limits: Mapping[int | None, Peaks],
+    limits: Mapping[int | None, roofline.Peaks],
     recordings: Sequence[tuple[np.ndarray, int]],
     shown: Callable[[int, int], object] | None,
-) -> tuple[Measurement, ...]:
+) -> tuple[measurements.Measurement, ...]:
     threads, seed = settings.threads[0], settings.seed
     peaks = limits[threads]
     solver = settings.solver(models.load(settings.precisions[0]))
     if subject == "stages":
-        wanted = StageSettings(settings.batches[0], solver, settings.repeats, threads, seed)
-        each = (measure_stages(models.load(name), peaks, wanted, shown) for name in settings.precisions)
+        wanted = timing.StageSettings(settings.batches[0], solver, settings.repeats, threads, seed)
+        each = (timing.measure_stages(models.load(name), peaks, wanted, shown) for name in settings.precisions)
         return tuple(one for made in each for one in made)
     if subject == "jobs":
-        return measure_jobs(models.load, limits, settings, shown)
+        return timing.measure_jobs(models.load, limits, settings, shown)
     if subject == "memory":
-        return measure_memory(models.bundle, settings, shown)
+        return processes.measure_memory(models.bundle, settings, shown)
     if subject == "start-up":
-        return measure_start_up(models.bundle, settings, shown)
+        return processes.measure_start_up(models.bundle, settings, shown)
     if subject == "accuracy":
         return _accuracy(settings, models, recordings, shown)
     names = [name for name in settings.precisions if name in ("fp32", "bf16", "fp16")]
-    beside = PeerSettings(
+    beside = peers.PeerSettings(
         settings.peers, tuple(names) or ("fp32",), solver, settings.repeats, threads, seed, settings.peer_sizes
     )
-    return measure_peers(models.load(settings.precisions[0]), peaks, beside, shown)
+    return peers.measure_peers(models.load(settings.precisions[0]), peaks, beside, shown)
 
 
 def _accuracy(
@@ -180,7 +171,7 @@ def _accuracy(
     models: _Models,
     recordings: Sequence[tuple[np.ndarray, int]],
     shown: Callable[[int, int], object] | None,
-) -> tuple[Measurement, ...]:
+) -> tuple[measurements.Measurement, ...]:
     from masktools.io import resample
 
     pipeline = models.load(settings.precisions[0])
@@ -192,5 +183,5 @@ def _accuracy(
         clips.append(wave[start : start + n_samples])
     clips = clips or [synthetic_clip(n_samples / rate, rate, seed=settings.seed)[0]]
     generate, inpaint = (settings.solver(pipeline, job) for job in ("generate", "inpaint"))
-    asked = AccuracySettings(settings.precisions, generate=generate, inpaint=inpaint, seed=settings.seed)
-    return measure_accuracy(models.load, clips, asked, shown)
+    asked = accuracy.AccuracySettings(settings.precisions, generate=generate, inpaint=inpaint, seed=settings.seed)
+    return accuracy.measure_accuracy(models.load, clips, asked, shown)

@@ -23,6 +23,7 @@ from masktools.benchmark.measurements import (
     seconds_on_device,
     settle,
     spread_of,
+    watched,
 )
 from masktools.benchmark.models import RunSettings, Variant, random_condition, synthetic_clip
 from masktools.benchmark.roofline import (
@@ -65,13 +66,13 @@ def measure_stages(
 
     Args:
         pipeline: the model.
-        peaks: of the machine, with the same number of threads.
+        peaks: peak rates of the machine, with the same number of threads.
         settings: what is walked through.
         progress: called with (rounds done, rounds in all).
     """
     with use_threads(settings.threads), tempfile.TemporaryDirectory() as folder:
         walk = _Walk(pipeline, settings, Path(folder))
-        rounds = [walk.round() for number in _counted(settings.repeats + 1, progress)][1:]
+        rounds = [walk.round() for _ in watched(range(settings.repeats + 1), progress)][1:]
         threads = torch.get_num_threads()
     case: dict[str, Value] = {
         "precision": precision_name(pipeline),
@@ -81,13 +82,6 @@ def measure_stages(
     }
     costs = model_costs(pipeline)
     return (*_of_stages(pipeline, rounds, case, costs, peaks), *_of_steps(rounds, case, costs, peaks))
-
-
-def _counted(total: int, progress: Progress | None) -> Any:
-    for number in range(total):
-        yield number
-        if progress is not None:
-            progress(number + 1, total)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +122,8 @@ class _Walk:
         mono = audio.samples.mean(axis=0, keepdims=True)
         wave = stage("resample", lambda: io.resample(mono, audio.sample_rate, rate))[:, : pipeline.window_samples]
         waves = torch.from_numpy(np.repeat(wave, batch, axis=0)).to(device)
-        mel = stage("mel", lambda: pipeline.to_mel(waves), True)[..., : self._n_frames]
+        n_frames = pipeline.window_cols * pipeline.grid.patch_frames
+        mel = stage("mel", lambda: pipeline.to_mel(waves), True)[..., :n_frames]
         stage("encode", lambda: pipeline.tokenise(mel), True)
         solved, times_of_steps, in_transformer = self._solve()
         times["transformer"] = in_transformer
@@ -139,10 +134,6 @@ class _Walk:
         out = stage("resample back", lambda: io.resample(back[:1], rate, _FILE_RATE))
         stage("write file", lambda: io.write(self.target, out, _FILE_RATE))
         return _Round(times, times_of_steps, solved)
-
-    @property
-    def _n_frames(self) -> int:
-        return self.pipeline.window_cols * self.pipeline.grid.patch_frames
 
     @torch.inference_mode()
     def _solve(self) -> tuple[SolveResult, tuple[float, ...], float]:
@@ -273,7 +264,7 @@ def measure_jobs(
 
     Args:
         load: precision -> model; models are kept while their jobs run.
-        peaks: of the machine, for each number of threads in the settings.
+        peaks: peak rates of the machine, for each number of threads in the settings.
         settings: which jobs and variants.
         progress: called with (calls done, calls in all), job by job.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from scipy.fft import rfft
 from scipy.ndimage import gaussian_filter
 from scipy.signal import correlate
 from scipy.signal.windows import hann
@@ -77,8 +78,8 @@ class Envelopes:
         window = (hann(length, sym=False) * (4 / length)).astype(np.float32)
         waves = samples.astype(np.float32)
         frames = np.lib.stride_tricks.sliding_window_view(waves, length, axis=1)[:, length - length // 2 :: self.hop]
-        spectrum = np.fft.rfft(frames[:, :n] * window, axis=2)
-        power = spectrum.real**2 + spectrum.imag**2
+        spectrum = np.asarray(rfft(frames[:, :n] * window, axis=2))
+        power = np.real(spectrum) ** 2 + np.imag(spectrum) ** 2
         n_bands = int(np.sum(self.sample_rate / 2 >= EDGES_HZ)) - 1
         levels = bands_db(power, hertz, EDGES_HZ[: max(2, n_bands + 1)])
         return np.maximum(levels.transpose(0, 2, 1), self.floor_db)
@@ -176,6 +177,7 @@ N_TRIED = 6  # of which a copy is considered
 COPIED = 0.38  # confidence from which on a copy is better than what goes on unchanged
 UNSURE, SURE = 0.45, 0.65  # confidence up to which a copy takes the expected levels, and from which on
 SHARE = 0.7  # of the way to them is enough
+SIMILAR, SAME = 0.8, 0.9  # likeness from which on a copy keeps its own levels more and more, up to all of them
 NOISY_DB = -2.8  # flatness of a spectrum that is noise; -2.5 is Gaussian noise
 FLATNESS_S = 1.0  # on either side of a gap, in which it is measured
 ALIGNED_S = 0.2  # on either side of a gap, by which a copy is brought into step
@@ -247,12 +249,13 @@ def search_fills(
     if wanted is None:
         return []
     best = _best_copies(envelopes, span, found.places, n_fills, wanted)
-    is_noise = flatness_db(known, span, similarity.sample_rate) >= NOISY_DB
+    is_noise = is_noisy(known, span, similarity.sample_rate)
     if (is_noise or found.confidence < COPIED) and all(likeness < REPEATED for _, likeness in best):
         grain = NOISE if is_noise else TONES
         return [_steady(envelopes, span, wanted, grain, (*seeds, *range(number))) for number in range(1, n_fills + 1)]
     share = float(np.interp(found.confidence, (UNSURE, SURE), (1.0, SHARE)))
-    return [_copied(envelopes, span, *one, wanted, share) for one in best]
+    own = np.interp([likeness for _, likeness in best], (SIMILAR, SAME), (1.0, 0.0))
+    return [_copied(envelopes, span, *one, wanted, share * float(few)) for one, few in zip(best, own, strict=True)]
 
 
 def copies(known: Known, span: Span, places: Sequence[Place], sample_rate: int, n_fills: int) -> list[Copy]:
@@ -320,6 +323,11 @@ def _n_unbroken(samples: np.ndarray) -> int:
     """Return how many samples (channels, t) are known from the first on."""
     lost = ~np.isfinite(samples).all(axis=0)
     return int(np.argmax(lost)) if lost.any() else samples.shape[1]
+
+
+def is_noisy(known: Known, span: Span, sample_rate: int) -> bool:
+    """Return whether what is beside a gap is noise, that goes on as noise."""
+    return flatness_db(known, span, sample_rate) >= NOISY_DB
 
 
 def flatness_db(known: Known, span: Span, sample_rate: int) -> float:

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.fft import next_fast_len
+from scipy.fft import next_fast_len, rfft
 from scipy.ndimage import uniform_filter1d
-from scipy.signal import correlate
 from scipy.signal.windows import hann
 
 from masktools.classical.spans import Span
@@ -23,11 +22,15 @@ EDGES_HZ = 50.0 * 2 ** (np.arange(28) / 3)  # of third octaves
 WINDOW_S = 0.0929  # of their levels
 STEP_S = 0.0464  # between descriptions
 _PHASES = 4  # fractions of a step at which a gap asks
-_BLOCK = 256  # descriptions computed at once
-ALIKE = 0.2  # confidence from which on the recording itself is better than an invention
-_SPEECH_CONTRAST, _SPEECH_COST = 1.3, 0.4
+_BLOCK = 64  # descriptions computed at once: their spectra stay in the cache
+ALIKE = 0.05  # confidence from which on the recording itself is better than an invention
+WANDERING, JUMPING_DB = 0.5, 3.0  # from which on what is around a gap sounds like speech
+SPEECH_COST = 0.4  # of the best place, up to which even that is a repetition
+_AROUND_S = 15.0  # on either side of a gap, in which speech is told from music
+_AUDIBLE_DB = 25.0  # below the loud moments, down to which tones are compared
+_LEAST_MOMENTS = 20
 N_PLACES = 24  # that have a say in the levels of a gap
-_ROWS = 8192  # descriptions compared at once
+_ROWS = 2048  # descriptions compared at once
 _RANGE_DB = 55.0  # below the recording's loud moments, where silence begins
 _LOUD = 95  # percentile of its frames, which are those
 _FAINT = 1e-20  # power
@@ -48,6 +51,7 @@ class _Feature:
     window_s: float
     taus_s: tuple[float, ...]
     scale: float  # mean squared difference of two places of music taken by chance
+    top_hz: float  # above it nothing is compared
     describe: Callable[[np.ndarray, np.ndarray], np.ndarray]  # power (n, bins), hertz (bins,) -> (n, d)
 
 
@@ -65,17 +69,17 @@ class Found:
 
     places: tuple[Place, ...]  # the best first
     confidence: float  # 1: the surroundings return exactly; 0: the best place is no better than any other
-    contrast: float = 0.0  # median cost of all places; 1 in music, more where sound and pauses alternate
+    like_speech: bool = False  # whether what is around sounds like speech
 
     @property
     def is_alike(self) -> bool:
         """Whether a copy is better than an invention.
 
-        Where sound and pauses alternate, as in speech, pauses find pauses: there a place has to be like the gap's
-        surroundings in itself, not only compared with others.
+        In music hardly anything is worse than an invention. In speech, whose words and pauses find other words and
+        pauses, a place has to be like the gap's surroundings in itself, not only compared with others.
         """
-        by_chance = self.contrast > _SPEECH_CONTRAST and self.places[0].cost > _SPEECH_COST if self.places else True
-        return self.confidence >= ALIKE and not by_chance
+        by_chance = self.like_speech and bool(self.places) and self.places[0].cost > SPEECH_COST
+        return bool(self.places) and self.confidence >= ALIKE and not by_chance
 
 
 def window_length(seconds: float, sample_rate: int) -> int:
@@ -114,11 +118,10 @@ def _triangles(where: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 
 _FEATURES = (
-    _Feature(WINDOW_S, (0.25, 1.0), 160.0, bands_db),
-    _Feature(0.0464, (0.25, 1.0), 127.0, _fine_db),
-    _Feature(0.1858, (0.15, 0.5), 51.0, _semitones_db),
+    _Feature(WINDOW_S, (0.25, 1.0), 160.0, 11_025.0, bands_db),
+    _Feature(0.0464, (0.25, 1.0), 127.0, 11_025.0, _fine_db),
+    _Feature(0.1858, (0.15, 0.5), 51.0, 3_000.0, _semitones_db),
 )
-_TOP_HZ = 11_025.0  # above it nothing is compared
 
 
 class Similarity:
@@ -183,13 +186,13 @@ class Similarity:
         values, valid = [], []
         for feature, length in zip(_FEATURES, self._lengths, strict=True):
             hertz = np.arange(length // 2 + 1) * (self.sample_rate / length)
-            hertz = hertz[hertz < _TOP_HZ]
+            hertz = hertz[hertz < feature.top_hz]
             window = (hann(length, sym=False) * (4 / length)).astype(np.float32)
             power = np.zeros((n, len(hertz)), np.float32)
             for wave in samples:
                 frames = np.lib.stride_tricks.sliding_window_view(wave, length)[reach - length // 2 :: self.step][:n]
-                spectrum = np.fft.rfft(frames * window, axis=1)[:, : len(hertz)]
-                power += (spectrum.real**2 + spectrum.imag**2) / len(samples)
+                spectrum = np.asarray(rfft(frames * window, axis=1))[:, : len(hertz)]
+                power += (np.real(spectrum) ** 2 + np.imag(spectrum) ** 2) / len(samples)
             values.append(feature.describe(power, hertz).astype(np.float32))
             near = round(_REACH * length)
             valid.append(lost[middles + near] == lost[middles - near])
@@ -207,17 +210,36 @@ class Similarity:
         lags, costs = self._costs(span)
         if not len(lags):
             return Found((), 0.0)
-        order = np.lexsort((lags, costs))
         taken: list[int] = []
-        for number in order:
+        for number in np.lexsort((lags, costs)):
             if all(abs(lags[number] - lags[one]) > _APART_S * self.sample_rate for one in taken):
                 taken.append(int(number))
                 if len(taken) == n_places:
                     break
-        contrast = float(np.median(costs))
         places = tuple(Place(int(lags[one]), float(costs[one])) for one in taken)
-        confidence = 1.0 - places[0].cost / max(contrast, _MIN_MEDIAN) ** 0.5
-        return Found(places, max(0.0, round(confidence, _DIGITS)), round(contrast, _DIGITS))
+        confidence = 1.0 - places[0].cost / max(float(np.median(costs)), _MIN_MEDIAN) ** 0.5
+        return Found(places, max(0.0, round(confidence, _DIGITS)), self._is_like_speech(span))
+
+    def _is_like_speech(self, span: Span) -> bool:
+        """Return whether tones wander and levels jump around a gap, as they do in speech and seldom in music.
+
+        Tones: how far the semitones of one moment are from those of the next that has no sample in common with it.
+        """
+        reach = round(_AROUND_S * self.sample_rate)
+        around = slice(max(0, span.start - reach) // self.step, (span.stop + reach) // self.step)
+        levels, tones = self._values[0][around].astype(np.float32), self._values[-1][around].astype(np.float32)
+        level_db = 10 * np.log10(np.sum(10 ** (levels / 10), axis=1))
+        known = self._valid[0][around] & self._valid[-1][around]
+        later = -(-self._lengths[-1] // self.step)
+        if known.sum() < _LEAST_MOMENTS:
+            return False
+        loud = known & (level_db > np.percentile(level_db[known], _LOUD) - _AUDIBLE_DB)
+        both = loud[:-later] & loud[later:]
+        if both.sum() < _LEAST_MOMENTS:
+            return False
+        apart = np.mean((tones[later:][both] - tones[:-later][both]) ** 2, axis=1) / _FEATURES[-1].scale
+        jumps_db = np.abs(np.diff(level_db[known]))
+        return bool(np.median(apart) >= WANDERING and np.mean(jumps_db) >= JUMPING_DB)
 
     def _costs(self, span: Span) -> tuple[np.ndarray, np.ndarray]:
         """Return every lag in samples that leads to a known stretch, and its cost."""
@@ -225,18 +247,20 @@ class Similarity:
         before = -(-round(longest_s * self.sample_rate) // self.step)
         first = span.start - before * self.step
         n = 2 * before + -(-span.length // self.step)
-        lags, costs = [], []
-        for phase in range(_PHASES):
-            origin = first + phase * self.step // _PHASES
+        origins = [first + phase * self.step // _PHASES for phase in range(_PHASES)]
+        asked: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in _FEATURES]  # of each, at each phase
+        for origin in origins:
             middles = origin + np.arange(n) * self.step
             away = np.maximum(span.start - middles, middles - span.stop + 1)  # samples from the gap; inside it none
             values, valid, _ = self._described(origin, n)
-            for number, floor_db in enumerate(self._floors_db):
-                np.maximum(values[number], floor_db, out=values[number])
-            total = np.zeros(1)
             for number, feature in enumerate(_FEATURES):
+                if number < len(self._floors_db):
+                    np.maximum(values[number], self._floors_db[number], out=values[number])
                 weights = self._weights(feature, middles < span.start, away, valid[number])
-                total = total + self._cost_of(number, values[number], weights)
+                asked[number].append((values[number], weights))
+        totals = np.sum([self._costs_of(number, of_phases) for number, of_phases in enumerate(asked)], axis=0)
+        lags, costs = [], []
+        for origin, total in zip(origins, totals, strict=True):
             lag = (np.arange(len(total)) - n) * self.step + self.step // 2 - origin
             free = self._is_free(span, lag) & np.isfinite(total)
             lags.append(lag[free])
@@ -254,40 +278,50 @@ class Similarity:
                 weights += 0.5 * (1 - np.exp(-step_s / tau)) * own
         return weights
 
-    def _cost_of(self, number: int, asked: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Return the share of one feature in the cost of each lag from -n on, in steps; where it is not covered, a lot.
+    def _costs_of(self, number: int, asked: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        """Return the share of one feature in the cost of each lag from -n on, (phases, lags).
 
         Args:
             number: of the feature.
-            asked: (n, d) descriptions around the gap.
-            weights: (n,) of them.
+            asked: for each phase descriptions (n, d) around the gap, and what each counts, (n,).
         """
-        used, n = np.flatnonzero(weights), len(weights)
         values, valid = self._values[number], self._valid[number]
-        n_frames = len(values)
-        if not len(used):
-            return np.full(n_frames + n, np.inf)
+        n_frames, n = len(values), len(asked[0][1])
         # (w |f|^2 - 2 w f q + w |q|^2) summed over the moments, as one product of matrices and sums of its diagonals.
-        squares = np.sum(asked[used] ** 2, axis=1, keepdims=True)
-        questions = (weights[used, None] * np.hstack([-2 * asked[used], np.ones_like(squares), squares])).T
-        questions = np.ascontiguousarray(questions, np.float32)
-        total = np.zeros(n_frames + n)
-        for start in range(0, n_frames + n, _ROWS):
+        questions, where = [], []
+        for phase, (described, weights) in enumerate(asked):
+            used = np.flatnonzero(weights)
+            squares = np.sum(described[used] ** 2, axis=1, keepdims=True)
+            questions.append(weights[used, None] * np.hstack([-2 * described[used], np.ones_like(squares), squares]))
+            where += [(phase, int(offset)) for offset in used]
+        matrix = np.concatenate(questions).astype(np.float32)
+        totals = np.zeros((len(asked), n_frames + n), np.float32)
+        for start in range(0, n_frames + n if where else 0, _ROWS):
             stop = min(start + _ROWS, n_frames + n)
             rows = np.zeros((stop - start + n, values.shape[1] + 2), np.float32)
             low, high = max(0, start - n), min(n_frames, stop)
             part = rows[low - (start - n) : high - (start - n)]
             part[:, :-2] = values[low:high]
-            part[:, -2] = np.sum(part[:, :-2] ** 2, axis=1)
+            part[:, -2] = np.einsum("nd,nd->n", part[:, :-2], part[:, :-2])
             part[:, -1] = 1.0
             part *= valid[low:high, None]
-            product = rows @ questions
-            for column, offset in enumerate(used):
-                total[start:stop] += product[offset : offset + stop - start, column]
-        norm = np.maximum(correlate(np.pad(valid.astype(float), n), weights, "valid")[: n_frames + n], 0.0)
-        covered = norm / weights.sum()
-        feature = _FEATURES[number]
-        mean = np.maximum(total, 0.0) / np.maximum(norm, 1e-9) / asked.shape[1]
+            for (phase, offset), along in zip(where, matrix @ rows.T, strict=True):
+                totals[phase, start:stop] += along[offset : offset + stop - start]
+        return np.stack([self._mean_cost(number, *one) for one in zip(totals, asked, strict=True)])
+
+    def _mean_cost(self, number: int, total: np.ndarray, asked: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Return costs of a sum of squares, (lags,), that is as good as what it covers; too little covered is none."""
+        (described, weights), lost = asked, np.flatnonzero(~self._valid[number])
+        used, n, n_frames = np.flatnonzero(weights), len(weights), len(self._valid[number])
+        if not len(used):
+            return np.full(len(total), np.inf)
+        lost = np.concatenate([np.arange(-n, 0), lost, np.arange(n_frames, n_frames + n)])
+        lags = (lost[:, None] - used + n).ravel()
+        inside = (lags >= 0) & (lags < len(total))
+        missing = np.bincount(lags[inside], np.broadcast_to(weights[used], (len(lost), len(used))).ravel()[inside])
+        norm = weights.sum() - np.pad(missing, (0, len(total) - len(missing)))
+        covered, feature = norm / weights.sum(), _FEATURES[number]
+        mean = np.maximum(total, 0.0) / np.maximum(norm, 1e-9) / described.shape[1]
         cost = (mean / feature.scale + 3 * _UNCOVERED_COST * np.clip(1 - covered, 0, 1)) / len(_FEATURES)
         return np.where(covered < _COVERED, np.inf, cost)
 

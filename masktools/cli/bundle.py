@@ -28,7 +28,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--levels", type=Path, metavar="FILE", help="how loud upper bands are: what recipes/mini/levels.py writes"
     )
+    parser.add_argument(
+        "--int8",
+        type=lambda text: text.split(","),
+        default=(),
+        metavar="PARTS",
+        help="parts kept in 8 bits a weight, half as large: tokenizer (its decoder), transformer, vocoder, conditioner",
+    )
     parser.add_argument("--base", metavar="NAME", help="the model, or folder, that gives the other parts")
+    parser.add_argument(
+        "--lent",
+        type=lambda text: text.split(","),
+        default=(),
+        metavar="PARTS",
+        help="parts that --base, a model in the package, lends: it is smaller, but of this version alone",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,25 +64,29 @@ def run(args: argparse.Namespace) -> int:
     decoding = hub.read_decoding(settings)
     levels = None if args.levels is None else read_levels(args.levels)
     modules: dict[str, Any] = {}
-    mels = {}
+    mels, learned_words = {}, None
     for source in args.parts:
         part = read_part(source)
         if part.name in modules:
             raise ParameterError(f"a model has one {part.name}, got a second one in {source}")
         modules[part.name] = part.module
+        if part.conditioner is not None:
+            learned_words = part.conditioner
         if part.mel is not None:
             mels[part.name] = part.mel
+    if learned_words is not None:
+        modules.setdefault("conditioner", learned_words)
     base = None if args.base is None else hub.load_bundle(args.base, device="cpu", precision="fp32")
     if base is not None:
         modules = {**base.parts, **modules}
         mels = {"base": base.mel} | mels
         levels = levels or getattr(base, "levels", None)
-    family = "streams" if modules.get("codec") is not None else "masked"
+    family = _family_of(modules.get("transformer"))
     layout = hub.FAMILIES[family]
     if base is not None and isinstance(base, hub.WALKS[family]):
         decoding = {**base.decoding, **decoding}
     modules = {name: module for name, module in modules.items() if name in layout.parts and module is not None}
-    if family == "streams" and getattr(modules["codec"], "reads_waves", False):
+    if getattr(modules.get("codec"), "reads_waves", False):
         modules.pop("vocoder", None)
     missing = [name for name in layout.parts if name not in modules and name not in layout.optional]
     if missing:
@@ -78,9 +96,18 @@ def run(args: argparse.Namespace) -> int:
     made: Any = hub.WALKS[family](mel, **modules, decoding=decoding)
     if levels is not None and made.shape.has_bands:
         made.levels = levels
-    folder = hub.save_bundle(made, args.output, card, args.name)
+    lent = dict.fromkeys(args.lent, args.base or "")
+    folder = hub.save_bundle(made, args.output, card, args.name, args.int8, lent)
     print(f"{args.output}: {args.name or folder.name}, made of {', '.join(modules)}")
     return 0
+
+
+def _family_of(transformer: Any) -> str:
+    """Return the family of a transformer, which is its kind."""
+    from masktools.hub import KINDS
+
+    kinds = KINDS["transformer"].items()
+    return next((kind for kind, (_, part_class) in kinds if isinstance(transformer, part_class)), "masked")
 
 
 def _decoding(path: Path | None) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Turn a checkpoint of another project into what masktools reads; nothing in it is executed.
 
-A file of specvqgan, hifigan or bigvgan becomes a part that `masktools bundle` takes. A folder of magnet, as it is
-published (state_dict.bin, compression_state_dict.bin), becomes a whole model: OUT is then its folder.
+A file of specvqgan, hifigan or bigvgan becomes a part that `masktools bundle` takes. Of a vit, a
+vision transformer in timm's layout such as AudioMAE, the blocks are taken over into a transformer with which training
+begins. A folder of magnet, as it is published (state_dict.bin, compression_state_dict.bin), becomes a whole model: OUT
+is then its folder.
 """
 
 import argparse
@@ -27,7 +29,7 @@ streams of EnCodec at {rate} Hz, trained on clips of {seconds:g} s, with {n_weig
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("kind", metavar="KIND", help="specvqgan, hifigan, bigvgan or magnet")
+    parser.add_argument("kind", metavar="KIND", help="specvqgan, hifigan, bigvgan, vit or magnet")
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="the file of weights; a folder for magnet")
     options.add_output(parser, "the part, for `masktools bundle`; the model's folder for magnet", metavar="OUT")
     parser.add_argument("--config", type=Path, metavar="JSON", help="its settings; config.json beside it if left out")
@@ -50,9 +52,11 @@ def run(args: argparse.Namespace) -> int:
     files.check_outputs([args.output], inputs, ending=".safetensors", overwrite=args.overwrite)
     from masktools.cli.parts import write_part
     from masktools.convert import SPECVQGAN_MEL, convert_checkpoint
+    from masktools.mel import MelConfig
 
     module = convert_checkpoint(args.kind, args.checkpoint, args.config)
-    part, kind = write_part(args.output, module, getattr(module, "mel_config", SPECVQGAN_MEL))
+    unsaid = SPECVQGAN_MEL if args.kind == "specvqgan" else MelConfig()
+    part, kind = write_part(args.output, module, getattr(module, "mel_config", unsaid))
     n_weights = sum(parameter.numel() for parameter in module.parameters())
     print(f"{args.output}: a {part} of kind {kind}, {n_weights / 1e6:.2f} million parameters")
     return 0
@@ -81,7 +85,7 @@ def _run_magnet(args: argparse.Namespace) -> int:
         t5=made.t5.name,
     )
     decoding = {"generate": made.decoding, "inpaint": made.decoding}
-    conditioner = DeferredT5(made.t5)
+    conditioner = DeferredT5(made.t5.noted())
     walk = StreamWalk(
         made.mel, made.codec, made.transformer, conditioner=conditioner, prior=made.prior, decoding=decoding
     )

@@ -1,8 +1,9 @@
 """Measure a model on recordings that are whole, beside what one can do without it, with intervals over the recordings.
 
-PROTOCOL is what is measured: tokenizer, transformer, vocoder, inpaint, bwe, generate or conditioning. SOURCE is the
-folder of an audio cache, a manifest (CSV with path and split, and perhaps kind, labels, caption, origin and
-bandwidth_hz), or a folder of audio; several are taken together. Recordings that cannot be read are named and left out;
+PROTOCOL is what is measured: tokenizer, transformer, vocoder, inpaint, bwe, generate, conditioning or notes. SOURCE is
+the folder of an audio cache, a manifest (CSV with path and split, and perhaps kind, labels, caption, origin and
+bandwidth_hz), or a folder of audio; for notes, NSynth's files (examples.json and audio/, or a tar of them); several are
+taken together. Recordings that cannot be read are named and left out;
 the exit code is then 3.
 """
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from masktools.model import Model
 
 HELP = "measure a model on recordings"
-PROTOCOLS = ("tokenizer", "transformer", "vocoder", "inpaint", "bwe", "generate", "conditioning")
+PROTOCOLS = ("tokenizer", "transformer", "vocoder", "inpaint", "bwe", "generate", "conditioning", "notes")
 SPLITS = ("train", "valid", "test", "all")
 SECONDS, ENOUGH_SECONDS = 10.0, 4.0
 SOME_FAILED = 3
@@ -93,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         raise ParameterError(f"the protocol {args.protocol} reads no training recordings: leave out --training")
     model = options.load_model(args)
     settings, embedders = _settings(args, protocol, model), _embedders(args.embedder, model)
-    clips = _clips(args, model, args.split, args.n)
+    clips = _notes(args, model) if protocol.of_notes else _clips(args, model, args.split, args.n)
     training = {"training": _clips(args, model, "train", args.training)} if args.training else {}
     report = protocol.evaluate(model, clips, settings, embedders, options.progress(), **training)
     for output, content in ((args.json, report.to_json), (args.markdown, report.to_markdown)):
@@ -126,6 +127,16 @@ def _clips(args: argparse.Namespace, model: "Model", split: str, n_each: int | N
         n_each=n_each,
         min_seconds=min(seconds, ENOUGH_SECONDS) if args.min_seconds is None else args.min_seconds,
     )
+
+
+def _notes(args: argparse.Namespace, model: "Model") -> "Clips":
+    from masktools.evaluation.notes import read_note_clips
+
+    n_samples = model.pipeline.window_samples
+    if args.seconds is not None:
+        n_samples = min(n_samples, round(args.seconds * model.sample_rate))
+    chosen: Any = read_note_clips(args.source, model.sample_rate, n_samples, args.split, args.n, args.seed)
+    return chosen
 
 
 def _embedders(names: Sequence[str] | None, model: "Model") -> "list[Embedder]":

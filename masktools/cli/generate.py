@@ -16,6 +16,7 @@ from masktools.cli import files, options
 from masktools.cli.files import GrowingReport, is_report
 from masktools.cli.progress import Watcher
 from masktools.errors import ParameterError
+from masktools.settings import DecodingSettings
 
 if TYPE_CHECKING:
     from masktools.generation import GeneratedItem, Item
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_resume(group)
     options.add_overwrite(parser)
     options.add_progress(parser)
-    options.add_decoding(parser)
+    options.add_settings(parser, DecodingSettings)
     options.add_model(parser)
 
 
@@ -73,8 +74,8 @@ def run(args: argparse.Namespace) -> int:
     watcher = Watcher(args.progress)
     watcher.begin(args.output)
     try:
-        decoding = options.decoding(args, watcher.step if watcher.watched else None)
-        results = options.load_model(args).generate(args.prompt, args.n, args.seconds, **decoding)
+        settings, step = options.settings_of(args, DecodingSettings), watcher.step if watcher.watched else None
+        results = options.load_model(args).generate(args.prompt, args.n, args.seconds, settings, progress=step)
     finally:
         watcher.finish()
     if len(results) != len(outputs):
@@ -91,13 +92,14 @@ def _run_many(args: argparse.Namespace) -> int:
     """Generate one or several recordings of each text in a file; they are written while the next are made."""
     from masktools import __version__
     from masktools.generation import FINISHED, Finished, generate_items, plan_items, read_prompts, write_behind
+    from masktools.hub import plan_for
     from masktools.runtime import threads
 
     items = plan_items(read_prompts(args.prompts), args.n, args.seed)
     folder, target_of = _made_folder(args.output), _target_of(args.output, args.format)
     _check_targets(args, [target_of(item) for item in items], folder / FINISHED)
     model = options.load_model(args)
-    solver = model.solver("generate", **options.solver_settings(args))
+    solver = plan_for(model.pipeline, "generate", options.settings_of(args, DecodingSettings))
     finished = Finished(folder, model.pipeline, solver, args.seconds)
     left = _left(items, target_of, finished, args.resume, args.overwrite)
 

@@ -3,11 +3,14 @@
 import argparse
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from masktools.cli.progress import MODES
+from masktools.settings import DecodingSettings
 
 
 def fail(message: str) -> str:
@@ -29,6 +32,22 @@ class HelpFormatter(argparse.HelpFormatter):
         return f"{text} (default: {','.join(default) if isinstance(default, tuple) else '%(default)s'})"
 
 
+@dataclass(frozen=True)
+class Command:
+    """A command: its line in the table of commands, what it does at length, its options, and its work."""
+
+    help: str
+    about: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    hidden: bool = False  # an older name of another one
+
+    @classmethod
+    def of(cls, module: ModuleType) -> "Command":
+        """Return the command that a module is."""
+        return cls(module.HELP, module.__doc__ or "", module.add_arguments, module.run)
+
+
 class CommandParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line on the error stream and exit code 2."""
 
@@ -45,10 +64,9 @@ class CommandParser(argparse.ArgumentParser):
 if TYPE_CHECKING:
     from masktools.model import Model
 
+Made = TypeVar("Made", bound=DecodingSettings)
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
-CHANNELS = ("linked", "independent", "mid_side")
 SUBTYPES = {"keep": None, "pcm16": "PCM_16", "pcm24": "PCM_24", "float": "FLOAT"}
-TEXTURES = ("blend", "recording", "model")  # as in restoration.render, which must not be imported here
 _MAX_SEED = 2**63 - 1
 
 Group = argparse.ArgumentParser | argparse._ArgumentGroup
@@ -128,9 +146,9 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def auto_or(read: Callable[[str], float]) -> Callable[[str], float | None]:
-    """Return a reader of the word auto, which is None, or of what else can be read."""
-    return lambda text: None if text == "auto" else read(text)
+def auto_or(read: Callable[[str], float], word: str = "auto") -> Callable[[str], float | None]:
+    """Return a reader of a word, which is None, or of what else can be read."""
+    return lambda text: None if text == word else read(text)
 
 
 def is_path(text: str) -> bool:
@@ -163,77 +181,88 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def add_seed(group: Group) -> None:
     """Add the seed of everything random."""
-    group.add_argument(
-        "--seed", type=whole_number(0, _MAX_SEED), default=0, metavar="N", help="the same seed, the same result"
-    )
+    add_settings(group, DecodingSettings, only=("seed",))
 
 
-def add_decoding(parser: argparse.ArgumentParser) -> None:
-    """Add the settings of the solver; those left out are the preset's, or the paper's."""
-    group = parser.add_argument_group("decoding")
-    add_seed(group)
-    group.add_argument(
-        "--steps",
-        type=steps,
-        metavar="N",
-        help="decoding steps, the model's own if left out; 20,10,10,10 for a model of four token streams",
-    )
-    group.add_argument(
-        "--temperature",
-        type=number(0.0),
-        metavar="X",
-        help="noise in the order of decisions; 1.5 if left out",
-    )
-    group.add_argument(
-        "--guidance", type=number(0.0), metavar="X", help="how closely to follow the text; 3 if left out"
-    )
-    group.add_argument("--preset", metavar="NAME", help="settings that have a name: fast, draft, paper, quality32, ...")
+def add_settings(parser: Group, settings: type[DecodingSettings], only: Sequence[str] = ()) -> None:
+    """Add an option for every field of a job's settings that is not there yet, in the group of the class it is of.
+
+    Args:
+        parser: where to.
+        settings: the dataclass.
+        only: names of fields; all of them if there is none.
+    """
+    known = {action.dest for action in parser._actions}
+    for own in fields(settings):
+        flags = _flags(own)
+        if not flags or own.name in known or (only and own.name not in only):
+            continue
+        owner = next(one for one in reversed(settings.__mro__) if own.name in vars(one).get("__annotations__", {}))
+        group = parser if only else group_of(parser, owner.TITLE)
+        group.add_argument(*flags, dest=own.name, default=own.default, **_reading(own))
 
 
-def decoding(args: argparse.Namespace, progress: Callable[[int, int], None] | None) -> dict[str, Any]:
-    """Return the settings of the solver as the jobs take them."""
-    return {
-        "seed": args.seed,
-        "n_steps": args.steps,
-        "temperature": args.temperature,
-        "guidance": args.guidance,
-        "solver": args.preset,
-        "progress": progress,
-    }
+def group_of(parser: Group, title: str) -> Group:
+    """Return the group of options that has a title, the parser itself for none."""
+    if not title:
+        return parser
+    known = next((group for group in parser._action_groups if group.title == title), None)
+    return known or parser.add_argument_group(title)
 
 
-def solver_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings of the solver as ``Model.solver`` takes them."""
-    return {"base": args.preset, "n_steps": args.steps, "temperature": args.temperature, "guidance": args.guidance}
+def settings_of(args: argparse.Namespace, settings: type[Made], **more: Any) -> Made:
+    """Return what the options of a command say about a job.
+
+    Raises:
+        ParameterError: a value out of its range, or an unknown name.
+    """
+    given = {own.name: getattr(args, own.name) for own in fields(settings) if hasattr(args, own.name)}
+    return settings(**given | more)
+
+
+def _flags(own: Field) -> list[str]:
+    option = own.metadata.get("option")
+    if option is not None:
+        return option.split()
+    words = own.name.removesuffix("_" + (own.metadata["unit"].lower() or "-"))
+    return [f"--{words.replace('_', '-')}"]
+
+
+def _reading(own: Field) -> dict[str, Any]:
+    """Return how an option is read and explained."""
+    about, default = own.metadata, cast(Any, own.default)
+    help, unit, none = about["help"], about["unit"], about.get("none")
+    if isinstance(default, bool):
+        return {"action": argparse.BooleanOptionalAction if default else "store_true", "help": help}
+    if about.get("choices"):  # which the settings check themselves, and name what is near to what was given
+        return {"metavar": "NAME", "help": help}
+    if isinstance(default, tuple):
+        return {"type": names, "metavar": "A,B", "help": help}
+    if own.name == "n_steps":
+        return {"type": steps, "metavar": "N", "help": help}
+    if unit == "s":
+        spoken = f"{1000 * default:g}ms" if 0 < default < 0.1 else f"{default:g}s" if default else "0"
+        return {"type": duration, "metavar": "TIME", "help": f"{help}; {spoken} if left out"}
+    interval = about.get("within", "[-inf, inf]")
+    low = float(interval[1:].split(",")[0])
+    if own.type is int:
+        read = whole_number(int(low)) if about.get("option") else whole_number(0, _MAX_SEED)
+        return {"type": read, "metavar": "N", "help": help}
+    if own.type in (float, float | None):
+        read = number(low, unit, interval[0] == "(") if low >= 0 else any_number
+        return {"type": auto_or(read, none) if none else read, "metavar": unit.upper() or "X", "help": help}
+    return {"metavar": "NAME" if own.name == "solver" else "TEXT", "help": help}
+
+
+def add_subtype(group: Group) -> None:
+    """Add the sample format of results."""
+    known = ", ".join(SUBTYPES)
+    group.add_argument("--subtype", choices=SUBTYPES, default="keep", metavar="NAME", help=f"of the samples: {known}")
 
 
 def subtype(args: argparse.Namespace) -> str | None:
     """Return libsndfile's name of the coding that was asked for; None where the source's is kept."""
     return SUBTYPES[args.subtype]
-
-
-def add_channels(parser: argparse.ArgumentParser) -> None:
-    """Add how the channels of a recording hang together, and what it is of."""
-    parser.add_argument("--prompt", metavar="TEXT", help="what to hear, or a .npy file of one vector; best left out")
-    parser.add_argument(
-        "--channels",
-        default="linked",
-        choices=CHANNELS,
-        metavar="HOW",
-        help="linked: the same random numbers for all; independent: each its own; mid_side: middle and side of two",
-    )
-
-
-def add_texture(parser: argparse.ArgumentParser) -> None:
-    """Add what the restored part is made of in detail."""
-    parser.add_argument(
-        "--texture",
-        default="blend",
-        choices=TEXTURES,
-        metavar="WHAT",
-        help="blend: half way between a classical method and the model; recording: the recording's own grain in the "
-        "model's shape; model: the vocoder throughout",
-    )
 
 
 def add_output(parser: argparse.ArgumentParser, what: str, metavar: str = "OUT") -> None:

@@ -34,6 +34,7 @@ class Part:
     name: str
     module: Any
     mel: MelConfig | None  # None for conditioners, which hear waves
+    conditioner: Any = None  # of which a transformer learned, where its checkpoint has it
 
 
 def read_part(source: str) -> Part:
@@ -73,10 +74,12 @@ def _built(path: Path, description: Mapping[str, Any], state: Mapping[str, Tenso
         module = build_part(description["part"], description["kind"], description["config"], mel)
         module.load_state_dict(state)
         note_tokens(module, description.get("tokenizer"))
+        words = description.get("conditioner")
+        conditioner = None if words is None else build_part("conditioner", words["kind"], words["config"], mel)
     except (KeyError, TypeError, ParameterError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path} must hold the weights of the part that it describes: {reason}") from error
-    return Part(description["part"], module, mel)
+    return Part(description["part"], module, mel, conditioner)
 
 
 def write_part(output: Path, module: nn.Module, mel: MelConfig) -> tuple[str, str]:

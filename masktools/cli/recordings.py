@@ -42,13 +42,7 @@ def add_recordings(parser: argparse.ArgumentParser, suffix: str) -> None:
         metavar="NAME",
         help="of results: keep (FLAC where the source is coded lossily), wav, flac, aiff, ogg, opus, mp3",
     )
-    group.add_argument(
-        "--subtype",
-        choices=options.SUBTYPES,
-        default="keep",
-        metavar="NAME",
-        help="of the samples: keep, pcm16, pcm24, float",
-    )
+    options.add_subtype(group)
     options.add_jobs(group)
     options.add_resume(group)
     options.add_overwrite(group)
@@ -70,7 +64,7 @@ def restore_recordings(args: argparse.Namespace, settings: "Restoring", said: Ca
     """Restore what the options name, and return the exit code.
 
     Args:
-        args: what ``add_recordings``, ``options.add_decoding`` and ``options.add_model`` read.
+        args: what ``add_recordings``, ``options.add_settings`` and ``options.add_model`` read.
         settings: what is done to each recording.
         said: gives the line about a report, without the name of the file.
     """
@@ -200,8 +194,7 @@ class _Run:
     def _outputs_of(self, task: "Task") -> list[Path]:
         from masktools.batch import outputs_of
 
-        n_candidates = self._settings.fill.n_candidates if self._settings.fill else 1
-        return outputs_of(task.target, n_candidates, self._args.ab)
+        return outputs_of(task.target, self._settings.n_candidates, self._args.ab)
 
     def _check_outputs(self) -> None:
         """Refuse, before any work, what would destroy something by its name.

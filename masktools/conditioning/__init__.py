@@ -2,6 +2,8 @@
 
 from masktools.conditioning.clap import ClapEncoder, ClapEncoderConfig, DeferredClap
 from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
+from masktools.conditioning.laion import LaionClap, as_conditioner
+from masktools.conditioning.notes import NoteWords, NoteWordsConfig
 from masktools.conditioning.prompts import Conditioner, Prompts, as_condition
 from masktools.conditioning.t5 import DeferredT5, T5Config
 
@@ -14,12 +16,17 @@ __all__ = [
     "DeferredT5",
     "JointEncoder",
     "JointEncoderConfig",
+    "LaionClap",
+    "NoteWords",
+    "NoteWordsConfig",
     "Prompts",
     "T5Config",
     "as_condition",
+    "as_conditioner",
 ]
 
 CONDITIONERS = {
     "joint": (JointEncoderConfig, JointEncoder),
     "clap": (ClapEncoderConfig, ClapEncoder),
+    "notes": (NoteWordsConfig, NoteWords),
 }

@@ -13,13 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.arguments import check_counts
+from masktools.arguments import check_counts, check_within
 from masktools.conditioning.prompts import check_texts, check_wave
-from masktools.conditioning.text_encoder import MAX_PIECES, StaticText, TextTower, pack_vocabulary, quantise_rows
+from masktools.conditioning.text_encoder import MAX_PIECES, StaticText, TextTower, pack_vocabulary
 from masktools.configs import later
 from masktools.errors import ParameterError
 from masktools.io import resample
 from masktools.mel import MelConfig, MelFrontEnd
+from masktools.packing import quantise_rows
 from masktools.shapes import Condition, Mel, Wave
 
 _STEM = 4  # stride of the stem in both directions
@@ -113,8 +114,7 @@ class JointEncoderConfig:
                 f"text_depth must not be negative and text_width and sentence_dim at least 1, got {self.text_depth}, "
                 f"{self.text_width} and {self.sentence_dim}"
             )
-        if not 0.0 <= self.dropout < 1.0:
-            raise ParameterError(f"dropout must lie in [0, 1), got {self.dropout:g}")
+        check_within("[0, 1)", dropout=self.dropout)
 
 
 class JointEncoder(nn.Module):

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from masktools.arguments import checked_name
 from masktools.conditioning.prompts import check_texts
 from masktools.errors import ParameterError
 
@@ -74,10 +75,14 @@ class NoteWordsConfig:
         return self.highest - self.lowest + 1
 
 
-class NoteWords:
-    """Reads texts such as "a clarinet, C4", or the classes of a note, as conditions (b, dim) of unit norm."""
+class NoteWords(nn.Module):
+    """Reads texts such as "a clarinet, C4", or the classes of a note, as conditions (b, dim) of unit norm.
+
+    It has no weights: a part of a model that its settings say all of.
+    """
 
     def __init__(self, config: NoteWordsConfig) -> None:
+        super().__init__()
         self.config = config
         self._family_of = dict(config.instruments)
         words = sorted({*self._family_of, *config.families}, key=len, reverse=True)
@@ -108,13 +113,11 @@ class NoteWords:
                 )
             found[pitch - own.lowest] = 1.0
         if instrument is not None:
-            if instrument not in self._family_of:
-                raise ParameterError(f"unknown instrument {instrument!r}: choose from {', '.join(self._family_of)}")
+            checked_name("instrument", instrument, self._family_of)
             found[own.n_pitches + list(self._family_of).index(instrument)] = 1.0
             family = self._family_of[instrument]
         if family is not None:
-            if family not in own.families:
-                raise ParameterError(f"unknown family {family!r}: choose from {', '.join(own.families)}")
+            checked_name("family", family, own.families)
             found[own.n_pitches + len(own.instruments) + own.families.index(family)] = 1.0
         return torch.nn.functional.normalize(found, dim=0)
 

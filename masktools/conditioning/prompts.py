@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masktools.arguments import shown
+from masktools.arguments import check_positive, shown
 from masktools.errors import ParameterError
 from masktools.shapes import Condition, Wave
 
@@ -33,8 +33,7 @@ def check_wave(wave: Wave, sample_rate: int) -> None:
     Raises:
         ParameterError: There are no samples, some are not finite, or the rate is not positive.
     """
-    if sample_rate < 1:
-        raise ParameterError(f"sample_rate must be positive, got {sample_rate} Hz")
+    check_positive("Hz", sample_rate=sample_rate)
     if wave.shape[-1] == 0:
         raise ParameterError("a wave to embed must have samples, got none")
     if not wave.isfinite().all():

@@ -4,8 +4,10 @@ Its weights are not part of a bundle. They are read when a text is first given; 
 nothing asks for one.
 """
 
+import hashlib
 import os
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from masktools.conditioning.prompts import check_texts
+from masktools.configs import later
 from masktools.errors import CheckpointError, ParameterError
 
 T5_VARIABLE = "MASKTOOLS_T5"
+_WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,26 @@ class T5Config:
 
     name: str = "t5-base"
     dim: int = 768  # of a state
+    # Of its weights: the SHA-256 of model.safetensors, where it was at hand when the model was converted.
+    sha256: str | None = later(None)
 
     def __post_init__(self) -> None:
         """Check every range."""
         if self.dim < 1 or not self.name.strip():
             raise ParameterError(f"T5 must have a name and a dim of at least 1, got {self.name!r} and {self.dim}")
+        if self.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", str(self.sha256)):
+            raise ParameterError(f"the sha256 of T5 must be 64 hexadecimal digits, got {self.sha256!r}")
+
+    def noted(self) -> "T5Config":
+        """Return the settings with the digest of the T5 at hand; as they are where MASKTOOLS_T5 names none.
+
+        Raises:
+            CheckpointError: what it names is no T5, or another one.
+        """
+        if not os.environ.get(T5_VARIABLE):
+            return self
+        DeferredT5(self).text_states(["a"])  # which checks it
+        return replace(self, sha256=_digest(Path(os.environ[T5_VARIABLE])))
 
 
 class DeferredT5:
@@ -71,6 +90,11 @@ class DeferredT5:
         return self._loaded
 
 
+def _digest(folder: Path) -> str:
+    with (folder / _WEIGHTS).open("rb") as weights:
+        return hashlib.file_digest(weights, "sha256").hexdigest()
+
+
 def _read(folder: Path, config: T5Config, wanted: str, device: torch.device) -> tuple[Any, Any]:
     try:
         from transformers import AutoTokenizer, T5EncoderModel
@@ -78,10 +102,23 @@ def _read(folder: Path, config: T5Config, wanted: str, device: torch.device) -> 
         raise CheckpointError("T5 needs the package transformers: pip install 'masktools[streams]'") from error
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        model: Any = T5EncoderModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        loaded: Any = T5EncoderModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )
+        model, told = loaded
     except Exception as error:  # of many kinds, in several libraries
         reason = " ".join(str(error).split())[:160]
         raise CheckpointError(f"{folder} must be {wanted}, but it cannot be read: {reason}") from error
+    lacking = sorted(told["missing_keys"])
+    if lacking:  # which transformers draws at random
+        raise CheckpointError(
+            f"{folder} must be {wanted}, but its weights lack {len(lacking)}: {', '.join(lacking[:3])}"
+        )
+    if config.sha256 is not None and _digest(folder) != config.sha256:
+        raise CheckpointError(
+            f"this model reads texts by the {config.name} of SHA-256 {config.sha256[:16]}..., {folder} holds another "
+            f"one: name the folder that it was converted with in {T5_VARIABLE}"
+        )
     if model.config.d_model != config.dim:
         raise CheckpointError(
             f"this model was trained with {config.name}, whose states have {config.dim} numbers, but those of the T5 "

@@ -25,15 +25,12 @@ _IDEOGRAPHS = (
 )
 
 
-def _is_ideograph(character: str) -> bool:
-    return any(first <= ord(character) <= last for first, last in _IDEOGRAPHS)
-
-
 def _stands_alone(character: str) -> bool:
     """Whether a character is a word of its own: punctuation, ASCII symbols and ideographs."""
     if character.isascii():
         return character.isprintable() and not character.isalnum() and character != " "
-    return unicodedata.category(character).startswith("P") or _is_ideograph(character)
+    is_ideograph = any(first <= ord(character) <= last for first, last in _IDEOGRAPHS)
+    return is_ideograph or unicodedata.category(character).startswith("P")
 
 
 def _cleaned(text: str) -> Iterator[str]:
@@ -114,12 +111,6 @@ def unpack_vocabulary(packed: Tensor) -> list[str]:
     ['dog', '##s']
     """
     return bytes(packed.cpu().numpy()).decode("utf-8").split("\n")
-
-
-def quantise_rows(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Return int8 codes (n, d) and scales (n,) with codes * scales close to the vectors."""
-    scales = vectors.abs().amax(dim=1).clamp_min(1e-8) / 127.0
-    return (vectors / scales.unsqueeze(1)).round().to(torch.int8), scales
 
 
 class StaticText(nn.Module):

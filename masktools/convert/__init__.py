@@ -1,4 +1,4 @@
-"""Importers of foreign checkpoints: SpecVQGAN, HiFi-GAN, BigVGAN and MAGNeT files -> built modules of ours.
+"""Importers of foreign checkpoints: SpecVQGAN, HiFi-GAN, BigVGAN, MAGNeT and ViT files -> built modules of ours.
 
 Files are read as tensors and nothing else: a pickle that wants to run code is refused. Weight normalisation
 is folded. Every name and every shape must fit, and what does not is listed.
@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from masktools.convert.magnet import MagnetParts, magnet_from
-from masktools.convert.mel_models import SPECVQGAN_MEL, bigvgan_from, hifigan_from, specvqgan_from
+from masktools.convert.mel_models import SPECVQGAN_MEL, bigvgan_from, hifigan_from, specvqgan_from, vit_from
 from masktools.errors import unknown_name
 from masktools.mel import MelConfig
 
@@ -20,6 +20,7 @@ CONVERTERS: dict[str, Callable[[Path, Path | None, MelConfig | None], nn.Module]
     "specvqgan": specvqgan_from,
     "hifigan": hifigan_from,
     "bigvgan": bigvgan_from,
+    "vit": vit_from,
 }
 
 
@@ -29,7 +30,7 @@ def convert_checkpoint(
     """Return the module that a foreign checkpoint holds, in evaluation mode and single precision.
 
     Args:
-        kind: ``specvqgan``, ``hifigan`` or ``bigvgan``.
+        kind: ``specvqgan``, ``hifigan``, ``bigvgan`` or ``vit``.
         path: a .safetensors file, or a file of torch with any other ending.
         config_path: the config.json of a vocoder; without it, the one beside the checkpoint.
         mel_config: the mel settings that the module must fit; without it, a vocoder keeps its own.
@@ -37,7 +38,7 @@ def convert_checkpoint(
     Raises:
         CheckpointError: if a file is missing, unsafe, damaged, or does not fit.
         MelMismatchError: if the mel settings are not those of ``mel_config`` or of the weights.
-        ParameterError: if ``kind`` is unknown, or ``specvqgan`` is given a config.json.
+        ParameterError: if ``kind`` is unknown, or ``specvqgan`` or ``vit`` is given a config.json.
     """
     if kind not in CONVERTERS:
         raise unknown_name("kind of checkpoint", kind, CONVERTERS)

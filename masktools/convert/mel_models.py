@@ -1,4 +1,4 @@
-"""Checkpoints of SpecVQGAN, HiFi-GAN and BigVGAN, with sizes from their weights or the config beside them."""
+"""Checkpoints of SpecVQGAN, HiFi-GAN, BigVGAN and vision transformers, with sizes from weights or the config beside."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +14,7 @@ from masktools.errors import CheckpointError, MelMismatchError, ParameterError
 from masktools.jsons import parse_json
 from masktools.mel import MelConfig, differing_fields
 from masktools.tokenizer import SpecVqgan, SpecVqganConfig
+from masktools.transformer import MaskedTransformer, TransformerConfig
 from masktools.vocoder import Bigvgan, BigvganConfig, Hifigan, HifiganConfig
 
 # Differs: upstream's frames are centred, ours are HiFi-GAN's; all else of its front end is said here.
@@ -212,3 +213,38 @@ def _mel_of(settings: _Settings, weights: Mapping[str, Tensor], wanted: MelConfi
         listed = ", ".join(f"{name} {ours:g} (not {theirs:g})" for name, (ours, theirs) in differing.items())
         raise MelMismatchError(f"the vocoder of {settings.path} must be made for {listed}")
     return mel
+
+
+_HEAD_WIDTH = 64  # of every published vision transformer; weights do not tell it
+_VIT_KEPT = ("blocks.", "norm.")
+
+
+def vit_from(path: Path, config_path: Path | None, mel_config: MelConfig | None) -> MaskedTransformer:
+    """Return a masked transformer that begins with the blocks of a vision transformer in timm's layout, as AudioMAE's.
+
+    Blocks and the last norm are taken over, depth, width and heads follow from them. Embeddings, positions and the head
+    are those of other patches than ours, and begin at random: it is where a training starts (``start_checkpoint``).
+
+    Raises:
+        CheckpointError: if the file holds no such blocks, or not whole ones.
+        ParameterError: if a config file is given.
+
+    Source: Masked Autoencoders that Listen (arXiv:2207.06405), its released checkpoints.
+    """
+    if config_path is not None:
+        raise ParameterError(f"a vit checkpoint must come without a config file, got {config_path}")
+    named = {name.removeprefix("module."): value for name, value in read_weights(path, "model").items()}
+    kept = {name.removeprefix("fc_"): value for name, value in named.items()}  # of fine-tuned ones
+    kept = {name: value for name, value in kept.items() if name.startswith(_VIT_KEPT)}
+    depth, first = _count(kept, "blocks."), kept.get("blocks.0.mlp.fc1.weight")
+    if not depth or first is None or first.ndim != 2 or first.shape[1] % _HEAD_WIDTH:
+        raise CheckpointError(
+            f"{path} must be a vision transformer in timm's layout, with blocks.0.mlp.fc1.weight over a width that is "
+            f"a multiple of {_HEAD_WIDTH}, got the entries {', '.join(sorted(named)[:4]) or 'none'}"
+        )
+    hidden, width = first.shape
+    n_rows = (mel_config or MelConfig()).n_mels // 16
+    sizes = {"depth": depth, "width": width, "n_heads": width // _HEAD_WIDTH, "mlp_ratio": hidden / width}
+    module = MaskedTransformer(TransformerConfig(n_rows=n_rows, **sizes))
+    fill(module, {**module.state_dict(), **kept}, path)
+    return module

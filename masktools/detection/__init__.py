@@ -9,15 +9,6 @@ from masktools.detection.levels import Level
 from masktools.detection.probe import DEFAULT_KINDS, GAP_KINDS, Findings, Probe, ProbeSettings, find_damage
 
 __all__ = [
-    "DAMAGES",
-    "DEFAULT_KINDS",
-    "GAP_KINDS",
-    "Bandwidth",
-    "Damage",
-    "Findings",
-    "Level",
-    "Probe",
-    "ProbeSettings",
-    "find_bandwidth",
-    "find_damage",
-]
+    "DAMAGES", "DEFAULT_KINDS", "GAP_KINDS", "Bandwidth", "Damage", "Findings", "Level", "Probe", "ProbeSettings",
+    "find_bandwidth", "find_damage",
+]  # fmt: skip

@@ -7,8 +7,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from masktools.arguments import checked_name
 from masktools.arrays import checked_rate, plain_samples
-from masktools.errors import ParameterError, unknown_name
+from masktools.errors import ParameterError
 
 FLOOR_DB = -140.0  # of full scale: what lies below is the rounding of samples
 CORE_SAMPLES = 1 << 16
@@ -108,8 +109,7 @@ class Damage:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        if self.kind not in DAMAGES:
-            raise unknown_name("kind of damage", self.kind, DAMAGES)
+        checked_name("kind of damage", self.kind, DAMAGES)
         if not 0 <= self.start < self.stop:
             raise ParameterError(
                 f"damage must start at 0 or later and stop after that, got {self.start} to {self.stop}"
@@ -135,11 +135,7 @@ def checked_kinds(kinds: Iterable[str]) -> tuple[str, ...]:
     """
     if isinstance(kinds, str):
         raise ParameterError(f"kinds must be several names, as in ('zeros', 'hold'), got the text {kinds!r}")
-    chosen = tuple(dict.fromkeys(kinds))
-    for kind in chosen:
-        if kind not in DAMAGES:
-            raise unknown_name("kind of damage", kind, DAMAGES)
-    return chosen
+    return tuple(checked_name("kind of damage", kind, DAMAGES) for kind in dict.fromkeys(kinds))
 
 
 def joined(found: Sequence[Damage], near: int = NEAR_SAMPLES) -> list[Damage]:

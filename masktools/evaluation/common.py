@@ -16,7 +16,7 @@ from masktools.evaluation.embedders import Embedder
 from masktools.evaluation.report import Figure, Report, Row, groups_of
 from masktools.model import Model
 from masktools.packing import weights_digest
-from masktools.pipeline import Pipeline, Progress
+from masktools.pipeline import Pipeline, Progress, Walk
 from masktools.shapes import Condition, Mask, Tokens
 from masktools.solver import Plan, SolverConfig, SolveResult, derive_seed
 
@@ -155,7 +155,7 @@ def described(
     }
 
 
-def part_digests(pipeline: Pipeline) -> dict[str, str]:
+def part_digests(pipeline: Walk) -> dict[str, str]:
     """Return the beginning of the SHA-256 of each part's weights: equal for equal weights, however they are stored."""
     return {
         name: weights_digest(part.state_dict())[:16] if isinstance(part, nn.Module) else type(part).__name__

@@ -10,14 +10,14 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import nn
 
 from masktools.arguments import checked_name
-from masktools.conditioning import ClapEncoder, Conditioner
+from masktools.conditioning import ClapEncoder, Conditioner, as_conditioner
 from masktools.errors import ParameterError
 from masktools.evaluation.pretrained import AisfxEmbedder, MusicnnEmbedder, VggishEmbedder
 from masktools.features import embed
@@ -200,8 +200,9 @@ class Scorer(Protocol):
 class ConditionerScorer:
     """A text-audio encoder that hears each recording as a whole."""
 
-    def __init__(self, conditioner: Conditioner, name: str) -> None:
-        self.conditioner, self.name = conditioner, name
+    def __init__(self, conditioner: Any, name: str) -> None:
+        self.conditioner: Conditioner = as_conditioner(conditioner)
+        self.name = name
 
     def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
         """Return the unit vector (1, d) of a wave (t,)."""

@@ -44,9 +44,10 @@ from masktools.metrics import (
 from masktools.model import Model
 from masktools.pipeline import Progress
 from masktools.restoration import inpaint
-from masktools.restoration.gap_plan import AUTO, METHODS
-from masktools.restoration.gap_plan import MODEL as BY_MODEL
 from masktools.runtime import threads
+from masktools.settings import AUTO
+from masktools.settings import GAP_METHODS as METHODS
+from masktools.settings import MODEL as BY_MODEL
 from masktools.shapes import Mel, Tokens
 from masktools.solver import SolverConfig, derive_seed
 

@@ -10,6 +10,7 @@ from masktools.evaluation.bandwidth import BandwidthSettings, evaluate_bandwidth
 from masktools.evaluation.conditioning import ConditioningSettings, evaluate_conditioning
 from masktools.evaluation.generation import GenerationSettings, evaluate_generation
 from masktools.evaluation.inpainting import InpaintSettings, evaluate_inpainting
+from masktools.evaluation.notes import NoteSettings, evaluate_notes
 from masktools.evaluation.reconstruction import TokenizerSettings, VocoderSettings, evaluate_tokenizer, evaluate_vocoder
 from masktools.evaluation.report import Report
 from masktools.evaluation.scores import Statistics
@@ -26,6 +27,7 @@ class Protocol:
     settings: type[Any]  # a dataclass
     job: str | None = None  # of the model, whose settings of the decoding hold
     reads_training: bool = False  # whether it takes recordings that the model was trained on, as ``training``
+    of_notes: bool = False  # whether its clips are single notes in NSynth's files
 
 
 PROTOCOLS: Mapping[str, Protocol] = {
@@ -36,6 +38,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "bwe": Protocol(evaluate_bandwidth, BandwidthSettings, "bwe"),
     "generate": Protocol(evaluate_generation, GenerationSettings, "generate", reads_training=True),
     "conditioning": Protocol(evaluate_conditioning, ConditioningSettings),
+    "notes": Protocol(evaluate_notes, NoteSettings, "generate", of_notes=True),
 }
 """The protocols by name."""
 

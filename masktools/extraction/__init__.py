@@ -19,22 +19,7 @@ from masktools.extraction.store import Store, check_output, finished_before, mer
 from masktools.extraction.worker import Worker
 
 __all__ = [
-    "Columns",
-    "ExtractionSettings",
-    "Item",
-    "Row",
-    "Store",
-    "Summary",
-    "Worker",
-    "check_output",
-    "files_of",
-    "find_items",
-    "finished_before",
-    "items_hash",
-    "merge",
-    "open_store",
-    "read_item",
-    "run_local",
-    "take_shard",
+    "Columns", "ExtractionSettings", "Item", "Row", "Store", "Summary", "Worker", "check_output", "files_of",
+    "find_items", "finished_before", "items_hash", "merge", "open_store", "read_item", "run_local", "take_shard",
     "write_manifest",
-]
+]  # fmt: skip

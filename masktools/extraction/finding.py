@@ -15,17 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from masktools.errors import AudioError, ParameterError
+from masktools.extraction import reading
 from masktools.extraction.items import Item, check_distinct
-from masktools.extraction.reading import (
-    SHARD_ENDING,
-    as_local,
-    ending_of,
-    has_wildcard,
-    is_url,
-    names_below,
-    opened_bytes,
-    shard_items,
-)
 from masktools.io import file_names, is_recording, replacing
 from masktools.jsons import parse_json
 
@@ -81,7 +72,7 @@ def manifest_items(manifest: str, columns: Columns, root: str | None = None) -> 
         AudioError: the manifest is missing, or cannot be read.
         ParameterError: a column is missing, or a row cannot be understood; or pyarrow is missing for a Parquet file.
     """
-    base = manifest.rpartition("/")[0] if is_url(manifest) and root is None else root
+    base = manifest.rpartition("/")[0] if reading.is_url(manifest) and root is None else root
     base = os.path.dirname(manifest) if base is None else base
     for number, row in _rows(manifest, columns, base):
         try:
@@ -97,8 +88,8 @@ def _item(row: Sequence[Any], base: str) -> Item:
         raise ParameterError("it names no file")
     start_s, stop_s = _number(start), _number(stop)
     member = _text(member) or None
-    place = as_local(path)
-    location = place if not base or is_url(place) or os.path.isabs(place) else f"{base.rstrip('/')}/{place}"
+    place = reading.as_local(path)
+    location = place if not base or reading.is_url(place) or os.path.isabs(place) else f"{base.rstrip('/')}/{place}"
     first, size = _number(first_byte), _number(n_bytes)
     return Item(
         _text(key) or _made_key(path, member, start_s, stop_s),
@@ -134,11 +125,11 @@ def _number(value: Any) -> float | None:
 
 
 def _rows(manifest: str, columns: Columns, base: str) -> Iterator[_ROW]:
-    ending = ending_of(manifest)
+    ending = reading.ending_of(manifest)
     if ending == ".parquet":
         yield from _parquet_rows(manifest, columns)
         return
-    with opened_bytes(manifest) as binary:
+    with reading.opened_bytes(manifest) as binary:
         newline, errors = (
             "" if ending in (".csv", ".tsv") else None,
             "surrogateescape" if ending == ".txt" else "strict",
@@ -197,7 +188,7 @@ def _json_rows(text: Iterable[str], manifest: str, columns: Columns) -> Iterator
 
 def _parquet_rows(manifest: str, columns: Columns) -> Iterator[_ROW]:
     pyarrow, parquet = need_pyarrow(manifest)
-    with opened_bytes(manifest) as file:
+    with reading.opened_bytes(manifest) as file:
         try:
             with parquet.ParquetFile(file) as table:
                 names = table.schema_arrow.names
@@ -266,7 +257,7 @@ def find_items(
         AudioError: an input is missing or cannot be read, or none of them holds recordings.
         ParameterError: two items with one key, a manifest that cannot be understood, or a missing package.
     """
-    given = [one for path in inputs for one in _spelled_out(as_local(os.fspath(path)))]
+    given = [one for path in inputs for one in _spelled_out(reading.as_local(os.fspath(path)))]
     items: list[Item] = []
     empty: list[str] = []
     for path in given:
@@ -289,18 +280,18 @@ def find_items(
 def _items_of(
     path: str, only: bool, recursive: bool, columns: Columns, root: str | os.PathLike[str] | None
 ) -> Iterator[Item]:
-    if not is_url(path) and os.path.isdir(path):
+    if not reading.is_url(path) and os.path.isdir(path):
         for name in file_names(path, recursive):
             yield from _file_items(name if only else Path(path, name).as_posix(), os.path.join(path, name))
-    elif is_url(path) and (has_wildcard(path) or not _is_file_name(path)):
-        for name, url in names_below(path, recursive):
+    elif reading.is_url(path) and (reading.has_wildcard(path) or not _is_file_name(path)):
+        for name, url in reading.names_below(path, recursive):
             yield from _file_items(name if only else url, url)
-    elif ending_of(path) in MANIFEST_ENDINGS:
-        yield from manifest_items(path, columns, None if root is None else as_local(os.fspath(root)))
-    elif ending_of(path) == SHARD_ENDING:
-        if not is_url(path) and not os.path.exists(path):
+    elif reading.ending_of(path) in MANIFEST_ENDINGS:
+        yield from manifest_items(path, columns, None if root is None else reading.as_local(os.fspath(root)))
+    elif reading.ending_of(path) == reading.SHARD_ENDING:
+        if not reading.is_url(path) and not os.path.exists(path):
             raise AudioError(f"{path} does not exist")
-        yield from shard_items(path.rsplit("/", 1)[-1] if only else Path(path).as_posix(), path)
+        yield from reading.shard_items(path.rsplit("/", 1)[-1] if only else Path(path).as_posix(), path)
     else:
         yield Item(path, path)
 
@@ -309,13 +300,13 @@ def _file_items(key: str, location: str) -> Iterator[Item]:
     """Yield the items of a file in a folder: none if it is neither a recording nor a shard."""
     if is_recording(key):
         yield Item(key, location)
-    elif ending_of(key) == SHARD_ENDING:
-        yield from shard_items(key, location)
+    elif reading.ending_of(key) == reading.SHARD_ENDING:
+        yield from reading.shard_items(key, location)
 
 
 def _is_file_name(url: str) -> bool:
-    ending = ending_of(url)
-    return ending in MANIFEST_ENDINGS or ending == SHARD_ENDING or is_recording(f"a{ending}")
+    ending = reading.ending_of(url)
+    return ending in MANIFEST_ENDINGS or ending == reading.SHARD_ENDING or is_recording(f"a{ending}")
 
 
 def _spelled_out(path: str) -> list[str]:
@@ -324,7 +315,7 @@ def _spelled_out(path: str) -> list[str]:
     >>> _spelled_out("s3://clips/{train,test}-{08..10}.tar")[2:5]
     ['s3://clips/train-10.tar', 's3://clips/test-08.tar', 's3://clips/test-09.tar']
     """
-    if not is_url(path) and os.path.exists(path):
+    if not reading.is_url(path) and os.path.exists(path):
         return [path]
     braces = _BRACES.search(path)
     if braces:
@@ -334,15 +325,15 @@ def _spelled_out(path: str) -> list[str]:
         return [
             whole for word in words for whole in _spelled_out(f"{path[: braces.start()]}{word}{path[braces.end() :]}")
         ]
-    if not is_url(path) and has_wildcard(path):
+    if not reading.is_url(path) and reading.has_wildcard(path):
         return sorted(glob.glob(path, recursive=True)) or [path]
     return [path]
 
 
 def _nothing_in(path: str, recursive: bool) -> str:
-    if ending_of(path) in MANIFEST_ENDINGS:
+    if reading.ending_of(path) in MANIFEST_ENDINGS:
         return f"{path} names no recordings"
-    if ending_of(path) == SHARD_ENDING:
+    if reading.ending_of(path) == reading.SHARD_ENDING:
         return f"{path} holds no recordings"
     deeper = "" if recursive else "; folders in it were not searched"
     return f"{path} holds no recordings, and no shards (.tar) of them{deeper}"
@@ -370,7 +361,7 @@ def write_manifest(path: str | os.PathLike[str], items: Sequence[Item]) -> None:
         ".jsonl": _write_json,
         ".parquet": _write_parquet,
     }
-    write = writers.get(ending_of(place.name))
+    write = writers.get(reading.ending_of(place.name))
     if write is None:
         raise ParameterError(f"a manifest must end in {', '.join(writers)}, got {place.name!r}")
     with replacing(place) as part:
@@ -384,7 +375,7 @@ def write_manifest(path: str | os.PathLike[str], items: Sequence[Item]) -> None:
 def _values(items: Sequence[Item]) -> Iterator[tuple[Any, ...]]:
     """Yield the values in the order of the columns."""
     for item in items:
-        location = item.location if is_url(item.location) else os.path.abspath(item.location)
+        location = item.location if reading.is_url(item.location) else os.path.abspath(item.location)
         yield location, item.key, item.start_s, item.stop_s, item.member, item.first_byte, item.n_bytes
 
 

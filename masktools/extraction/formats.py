@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from masktools.errors import ParameterError, unknown_name
+from masktools.arguments import checked_name
+from masktools.errors import ParameterError
 from masktools.extraction.array_files import INDEX, FolderStored, NpyStored, NpzStored, is_ours, sidecars
 from masktools.extraction.table import ARRAYS, META, Layout, Meta, Stored, Table, counts_of, flat_arrays, placed
 
@@ -99,10 +100,7 @@ class ParquetStored(Stored):
         import pyarrow.parquet
 
         schema = _schema(table)
-        with (
-            placed(path, scratch) as part,
-            pyarrow.parquet.ParquetWriter(part, schema, compression="zstd") as writer,
-        ):
+        with placed(path, scratch) as part, pyarrow.parquet.ParquetWriter(part, schema, compression="zstd") as writer:
             for group in _groups(table):
                 columns = [_column([row[name] for row in group], name, table.layout) for name in group[0]]
                 writer.write_table(pyarrow.Table.from_arrays(columns, schema=schema))
@@ -221,9 +219,7 @@ def format_of(path: Path, format: str | None = None) -> str:
         ParameterError: an unknown name, or an ending that is none of these formats.
     """
     if format is not None:
-        if format not in FORMATS:
-            raise unknown_name("format", format, FORMATS)
-        return format
+        return checked_name("format", format, FORMATS)
     if path.suffix.lower() in _ENDINGS:
         return _ENDINGS[path.suffix.lower()]
     if path.suffix and not path.is_dir():

@@ -116,12 +116,35 @@ def run_local(
     """
     finished = store.finished()
     chunks = [left for chunk in chunks_of(items) if (left := [item for item in chunk if item.key not in finished])]
-    done = len(items) - sum(map(len, chunks))
     rows = _here(chunks, worker) if n_jobs == 1 else in_processes(chunks, worker, n_jobs)
+    store_rows(rows, store, len(items) - sum(map(len, chunks)), len(items), progress, fail_fast)
+
+
+def store_rows(
+    rows: Generator[tuple[list[Row], bool], None, None],
+    store: Sink,
+    done: int,
+    total: int,
+    progress: Progress | None,
+    fail_fast: bool,
+) -> None:
+    """Store rows as they come, at the end of every chunk at least, and tell how far they have come.
+
+    Args:
+        rows: some rows, and whether they end a chunk.
+        store: where they go.
+        done: recordings that were finished before.
+        total: recordings in all.
+        progress: as for ``run_local``.
+        fail_fast: as for ``run_local``.
+
+    Raises:
+        AudioError: with ``fail_fast``: what is wrong with the first recording that cannot be embedded.
+    """
     held: list[Row] = []
     stored_at = time.monotonic()
     if progress is not None:
-        progress(done, len(items))
+        progress(done, total)
     try:
         for new, is_whole in rows:
             bad = next((row for row in new if row.error is not None), None) if fail_fast else None
@@ -129,11 +152,12 @@ def run_local(
             done += len(new)
             if bad is not None:
                 raise AudioError(bad.error or "")
-            if is_whole or time.monotonic() - stored_at > _PAUSE_S or _size(held) > _HELD_BYTES:
+            n_bytes = sum(array.nbytes for row in held for array in row.arrays.values())
+            if is_whole or time.monotonic() - stored_at > _PAUSE_S or n_bytes > _HELD_BYTES:
                 store.add(held)
                 held, stored_at = [], time.monotonic()
             if progress is not None:
-                progress(done, len(items))
+                progress(done, total)
     finally:
         rows.close()
         if held:
@@ -158,7 +182,3 @@ def _here(chunks: Sequence[Sequence[Item]], worker: Work) -> Generator[tuple[lis
                 else:
                     yield worker.embed([prepared]), False
             yield worker.embed(short), True
-
-
-def _size(rows: Sequence[Row]) -> int:
-    return sum(array.nbytes for row in rows for array in row.arrays.values())

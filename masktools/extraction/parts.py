@@ -8,7 +8,7 @@ A process that is killed loses what it has not stored yet, and nothing else.
 
 import shutil
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -80,7 +80,7 @@ class Parts:
                 continue
             index = stored["index"]
             if len(index) and index[0] >= 0 and index[-1] < len(self._keys):
-                self._note(index, stored["errors"], stored["durations_s"], stored["n_moments"], stored["n_columns"])
+                self._note(stored)
                 self._fit(_layout_from(stored["layout"], self.meta.dtype), path)
 
     def finished(self) -> set[str]:
@@ -122,7 +122,7 @@ class Parts:
                 arrays[name] = (np.stack if name == "clips" else np.concatenate)(there).astype(kind)
         with replacing(self._place(int(index[0]))) as part, part.open("wb") as file:
             np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
-        self._note(index, *(arrays[name] for name in ("errors", "durations_s", "n_moments", "n_columns")))
+        self._note(arrays)
 
     def failures(self) -> Iterator[Failure]:
         """Yield what could not be embedded."""
@@ -154,17 +154,13 @@ class Parts:
     def _place(self, first: int) -> Path:
         return self.folder / f"part-{first:09d}.npz"
 
-    def _note(
-        self,
-        index: np.ndarray,
-        errors: np.ndarray,
-        durations_s: np.ndarray,
-        n_moments: np.ndarray,
-        n_columns: np.ndarray,
-    ) -> None:
+    def _note(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Note what a part says of its recordings."""
+        index = arrays["index"]
         self.first_of_part[index] = index[0]
-        self.durations_s[index], self.n_moments[index], self.n_columns[index] = durations_s, n_moments, n_columns
-        self.errors |= {int(number): str(error) for number, error in zip(index, errors, strict=True) if error}
+        for name in ("durations_s", "n_moments", "n_columns"):
+            getattr(self, name)[index] = arrays[name]
+        self.errors |= {int(number): str(error) for number, error in zip(index, arrays["errors"], strict=True) if error}
 
     def _fit(self, layout: Layout | None, where: object) -> None:
         if layout is None:

@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from filelock import BaseFileLock
@@ -18,7 +17,7 @@ from masktools.extraction.array_files import place_of
 from masktools.extraction.formats import FORMATS, errors_of, exists, files_of, format_of, parts_of
 from masktools.extraction.items import ExtractionSettings, Row, Summary
 from masktools.extraction.parts import Parts
-from masktools.extraction.table import Failure, Layout, Meta, Stored, keys_hash, locked, placed
+from masktools.extraction.table import Failure, Layout, Meta, Stored, Table, keys_hash, locked, placed
 from masktools.jsons import parse_json
 
 
@@ -37,8 +36,8 @@ class Store:
         """Hold what ``open_store`` found.
 
         Args:
-            path: of the whole.
-            format: of the whole.
+            path: file or folder of the complete vectors.
+            format: format of the complete vectors.
             parts: what has come of it.
             keys: the recordings, in their order.
             lock: what keeps other processes away, until it is released.
@@ -50,9 +49,7 @@ class Store:
     def __enter__(self) -> "Store":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.release()
 
     def finished(self) -> set[str]:
@@ -115,15 +112,12 @@ class Store:
         return self._parts.failures()
 
 
-class _Assembled:
+class _Assembled(Table):
     """The parts as one table, in the order of the recordings."""
 
     def __init__(self, parts: Parts, keys: Sequence[str], good: np.ndarray) -> None:
         self._parts, self._keys, self._good = parts, keys, good
-        meta = parts.meta
-        self.meta = Meta(
-            meta.fingerprint, meta.settings, meta.items, meta.n_items, meta.model, meta.shard, len(parts.errors)
-        )
+        self.meta = replace(parts.meta, n_failed=len(parts.errors))
         self.layout = parts.layout or Layout()
         self.durations_s = parts.durations_s[good]
         self.n_moments, self.n_columns = parts.n_moments[good], parts.n_columns[good]
@@ -154,14 +148,14 @@ def open_store(
     """Return a store, new or gone on with.
 
     Args:
-        path: of the file or folder that is to be in the end.
+        path: file or folder of the complete vectors.
         order: the keys of the recordings, in the order that they are to have.
         settings: what is stored of each.
         fingerprint: ``settings.fingerprint`` of the model.
         format: one of ``FORMATS``; that of the path's ending if None.
         items_hash: of the whole list of recordings, that of all shards; made of ``order`` if None.
         shard: which part of how many ``order`` is.
-        model: its name, for people.
+        model: name of the model, for people.
         resume: go on with what an earlier run has left, or begin if there is nothing.
         overwrite: begin anew; what is there already stays until the new is complete.
 
@@ -208,7 +202,7 @@ def check_output(path: Path, settings: ExtractionSettings, format: str | None = 
     """Return the format of an output that can be written.
 
     Args:
-        path: of the file or folder that is to be.
+        path: file or folder that is to be written.
         settings: what is to be stored.
         format: one of ``FORMATS``; that of the path's ending if None.
         is_free: whether nothing may be there yet.
@@ -219,8 +213,7 @@ def check_output(path: Path, settings: ExtractionSettings, format: str | None = 
     """
     chosen = format_of(path, format)
     FORMATS[chosen].check(settings.to_json())
-    if not path.name or not path.parent.is_dir():
-        raise ParameterError(f"the output's folder must exist, got {path}: make {path.parent} first")
+    _check_folder(path)
     if not os.access(path.parent, os.W_OK):
         raise ParameterError(f"the output's folder must be open for writing, got {path.parent}")
     whole = exists(path, chosen)
@@ -236,11 +229,16 @@ def check_output(path: Path, settings: ExtractionSettings, format: str | None = 
     return chosen
 
 
+def _check_folder(path: Path) -> None:
+    if not path.name or not path.parent.is_dir():
+        raise ParameterError(f"the output's folder must exist, got {path}: make {path.parent} first")
+
+
 def finished_before(path: str | Path, order: Sequence[str], format: str | None = None) -> set[str]:
     """Return which recordings an earlier run has finished, without touching what it left.
 
     Args:
-        path: of the file or folder that is to be in the end.
+        path: file or folder of the complete vectors.
         order: the keys of the recordings.
         format: one of ``FORMATS``; that of the path's ending if None.
     """
@@ -308,8 +306,7 @@ def merge(
     """
     output = Path(output)
     chosen = format_of(output, format)
-    if not output.parent.is_dir():
-        raise ParameterError(f"the output's folder must exist, got {output}: make {output.parent} first")
+    _check_folder(output)
     if exists(output, chosen) and not overwrite:
         raise ParameterError(f"{output} is there already: say --overwrite to replace it, or name another output")
     shards = _in_order([_opened(Path(path)) for path in paths])
@@ -368,14 +365,13 @@ def _in_order(shards: Sequence[Stored]) -> list[Stored]:
     return [numbered[number] for number in range(n_shards)]
 
 
-class _Joined:
+class _Joined(Table):
     """Shards as one table."""
 
     def __init__(self, shards: Sequence[Stored]) -> None:
         self._shards = shards
         n_items, n_failed = (sum(getattr(one.meta, name) for one in shards) for name in ("n_items", "n_failed"))
-        first = shards[0].meta
-        self.meta = Meta(first.fingerprint, first.settings, first.items, n_items, first.model, None, n_failed)
+        self.meta = replace(shards[0].meta, n_items=n_items, shard=None, n_failed=n_failed)
         self.layout = next((one.layout for one in shards if len(one.durations_s)), shards[0].layout)
         for one in shards:
             if len(one.durations_s) and one.layout != self.layout:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import numpy as np
 from filelock import BaseFileLock, FileLock, Timeout
@@ -60,9 +60,8 @@ class Meta:
             shard = read.pop("shard")
             meta = cls(**read, shard=None if shard is None else (int(shard[0]), int(shard[1])))
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-            raise ParameterError(f"{where} must be what masktools embed has written: it says nothing of a model") from (
-                error
-            )
+            said = f"{where} must be what masktools embed has written: it says nothing of a model"
+            raise ParameterError(said) from error
         if meta.format != _FORMAT:
             raise ParameterError(f"{where} must be of format {_FORMAT}, got {meta.format}: it takes another masktools")
         return meta
@@ -131,8 +130,8 @@ class Layout:
 
     def has(self, name: str) -> bool:
         """Tell whether there is an array of a name."""
-        given = {"clips": self.clip, "frames": self.frame, "times_s": self.frame, "tokens": self.n_token_rows}
-        return given[name] is not None
+        given = {"clips": self.clip, "tokens": self.n_token_rows}
+        return given.get(name, self.frame) is not None
 
     def item(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
         """Return the shape and the type of one entry of an array: of a clip, of a moment, of a column of tokens."""
@@ -143,42 +142,30 @@ class Layout:
         return ((), np.dtype(np.float64)) if name == "times_s" else ((self.n_token_rows or 0,), np.dtype(np.uint16))
 
 
-@runtime_checkable
-class Table(Protocol):
-    """Vectors that are stored, in the order of their recordings; those that failed are not among them."""
+class Table(ABC):
+    """Vectors that are stored, in the order of their recordings; those that failed are not among them.
 
-    @property
-    def meta(self) -> Meta:
-        """What they are."""
-        ...
+    Attributes:
+        meta: what they are.
+        layout: what there is of each.
+        durations_s: (n,) how long each recording is.
+        n_moments: (n,) how many vectors over time each has.
+        n_columns: (n,) how many columns of tokens each has.
+    """
 
-    @property
-    def layout(self) -> Layout:
-        """What there is of each."""
-        ...
+    meta: Meta
+    layout: Layout
+    durations_s: np.ndarray
+    n_moments: np.ndarray
+    n_columns: np.ndarray
 
-    @property
-    def durations_s(self) -> np.ndarray:
-        """(n,) how long each recording is."""
-        ...
-
-    @property
-    def n_moments(self) -> np.ndarray:
-        """(n,) how many vectors over time each has."""
-        ...
-
-    @property
-    def n_columns(self) -> np.ndarray:
-        """(n,) how many columns of tokens each has."""
-        ...
-
+    @abstractmethod
     def keys(self) -> Iterator[str]:
         """Yield the names of the recordings."""
-        ...
 
+    @abstractmethod
     def pieces(self, name: str) -> Iterator[np.ndarray]:
         """Yield an array recording by recording: (1, ...) of clips, (m, ...) of the others."""
-        ...
 
 
 def flat_arrays(table: Table) -> Iterator[tuple[str, tuple[int, ...], np.dtype, Iterable[np.ndarray]]]:
@@ -220,14 +207,9 @@ def blocks(pieces: Iterable[np.ndarray], n_bytes: int = 1 << 24) -> Iterator[np.
         yield np.concatenate(held)
 
 
-class Stored(ABC):
-    """A complete file or folder of vectors, read recording by recording; a ``Table``."""
+class Stored(Table):
+    """A complete file or folder of vectors, read recording by recording."""
 
-    meta: Meta
-    layout: Layout
-    durations_s: np.ndarray
-    n_moments: np.ndarray
-    n_columns: np.ndarray
     _module: ClassVar[str] = "numpy"  # that reads and writes the format
     _extra: ClassVar[str] = ""  # of masktools, that installs it
 
@@ -269,14 +251,6 @@ class Stored(ABC):
     @abstractmethod
     def _open(self, path: Path) -> None:
         """Read all but the arrays; what this raises says that something else is there."""
-
-    @abstractmethod
-    def keys(self) -> Iterator[str]:
-        """Yield the names of the recordings."""
-
-    @abstractmethod
-    def pieces(self, name: str) -> Iterator[np.ndarray]:
-        """Yield an array recording by recording."""
 
     def counts(self, name: str) -> np.ndarray:
         """Return how many entries of an array each recording has."""

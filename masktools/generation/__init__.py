@@ -1,4 +1,4 @@
-"""Audio from descriptions: a few recordings at once, or one file after the other for a list of prompts."""
+"""Audio from descriptions: a few recordings at once, or one after the other for a list of prompts; and other detail."""
 
 from masktools.generation.collection import (
     FINISHED,
@@ -11,19 +11,23 @@ from masktools.generation.collection import (
     read_prompts,
     write_behind,
 )
-from masktools.generation.recordings import MAX_SECONDS, Generated, generate
+from masktools.generation.recordings import Generated, generate
+from masktools.generation.variations import Variations, coarsen, refinements, vary
 
 __all__ = [
     "FINISHED",
-    "MAX_SECONDS",
     "Finished",
     "Generated",
     "GeneratedItem",
     "Item",
     "Prompt",
+    "Variations",
+    "coarsen",
     "generate",
     "generate_items",
     "plan_items",
     "read_prompts",
+    "refinements",
+    "vary",
     "write_behind",
 ]

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from masktools.arguments import checked_real, checked_whole, shown
+from masktools.arguments import check_within, checked_call, checked_real, checked_whole, shown
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
+from masktools.hub import models_for, plan_for
 from masktools.pipeline import Progress, Walk, share_of
-from masktools.solver import Plan, SolverConfig, SolveResult, item_seeds, plan_value
+from masktools.settings import MAX_SECONDS, DecodingSettings
+from masktools.solver import Plan, SolveResult, item_seeds, plan_value
 
-MAX_SECONDS = 600.0
 MAX_RECORDINGS = 100_000  # of one call, which holds them all
 _PEAK = 0.99  # of full scale, where a recording would go beyond it
 _OVERLAP_SHARE = 26 / 53  # of a window: what a continuation knows of what came before
@@ -37,10 +38,10 @@ def generate(
     prompts: Prompts | None = None,
     n: int = 1,
     seconds: float | None = None,
+    settings: DecodingSettings | None = None,
     *,
-    seed: int = 0,
-    solver: Plan = SolverConfig(),
     progress: Progress | None = None,
+    **changes: Any,
 ) -> Generated:
     """Return n recordings for each prompt, those of the first prompt first; or n without any prompt.
 
@@ -53,16 +54,19 @@ def generate(
         prompts: a text, texts, embeddings, or the path of a .npy file of them; None for no condition.
         n: recordings for each prompt, at least 1.
         seconds: length of each, in (0, 600]; a full window where it is not given.
-        seed: the same seed gives the same recordings; the first ones stay the same if more are asked for.
-        solver: settings of the decoding.
+        settings: of the decoding; the same seed gives the same recordings, and the first ones stay the same if more
+            are asked for.
         progress: called with (steps done, steps in all).
+        **changes: fields of ``DecodingSettings`` that are to be otherwise.
 
     Raises:
         ParameterError: a number or a length out of its range, or prompts that cannot be read.
 
     Source: SpecMaskGIT (arXiv:2406.17672), sections 3.4 and 4.2.
     """
-    started = perf_counter()
+    started, made = perf_counter(), DecodingSettings.of(settings, changes)
+    solver = plan_for(pipeline, "generate", made)
+    checked_call("progress", progress)
     n = checked_whole("n", n, 1)
     if n > MAX_RECORDINGS:
         raise ParameterError(f"n must be at most {MAX_RECORDINGS}, got {shown(n)}: ask several times with other seeds")
@@ -74,7 +78,7 @@ def generate(
     if condition is not None:
         condition = condition.repeat_interleave(n, dim=0)
     n_items = n if condition is None else len(condition)
-    seeds = item_seeds(seed, n_items)
+    seeds = item_seeds(made.seed, n_items)
     waves, tokens, solved = list[np.ndarray](), list[np.ndarray](), list[SolveResult]()
     starts = range(0, n_items, pipeline.batch_size)
     for number, start in enumerate(starts):
@@ -88,7 +92,7 @@ def generate(
     report = {
         "job": "generate",
         "model": pipeline.name,
-        "seed": seed,
+        "seed": made.seed,
         "seeds": seeds,
         "prompted": condition is not None,
         "seconds": n_samples / rate,
@@ -109,13 +113,19 @@ def checked_samples(pipeline: Walk, seconds: float | None) -> int:
     """Return how many samples so many seconds are; those of a full window for None.
 
     Raises:
-        ParameterError: a length out of (0, 600] s.
+        ParameterError: a length out of (0, 600] s, or longer than a window of a model that cannot go on.
     """
     if seconds is None:
         return pipeline.window_samples
     seconds = checked_real("seconds", seconds)
-    if not 0 < seconds <= MAX_SECONDS:
-        raise ParameterError(f"seconds must lie in (0, {MAX_SECONDS:g}], got {seconds:g}")
+    check_within(f"(0, {MAX_SECONDS:g}]", seconds=seconds)
+    longest_s = pipeline.window_samples / pipeline.sample_rate
+    if seconds > longest_s and "continue" not in pipeline.jobs:
+        others = " or ".join(models_for("continue"))
+        raise ParameterError(
+            f"model {pipeline.name!r} makes at most {longest_s:.4g} s, got {seconds:g} s: ask for less"
+            + (f", or use --model {others}" if others else "")
+        )
     return max(1, round(seconds * pipeline.sample_rate))
 
 

@@ -12,6 +12,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import soundfile
 
+from masktools.arguments import checked_name
 from masktools.errors import AudioError, ParameterError, unknown_name
 
 
@@ -102,13 +103,10 @@ def coding_for(path: str | Path, subtype: str | None = None, format: str | None 
     """
     suffix = Path(path).suffix.lower()
     if format is not None:
-        if format.upper() not in FORMATS:
-            raise unknown_name("audio format", format.upper(), FORMATS)
-        usual = Coding(format.upper(), FORMATS[format.upper()])
-    elif suffix in SUFFIXES:
-        usual = SUFFIXES[suffix]
+        container = checked_name("audio format", format.upper(), FORMATS)
+        usual = Coding(container, FORMATS[container])
     else:
-        raise unknown_name("audio suffix", suffix, SUFFIXES)
+        usual = SUFFIXES[checked_name("audio suffix", suffix, SUFFIXES)]
     if subtype is None:
         return usual
     wanted = subtype.upper()

@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from types import TracebackType
 from typing import IO, BinaryIO
 
 import numpy as np
 import soundfile
 import soxr
 
+from masktools.arguments import check_positive
 from masktools.errors import AudioError, ParameterError
 from masktools.io.coding import BITS, LOSSLESS, MANY_FRAMES, check_finite, check_readable, reason_of
 from masktools.io.decoding import DamagedError, Decoder, SoundDecoder, decoder, decoding, has_pyav
@@ -28,7 +28,7 @@ def resample(samples: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
     Raises:
         ParameterError: a rate that is not positive.
     """
-    _check_rates(from_hz, to_hz)
+    check_positive("Hz", from_hz=from_hz, to_hz=to_hz)
     return resample_to(samples, from_hz, to_hz, (2 * samples.shape[-1] * to_hz + from_hz) // (2 * from_hz))
 
 
@@ -38,7 +38,7 @@ def resample_to(samples: np.ndarray, from_hz: int, to_hz: int, n_samples: int) -
     Raises:
         ParameterError: a rate that is not positive, or a negative length.
     """
-    _check_rates(from_hz, to_hz)
+    check_positive("Hz", from_hz=from_hz, to_hz=to_hz)
     if n_samples < 0:
         raise ParameterError(f"n_samples must not be negative, got {n_samples}")
     flat = np.asarray(samples, np.float32).reshape(prod(samples.shape[:-1]), samples.shape[-1])
@@ -48,12 +48,6 @@ def resample_to(samples: np.ndarray, from_hz: int, to_hz: int, n_samples: int) -
     n_kept = min(n_samples, flat.shape[1])
     exact[:, :n_kept] = flat[:, :n_kept]
     return exact.reshape(*samples.shape[:-1], n_samples)
-
-
-def _check_rates(from_hz: int, to_hz: int) -> None:
-    for name, rate in (("from_hz", from_hz), ("to_hz", to_hz)):
-        if rate <= 0:
-            raise ParameterError(f"{name} must be positive, got {rate} Hz")
 
 
 def converted_blocks(path: Path, part: Decoder, sample_rate: int, n_channels: int) -> Iterator[np.ndarray]:
@@ -100,7 +94,7 @@ class Recording:
     Attributes:
         path: the file.
         sample_rate: in Hz.
-        n_channels: of the file.
+        n_channels: number of channels of the file.
         n_samples: for each channel.
         format: libsndfile's name of the container (WAV, FLAC, OGG, MP3, AIFF, ...), or PyAV's.
         subtype: libsndfile's name of the coding (PCM_16, PCM_24, FLOAT, VORBIS, ...), or the nearest to what PyAV read.
@@ -208,9 +202,7 @@ class Recording:
     def __enter__(self) -> "Recording":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -284,7 +276,7 @@ def open_recording(path: str | Path, tell: bool = True, exact: bool = True) -> R
     """Return an audio file that is open for reading piece by piece, in bounded memory; close it, or use it in a with.
 
     Args:
-        path: of the file.
+        path: path of the file.
         tell: whether to log what is wrong with the file and could be read all the same (``Recording.warnings``), on
             the logger "masktools".
         exact: False is for a first look: what would be decoded once is sought in, so that samples may be a little off

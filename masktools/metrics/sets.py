@@ -15,6 +15,7 @@ from scipy.spatial.distance import cdist
 from scipy.special import rel_entr
 from scipy.stats import norm
 
+from masktools.arguments import check_least, check_within
 from masktools.errors import ParameterError
 
 
@@ -94,8 +95,8 @@ def kernel_distance(
         reference: vectors (n, d).
         estimate: vectors (m, d).
         n_subsets: random pairs of subsets.
-        subset_size: of each; at most as many as there are vectors.
-        seed: of the subsets.
+        subset_size: vectors in each subset, at most as many as there are.
+        seed: random seed of the subsets.
 
     Raises:
         ParameterError: Fewer than two vectors, other dimensions, or values that are not finite.
@@ -170,7 +171,7 @@ def ndb(
         reference: vectors (n, d), from which the bins are made; scaled by their standard deviation.
         estimate: vectors (m, d).
         k: bins.
-        seed: of the k-means.
+        seed: random seed of the k-means.
         alpha: level of the two-sided test of two proportions.
         split: whether bins are made from one half of the reference, drawn by the seed, and counted in the other:
             vectors of many dimensions otherwise lie too well in bins that were made from themselves.
@@ -309,9 +310,9 @@ def bootstrap(
 
     Args:
         values: one row for each clip.
-        statistic: of an array like ``values``.
+        statistic: function of an array like ``values`` to a number.
         n_resamples: how often n rows are drawn with replacement.
-        seed: of the draws.
+        seed: random seed of the resampling.
         level: share of resamples inside the interval, in (0, 1).
 
     Raises:
@@ -324,10 +325,8 @@ def bootstrap(
         raise ParameterError("a bootstrap needs at least one value, got none")
     if not np.isfinite(rows).all():
         raise ParameterError("the values of a bootstrap must be finite, got NaN or infinity")
-    if not 0 < level < 1:
-        raise ParameterError(f"level must lie in (0, 1), got {level:g}")
-    if n_resamples < 1:
-        raise ParameterError(f"n_resamples must be at least 1, got {n_resamples}")
+    check_within("(0, 1)", level=level)
+    check_least(1, n_resamples=n_resamples)
     rng = np.random.default_rng(seed)
     draws = [float(statistic(rows[rng.integers(len(rows), size=len(rows))])) for _ in range(n_resamples)]
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])

@@ -39,6 +39,35 @@ def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: _half(value) for key, value in state.items()}
 
 
+SCALES = ":scales"
+"""With the name of a matrix stored in int8 before it: what each of its rows is multiplied by."""
+
+_WORTH_ROUNDING = 4096  # numbers in a matrix; fewer are no saving
+
+
+def quantise_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Return int8 codes (n, ...) and scales (n,) with codes * scales at most half a scale away from the matrix."""
+    flat = matrix.reshape(len(matrix), -1)
+    scales = flat.abs().amax(dim=1).clamp_min(1e-8) / 127.0
+    return (flat / scales.unsqueeze(1)).round().to(torch.int8).reshape(matrix.shape), scales
+
+
+def in_int8(state: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
+    """Return weights as a small bundle keeps them: large matrices in int8 with a scale a row, the rest as ``halved``.
+
+    Args:
+        state: weights by name.
+        names: those that may be rounded; of them matrices and kernels of at least 4,096 numbers are.
+    """
+    kept = halved(state)
+    for name in names:
+        value = state[name]
+        if name.endswith("weight") and value.ndim > 1 and value.numel() >= _WORTH_ROUNDING:
+            codes, kept[name + SCALES] = (part.cpu().contiguous() for part in quantise_rows(value.detach().float()))
+            kept[name] = codes
+    return kept
+
+
 def weights_digest(state: Mapping[str, Tensor], names: Collection[str] | None = None) -> str:
     """Return the SHA-256, 64 hexadecimal digits, of weights as bundles keep them, in the order of their names.
 
@@ -71,7 +100,7 @@ def _bytes(value: Tensor) -> bytes:
 
 
 class StoredWeights(Mapping[str, Tensor]):
-    """The tensors of a safetensors file by name, each read from it whenever it is asked for."""
+    """The tensors of a safetensors file by name, each read from it whenever it is asked for; int8 rows as fp32."""
 
     def __init__(self, path: Path) -> None:
         """Read the names and shapes.
@@ -82,10 +111,12 @@ class StoredWeights(Mapping[str, Tensor]):
         self._path = Path(path).absolute()
         self._version = self._now()
         with safe_open(self._path, "pt") as file:
-            self.shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        self._scaled = {name.removesuffix(SCALES) for name in shapes if name.endswith(SCALES)}
+        self.shapes = {name: shape for name, shape in shapes.items() if not name.endswith(SCALES)}
 
     def __getitem__(self, name: str) -> Tensor:
-        """Return a tensor, in the type in which it is stored.
+        """Return a tensor, in the type in which it is stored; in fp32 if that is int8 with a scale a row.
 
         Raises:
             BundleError: the file is not what it was any more, or not readable.
@@ -95,7 +126,11 @@ class StoredWeights(Mapping[str, Tensor]):
         try:
             if self._now() == self._version:
                 with safe_open(self._path, "pt") as file:  # opened anew, so that what was read before is let go of
-                    return file.get_tensor(name)
+                    value = file.get_tensor(name)
+                    if name not in self._scaled:
+                        return value
+                    scales = file.get_tensor(name + SCALES)
+                    return value.float() * scales.reshape(-1, *[1] * (value.ndim - 1))
         except (SafetensorError, OSError) as error:
             place = f"{self._path.parent}: {self._path.name}"
             raise BundleError(f"{place} is not readable ({error}): it was removed, altered, or cut off") from error

@@ -1,6 +1,7 @@
 """Where the parts meet: wave <-> mel <-> tokens, or wave <-> token streams, and the one call that fills masked ones."""
 
 from masktools.pipeline.family import JOBS, Progress, Walk, WalkShape, check_mel_settings, share_of
+from masktools.pipeline.scales import ScaleWalk
 from masktools.pipeline.streams import StreamWalk
 from masktools.pipeline.walk import Pipeline, keep_known
 
@@ -8,6 +9,7 @@ __all__ = [
     "JOBS",
     "Pipeline",
     "Progress",
+    "ScaleWalk",
     "StreamWalk",
     "Walk",
     "WalkShape",

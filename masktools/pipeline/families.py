@@ -11,10 +11,18 @@ from masktools.configs import from_dict
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.packing import StoredWeights, fill_rest, give_back, keep_stored, laid_out
+from masktools.pipeline.scales import ScaleWalk
 from masktools.pipeline.streams import StreamWalk
 from masktools.pipeline.walk import Pipeline
 from masktools.runtime import single_precision
-from masktools.scales import ScaleTokenizer, ScaleTokenizerConfig, ScaleTransformer, ScaleTransformerConfig
+from masktools.scales import (
+    NoteClassifier,
+    NoteClassifierConfig,
+    ScaleTokenizer,
+    ScaleTokenizerConfig,
+    ScaleTransformer,
+    ScaleTransformerConfig,
+)
 from masktools.tokenizer import CODECS, TOKENIZERS
 from masktools.transformer import (
     DelayedPrior,
@@ -37,11 +45,12 @@ KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
     "vocoder": VOCODERS,
     "conditioner": {**CONDITIONERS, "t5": (T5Config, DeferredT5)},
     "prior": {"delayed": (DelayedPriorConfig, DelayedPrior)},
+    "classifier": {"notes": (NoteClassifierConfig, NoteClassifier)},
 }
 """Each part's kinds, name -> (class of its settings, class of itself)."""
 
 
-WALKS: Mapping[str, type[Any]] = {"masked": Pipeline, "streams": StreamWalk}
+WALKS: Mapping[str, type[Any]] = {"masked": Pipeline, "streams": StreamWalk, "scales": ScaleWalk}
 """What makes a model of the parts of a family: a ``Walk``."""
 
 

@@ -54,6 +54,8 @@ JOBS = {
     "bwe": "extend the bandwidth",
     "repair": "repair stretches of time and frequency",
     "embed": "embed recordings",
+    "coarsen": "rebuild a recording of its coarse scales",
+    "vary": "draw other detail for a recording",
 }
 """What models can do, by name."""
 

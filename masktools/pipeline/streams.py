@@ -1,7 +1,7 @@
 """A model over token streams: wave <-> K streams of tokens, and the stages that fill masked ones."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,12 @@ from masktools.errors import BundleError, MasktoolsError, ParameterError
 from masktools.grid import ColumnGrid
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.pipeline.family import Counter, OnDevice, Progress, WalkShape, check_mel_settings, check_same
+from masktools.pipeline.stream_session import StreamSession
 from masktools.runtime import in_batches, to_device
 from masktools.segments import Window, cover, stitch
-from masktools.shapes import FlatMask, FlatTokens, Logits, Mask, Mel, Tokens, Wave
+from masktools.shapes import Mask, Mel, Tokens, Wave
 from masktools.solver import (
     Plan,
-    Predict,
-    Rescore,
     SolverConfig,
     SolveResult,
     over_windows,
@@ -31,116 +30,7 @@ from masktools.solver import (
     stage_plan,
 )
 from masktools.solver.request import StepTrace
-from masktools.transformer import DelayedPrior, StreamTransformer, Text
-
-
-class StreamSession:
-    """The stages of one batch: stage k predicts stream k, knows the coarser streams, and is not shown the finer ones.
-
-    Keys and values of the texts are made once. The module keeps nothing.
-    """
-
-    def __init__(
-        self,
-        transformer: StreamTransformer,
-        condition: Tensor | None = None,
-        *,
-        shown: tuple[Tensor, Tensor] | None = None,
-        prior: DelayedPrior | None = None,
-        rescore_temperature: float = 1.0,
-        batch_size: int = 8,
-        precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
-        on_call: Callable[[], object] | None = None,
-    ) -> None:
-        """Read the texts.
-
-        Args:
-            transformer: The network.
-            condition: States (b, l, text_dim) of a text for each item, as ``StreamTransformer.read`` takes them; None
-                for no condition at all.
-            shown: Tokens and mask (b, K, w) of which what is known of finer streams is shown, too, though training hid
-                it; None hides it.
-            prior: An external model that rescores what is drawn; None for none.
-            rescore_temperature: Divisor of its logits.
-            batch_size: Clips computed at once.
-            precision: Gives the context in which networks compute.
-            on_call: Called after every prediction.
-        """
-        self.transformer, self.prior, self.shown = transformer, prior, shown
-        self._temperature, self._batch_size = rescore_temperature, batch_size
-        self._precision, self._on_call = precision, on_call
-        self._text = None if condition is None else self._read(transformer, condition)
-        self._prior_text = None if condition is None or prior is None else self._read(prior, condition)
-
-    @torch.inference_mode()
-    def _read(self, network: StreamTransformer, condition: Tensor) -> Text:
-        with self._precision():
-            return network.read(condition)
-
-    def columns(self, stage: int, decided: Sequence[Tensor], row: Tensor, items: Tensor) -> Tensor:
-        """Return all streams (a, K, w) as a stage sees them.
-
-        Args:
-            stage: Its number.
-            decided: Tokens (b, 1, w) of the streams before it.
-            row: (a, w) of its own stream, masked ones marked.
-            items: (a,) which of the batch they are.
-        """
-        grid = row.new_full((len(row), self.transformer.config.n_streams, row.shape[1]), self.transformer.mask_id)
-        for stream, tokens in enumerate(decided):
-            grid[:, stream] = tokens[items, 0]
-        grid[:, stage] = row
-        if self.shown is not None:
-            tokens, mask = (part[items, stage + 1 :] for part in self.shown)
-            grid[:, stage + 1 :] = tokens.masked_fill(mask, self.transformer.mask_id)
-        return grid
-
-    def predictor(self, stage: int, decided: Sequence[Tensor]) -> Predict:
-        """Return the function that tells the solver the logits of a stream."""
-        mask_id = self.transformer.mask_id
-
-        @torch.inference_mode()
-        def predict(tokens: FlatTokens, mask: FlatMask, items: Tensor, conditional: bool) -> Logits:
-            columns = self.columns(stage, decided, tokens.masked_fill(mask, mask_id), items)
-            text = self._text if conditional else None
-
-            def compute(part: slice) -> Tensor:
-                with self._precision():
-                    given = None if text is None else text.select(items[part])
-                    return self.transformer.logits(columns[part], stage, given).float()
-
-            return self._in_parts(compute, len(columns))
-
-        return predict
-
-    def rescorer(self, stage: int, decided: Sequence[Tensor]) -> Rescore | None:
-        """Return the function that tells the solver what the external model thinks of drawn tokens, None without one.
-
-        Finer streams are unknown to it, as they are to the stage.
-        """
-        prior = self.prior
-        if prior is None:
-            return None
-
-        @torch.inference_mode()
-        def rescore(tokens: FlatTokens, mask: FlatMask, items: Tensor) -> Tensor:
-            columns = self.columns(stage, decided, tokens, items)
-
-            def compute(part: slice) -> Tensor:
-                with self._precision():
-                    given = None if self._prior_text is None else self._prior_text.select(items[part])
-                    return prior.log_p(columns[part], stage, given, self._temperature).float()
-
-            return self._in_parts(compute, len(columns))
-
-        return rescore
-
-    def _in_parts(self, compute: Callable[[slice], Tensor], n_clips: int) -> Tensor:
-        made, self._batch_size = in_batches(compute, n_clips, self._batch_size)
-        if self._on_call is not None:
-            self._on_call()
-        return torch.cat(made)
-
+from masktools.transformer import DelayedPrior, StreamTransformer
 
 _CODEC_COLS = 1024  # that a codec computes at once
 _CODEC_CONTEXT = 64  # columns that it hears beyond those that are kept
@@ -383,6 +273,7 @@ class StreamWalk(OnDevice):
         """
         tokens, mask = to_device(tokens, self.device), to_device(mask, self.device)
         plan, width = stage_plan(solver, self.shape.n_stages), min(self.window_cols, tokens.shape[-1])
+        stages = [replace(config, prior_start=0.0) for config in plan]
         overlap = min(width - 1, width // 2 if overlap_cols is None else overlap_cols)
         n_windows = 1 + max(0, ceil((tokens.shape[-1] - width) / (width - overlap)))
         groups = [self._groups(config, width) for config in plan]
@@ -398,9 +289,16 @@ class StreamWalk(OnDevice):
         ) -> tuple[Tensor, Sequence[StepTrace]]:
             session = self.session(condition, count)
             labels = [None if part is None else part[:, : given.shape[-1]] for part in groups]
+            begun: Sequence[StepTrace] = ()
+            n_begun = round(plan[0].prior_start * width)
+            fresh = own[..., :n_begun].all(dim=(1, 2))
+            if n_begun and fresh.any():
+                start = session.begin(n_begun, words)
+                given, own, begun = given.clone(), own.clone(), start.trace
+                given[fresh, :, :n_begun], own[fresh, :, :n_begun] = start.tokens[fresh], False
             grids, masks = given.split(1, dim=1), own.split(1, dim=1)
-            done = solve_stages(session, grids, masks, words, plan, use_condition, labels)
-            return torch.cat(done.tokens, dim=1), done.trace
+            done = solve_stages(session, grids, masks, words, stages, use_condition, labels)
+            return torch.cat(done.tokens, dim=1), (*begun, *done.trace)
 
         result = over_windows(fill_window, tokens, mask, seeds, width, overlap)
         if count is not None:

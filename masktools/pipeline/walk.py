@@ -16,12 +16,12 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from masktools.arrays import check_loudest
-from masktools.conditioning import Conditioner, Prompts, as_condition
+from masktools.conditioning import Conditioner, Prompts, as_condition, as_conditioner
 from masktools.errors import MasktoolsError, ParameterError
 from masktools.grid import TokenGrid
 from masktools.levels import FixedSlope, Levels
 from masktools.mel import MelConfig, MelFrontEnd, level_of
-from masktools.pipeline.family import JOBS, Counter, OnDevice, Progress, WalkShape, check_fit
+from masktools.pipeline.family import Counter, OnDevice, Progress, WalkShape, check_fit
 from masktools.runtime import in_batches, single_precision, to_device
 from masktools.segments import Window, cover, stitch
 from masktools.shapes import Condition, FlatMask, FlatTokens, Logits, Mask, Mel, Tokens, Wave
@@ -69,7 +69,7 @@ class Pipeline(OnDevice):
     predicted and decoded; they are always computed from audio in fp32. ``batch_size`` is halved when memory runs out.
     """
 
-    jobs = frozenset(JOBS)
+    jobs = frozenset({"generate", "inpaint", "continue", "loop", "bwe", "repair", "embed"})
 
     @single_precision()
     def __init__(
@@ -78,7 +78,7 @@ class Pipeline(OnDevice):
         tokenizer: nn.Module,
         transformer: MaskedTransformer,
         vocoder: nn.Module,
-        conditioner: Conditioner | None = None,
+        conditioner: Any = None,
         *,
         name: str = "unnamed",
         decoding: Mapping[str, Plan] | None = None,
@@ -99,7 +99,8 @@ class Pipeline(OnDevice):
         self.transformer = transformer
         self._compiled: CompiledLogits | None = None
         self.vocoder: Any = vocoder
-        self.conditioner = conditioner
+        conditioner = None if conditioner is None else as_conditioner(conditioner)
+        self.conditioner: Conditioner | None = conditioner
         self.levels: Levels = FixedSlope()  # of what lies above the model's band
         self.folder: Path | None = None  # of the bundle that it was loaded from
         self.on_solved: Callable[[SolveResult], object] | None = None  # told of every decoding

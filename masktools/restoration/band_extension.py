@@ -5,7 +5,7 @@ with the same tokens; the waves of both then agree where they are joined.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from math import ceil
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -39,14 +39,11 @@ from masktools.restoration.band_level import (
     side_of,
     survey,
 )
-from masktools.restoration.band_plan import BandSettings, model_reaches
+from masktools.restoration.band_plan import model_reaches
 from masktools.restoration.band_upper import UNLIKE_DB, Take, UpperBand
 from masktools.restoration.recordings import (
-    INDEPENDENT,
-    LINKED,
-    MID_SIDE,
     Duplicates,
-    Reader,
+    Signal,
     Stretch,
     at_rate,
     cross_faded,
@@ -56,6 +53,7 @@ from masktools.restoration.recordings import (
 )
 from masktools.restoration.render import TEXTURES, Decoder, Texture, Unknown, fill_mel, shaped_by_mel
 from masktools.segments import Window
+from masktools.settings import INDEPENDENT, LINKED, MID_SIDE, BandSettings
 from masktools.shapes import Mask, Mel, Tokens
 from masktools.solver import derive_seed, plan_value
 
@@ -336,22 +334,19 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
     def __init__(
         self,
         decoder: Decoder,
-        reader: Reader,
-        shape: tuple[int, int],  # (channels, n)
-        sample_rate: int,
+        signal: Signal,
         band_hz: tuple[float, float],  # the cutoff, and the top that it is extended to
         settings: BandSettings,
         take: Take | None,
-        seed: int,
         block_samples: int,
         progress: Progress | None,
     ) -> None:
         self._started = perf_counter()
-        self.decoder, self.pipeline, self.settings, self.seed = decoder, decoder.model, settings, seed
+        self.decoder, self.pipeline, self.settings = decoder, decoder.model, settings
         self.cutoff_hz, self.top_hz = (float(hertz) for hertz in band_hz)
-        self._reader, self._rate = reader, sample_rate
-        self.n_channels, self._n_in = shape
-        pipeline, model_rate = self.pipeline, decoder.model.sample_rate
+        self._reader, self._rate = signal.read, signal.sample_rate
+        self.n_channels, self._n_in = signal.n_channels, signal.n_samples
+        sample_rate, pipeline, model_rate = signal.sample_rate, self.pipeline, decoder.model.sample_rate
         self.sample_rate = max(sample_rate, model_rate)
         keeps = self.sample_rate == sample_rate
         self.n_samples = self._n_in if keeps else round(self._n_in * model_rate / sample_rate)
@@ -377,7 +372,7 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
             self._clean(found)
         n_sources = 1 if self.settings.channels == MID_SIDE else self.n_channels
         independent = self.settings.channels == INDEPENDENT
-        seeds = [derive_seed(self.seed, source if independent else 0) for source in range(n_sources)]
+        seeds = [derive_seed(self.settings.seed, source if independent else 0) for source in range(n_sources)]
         floors = () if found is None else found.floors
         model = BandModel(self.decoder, self.cutoff_hz, self.settings.lfr, self.settings.leak_free)
         added = Added(self.pipeline, model, self.settings, self.cutoff_hz, floors, seeds)
@@ -393,7 +388,7 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
         """Yield what the model adds, at the rate of what comes out."""
         texture = TEXTURES[self.settings.texture] if self.settings.lfr else None
         rate = self.pipeline.sample_rate
-        parts = with_grain(self._parts(), texture, rate, self.cutoff_hz, self._model_top_hz, self.seed)
+        parts = with_grain(self._parts(), texture, rate, self.cutoff_hz, self._model_top_hz, self.settings.seed)
         joined = cross_faded(added.stretches(parts, self._windows, progress), round(JOIN_S * rate))
         return at_rate(joined, rate, self.sample_rate, self.n_samples)
 
@@ -505,10 +500,9 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
             "job": "bwe",
             "status": "extended",
             "model": pipeline.name,
-            "seed": self.seed,
             "prompted": self.decoder.condition is not None,
             "cutoff_hz": self.cutoff_hz,
-            **asdict(settings),
+            **settings.told(),
             "rows_generated": rows,
             "top_hz": self.top_hz,
             "upper_from_hz": self._upper.start_hz if self._upper and self._upper.start_hz < self.top_hz else None,

@@ -1,65 +1,12 @@
-"""How a band is extended: the settings, where a recording's own band ends, and whether a model can go on from there."""
+"""How a band is extended: where a recording's own band ends, and whether a model can go on from there."""
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import Protocol, runtime_checkable
 
-from masktools.arguments import checked_name, checked_real, settle
+from masktools.arguments import checked_real
 from masktools.errors import ParameterError, unknown_name
 from masktools.hub import check_job
 from masktools.pipeline import Pipeline
-from masktools.restoration.recordings import CHANNEL_MODES, LINKED
-from masktools.restoration.render import TEXTURES
-
-_MAX_DB = 24.0
-
-
-@dataclass(frozen=True)
-class BandSettings:
-    """Settings of bandwidth extension beside the cutoff, the seed and the decoding.
-
-    Args:
-        lfr: low-frequency replacement: the original plus what was generated above the cutoff. Without it the
-            model's version of everything is returned.
-        channels: ``linked`` decodes all channels with the same random numbers, ``independent`` each with its own;
-            ``mid_side`` extends the middle of two channels, and their difference after it.
-        texture: what the added band is made of in detail, one of ``TEXTURES``; without ``lfr`` always the model's.
-        leak_free: False computes the known tokens from the recording as it is, whatever it has above the cutoff.
-        quiet_guard_db: by how much the added band may exceed the continuation of the recording's noise floor where
-            the recording is within 6 dB of its floor; None for no limit.
-        hf_gain_db: of the added band.
-        limit_peaks: where a sum would leave full scale, only what is added is attenuated, for 10 ms to either side.
-        clean_above: take away what the recording has above the cutoff, if that is more than 50 dB fainter than what
-            it has below.
-        to_hz: up to where the band is extended, at most half the rate of what comes back; where it is not given, to
-            20 kHz or as far as there is room. Above the model's band the detail of the band below goes on, as loud as
-            the model's table of levels expects; a cutoff above the model's band is extended so from the start.
-    """
-
-    lfr: bool = True
-    channels: str = LINKED
-    texture: str = "model"
-    leak_free: bool = True
-    quiet_guard_db: float | None = 3.0
-    hf_gain_db: float = 0.0
-    limit_peaks: bool = True
-    clean_above: bool = False
-    to_hz: float | None = None
-
-    def __post_init__(self) -> None:
-        """Check every kind, name and range."""
-        settle(self)
-        checked_name("channels", self.channels, CHANNEL_MODES)
-        checked_name("texture", self.texture, TEXTURES)
-        if self.quiet_guard_db is not None and not (isfinite(self.quiet_guard_db) and abs(self.quiet_guard_db) < 60):
-            raise ParameterError(
-                f"quiet_guard_db must lie in (-60, 60) dB, or be None for no guard, got {self.quiet_guard_db:g} dB"
-            )
-        if self.to_hz is not None and not self.lfr:
-            raise ParameterError("to is for what is added to a recording: without lfr the band ends with the model's")
-        if not abs(self.hf_gain_db) <= _MAX_DB:
-            raise ParameterError(f"hf_gain_db must lie in [-{_MAX_DB:g}, {_MAX_DB:g}] dB, got {self.hf_gain_db:g} dB")
-
 
 EXTENDABLE, FULL_BAND, OUT_OF_REACH = "extendable", "full_band", "out_of_reach"
 USUAL_TOP_HZ = 20_000.0  # where the band of recordings ends that have all of it

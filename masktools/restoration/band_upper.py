@@ -36,7 +36,7 @@ from masktools.levels import (
     window_of,
 )
 from masktools.restoration.band_level import HOP, high_pass, high_pass_reach, loudness_gate
-from masktools.restoration.recordings import Duplicates, Reader, in_windows
+from masktools.restoration.recordings import Duplicates, Signal, in_windows
 from masktools.segments import Window
 
 STEP_FRAMES = 8  # of a quarter of 23 ms: a step
@@ -195,15 +195,11 @@ def _with_neighbours(squares: np.ndarray) -> np.ndarray:
     return np.sum([padded[at : at + n_steps, at : at + n_places] for at in around], axis=0)
 
 
-def take_of(
-    reader: Reader, n_samples: int, sample_rate: int, to_rate: int, start_hz: float, is_own: bool = False
-) -> Take:
+def take_of(take: Signal, to_rate: int, start_hz: float, is_own: bool = False) -> Take:
     """Return a take as it is used: its first three minutes, at another rate.
 
     Args:
-        reader: tells samples [start, stop) of the take.
-        n_samples: of the take.
-        sample_rate: of the take, in Hz.
+        take: the recording.
         to_rate: of the recording that is extended.
         start_hz: from where on the take is to lend its band.
         is_own: whether it is the recording that is extended.
@@ -211,7 +207,8 @@ def take_of(
     Raises:
         ParameterError: a take that has no such band, or is too short.
     """
-    samples = reader(0, min(n_samples, round(MAX_S * sample_rate)))
+    sample_rate = take.sample_rate
+    samples = take.read(0, min(take.n_samples, round(MAX_S * sample_rate)))
     edge_hz = find_bandwidth(samples, sample_rate).cutoff_hz or sample_rate / 2
     if edge_hz < 1.1 * start_hz:
         raise ParameterError(
@@ -227,6 +224,7 @@ STRETCH_S = 4.0
 CLEAN = 0.97  # of the cutoff, up to which a recording's levels are its own
 BEYOND_DB_PER_OCTAVE = -36.0  # above the last band that levels are known of
 GENERATED_DB = 20.0  # by which levels that a model made may be off
+LIVELY_DB = 1.2  # by which a level that comes and goes is louder than its mean in dB: 0.5 in wind and rain, 3 in music
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -315,6 +313,8 @@ class UpperBand:
             wanted_db += at_frames(found.above_db, len(spectra))
             lent = self._heard.detail(found.steps, channel, (len(spectra) - 1) * self._n_fft // HOPS)
             detail = frames_of(lent, self.sample_rate)[:, self._targets]
+        else:
+            wanted_db += LIVELY_DB
         present_db = 10 * np.log10(np.square(np.abs(detail)) @ self._of_targets + _FAINT)
         gains_db = (wanted_db - present_db) @ self._spread + self._beyond_db
         made = np.zeros_like(spectra)

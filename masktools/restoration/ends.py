@@ -1,6 +1,8 @@
 """The ends of a recording: it goes on after its end or begins before its start, or its end leads into its start."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from math import ceil
 from time import perf_counter
 from typing import Any
@@ -8,104 +10,101 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from masktools.arguments import checked_call, checked_name, checked_real
-from masktools.arrays import as_channels, checked_seed
-from masktools.conditioning import Prompts
+from masktools.arguments import check_within, checked_call, checked_real
+from masktools.arrays import as_channels
 from masktools.errors import AudioError, ParameterError
 from masktools.gaps import Gap
+from masktools.hub import plan_for
 from masktools.pipeline import Progress, Walk, share_of
-from masktools.restoration.inpaint import inpaint
-from masktools.restoration.recordings import FilledGap, Reader, Restored, check_channels, put_into, reader_of
+from masktools.restoration.inpaint import inpaint, inpaint_pieces
+from masktools.restoration.recordings import FilledGap, Restored, Signal, check_channels, put_into
 from masktools.restoration.seams import crest_db
-from masktools.solver import Plan, SolverConfig, derive_seed, plan_value
+from masktools.settings import (
+    MAX_SECONDS,
+    MODEL,
+    ContinuationSettings,
+    GapSettings,
+    LoopSettings,
+    RestorationSettings,
+)
+from masktools.solver import derive_seed, plan_value
 
-SIDES = ("end", "start")
-MAX_SECONDS = 600.0
 _STEP_SHARE = 0.5  # of a window: what is invented at once; the rest is what is known, or was invented before
 _SPARE_S = 0.25  # invented beyond a step and left out: a fill fades to silence where a recording ends
 _HEARD_S = 31.0  # of what is known, at each end: as far as a texture is looked for
 
 
 def continue_recording(
-    pipeline: Walk, samples: np.ndarray | Tensor, sample_rate: int, seconds: float, **settings: Any
+    model: Walk,
+    samples: np.ndarray | Tensor,
+    sample_rate: int,
+    seconds: float,
+    settings: ContinuationSettings | None = None,
+    *,
+    progress: Progress | None = None,
+    **changes: Any,
 ) -> Restored:
     """Return a recording with some seconds more; the samples that were given are there unchanged.
 
     Args:
-        pipeline: the model.
+        model: the model.
         samples: (channels, t), an array or a tensor, full scale 1, of any rate and length.
         sample_rate: in Hz.
         seconds: how much is added, up to 600.
-        **settings: as ``continuation`` takes them.
+        settings: where, and how.
+        progress: called with (steps done, steps in all).
+        **changes: fields of ``ContinuationSettings`` that are to be otherwise.
 
     Raises:
         ParameterError: a length or a fade out of its range, several prompts, or an unknown name.
         AudioError: samples near the join that are not finite.
     """
-    wave = as_channels(samples, sample_rate, finite=False)
-    piece, report = continuation(pipeline, reader_of(wave), wave.shape[1], sample_rate, seconds, **settings)
+    made, wave = ContinuationSettings.of(settings, changes), as_channels(samples, sample_rate, finite=False)
+    piece, report = continuation(model, Signal.of(wave, sample_rate), seconds, made, progress=progress)
     parts = [wave, piece.astype(wave.dtype)]
-    at_end = report["side"] == "end"
-    return Restored(np.concatenate(parts if at_end else parts[::-1], axis=1), sample_rate, report)
+    return Restored(np.concatenate(parts if made.side == "end" else parts[::-1], axis=1), sample_rate, report)
 
 
 def continuation(
-    pipeline: Walk,
-    reader: Reader,
-    n_samples: int,
-    sample_rate: int,
+    model: Walk,
+    signal: Signal,
     seconds: float,
+    settings: ContinuationSettings | None = None,
     *,
-    side: str = "end",
-    fade_s: float = 0.5,
-    seed: int = 0,
-    solver: Plan = SolverConfig(),
-    prompt: Prompts | None = None,
-    channels: str = "linked",
-    texture: str = "recording",
     progress: Progress | None = None,
+    **changes: Any,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Return the new audio alone, (channels, n), and the report: for files of any length.
 
     The new audio is made window by window, half a window at a time, each knowing what was made before. It is as loud
     as the recording where the two meet, joined to it by linear prediction inside the new part, and fades at its other
-    end. Of the recording only the half minute beside the join is read.
+    end, for half of it at most. Of the recording only the half minute beside the join is read.
 
     Args:
-        pipeline: the model.
-        reader: gives the samples [start, stop) of the recording, (channels, stop - start).
-        n_samples: of the recording.
-        sample_rate: in Hz.
+        model: the model.
+        signal: the recording.
         seconds: how much is made.
-        side: ``end`` or ``start``: where it is added.
-        fade_s: how long the new audio takes to fade at its outer end; half of it at most.
-        seed: the same seed gives the same result.
-        solver: settings of the decoding.
-        prompt: what to hear; without one the recording alone decides.
-        channels: as ``inpaint`` takes them.
-        texture: what the new audio is made of in detail, one of ``TEXTURES``.
+        settings: where, and how.
         progress: called with (steps done, steps in all).
+        **changes: fields of ``ContinuationSettings`` that are to be otherwise.
 
     Raises:
         ParameterError: as ``continue_recording``.
         AudioError: as ``continue_recording``.
     """
-    started = perf_counter()
-    checked_name("side", side, SIDES)
-    checked_seed(seed)
+    started, made_with = perf_counter(), ContinuationSettings.of(settings, changes)
     checked_call("progress", progress)
-    seconds, fade_s = checked_real("seconds", seconds), checked_real("fade_s", fade_s, "seconds")
-    if not 0 < seconds <= MAX_SECONDS:
-        raise ParameterError(f"seconds must lie in (0, {MAX_SECONDS:g}], got {seconds:g}")
-    if not 0 <= fade_s <= MAX_SECONDS:
-        raise ParameterError(f"fade_s must lie in [0, {MAX_SECONDS:g}] s, got {fade_s:g} s")
-    n_new, at_end = max(1, round(seconds * sample_rate)), side == "end"
+    seconds = checked_real("seconds", seconds)
+    check_within(f"(0, {MAX_SECONDS:g}]", seconds=seconds)
+    reader, n_samples, sample_rate = signal.read, signal.n_samples, signal.sample_rate
+    plan, fill = plan_for(model, "inpaint", made_with), _gap_settings(made_with, method=MODEL)
+    n_new, at_end = max(1, round(seconds * sample_rate)), made_with.side == "end"
     n_heard = min(n_samples, ceil(_HEARD_S * sample_rate))
     heard = np.asarray(reader(n_samples - n_heard, n_samples) if at_end else reader(0, n_heard))
-    check_channels(channels, len(heard))
+    check_channels(made_with.channels, len(heard))
     if not np.isfinite(heard).all():
         raise AudioError(f"the {n_heard / sample_rate:.4g} s beside the join must be finite, got NaN or infinity")
-    steps = list(_steps(n_new, round(pipeline.window_samples * _STEP_SHARE * sample_rate / pipeline.sample_rate)))
+    steps = list(_steps(n_new, round(model.window_samples * _STEP_SHARE * sample_rate / model.sample_rate)))
     made, n_forwards = np.zeros((len(heard), 0), heard.dtype), 0
     spare = ceil(_SPARE_S * sample_rate)
     for number, length in enumerate(steps):
@@ -115,36 +114,24 @@ def continuation(
         gap_s = (length + spare) / sample_rate
         known_s = known.shape[1] / sample_rate
         gap = Gap(known_s, known_s + gap_s) if at_end else Gap(0.0, gap_s)
-        filled = inpaint(
-            pipeline,
-            np.concatenate([known, blank] if at_end else [blank, known], axis=1),
-            sample_rate,
-            [gap],
-            seed=seed if number == 0 else derive_seed(seed, number),
-            solver=solver,
-            prompt=prompt,
-            channels=channels,
-            texture=texture,
-            progress=share_of(progress, number, len(steps)),
-        )
+        wave = np.concatenate([known, blank] if at_end else [blank, known], axis=1)
+        seed = fill.seed if number == 0 else derive_seed(fill.seed, number)
+        share = share_of(progress, number, len(steps))
+        filled = inpaint(model, wave, sample_rate, [gap], fill, seed=seed, progress=share)
         n_forwards += filled.report["n_forwards"]
         new = filled.samples
         if at_end:
             made = np.concatenate([made, new[:, known.shape[1] : known.shape[1] + length]], axis=1)
         else:
             made = np.concatenate([new[:, spare : spare + length], made], axis=1)
-    _fade(made, min(round(fade_s * sample_rate), n_new // 2), at_end)
+    _fade(made, min(round(made_with.fade_s * sample_rate), n_new // 2), at_end)
     report = {
         "job": "continue",
-        "model": pipeline.name,
-        "seed": seed,
-        "side": side,
+        "model": model.name,
+        **made_with.told(),
         "seconds": n_new / sample_rate,
-        "fade_s": fade_s,
-        "prompted": prompt is not None,
-        "channels": channels,
-        "texture": texture,
-        "n_steps": plan_value(solver, "n_steps"),
+        "prompted": made_with.prompt is not None,
+        "n_steps": plan_value(plan, "n_steps"),
         "n_windows": len(steps),
         "n_forwards": n_forwards,
         "samples_added": n_new * len(heard),
@@ -169,41 +156,50 @@ def _fade(samples: np.ndarray, n: int, at_end: bool) -> None:
         part *= rise[::-1] if at_end else rise
 
 
-MAX_SEAM_S = 10.0
 _KNOWN_SHARE = 0.5  # of a recording that stays as it is at least
 
 
+def _gap_settings(settings: RestorationSettings, **more: Any) -> GapSettings:
+    """Return settings of a job as those of the gap that it fills."""
+    return GapSettings(**{own.name: getattr(settings, own.name) for own in fields(RestorationSettings)} | more)
+
+
 def loop(
-    pipeline: Walk | None, samples: np.ndarray | Tensor, sample_rate: int, seam_s: float = 0.5, **settings: Any
+    model: Walk | None,
+    samples: np.ndarray | Tensor,
+    sample_rate: int,
+    settings: LoopSettings | None = None,
+    *,
+    progress: Progress | None = None,
+    **changes: Any,
 ) -> Restored:
     """Return a recording of the same length that can be played round and round: its end leads into its start.
 
     Args:
-        pipeline: the model; None where the seam is not filled by one.
+        model: the model; None where the seam is not filled by one.
         samples: (channels, t), an array or a tensor, full scale 1, of any rate, at least twice as long as the seam.
         sample_rate: in Hz.
-        seam_s: what is replaced, up to 10 s.
-        **settings: as ``loop_pieces`` takes them.
+        settings: how the seam is filled.
+        progress: called with (steps done, steps in all).
+        **changes: fields of ``LoopSettings`` that are to be otherwise.
 
     Raises:
         ParameterError: a seam out of its range, several prompts, an unknown name, or no model where one is needed.
         AudioError: samples beside the seam that are not finite.
     """
-    wave = as_channels(samples, sample_rate, finite=False)
-    pieces, report = loop_pieces(pipeline, reader_of(wave), wave.shape[1], sample_rate, seam_s, **settings)
+    made, wave = LoopSettings.of(settings, changes), as_channels(samples, sample_rate, finite=False)
+    pieces, report = loop_pieces(model, Signal.of(wave, sample_rate), made, progress=progress)
     return Restored(put_into(wave, pieces), sample_rate, report)
 
 
 def loop_pieces(
-    pipeline: Walk | None,
-    reader: Reader,
-    n_samples: int,
-    sample_rate: int,
-    seam_s: float = 0.5,
+    model: Walk | None,
+    signal: Signal,
+    settings: LoopSettings | None = None,
     *,
-    texture: str = "recording",
-    method: str = "auto",
-    **settings: Any,
+    progress: Progress | None = None,
+    later: Callable[[], Walk] | None = None,
+    **changes: Any,
 ) -> tuple[list[FilledGap], dict[str, Any]]:
     """Return what replaces the start and the end of a recording, and the report: for files of any length.
 
@@ -212,23 +208,19 @@ def loop_pieces(
     recording only the half minute at each end is read.
 
     Args:
-        pipeline: the model; None where the seam is not filled by one.
-        reader: gives the samples [start, stop) of the recording, (channels, stop - start).
-        n_samples: of the recording.
-        sample_rate: in Hz.
-        seam_s: what is replaced, half at each end.
-        texture: what a fill of the model's is made of in detail, one of ``TEXTURES``.
-        method: as ``inpaint`` takes it.
-        **settings: the others of ``inpaint``: seed, solver, prompt, channels, progress.
+        model: the model; None where the seam is not filled by one, or ``later`` gives it.
+        signal: the recording.
+        settings: how the seam is filled.
+        progress: called with (steps done, steps in all).
+        later: gives the model where the seam is left to it.
+        **changes: fields of ``LoopSettings`` that are to be otherwise.
 
     Raises:
         ParameterError: as ``loop``.
         AudioError: as ``loop``.
     """
-    started = perf_counter()
-    seam_s = checked_real("seam_s", seam_s, "seconds")
-    if not 0 < seam_s <= MAX_SEAM_S:
-        raise ParameterError(f"seam_s must lie in (0, {MAX_SEAM_S:g}] s, got {seam_s:g} s")
+    started, asked = perf_counter(), LoopSettings.of(settings, changes)
+    reader, n_samples, sample_rate, seam_s = signal.read, signal.n_samples, signal.sample_rate, asked.seam_s
     half = max(1, round(seam_s * sample_rate / 2))
     if 2 * half > _KNOWN_SHARE * n_samples:
         raise ParameterError(
@@ -239,22 +231,23 @@ def loop_pieces(
     # Rotated so that the end is followed by the start.
     known = np.concatenate([reader(n_samples - n_heard, n_samples), reader(0, n_heard)], axis=1)
     gap = Gap((n_heard - half) / sample_rate, (n_heard + half) / sample_rate)
-    settings |= {"texture": texture, "method": method, "max_gap_s": MAX_SEAM_S}
-    filled = inpaint(pipeline, known, sample_rate, [gap], **settings)
-    made, every = filled.samples, tuple(range(len(known)))
+    fill = _gap_settings(asked, method=asked.method, max_gap_s=math.inf)
+    filling = inpaint_pieces(model, Signal.of(known, sample_rate), [gap], fill, progress=progress, later=later)
+    made, every = put_into(known, filling), tuple(range(len(known)))
+    told = filling.report()
     ending, beginning = made[:, n_heard - half : n_heard], made[:, n_heard : n_heard + half]
     changed = [(0, half), (n_samples - half, n_samples)]
     seconds = [{"start_s": start / sample_rate, "end_s": stop / sample_rate} for start, stop in changed]
     report = {
-        **filled.report,
+        **told,
         "job": "loop",
         "seam_s": 2 * half / sample_rate,
         "changed": [{**one, "channels": list(every)} for one in seconds],
         "wrap_crest_db": {"before": _wrap_db(known, sample_rate), "after": _wrap_db(made, sample_rate)},
-        "timings": {**filled.report["timings"], "total_s": round(perf_counter() - started, 3)},
+        "timings": {**told["timings"], "total_s": round(perf_counter() - started, 3)},
     }
     del report["gaps"]
-    report["method_used"] = sorted({gap["method"] for gap in filled.report["gaps"]})
+    report["method_used"] = sorted({gap["method"] for gap in told["gaps"]})
     pieces = [
         FilledGap(start, part, every, one)
         for (start, _), part, one in zip(changed, (beginning, ending), report["changed"], strict=True)

@@ -1,4 +1,4 @@
-"""What is to be done: how gaps are filled, the channels that share each, and the windows that the model reads."""
+"""What is to be done: which gaps are filled and how, the channels that share each, and the windows of the model."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -6,123 +6,44 @@ from itertools import groupby, pairwise
 from math import ceil, floor
 from typing import Any
 
-import numpy as np
-
-from masktools.arguments import checked_name, plain, settle, shown
-from masktools.classical import GAP_FILLS
+from masktools.arguments import plain, shown
 from masktools.classical.prediction import MAX_GAP_S
-from masktools.detection import find_damage
+from masktools.detection import Findings, Probe, ProbeSettings
 from masktools.errors import ParameterError
 from masktools.gaps import Gap, GapLike, as_gap, check_gaps, parse_gaps
 from masktools.grid import Columns
-from masktools.restoration.recordings import INDEPENDENT, LINKED, MID_SIDE, check_channels
-from masktools.restoration.render import TEXTURES
+from masktools.restoration.recordings import Signal, check_channels
 from masktools.segments import Window
+from masktools.settings import AUTO, MODEL, BandSettings, GapSettings
 
-AUTO, MODEL, BLEND, SEARCH = "auto", "model", "blend", "search"
-METHODS = (AUTO, MODEL, *GAP_FILLS)
-"""By length, by the model, or by a classical method."""
-
+BLEND, SEARCH = "blend", "search"
 MODEL_ABOVE_S = 0.186  # one column of tokens; what is shorter has one column of its own at most
-MAX_CANDIDATES = 64
-MAX_MATCH_DB = 60.0
+_BLOCK = 1 << 18  # samples a channel
 
 
-@dataclass(frozen=True)
-class GapSettings:
-    """Settings of gap filling beside the decoding.
+def method_for(settings: GapSettings, length_s: float) -> str:
+    """Return what fills a gap of that length: the model, a classical method, or the "blend" of both.
 
-    Args:
-        seed: the same seed gives the same result, however large batches are.
-        method: ``model``; one of ``classical.GAP_FILLS``; or ``auto``: Janssen's up to ``classical_below_s``, and up
-            to 0.186 s the edges by linear prediction and the middle by the model or by noise of the spectrum around
-            it, whichever renders the known audio beside the gap better. Above it the model; but with texture
-            ``blend`` and no prompt first ``search``, which leaves to the model what the recording holds nothing like.
-        classical_below_s: with ``auto``, in seconds.
-        max_gap_s: with ``auto``, longer gaps are refused.
-        n_candidates: fills by the model of each gap, of which the one is taken that fits its surroundings best;
-            copies are from different places.
-        match_level_db: by which a fill is made louder or fainter at most, to meet what is known at both ends.
-        channels: ``linked`` decodes all channels with the same random numbers, ``independent`` each with its own,
-            ``mid_side`` the middle and the side of two, where both are damaged.
-        texture: what a fill of the model's is made of in detail, one of ``TEXTURES``.
-        leak_free: False computes the known tokens from audio that still holds what is in the gaps, as the paper
-            does. It is meant for tables: what is restored then knows the answer in part.
+    With "auto" Janssen's method up to ``classical_below_s``, and up to 0.186 s the edges by linear prediction and the
+    middle by the model or by noise of the spectrum around it, whichever renders the known audio beside the gap better.
+    Above it the model; but with texture "blend" and no prompt first a search, which leaves to the model what the
+    recording holds nothing like.
+
+    Raises:
+        ParameterError: with "auto", a gap longer than ``max_gap_s``.
     """
-
-    seed: int = 0
-    method: str = MODEL
-    classical_below_s: float = 0.06
-    max_gap_s: float = 4.0
-    n_candidates: int = 1
-    match_level_db: float = 6.0
-    channels: str = LINKED
-    texture: str = "model"
-    leak_free: bool = True
-
-    def __post_init__(self) -> None:
-        """Check every kind, name and range."""
-        settle(self)
-        checked_name("method", self.method, METHODS)
-        checked_name("texture", self.texture, TEXTURES)
-        for name, value in (("classical_below_s", self.classical_below_s), ("max_gap_s", self.max_gap_s)):
-            if not value >= 0:
-                raise ParameterError(f"{name} must not be negative, got {value:g} s")
-        if not 1 <= self.n_candidates <= MAX_CANDIDATES:
-            raise ParameterError(f"n_candidates must lie in [1, {MAX_CANDIDATES}], got {self.n_candidates}")
-        if not 0 <= self.match_level_db <= MAX_MATCH_DB:
-            raise ParameterError(f"match_level_db must lie in [0, {MAX_MATCH_DB:g}] dB, got {self.match_level_db:g} dB")
-
-    def check_channels(self, n_channels: int) -> None:
-        """Refuse a way of treating channels that is unknown or not for so many.
-
-        Raises:
-            ParameterError: the message says what there is.
-        """
-        check_channels(self.channels, n_channels)
-
-    @property
-    def linked(self) -> bool:
-        """Whether all channels have the same random numbers."""
-        return self.channels != INDEPENDENT
-
-    @property
-    def mid_side(self) -> bool:
-        """Whether the middle and the side of two channels are filled, not the channels themselves."""
-        return self.channels == MID_SIDE
-
-    @property
-    def searches_first(self) -> bool:
-        """Whether a gap that is the model's is filled from the recording itself, where that holds something alike."""
-        return self.method == AUTO and self.texture == "blend"
-
-    def seeds_for(self, number: int, channels: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the seeds of what a classical method leaves to chance.
-
-        Args:
-            number: of the gap in its recording.
-            channels: that are filled.
-        """
-        return (self.seed % 2**64, number, *(() if self.linked else channels))
-
-    def method_for(self, length_s: float) -> str:
-        """Return what fills a gap of that length: the model, a classical method, or the "blend" of both.
-
-        Raises:
-            ParameterError: with "auto", a gap longer than ``max_gap_s``.
-        """
-        if self.method == AUTO:
-            if length_s > self.max_gap_s:
-                raise ParameterError(
-                    f"gaps must be at most {self.max_gap_s:g} s long, got one of {length_s:.6g} s, of which nothing "
-                    "but an invention can be made: set max_gap_s (--max-gap) higher to have it filled all the same"
-                )
-            if length_s > max(self.classical_below_s, MODEL_ABOVE_S):
-                return MODEL
-            if length_s > self.classical_below_s:
-                return BLEND
-        chosen = "janssen" if self.method == AUTO else self.method
-        return "burg" if chosen == "janssen" and length_s > MAX_GAP_S else chosen
+    if settings.method == AUTO:
+        if length_s > settings.max_gap_s:
+            raise ParameterError(
+                f"gaps must be at most {settings.max_gap_s:g} s long, got one of {length_s:.6g} s, of which nothing "
+                "but an invention can be made: set max_gap_s (--max-gap) higher to have it filled all the same"
+            )
+        if length_s > max(settings.classical_below_s, MODEL_ABOVE_S):
+            return MODEL
+        if length_s > settings.classical_below_s:
+            return BLEND
+    chosen = "janssen" if settings.method == AUTO else settings.method
+    return "burg" if chosen == "janssen" and length_s > MAX_GAP_S else chosen
 
 
 _ROUNDING = 1e-3  # samples; times in seconds that were computed from samples are off by less
@@ -228,8 +149,6 @@ def shoulders(span: Window, spans: Sequence[Window], n_samples: int, reach: int)
 
 
 _ROUNDED = 2  # samples by which a gap in seconds may have grown to whole ones
-_ROUNDING_S = 1e-6  # of differences of times
-_SLACK_S = 2 * _ROUNDED / 1000  # the same at any rate; gaps that are nearer to each other may become one
 
 
 @dataclass(frozen=True)
@@ -303,27 +222,69 @@ def first_start(work: GapTask | WindowJob) -> tuple[int, tuple[int, ...]]:
     return task.span.start, task.channels
 
 
-def which_gaps(samples: np.ndarray, sample_rate: int, gaps: Iterable[GapLike] | str, max_gap_s: float) -> list[GapLike]:
-    """Return gaps that were given or written down or, with "auto", that are found.
-
-    Args:
-        samples: (channels, t).
-        sample_rate: in Hz.
-        gaps: gaps in seconds, a text such as "1.20-1.55,3-3.2", or "auto".
-        max_gap_s: longer ones are not found.
+def look_through(signal: Signal, gaps: GapSettings | None, band: BandSettings | None = None) -> Findings:
+    """Look for damage and for the end of the band, whichever is wanted; the recording is read once, block by block.
 
     Raises:
-        ParameterError: what is no gap, or a text that tells none.
+        ParameterError: an unknown kind of damage, or lengths that are none.
+    """
+    ours, edge = gaps or GapSettings(), band or BandSettings()
+    kinds = () if gaps is None else ours.detect
+    wanted = ProbeSettings(kinds, band is not None, ours.min_gap_s, ours.max_gap_s, edge.min_drop_db)
+    probe = Probe(signal.sample_rate, signal.n_channels, wanted)
+    for start in range(0, signal.n_samples, _BLOCK):
+        probe.feed(signal.read(start, min(start + _BLOCK, signal.n_samples)))
+    return probe.finish()
+
+
+def wanted_gaps(
+    signal: Signal, gaps: Iterable[GapLike] | str, settings: GapSettings, findings: Findings | None = None
+) -> list[Gap]:
+    """Return gaps that were given or written down or, with "auto", that are found; each widened as settings say.
+
+    Args:
+        signal: the recording.
+        gaps: gaps in seconds, a text such as "1.20-1.55,3-3.2", or "auto".
+        settings: what is looked for.
+        findings: what was found, if the recording has been looked through.
+
+    Raises:
+        ParameterError: what is no gap of this recording, or a text that tells none.
     """
     gaps = plain(gaps)
-    if not isinstance(gaps, str):
-        if not isinstance(gaps, Iterable):
-            raise ParameterError(f"gaps must be auto, a text or a list of (start, end) in seconds, got {shown(gaps)}")
-        return [as_gap(gap) for gap in gaps]
-    if gaps != "auto":
-        return list(parse_gaps(gaps))
-    found = find_damage(samples, sample_rate, max_gap_s=max_gap_s)
-    return [Gap(one.start / sample_rate, one.stop / sample_rate, one.channels) for one in found]
+    if not isinstance(gaps, Iterable):
+        raise ParameterError(f"gaps must be auto, a text or a list of (start, end) in seconds, got {shown(gaps)}")
+    if isinstance(gaps, str) and gaps == AUTO:
+        found = (findings or look_through(signal, settings)).gaps(settings.detect)
+    else:
+        listed = parse_gaps(gaps) if isinstance(gaps, str) else list(gaps)
+        found = check_gaps(listed, signal.duration_s, signal.n_channels) if listed else []
+    return widened(found, settings.pad_s, signal.duration_s, signal.n_channels)
+
+
+def widened(gaps: Sequence[Gap], pad_s: float, duration_s: float, n_channels: int) -> list[Gap]:
+    """Return gaps that begin earlier and end later; those that meet in a channel become one.
+
+    >>> widened([Gap(1.0, 2.0), Gap(2.5, 3.0, (1,))], 0.5, 10.0, 2)
+    [Gap(start_s=0.5, end_s=2.5, channels=(0,)), Gap(start_s=0.5, end_s=3.5, channels=(1,))]
+    """
+    channels_of: dict[tuple[float, float], list[int]] = {}
+    for channel in range(n_channels):
+        spans: list[tuple[float, float]] = []
+        for gap in sorted(
+            (gap for gap in gaps if gap.channels is None or channel in gap.channels), key=lambda g: g[:2]
+        ):
+            start_s, end_s = max(0.0, gap.start_s - pad_s), min(duration_s, gap.end_s + pad_s)
+            if spans and start_s <= spans[-1][1]:
+                spans[-1] = (spans[-1][0], max(spans[-1][1], end_s))
+            else:
+                spans.append((start_s, end_s))
+        for span in spans:
+            channels_of.setdefault(span, []).append(channel)
+    return [
+        Gap(*span, None if len(channels) == n_channels else tuple(channels))
+        for span, channels in sorted(channels_of.items())
+    ]
 
 
 def plan_gaps(
@@ -336,7 +297,7 @@ def plan_gaps(
     Raises:
         ParameterError: gaps that are none of this recording, or one that is too long.
     """
-    settings.check_channels(n_channels)
+    check_channels(settings.channels, n_channels)
     checked = check_gaps(gaps, n_samples / sample_rate, n_channels)
     hidden = channel_spans(checked, n_samples, n_channels, sample_rate)
     for channel, spans in enumerate(hidden):
@@ -351,26 +312,7 @@ def plan_gaps(
             having.setdefault(span, []).append(channel)
     tasks = []
     for number, (span, channels) in enumerate(sorted(having.items())):
-        method = settings.method_for(max(1, span.length - _ROUNDED) / sample_rate)
+        method = method_for(settings, max(1, span.length - _ROUNDED) / sample_rate)
         together = [tuple(channels)] if settings.linked else [(channel,) for channel in channels]
         tasks += [GapTask(span, some, method, number, settings.mid_side and len(some) == 2) for some in together]
     return GapPlan(tuple(tasks), tuple(map(tuple, hidden)))
-
-
-def needs_model(
-    gaps: Sequence[GapLike], method: str = MODEL, classical_below_s: float = GapSettings.classical_below_s
-) -> bool:
-    """Return whether some of the gaps may be filled by a model, so that one has to be loaded.
-
-    Raises:
-        ParameterError: gaps that are none, or an unknown method.
-    """
-    settings = GapSettings(method=method, classical_below_s=classical_below_s, max_gap_s=float("inf"))
-    stretches: list[list[float]] = []
-    for start_s, end_s, _ in check_gaps(gaps):
-        if stretches and start_s <= stretches[-1][1] + _SLACK_S:
-            stretches[-1][1] = max(stretches[-1][1], end_s)
-        else:
-            stretches.append([start_s, end_s])
-    lengths_s = [end_s - start_s - _ROUNDING_S for start_s, end_s in stretches]
-    return any(settings.method_for(length_s) in (MODEL, BLEND) for length_s in lengths_s)

@@ -30,31 +30,29 @@ from torch import Tensor
 from masktools.arguments import checked_call
 from masktools.arrays import as_channels
 from masktools.classical import SEARCHES
-from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.gaps import GapLike
+from masktools.hub import plan_for
 from masktools.pipeline import Pipeline, Progress, Walk
 from masktools.restoration.band_level import high_pass
 from masktools.restoration.gap_plan import (
-    AUTO,
     BLEND,
-    MODEL,
     SEARCH,
     GapPlan,
-    GapSettings,
     GapTask,
     WindowJob,
     first_start,
     hidden_in,
     plan_gaps,
+    wanted_gaps,
 )
 from masktools.restoration.recordings import (
     FilledGap,
-    Reader,
     Restored,
-    one_condition,
+    Signal,
+    check_channels,
     put_into,
-    reader_of,
+    untouched,
 )
 from masktools.restoration.render import (
     TEXTURES,
@@ -83,8 +81,9 @@ from masktools.restoration.seams import (
 )
 from masktools.restoration.surroundings import Part, Surroundings
 from masktools.segments import Window
+from masktools.settings import AUTO, MODEL, GapSettings
 from masktools.shapes import Mask, Wave
-from masktools.solver import Plan, SolverConfig, derive_seed, plan_value
+from masktools.solver import Plan, derive_seed, plan_value
 
 LaterModel = Callable[[], tuple[Walk, Plan]]
 """Loads a model, and says how it decodes."""
@@ -95,17 +94,27 @@ _STEPS = 1000  # of progress, for each gap
 
 
 def inpaint(
-    pipeline: Walk | None, samples: np.ndarray | Tensor, sample_rate: int, gaps: Iterable[GapLike], **settings: Any
+    model: Walk | None,
+    samples: np.ndarray | Tensor,
+    sample_rate: int,
+    gaps: Iterable[GapLike] | str = AUTO,
+    settings: GapSettings | None = None,
+    *,
+    progress: Progress | None = None,
+    **changes: Any,
 ) -> Restored:
     """Return a recording with its gaps filled; no sample outside them is changed, and none inside them is read.
 
     Args:
-        pipeline: the model; None where no gap is filled by one.
+        model: the model; None where no gap is filled by one.
         samples: (channels, t), an array or a tensor, full scale 1, of any rate and length; in the gaps
             anything, NaN too.
         sample_rate: in Hz.
-        gaps: (start, end) in seconds, or ``Gap`` where only some channels are damaged.
-        **settings: as ``inpaint_pieces`` takes them: solver, prompt, progress, and the fields of ``GapSettings``.
+        gaps: (start, end) in seconds, or ``Gap`` where only some channels are damaged; a text such as
+            "1.20-1.55,3-3.2"; or "auto": those that are found.
+        settings: how they are filled.
+        progress: called with (steps done, steps in all).
+        **changes: fields of ``GapSettings`` that are to be otherwise.
 
     Raises:
         ParameterError: gaps that are none of this recording or too long, several prompts, a value out of its range,
@@ -114,26 +123,30 @@ def inpaint(
 
     Source: SpecMaskGIT (arXiv:2406.17672), section 4.3.
     """
-    wave = as_channels(samples, sample_rate, finite=False)
-    n_channels, n_samples = wave.shape
-    filling = inpaint_pieces(pipeline, reader_of(wave), n_samples, n_channels, sample_rate, gaps, **settings)
+    made, wave = GapSettings.of(settings, changes), as_channels(samples, sample_rate, finite=False)
+    signal = Signal.of(wave, sample_rate)
+    check_channels(made.channels, signal.n_channels)
+    if model is not None:
+        plan_for(model, "inpaint", made)  # what is wrong is refused, whatever is found
+    checked_call("progress", progress)
+    wanted = wanted_gaps(signal, gaps, made)
+    if not wanted:
+        report = {"job": "inpaint", "model": None if model is None else model.name, "seed": made.seed, "gaps": []}
+        return untouched(model, wave, sample_rate, made.prompt, report)
+    filling = inpaint_pieces(model, signal, wanted, made, progress=progress)
     return Restored(put_into(wave, filling), sample_rate, filling.report())
 
 
 def inpaint_pieces(
-    pipeline: Walk | None,
-    reader: Reader,
-    n_samples: int,
-    n_channels: int,
-    sample_rate: int,
+    model: Walk | None,
+    signal: Signal,
     gaps: Iterable[GapLike],
+    settings: GapSettings | None = None,
     *,
-    solver: Plan = SolverConfig(),
-    prompt: Prompts | None = None,
     n_ranks: int = 1,
     progress: Progress | None = None,
-    later: LaterModel | None = None,
-    **settings: Any,
+    later: Callable[[], Walk] | None = None,
+    **changes: Any,
 ) -> "Inpainting":
     """Return the filled gaps of a recording one after the other, in order of time: for files of any length.
 
@@ -141,20 +154,14 @@ def inpaint_pieces(
     once as a whole.
 
     Args:
-        pipeline: the model; None where no gap is filled by one.
-        reader: gives the samples [start, stop) of the recording, (channels, stop - start); in the gaps it may give
-            anything, NaN too.
-        n_samples: of the recording.
-        n_channels: of the recording.
-        sample_rate: in Hz.
-        gaps: as ``inpaint`` takes them.
-        solver: settings of the decoding.
-        prompt: what to hear in the gaps; without one the surroundings alone decide, as in the paper.
+        model: the model; None where no gap is filled by one, or ``later`` gives it.
+        signal: the recording; in the gaps it may give anything, NaN too.
+        gaps: as ``inpaint`` takes them, but for a text.
+        settings: how they are filled.
         n_ranks: how many fills of each gap are kept for ``Inpainting.ranked``, at most ``n_candidates``.
         progress: called with (steps done, steps in all).
-        later: gives the model and its decoding when a gap is left to it, in place of ``pipeline`` and ``solver``; for
-            work without a prompt.
-        **settings: the fields of ``GapSettings``.
+        later: gives the model when a gap is left to it, or a prompt is to be read for one.
+        **changes: fields of ``GapSettings`` that are to be otherwise.
 
     Returns:
         An iterator of ``FilledGap``; its ``report()`` says what has been done so far.
@@ -163,20 +170,23 @@ def inpaint_pieces(
         ParameterError: as ``inpaint``.
         AudioError: as ``inpaint``, when the gap is reached.
     """
-    made = GapSettings(**settings)
+    made = GapSettings.of(settings, changes)
     checked_call("progress", progress)
-    plan = plan_gaps(gaps, n_samples, n_channels, sample_rate, made)
+    plan = plan_gaps(gaps, signal.n_samples, signal.n_channels, signal.sample_rate, made)
     if not 1 <= n_ranks <= made.n_candidates:
         raise ParameterError(f"n_ranks must lie in [1, {made.n_candidates}], the candidates, got {n_ranks}")
     modelled = next((task.span for task in plan.tasks if task.by_model), None)
-    if pipeline is None and later is None and modelled is not None:
-        raise ParameterError(
-            f"a gap of {modelled.length / sample_rate:.6g} s at {modelled.start / sample_rate:.6g} s needs a model by "
-            f"method {made.method!r}, got none: load one, or choose a classical method"
-        )
-    decoder = Decoder(pipeline, solver, None if pipeline is None else one_condition(pipeline, prompt, "filled"))
-    surroundings = Surroundings(reader, n_samples, n_channels, sample_rate, plan.hidden)
-    return Inpainting(decoder, surroundings, plan, made, n_ranks, progress, later)
+    if model is None and modelled is not None:
+        if later is None:
+            raise ParameterError(
+                f"a gap of {modelled.length / signal.sample_rate:.6g} s at {modelled.start / signal.sample_rate:.6g} s "
+                f"needs a model by method {made.method!r}, got none: load one, or choose a classical method"
+            )
+        model = None if made.prompt is None else later()
+    decoder = Decoder.of(model, "inpaint", made, "filled")
+    surroundings = Surroundings(signal.read, signal.n_samples, signal.n_channels, signal.sample_rate, plan.hidden)
+    loads = None if later is None else lambda: (walk := later(), plan_for(walk, "inpaint", made))
+    return Inpainting(decoder, surroundings, plan, made, n_ranks, progress, loads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,17 +260,12 @@ class Inpainting(Iterator[FilledGap]):
 
     def report(self) -> dict[str, Any]:
         """Return what has been done so far, in what JSON has."""
-        decoder, settings = self.decoder, self.settings
+        decoder = self.decoder
         return {
             "job": "inpaint",
             "model": None if decoder.model is None else decoder.model.name,
-            "seed": settings.seed,
-            "method": settings.method,
+            **self.settings.told(),
             "prompted": decoder.condition is not None,
-            "leak_free": settings.leak_free,
-            "texture": settings.texture,
-            "channels": settings.channels,
-            "n_candidates": settings.n_candidates,
             "n_steps": plan_value(decoder.plan, "n_steps"),
             "n_forwards": decoder.n_forwards,
             "gaps": list(self._filled),
@@ -285,12 +290,12 @@ class Inpainting(Iterator[FilledGap]):
         for number, task in enumerate(tasks if self._searches else ()):
             if task.method == MODEL:
                 part = self._beside(task)
-                found = None if is_silent(part, part.local(task.span)) else self.surroundings.found(task)
-                if found is None or found.is_alike:
-                    tasks[number] = replace(task, method=SEARCH)
+                reason = "" if is_silent(part, part.local(task.span)) else self.surroundings.why_not(task)
+                if reason:
+                    confidence = self.surroundings.found(task).confidence
+                    notes[task] = {"confidence": confidence, "why_not_searched": reason}
                 else:
-                    reason = "nothing in the recording is alike" if found.places else "no other place is known"
-                    notes[task] = {"confidence": found.confidence, "why_not_searched": reason}
+                    tasks[number] = replace(task, method=SEARCH)
             self._step(1)
         if self.decoder.model is None and self._later is not None and any(task.by_model for task in tasks):
             self.decoder.model, self.decoder.plan = self._later()

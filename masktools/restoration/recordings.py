@@ -10,22 +10,38 @@ import numpy as np
 import soxr
 from torch import Tensor
 
-from masktools.arguments import checked_name
 from masktools.conditioning import Prompts
 from masktools.errors import AudioError, ParameterError
 from masktools.pipeline import Walk
 from masktools.segments import Window
+from masktools.settings import MID_SIDE
 
 Reader = Callable[[int, int], np.ndarray]
 """Gives the samples [start, stop) of a recording, (channels, stop - start), in float32 or float64."""
 
 MIX = np.array([[0.5, 0.5], [0.5, -0.5]])  # left and right -> middle and side
 UNMIX = np.array([[1.0, 1.0], [1.0, -1.0]])
-LINKED, INDEPENDENT, MID_SIDE = "linked", "independent", "mid_side"
-CHANNEL_MODES = (LINKED, INDEPENDENT, MID_SIDE)
-"""All channels with the same random numbers, each with its own, or the middle of two and their difference after it."""
-
 READ_SAMPLES = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class Signal:
+    """A recording of any length, as jobs read it."""
+
+    read: Reader
+    n_samples: int
+    n_channels: int
+    sample_rate: int  # Hz
+
+    @classmethod
+    def of(cls, samples: np.ndarray, sample_rate: int) -> "Signal":
+        """Return the signal of samples (channels, t) that are at hand."""
+        return cls(lambda start, stop: samples[:, start:stop], samples.shape[1], len(samples), sample_rate)
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.n_samples / self.sample_rate
 
 
 class Stretch(NamedTuple):
@@ -161,11 +177,6 @@ def put_into(samples: np.ndarray, pieces: Iterable[FilledGap]) -> np.ndarray:
     return made
 
 
-def reader_of(samples: np.ndarray) -> Reader:
-    """Return the reader of a recording (channels, t) that is at hand."""
-    return lambda start, stop: samples[:, start:stop]
-
-
 def read_checked(reader: Reader, start: int, stop: int, n_channels: int) -> np.ndarray:
     """Return the samples (channels, stop - start) that a reader gives.
 
@@ -220,12 +231,11 @@ def one_condition(model: Walk, prompt: Prompts | None, done: str) -> Tensor | No
 
 
 def check_channels(mode: str, n_channels: int) -> None:
-    """Refuse an unknown mode, or one that is not for so many channels.
+    """Refuse a mode that is not for so many channels.
 
     Raises:
         ParameterError: the message says what there is.
     """
-    checked_name("channels", mode, CHANNEL_MODES)
     if mode == MID_SIDE and n_channels != 2:
         raise ParameterError(f"channels 'mid_side' is for recordings of 2 channels, got {n_channels}: choose 'linked'")
 
@@ -253,12 +263,12 @@ class Duplicates:
 
 
 def untouched(
-    model: Walk, samples: np.ndarray, sample_rate: int, prompt: Prompts | None, report: dict[str, Any]
+    model: Walk | None, samples: np.ndarray, sample_rate: int, prompt: Prompts | None, report: dict[str, Any]
 ) -> Restored:
     """Return a copy of a recording in which there is nothing to do, with a report that says so.
 
     Args:
-        model: the model.
+        model: the model, if there is one.
         samples: (channels, t).
         sample_rate: in Hz.
         prompt: what would have been heard, which is refused as if there were something to do.
@@ -267,5 +277,6 @@ def untouched(
     Raises:
         ParameterError: a prompt that cannot be read, or several.
     """
-    one_condition(model, prompt, "restored")
+    if model is not None:
+        one_condition(model, prompt, "restored")
     return Restored(samples.copy(), sample_rate, {**report, "samples_changed": 0})

@@ -22,11 +22,14 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from masktools.classical.noise import shaped
+from masktools.hub import plan_for
 from masktools.io import resample_to
 from masktools.mel import MelConfig, mel_edges_hz
 from masktools.pipeline import Progress, Walk, keep_known
+from masktools.restoration.recordings import one_condition
+from masktools.settings import RestorationSettings
 from masktools.shapes import Mask, Mel, Tokens, Wave
-from masktools.solver import Plan
+from masktools.solver import Plan, SolverConfig
 
 Filled = tuple[Float[Tensor, "b n"], Mel, Mel, Mel]
 """Waves that fill windows, at the model's rate, and the mel spectrograms of a ``Rendering``."""
@@ -45,6 +48,23 @@ class Decoder:
     condition: Tensor | None = None  # what to hear, (1, ...); None for anything
     n_forwards: int = 0
     solve_s: float = 0.0
+
+    @classmethod
+    def of(cls, model: Walk | None, job: str, settings: RestorationSettings, done: str) -> "Decoder":
+        """Return a model, or none, that decodes as settings say.
+
+        Args:
+            model: the model; None as long as nothing is left to it.
+            job: what for, one of ``hub.DECODINGS``.
+            settings: of the job.
+            done: what is done to the recording, for messages.
+
+        Raises:
+            ParameterError: what the model cannot do, or a prompt that it cannot read.
+        """
+        if model is None:
+            return cls(None, SolverConfig())
+        return cls(model, plan_for(model, job, settings), one_condition(model, settings.prompt, done))
 
     def fill(
         self, tokens: Tokens, mask: Mask, seeds: Sequence[int], overlap_share: float, progress: Progress | None

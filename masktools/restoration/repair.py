@@ -1,42 +1,36 @@
 """Spectral repair: what lies in a region of time and frequency is replaced, and nothing else."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Bool
 from torch import Tensor
 
-from masktools.arguments import checked_call, checked_name, settle
-from masktools.arrays import as_channels, checked_seed
+from masktools.arguments import checked_call
+from masktools.arrays import as_channels
 from masktools.classical.prediction import LONG_CONTEXT_S
-from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.grid import TokenGrid
 from masktools.hub import check_job
-from masktools.pipeline import Pipeline, Progress, share_of
+from masktools.pipeline import Pipeline, Progress, Walk, share_of
 from masktools.restoration.gap_plan import GapWindow, merged, plan_windows
 from masktools.restoration.recordings import (
-    INDEPENDENT,
-    LINKED,
-    MID_SIDE,
     MIX,
     UNMIX,
     Duplicates,
     FilledGap,
-    Reader,
     Restored,
+    Signal,
     check_channels,
     check_finite,
-    one_condition,
     put_into,
     read_checked,
-    reader_of,
 )
-from masktools.restoration.regions import Region, check_regions
+from masktools.restoration.regions import Region, check_regions, parse_regions
 from masktools.restoration.render import (
     TEXTURES,
     Decoder,
@@ -60,12 +54,9 @@ from masktools.restoration.repair_spectra import (
 )
 from masktools.restoration.seams import SILENCE
 from masktools.segments import Window
+from masktools.settings import AUTO, INTERPOLATE, MID_SIDE, MODEL, RepairSettings
 from masktools.shapes import Mask, Wave
-from masktools.solver import SolverConfig, derive_seed, plan_value
-
-AUTO, MODEL, INTERPOLATE = "auto", "model", "interpolate"
-REPAIRS = (AUTO, MODEL, INTERPOLATE)
-"""By the size of each region, by the model, or from the surroundings alone."""
+from masktools.solver import derive_seed, plan_value
 
 SHORT_S = 0.186  # up to this length a region is like what is before and after it: a column of tokens
 HIGH_OCTAVES = 5.0  # from this height on there is little below and above it to go by
@@ -76,51 +67,24 @@ _BORDER = (3, 2)  # frames and mel bins into a region in which what is known fad
 _ROUNDING = 1e-3  # samples; times in seconds that were computed from samples are off by less
 
 
-@dataclass(frozen=True)
-class RepairSettings:
-    """Settings of a repair beside the decoding.
+def method_for(settings: RepairSettings, region: Region, top_hz: float | None) -> str:
+    """Return what fills a region: the model, or an interpolation.
+
+    The latter goes in decibels from what is before a region to what is after it, and rises and falls with the bands
+    below and above. With "auto" the model fills regions that are longer than a column of tokens and higher than five
+    octaves; what lies above the model's band is interpolated.
 
     Args:
-        seed: the same seed gives the same result.
-        method: ``model``; ``interpolate``, which goes in decibels from what is before a region to what is after it and
-            rises and falls with the bands below and above; or ``auto``: the model where there is a prompt, or where a
-            region is longer than a column of tokens and higher than five octaves. What lies above the model's band
-            is interpolated.
-        channels: ``linked`` repairs all channels with the same random numbers, ``independent`` each with its own,
-            ``mid_side`` the middle and the side of two.
-        texture: what a repair by the model is made of in detail, one of ``TEXTURES``: the vocoder, or an interpolation
-            brought half the way or the whole way towards what the model says.
+        settings: of the repair.
+        region: the region.
+        top_hz: what the model reaches up to; None where that is not known.
     """
-
-    seed: int = 0
-    method: str = AUTO
-    channels: str = LINKED
-    texture: str = "blend"
-
-    def __post_init__(self) -> None:
-        """Check every kind and name."""
-        settle(self)
-        checked_name("method", self.method, REPAIRS)
-        checked_name("texture", self.texture, TEXTURES)
-
-    @property
-    def linked(self) -> bool:
-        """Whether all channels have the same random numbers."""
-        return self.channels != INDEPENDENT
-
-    def method_for(self, region: Region, top_hz: float | None) -> str:
-        """Return what fills a region: the model, or an interpolation.
-
-        Args:
-            region: the region.
-            top_hz: what the model reaches up to; None where that is not known.
-        """
-        if self.method == INTERPOLATE or (top_hz is not None and region.low_hz >= top_hz):
-            return INTERPOLATE
-        if self.method == MODEL:
-            return MODEL
-        is_high = region.high_hz >= max(region.low_hz, LOWEST_HZ) * 2**HIGH_OCTAVES
-        return MODEL if is_high and SHORT_S < region.length_s <= LONGEST_S else INTERPOLATE
+    if settings.method == INTERPOLATE or (top_hz is not None and region.low_hz >= top_hz):
+        return INTERPOLATE
+    if settings.method == MODEL:
+        return MODEL
+    is_high = region.high_hz >= max(region.low_hz, LOWEST_HZ) * 2**HIGH_OCTAVES
+    return MODEL if is_high and SHORT_S < region.length_s <= LONGEST_S else INTERPOLATE
 
 
 @dataclass(frozen=True)
@@ -151,46 +115,29 @@ class RepairJob:
         return any(task.method == MODEL for task in self.tasks)
 
 
-def needs_model(regions: Iterable[Region], method: str = AUTO) -> bool:
-    """Return whether some of the regions are filled by a model, so that one has to be loaded.
-
-    Raises:
-        ParameterError: an unknown method.
-    """
-    settings = RepairSettings(method=method)
-    return any(settings.method_for(region, None) == MODEL for region in regions)
-
-
 def plan_repair(
-    regions: Iterable[Region],
-    n_samples: int,
-    n_channels: int,
-    sample_rate: int,
-    settings: RepairSettings,
-    grid: TokenGrid | None = None,
-    window_cols: int = 0,
-    top_hz: float | None = None,
+    regions: Iterable[Region], signal: Signal, settings: RepairSettings, model: Pipeline | None = None
 ) -> list[RepairJob]:
     """Return what is to be repaired, in order of time.
 
     Args:
         regions: of the recording.
-        n_samples: of the recording.
-        n_channels: of the recording.
-        sample_rate: of the recording.
+        signal: the recording.
         settings: of the repair.
-        grid: the model's tokens; None where there is no model.
-        window_cols: columns that the model reads at once.
-        top_hz: what the model reaches up to.
+        model: the model, if there is one.
 
     Raises:
         ParameterError: regions that are none of this recording or leave nothing of it, channels that cannot be treated
             in this way, or no model where one is needed.
     """
+    n_samples, n_channels, sample_rate = signal.n_samples, signal.n_channels, signal.sample_rate
+    grid, window_cols, top_hz = (None, 0, None)
+    if model is not None:
+        grid, window_cols, top_hz = model.grid, model.window_cols, model_top_hz(model)
     check_channels(settings.channels, n_channels)
     checked = check_regions(regions, n_samples / sample_rate, sample_rate, n_channels)
     tasks = [
-        RegionTask(region, _span(region, n_samples, sample_rate), settings.method_for(region, top_hz), number)
+        RegionTask(region, _span(region, n_samples, sample_rate), method_for(settings, region, top_hz), number)
         for number, region in enumerate(checked)
     ]
     modelled = [task.region for task in tasks if task.method == MODEL]
@@ -265,13 +212,12 @@ class Repairing(Iterator[FilledGap]):
     def __init__(
         self,
         decoder: Decoder,
-        reader: Reader,
-        size: tuple[int, int, int],  # samples, channels, Hz
+        signal: Signal,
         settings: RepairSettings,
         jobs: Sequence[RepairJob],
         progress: Progress | None,
     ) -> None:
-        self.decoder, self.reader, self.size, self.settings, self.jobs = decoder, reader, size, settings, jobs
+        self.decoder, self.signal, self.settings, self.jobs = decoder, signal, settings, jobs
         self._started, self._done = perf_counter(), list[dict[str, Any]]()
         self._pieces = self._each(progress)
 
@@ -288,15 +234,12 @@ class Repairing(Iterator[FilledGap]):
 
     def report(self) -> dict[str, Any]:
         """Return what has been done so far, in what JSON has."""
-        decoder, settings = self.decoder, self.settings
+        decoder = self.decoder
         return {
             "job": "repair",
             "model": None if decoder.model is None else decoder.model.name,
-            "seed": settings.seed,
-            "method": settings.method,
+            **self.settings.told(),
             "prompted": decoder.condition is not None,
-            "texture": settings.texture,
-            "channels": settings.channels,
             "n_steps": plan_value(decoder.plan, "n_steps"),
             "n_forwards": decoder.n_forwards,
             "regions": sorted(self._done, key=lambda region: (region["start_s"], region["channels"])),
@@ -309,7 +252,7 @@ class Repairing(Iterator[FilledGap]):
 
     def _repaired(self, job: RepairJob, progress: Progress | None) -> tuple[list[FilledGap], list[dict[str, Any]]]:
         """Return the stretches of a job that change, and a report for each region."""
-        _, _, rate = self.size
+        rate = self.signal.sample_rate
         origin, given = self._read(job)
         waves = given.astype(np.float64)
         before = MIX @ waves if job.mid_side else waves
@@ -335,11 +278,11 @@ class Repairing(Iterator[FilledGap]):
 
     def _read(self, job: RepairJob) -> tuple[int, np.ndarray]:
         """Return where a job's stretch of the recording starts, and the channels of it."""
-        n_samples, n_channels, rate = self.size
+        n_samples, rate = self.signal.n_samples, self.signal.sample_rate
         reach = ceil(_CONTEXT_S * rate)
         start = max(0, min(job.window.start, *(task.span.start for task in job.around)) - reach)
         stop = min(n_samples, max(job.window.stop, *(task.span.stop for task in job.around)) + reach)
-        samples = read_checked(self.reader, start, stop, n_channels)[list(job.channels)]
+        samples = read_checked(self.signal.read, start, stop, self.signal.n_channels)[list(job.channels)]
         check_finite(samples, start, rate, "around a region must be finite", "fill that gap first")
         return start, samples
 
@@ -357,7 +300,7 @@ class Repairing(Iterator[FilledGap]):
         progress: Progress | None,
     ) -> None:
         """Replace interpolations by what the model says, where it is asked; equal voices are computed once."""
-        rate, model, texture = self.size[2], self.decoder.model, TEXTURES[self.settings.texture]
+        rate, model, texture = self.signal.sample_rate, self.decoder.model, TEXTURES[self.settings.texture]
         local = slice(job.window.start - origin, job.window.stop - origin)
         duplicates = Duplicates(len(voices), linked=True)
         heard = voices[:, local].astype(np.float32)
@@ -391,7 +334,7 @@ class Repairing(Iterator[FilledGap]):
         seeds = [derive_seed(self.settings.seed, job.number, *own)] * len(wave)
 
         def masks(n_frames: int) -> tuple[Mask, Bool[Tensor, "b f m"]]:
-            cells = unknown_cells(regions, model.mel, n_frames, job.window.start / self.size[2])
+            cells = unknown_cells(regions, model.mel, n_frames, job.window.start / self.signal.sample_rate)
             return tuple(part.expand(len(wave), -1, -1) for part in (_token_mask(model, cells), cells))  # type: ignore
 
         made = fill_mel(self.decoder, wave, Unknown(masks, border=_BORDER), seeds, progress)
@@ -414,7 +357,7 @@ class Repairing(Iterator[FilledGap]):
         }
         if task.method == INTERPOLATE or self.decoder.model is None:
             return report
-        rate, model = self.size[2], self.decoder.model
+        rate, model = self.signal.sample_rate, self.decoder.model
         n_model = ceil(job.window.length * model.sample_rate / rate)
         n_frames = model.grid.n_columns(n_model) * model.grid.patch_frames
         cells = unknown_cells([region], model.mel, n_frames, job.window.start / rate)
@@ -465,11 +408,14 @@ def _generated(
 
 
 def repair(
-    pipeline: Pipeline | None,
+    model: Pipeline | None,
     samples: np.ndarray | Tensor,
     sample_rate: int,
-    regions: Iterable[Region],
-    **settings: Any,
+    regions: Iterable[Region] | str,
+    settings: RepairSettings | None = None,
+    *,
+    progress: Progress | None = None,
+    **changes: Any,
 ) -> Restored:
     """Return a recording in which regions of time and frequency are replaced by what their surroundings suggest.
 
@@ -478,57 +424,50 @@ def repair(
 
     A region need not be damaged: with a prompt, the model replaces what is there by what the text says::
 
-        regions = [Region.rectangle(2.0, 5.0, 100, 8000)]
-        repair(pipeline, samples, sample_rate, regions, prompt="a dog barking", texture="model")
+        repair(model, samples, sample_rate, "2-5,100-8000", prompt="a dog barking", texture="model")
 
     Args:
-        pipeline: the model; None where no region is filled by one.
+        model: the model; None where no region is filled by one.
         samples: (channels, t), an array or a tensor, full scale 1, of any rate and length.
         sample_rate: in Hz.
-        regions: at least one; they may overlap.
-        **settings: as ``repair_pieces`` takes them: solver, prompt, progress, and the fields of ``RepairSettings``.
+        regions: at least one, as ``Region`` or as a text such as "1.2-1.5,3000-6000"; they may overlap.
+        settings: how they are replaced.
+        progress: called with (steps done, steps in all).
+        **changes: fields of ``RepairSettings`` that are to be otherwise.
 
     Raises:
         ParameterError: regions that are none of this recording or leave nothing to repair them from, several prompts,
             an unknown name, or no model where one is needed.
         AudioError: samples around a region that are not finite.
     """
-    wave = as_channels(samples, sample_rate, finite=False)
-    n_channels, n_samples = wave.shape
-    repairing = repair_pieces(pipeline, reader_of(wave), n_samples, n_channels, sample_rate, regions, **settings)
+    made, wave = RepairSettings.of(settings, changes), as_channels(samples, sample_rate, finite=False)
+    listed = parse_regions(regions) if isinstance(regions, str) else regions
+    repairing = repair_pieces(model, Signal.of(wave, sample_rate), listed, made, progress=progress)
     return Restored(put_into(wave, repairing), sample_rate, repairing.report())
 
 
 def repair_pieces(
-    pipeline: Pipeline | None,
-    reader: Reader,
-    n_samples: int,
-    n_channels: int,
-    sample_rate: int,
+    model: Pipeline | None,
+    signal: Signal,
     regions: Iterable[Region],
+    settings: RepairSettings | None = None,
     *,
-    seed: int = 0,
-    solver: SolverConfig = SolverConfig(),
-    prompt: Prompts | None = None,
     progress: Progress | None = None,
-    **settings: Any,
+    later: Callable[[], Walk] | None = None,
+    **changes: Any,
 ) -> Repairing:
     """Return the repaired stretches of a recording one after the other: for files of any length.
 
     Nothing is read but what lies around the regions, when its turn comes: memory grows with the longest of them.
 
     Args:
-        pipeline: the model; None where no region is filled by one.
-        reader: gives the samples [start, stop) of the recording, (channels, stop - start).
-        n_samples: of the recording.
-        n_channels: of the recording.
-        sample_rate: in Hz.
+        model: the model; None where no region is filled by one, or ``later`` gives it.
+        signal: the recording.
         regions: at least one.
-        seed: the same seed gives the same result.
-        solver: settings of the decoding.
-        prompt: what to hear in the regions.
+        settings: how they are replaced.
         progress: called with (steps done, steps in all).
-        **settings: the other fields of ``RepairSettings``.
+        later: gives the model where a region is left to it.
+        **changes: fields of ``RepairSettings`` that are to be otherwise.
 
     Returns:
         An iterator of ``FilledGap``; its ``report()`` says what has been done so far.
@@ -537,16 +476,15 @@ def repair_pieces(
         ParameterError: as ``repair``.
         AudioError: as ``repair``, when the region is reached.
     """
-    made = RepairSettings(seed=checked_seed(seed), **settings)
+    made = RepairSettings.of(settings, changes)
     checked_call("progress", progress)
     regions = check_regions(regions)
-    if prompt is not None and made.method == AUTO:
+    if made.prompt is not None and made.method == AUTO:
         made = replace(made, method=MODEL)  # only the model can read
-    size = (n_samples, n_channels, sample_rate)
-    if pipeline is None:
-        jobs, condition = plan_repair(regions, *size, made), None
-    else:
-        check_job(pipeline, "repair")
-        jobs = plan_repair(regions, *size, made, pipeline.grid, pipeline.window_cols, model_top_hz(pipeline))
-        condition = one_condition(pipeline, prompt, "repaired")
-    return Repairing(Decoder(pipeline, solver, condition), reader, size, made, jobs, progress)
+    if model is None and later is not None and any(method_for(made, one, None) == MODEL for one in regions):
+        check_regions(regions, signal.duration_s, signal.sample_rate, signal.n_channels)
+        model = cast(Pipeline, later())
+    if model is not None:
+        check_job(model, "repair")
+    jobs = plan_repair(regions, signal, made, model)
+    return Repairing(Decoder.of(model, "inpaint", made, "repaired"), signal, made, jobs, progress)

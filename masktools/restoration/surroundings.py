@@ -8,7 +8,7 @@ import numpy as np
 
 from masktools.arrays import check_loudest
 from masktools.classical import CONTEXT_S, SEARCHES, SPAN_FILLS
-from masktools.classical.search import Copy, fills_from_elsewhere
+from masktools.classical.search import Copy, fills_from_elsewhere, is_noisy
 from masktools.classical.similarity import Found, Known, Similarity
 from masktools.classical.spans import Damaged, Span
 from masktools.restoration.gap_plan import GapTask, hidden_in
@@ -109,6 +109,15 @@ class Surroundings:
             self._found[task.channels, task.span] = self._similarity(task).find(Span(*task.span))
         return self._found[task.channels, task.span]
 
+    def why_not(self, task: GapTask) -> str:
+        """Return why the recording does not tell what belongs into the gap of a task; nothing where it does."""
+        found = self.found(task)
+        if found.is_alike or is_noisy(self._reader_of(task), Span(*task.span), self.sample_rate):
+            return ""
+        if not found.places:
+            return "no other place is known"
+        return "no word returns" if found.like_speech else "nothing in the recording is alike"
+
     def _similarity(self, task: GapTask) -> Similarity:
         if task.channels not in self._similarities:
             plain = replace(task, mid_side=False)
@@ -137,12 +146,16 @@ class Surroundings:
             if start < self.n_samples and stop > 0:
                 window, samples = self._read(Window(start, stop))
                 part = made[:, window.start - start : window.stop - start]
-                part[:] = samples[list(task.channels)]
                 for wave, channel in zip(part, task.channels, strict=True):
+                    own = samples[channel]
+                    for span in hidden_in(window, self.hidden[channel]):
+                        own[span.start : span.stop] = 0.0
+                    finite = np.isfinite(own)
+                    own[~finite] = 0.0
+                    check_loudest(max(float(own.max()), -float(own.min())))
+                    wave[:] = np.where(finite, own, np.nan)
                     for span in hidden_in(window, self.hidden[channel]):
                         wave[span.start : span.stop] = np.nan
-            made[~np.isfinite(made)] = np.nan
-            check_loudest(float(np.fmax.reduce(np.abs(made), axis=None, initial=0.0)))  # NaN is what is not known
             return MIX @ made if task.mid_side else made
 
         return known

@@ -7,14 +7,6 @@ from masktools.review.repairs import Repair, Work, read_work, repairs_of
 from masktools.review.tables import as_text
 
 __all__ = [
-    "Comparison",
-    "Repair",
-    "Version",
-    "Work",
-    "as_text",
-    "compare",
-    "read_work",
-    "repairs_of",
-    "write_page",
+    "Comparison", "Repair", "Version", "Work", "as_text", "compare", "read_work", "repairs_of", "write_page",
     "write_picture",
-]
+]  # fmt: skip

@@ -24,7 +24,7 @@ class NoteGuess(NamedTuple):
 
 @dataclass(frozen=True)
 class NoteClassifierConfig:
-    """Settings of the classifier."""
+    """Settings of the classifier, and how often it is right."""
 
     n_mels: int = 80
     lowest: int = 21  # MIDI, of the first pitch
@@ -32,6 +32,7 @@ class NoteClassifierConfig:
     families: tuple[str, ...] = ()
     widths: tuple[int, ...] = (24, 48, 96)
     dropout: float = 0.1
+    accuracy: tuple[float, float] | None = None  # of pitch and family, on notes of instruments it was not trained on
 
     def __post_init__(self) -> None:
         """Check every range."""

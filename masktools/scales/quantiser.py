@@ -190,11 +190,19 @@ class MultiScaleQuantiser(nn.Module):
             self.codebook(scale).follow(vectors, nearest)
 
     @torch.no_grad()
-    def place(self, latents: Tensor, generator: torch.Generator | None = None) -> None:
+    def place(self, latents: Tensor, generator: torch.Generator | None = None, batch_size: int | None = None) -> None:
         """Place the codebooks by k-means on latents (b, d, h, w), scale by scale.
 
         A codebook that all scales share has an even part of its entries from each.
+
+        Args:
+            latents: The vectors.
+            generator: Draws the first centres.
+            batch_size: Items of the batches that the codebooks will follow; None takes that of the latents. Entries
+                begin with the hits of an even share of one batch: with more they would neither follow the encoder nor
+                be found dead for hundreds of steps.
         """
+        n_items = len(latents) if batch_size is None else batch_size
         n_scales, shared = len(self.pyramid), len(self.codebooks) == 1
         residual, centres = latents.detach().float(), list[Tensor]()
         for scale in range(n_scales):
@@ -208,9 +216,9 @@ class MultiScaleQuantiser(nn.Module):
             residual = residual - self.spread(entries, scale)
             centres.append(own)
             if not shared:
-                self._settle(scale, own, len(pooled) * self.pyramid.lengths[scale])
+                self._settle(scale, own, n_items * self.pyramid.lengths[scale])
         if shared:
-            self._settle(0, torch.cat(centres)[: self.n_codes], len(latents) * self.pyramid.total)
+            self._settle(0, torch.cat(centres)[: self.n_codes], n_items * self.pyramid.total)
 
     def _settle(self, scale: int, entries: Tensor, n_vectors: int) -> None:
         book = self.codebook(scale)

@@ -15,7 +15,7 @@ from masktools.scales.quantiser import MultiScaleQuantiser
 from masktools.scales.transformer import KeysValues, ScaleTransformer
 from masktools.solver import Predict, Rescore, SolverConfig, StagesResult, solve_stages, stage_plan
 
-__all__ = ["ScaleSession", "draw_scales", "scale_plan"]
+__all__ = ["ScaleSession", "check_steps", "draw_scales", "scale_plan"]
 
 
 def scale_plan(
@@ -186,6 +186,19 @@ class ScaleSession:
         return logits
 
 
+def check_steps(transformer: ScaleTransformer, plan: Sequence[SolverConfig]) -> None:
+    """Refuse more steps within a scale than a transformer was trained for.
+
+    Raises:
+        ParameterError: It draws all tokens of a scale at once.
+    """
+    if not transformer.config.refines and any(config.n_steps > 1 for config in plan):
+        raise ParameterError(
+            f"this model draws all tokens of a scale at once, got n_steps {[config.n_steps for config in plan]}: "
+            "ask for one step, or train a model with refines for more"
+        )
+
+
 @torch.inference_mode()
 def draw_scales(
     transformer: ScaleTransformer,
@@ -219,11 +232,7 @@ def draw_scales(
     if given:
         pyramid.check(given)
     configs = stage_plan(scale_plan(len(pyramid)) if plan is None else plan, len(pyramid))
-    if not transformer.config.refines and any(config.n_steps > 1 for config in configs):
-        raise ParameterError(
-            f"this model draws all tokens of a scale at once, got n_steps {[config.n_steps for config in configs]}: "
-            "train one with refines for more steps within a scale"
-        )
+    check_steps(transformer, configs)
     device = transformer.positions.device
     grids = [grid.to(device) for grid in given]
     grids += [torch.zeros(n_items, *scale, dtype=torch.long, device=device) for scale in pyramid.scales[len(given) :]]

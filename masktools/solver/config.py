@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from operator import index
@@ -109,6 +110,8 @@ class SolverConfig:
             groups, and with the policy ``confidence``.
         rescore_weight: Share in [0, 1] of an external model's probability in the confidence of a drawn token, where
             ``solve`` is given such a model.
+        prior_start: Share in [0, 1) of a window that a causal model beside the predictor writes first, column by
+            column, where nothing is known before it; of models that have such a prior.
         scaling: ``relative`` spends all steps on the unknown tokens; ``resume`` enters the schedule of
             the whole grid where as many tokens are left.
         counts: Number of masked tokens left after each step, strictly falling to 0, in place of
@@ -130,7 +133,7 @@ class SolverConfig:
         ParameterError: If a value lies outside its range, or a name is unknown.
 
     Source: SpecMaskGIT (arXiv:2406.17672), sections 3.4 and 4; MAGNeT (arXiv:2401.04577), sections 3.2 to 3.4, for
-        pace, guidance, spans and rescoring.
+        pace, guidance, spans and rescoring; section 3.5 for the start by a causal model.
     """
 
     n_steps: int = 16
@@ -149,6 +152,7 @@ class SolverConfig:
     confidence: str = "drawn"
     overlap: int = 0
     rescore_weight: float = 0.7
+    prior_start: float = 0.0
     revocation: float = 0.0
     scaling: str = "relative"
     counts: tuple[int, ...] | None = None
@@ -191,6 +195,7 @@ class SolverConfig:
             ("top_p", lambda value: 0 < value <= 1, "lie in (0, 1]"),
             ("revocation", lambda value: 0 <= value < 1, "lie in [0, 1)"),
             ("rescore_weight", lambda value: 0 <= value <= 1, "lie in [0, 1]"),
+            ("prior_start", lambda value: 0 <= value < 1, "lie in [0, 1)"),
             ("entropy_bound", lambda value: value >= 0, "be 0 nats or more"),
         ):
             value = getattr(self, name)
@@ -319,20 +324,41 @@ def preset(name: str, own: SolverConfig = _PAPER) -> SolverConfig:
     """Return the settings of that name.
 
     Args:
-        name: one of ``PRESETS``, which are the same for all models, or of ``SPEEDS``, which change a model's own.
-        own: what a name of ``SPEEDS`` changes.
+        name: one of ``PRESETS``, which are the same for all models, or of ``SPEEDS``, which change a model's own; or
+            single settings, as ``policy=halton``; or several of these with commas between them, the later ones first.
+        own: what a name of ``SPEEDS``, or a setting, changes.
 
     Raises:
-        ParameterError: If there is no such preset; the message lists them.
+        ParameterError: If there is no such preset, the message lists them; or no such setting.
 
     >>> preset("draft", SolverConfig(temperature=3.0)).temperature
     3.0
+    >>> preset("fast,rescore_weight=0.35").rescore_weight
+    0.35
     """
+    if "," in name or "=" in name:
+        for word in name.split(","):
+            own = _changed(word, own) if "=" in word else preset(word.strip(), own)
+        return own
     if name in SPEEDS:
         return replace(own, **_fitting(SPEEDS[name], own))
     if name not in PRESETS:
         raise unknown_name("preset", name, (*PRESETS, *SPEEDS))
     return PRESETS[name]
+
+
+_WORDS: Mapping[str, Any] = MappingProxyType({"null": None, "none": None, "true": True, "false": False})
+
+
+def _changed(pair: str, own: SolverConfig) -> SolverConfig:
+    """Return settings of which one is another: ``name=value``, a number, null, true, false or a name."""
+    key, _, text = (part.strip() for part in pair.partition("="))
+    checked_name("setting of the decoding", key, [field.name for field in fields(SolverConfig)])
+    value: Any = _WORDS.get(text.lower(), text)
+    for kind in (float, int):
+        with suppress(ValueError, TypeError):
+            value = kind(text)
+    return replace(own, **{key: value})
 
 
 def _fitting(changes: Mapping[str, Any], own: SolverConfig) -> dict[str, Any]:

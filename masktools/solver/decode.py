@@ -109,6 +109,8 @@ def solve(
 
 def _check_together(predict: Predict, request: Request, config: SolverConfig, rescore: Rescore | None) -> None:
     check_remembers(predict, config.cache_every)
+    if config.prior_start:
+        raise ParameterError(f"prior_start needs a model with a causal prior, got {config.prior_start:g} without one")
     if request.groups is not None and (config.chooses_ahead or config.entropy_bound is not None):
         raise ParameterError(
             "groups must go without entropy_bound and without cache_scope 'chosen', which count slots; "

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import torch
 
-from masktools.errors import ParameterError, unknown_name
+from masktools.arguments import check_within, checked_name
+from masktools.errors import ParameterError
 from masktools.solver.config import GUIDANCE_SCHEDULES, SCHEDULES, SolverConfig
 
 _COLDEST = 0.01  # token temperature in place of 0: little is left to chance
@@ -37,8 +38,7 @@ def remaining_counts(n_unknown: int, n_steps: int, schedule: str = "cosine") -> 
     >>> remaining_counts(3, 16)
     (2, 1, 0)
     """
-    if schedule not in SCHEDULES:
-        raise unknown_name("schedule", schedule, SCHEDULES)
+    checked_name("schedule", schedule, SCHEDULES)
     if n_unknown < 0 or n_steps < 1:
         raise ParameterError(f"need n_unknown >= 0 and n_steps >= 1, got {n_unknown} and {n_steps}")
     curve, total = SCHEDULES[schedule], min(n_steps, n_unknown)
@@ -67,8 +67,7 @@ def closed_counts(n_units: int, n_steps: int, schedule: str = "cosine") -> tuple
     >>> closed_counts(1, 5)
     ((4, 0),)
     """
-    if schedule not in SCHEDULES:
-        raise unknown_name("schedule", schedule, SCHEDULES)
+    checked_name("schedule", schedule, SCHEDULES)
     if n_units < 0 or n_steps < 1:
         raise ParameterError(f"need n_units >= 0 and n_steps >= 1, got {n_units} and {n_steps}")
     shares = [SCHEDULES[schedule](progress) for progress in torch.linspace(0, 1, n_steps).tolist()[1:]]
@@ -112,8 +111,7 @@ def make_plan(n_unknown: int, n_slots: int, config: SolverConfig, n_units: int |
     Step(n_before=2, n_after=1, guidance=0.0, temperature=0.75, token_temperature=1.0)
     Step(n_before=1, n_after=0, guidance=3.0, temperature=0.0, token_temperature=1.0)
     """
-    if not 0 <= n_unknown <= n_slots:
-        raise ParameterError(f"n_unknown must lie in [0, {n_slots}], got {n_unknown}")
+    check_within(f"[0, {n_slots}]", n_unknown=n_unknown)
     if n_unknown == 0:
         return ()
     n_units = n_unknown if n_units is None else n_units

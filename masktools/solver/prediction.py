@@ -208,7 +208,7 @@ def predict_guided(
             for part in ([row] for row in rows) if one_by_one else (rows,):
                 place = torch.tensor(part, device=tokens.device)
                 given = tokens[place], mask[place], items[place], conditional
-                slots = _slots(recall, which, place, given[2]) if recalled else None
+                slots = recall.memory.take(which, given[2], recall.wanted[place]) if recall and recalled else None
                 answers.append(_call(predict, *given, slots))
                 counted = [tokens.shape[1]] * len(part) if slots is None else slots.sum(dim=1).tolist()
                 for row, count in zip(part, counted, strict=True):
@@ -223,11 +223,6 @@ def predict_guided(
         raise ParameterError(f"predict must return as many codes with a condition as without, got {sizes}")
     # Where only one pass ran it stands for both; rows() reads the one that an item needs.
     return GuidedLogits(first, last, tuple(guidance), n_forwards, tuple(n_slots))
-
-
-def _slots(recall: Recall | None, which: int, rows: Tensor, items: Tensor) -> Tensor | None:
-    """Return which slots a pass computes of items that it remembers."""
-    return None if recall is None else recall.memory.take(which, items, recall.wanted[rows])
 
 
 def _in_order(answers: Sequence[Tensor], rows: Sequence[int]) -> Tensor:
@@ -315,7 +310,7 @@ def planned_slots(plan: Sequence[Step], n_slots: int, config: SolverConfig, cond
     Without revocation, groups and entropy_bound it is exact; entropy_bound makes it fewer.
 
     Args:
-        plan: Of the item.
+        plan: Plan of the item.
         n_slots: All tokens of the item, known or not.
         config: Settings of the decoding.
         conditional: Whether the item has a condition.

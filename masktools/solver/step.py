@@ -10,22 +10,9 @@ from torch import Tensor
 
 from masktools.errors import ParameterError
 from masktools.shapes import FlatMask, FlatTokens
-from masktools.solver.choice import (
-    POLICIES,
-    bounded_count,
-    choose,
-    choose_remasked,
-    distribution_values,
-    halton_ranks,
-    keep_spans,
-    moment_sharpness,
-    nearest,
-    remaskable_count,
-)
+from masktools.solver import choice, plan, prediction
 from masktools.solver.config import SolverConfig
 from masktools.solver.noise import Stream, gumbel, sample, to_log_probs, uniform
-from masktools.solver.plan import Step
-from masktools.solver.prediction import GuidedLogits, Memory, Predict, Recall, Rescore, mixed_confidence, predict_guided
 from masktools.solver.request import Request, StepTrace
 
 
@@ -33,11 +20,11 @@ from masktools.solver.request import Request, StepTrace
 class Job:
     """What stays the same from step to step."""
 
-    predict: Predict
+    predict: prediction.Predict
     config: SolverConfig
     request: Request
     order: Float[Tensor, "b n"]  # preference for each position; 0 where the policy has no order
-    rescore: Rescore | None = None
+    rescore: prediction.Rescore | None = None
 
 
 @dataclass
@@ -47,14 +34,14 @@ class Canvas:
     tokens: FlatTokens  # 0 under the mask
     mask: FlatMask
     log_p: Float[Tensor, "b n"]  # of each token when it was accepted
-    memory: Memory | None = None  # where the predictor remembers
+    memory: prediction.Memory | None = None  # where the predictor remembers
 
 
 def reading_order(policy: str, request: Request) -> Float[Tensor, "b n"]:
     """Return the preference for each position before any logits are seen: 0 unless the policy is an order."""
     b, n = request.tokens.shape
     if policy == "halton":
-        ranks = halton_ranks(request.n_rows, request.n_cols, request.seeds)
+        ranks = choice.halton_ranks(request.n_rows, request.n_cols, request.seeds)
     elif policy == "raster":
         ranks = torch.arange(n).expand(b, n)
     else:
@@ -67,7 +54,7 @@ def take_step(
     canvas: Canvas,
     number: int,
     active: Sequence[int],
-    steps: Sequence[Step],
+    steps: Sequence[plan.Step],
     n_later: Sequence[int],
     n_ahead: Sequence[int],
     filled: bool = False,
@@ -95,8 +82,10 @@ def take_step(
     ours = request.mask[items] & ~mask
     revoked, n_revoked = _revoke(view, ours, canvas.log_p[items])
     early = _accept_early(view, n_revoked)
-    recall = None if canvas.memory is None else Recall(canvas.memory, view.wanted(early), view.is_full)
-    logits = predict_guided(job.predict, tokens, mask, items, guidance, job.config.deterministic_batch, recall)
+    recall = None if canvas.memory is None else prediction.Recall(canvas.memory, view.wanted(early), view.is_full)
+    logits = prediction.predict_guided(
+        job.predict, tokens, mask, items, guidance, job.config.deterministic_batch, recall
+    )
     if number == 0:
         _check_codes(logits.n_codes, tokens, request)
     view.logits = logits
@@ -128,7 +117,7 @@ def take_step(
 class _View:
     """The active items of one step, and the numbers that their plans hold for it."""
 
-    logits: GuidedLogits
+    logits: prediction.GuidedLogits
 
     def __init__(
         self,
@@ -136,7 +125,7 @@ class _View:
         canvas: Canvas,
         items: Tensor,
         number: int,
-        steps: Sequence[Step],
+        steps: Sequence[plan.Step],
         n_later: Sequence[int],
         n_ahead: Sequence[int],
     ) -> None:
@@ -170,7 +159,7 @@ class _View:
 
     def eligible(self) -> Bool[Tensor, "b n"]:
         """Return the masked positions that the step may accept."""
-        if self.memory is None or not self.follows or POLICIES[self.job.config.policy].reads == "order":
+        if self.memory is None or not self.follows or choice.POLICIES[self.job.config.policy].reads == "order":
             return self.mask
         return self.mask & (self.memory.chosen[self.items] | self.is_last[:, None])
 
@@ -217,9 +206,9 @@ def _revoke(view: _View, ours: Tensor, log_p: Tensor) -> tuple[Bool[Tensor, "b n
     share = view.job.config.revocation
     if share == 0 or view.all_last:
         return torch.zeros_like(ours), torch.zeros_like(view.n_after)
-    count = remaskable_count(share, ours, view.mask, view.n_after)
+    count = choice.remaskable_count(share, ours, view.mask, view.n_after)
     noise = view.temperature[:, None] * view.noise(Stream.REVOCATION)
-    revoked = choose_remasked(log_p, ours, count, noise, view.groups)
+    revoked = choice.choose_remasked(log_p, ours, count, noise, view.groups)
     return revoked, revoked.sum(dim=1)
 
 
@@ -228,7 +217,7 @@ def _accept_early(view: _View, n_revoked: Tensor) -> Bool[Tensor, "b n"] | None:
     if view.all_last:
         return view.mask
     config = view.job.config
-    if POLICIES[config.policy].reads == "order" and config.entropy_bound is None:
+    if choice.POLICIES[config.policy].reads == "order" and config.entropy_bound is None:
         return _choose(view, view.job.order[view.items], n_revoked)
     return None
 
@@ -238,17 +227,17 @@ def _accept(
 ) -> tuple[Bool[Tensor, "b n"], Int64[Tensor, "b n"], Float[Tensor, "b n"]]:
     """Return the accepted positions, the tokens drawn there, and their log probabilities."""
     name = view.job.config.policy
-    reads = POLICIES[name].reads
+    reads = choice.POLICIES[name].reads
     accepted = early
     slots = (view.eligible() if accepted is None else accepted).nonzero(as_tuple=True)
     log_probs = view.log_probs(slots)
     source = log_probs
     if accepted is None and reads != "sample":
-        sharpness = moment_sharpness(view.temperature, view.is_last)[slots[0]]
+        sharpness = choice.moment_sharpness(view.temperature, view.is_last)[slots[0]]
         if reads == "order":
             values = view.job.order[view.items]
         else:
-            values = view.dense(slots, distribution_values(name, log_probs, sharpness))
+            values = view.dense(slots, choice.distribution_values(name, log_probs, sharpness))
         accepted = _choose(view, values, n_revoked, view.entropies(slots, log_probs))
         kept = accepted[slots].nonzero()[:, 0]
         slots = (slots[0][kept], slots[1][kept])
@@ -267,10 +256,10 @@ def _accept(
     return accepted, drawn, log_p
 
 
-def _rescored(view: _View, drawn: Tensor, log_p: Tensor, rescore: Rescore) -> Float[Tensor, "b n"]:
+def _rescored(view: _View, drawn: Tensor, log_p: Tensor, rescore: prediction.Rescore) -> Float[Tensor, "b n"]:
     """Return log probabilities of drawn tokens that an external model has a share in."""
     candidate = torch.where(view.mask, drawn, view.tokens)
-    return mixed_confidence(rescore, candidate, view.mask, view.items, log_p, view.job.config.rescore_weight)
+    return prediction.mixed_confidence(rescore, candidate, view.mask, view.items, log_p, view.job.config.rescore_weight)
 
 
 def _pick(uniforms: Tensor, slots: tuple[Tensor, ...]) -> Tensor:
@@ -284,7 +273,7 @@ def _pick(uniforms: Tensor, slots: tuple[Tensor, ...]) -> Tensor:
 def _choose(view: _View, values: Tensor, n_revoked: Tensor, entropies: Tensor | None = None) -> Bool[Tensor, "b n"]:
     """Return the masked positions that the policy accepts, given its preference for each."""
     config = view.job.config
-    policy = POLICIES[config.policy]
+    policy = choice.POLICIES[config.policy]
     eligible = view.eligible()
     count = view.mask.sum(dim=1) - view.n_after + n_revoked
     noise = None
@@ -294,22 +283,22 @@ def _choose(view: _View, values: Tensor, n_revoked: Tensor, entropies: Tensor | 
         noise = view.temperature[:, None] * view.noise(Stream.CHOICE)
     if config.overlap:
         values = values if noise is None else values + noise
-        return view.mask & ~keep_spans(values, view.mask, view.n_after, config.overlap)
+        return view.mask & ~choice.keep_spans(values, view.mask, view.n_after, config.overlap)
     if view.groups is None:
         if entropies is not None and config.entropy_bound is not None:
-            bounded = bounded_count(values, eligible, entropies, config.entropy_bound, noise)
+            bounded = choice.bounded_count(values, eligible, entropies, config.entropy_bound, noise)
             count = torch.maximum(count, bounded)
         if config.chooses_ahead and view.is_full and view.memory is not None:
             ahead = torch.maximum(count, view.mask.sum(dim=1) - view.n_ahead)
-            view.memory.chosen[view.items] = choose(values, eligible, ahead, noise)
-        return choose(values, eligible, count, noise)
+            view.memory.chosen[view.items] = choice.choose(values, eligible, ahead, noise)
+        return choice.choose(values, eligible, count, noise)
     sizes = view.groups.sizes(view.mask)
     scores = view.groups.scores(values, view.mask, "max" if policy.reads == "order" else None)
     scores = scores if noise is None else scores + noise
     if config.pace == "closed":  # counts of groups
         masked = sizes > 0
-        return view.groups.spread(choose(scores, masked, masked.sum(dim=1) - view.n_after), view.mask)
-    return view.groups.spread(nearest(scores, sizes, count, n_revoked, view.n_later), view.mask)
+        return view.groups.spread(choice.choose(scores, masked, masked.sum(dim=1) - view.n_after), view.mask)
+    return view.groups.spread(choice.nearest(scores, sizes, count, n_revoked, view.n_later), view.mask)
 
 
 def _check_codes(n_codes: int, tokens: Tensor, request: Request) -> None:

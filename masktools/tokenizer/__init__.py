@@ -1,6 +1,6 @@
 """Tokenizers: mel spectrogram <-> tokens on a grid of 16 x 16 patches; codecs: waves or mel <-> token streams."""
 
-from masktools.tokenizer.codebook import token_fingerprint
+from masktools.tokenizer.codebook import decoding_weights, token_fingerprint
 from masktools.tokenizer.encodec import Encodec, EncodecConfig
 from masktools.tokenizer.local import LocalTokenizer, LocalTokenizerConfig
 from masktools.tokenizer.mel_rvq import MelRvq, MelRvqConfig
@@ -17,6 +17,7 @@ __all__ = [
     "MelRvqConfig",
     "SpecVqgan",
     "SpecVqganConfig",
+    "decoding_weights",
     "token_fingerprint",
 ]
 

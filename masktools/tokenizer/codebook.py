@@ -196,5 +196,11 @@ def token_fingerprint(state: Mapping[str, Tensor]) -> str:
     Two tokenizers with the same one give the same tokens, whatever their decoders make of them. Weights count as
     bundles keep them, in fp16, so that a tokenizer has the same one before it is saved and after it is loaded.
     """
-    names = [name for name in state if not name.startswith(_DECODING) and name.rsplit(".", 1)[-1] != _HITS]
+    decoding = decoding_weights(state)
+    names = [name for name in state if name not in decoding and name.rsplit(".", 1)[-1] != _HITS]
     return weights_digest(state, names)[:16]
+
+
+def decoding_weights(state: Mapping[str, Tensor]) -> set[str]:
+    """Return the names of those weights of a tokenizer that only its decoder uses: tokens do not depend on them."""
+    return {name for name in state if name.startswith(_DECODING)}

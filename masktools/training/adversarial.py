@@ -9,22 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from masktools.arguments import check_counts
-from masktools.errors import ParameterError, unknown_name
+from masktools.arguments import settle
+from masktools.configs import ranged
+from masktools.errors import ParameterError
 from masktools.mel import MelConfig
+from masktools.training import losses, part
 from masktools.training.discriminators import DiscriminatorOutput
-from masktools.training.losses import (
-    discriminator_hinge,
-    discriminator_sliced,
-    discriminator_squares,
-    feature_distance,
-    feature_matching,
-    generator_hinge,
-    generator_sliced,
-    generator_squares,
-)
-from masktools.training.part import PartTraining
-from masktools.training.schedules import exponential, warmup_cosine
+from masktools.training.part import exponential, warmup_cosine
 
 
 @dataclass(frozen=True)
@@ -41,22 +32,19 @@ class AdversarialLoss:
 
 
 def _relative(real: DiscriminatorOutput, generated: DiscriminatorOutput) -> Tensor:
-    return feature_matching(real.features, generated.features)
+    return losses.feature_matching(real.features, generated.features)
 
 
 def _absolute(real: DiscriminatorOutput, generated: DiscriminatorOutput) -> Tensor:
     """Return the distance as published: summed, not averaged, and with the logits among the features."""
-    return feature_distance([*real.features, *real.logits], [*generated.features, *generated.logits])
+    return losses.feature_distance([*real.features, *real.logits], [*generated.features, *generated.logits])
 
 
 ADVERSARIAL_LOSSES = {
-    "hinge": AdversarialLoss(discriminator_hinge, generator_hinge, _relative),
-    "least_squares": AdversarialLoss(discriminator_squares, generator_squares, _absolute),
-    "san": AdversarialLoss(discriminator_sliced, generator_sliced, _absolute, sliced=True),
+    "hinge": AdversarialLoss(losses.discriminator_hinge, losses.generator_hinge, _relative),
+    "least_squares": AdversarialLoss(losses.discriminator_squares, losses.generator_squares, _absolute),
+    "san": AdversarialLoss(losses.discriminator_sliced, losses.generator_sliced, _absolute, sliced=True),
 }
-
-
-SCHEDULES = ("cosine", "exponential")
 
 
 @dataclass(frozen=True)
@@ -64,34 +52,26 @@ class OptimiserConfig:
     """Optimisers of generator and discriminator: AdamW, with a cosine or exponential learning-rate schedule."""
 
     betas: tuple[float, float] = (0.8, 0.99)
-    weight_decay: float = 0.01  # 0: plain Adam
-    schedule: str = "cosine"
-    final: float = 0.1  # of the first rate, at the end of the cosine
-    decay: float = 0.999  # of the exponential schedule; 1: a constant rate
-    n_decay: int = 1000  # iterations between two of its steps
+    weight_decay: float = ranged(0.01, "[0, inf]")  # 0: plain Adam
+    schedule: str = ranged("cosine", ("cosine", "exponential"))
+    final: float = ranged(0.1, "[0, 1]")  # of the first rate, at the end of the cosine
+    decay: float = ranged(0.999, "(0, 1]")  # of the exponential schedule; 1: a constant rate
+    n_decay: int = ranged(1000, "[1, inf]")  # iterations between two of its steps
     clip_norm: float | None = 1.0  # of the trained part's gradient
     discriminator_clip_norm: float | None = None
-    accumulate_iterations: int = 1  # batches for each step of the optimisers
+    accumulate_iterations: int = ranged(1, "[1, inf]")  # batches for each step of the optimisers
 
     def __post_init__(self) -> None:
         """Check every range."""
-        if self.schedule not in SCHEDULES:
-            raise unknown_name("schedule", self.schedule, SCHEDULES)
+        settle(self)
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ParameterError(f"betas must lie in [0, 1), got {self.betas}")
-        if self.weight_decay < 0:
-            raise ParameterError(f"weight_decay must be at least 0, got {self.weight_decay:g}")
-        if not 0 <= self.final <= 1:
-            raise ParameterError(f"final must lie in [0, 1], got {self.final:g}")
-        if not 0 < self.decay <= 1:
-            raise ParameterError(f"decay must lie in (0, 1], got {self.decay:g}")
-        check_counts(self, "n_decay", "accumulate_iterations")
         for name in ("clip_norm", "discriminator_clip_norm"):
             if (value := getattr(self, name)) is not None and value <= 0:
                 raise ParameterError(f"{name} must be positive, or null for none, got {value:g}")
 
 
-class AdversarialTraining(PartTraining):
+class AdversarialTraining(part.PartTraining):
     """Alternating generator and discriminator updates (manual optimisation).
 
     Every optimiser step counts in Lightning's ``global_step``, so that an iteration makes two: ``max_steps`` of a
@@ -145,7 +125,7 @@ class AdversarialTraining(PartTraining):
         finally:
             self.discriminator.requires_grad_(True)
 
-    def move_trained(self, loss: Tensor, batch_idx: int) -> None:
+    def generator_step(self, loss: Tensor, batch_idx: int) -> None:
         """Let the trained part learn from its loss, and step the schedules of both: the end of an iteration."""
         if self._update(0, loss, batch_idx, self.optimiser.clip_norm):
             schedules: Any = self.lr_schedulers()
@@ -186,11 +166,11 @@ class PatchAdversarialTraining(AdversarialTraining):
         """Return the loss of the discriminator on real and decoded spectrograms (b, f, m)."""
         real, _ = self.discriminator(mel)
         generated, _ = self.discriminator(estimate.detach())
-        return discriminator_hinge(real, generated)
+        return losses.discriminator_hinge(real, generated)
 
     def decoder_losses(self, mel: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the decoder loses by being told apart, and the distance of the discriminator's features."""
         with self.frozen_discriminator():
             _, wanted = self.discriminator(mel)
             output, features = self.discriminator(estimate)
-        return generator_hinge(output), feature_matching(wanted, features)
+        return losses.generator_hinge(output), losses.feature_matching(wanted, features)

@@ -10,7 +10,7 @@ import json
 import lzma
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from masktools.arguments import settle
+from masktools.configs import ranged
 from masktools.errors import ParameterError
 from masktools.jsons import parse_json
 from masktools.mel import DB_PER_NEPER, MelConfig, MelFrontEnd
@@ -93,34 +95,19 @@ class CaptionedMel:
 class Augmentation:
     """How far a training crop may depart from its recording."""
 
-    n_frames: int = 320
-    gain_db: float = 6.0  # either way
-    tilt_db: float = 4.0  # from the lowest to the highest band, either way
-    speed: float = 1.2  # largest factor of the time axis, either way
-    shift_bands: int = 2  # of the frequency axis, either way
-    low_pass_share: float = 0.15  # of crops lose their upper bands
-    stripe_bands: int = 10  # widest erased stripe of bands
-    stripe_frames: int = 40  # widest erased stripe of frames
+    n_frames: int = ranged(320, "[1, inf]")
+    gain_db: float = ranged(6.0, "[0, inf]", "dB")  # either way
+    tilt_db: float = ranged(4.0, "[0, inf]", "dB")  # from the lowest to the highest band, either way
+    speed: float = ranged(1.2, "[1, inf]")  # largest factor of the time axis, either way
+    shift_bands: int = ranged(2, "[0, inf]")  # of the frequency axis, either way
+    low_pass_share: float = ranged(0.15, "[0, 1]")  # of crops lose their upper bands
+    stripe_bands: int = ranged(10, "[0, inf]")  # widest erased stripe of bands
+    stripe_frames: int = ranged(40, "[0, inf]")  # widest erased stripe of frames
 
-    def __post_init__(self) -> None:
-        """Check every range."""
-        if self.n_frames < 1:
-            raise ParameterError(f"n_frames must be at least 1, got {self.n_frames}")
-        if self.speed < 1.0:
-            raise ParameterError(f"speed must be at least 1, got {self.speed:g}")
-        if not 0.0 <= self.low_pass_share <= 1.0:
-            raise ParameterError(f"low_pass_share must lie in [0, 1], got {self.low_pass_share:g}")
-        for name in ("gain_db", "tilt_db", "shift_bands", "stripe_bands", "stripe_frames"):
-            if getattr(self, name) < 0:
-                raise ParameterError(f"{name} must not be negative, got {getattr(self, name):g}")
+    __post_init__ = settle
 
 
-def captioned_mels(
-    cache: AudioCache,
-    config: MelConfig,
-    folder: str | os.PathLike[str],
-    progress: Callable[[int, int], None] | None = None,
-) -> list[CaptionedMel]:
+def captioned_mels(cache: AudioCache, config: MelConfig, folder: str | os.PathLike[str]) -> list[CaptionedMel]:
     """Return the recordings of a cache as mel spectrograms, computed into ``folder`` once (float16).
 
     Their tags are their labels, the tags that were measured, and their kind.
@@ -131,7 +118,10 @@ def captioned_mels(
     if cache.sample_rate != config.sample_rate:
         raise ParameterError(f"the cache must be at {config.sample_rate} Hz, got {cache.sample_rate} Hz")
     lengths = [max(1, recording.n_samples // config.hop_length) for recording in cache.recordings]
-    mels = _computed(cache, config, Path(folder), lengths, progress)
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    with FileLock(target / "mels.lock"):  # of several ranks one computes, the others wait for it
+        mels = _computed(cache, config, target, lengths)
     found, start = [], 0
     for recording, n_frames in zip(cache.recordings, lengths, strict=True):
         tags = [*recording.labels.split(";"), *recording.measured.split(";"), recording.kind]
@@ -141,26 +131,8 @@ def captioned_mels(
     return found
 
 
-def _computed(
-    cache: AudioCache,
-    config: MelConfig,
-    folder: Path,
-    lengths: list[int],
-    progress: Callable[[int, int], None] | None,
-) -> np.ndarray:
+def _computed(cache: AudioCache, config: MelConfig, folder: Path, lengths: list[int]) -> np.ndarray:
     """Return the mels of all recordings end to end, (m, f), from ``folder`` or computed into it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "mels.lock"):  # of several ranks one computes, the others wait for it
-        return _computed_once(cache, config, folder, lengths, progress)
-
-
-def _computed_once(
-    cache: AudioCache,
-    config: MelConfig,
-    folder: Path,
-    lengths: list[int],
-    progress: Callable[[int, int], None] | None,
-) -> np.ndarray:
     key = json.dumps([repr(config), [[r.path, r.n_samples] for r in cache.recordings]])
     done, values = folder / "mels.json", folder / "mels.npy"
     if done.is_file():
@@ -171,11 +143,9 @@ def _computed_once(
     shape = (sum(lengths), config.n_mels)
     mels = np.lib.format.open_memmap(values, mode="w+", dtype=np.float16, shape=shape)
     start = 0
-    for i, (recording, n_frames) in enumerate(zip(cache.recordings, lengths, strict=True)):
+    for recording, n_frames in zip(cache.recordings, lengths, strict=True):
         mels[start : start + n_frames] = long_mel(front_end, cache.wave(recording), n_frames)
         start += n_frames
-        if progress is not None:
-            progress(i + 1, len(lengths))
     mels.flush()
     done.write_text(key, encoding="utf-8")
     return mels

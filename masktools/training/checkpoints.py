@@ -1,6 +1,7 @@
 """Checkpoints of training runs: the last step is kept, parts are read from them."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from masktools.bundles import is_bundle, stored_part
+from masktools import bundles, configs, jsons
 from masktools.conditioning import ClapEncoder
 from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
-from masktools.configs import from_dict
 from masktools.errors import CheckpointError, ParameterError
-from masktools.jsons import parse_json, read_json
 from masktools.mel import MelConfig
 from masktools.tokenizer import CODECS, TOKENIZERS, LocalTokenizer, SpecVqgan
 from masktools.vocoder import VOCODERS
@@ -61,6 +60,7 @@ class LastStep(pl.Callback):
 
 
 CLAP = "clap"
+_NET = "net."  # before the names of a network's weights
 _CUT_OFF = "was it written by `masktools train`?"
 
 
@@ -79,29 +79,28 @@ def _is_part_file(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix == ".safetensors" and Path(path).is_file()
 
 
-def network_state(source: str | os.PathLike[str], prefix: str = "net.", part: str | None = None) -> dict[str, Tensor]:
+def network_state(source: str | os.PathLike[str], part: str | None = None) -> dict[str, Tensor]:
     """Return the weights of a trained network: of a training checkpoint its averaged ones where it kept an average.
 
     Args:
         source: a training checkpoint, a file of `masktools convert`, or where ``part`` is given, a bundle.
-        prefix: under which a training checkpoint holds the network.
         part: which one of a bundle.
 
     Raises:
-        CheckpointError: There is no such file, or it holds no network under ``prefix``.
+        CheckpointError: There is no such file, or it holds no network.
         BundleError: A bundle that is incomplete or altered, or lacks the part.
     """
-    if part is not None and is_bundle(source):
-        return stored_part(source, part)[1]
+    if part is not None and bundles.is_bundle(source):
+        return bundles.stored_part(source, part)[1]
     if _is_part_file(source):
         try:
             return load_file(source)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{source} is not readable ({error}): it was altered, or cut off") from error
     state = _read(source).get("state_dict", {})
-    found = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
+    found = {name.removeprefix(_NET): value for name, value in state.items() if name.startswith(_NET)}
     if not found:
-        raise CheckpointError(f"{source} holds no weights under {prefix!r}: {_CUT_OFF}")
+        raise CheckpointError(f"{source} holds no weights under {_NET!r}: {_CUT_OFF}")
     return found
 
 
@@ -114,12 +113,12 @@ def part_description(source: str | os.PathLike[str], part: str | None = None) ->
         CheckpointError: There is no such file, or it does not say.
         BundleError: A bundle that is incomplete or altered, or lacks the part.
     """
-    if part is not None and is_bundle(source):
-        return stored_part(source, part)[0]
+    if part is not None and bundles.is_bundle(source):
+        return bundles.stored_part(source, part)[0]
     if _is_part_file(source):
         try:
             with safe_open(source, framework="pt") as stored:
-                return parse_json((stored.metadata() or {})["masktools"])
+                return jsons.parse_json((stored.metadata() or {})["masktools"])
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise CheckpointError(
                 f"{source} does not say which part it holds: did `masktools convert` write it?"
@@ -130,17 +129,25 @@ def part_description(source: str | os.PathLike[str], part: str | None = None) ->
     return description
 
 
-def _of_part(source: str | os.PathLike[str], part: str, kinds: tuple[str, ...]) -> dict[str, Any]:
-    """Return the description of a checkpoint that must hold a part of one of some kinds."""
+def load_part(source: str | os.PathLike[str], part: str, kinds: Mapping[str, tuple[type, type]]) -> Any:
+    """Return the frozen part of a checkpoint or a bundle, at the settings it was trained with.
+
+    Args:
+        source: a training checkpoint, a file of `masktools convert`, or a bundle.
+        part: its name in a bundle.
+        kinds: kind -> (class of its settings, class of its network); a vocoder is made with mel settings, too.
+
+    Raises:
+        CheckpointError: There is no such file, or it holds no such part.
+        BundleError: A bundle that is incomplete or altered, or lacks the part.
+    """
     description = part_description(source, part)
     if description.get("part") != part or description.get("kind") not in kinds:
         held = f"{description.get('part')} of the kind {description.get('kind')}"
         raise CheckpointError(f"{source} must hold a {part} of the kind {' or '.join(kinds)}, got a {held}")
-    return description
-
-
-def _filled(module: nn.Module, source: str | os.PathLike[str], part: str) -> Any:
-    """Return a part with the weights of a checkpoint, frozen."""
+    config_class, network_class = kinds[description["kind"]]
+    mel = (configs.from_dict(MelConfig, description["mel"]),) if part == "vocoder" else ()
+    module: nn.Module = network_class(configs.from_dict(config_class, description["config"]), *mel)
     try:
         module.load_state_dict(network_state(source, part=part))
     except RuntimeError as error:
@@ -156,13 +163,12 @@ def load_joint_encoder(source: str) -> JointEncoder:
         CheckpointError: There is no such file, or it holds no text-audio encoder.
         BundleError: A bundle that is incomplete or altered, or has none.
     """
-    if is_bundle(source) or Path(source).is_file():
-        config = from_dict(JointEncoderConfig, _of_part(source, "conditioner", ("joint",))["config"])
-        return _filled(JointEncoder(config), source, "conditioner")
+    if bundles.is_bundle(source) or Path(source).is_file():
+        return load_part(source, "conditioner", {"joint": (JointEncoderConfig, JointEncoder)})
     settings = Path(source, "conditioner.json")
     if not settings.is_file():
         raise ParameterError(f"no text-audio encoder in {source}: give its checkpoint, or a bundle that has one")
-    encoder = JointEncoder(from_dict(JointEncoderConfig, read_json(settings)))
+    encoder = JointEncoder(configs.from_dict(JointEncoderConfig, jsons.read_json(settings)))
     stored = load_file(Path(source, "conditioner.safetensors"))
     encoder.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in stored.items()})
     return encoder.eval().requires_grad_(False)
@@ -184,37 +190,18 @@ def load_conditioner(source: str) -> JointEncoder | ClapEncoder:
 
 
 def load_tokenizer(source: str | os.PathLike[str]) -> LocalTokenizer | SpecVqgan:
-    """Return the frozen tokenizer of a checkpoint or a bundle, of whichever kind, at the settings it was trained with.
-
-    Raises:
-        CheckpointError: There is no such file, or it holds no tokenizer.
-        BundleError: A bundle that is incomplete or altered.
-    """
-    description = _of_part(source, "tokenizer", tuple(TOKENIZERS))
-    config_class, tokenizer_class = TOKENIZERS[description["kind"]]
-    return _filled(tokenizer_class(from_dict(config_class, description["config"])), source, "tokenizer")
+    """Return the frozen tokenizer of a checkpoint or a bundle, of whichever kind; errors are those of ``load_part``."""
+    return load_part(source, "tokenizer", TOKENIZERS)
 
 
 def load_codec(source: str | os.PathLike[str]) -> Any:
-    """Return the frozen codec of a checkpoint or a bundle, of whichever kind, at the settings it was trained with.
-
-    Raises:
-        CheckpointError: There is no such file, or it holds no codec.
-        BundleError: A bundle that is incomplete or altered.
-    """
-    description = _of_part(source, "codec", tuple(CODECS))
-    config_class, codec_class = CODECS[description["kind"]]
-    return _filled(codec_class(from_dict(config_class, description["config"])), source, "codec")
+    """Return the frozen codec of a checkpoint or a bundle, of whichever kind; errors are those of ``load_part``."""
+    return load_part(source, "codec", CODECS)
 
 
 def load_vocoder(source: str | os.PathLike[str]) -> nn.Module:
     """Return the frozen vocoder of a checkpoint or a bundle, with its mel settings in ``mel_config``.
 
-    Raises:
-        CheckpointError: There is no such file, or it holds no vocoder.
-        BundleError: A bundle that is incomplete or altered.
+    Errors are those of ``load_part``.
     """
-    description = _of_part(source, "vocoder", tuple(VOCODERS))
-    config_class, vocoder_class = VOCODERS[description["kind"]]
-    mel = from_dict(MelConfig, description["mel"])
-    return _filled(vocoder_class(from_dict(config_class, description["config"]), mel), source, "vocoder")
+    return load_part(source, "vocoder", VOCODERS)

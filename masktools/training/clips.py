@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from masktools.arguments import check_least, settle
+from masktools.configs import ranged
 from masktools.errors import AudioError, MasktoolsError, ParameterError
 from masktools.io import resample_to
 from masktools.training.audio_cache import AudioCache, Recording, build_cache
 from masktools.training.shards import ShardSet
-from masktools.training.streams import Batch, Stream, StreamData, StreamLoader, drawn_index, weighted_by_kind
+from masktools.training.streams import Batch, Stream, StreamData, StreamLoader, assembled, drawn_index, weighted_by_kind
 
 _LONGEST_PAUSE_S = 0.4  # between recordings that fill a clip together
 _LONGEST_WEIGHT_S = 40.0  # from here on a recording is not drawn more often for being longer
@@ -32,18 +34,11 @@ Draw = Callable[[np.random.Generator, int], tuple[np.ndarray, str]]  # so many s
 class WaveAugmentation:
     """How far a training clip may depart from its recording."""
 
-    gain_db: float = 6.0  # either way
-    mix_share: float = 0.1  # of clips have a second, quieter one under them
-    speed: float = 1.0  # largest factor of speed, and with it of pitch, either way; 1 for none
+    gain_db: float = ranged(6.0, "[0, inf]", "dB")  # either way
+    mix_share: float = ranged(0.1, "[0, 1]")  # of clips have a second, quieter one under them
+    speed: float = ranged(1.0, "[1, 4]")  # largest factor of speed, and with it of pitch, either way; 1 for none
 
-    def __post_init__(self) -> None:
-        """Check every range."""
-        if self.gain_db < 0:
-            raise ParameterError(f"gain_db must not be negative, got {self.gain_db:g} dB")
-        if not 0.0 <= self.mix_share <= 1.0:
-            raise ParameterError(f"mix_share must lie in [0, 1], got {self.mix_share:g}")
-        if not 1.0 <= self.speed <= 4.0:
-            raise ParameterError(f"speed must lie in [1, 4], got {self.speed:g}")
+    __post_init__ = settle
 
 
 USUAL = WaveAugmentation()
@@ -73,18 +68,8 @@ def _at_some_speed(draw: Draw, n_samples: int, speed: float, rng: np.random.Gene
     return resample_to(clip, steps, _SPEED_STEPS, n_samples), caption
 
 
-def assembled(
-    first: np.ndarray, following: Callable[[], np.ndarray], n_samples: int, pause_samples: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Return n_samples of short recordings one after the other, with short pauses, from a random place on."""
-    clip = np.zeros(n_samples, np.float32)
-    piece, position = first, 0
-    while position < n_samples:
-        piece = piece[: n_samples - position]
-        clip[position : position + len(piece)] = piece
-        position += len(piece) + 1 + int(rng.integers(pause_samples + 1))
-        piece = following()
-    return np.roll(clip, int(rng.integers(n_samples)))
+def _pauses(sample_rate: int) -> tuple[int, int]:
+    return 1, 1 + int(_LONGEST_PAUSE_S * sample_rate)
 
 
 class ClipStream(Stream):
@@ -104,8 +89,7 @@ class ClipStream(Stream):
         kind_weights: dict[str, float] | None = None,
     ) -> None:
         super().__init__(seed)
-        if n_samples < 1:
-            raise ParameterError(f"n_samples must be at least 1, got {n_samples}")
+        check_least(1, n_samples=n_samples)
         self.cache, self.n_samples, self.augmentation = cache, n_samples, augmentation
         self.recordings = cache.split(split)
         self._alike: dict[tuple[str, str], list[Recording]] = defaultdict(list)
@@ -131,8 +115,8 @@ class ClipStream(Stream):
         def following() -> np.ndarray:
             return self.cache.wave(alike[int(rng.integers(len(alike)))], 0, n_samples)
 
-        pause_samples = int(_LONGEST_PAUSE_S * self.cache.sample_rate)
-        return assembled(self.cache.wave(recording), following, n_samples, pause_samples, rng), caption
+        first, pauses = self.cache.wave(recording), _pauses(self.cache.sample_rate)
+        return assembled(np.zeros(n_samples, np.float32), first, following, pauses, rng), caption
 
 
 def fixed_clips(cache: AudioCache, split: str, n_samples: int, n_clips: int) -> list[Batch]:
@@ -169,9 +153,7 @@ class ShardClipStream(Stream):
         n_shuffled: int = 4096,
     ) -> None:
         super().__init__(seed)
-        for name, value in (("n_samples", n_samples), ("n_shuffled", n_shuffled)):
-            if value < 1:
-                raise ParameterError(f"{name} must be at least 1, got {value}")
+        check_least(1, n_samples=n_samples, n_shuffled=n_shuffled)
         self.shards, self.n_samples, self.augmentation, self.n_shuffled = shards, n_samples, augmentation, n_shuffled
         self.numbers = shards.split(split)
         edges = np.flatnonzero(np.diff(shards.samples["shard"][self.numbers])) + 1
@@ -214,15 +196,15 @@ class ShardClipStream(Stream):
         if len(wave) >= n_samples:
             start = int(rng.integers(len(wave) - n_samples + 1))
             return wave[start : start + n_samples], caption
-        pause_samples = int(_LONGEST_PAUSE_S * self.shards.sample_rate)
-        return assembled(wave, lambda: wave, n_samples, pause_samples, rng), caption
+        pauses = _pauses(self.shards.sample_rate)
+        return assembled(np.zeros(n_samples, np.float32), wave, lambda: wave, pauses, rng), caption
 
 
 def epoch_place(seed: int, epoch: int, place: int, edges: bytes, n_shuffled: int) -> int:
     """Return which sample comes at a place of an epoch; each comes once.
 
     Args:
-        seed: of the order
+        seed: random seed of the order
         epoch: every one has its own order
         place: in the epoch, below the number of samples
         edges: where each shard begins, and the number of samples, as the bytes of an int64 array

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from masktools.arguments import check_positive
 from masktools.conditioning import JointEncoder, JointEncoderConfig
 from masktools.configs import from_dict
 from masktools.errors import ParameterError
@@ -19,7 +20,6 @@ from masktools.training.captioned_mels import CaptionedMel, Phrase, asserted_tag
 from masktools.training.checkpoints import network_state, part_description
 from masktools.training.losses import contrastive_loss, geometry_loss
 from masktools.training.part import PartTraining
-from masktools.training.schedules import warmup_cosine
 from masktools.training.streams import Batch
 
 
@@ -31,14 +31,6 @@ class Retrieval(NamedTuple):
     recall_at_10: float  # texts with a true sound among the ten nearest
     n_texts: int
     n_sounds: int
-
-
-@torch.no_grad()
-def embed_mels(encoder: JointEncoder, recordings: Sequence[CaptionedMel]) -> Tensor:
-    """Return the embeddings of whole recordings, (n, dim)."""
-    encoder.eval()
-    rows = [torch.from_numpy(recording.mel.astype("float32").T)[None] for recording in recordings]
-    return torch.cat([encoder.encode_mel(mel) for mel in rows])
 
 
 def retrieval_scores(similarity: Tensor, relevant: Tensor) -> Retrieval:
@@ -59,21 +51,21 @@ def retrieval_scores(similarity: Tensor, relevant: Tensor) -> Retrieval:
     )
 
 
-def evaluate_retrieval(
-    encoder: JointEncoder, recordings: Sequence[CaptionedMel], embeddings: Tensor | None = None
-) -> Retrieval:
-    """Return how well the captions of the recordings find them; a caption is true of all that it describes."""
-    sounds = embed_mels(encoder, recordings) if embeddings is None else embeddings
+def evaluate_retrieval(encoder: JointEncoder, recordings: Sequence[CaptionedMel], sounds: Tensor) -> Retrieval:
+    """Return how well the captions of the recordings find them; a caption is true of all that it describes.
+
+    Args:
+        encoder: the encoder
+        recordings: with their captions and tags
+        sounds: their embeddings (n, dim)
+    """
     phrases = list({Phrase(r.caption, asserted_tags(r.caption, r.tags)): None for r in recordings if r.caption})
     texts = encoder.embed_text([phrase.text for phrase in phrases])
     return retrieval_scores(texts @ sounds.T, truth_table([r.tags for r in recordings], phrases).T)
 
 
 def zero_shot_accuracy(
-    encoder: JointEncoder,
-    recordings: Sequence[CaptionedMel],
-    classes: Mapping[str, Sequence[str]],
-    embeddings: Tensor | None = None,
+    encoder: JointEncoder, recordings: Sequence[CaptionedMel], classes: Mapping[str, Sequence[str]], sounds: Tensor
 ) -> tuple[float, int]:
     """Return the share of recordings whose nearest class is theirs, and their number.
 
@@ -81,25 +73,16 @@ def zero_shot_accuracy(
         encoder: the encoder
         recordings: recordings; those with none of the classes among their tags, or several, are left out
         classes: tag -> texts that describe it; a class is the mean of their embeddings
-        embeddings: those of the recordings, where they are known already
+        sounds: the embeddings (n, dim) of the recordings
     """
     names = list(classes)
     targets = torch.stack([F.normalize(encoder.embed_text(list(classes[name])).mean(dim=0), dim=0) for name in names])
-    sounds = embed_mels(encoder, recordings) if embeddings is None else embeddings
     own = [[i for i, name in enumerate(names) if name in recording.tags] for recording in recordings]
     rows = [i for i, found in enumerate(own) if len(found) == 1]
     if not rows:
         raise ParameterError(f"no recording has exactly one of the tags {', '.join(names)}")
     nearest = (sounds[rows] @ targets.T).argmax(dim=1)
     return float((nearest == torch.tensor([own[i][0] for i in rows])).float().mean()), len(rows)
-
-
-def modality_gap(sounds: Tensor, texts: Tensor) -> float:
-    """Return the distance between the mean embedding of sounds and that of their texts, 0 to 2.
-
-    Source: Liang et al., "Mind the gap" (arXiv:2203.02053), section 2.
-    """
-    return float((sounds.mean(dim=0) - texts.mean(dim=0)).norm())
 
 
 _N_WORDS = 256  # of the vocabulary, whose distances are kept at each step
@@ -115,13 +98,13 @@ class ConditionerTraining(PartTraining):
 
     Args:
         start_checkpoint: a text-audio encoder to begin with: of `TextDistillation`, of an earlier run, or of a bundle.
-        n_steps: of the schedule of the learning rate.
-        learning_rate: the highest.
-        n_warmup: steps in which it rises.
-        weight_decay: of AdamW.
-        temperature: of the contrastive loss.
-        geometry_weight: of keeping the distances between texts, and between words of the vocabulary.
-        alignment_weight: of closing the gap between the two kinds of embedding.
+        n_steps: optimiser steps of the learning-rate schedule.
+        learning_rate: peak learning rate, after the warm-up.
+        n_warmup: steps of linear warm-up.
+        weight_decay: weight decay of AdamW.
+        temperature: softmax temperature of the contrastive loss, above 0.
+        geometry_weight: weight of the loss that keeps the cosines between texts, and between words of the vocabulary.
+        alignment_weight: weight of the loss that closes the gap between embeddings of sounds and of texts.
         new_ears: whether the audio side begins anew, and the two maps of the text side with it.
         encoder: settings that differ from those of the checkpoint: those of the audio side, with ``new_ears``.
 
@@ -144,8 +127,7 @@ class ConditionerTraining(PartTraining):
         new_ears: bool = False,
         encoder: dict[str, Any] | None = None,
     ) -> None:
-        if temperature <= 0:
-            raise ParameterError(f"temperature must be positive, got {temperature:g}")
+        check_positive(temperature=temperature)
         stored = part_description(start_checkpoint, self.part)
         if (stored["part"], stored["kind"]) != (self.part, self.kind):
             raise ParameterError(f"start_checkpoint must hold a text-audio encoder, got a {stored['part']}")
@@ -181,11 +163,7 @@ class ConditionerTraining(PartTraining):
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW with warm-up and cosine."""
-        own = self.hparams
-        learning = [p for p in self.net.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(learning, own["learning_rate"], weight_decay=own["weight_decay"])
-        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"])
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return self.adamw(weight_decay=self.hparams["weight_decay"])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a step of ``SoundTextStream``, which comes as a batch of one."""

@@ -12,7 +12,7 @@ Source: HiFi-GAN (arXiv:2010.05646), section 2.3, for periods and scales; UnivNe
 BigVGAN (arXiv:2206.04658), appendix A, for resolutions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,7 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
-from masktools.errors import ParameterError, unknown_name
+from masktools.arguments import checked_name, settle
+from masktools.configs import ranged
+from masktools.errors import ParameterError
 
 _TINY = 1e-12
 
@@ -80,15 +82,23 @@ def normalise_directions(discriminator: nn.Module) -> None:
 _SLOPE = 0.1
 _SLOPE_PATCHGAN = 0.2
 _N_GROUPS = 8
-NORMS = ("batch", "group")
+
+
+def _features(layers: Iterable[nn.Module], cells: Tensor, slope: float) -> list[Tensor]:
+    """Return what leaves each layer, after a leaky rectifier."""
+    features = []
+    for layer in layers:
+        cells = F.leaky_relu(layer(cells), slope)
+        features.append(cells)
+    return features
 
 
 class MelPatchDiscriminator(nn.Module):
     """Discriminator of patches of a mel spectrogram. ``forward``: (b, f, m) -> (logits, features)."""
 
-    def __init__(self, width: int = 32, n_layers: int = 3) -> None:
+    def __init__(self, width: int = 32) -> None:
         super().__init__()
-        widths = [width * 2**i for i in range(n_layers)]
+        widths = [width, 2 * width, 4 * width]
         layers = [weight_norm(nn.Conv2d(i, o, 4, 2, 1)) for i, o in zip([1, *widths], widths, strict=False)]
         layers.append(weight_norm(nn.Conv2d(widths[-1], 2 * widths[-1], 3, 1, 1)))
         self.layers = nn.ModuleList(layers)
@@ -96,30 +106,24 @@ class MelPatchDiscriminator(nn.Module):
 
     def forward(self, mel: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return the logits (one map) and the features of each layer."""
-        cells, features = mel.unsqueeze(1), []
-        for layer in self.layers:
-            cells = F.leaky_relu(layer(cells), _SLOPE)
-            features.append(cells)
-        return [self.last(cells)], features
+        features = _features(self.layers, mel.unsqueeze(1), _SLOPE)
+        return [self.last(features[-1])], features
 
 
 @dataclass(frozen=True)
 class PatchGanConfig:
     """Settings of SpecVQGAN's discriminator; the defaults are its own: 2.76 M parameters.
 
-    ``norm`` is ``batch`` as published; ``group`` discriminators every clip by itself, which suits small batches.
+    ``norm`` is ``batch`` as published; ``group`` normalises every clip by itself, which suits small batches.
     """
 
     width: int = 64  # channels of the first layer
-    n_layers: int = 3  # that halve the resolution
-    norm: str = "batch"
+    n_layers: int = ranged(3, "[1, inf]")  # that halve the resolution
+    norm: str = ranged("batch", ("batch", "group"))
 
     def __post_init__(self) -> None:
         """Check every range."""
-        if self.n_layers < 1:
-            raise ParameterError(f"n_layers must be at least 1, got {self.n_layers}")
-        if self.norm not in NORMS:
-            raise unknown_name("norm", self.norm, NORMS)
+        settle(self)
         if self.width < 1 or (self.norm == "group" and self.width % (_N_GROUPS // 2)):
             least = _N_GROUPS // 2
             raise ParameterError(f"width must be positive, for a group norm a multiple of {least}, got {self.width}")
@@ -128,7 +132,7 @@ class PatchGanConfig:
 class PatchGan(nn.Module):
     """Discriminator of patches of 70 x 70 cells. ``forward``: (b, f, m) -> (logits, features).
 
-    An 80 x 848 spectrogram is judged at 8 x 104 places.
+    An 80 x 848 spectrogram is judged at 8 x 104 positions.
     """
 
     def __init__(self, config: PatchGanConfig) -> None:
@@ -149,11 +153,8 @@ class PatchGan(nn.Module):
 
     def forward(self, mel: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return the logits (one map) and the features of each layer."""
-        cells, features = mel.unsqueeze(1), []
-        for layer in self.layers:
-            cells = F.leaky_relu(layer(cells), _SLOPE_PATCHGAN)
-            features.append(cells)
-        return [self.last(cells)], features
+        features = _features(self.layers, mel.unsqueeze(1), _SLOPE_PATCHGAN)
+        return [self.last(features[-1])], features
 
 
 class DiscriminatorOutput(NamedTuple):
@@ -185,11 +186,9 @@ class Discriminator(nn.Module):
 
     def forward(self, wave: Tensor, split: bool = False) -> tuple[Tensor, list[Tensor]]:
         """Return the logits and the features of each layer."""
-        cells, features = self.view(wave), []
-        for layer in self.layers:
-            cells = F.leaky_relu(layer(cells), _SLOPE)
-            features.append(cells)
-        return self.last(cells, split) if isinstance(self.last, SlicedConv) else self.last(cells), features
+        features = _features(self.layers, self.view(wave), _SLOPE)
+        split_last = (split,) if isinstance(self.last, SlicedConv) else ()
+        return self.last(features[-1], *split_last), features
 
 
 class PeriodDiscriminator(Discriminator):
@@ -293,21 +292,19 @@ class DiscriminatorsConfig:
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)
     period_widths: tuple[int, ...] | None = None
     scale_width: int | None = None  # of the first layer; the last ones have eight times as many channels
-    resolution_width: int | None = None
+    resolution_width: int | None = ranged(None, "[1, inf]")
     sliced: bool = False  # the last layers are those of a slicing adversarial network
 
     def __post_init__(self) -> None:
         """Check every range."""
-        if self.kind not in DISCRIMINATORS:
-            raise unknown_name("kind of discriminators", self.kind, DISCRIMINATORS)
+        settle(self)
+        checked_name("kind of discriminators", self.kind, DISCRIMINATORS)
         if not self.periods or min(self.periods) < 1:
             raise ParameterError(f"periods must be positive numbers, got {self.periods}")
         if self.period_widths is not None and (not self.period_widths or min(self.period_widths) < 1):
             raise ParameterError(f"period_widths must be positive numbers, got {self.period_widths}")
         if self.scale_width is not None and (self.scale_width < 8 or self.scale_width % 8):
             raise ParameterError(f"scale_width must be a positive multiple of 8, got {self.scale_width}")
-        if self.resolution_width is not None and self.resolution_width < 1:
-            raise ParameterError(f"resolution_width must be at least 1, got {self.resolution_width}")
 
 
 def _light(config: DiscriminatorsConfig) -> list[Discriminator]:

@@ -17,7 +17,9 @@ import torch
 from scipy.special import betaincinv
 from torch import Tensor
 
-from masktools.errors import ParameterError, unknown_name
+from masktools.arguments import checked_name, settle
+from masktools.configs import ranged
+from masktools.errors import ParameterError
 from masktools.solver.noise import as_seeds, derive_seed, uniform
 
 _OF_CLIPS, _OF_STEPS = 0, 1
@@ -65,29 +67,26 @@ class MaskingConfig:
     """
 
     mean: float = 0.55
-    std: float = 0.25
+    std: float = ranged(0.25, "(0, inf]")
     low: float = 0.0
     high: float = 1.0
     full_share: float = 0.0  # of clips masked whole, for the first steps of generation
     gap_share: float = 0.0  # of clips masked in whole columns
     row_share: float = 0.0  # of clips masked in their top rows
     law: str = "gaussian"
-    alpha: float = 2.0  # of the law "beta"
-    beta: float = 2.0  # of the law "beta"
+    alpha: float = ranged(2.0, "(0, inf]")  # of the law "beta"
+    beta: float = ranged(2.0, "(0, inf]")  # of the law "beta"
     per_batch: bool = False  # one ratio for all clips of a step, as in MAGE
 
     def __post_init__(self) -> None:
         """Check every range."""
+        settle(self)
         if not 0 <= self.low < self.high <= 1:
             raise ParameterError(f"0 <= low < high <= 1 must hold, got {self.low:g} and {self.high:g}")
-        for name in ("std", "alpha", "beta"):
-            if getattr(self, name) <= 0:
-                raise ParameterError(f"{name} must be positive, got {getattr(self, name):g}")
         shares = (self.full_share, self.gap_share, self.row_share)
         if min(shares) < 0 or sum(shares) > 1:
             raise ParameterError(f"the shares must be positive and sum to at most 1, got {shares}")
-        if self.law not in RATIO_LAWS:
-            raise unknown_name("law of ratios", self.law, RATIO_LAWS)
+        checked_name("law of ratios", self.law, RATIO_LAWS)
 
 
 def _gaussian(uniform: Tensor, config: MaskingConfig) -> Tensor:

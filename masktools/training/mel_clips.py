@@ -12,27 +12,16 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from masktools.bundles import stored_part
+from masktools import bundles, configs
 from masktools.conditioning.joint import JointEncoder
-from masktools.configs import from_dict
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
-from masktools.training.audio_cache import AudioCache, build_cache
+from masktools.training import audio_cache, checkpoints, streams, token_cache
 from masktools.training.captioned_mels import CaptionedMel, captioned_mels, is_packed, mixed_mels, read_packed
-from masktools.training.checkpoints import load_joint_encoder
-from masktools.training.streams import (
-    FULL_BAND_HZ,
-    Batch,
-    Stream,
-    StreamData,
-    StreamLoader,
-    drawn_index,
-    weighted_by_kind,
-)
-from masktools.training.token_cache import fingerprint
 from masktools.transformer import TransformerConfig
 
 MIXED_BELOW_DB = (6.0, 18.0)  # how much quieter the second clip of a mixture is
+_LONGEST_PAUSE = 31  # frames between recordings that fill a clip together
 _SILENCE = -1.0
 
 
@@ -45,7 +34,7 @@ def sound_embeddings(encoder: JointEncoder, mel: np.ndarray, n_frames: int) -> n
         return np.concatenate([encoder.encode_mel(part).numpy() for part in parts])
 
 
-class MelClipStream(Stream):
+class MelClipStream(streams.Stream):
     """Endless random clips: ``mel`` (f, n_frames), ``condition`` (d,) of their sound, ``caption``, ``full_band``.
 
     A recording shorter than the clip is followed by others of the same tags, with short silences between. A share
@@ -74,21 +63,20 @@ class MelClipStream(Stream):
         for index, recording in enumerate(recordings):
             self.alike[recording.tags].append(index)
         lengths = np.array([min(max(len(r.mel), 80), 3440) for r in recordings], float)
-        self._cumulative = np.cumsum(weighted_by_kind(lengths, [r.kind for r in recordings], kind_weights))
+        self._cumulative = np.cumsum(streams.weighted_by_kind(lengths, [r.kind for r in recordings], kind_weights))
 
     def _assembled(self, first: int, rng: np.random.Generator) -> np.ndarray:
-        clip = np.full((self.n_frames, self.recordings[first].mel.shape[1]), _SILENCE, np.float32)
-        position, following = 0, first
-        while position < self.n_frames:
-            piece = self.recordings[following].mel[: self.n_frames - position]
-            clip[position : position + len(piece)] = piece
-            position += len(piece) + int(rng.integers(0, 32))
-            following = int(rng.choice(self.alike[self.recordings[first].tags]))
-        return np.roll(clip, int(rng.integers(self.n_frames)), axis=0)
+        own, alike = self.recordings[first], self.alike[self.recordings[first].tags]
+        silence = np.full((self.n_frames, own.mel.shape[1]), _SILENCE, np.float32)
+
+        def following() -> np.ndarray:
+            return self.recordings[int(rng.choice(alike))].mel
+
+        return streams.assembled(silence, own.mel, following, (0, _LONGEST_PAUSE), rng)
 
     def _drawn(self, rng: np.random.Generator) -> tuple[np.ndarray, int, int]:
         """Return a clip (m, f), of which recording it is, and at which frame of it it starts."""
-        index = drawn_index(self._cumulative, rng)
+        index = streams.drawn_index(self._cumulative, rng)
         mel, start = self.recordings[index].mel, 0
         if len(mel) < self.n_frames:
             return self._assembled(index, rng), index, start
@@ -97,9 +85,9 @@ class MelClipStream(Stream):
 
     def _is_full_band(self, index: int) -> bool:
         bandwidth_hz = self.recordings[index].bandwidth_hz
-        return bandwidth_hz == 0 or bandwidth_hz >= FULL_BAND_HZ
+        return bandwidth_hz == 0 or bandwidth_hz >= streams.FULL_BAND_HZ
 
-    def sample(self, index: int) -> Batch:
+    def sample(self, index: int) -> streams.Batch:
         """Return clip ``index``."""
         rng = np.random.default_rng((self.seed, index))
         clip, number, start = self._drawn(rng)
@@ -120,7 +108,7 @@ class MelClipStream(Stream):
         }
 
 
-class MelClipData(StreamData):
+class MelClipData(streams.StreamData):
     """Random training clips and fixed validation clips of a cache, for the transformer.
 
     Args:
@@ -130,13 +118,13 @@ class MelClipData(StreamData):
         folder: a folder of recordings, or what else `masktools cache` reads.
         base: a bundle that is trained further: its mel settings, its length of clips and its text-audio encoder hold.
         mel: settings of the mel front end.
-        n_frames: of a clip.
-        batch_size: clips.
-        seed: of all that is drawn.
+        n_frames: mel frames of a clip.
+        batch_size: clips in a batch.
+        seed: random seed of all that is drawn.
         n_valid_clips: at most.
-        gain_share: of the range of levels by which a clip may be louder or softer.
+        gain_share: largest gain, up or down, as a share of the range of levels.
         kind_weights: how often a kind is drawn; 1 where it is not named.
-        mix_share: of the clips are two at once.
+        mix_share: share of clips that are a mixture of two, in [0, 1].
         n_workers: processes that draw clips.
     """
 
@@ -161,23 +149,23 @@ class MelClipData(StreamData):
         self.save_hyperparameters(ignore=["mel"])
         self.mel, self.n_frames, self.conditioner = mel, n_frames, conditioner
         if base is not None:
-            told, _ = stored_part(base, "transformer")
-            self.mel, self.conditioner = from_dict(MelConfig, told["mel"]), base
-            self.n_frames = 16 * from_dict(TransformerConfig, told["config"]).n_cols
+            told, _ = bundles.stored_part(base, "transformer")
+            self.mel, self.conditioner = configs.from_dict(MelConfig, told["mel"]), base
+            self.n_frames = 16 * configs.from_dict(TransformerConfig, told["config"]).n_cols
 
     def prepare_data(self) -> None:
         """Decode the recordings of the folder, if there is one, in one process of each node."""
         own = self.hparams
         if own["folder"]:
-            build_cache([own["folder"]], own["cache"], self.mel.sample_rate)
+            audio_cache.build_cache([own["folder"]], own["cache"], self.mel.sample_rate)
 
     def _embeddings(self, recordings: Sequence[CaptionedMel]) -> list[np.ndarray]:
         """Return the embeddings of each recording, from the folder or computed into it."""
         own = self.hparams
         if self.conditioner is None:
             return [np.zeros((1, 0), np.float32) for _ in recordings]
-        encoder = load_joint_encoder(self.conditioner)
-        key = f"{fingerprint(encoder)}-{self.n_frames}"
+        encoder = checkpoints.load_joint_encoder(self.conditioner)
+        key = f"{token_cache.fingerprint(encoder)}-{self.n_frames}"
         stored = Path(own["mels"], f"embeddings-{key}.npz")
         if stored.is_file():
             with np.load(stored, allow_pickle=False) as found:
@@ -196,7 +184,7 @@ class MelClipData(StreamData):
             recordings = read_packed(own["cache"])
             Path(own["mels"]).mkdir(parents=True, exist_ok=True)
         else:
-            recordings = captioned_mels(AudioCache(own["cache"]), self.mel, own["mels"])
+            recordings = captioned_mels(audio_cache.AudioCache(own["cache"]), self.mel, own["mels"])
         pairs = list(zip(recordings, self._embeddings(recordings), strict=True))
         self.train = [pair for pair in pairs if pair[0].split == "train"]
         of_split = [p for p in pairs if p[0].split == "valid"]
@@ -206,7 +194,7 @@ class MelClipData(StreamData):
         long_enough = [p for p in of_split if len(p[0].mel) >= self.n_frames] or [longest]
         self.valid = long_enough[:: max(1, len(long_enough) // own["n_valid_clips"])][: own["n_valid_clips"]]
 
-    def train_dataloader(self) -> StreamLoader:
+    def train_dataloader(self) -> streams.StreamLoader:
         """Return the endless training batches."""
         own = self.hparams
         recordings, embeddings = zip(*self.train, strict=True)
@@ -222,15 +210,11 @@ class MelClipData(StreamData):
         )
         return self.stream_loader(stream, own["batch_size"], own["n_workers"])
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> DataLoader[streams.Batch]:
         """Return the fixed validation batches: the beginning of each recording, silence after one that is too short."""
         n_frames = self.n_frames
         clips = [
-            {
-                "mel": torch.from_numpy(_beginning(r.mel, n_frames)),
-                "caption": r.caption or "sound",
-                **_condition(e[0]),
-            }
+            {"mel": torch.from_numpy(_beginning(r.mel, n_frames)), "caption": r.caption or "sound", **_condition(e[0])}
             for r, e in self.valid
         ]
         return DataLoader(clips, self.hparams["batch_size"])  # type: ignore[arg-type]

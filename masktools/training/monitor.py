@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from masktools.arguments import check_least
 from masktools.errors import MelMismatchError, ParameterError
 from masktools.mel import MelConfig, differing_fields
 from masktools.solver import SolverConfig, item_seeds, solve
@@ -169,15 +170,13 @@ class MonitorSamples(pl.Callback):
             tokenizer: Checkpoint of the tokenizer that tokens are of, where the training itself needs none.
             n_decoding_steps: Steps of a generation.
             guidance: Scale of its guidance.
-            seed: Of its chance; the same in all showings, so that they can be compared.
+            seed: Random seed; the same in all showings, so that they can be compared.
 
         Raises:
             ParameterError: Fewer than one step or clip, or settings that the solver refuses.
         """
         super().__init__()
-        for name, value in (("every_n_steps", every_n_steps), ("n_clips", n_clips)):
-            if value < 1:
-                raise ParameterError(f"{name} must be at least 1, got {value}")
+        check_least(1, every_n_steps=every_n_steps, n_clips=n_clips)
         self.every_n_steps, self.n_clips, self.seed = every_n_steps, n_clips, seed
         self.solver = SolverConfig(n_steps=n_decoding_steps, guidance=guidance)
         self._vocoder: Any = load_vocoder(vocoder) if vocoder else None
@@ -236,10 +235,9 @@ class MonitorSamples(pl.Callback):
         for part in (self._vocoder, tokenizer):
             if part is not None:
                 part.to(module.device)
-        return Tools(mel, self._render, tokenizer, self.n_clips, self.solver, self.seed)
-
-    def _render(self, mel: Tensor) -> Tensor:
-        return self._vocoder(mel).float().clamp(-1, 1)
+        return Tools(
+            mel, lambda mel: self._vocoder(mel).float().clamp(-1, 1), tokenizer, self.n_clips, self.solver, self.seed
+        )
 
 
 def _writer(logger: Any) -> Any:

@@ -1,8 +1,8 @@
-"""Training of the classifier of notes: cross-entropy of pitch and family; its checkpoint says how often it is right."""
+"""Training of the classifier of notes: cross-entropy of pitch and family; its settings say how often it is right."""
 
+from dataclasses import replace
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -13,7 +13,6 @@ from masktools.scales.classifier import NoteClassifier, NoteClassifierConfig
 from masktools.training.checkpoints import network_state, part_description
 from masktools.training.note_data import NoteData
 from masktools.training.part import PartTraining
-from masktools.training.schedules import warmup_cosine
 from masktools.training.streams import Batch
 
 _ACCURACIES = ("valid_pitch", "valid_family")
@@ -45,7 +44,6 @@ class NoteClassifierTraining(PartTraining):
     ) -> None:
         super().__init__(mel)
         self.save_hyperparameters(ignore=["mel"])
-        self._accuracy: dict[str, float] = {}
 
     def configure_model(self) -> None:
         """Make the network, whose classes are those of the data.
@@ -72,10 +70,7 @@ class NoteClassifierTraining(PartTraining):
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW with warm-up and cosine."""
-        own = self.hparams
-        optimizer = torch.optim.AdamW(self.net.parameters(), own["learning_rate"], weight_decay=0.02)
-        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"], final=0.02)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return self.adamw(weight_decay=0.02, final=0.02)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch: the sum of both cross-entropies."""
@@ -95,18 +90,14 @@ class NoteClassifierTraining(PartTraining):
         self.log_dict(found, prog_bar=True, sync_dist=True, batch_size=len(batch["mel"]))
 
     def on_validation_epoch_end(self) -> None:
-        """Remember how often they were right."""
+        """Note how often they were right, on notes of instruments that were not trained on."""
         metrics = self.trainer.callback_metrics
-        self._accuracy = {name.removeprefix("valid_"): float(metrics[name]) for name in _ACCURACIES if name in metrics}
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the accuracies on notes of instruments that were not trained on."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["masktools"]["accuracy"] = self._accuracy
+        pitch, family = (float(metrics[name]) for name in _ACCURACIES)
+        self.net.config = replace(self.net.config, accuracy=(round(pitch, 4), round(family, 4)))
 
 
-def load_note_classifier(source: str) -> tuple[NoteClassifier, dict[str, float]]:
-    """Return a trained classifier, frozen, and its accuracies of pitch and family on notes of other instruments.
+def load_note_classifier(source: str) -> tuple[NoteClassifier, MelConfig]:
+    """Return a trained classifier, frozen, and its mel settings; its own settings say how often it is right.
 
     Raises:
         CheckpointError: There is none, or it holds something else.
@@ -116,4 +107,4 @@ def load_note_classifier(source: str) -> tuple[NoteClassifier, dict[str, float]]
         raise CheckpointError(f"{source} must hold a classifier of notes, got a {description.get('part')}")
     made = NoteClassifier(from_dict(NoteClassifierConfig, description["config"]))
     made.load_state_dict(network_state(source))
-    return made.eval().requires_grad_(False), description.get("accuracy", {})
+    return made.eval().requires_grad_(False), from_dict(MelConfig, description["mel"])

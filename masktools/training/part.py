@@ -1,16 +1,64 @@
-"""A part in training: its settings as a recipe gives them, its checkpoint, and chance that a resumption repeats."""
+"""A part in training: its settings, optimiser and learning rate, its checkpoint, and chance that a resumption repeats.
 
-from collections.abc import Mapping
+Learning rates are a linear warm-up, then half a cosine; or an exponential decay in steps.
+"""
+
+from collections.abc import Iterable, Mapping
+from math import cos, pi
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
+from masktools.arguments import check_within, checked_name
 from masktools.configs import from_dict, to_dict
-from masktools.errors import ParameterError, unknown_name
+from masktools.errors import ParameterError
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.solver.noise import derive_seed
+
+
+def warmup_cosine_factor(step: int, n_warmup: int, n_steps: int, final: float = 0.0) -> float:
+    """Return the factor on the base rate: 0 to 1 over the warm-up, then down to ``final`` by half a cosine.
+
+    >>> [round(warmup_cosine_factor(step, 10, 110), 2) for step in (0, 5, 10, 60, 110)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    if step < n_warmup:
+        return step / n_warmup
+    progress = min(1.0, (step - n_warmup) / max(1, n_steps - n_warmup))
+    return final + (1.0 - final) * 0.5 * (1.0 + cos(pi * progress))
+
+
+def warmup_cosine(optimizer: Optimizer, n_warmup: int, n_steps: int, final: float = 0.0) -> LambdaLR:
+    """Return the scheduler, to be stepped once a training step."""
+    check_within(f"[0, {n_steps})", n_warmup=n_warmup)
+    return LambdaLR(optimizer, lambda step: warmup_cosine_factor(step, n_warmup, n_steps, final))
+
+
+def exponential_factor(step: int, decay: float, n_decay: int, n_warmup: int = 0) -> float:
+    """Return the factor on the base rate: 0 to 1 over the warm-up, then ``decay`` times less every ``n_decay`` steps.
+
+    >>> [exponential_factor(step, 0.5, 100) for step in (0, 99, 100, 200)]
+    [1.0, 1.0, 0.5, 0.25]
+    """
+    if step < n_warmup:
+        return step / n_warmup
+    return decay ** ((step - n_warmup) // n_decay)
+
+
+def exponential(optimizer: Optimizer, decay: float, n_decay: int, n_warmup: int = 0) -> LambdaLR:
+    """Return the scheduler, to be stepped once a training step.
+
+    Raises:
+        ParameterError: a decay outside (0, 1], or numbers of steps that are not positive.
+    """
+    check_within("(0, 1]", decay=decay)
+    if n_decay < 1 or n_warmup < 0:
+        raise ParameterError(f"n_decay must be at least 1 and n_warmup at least 0, got {n_decay} and {n_warmup}")
+    return LambdaLR(optimizer, lambda step: exponential_factor(step, decay, n_decay, n_warmup))
 
 
 def config_of(kinds: Mapping[str, tuple[type, type]], kind: str, given: Any, part: str) -> Any:
@@ -25,9 +73,7 @@ def config_of(kinds: Mapping[str, tuple[type, type]], kind: str, given: Any, par
     Raises:
         ParameterError: a kind that there is not, settings of another kind, a key or a value that it does not accept.
     """
-    if kind not in kinds:
-        raise unknown_name(f"kind of {part}", kind, kinds)
-    config_class = kinds[kind][0]
+    config_class = kinds[checked_name(f"kind of {part}", kind, kinds)][0]
     if given is None:
         return config_class()
     if isinstance(given, Mapping):
@@ -35,6 +81,15 @@ def config_of(kinds: Mapping[str, tuple[type, type]], kind: str, given: Any, par
     if type(given) is not config_class:
         raise ParameterError(f"the {part} must have the settings of kind {kind!r}, got {type(given).__name__}")
     return given
+
+
+def decaying_matrices(weights: Iterable[Tensor], weight_decay: float) -> list[dict[str, Any]]:
+    """Return weights as groups of an optimiser: matrices decay, vectors do not."""
+    every = list(weights)
+    return [
+        {"params": [weight for weight in every if weight.ndim > 1], "weight_decay": weight_decay},
+        {"params": [weight for weight in every if weight.ndim <= 1], "weight_decay": 0.0},
+    ]
 
 
 class PartTraining(pl.LightningModule):
@@ -60,6 +115,27 @@ class PartTraining(pl.LightningModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed what is drawn while a batch is computed."""
         torch.manual_seed(derive_seed(self._run_seed, self.global_rank, self.trainer.fit_loop.total_batch_idx))
+
+    def adamw(
+        self,
+        learned: Iterable[Any] | None = None,
+        betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 0.01,
+        final: float = 0.0,
+    ) -> dict[str, object]:
+        """Return AdamW under a linear warm-up and half a cosine, by the recipe's learning_rate, n_warmup and n_steps.
+
+        Args:
+            learned: weights, or groups of them; all of ``net`` that are not frozen if None.
+            betas: of the running means of the gradient and of its square, each in [0, 1).
+            weight_decay: of those that do not say otherwise.
+            final: share of ``learning_rate`` that is left after ``n_steps``.
+        """
+        own = self.hparams
+        weights = (weight for weight in self.net.parameters() if weight.requires_grad)
+        optimizer = torch.optim.AdamW(learned or weights, own["learning_rate"], betas, weight_decay=weight_decay)
+        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"], final)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the part's settings beside its weights, so that a bundle can be made of the file alone."""

@@ -8,7 +8,7 @@ from argparse import ArgumentError
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 from zipfile import is_zipfile
 
 import lightning.pytorch as pl
@@ -17,7 +17,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from masktools.errors import CheckpointError, DeviceError, MasktoolsError, ParameterError
 from masktools.training.checkpoints import LastStep
-from masktools.training.progress import ProgressLine, RunHistory
+from masktools.training.progress import ProgressLine, RunHistory, RunReport
 
 _MAX_LENGTH = 300  # characters of a reason that stay readable on one line
 _NOISE = (
@@ -134,9 +134,6 @@ def newest_checkpoint(folders: Iterable[Path]) -> Path | None:
     return max(complete, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
-if TYPE_CHECKING:
-    from masktools.training.progress import RunReport
-
 _RESUME = "--resume"
 # Said by Lightning and torch about themselves or about choices that recipes make on purpose: nothing to act on.
 _KNOWN_WARNINGS = (
@@ -155,7 +152,7 @@ _KNOWN_WARNINGS = (
 )
 
 
-def run_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = (), resume: bool = False) -> "RunReport | None":
+def run_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = (), resume: bool = False) -> RunReport | None:
     """Train what the recipe says, e.g. ``run_recipe("recipes/mini/tokenizer.yaml", ["--trainer.max_steps", "10"])``.
 
     Args:
@@ -211,8 +208,8 @@ def _our_errors() -> Iterator[None]:
             raise KeyboardInterrupt from None
         raise
     except ArgumentError as error:
-        raise _unreadable(error) from error
-    except (FileNotFoundError, OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+        raise ParameterError(f"the recipe cannot be used: {one_line(str(error))}") from error
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
         translated = _translated(error)
         if translated is None:
             raise
@@ -233,15 +230,10 @@ def _translated(error: Exception) -> MasktoolsError | None:
         return CheckpointError(f"the checkpoint to go on from is missing: {text}")
     raised_in = _module_of(error)
     if raised_in.startswith("jsonargparse."):
-        return _unreadable(error)
+        return ParameterError(f"the recipe cannot be used: {one_line(str(error))}")
     if raised_in.startswith("lightning.") and isinstance(error, ValueError):
         return _of_setting(text)
     return None
-
-
-def _unreadable(error: Exception) -> ParameterError:
-
-    return ParameterError(f"the recipe cannot be used: {one_line(str(error))}")
 
 
 def _of_setting(text: str) -> MasktoolsError:

@@ -1,13 +1,14 @@
 """Training of the tokenizer over scales, of its decoder against a discriminator, and of the scale-wise transformer."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from masktools.configs import from_dict
-from masktools.errors import CheckpointError, MasktoolsError, ParameterError
+from masktools.conditioning import NoteWords
+from masktools.configs import to_dict
+from masktools.errors import MasktoolsError, ParameterError
 from masktools.mel import MelConfig
 from masktools.scales import (
     ScaleTokenizer,
@@ -17,15 +18,14 @@ from masktools.scales import (
     scale_usage,
 )
 from masktools.tokenizer import token_fingerprint
+from masktools.tokenizer.codebook import Codebook
 from masktools.training.adversarial import OptimiserConfig, PatchAdversarialTraining
-from masktools.training.checkpoints import network_state, part_description
+from masktools.training.checkpoints import load_part
 from masktools.training.discriminators import MelPatchDiscriminator
 from masktools.training.losses import slope_loss
 from masktools.training.part import PartTraining
-from masktools.training.schedules import warmup_cosine
 from masktools.training.streams import Batch
 
-_RESTART_EVERY = 50  # steps
 _WAITING = "masktools_latents"
 _DECODER_OPTIMISER = OptimiserConfig(betas=(0.8, 0.95))
 
@@ -36,18 +36,7 @@ def load_scale_tokenizer(source: str) -> ScaleTokenizer:
     Raises:
         CheckpointError: There is none, it holds something else, or weights of other scales than it says.
     """
-    description = part_description(source, "tokenizer")
-    if (description.get("part"), description.get("kind")) != ("tokenizer", "scales"):
-        raise CheckpointError(
-            f"{source} must hold a tokenizer of the kind scales, got a {description.get('part')} of the kind "
-            f"{description.get('kind')}"
-        )
-    made = ScaleTokenizer(from_dict(ScaleTokenizerConfig, description["config"]))
-    try:
-        made.load_state_dict(network_state(source, part="tokenizer"))
-    except RuntimeError as error:
-        raise CheckpointError(f"{source} must hold the weights of the part that it describes: {error}") from error
-    return made.eval().requires_grad_(False)
+    return load_part(source, "tokenizer", {"scales": (ScaleTokenizerConfig, ScaleTokenizer)})
 
 
 class _ScaleTokenizerValidation(PartTraining):
@@ -93,6 +82,8 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation):
         codes_weight: Of the quantiser's loss.
         drop_share: Clips that keep fewer scales: scale dropout.
         n_least: Scales that each clip keeps, at least.
+        restart_every: Steps between two restarts of dead entries.
+        restart_share: Share of an even count of hits below which an entry is dead.
 
     Raises:
         ParameterError: A share or a number out of its range.
@@ -113,9 +104,16 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation):
         codes_weight: float = 1.0,
         drop_share: float = 0.1,
         n_least: int = 1,
+        restart_every: int = 50,
+        restart_share: float = 0.1,
     ) -> None:
         super().__init__(mel)
         self.save_hyperparameters(ignore=["tokenizer", "mel"])
+        if restart_every < 1 or not 0 <= restart_share < 1:
+            raise ParameterError(
+                f"restart_every must be at least 1 and restart_share in [0, 1), "
+                f"got {restart_every} and {restart_share:g}"
+            )
         if not 0 <= drop_share <= 1 or not 1 <= n_least <= len(tokenizer.pyramid):
             raise ParameterError(
                 f"drop_share must lie in [0, 1] and n_least in [1, {len(tokenizer.pyramid)}], "
@@ -126,6 +124,8 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation):
                 f"the tokenizer must have the {mel.n_mels} bins of the front end, got {tokenizer.n_mels}"
             )
         self.net = ScaleTokenizer(tokenizer)
+        for book in self.net.quantiser.codebooks:
+            cast(Codebook, book).restart_share = restart_share
         self._waiting: list[Tensor] = []
 
     def on_fit_start(self) -> None:
@@ -139,11 +139,7 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation):
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW with warm-up and cosine."""
-        own = self.hparams
-        parameters = [p for p in self.net.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, own["learning_rate"], (0.9, 0.99))
-        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"], final=0.1)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return self.adamw(betas=(0.9, 0.99), final=0.1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the latents that wait for the placing of the codebooks too."""
@@ -166,7 +162,7 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation):
         else:
             quantised = self.net.quantiser(latents, self._kept(len(mel)))
             vectors, codes = quantised.vectors, quantised.loss
-            if step % _RESTART_EVERY == 0 and step < 0.8 * own["n_steps"]:
+            if step % own["restart_every"] == 0 and step < 0.8 * own["n_steps"]:
                 self.log("restarted", float(self.net.quantiser.restart(latents)))
         estimate = self.net.from_latents(vectors, mel.shape[2]).float()
         error = F.l1_loss(estimate, mel)
@@ -187,7 +183,7 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation):
         while sum(map(len, self._waiting[1:])) >= self.hparams["n_placing_clips"]:
             self._waiting.pop(0)
         if step == self.hparams["n_unquantised"] - 1:
-            self.net.quantiser.place(torch.cat(self._waiting))
+            self.net.quantiser.place(torch.cat(self._waiting), batch_size=len(latents))
             self._waiting = []
 
 
@@ -242,7 +238,7 @@ class ScaleDecoderTraining(_ScaleTokenizerValidation, PatchAdversarialTraining):
             adversarial, distance = self.decoder_losses(mel, estimate)
             loss = loss + own["adversarial_weight"] * adversarial
             loss = loss + own["feature_weight"] * distance
-        self.move_trained(loss, batch_idx)
+        self.generator_step(loss, batch_idx)
         self.log_dict({"l1": error, "discriminator": discriminator_loss}, prog_bar=True)
 
 
@@ -264,6 +260,9 @@ class ScaleTransformerTraining(PartTraining):
         noise_share: Tokens that are replaced by random ones where finer scales are shown them, so that drawing does not
             meet its own mistakes for the first time.
         refine_share: Steps that also train to refine one scale, of which some tokens are shown.
+        coarse_steps: First steps, in which only the coarsest scales are learned: they say most of a sound, and cost a
+            fraction, since their tokens are few.
+        coarse_scales: Those scales.
 
     Raises:
         ParameterError: Parts that do not fit each other.
@@ -287,6 +286,8 @@ class ScaleTransformerTraining(PartTraining):
         even_scales: bool = False,
         noise_share: float = 0.0,
         refine_share: float = 0.0,
+        coarse_steps: int = 0,
+        coarse_scales: int = 2,
     ) -> None:
         super().__init__(mel)
         self.save_hyperparameters(ignore=["transformer", "mel"])
@@ -299,6 +300,11 @@ class ScaleTransformerTraining(PartTraining):
         ):
             if own != other:
                 raise ParameterError(f"{what} of the transformer must be those of the tokenizer, got {own} and {other}")
+        if coarse_steps < 0 or not 1 <= coarse_scales <= len(transformer.pyramid):
+            raise ParameterError(
+                f"coarse_steps must be at least 0 and coarse_scales in [1, {len(transformer.pyramid)}], "
+                f"got {coarse_steps} and {coarse_scales}"
+            )
         if refine_share > 0 and not transformer.refines:
             raise ParameterError("refine_share needs a transformer that refines: set transformer.refines")
         self.net = ScaleTransformer(transformer)
@@ -323,9 +329,13 @@ class ScaleTransformerTraining(PartTraining):
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write whose tokens are learned, so that no bundle joins the weights to another tokenizer."""
+        """Write whose tokens are learned, so that no bundle joins the weights to another tokenizer, and the words."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["masktools"]["tokenizer"] = token_fingerprint(self.tokenizer.state_dict())
+        notes = getattr(getattr(self.trainer, "datamodule", None), "notes", None)
+        if notes is not None:
+            words: NoteWords = notes.words
+            checkpoint["masktools"]["conditioner"] = {"kind": "notes", "config": to_dict(words.config)}
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW, without decay on vectors and embeddings."""
@@ -334,9 +344,7 @@ class ScaleTransformerTraining(PartTraining):
             is_matrix = parameter.ndim > 1 and not name.startswith(("positions", "levels", "known"))
             (decayed if is_matrix else others).append(parameter)
         groups = [{"params": decayed, "weight_decay": own["weight_decay"]}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, own["learning_rate"], (0.9, 0.95))
-        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"], final=0.05)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return self.adamw(groups, (0.9, 0.95), final=0.05)
 
     @torch.no_grad()
     def _tokens(self, batch: Batch) -> list[Tensor]:
@@ -357,15 +365,17 @@ class ScaleTransformerTraining(PartTraining):
             MasktoolsError: It is not finite.
         """
         own, tokens = self.hparams, self._tokens(batch)
+        if self.global_step < own["coarse_steps"]:
+            tokens = tokens[: own["coarse_scales"]]
         condition = batch.get("condition")
         n_clips = len(tokens[0])
         use = torch.rand(n_clips, device=self.device) >= own["condition_drop"]
         shown = [self._noisy(grid) for grid in tokens] if own["noise_share"] else tokens
         with torch.no_grad():
-            inputs = self.tokenizer.quantiser.inputs(shown)
+            inputs = self.tokenizer.quantiser.inputs(shown)[: len(tokens) - 1]
         condition = None if condition is None else condition.float()
         found = self.losses(tokens, inputs, condition, None if condition is None else use)
-        loss = self._mean(found)
+        loss = self._mean(found, len(tokens))
         if torch.rand(()) < own["refine_share"]:
             loss = loss + self._refined(tokens, inputs, condition, None if condition is None else use)
         if self.global_step % 50 == 0 and not loss.isfinite():
@@ -373,10 +383,10 @@ class ScaleTransformerTraining(PartTraining):
         self.log("loss", found.mean(), prog_bar=True)
         return loss
 
-    def _mean(self, found: Tensor) -> Tensor:
+    def _mean(self, found: Tensor, n_scales: int) -> Tensor:
         if not self.hparams["even_scales"]:
             return found.mean()
-        places = [self.net.pyramid.place(scale) for scale in range(len(self.net.pyramid))]
+        places = [self.net.pyramid.place(scale) for scale in range(n_scales)]
         return torch.stack([found[:, place].mean() for place in places]).mean()
 
     def _noisy(self, grid: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from masktools.arguments import check_within
 from masktools.errors import ParameterError
 from masktools.jsons import read_json
 from masktools.mel import MelConfig
@@ -49,8 +50,7 @@ class SoundTextStream(Stream):
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
-        if not 0.0 <= mix_share <= 1.0:
-            raise ParameterError(f"mix_share must lie in [0, 1], got {mix_share:g}")
+        check_within("[0, 1]", mix_share=mix_share)
         self.recordings, self.n_sounds, self.n_texts, self.mel = recordings, batch_size, n_texts, mel
         self.mix_share, self.augmentation = mix_share, augmentation
         self.true = truth_table([r.tags for r in recordings], phrases)
@@ -96,12 +96,12 @@ class SoundTextData(StreamData):
         prompts: a JSON file, tag -> further texts for it.
         synonyms: a JSON file, tag -> texts that are no training texts, by which validation names sounds.
         mel: settings of the mel front end.
-        batch_size: sounds of a step.
+        batch_size: sounds in a step.
         n_texts: texts of other sounds beside the step's own.
-        mix_share: of the crops are two recordings at once.
+        mix_share: share of crops that are a mixture of two recordings, in [0, 1].
         kind_weights: how often a kind is drawn; 1 where it is not named.
         augmentation: how far a crop may depart from its recording.
-        seed: of all that is drawn.
+        seed: random seed of all that is drawn.
     """
 
     def __init__(

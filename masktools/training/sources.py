@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from masktools.arguments import checked_name
 from masktools.errors import ParameterError, unknown_name
 from masktools.io import SUFFIXES
 
@@ -155,6 +156,7 @@ def _manifest_row(manifest: Path, number: int, row: dict[str, str]) -> Row:
 _CLASSES = "class_labels_indices.csv"
 _CLIP_S = 10.0
 _VALID_SHARE_OF_TRAIN = 0.01  # of the training clips of AudioSet, which has no such split
+_Clip = tuple[str, float, float]  # the video, and where in it the clip begins and ends, in seconds
 _CAPTION_COLUMNS = {"youtube_id", "start_time", "caption"}
 
 
@@ -194,24 +196,18 @@ def read_audioset(path: Path) -> Source:
     Raises:
         ParameterError: None of the audio files is there, or a line is not one of AudioSet.
     """
-    folder = path if path.is_dir() else path.parent
-    lists = sorted(p for p in folder.glob("*.csv") if is_audioset(p)) if path.is_dir() else [path]
-    names, files = _class_names(folder), _Files(folder)
-    rows, n_missing, seen = [], 0, set()
-    for clips in lists:
-        of_test = "eval" in clips.stem.lower()
-        for video, start_s, end_s, labels in _audioset_lines(clips):
-            if (video, start_s) in seen:
-                continue
-            seen.add((video, start_s))
-            found = files.path(video, start_s, end_s)
-            if found is None:
-                n_missing += 1
-                continue
-            split = "test" if of_test else "valid" if hashed_share(video) < _VALID_SHARE_OF_TRAIN else "train"
-            texts = ";".join(names.get(label, label) for label in labels)
-            rows.append(Row(found, split, "audioset", texts))
-    return _source("audioset", folder, rows, n_missing)
+    names, seen = _class_names(path if path.is_dir() else path.parent), set()
+
+    def clips(listed: Path) -> Iterator[tuple[_Clip, Row]]:
+        of_test = "eval" in listed.stem.lower()
+        for video, start_s, end_s, labels in _audioset_lines(listed):
+            if (video, start_s) not in seen:
+                seen.add((video, start_s))
+                split = "test" if of_test else "valid" if hashed_share(video) < _VALID_SHARE_OF_TRAIN else "train"
+                texts = ";".join(names.get(label, label) for label in labels)
+                yield (video, start_s, end_s), Row("", split, "audioset", texts)
+
+    return _of_lists("audioset", path, is_audioset, clips)
 
 
 def _audioset_lines(path: Path) -> Iterator[tuple[str, float, float, list[str]]]:
@@ -248,21 +244,16 @@ def read_audiocaps(path: Path) -> Source:
     Raises:
         ParameterError: None of the audio files is there, a list is not named after its split, or a start is no number.
     """
-    folder = path if path.is_dir() else path.parent
-    lists = sorted(p for p in folder.glob("*.csv") if is_audiocaps(p)) if path.is_dir() else [path]
-    files, rows, n_missing = _Files(folder), [], 0
-    for captions in lists:
-        split = split_named(captions.stem)
+
+    def clips(listed: Path) -> Iterator[tuple[_Clip, Row]]:
+        split = split_named(listed.stem)
         if split is None:
-            raise ParameterError(f"a list of AudioCaps must be named train.csv, val.csv or test.csv, got {captions}")
-        for (video, start_s), texts in _captions(captions).items():
-            found = files.path(video, start_s, start_s + _CLIP_S)
-            if found is None:
-                n_missing += 1
-                continue
-            row = Row(found, split, "audiocaps", caption=texts[0])
-            rows.append(replace(row, other_captions=tuple(texts[1:])))
-    return _source("audiocaps", folder, rows, n_missing)
+            raise ParameterError(f"a list of AudioCaps must be named train.csv, val.csv or test.csv, got {listed}")
+        for (video, start_s), (first, *others) in _captions(listed).items():
+            row = Row("", split, "audiocaps", caption=first, other_captions=tuple(others))
+            yield (video, start_s, start_s + _CLIP_S), row
+
+    return _of_lists("audiocaps", path, is_audiocaps, clips)
 
 
 def _captions(path: Path) -> dict[tuple[str, float], list[str]]:
@@ -279,7 +270,29 @@ def _captions(path: Path) -> dict[tuple[str, float], list[str]]:
     return clips
 
 
-def _source(kind: str, folder: Path, rows: list[Row], n_missing: int) -> Source:
+def _of_lists(
+    kind: str, path: Path, is_list: Callable[[Path], bool], clips: Callable[[Path], Iterator[tuple[_Clip, Row]]]
+) -> Source:
+    """Return the clips of one list, or of all in a folder, whose audio lies below the folder.
+
+    Args:
+        kind: kind of the source.
+        path: a list, or a folder.
+        is_list: tells the lists of a folder from other files.
+        clips: of a list, with what it says of each.
+
+    Raises:
+        ParameterError: None of the audio files is there.
+    """
+    folder = path if path.is_dir() else path.parent
+    files, rows, n_missing = _Files(folder), [], 0
+    for listed in sorted(filter(is_list, folder.glob("*.csv"))) if path.is_dir() else [path]:
+        for clip, row in clips(listed):
+            found = files.path(*clip)
+            if found is None:
+                n_missing += 1
+            else:
+                rows.append(replace(row, path=found))
     if not rows:
         raise ParameterError(
             f"none of the {n_missing} clips is below {folder}: files must be named YTID.wav or YTID_START.wav "
@@ -309,8 +322,7 @@ def read_source(path: str | os.PathLike[str], kind: str = "auto", non_commercial
         ParameterError: The path holds nothing of the kind, or of no kind at all.
     """
     place = Path(path)
-    if kind not in ("auto", *SOURCES):
-        raise unknown_name("kind of source", kind, ("auto", *SOURCES))
+    checked_name("kind of source", kind, ("auto", *SOURCES))
     if not place.exists():
         raise ParameterError(f"no source at {place}: it must be {_expected()}")
     chosen = _kind_of(place) if kind == "auto" else kind

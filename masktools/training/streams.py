@@ -6,15 +6,11 @@ that nothing needs twice its room. The result depends on the jobs alone.
 """
 
 import json
-import multiprocessing
 import os
 import secrets
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import suppress
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -22,9 +18,10 @@ import lightning.pytorch as pl
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from masktools.arguments import checked_real
+from masktools.arguments import check_least, checked_real
 from masktools.errors import MasktoolsError, ParameterError
 from masktools.jsons import read_json
+from masktools.processes import until_broken
 
 FULL_BAND_HZ = 10_000.0  # what a recording must reach to teach what upper rows hold
 
@@ -56,8 +53,8 @@ def weighted_by_kind(
     """Return how often each recording is drawn, once some kinds are drawn more often, or never.
 
     Args:
-        weights: (n,) of the recordings.
-        kinds: of each.
+        weights: weights (n,) of the recordings.
+        kinds: kind of each recording.
         kind_weights: kind -> a number of 0 or more; 1 where a kind is not named.
         where: whose the recordings are, for errors.
 
@@ -78,6 +75,31 @@ def drawn_index(cumulative: np.ndarray, rng: np.random.Generator) -> int:
     """Return an index drawn by its weight, given the running sum of the weights (n,)."""
     last = np.searchsorted(cumulative, cumulative[-1])  # the product below may be rounded up to the whole sum
     return int(min(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"), last))
+
+
+def assembled(
+    silence: np.ndarray,
+    first: np.ndarray,
+    following: Callable[[], np.ndarray],
+    pauses: tuple[int, int],
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return a clip of short recordings one after the other, with short pauses, from a random place on.
+
+    Args:
+        silence: (n, ...) the clip as it is without them; it is written to.
+        first: (m, ...) the first one.
+        following: gives one more.
+        pauses: shortest and longest, in entries of the first axis.
+        rng: draws the pauses, and then where the clip begins.
+    """
+    piece, position = first, 0
+    while position < len(silence):
+        piece = piece[: len(silence) - position]
+        silence[position : position + len(piece)] = piece
+        position += len(piece) + pauses[0] + int(rng.integers(pauses[1] - pauses[0] + 1))
+        piece = following()
+    return np.roll(silence, int(rng.integers(len(silence))), axis=0)
 
 
 class Stream(IterableDataset[Batch], ABC):
@@ -115,8 +137,7 @@ class Stream(IterableDataset[Batch], ABC):
         """
         if not 0 <= rank < n_ranks:
             raise ParameterError(f"0 <= rank < n_ranks must hold, got {rank} and {n_ranks}")
-        if batch_size < 1:
-            raise ParameterError(f"batch_size must be at least 1, got {batch_size}")
+        check_least(1, batch_size=batch_size)
         self._rank, self._n_ranks, self._batch_size = rank, n_ranks, batch_size
 
     def __iter__(self) -> Iterator[Batch]:
@@ -165,6 +186,19 @@ def chunked(items: Sequence[Item]) -> list[Sequence[Item]]:
     """
     size = max(_MIN_ITEMS, -(-len(items) // _MAX_PARTS))
     return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def is_built(index: Path, key: str, what: str) -> bool:
+    """Tell whether a folder holds all of a build, as the index says that is written last.
+
+    Raises:
+        ParameterError: it is of another key: of other recordings or settings.
+    """
+    if not index.is_file():
+        return False
+    if read_json(index).get("key") != key:
+        raise ParameterError(f"{index.parent} holds {what} of other recordings or settings: choose another folder")
+    return True
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -319,68 +353,25 @@ Result = TypeVar("Result")
 def unordered(work: Callable[[Job], Result], jobs: Iterable[Job], n_workers: int = 1) -> Iterator[Result]:
     """Yield the result of each job, as they become ready; with one worker in this process and in order.
 
-    Each process is given ``work`` once, and then job after job. One whose starter was killed finishes its job, finds
-    nobody to report to, and ends.
+    Each process is given ``work`` once, and then job after job; it ends with the one that started it.
 
     Raises:
         ParameterError: Fewer than one worker.
         MasktoolsError: A process died. What ``work`` itself raises is raised here.
     """
-    if n_workers < 1:
-        raise ParameterError(f"n_workers must be at least 1, got {n_workers}")
+    check_least(1, n_workers=n_workers)
     if n_workers == 1:
         yield from map(work, jobs)
         return
-    context = multiprocessing.get_context("spawn")  # a fork would copy the locks of running threads
-    waiting = iter(jobs)
-    busy: dict[Connection, BaseProcess] = {}
+    waiting, broken = list(jobs), list[Job]()
     try:
-        for _, job in zip(range(n_workers), waiting, strict=False):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(work, theirs), daemon=True)
-            process.start()
-            theirs.close()
-            busy[ours] = process
-            ours.send(job)
-        while busy:
-            for ready in wait(list(busy)):
-                yield _received(ready)  # type: ignore[arg-type]
-                for job in waiting:
-                    ready.send(job)  # type: ignore[union-attr]
-                    break
-                else:
-                    _dismiss(ready, busy)  # type: ignore[arg-type]
-    finally:
-        for process in busy.values():
-            process.terminate()
-
-
-def _received(connection: Connection) -> object:
-    try:
-        result, error = connection.recv()
-    except EOFError as end:
+        for _, result in until_broken(waiting, work, min(n_workers, len(waiting) or 1), broken):
+            yield result
+    except MasktoolsError:
+        raise
+    except Exception as error:
+        raise MasktoolsError(f"a worker failed with {type(error).__name__}: {error}") from error
+    if broken:
         raise MasktoolsError(
             "a worker process died, perhaps for want of memory: run it again with fewer workers, what is done is kept"
-        ) from end
-    if error is not None:
-        raise error
-    return result
-
-
-def _dismiss(connection: Connection, busy: dict[Connection, BaseProcess]) -> None:
-    connection.close()
-    busy.pop(connection).join()
-
-
-def _serve(work: Callable[[Job], Result], connection: Connection) -> None:
-    """Do one job after the other until nobody asks any more."""
-    with suppress(EOFError, KeyboardInterrupt, BrokenPipeError, ConnectionResetError):
-        while True:
-            job = connection.recv()
-            try:
-                answer = work(job), None
-            except MasktoolsError as error:
-                answer = None, error
-            except Exception as error:
-                answer = None, MasktoolsError(f"a worker failed with {type(error).__name__}: {error}")
-            connection.send(answer)
+        )

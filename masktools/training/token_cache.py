@@ -21,31 +21,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from masktools.conditioning import Conditioner
-from masktools.configs import to_dict
+from masktools import arguments, configs
+from masktools.conditioning import Conditioner, as_conditioner
 from masktools.errors import AudioError, ParameterError
-from masktools.jsons import read_json
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.packing import weights_digest
 from masktools.tokenizer import LocalTokenizer, SpecVqgan, token_fingerprint
-from masktools.training.audio_cache import AudioCache, Recording, recording_from
-from masktools.training.captioned_mels import long_mel
+from masktools.training import audio_cache, captioned_mels, shards, streams
 from masktools.training.clips import open_audio
-from masktools.training.shards import ShardSet
-from masktools.training.streams import (
-    FULL_BAND_HZ,
-    Batch,
-    Note,
-    Progress,
-    ResumableBuild,
-    Stream,
-    StreamData,
-    StreamLoader,
-    chunked,
-    drawn_index,
-    weighted_by_kind,
-    write_json,
-)
 
 Tokenizer = LocalTokenizer | SpecVqgan
 _WINDOW_COLS = 512  # of a local tokenizer at a time
@@ -60,7 +43,7 @@ def fingerprint(part: Any) -> str:
         return token_fingerprint(part.state_dict())
     module: Any = getattr(part, "clap", part)  # what is loaded when it is first needed is loaded now
     digest = hashlib.sha256(type(module).__name__.encode())
-    digest.update(json.dumps(to_dict(module.config), sort_keys=True).encode())
+    digest.update(json.dumps(configs.to_dict(module.config), sort_keys=True).encode())
     digest.update(weights_digest(module.state_dict()).encode())
     return digest.hexdigest()[:16]
 
@@ -86,7 +69,7 @@ def tokens_of(tokenizer: Tokenizer, front_end: MelFrontEnd, wave: np.ndarray, n_
     fill by half is left out, unless it is the only one.
     """
     n_frames = max(1, len(wave) // front_end.config.hop_length)
-    mel = torch.from_numpy(long_mel(front_end, wave, n_frames)).T.to(front_end.window)
+    mel = torch.from_numpy(captioned_mels.long_mel(front_end, wave, n_frames)).T.to(front_end.window)
     with torch.inference_mode():
         if is_local(tokenizer):
             return _local_tokens(tokenizer, mel, front_end.silence)
@@ -131,7 +114,7 @@ def conditions_of(conditioner: Conditioner, wave: np.ndarray, sample_rate: int, 
     return torch.cat(vectors).numpy().astype(np.float16)
 
 
-_TOKENS, _CONDITIONS, _INDEX = "tokens.uint16", "conditions.float16", "index.json"
+_TOKENS, _CONDITIONS = "tokens.uint16", "conditions.float16"
 _MADE_OF = ("audio", "mel", "tokenizer", "conditioner", "n_cols")
 
 
@@ -139,27 +122,26 @@ _MADE_OF = ("audio", "mel", "tokenizer", "conditioner", "n_cols")
 class Tokenised:
     """One recording, and where its tokens and conditions lie."""
 
-    recording: Recording
+    recording: audio_cache.Recording
     first_col: int
     n_cols: int
     first_condition: int
     n_conditions: int
 
+    @property
+    def split(self) -> str:
+        """What the recording is for."""
+        return self.recording.split
 
-class TokenCache:
+
+class TokenCache(audio_cache.Cache):
     """The tokens and conditions of a collection, memory-mapped."""
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        """Open a cache.
+    what, values = "token", _TOKENS
 
-        Raises:
-            ParameterError: There is none, or it is empty.
-        """
-        self.folder = Path(folder)
-        index = self.folder / _INDEX
-        if not index.is_file() or not (self.folder / _TOKENS).is_file():
-            raise ParameterError(f"no token cache in {self.folder}: {_INDEX} or {_TOKENS} is missing")
-        content = read_json(index)
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        super().__init__(folder)
+        content = self.content
         self.made_of: dict[str, Any] = {name: content[name] for name in _MADE_OF}
         self.n_cols: int = content["n_cols"]  # of a clip
         self.n_rows: int = content["n_rows"]
@@ -167,18 +149,9 @@ class TokenCache:
         self.dim: int = content["dim"]  # of a condition
         self.local: bool = content["local"]  # whether clips may begin at any column
         self.silent_column = np.array(content["silent_column"], np.uint16)
-        self.skipped: list[list[str]] = content["skipped"]
         self.recordings = [_tokenised(row) for row in content["recordings"]]
-        if not self.recordings:
-            raise ParameterError(f"the token cache in {self.folder} is empty: none of its recordings could be decoded")
         self._tokens = np.memmap(self.folder / _TOKENS, np.uint16, "r").reshape(-1, self.n_rows)
         self._conditions = np.memmap(self.folder / _CONDITIONS, np.float16, "r").reshape(-1, self.dim)
-
-    def __reduce__(self) -> tuple[type["TokenCache"], tuple[Path]]:
-        return TokenCache, (self.folder,)  # a process that gets the cache opens it anew
-
-    def __len__(self) -> int:
-        return len(self.recordings)
 
     def tokens(self, item: Tokenised, start: int = 0, n_cols: int | None = None) -> np.ndarray:
         """Return columns [start, start + n_cols) of a recording, (w, r) uint16."""
@@ -190,18 +163,6 @@ class TokenCache:
         nearest = min(round(2 * start / self.n_cols), item.n_conditions - 1)
         return self._conditions[item.first_condition + nearest].astype(np.float32)
 
-    def split(self, name: str) -> list[Tokenised]:
-        """Return the recordings of a split.
-
-        Raises:
-            ParameterError: The cache has none of that split.
-        """
-        chosen = [item for item in self.recordings if item.recording.split == name]
-        if not chosen:
-            known = sorted({item.recording.split for item in self.recordings})
-            raise ParameterError(f"no recording of split {name!r} in {self.folder}: it has {', '.join(known)}")
-        return chosen
-
     def check(
         self, mel: MelConfig | None = None, tokenizer: Tokenizer | None = None, conditioner: Any | None = None
     ) -> None:
@@ -211,7 +172,7 @@ class TokenCache:
             ParameterError: Something differs; the message says what.
         """
         given = {
-            "mel": None if mel is None else to_dict(mel),
+            "mel": None if mel is None else configs.to_dict(mel),
             "tokenizer": None if tokenizer is None else fingerprint(tokenizer),
             "conditioner": None if conditioner is None else fingerprint(conditioner),
         }
@@ -219,7 +180,9 @@ class TokenCache:
 
 
 def _tokenised(row: Mapping[str, Any]) -> Tokenised:
-    return Tokenised(recording_from(row["recording"]), **{name: row[name] for name in row if name != "recording"})
+    return Tokenised(
+        audio_cache.recording_from(row["recording"]), **{name: row[name] for name in row if name != "recording"}
+    )
 
 
 def _check_same(folder: Path, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
@@ -242,7 +205,7 @@ def build_token_cache(
     mel: MelConfig,
     n_cols: int = 53,
     n_workers: int = 1,
-    progress: Progress | None = None,
+    progress: streams.Progress | None = None,
     device: str | torch.device = "cpu",
 ) -> TokenCache:
     """Compute tokens and conditions of a whole collection into ``folder`` once, and return the cache.
@@ -252,7 +215,7 @@ def build_token_cache(
 
     Args:
         audio: the folder of an audio cache or of tar shards
-        folder: of the cache; made if need be
+        folder: folder of the cache; made if need be
         tokenizer: mel -> tokens
         conditioner: waves -> vectors
         mel: the settings that the tokenizer was trained with
@@ -265,28 +228,28 @@ def build_token_cache(
         ParameterError: There is no audio, or ``folder`` holds tokens made of something else (the message says what).
         MasktoolsError: A process died.
     """
-    if n_cols < 2:
-        raise ParameterError(f"n_cols must be at least 2, got {n_cols}")
+    arguments.check_least(2, n_cols=n_cols)
+    conditioner = as_conditioner(conditioner)
     found, target = open_audio(audio, mel.sample_rate), Path(folder)
-    values = (found.key, to_dict(mel), fingerprint(tokenizer), fingerprint(conditioner), n_cols)
+    values = (found.key, configs.to_dict(mel), fingerprint(tokenizer), fingerprint(conditioner), n_cols)
     made_of: dict[str, Any] = dict(zip(_MADE_OF, values, strict=True))
-    if (target / _INDEX).is_file():
+    if (target / audio_cache.INDEX).is_file():
         cache = TokenCache(target)
         _check_same(target, cache.made_of, made_of)
         return cache
-    build = ResumableBuild(target, json.dumps(made_of, sort_keys=True), [_TOKENS, _CONDITIONS])
+    build = streams.ResumableBuild(target, json.dumps(made_of, sort_keys=True), [_TOKENS, _CONDITIONS])
     work = _TokenWork(Path(audio), tokenizer.eval(), conditioner, mel, n_cols, str(device), n_workers > 1)
-    notes = build.run(chunked(range(len(found))), work, n_workers, progress)
+    notes = build.run(streams.chunked(range(len(found))), work, n_workers, progress)
     shape = {"n_rows": tokenizer.n_rows, "n_codes": tokenizer.n_codes, "dim": conditioner.dim}
     silent = silent_column(tokenizer.to(device), MelFrontEnd(mel).silence, torch.device(device))
     content = made_of | shape | {"local": is_local(tokenizer), "silent_column": silent.tolist()}
     skipped = [pair for note in notes for pair in note["skipped"]]
-    write_json(target / _INDEX, content | {"skipped": skipped, "recordings": _placed(notes)})
+    streams.write_json(target / audio_cache.INDEX, content | {"skipped": skipped, "recordings": _placed(notes)})
     build.close()
     return TokenCache(target)
 
 
-def _placed(notes: Sequence[Note]) -> list[dict[str, Any]]:
+def _placed(notes: Sequence[streams.Note]) -> list[dict[str, Any]]:
     rows, col, condition = [], 0, 0
     for row in (row for note in notes for row in note["recordings"]):
         rows.append(row | {"first_col": col, "first_condition": condition})
@@ -311,7 +274,7 @@ class _TokenWork:
         self.n_cols, self.device, self.one_thread = n_cols, device, one_thread
 
     @cached_property
-    def audio(self) -> AudioCache | ShardSet:
+    def audio(self) -> audio_cache.AudioCache | shards.ShardSet:
         """The collection, opened by the process that reads it."""
         return open_audio(self.folder, self.mel.sample_rate)
 
@@ -325,7 +288,7 @@ class _TokenWork:
             network.to(self.device)
         return MelFrontEnd(self.mel).to(self.device)
 
-    def __call__(self, job: Sequence[int], outputs: Mapping[str, Path]) -> Note:
+    def __call__(self, job: Sequence[int], outputs: Mapping[str, Path]) -> streams.Note:
         """Tokenise the recordings; those that cannot be decoded are named in the note."""
         rows, skipped, front_end = [], [], self.front_end
         n_samples = self.n_cols * self.mel.column_samples
@@ -348,7 +311,7 @@ _LONGEST_WEIGHT_S_COLS = 215  # 40 s: from here on a recording is not drawn more
 _LONGEST_PAUSE_COLS = 2  # between recordings that fill a clip together
 
 
-class TokenClipStream(Stream):
+class TokenClipStream(streams.Stream):
     """Random clips: ``tokens`` (r, w), ``condition`` (d,) of their sound, ``caption``, ``full_band``.
 
     With a tokenizer whose tokens are local, a clip begins at any column, and a recording shorter than the clip is
@@ -375,12 +338,12 @@ class TokenClipStream(Stream):
             self._alike[item.recording.kind, item.recording.labels].append(item)
         lengths = np.array([item.n_cols for item in self.items]).clip(5, _LONGEST_WEIGHT_S_COLS)
         kinds = [item.recording.kind for item in self.items]
-        self._cumulative = np.cumsum(weighted_by_kind(lengths, kinds, kind_weights, f"of split {split!r}"))
+        self._cumulative = np.cumsum(streams.weighted_by_kind(lengths, kinds, kind_weights, f"of split {split!r}"))
 
-    def sample(self, index: int) -> Batch:
+    def sample(self, index: int) -> streams.Batch:
         """Return clip ``index``."""
         rng = np.random.default_rng((self.seed, index))
-        item = self.items[drawn_index(self._cumulative, rng)]
+        item = self.items[streams.drawn_index(self._cumulative, rng)]
         texts = item.recording.descriptions
         caption = texts[int(rng.integers(len(texts)))]
         if item.n_cols < self.n_cols:
@@ -392,28 +355,26 @@ class TokenClipStream(Stream):
         return _batch(clip, self.cache.condition(item, start), caption, item)
 
     def _assembled(self, first: Tokenised, rng: np.random.Generator) -> np.ndarray:
-        clip = np.tile(self.cache.silent_column, (self.n_cols, 1))
+        silence = np.tile(self.cache.silent_column, (self.n_cols, 1))
         alike = self._alike[first.recording.kind, first.recording.labels]
-        position, following = 0, first
-        while position < self.n_cols:
-            piece = self.cache.tokens(following, 0, self.n_cols - position)
-            clip[position : position + len(piece)] = piece
-            position += len(piece) + int(rng.integers(_LONGEST_PAUSE_COLS + 1))
-            following = alike[int(rng.integers(len(alike)))]
-        return np.roll(clip, int(rng.integers(self.n_cols)), axis=0)
+
+        def following() -> np.ndarray:
+            return self.cache.tokens(alike[int(rng.integers(len(alike)))])
+
+        return streams.assembled(silence, self.cache.tokens(first), following, (0, _LONGEST_PAUSE_COLS), rng)
 
 
-def _batch(columns: np.ndarray, condition: np.ndarray, caption: str, item: Tokenised) -> Batch:
+def _batch(columns: np.ndarray, condition: np.ndarray, caption: str, item: Tokenised) -> streams.Batch:
     bandwidth_hz = item.recording.bandwidth_hz
     return {
         "tokens": torch.from_numpy(columns.T.astype(np.int64)),
         "condition": torch.from_numpy(condition),
         "caption": caption,
-        "full_band": bandwidth_hz == 0 or bandwidth_hz >= FULL_BAND_HZ,
+        "full_band": bandwidth_hz == 0 or bandwidth_hz >= streams.FULL_BAND_HZ,
     }
 
 
-class TokenClipData(StreamData):
+class TokenClipData(streams.StreamData):
     """Random training clips and fixed validation clips of a token cache, for the transformer."""
 
     def __init__(
@@ -438,13 +399,13 @@ class TokenClipData(StreamData):
         """The fingerprint of the tokenizer that made the tokens."""
         return self.tokens.made_of["tokenizer"]
 
-    def train_dataloader(self) -> StreamLoader:
+    def train_dataloader(self) -> streams.StreamLoader:
         """Return the endless training batches."""
         own = self.hparams
         stream = TokenClipStream(self.tokens, "train", own["n_cols"], own["seed"], own["kind_weights"])
         return self.stream_loader(stream, own["batch_size"], own["n_workers"])
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> DataLoader[streams.Batch]:
         """Return the fixed validation batches: the beginning of each of some recordings."""
         n_cols = self.hparams["n_cols"] or self.tokens.n_cols
         long_enough = [item for item in self.tokens.split("valid") if item.n_cols >= n_cols]

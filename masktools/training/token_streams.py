@@ -1,4 +1,4 @@
-"""Training of models over token streams: the codec of mel spectrograms, and the transformer, one stream at a step.
+"""Training of models over token streams: the codec of mel spectrograms, the transformer, and the causal one beside it.
 
 Source: Ziv et al., MAGNeT (arXiv:2401.04577), sections 3.1 to 3.3; SoundStream (arXiv:2107.03312), section III-C, for
     the dropout of streams.
@@ -10,20 +10,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from masktools.arguments import check_least
 from masktools.conditioning import DeferredT5, T5Config
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.tokenizer import MelRvq, MelRvqConfig, token_fingerprint
 from masktools.tokenizer.codebook import codebook_usage
 from masktools.training.checkpoints import load_codec, load_joint_encoder
-from masktools.training.codes import CodebookCare
 from masktools.training.losses import slope_loss
 from masktools.training.masking import ClipDraws, Purpose, span_masks, step_draws
-from masktools.training.part import PartTraining
-from masktools.training.schedules import warmup_cosine
+from masktools.training.part import PartTraining, decaying_matrices
 from masktools.training.streams import Batch
-from masktools.training.tokenizer import TokenizerValidation
-from masktools.transformer import StreamTransformer, StreamTransformerConfig, Text
+from masktools.training.tokenizer import CodebookCare, TokenizerValidation
+from masktools.transformer import DelayedPrior, DelayedPriorConfig, StreamTransformer, StreamTransformerConfig, Text
 
 _WAITING = "masktools_latents"
 _VALID_SEED = 1  # of the masks of validation, the same in every run
@@ -34,16 +33,17 @@ class MelRvqTraining(TokenizerValidation):
 
     Args:
         codec: settings of the codec.
-        mel: of the mel front end.
-        n_steps: of the schedule of the learning rate.
-        learning_rate: the highest.
-        n_warmup: steps in which the rate rises.
-        n_unquantised: steps before the first codebook is placed.
-        n_placing: steps between one codebook's placing and the next one's.
-        n_placing_vectors: that each is placed on.
-        slope_weight: of the L1 distance between neighbouring cells' differences.
-        whole_share: of the steps that use all streams; the others use a number of them that is drawn.
-        seed: of what is drawn.
+        mel: settings of the mel front end.
+        n_steps: optimiser steps of the learning-rate schedule.
+        learning_rate: peak learning rate, after the warm-up.
+        n_warmup: steps of linear warm-up.
+        n_unquantised: steps without quantiser, before the first codebook is initialised by k-means.
+        n_placing: steps between the initialisation of one codebook and that of the next.
+        n_placing_vectors: latents for the k-means initialisation of each codebook.
+        slope_weight: weight of the L1 distance between differences of neighbouring cells.
+        whole_share: share of steps that use all streams, in [0, 1]; the others use a number of them that is drawn.
+        commitment: weight of the distance of latents to what the streams in use make of them.
+        seed: random seed.
     """
 
     part, kind = "codec", "mel_rvq"
@@ -60,13 +60,13 @@ class MelRvqTraining(TokenizerValidation):
         n_placing_vectors: int = 10_240,
         slope_weight: float = 0.5,
         whole_share: float = 0.5,
+        commitment: float = 0.25,
         seed: int = 0,
     ) -> None:
         super().__init__(mel)
         if codec.n_mels != mel.n_mels:
             raise ParameterError(f"the codec must have the {mel.n_mels} bands of the mel, got {codec.n_mels}")
-        if n_unquantised < 1 or n_placing < 1:
-            raise ParameterError(f"n_unquantised and n_placing must be at least 1, got {n_unquantised} and {n_placing}")
+        check_least(1, n_unquantised=n_unquantised, n_placing=n_placing)
         self.save_hyperparameters(ignore=["codec", "mel"])
         self.net = MelRvq(codec)
         self.cares = [
@@ -76,11 +76,7 @@ class MelRvqTraining(TokenizerValidation):
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW with warm-up and cosine."""
-        own = self.hparams
-        learned = [weight for weight in self.net.parameters() if weight.requires_grad]
-        optimizer = torch.optim.AdamW(learned, own["learning_rate"], (0.9, 0.99))
-        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"], final=0.1)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return self.adamw(betas=(0.9, 0.99), final=0.1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the latents that wait for the placing of a codebook too."""
@@ -106,8 +102,11 @@ class MelRvqTraining(TokenizerValidation):
             if quantised is None:
                 break  # those that follow wait for this one
             total = total + care.codebook.lookup(quantised.tokens).detach()
-            loss = loss + quantised.loss
-        return (latents + (total - latents).detach() if step >= self.cares[0].n_unquantised else latents), loss
+        if step < self.cares[0].n_unquantised:
+            return latents, loss
+        # Of the sum alone: drawn to the codes of the first streams too, latents would leave the others nothing to tell.
+        loss = self.hparams["commitment"] * F.mse_loss(latents, total)
+        return latents + (total - latents).detach(), loss
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch of waves or mel spectrograms."""
@@ -149,22 +148,26 @@ class StreamTraining(PartTraining):
     Args:
         codec: a training checkpoint or a bundle that has one.
         transformer: settings of the network.
-        mel: of the mel front end; of a codec of waves, at its rate.
+        mel: settings of the mel front end; with a codec of waves, at its rate.
         conditioner: a text-audio encoder, for captions.
         t5: the T5 that reads captions, in place of other conditions.
-        n_steps: of the schedule of the learning rate.
-        n_warmup: steps in which the rate rises.
-        learning_rate: the highest.
-        weight_decay: of matrices.
-        condition_drop: share of the steps without conditions.
-        text_share: of clips whose condition is the caption's, by the text-audio encoder.
-        seed: of stages, masks and what is dropped.
+        n_steps: optimiser steps of the learning-rate schedule.
+        n_warmup: steps of linear warm-up.
+        learning_rate: peak learning rate, after the warm-up.
+        weight_decay: weight decay of matrices; vectors have none.
+        condition_drop: share of steps without conditions, in [0, 1].
+        text_share: share of clips whose condition is that of the caption, by the text-audio encoder, in [0, 1].
+        seed: random seed of stages, masks and dropped conditions.
         compile: whether the network is compiled.
 
     Differs: the small public models were trained by D-Adaptation, which chooses the rate itself.
     """
 
     part, kind = "transformer", "streams"
+    network: tuple[type[StreamTransformerConfig], type[StreamTransformer]] = (
+        StreamTransformerConfig,
+        StreamTransformer,
+    )
     net: StreamTransformer
 
     def __init__(
@@ -187,7 +190,8 @@ class StreamTraining(PartTraining):
         if text_share > 0 and conditioner is None:
             raise ParameterError(f"text_share needs a conditioner that reads captions, got {text_share:g} and none")
         self.save_hyperparameters(ignore=["transformer", "mel", "t5"])
-        self.net = StreamTransformer(transformer)
+        config_class, net_class = self.network
+        self.net = net_class(config_class(**vars(transformer)))
         # Frozen parts stay out of the module's state: a checkpoint holds what is trained, and nothing else.
         reader = None if conditioner is None else load_joint_encoder(conditioner)
         self._frozen: tuple[Any, ...] = (load_codec(codec), reader, None if t5 is None else DeferredT5(t5))
@@ -219,14 +223,7 @@ class StreamTraining(PartTraining):
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW, without decay on vectors."""
-        own, parameters = self.hparams, list(self.net.parameters())
-        groups = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": own["weight_decay"]},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, own["learning_rate"], (0.9, 0.95))
-        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"])
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return self.adamw(decaying_matrices(self.net.parameters(), self.hparams["weight_decay"]), (0.9, 0.95))
 
     @torch.no_grad()
     def clip_tokens(self, batch: Batch) -> Tensor:
@@ -267,22 +264,46 @@ class StreamTraining(PartTraining):
         draws = ClipDraws(own["seed"], batch["index"])
         states = self._text(batch, draws) if of_step.uniform(Purpose.DROP)[0, 0] >= own["condition_drop"] else None
         text = None if states is None else self.net.read(states)
-        loss = stage_loss(self.net, tokens, stage, self._masks(draws, tokens.shape[2]), text)
+        loss = self.loss_of(tokens, stage, draws, text)
         self.log_dict({"loss": loss, f"loss_{stage}": loss}, prog_bar=True)
         return loss
 
+    def loss_of(self, tokens: Tensor, stage: int, draws: ClipDraws, text: Text | None = None) -> Tensor:
+        """Return the loss of clips (b, K, w) at a stage."""
+        return stage_loss(self.net, tokens, stage, self._masks(draws, tokens.shape[2]), text)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log the cross-entropy of each stage without condition, and what the condition takes off it."""
+        """Log the loss of each stage without condition, and what the condition takes off it."""
         tokens = self.clip_tokens(batch)
         draws = ClipDraws(_VALID_SEED, range(batch_idx * len(tokens), (batch_idx + 1) * len(tokens)))
-        states, masks = self._text(batch, draws), self._masks(draws, tokens.shape[2])
+        states = self._text(batch, draws)
         text = None if states is None else self.net.read(states)
         for stage in range(tokens.shape[1]):
-            plain = stage_loss(self.net, tokens, stage, masks)
+            plain = self.loss_of(tokens, stage, draws)
             self.log(f"valid_{stage}", plain, prog_bar=True, sync_dist=True, batch_size=len(tokens))
             if text is not None:
-                gain = plain - stage_loss(self.net, tokens, stage, masks, text)
+                gain = plain - self.loss_of(tokens, stage, draws, text)
                 self.log(f"valid_condition_gain_{stage}", gain, sync_dist=True, batch_size=len(tokens))
+
+
+class PriorTraining(StreamTraining):
+    """Cross-entropy of a causal transformer on all streams up to a stage, those beyond it hidden; AdamW, cosine.
+
+    So it has seen what it is asked when it rescores a stage; with all streams it learns to write them.
+
+    Source: MusicGen (arXiv:2306.05284), section 2. Differs: MusicGen always sees all streams.
+    """
+
+    part, kind = "prior", "delayed"
+    network = (DelayedPriorConfig, DelayedPrior)
+    net: DelayedPrior
+
+    def loss_of(self, tokens: Tensor, stage: int, draws: ClipDraws, text: Text | None = None) -> Tensor:
+        """Return the mean cross-entropy of the streams up to a stage."""
+        given = tokens.long().clone()
+        given[:, stage + 1 :] = self.net.mask_id
+        logits = self.net.all_logits(given, text)[:, : stage + 1]
+        return F.cross_entropy(logits.flatten(0, 2).float(), tokens[:, : stage + 1].flatten().long())
 
 
 def stage_loss(net: StreamTransformer, tokens: Tensor, stage: int, mask: Tensor, text: Text | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Training of the tokenizer: reconstruction first, then the decoder against a discriminator.
+"""Training of the tokenizer: reconstruction first, then the decoder against a discriminator; care of its codebook.
 
 The second stage freezes the encoder and the codebook, so that tokens that were cached, and a transformer that was
 trained on them, stay valid. The paper's tokenizer is trained in one, by ``masktools.training.specvqgan``.
@@ -7,25 +7,139 @@ trained on them, stay valid. The paper's tokenizer is trained in one, by ``maskt
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from masktools.arguments import check_least
+from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.tokenizer import TOKENIZERS, LocalTokenizerConfig, SpecVqganConfig
-from masktools.tokenizer.codebook import codebook_usage
+from masktools.tokenizer.codebook import Codebook, Quantised, codebook_usage
+from masktools.training import checkpoints, discriminators, losses, streams
 from masktools.training.adversarial import OptimiserConfig, PatchAdversarialTraining
-from masktools.training.checkpoints import load_tokenizer, part_description
-from masktools.training.codes import CodebookCare
-from masktools.training.discriminators import MelPatchDiscriminator
-from masktools.training.losses import (
-    ThirdOctaveLevels,
-    level_loss,
-    slope_loss,
-)
+from masktools.training.losses import codebook_loss
 from masktools.training.part import PartTraining, config_of
-from masktools.training.schedules import warmup_cosine
-from masktools.training.streams import Batch
+
+_EVERY = 50  # steps between two looks at the codebook
+_N_REMEMBERED = 16  # batches whose tokens tell how much of it is in use
+
+
+class CodebookCare:
+    """Quantises in training, and keeps the codebook alive.
+
+    For ``n_unquantised`` steps there is no quantiser; the latents of the last of them place the codebook. An ``ema``
+    codebook restarts its dead entries until ``n_restarting`` steps, and is the same in all processes of a run.
+
+    Args:
+        codebook: what is cared for.
+        n_unquantised: steps; 0 leaves the codebook where it is drawn.
+        n_placing_vectors: latents that it is placed on, 10 or more for each entry.
+        n_restarting: steps.
+        legacy: whether a ``gradient`` codebook has its weight of commitment where SpecVQGAN's code had it.
+    """
+
+    def __init__(
+        self, codebook: Codebook, n_unquantised: int, n_placing_vectors: int, n_restarting: int, legacy: bool = False
+    ) -> None:
+        check_least(0, n_unquantised=n_unquantised, n_restarting=n_restarting)
+        if n_unquantised and n_placing_vectors < codebook.n_codes:
+            raise ParameterError(
+                f"n_placing_vectors must be at least the {codebook.n_codes} codes, got {n_placing_vectors}"
+            )
+        self.codebook, self.legacy = codebook, legacy
+        self.n_unquantised, self.n_placing_vectors = n_unquantised, n_placing_vectors
+        self.n_restarting = n_restarting
+        self.n_restarted = 0  # at the last look
+        self._waiting: list[Tensor] = []
+        self._seen: list[Tensor] = []
+
+    def quantise(self, latents: Tensor, step: int, trainer: pl.Trainer) -> Quantised | None:
+        """Return what quantising latents (b, d, r, w) gives, None as long as there is no quantiser."""
+        if step < self.n_unquantised:
+            self._gather(latents, step, trainer)
+            return None
+        shared = trainer.world_size > 1 and self.codebook.kind == "ema"
+        before = self._moving_averages() if shared else None
+        quantised = self.codebook(latents)
+        if self.codebook.kind == "gradient":
+            entries = self.codebook.lookup(quantised.tokens)
+            loss = codebook_loss(latents, entries, self.codebook.commitment, self.legacy)
+            quantised = quantised._replace(loss=loss)
+        else:
+            if before is not None:
+                self._follow_all(before, trainer)
+            if step % _EVERY == 0 and step < self.n_restarting:
+                self.n_restarted = self.codebook.restart(_of_all(latents, trainer))
+                self._follow_first(trainer)
+        self._seen = [*self._seen[1 - _N_REMEMBERED :], quantised.tokens.flatten()]
+        return quantised
+
+    def figures(self, step: int) -> dict[str, float]:
+        """Return how much of the codebook the last batches used, at every look; nothing in between."""
+        if step % _EVERY or not self._seen:
+            return {}
+        usage = codebook_usage(torch.cat(self._seen), self.codebook.n_codes)
+        found = {"used": float(usage.n_used), "perplexity": usage.perplexity}
+        return found | ({"restarted": float(self.n_restarted)} if self.codebook.kind == "ema" else {})
+
+    def state(self) -> Tensor | None:
+        """Return the latents that wait for the placing, (n, d), if there are any."""
+        return torch.cat(self._waiting) if self._waiting else None
+
+    def resume(self, waiting: Tensor | None) -> None:
+        """Go on with the latents of ``state``."""
+        self._waiting = [] if waiting is None else [waiting]
+
+    def _gather(self, latents: Tensor, step: int, trainer: pl.Trainer) -> None:
+        """Keep the latents of the last un-quantised steps, and place the codebook on them at the last."""
+        device = latents.device
+        self._waiting = [*(part.to(device) for part in self._waiting), latents.detach().movedim(1, -1).flatten(0, -2)]
+        while sum(map(len, self._waiting[1:])) >= self.n_placing_vectors:
+            self._waiting.pop(0)
+        if step == self.n_unquantised - 1:
+            gathered = _of_all(torch.cat(self._waiting), trainer)
+            if len(gathered) < self.codebook.n_codes:
+                raise ParameterError(
+                    f"the codebook needs {self.codebook.n_codes} latents to be placed, got {len(gathered)}: "
+                    "take larger batches, or more steps without quantiser (n_unquantised)"
+                )
+            self.codebook.place(gathered)
+            self._follow_first(trainer)
+            self._waiting.clear()
+
+    def _moving_averages(self) -> tuple[Tensor, Tensor]:
+        """Return the sums of vectors and the hits that an ``ema`` codebook is the quotient of."""
+        book = self.codebook
+        return book.weight.detach() * book.hits[:, None], book.hits.clone()
+
+    @torch.no_grad()
+    def _follow_all(self, before: tuple[Tensor, Tensor], trainer: pl.Trainer) -> None:
+        """Follow the vectors of all processes as one would follow them together: averages are linear in the vectors."""
+        book, counted_twice = self.codebook, (trainer.world_size - 1) * self.codebook.decay
+        sums, hits = (
+            trainer.strategy.reduce(now, reduce_op="sum") - counted_twice * then
+            for now, then in zip(self._moving_averages(), before, strict=True)
+        )
+        book.weight.copy_(sums / hits.clamp_min(1e-5)[:, None])
+        book.hits.copy_(hits)
+
+    @torch.no_grad()
+    def _follow_first(self, trainer: pl.Trainer) -> None:
+        """Take the entries of the first process, where each one drew its own."""
+        if trainer.world_size == 1:
+            return
+        own = (self.codebook.weight, *self.codebook.buffers())
+        for tensor in own:
+            first = tensor.clone() if trainer.is_global_zero else torch.zeros_like(tensor)
+            tensor.copy_(trainer.strategy.reduce(first, reduce_op="sum"))
+
+
+def _of_all(tensor: Tensor, trainer: pl.Trainer) -> Tensor:
+    """Return what all processes hold of a tensor, one after the other along its first axis."""
+    return tensor if trainer.world_size == 1 else trainer.strategy.all_gather(tensor.detach()).flatten(0, 1)
+
 
 _WAITING = "masktools_latents"
 
@@ -56,7 +170,7 @@ class TokenizerValidation(PartTraining):
         """Forget the tokens of the last validation."""
         self._valid_tokens: list[Tensor] = []
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: streams.Batch, batch_idx: int) -> None:
         """Log the error of a batch, and its roughness: the mean slope of the reconstruction over the original's."""
         mel = self.mel_of(batch)
         tokens = self.net.encode(mel)
@@ -117,15 +231,15 @@ class TokenizerTraining(WholeTokenizerTraining):
     """Stage A: L1 in the unit of the mel, slopes, commitment; k-means after a warm-up without quantiser.
 
     Args:
-        tokenizer: its settings, or those that differ from the defaults of its kind.
+        tokenizer: settings of the network, or those that differ from the defaults of its kind.
         mel: settings of the mel front end.
-        n_steps: of the schedule of the learning rate.
-        learning_rate: the highest.
-        n_warmup: steps in which the rate rises.
-        n_unquantised: steps before the codebook is placed.
-        n_placing_vectors: latents that it is placed on.
-        slope_weight: of the L1 distance between neighbouring cells' differences.
-        level_weight: of the distance of third-octave levels.
+        n_steps: optimiser steps of the learning-rate schedule.
+        learning_rate: peak learning rate, after the warm-up.
+        n_warmup: steps of linear warm-up.
+        n_unquantised: steps without quantiser, before the codebook is initialised by k-means.
+        n_placing_vectors: latents for the k-means initialisation of the codebook.
+        slope_weight: weight of the L1 distance between differences of neighbouring cells.
+        level_weight: weight of the distance of third-octave levels.
         kind: ``local`` or ``specvqgan``.
         compile: whether encoder and decoder are compiled.
     """
@@ -147,27 +261,22 @@ class TokenizerTraining(WholeTokenizerTraining):
         super().__init__(mel)
         self.save_hyperparameters(ignore=["tokenizer", "mel"])
         self.make(kind, tokenizer)
-        self.levels = ThirdOctaveLevels(mel)
+        self.levels = losses.ThirdOctaveLevels(mel)
         self.care = CodebookCare(self.net.codebook, n_unquantised, n_placing_vectors, round(0.8 * n_steps))
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW with warm-up and cosine."""
-        own = self.hparams
-        optimizer = torch.optim.AdamW(
-            [p for p in self.net.parameters() if p.requires_grad], own["learning_rate"], (0.9, 0.99)
-        )
-        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"], final=0.1)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return self.adamw(betas=(0.9, 0.99), final=0.1)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: streams.Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch of waves (b, t)."""
         mel, step = self.mel_of(batch), self.global_step
         estimate, commitment = self.reconstruct(mel, step)
         error = F.l1_loss(estimate, mel)
-        loss = error + self.hparams["slope_weight"] * slope_loss(estimate, mel) + commitment
+        loss = error + self.hparams["slope_weight"] * losses.slope_loss(estimate, mel) + commitment
         figures = {"l1": error, "commitment": commitment}
         if self.hparams["level_weight"] > 0:
-            figures["levels"] = level_loss(estimate, mel, self.levels)
+            figures["levels"] = losses.level_loss(estimate, mel, self.levels)
             loss = loss + self.hparams["level_weight"] * figures["levels"]
         self.log_dict({**figures, **self.care.figures(step)}, prog_bar=True)
         return loss
@@ -195,12 +304,12 @@ class DecoderTraining(TokenizerValidation, PatchAdversarialTraining):
     ) -> None:
         super().__init__(mel, optimiser)
         self.save_hyperparameters(ignore=["mel", "optimiser"])
-        self.kind = part_description(checkpoint, self.part)["kind"]
-        self.net = load_tokenizer(checkpoint)
+        self.kind = checkpoints.part_description(checkpoint, self.part)["kind"]
+        self.net = checkpoints.load_tokenizer(checkpoint)
         self._given = {f"net.{name}": value.clone() for name, value in self.net.state_dict().items()}
         self.net.decoder.requires_grad_(True)
-        self.discriminator = MelPatchDiscriminator(discriminator_width)
-        self.levels = ThirdOctaveLevels(mel)
+        self.discriminator = discriminators.MelPatchDiscriminator(discriminator_width)
+        self.levels = losses.ThirdOctaveLevels(mel)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write what is frozen as it was given: an average of it is off in the last bits, and so might a token be."""
@@ -213,7 +322,7 @@ class DecoderTraining(TokenizerValidation, PatchAdversarialTraining):
         if self.hparams["compile"]:
             self.net.decoder.compile()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
+    def training_step(self, batch: streams.Batch, batch_idx: int) -> None:
         """Take one step of generator and discriminator on a batch of waves (b, t)."""
         own, step = self.hparams, self.n_iterations
         mel = self.mel_of(batch)
@@ -225,12 +334,12 @@ class DecoderTraining(TokenizerValidation, PatchAdversarialTraining):
         self.discriminator_step(discriminator_loss, batch_idx)
 
         error = F.l1_loss(estimate, mel)
-        loss = error + 0.5 * slope_loss(estimate, mel)
+        loss = error + 0.5 * losses.slope_loss(estimate, mel)
         if own["level_weight"] > 0:
-            loss = loss + own["level_weight"] * level_loss(estimate, mel, self.levels)
+            loss = loss + own["level_weight"] * losses.level_loss(estimate, mel, self.levels)
         if step >= own["n_discriminator_only"]:
             ramp = min(1.0, (step - own["n_discriminator_only"]) / 500)
             adversarial, distance = self.decoder_losses(mel, estimate)
             loss = loss + ramp * (own["adversarial_weight"] * adversarial + own["feature_weight"] * distance)
-        self.move_trained(loss, batch_idx)
+        self.generator_step(loss, batch_idx)
         self.log_dict({"l1": error, "discriminator": discriminator_loss}, prog_bar=True)

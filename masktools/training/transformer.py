@@ -31,8 +31,7 @@ from masktools.training.masking import (
     row_masks,
     step_draws,
 )
-from masktools.training.part import PartTraining
-from masktools.training.schedules import warmup_cosine
+from masktools.training.part import PartTraining, decaying_matrices
 from masktools.training.streams import Batch
 from masktools.transformer import MaskedTransformer, TransformerConfig
 from masktools.transformer.model import embeddings_from_codes
@@ -248,15 +247,7 @@ class TransformerTraining(TransformerValidation):
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW, without decay on vectors."""
-        own = self.hparams
-        parameters = list(self.net.parameters())
-        groups = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": own["weight_decay"]},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, own["learning_rate"], (0.9, 0.95))
-        schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"])
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return self.adamw(decaying_matrices(self.net.parameters(), self.hparams["weight_decay"]), (0.9, 0.95))
 
     def clip_tokens(self, batch: Batch, n_cols: int | None = None) -> Tensor:
         """Return the tokens (b, r, w) of a batch, of its first ``n_cols`` columns, by default all that are read.
@@ -319,14 +310,11 @@ class TransformerTraining(TransformerValidation):
 
     def _n_cols(self, batch: Batch, of_step: ClipDraws) -> int:
         """Return how many columns are read at this step: all, or for a share of steps a part of them."""
-        given = batch["tokens"].shape[2] if "tokens" in batch else batch["mel"].shape[2] // self._patch
+        patch = 16 if self.tokenizer is None else self.tokenizer.patch
+        given = batch["tokens"].shape[2] if "tokens" in batch else batch["mel"].shape[2] // patch
         longest = min(self.net.config.n_cols, given)
         choice, length = of_step.uniform(Purpose.LENGTH, 2)[0].tolist()
         return 1 + int(length * longest) if choice < self.hparams["short_share"] else longest
-
-    @property
-    def _patch(self) -> int:
-        return 16 if self.tokenizer is None else self.tokenizer.patch
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch, the sum over its masked tokens; ``on_before_optimizer_step`` makes it a mean."""

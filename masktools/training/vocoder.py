@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from masktools.errors import ParameterError, unknown_name
+from masktools.arguments import check_within, checked_name
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.training.adversarial import ADVERSARIAL_LOSSES, AdversarialTraining, OptimiserConfig
 from masktools.training.checkpoints import load_tokenizer, network_state
@@ -26,7 +26,7 @@ from masktools.training.streams import Batch
 from masktools.vocoder import VOCODERS, BigvganConfig, HifiganConfig, LightVocoderConfig
 
 _FACTORS = ".parametrizations.weight.original"
-_RAW = "raw_"
+_NET, _RAW = "net.", "raw_"
 
 
 def normalise_weights(network: nn.Module) -> None:
@@ -36,12 +36,12 @@ def normalise_weights(network: nn.Module) -> None:
             weight_norm(layer)
 
 
-def add_plain_weights(state: dict[str, Any], prefix: str = "net.") -> dict[str, Any]:
-    """Return a state in which ``prefix`` has plain weights, and ``raw_`` before it what they were made of.
+def add_plain_weights(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a state in which ``net.`` has plain weights, and ``raw_net.`` what they were made of.
 
     A network without weight normalisation is left as it is.
     """
-    own = {name: value for name, value in state.items() if name.startswith(prefix)}
+    own = {name: value for name, value in state.items() if name.startswith(_NET)}
     if not any(_FACTORS in name for name in own):
         return state
     others = {name: value for name, value in state.items() if name not in own}
@@ -49,12 +49,12 @@ def add_plain_weights(state: dict[str, Any], prefix: str = "net.") -> dict[str, 
     return others | raw | _plain(own)
 
 
-def remove_plain_weights(state: dict[str, Any], prefix: str = "net.") -> dict[str, Any]:
+def remove_plain_weights(state: dict[str, Any]) -> dict[str, Any]:
     """Return the state as the network has it, the inverse of ``add_plain_weights``."""
-    raw = {name[len(_RAW) :]: value for name, value in state.items() if name.startswith(_RAW + prefix)}
+    raw = {name[len(_RAW) :]: value for name, value in state.items() if name.startswith(_RAW + _NET)}
     if not raw:
         return state
-    return {name: value for name, value in state.items() if not name.startswith((prefix, _RAW + prefix))} | raw
+    return {name: value for name, value in state.items() if not name.startswith((_NET, _RAW + _NET))} | raw
 
 
 def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -91,10 +91,8 @@ class AdversarialConfig:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        if self.rules not in ADVERSARIAL_LOSSES:
-            raise unknown_name("adversarial loss", self.rules, ADVERSARIAL_LOSSES)
-        if self.mel_scale not in MEL_SCALES:
-            raise unknown_name("mel scale", self.mel_scale, MEL_SCALES)
+        checked_name("adversarial loss", self.rules, ADVERSARIAL_LOSSES)
+        checked_name("mel scale", self.mel_scale, MEL_SCALES)
         DiscriminatorsConfig(self.discriminators, scale_width=self.scale_width)
 
 
@@ -105,21 +103,21 @@ class VocoderTraining(AdversarialTraining):
     wave: what the vocoder meets in use.
 
     Args:
-        vocoder: its settings, or those that differ from the defaults of its kind.
+        vocoder: settings of the network, or those that differ from the defaults of its kind.
         mel: settings of the mel front end.
         n_steps: iterations; ``max_steps`` of the recipe is twice as many.
         n_spectral: iterations without discriminators.
-        learning_rate: the highest, of generator and discriminator.
-        n_warmup: iterations in which the rate rises.
-        mel_weight: of the L1 distance of mel spectrograms.
-        stft_weight: of the distance of short-time spectra.
-        adversarial_weight: of the adversarial.
-        feature_weight: of the distance of the discriminators' features.
-        periods: of the discriminators of periods, in samples.
-        period_widths: their channels; None for those of the kind of discriminators.
-        resolution_width: channels of the discriminators of resolutions; None for those of the kind of discriminators.
+        learning_rate: peak learning rate of generator and discriminator.
+        n_warmup: iterations of linear warm-up.
+        mel_weight: weight of the L1 distance of mel spectrograms.
+        stft_weight: weight of the multi-resolution STFT loss.
+        adversarial_weight: weight of the adversarial loss.
+        feature_weight: weight of the feature-matching loss.
+        periods: periods of the multi-period discriminator, in samples.
+        period_widths: channels of its layers; None for those of the kind of discriminators.
+        resolution_width: channels of the multi-resolution discriminator; None for those of the kind of discriminators.
         tokenizer_checkpoint: a trained tokenizer.
-        reconstructed_share: of the clips that come through the tokenizer, in [0, 1].
+        reconstructed_share: share of clips whose mel comes through the tokenizer, in [0, 1].
         start_checkpoint: a trained vocoder to start from.
         kind: ``light``, ``hifigan`` or ``bigvgan``.
         adversarial: discriminators and rules.
@@ -156,8 +154,7 @@ class VocoderTraining(AdversarialTraining):
         compile: bool = False,
     ) -> None:
         super().__init__(mel, optimiser)
-        if not 0 <= reconstructed_share <= 1:
-            raise ParameterError(f"reconstructed_share must lie in [0, 1], got {reconstructed_share:g}")
+        check_within("[0, 1]", reconstructed_share=reconstructed_share)
         self.save_hyperparameters(ignore=["vocoder", "mel", "adversarial", "optimiser"])
         self.kind, self.rules, self.mel_scale = kind, ADVERSARIAL_LOSSES[adversarial.rules], adversarial.mel_scale
         self.net: Any = TRAINABLE[kind][1](config_of(TRAINABLE, kind, vocoder, self.part), mel)
@@ -203,10 +200,6 @@ class VocoderTraining(AdversarialTraining):
         chosen = torch.rand(len(mel), 1, 1, device=mel.device) < self.hparams["reconstructed_share"]
         return torch.where(chosen, self._frozen[0].decode(self._frozen[0].encode(mel)), mel)
 
-    def _mel_error(self, estimate: Tensor, wave: Tensor) -> Tensor:
-        transform = self.front_end if self.mel_scale == "unit" else self.full_band.log_mel
-        return F.l1_loss(transform(estimate), transform(wave))
-
     def _discriminator_loss(self, wave: Tensor, estimate: Tensor) -> Tensor:
         split = self.rules.sliced
         real, generated = self.discriminator(wave, split), self.discriminator(estimate.detach(), split)
@@ -235,13 +228,14 @@ class VocoderTraining(AdversarialTraining):
             normalise_directions(self.discriminator)
 
         with torch.autocast(wave.device.type, enabled=False):
-            mel_error = self._mel_error(estimate, wave)
+            transform = self.front_end if self.mel_scale == "unit" else self.full_band.log_mel
+            mel_error = F.l1_loss(transform(estimate), transform(wave))
             loss = own["mel_weight"] * mel_error
             if own["stft_weight"]:
                 loss = loss + own["stft_weight"] * stft_loss(estimate, wave)
         if adversarial:
             loss = loss + self._adversarial_loss(wave, estimate)
-        self.move_trained(loss, batch_idx)
+        self.generator_step(loss, batch_idx)
         figures = {"loss": loss, "mel": mel_error}
         self.log_dict(
             figures if discriminator_loss is None else figures | {"discriminator": discriminator_loss}, prog_bar=True

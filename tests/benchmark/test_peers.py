@@ -7,6 +7,11 @@ from masktools.benchmark.peers import PEERS, PeerSettings, build_peer, measure_p
 from masktools.errors import ParameterError
 from masktools.solver import SolverConfig
 
+_MAGNET = {
+    "transformer": {"n_codes": 16, "width": 32, "depth": 1, "n_heads": 2, "text_dim": 8},
+    "codec": {"n_codes": 16, "n_filters": 4, "code_dim": 8},
+    "seconds": 0.4,
+}
 SMALL = {
     "audioldm-s": {
         "unet": {
@@ -18,10 +23,15 @@ SMALL = {
         "vocoder": {"upsample_initial_channel": 32},
         "n_frames": 32,
     },
-    "magnet-small": {
-        "transformer": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "ffn_dim": 64},
-        "codec": {"num_filters": 4, "hidden_size": 8},
-        "n_tokens": 10,
+    "magnet-small": _MAGNET,
+    "magnet-small-30": _MAGNET,
+    "scales": {
+        "scales": ((5, 1), (5, 2)),
+        "width": 16,
+        "depth": 1,
+        "n_codes": 16,
+        "widths": (8, 8, 8, 8),
+        "vocoder": {"width": 16, "depth": 1},
     },
 }
 
@@ -33,15 +43,21 @@ def test_a_peer_steps_and_finishes(name):
         pytest.importorskip(package)
     run = build_peer(name, torch.device("cpu"), sizes=SMALL[name])
     with torch.inference_mode():
-        predicted = run.step()
-        wave = run.finish()
-    assert len(predicted) >= 2  # guidance
-    assert wave.numel() == pytest.approx(run.audio_s * {"audioldm-s": 16_000, "magnet-small": 32_000}[name], rel=0.02)
-    assert run.n_steps == {"audioldm-s": 200, "magnet-small": 50}[name]
+        *_, wave = [compute() for compute, _ in run.calls.values()]
+    rate = {"audioldm-s": 16_000, "scales": 22_050}.get(name, 32_000)
+    assert wave.numel() == pytest.approx(run.audio_s * rate, rel=0.02)
+    n_calls = sum(n_times for _, n_times in run.calls.values())
+    expected = {
+        "audioldm-s": (200, 200),
+        "magnet-small": (50, 96),
+        "magnet-small-30": (90, 176),
+        "scales": (2, 1),  # all scales are one call
+    }
+    assert (run.n_steps, n_calls - 1) == expected[name]
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_step_is_multiplied_and_said_to_be(pipeline, peaks):
+def test_calls_are_multiplied_and_said_to_be(pipeline, peaks):
     pytest.importorskip("transformers")
     settings = PeerSettings(
         ("magnet-small",),
@@ -54,7 +70,7 @@ def test_a_step_is_multiplied_and_said_to_be(pipeline, peaks):
     assert ours.figures["ratio"] == 1.0
     assert [one.case["precision"] for one in theirs] == ["fp32", "bf16"]
     for one in theirs:
-        assert "one step timed and multiplied by 50; stand-in" in one.note
+        assert "multiplied (20 of first stream, 19 of first stream, no text, 30 of later stream" in one.note
         expected = one.figures["real_time_factor"] / ours.figures["real_time_factor"]
         assert one.figures["ratio"] == pytest.approx(expected)
 

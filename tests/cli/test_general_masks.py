@@ -86,7 +86,7 @@ def test_a_loop_changes_its_ends_only(command, wav, tmp_path):
 
 
 def test_seams_and_lengths_that_cannot_be_are_one_line(command, wav, tmp_path):
-    for words in (("loop", wav, "--seam", "1.4s"), ("extend", wav, "--seconds", "10000")):
+    for words in (("loop", wav, "--seam", "1.4s"), ("continue", wav, "--seconds", "10000")):
         code, told, errors = command(*words, "-o", tmp_path / "out.wav")
         assert (code, told, errors.count("\n")) == (2, "", 1)
         assert not (tmp_path / "out.wav").exists()

@@ -20,7 +20,7 @@ usage: masktools COMMAND ...
   inpaint   fill gaps in recordings
   bwe       add what is missing above a cutoff frequency
   repair    replace regions of time and frequency
-  extend    let a recording go on
+  continue  let a recording go on
   loop      make the end of a recording lead into its start
   compare   compare two versions of a recording
   generate  make audio from a text
@@ -29,6 +29,7 @@ usage: masktools COMMAND ...
   decode    tokens as a recording
   models    list the models at hand
   bundle    make a model of its trained parts
+  push      write a model to the Hugging Face hub
   convert   import a checkpoint of another project
   cache     decode recordings once, for training
   train     train what a recipe says

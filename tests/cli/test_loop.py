@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from masktools.cli.loop import said
+from masktools.cli.edit import said_of_loop
 from tests.cli.conftest import RATE
 
 
@@ -48,6 +48,6 @@ def test_what_cannot_be_done_is_said(command, wav, tmp_path, words, wanted):
 
 
 def test_a_loop_too_short_to_tell_is_not_told():
-    assert said({"seam_s": 0.02, "wrap_crest_db": {"before": None, "after": None}}) == (
+    assert said_of_loop({"seam_s": 0.02, "wrap_crest_db": {"before": None, "after": None}}) == (
         "a seam of 0.020 s, 0.010 s at each end"
     )

@@ -37,7 +37,7 @@ JOBS = {
     "restore": (*GAPS, "--cutoff", "4000"),
     "bwe": ("--cutoff", "4000"),
     "repair": ("--region", "0.2-0.3,1000-3000"),
-    "extend": ("--seconds", "0.2"),
+    "continue": ("--seconds", "0.2"),
     "loop": (),
 }
 

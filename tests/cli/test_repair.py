@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from masktools.cli.repair import listed
+from masktools.cli.edit import said_of_regions
 from tests.cli.conftest import RATE
 
 REGION = "0.4-0.8,2000-6000"
@@ -106,7 +106,7 @@ def test_samples_beyond_full_scale_are_counted(command, tmp_path):
 
 def test_several_regions_are_listed_one_after_the_other():
     one = {"start_s": 0, "end_s": 1, "low_hz": 1, "high_hz": 2, "before_db": 1, "after_db": 2, "method": "model"}
-    assert listed([one, one]).count("; ") == 1
+    assert said_of_regions([one, one]).count("; ") == 1
 
 
 def test_a_region_that_is_the_whole_recording_is_refused_and_nothing_is_written(command, wav, tmp_path):

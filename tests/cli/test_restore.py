@@ -1,7 +1,6 @@
 """Restoring many files: what is found is repaired, what fails is named, what was killed goes on."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -127,14 +126,14 @@ def test_a_run_goes_on_with_what_is_not_finished_or_no_longer_whole(command, fol
     assert "3 recordings: 2 restored, 1 without" in command(*words, "--seed", "1")[1]
 
 
-def test_a_run_that_is_killed_goes_on_where_it_was(tiny, tmp_path):
+def test_a_run_that_is_killed_goes_on_where_it_was(command, tiny, tmp_path):
     (tmp_path / "in").mkdir()
     for n in range(8):
         soundfile.write(tmp_path / "in" / f"{n}.wav", damaged(3.0, 44_100, 2), 44_100)
     out = tmp_path / "out"
-    words = [sys.executable, "-m", "masktools", "inpaint", str(tmp_path / "in"), "-o", str(out), "--resume"]
-    words += ["--method", "janssen", "--model", str(tiny), "--device", "cpu"]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    words = ("inpaint", str(tmp_path / "in"), "--method", "janssen", "-o", str(out), "--resume")
+    outside = [sys.executable, "-m", "masktools", *words, "--model", str(tiny), "--device", "cpu"]
+    process = subprocess.Popen(outside, stdout=subprocess.DEVNULL)
     journal = out / ".masktools-journal.jsonl"
     deadline = time.monotonic() + 120
     while not (journal.is_file() and journal.read_text().count(REPORT) >= 3) and time.monotonic() < deadline:
@@ -143,11 +142,10 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tiny, tmp_path):
     process.wait()
     n_finished = journal.read_text().count(REPORT)
     assert n_finished >= 3
-    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    told = command(*words)[1]
     assert f"{n_finished} finished before" in told or n_finished == 8
     assert [name for name in names(out) if "journal" not in name] == [f"{n}.wav" for n in range(8)]
-    again = subprocess.run([*words[:6], str(tmp_path / "again"), *words[7:]], capture_output=True, check=True)
-    assert again.returncode == 0
+    assert command(*words[:5], tmp_path / "again")[0] == 0
     for n in range(8):
         assert (out / f"{n}.wav").read_bytes() == (tmp_path / "again" / f"{n}.wav").read_bytes()
 
@@ -214,6 +212,30 @@ def test_restoring_is_filling_and_then_extending(command, tmp_path):
     assert (len(after), rate, soundfile.info(tmp_path / "out.wav").subtype) == (len(dull), 44_100, "PCM_24")
     above = np.abs(np.fft.rfft(after))[(4_000 * 3) : (10_000 * 3)]
     assert above.mean() > 10 * np.abs(np.fft.rfft(dull))[(4_000 * 3) : (10_000 * 3)].mean()
+
+
+def test_a_model_that_extends_no_bandwidth_fills_the_gaps_and_says_so(command, tmp_path):
+    from scipy.signal import firwin, oaconvolve
+
+    from masktools import hub
+    from tests.streams.small import small_walk
+
+    model = hub.save_bundle(small_walk(), tmp_path / "streams", "Random weights, for tests.")
+    noise = np.random.default_rng(0).normal(0, 0.1, RATE * 2)
+    dull = oaconvolve(noise, firwin(1001, 3_000, fs=RATE), mode="same")
+    dull[GAP] = 0.0
+    soundfile.write(tmp_path / "dull.wav", dull, RATE)
+    words = (tmp_path / "dull.wav", "-o", tmp_path / "out.wav")
+    code, told, _ = command("restore", *words, "--method", "model", model=model)
+    assert code == 0
+    assert "1 gap filled" in told
+    assert "not extended: model 'streams' cannot extend the bandwidth (bwe)" in told
+    assert np.array_equal(outside(read(tmp_path / "out.wav")), outside(read(tmp_path / "dull.wav")))
+    assert np.abs(read(tmp_path / "out.wav")[GAP]).max() > 0
+    for asked in (("bwe",), ("restore", "--cutoff", "3000")):
+        code, _, errors = command(asked[0], *words, "--overwrite", *asked[1:], model=model)
+        assert code == 2
+        assert "cannot extend the bandwidth (bwe): the rows of its tokens are no bands" in errors
 
 
 def test_a_recording_with_its_whole_band_is_copied_with_the_reason(command, wav, tmp_path):

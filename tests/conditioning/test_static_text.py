@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from masktools.conditioning.text_encoder import StaticText, pack_vocabulary, quantise_rows, unpack_vocabulary
+from masktools.conditioning.text_encoder import StaticText, pack_vocabulary, unpack_vocabulary
 from masktools.errors import ParameterError
+from masktools.packing import quantise_rows
 
 PIECES = ["dog", "rain", "##s", "ü"]
 

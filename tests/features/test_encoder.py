@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import masktools
 from masktools import io
 from masktools.errors import AudioError, ParameterError
-from masktools.features import Encoder, Source, gathering
+from masktools.features import Encoder, Source, windows
 from tests.tiny import COLUMN, SAMPLE_RATE, noise, tiny_pipeline
 
 ENCODER = Encoder(tiny_pipeline())
@@ -57,7 +57,7 @@ def test_a_recording_is_the_same_alone_and_in_any_batch(lengths, at_once, hop_s,
     options = {"hop_s": hop_s, "pool": pool, "layer": "all", "tokens": True}
     alone = [ENCODER.encode(wave, SAMPLE_RATE, **options) for wave in waves]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gathering, "windows_at_once", lambda pipeline: at_once)  # as a GPU has it
+        patch.setattr(windows, "windows_at_once", lambda pipeline: at_once)  # as a GPU has it
         together = ENCODER.encode(waves, SAMPLE_RATE, **options)
         backwards = ENCODER.encode(waves[::-1], SAMPLE_RATE, **options)[::-1]
     for found, same, expected in zip(together, backwards, alone, strict=True):
@@ -301,7 +301,7 @@ BAD[100] = np.nan
         (np.zeros(0, np.float32), 22_050, AudioError, "at least one sample, got shape .0,."),
         (BAD, 22_050, AudioError, "must be finite, but at 0.0045 s .sample 100. there is NaN"),
         ([WAVE, BAD], 22_050, AudioError, "wave 1 of 2: samples must be finite"),
-        (np.zeros((2, 100), np.float32), 22_050, ParameterError, "at most 64 channels, got 100: .* other way round"),
+        (np.zeros((3, 100), np.float32), 22_050, ParameterError, "at most 64 channels, got 100: .* other way round"),
         (torch.zeros(100, 2), 22_050, ParameterError, "channels come first in torch, .channels, t.; is it transposed"),
         (torch.zeros(1, 1, 1, 9), 22_050, ParameterError, r"must be \(t,\), \(channels, t\) or \(b, channels, t\)"),
         (np.zeros((1, 2, 9), np.float32), 22_050, ParameterError, r"of shape \(t,\) or \(t, channels\), got \(1, 2, 9"),

@@ -12,10 +12,10 @@ PACKAGE = ROOT / "masktools"
 # each other, however many lie between them.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"arguments", "arrays", "configs", "downloads", "errors", "gaps", "jsons", "levels", "processes"})
-    | {"runtime", "segments", "shapes", "tables"},
+    | {"runtime", "segments", "settings", "shapes", "tables"},
     frozenset({"classical", "detection", "grid", "io", "mel", "metrics", "packing"}),
     frozenset({"bundles", "conditioning", "scales", "solver", "tokenizer", "transformer", "vocoder"}),
-    frozenset({"convert", "hub", "pipeline"}),
+    frozenset({"cards", "convert", "hub", "pipeline"}),
     frozenset({"features", "generation", "restoration"}),
     frozenset({"adapters", "app", "batch", "benchmark", "demo", "estimators", "evaluation", "extraction", "hear"})
     | {"model", "review", "training"},

@@ -7,6 +7,18 @@ from tests.house.source import ROOT, modules, name_of, part_of, tree_of
 FOLDERS = ("masktools", "tests", "recipes", "scripts", "probes")
 EVERYTHING = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 MAX_LINES = 600
+MAX_PARAMETERS = 8
+STILL_LONG = {"solve", "solve_windows"}  # tensors of one call
+STILL_LONG |= {
+    "encode",
+    "load_bundle",
+    "load_model",
+    "open_store",
+    "run_ray",
+    "read_clips",
+    "build_token_cache",
+    "write_shards",
+}
 SPEAKERS = {"cli", "demo"}
 PICKLES = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
 
@@ -82,6 +94,19 @@ def test_docstrings_name_parameters_that_exist():
         if argument not in parameters
     ]
     assert not invented
+
+
+def test_what_takes_many_things_takes_settings():
+    long = {
+        node.name
+        for path in modules()
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.FunctionDef)
+        and len(parameters_of(node) - {"self", "cls"}) > MAX_PARAMETERS
+        and node.name != "__init__"  # what it takes are settings, or parts
+    }
+    assert long <= STILL_LONG, "settings are a frozen dataclass, with defaults in one place"
+    assert long >= STILL_LONG, "the list can be shorter"
 
 
 def documented(tree):

@@ -12,7 +12,7 @@ from tests.house.source import ROOT, modules, name_of, tree_of
 
 # What follows the name in running text ("where masktools must be installed"), and not in a hint.
 WORDS = {"as", "does", "has", "log", "made", "must", "on", "opens", "raises", "reads"}
-WRITING = ("probe", "restore", "inpaint", "bwe", "repair", "extend", "loop", "compare", "generate", "embed", "encode")
+WRITING = ("probe", "restore", "inpaint", "bwe", "repair", "continue", "loop", "compare", "generate", "embed", "encode")
 WRITING += ("decode", "convert", "evaluate", "bench")
 FOREIGN = {"--trainer", "--data", "--notes", "--stdin", "--no-deps"}  # of recipes, of espeak-ng, of pip
 
@@ -52,7 +52,7 @@ def test_every_option_that_a_message_names_exists():
     named = [
         (where, line, word)
         for where, line, text in texts()
-        for word in re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)
+        for word in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", text)
         if not text.lstrip().startswith(("<", ":root", "\n:root"))
     ]
     assert len(named) > 100

@@ -8,7 +8,7 @@ import torch
 from masktools import hub
 from masktools.configs import to_dict
 from masktools.errors import BundleError, ParameterError
-from masktools.packing import can_compute_int8
+from masktools.packing import StoredWeights, can_compute_int8
 from masktools.pipeline import Pipeline
 from tests.tiny import MEL, tiny_pipeline
 
@@ -81,3 +81,44 @@ def test_the_state_of_a_loaded_part_is_the_start_of_a_training(original):
     tokens, mask = torch.zeros(1, 80, dtype=torch.int64), torch.ones(1, 80, dtype=torch.bool)
     fresh.logits(tokens, mask).square().sum().backward()
     assert all(value.grad is not None for name, value in fresh.named_parameters() if name.startswith("blocks"))
+
+
+def size_of(folder):
+    return sum(file.stat().st_size for file in folder.iterdir())
+
+
+def test_a_bundle_in_int8_is_smaller_and_keeps_its_tokens(original, tmp_path):
+    loaded = hub.load_bundle(original, device="cpu", precision="fp32")
+    folder = hub.save_bundle(loaded, tmp_path / "small", CARD, int8=("tokenizer", "transformer"))
+    assert size_of(folder) < size_of(original)
+    small = hub.load_bundle(folder, device="cpu", precision="fp32")
+    mel = torch.randn(2, MEL.n_mels, 64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(small.tokenizer.encode(mel), loaded.tokenizer.encode(mel))
+    assert hub.tokens_known_by(small.transformer) == hub.tokens_known_by(loaded.transformer)
+
+
+def test_no_weight_of_a_bundle_in_int8_is_further_off_than_half_a_step_of_its_row(original, tmp_path):
+    loaded = hub.load_bundle(original, device="cpu", precision="fp32")
+    folder = hub.save_bundle(loaded, tmp_path / "small", CARD, int8=("transformer",))
+    small = hub.load_bundle(folder, device="cpu", precision="fp32")
+    was = loaded.transformer.state_dict()
+    for name, value in small.transformer.state_dict().items():
+        row = was[name].abs().reshape(len(was[name]), -1).amax(dim=1) if was[name].ndim else was[name].abs()
+        step = row.reshape(-1, *[1] * (value.ndim - 1)) / 127 if value.ndim else row / 127
+        assert ((value - was[name]).abs() <= 0.501 * step + 1e-7).all(), name
+
+
+def test_what_was_rounded_once_is_rounded_to_the_same_again(original, tmp_path):
+    loaded = hub.load_bundle(original, device="cpu", precision="fp32")
+    first = hub.save_bundle(loaded, tmp_path / "first", CARD, int8=("transformer",))
+    again = hub.load_bundle(first, device="cpu", precision="fp32")
+    second = hub.save_bundle(again, tmp_path / "second", CARD, int8=("transformer",))
+    one, other = (StoredWeights(folder / "transformer.safetensors") for folder in (first, second))
+    assert all(torch.allclose(one[name].float(), other[name].float(), rtol=1e-6, atol=0) for name in one)
+
+
+@pytest.mark.parametrize("part", ["codec", "encoder", "conditioners"])
+def test_only_parts_of_the_model_can_be_kept_in_int8(part, tmp_path):
+    with pytest.raises(ParameterError, match="part to be kept in int8"):
+        hub.save_bundle(tiny_pipeline(), tmp_path / "small", CARD, int8=(part,))
+    assert not list(tmp_path.iterdir())

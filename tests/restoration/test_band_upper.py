@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from masktools.errors import ParameterError
 from masktools.levels import BAND_EDGES_HZ, FixedSlope, frame_length, frames_of
-from masktools.restoration import bwe
 from masktools.restoration.band_level import high_pass
 from masktools.restoration.band_upper import UpperBand, overlapped, take_of
+from masktools.restoration.recordings import Signal
 from masktools.solver import SolverConfig
+from tests.restoration.jobs import bwe
 from tests.tiny import noise, tone
 
 RATE = 44_100
@@ -33,7 +34,7 @@ def extended(samples, take):
 
 
 def take(samples, rate=RATE, **more):
-    return take_of(lambda start, stop: samples[:, start:stop], samples.shape[1], rate, RATE, CUT, **more)
+    return take_of(Signal.of(samples, rate), RATE, CUT, **more)
 
 
 def with_a_dull_stretch(samples):

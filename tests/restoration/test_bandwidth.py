@@ -10,8 +10,9 @@ from scipy.signal import firwin, oaconvolve
 
 from masktools.errors import ParameterError
 from masktools.io import resample
-from masktools.restoration import bwe, cutoff_limits_hz
+from masktools.restoration import cutoff_limits_hz
 from masktools.solver import SolverConfig
+from tests.restoration.jobs import bwe
 from tests.tiny import MEL, SAMPLE_RATE, noise, tiny_pipeline
 
 FEW = SolverConfig(n_steps=3)

@@ -10,12 +10,12 @@ import pytest
 
 from masktools.errors import AudioError, ParameterError
 from masktools.metrics import seam_crest_db
-from masktools.restoration import bwe
 from masktools.restoration.band_extension import column_windows
 from masktools.restoration.band_level import high_pass
-from masktools.restoration.bandwidth import extend_blocks
+from masktools.restoration.recordings import Signal
 from masktools.segments import Window
 from masktools.solver import SolverConfig
+from tests.restoration.jobs import bwe, extend_blocks
 from tests.tiny import COLUMN, SAMPLE_RATE, noise, tiny_pipeline, tone
 
 FEW = SolverConfig(n_steps=2)
@@ -31,7 +31,7 @@ def blocks_of(pipeline, samples, rate, **settings):
         assert 0 <= start < stop <= samples.shape[1]
         return samples[:, start:stop]
 
-    return extend_blocks(pipeline, reader, samples.shape[1], samples.shape[0], rate, HZ, solver=FEW, **settings)
+    return extend_blocks(pipeline, Signal(reader, samples.shape[1], samples.shape[0], rate), HZ, solver=FEW, **settings)
 
 
 def upper(samples, rate=SAMPLE_RATE):
@@ -269,6 +269,6 @@ def test_samples_that_are_not_finite_are_refused_with_their_place(pipeline, bad)
 
 def test_a_recording_has_samples_and_channels(pipeline):
     with pytest.raises(ParameterError, match="n_samples must be at least 1, got 0"):
-        extend_blocks(pipeline, lambda start, stop: None, 0, 1, SAMPLE_RATE, HZ)
+        extend_blocks(pipeline, Signal(lambda start, stop: None, 0, 1, SAMPLE_RATE), HZ)
     with pytest.raises(ParameterError, match="n_channels must be at least 1, got 0"):
-        extend_blocks(pipeline, lambda start, stop: None, 10, 0, SAMPLE_RATE, HZ)
+        extend_blocks(pipeline, Signal(lambda start, stop: None, 10, 0, SAMPLE_RATE), HZ)

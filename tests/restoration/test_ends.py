@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from masktools.errors import AudioError, ParameterError
 from masktools.metrics import level_db, seam_crest_db
+from masktools.restoration import Signal
 from masktools.restoration.ends import continuation, continue_recording, loop, loop_pieces
 from masktools.solver import SolverConfig
 from tests.tiny import noise, tone
@@ -88,7 +89,7 @@ def test_only_what_is_beside_the_join_is_read(pipeline):
         read.append((start, stop))
         return samples[:, start:stop]
 
-    piece, report = continuation(pipeline, reader, samples.shape[1], 8000, 0.5, solver=FEW, texture="model")
+    piece, report = continuation(pipeline, Signal(reader, samples.shape[1], 1, 8000), 0.5, solver=FEW, texture="model")
     assert piece.shape == (1, 4000)
     assert read == [(29 * 8000, 60 * 8000)]
     assert json.loads(json.dumps(report))["job"] == "continue"
@@ -120,7 +121,7 @@ def test_only_half_a_seam_at_each_end_changes(pipeline, n, rate, n_channels, sha
     samples = noise(n / rate, rate, n_channels)
     seam_s = share * samples.shape[1] / rate
     half = max(1, round(seam_s * rate / 2))
-    looped = loop(pipeline, samples, rate, seam_s, solver=FEW, method=method)
+    looped = loop(pipeline, samples, rate, seam_s=seam_s, solver=FEW, method=method)
     assert looped.samples.shape == samples.shape
     np.testing.assert_array_equal(looped.samples[:, half:-half], samples[:, half:-half])
     assert np.isfinite(looped.samples).all()
@@ -132,7 +133,7 @@ def test_going_round_is_no_click(pipeline, texture):
     rate = 44_100
     samples = noise(3.003, rate, level=0.02) + tone(220, 3.003, rate)  # cut in the middle of a period
     samples *= np.linspace(0.2, 1.0, samples.shape[1], dtype=np.float32)
-    looped = loop(pipeline, samples, rate, 0.5, solver=FEW, texture=texture)
+    looped = loop(pipeline, samples, rate, seam_s=0.5, solver=FEW, texture=texture)
     twice = np.concatenate([looped.samples, looped.samples], axis=1)
     length_s = samples.shape[1] / rate
     assert seam_crest_db(np.tile(samples, 2), rate, length_s) > 10
@@ -143,7 +144,7 @@ def test_going_round_is_no_click(pipeline, texture):
 
 
 def test_the_report_says_which_samples_changed(pipeline):
-    report = json.loads(json.dumps(loop(pipeline, noise(2, 8000, 2), 8000, 0.5, solver=FEW, seed=7).report))
+    report = json.loads(json.dumps(loop(pipeline, noise(2, 8000, 2), 8000, seam_s=0.5, solver=FEW, seed=7).report))
     assert {"job": "loop", "seed": 7, "seam_s": 0.5, "method_used": ["model"]}.items() <= report.items()
     assert report["changed"] == [
         {"start_s": 0, "end_s": 0.25, "channels": [0, 1]},
@@ -152,7 +153,7 @@ def test_the_report_says_which_samples_changed(pipeline):
 
 
 def test_a_short_seam_needs_no_model():
-    looped = loop(None, noise(2), 22_050, 0.04)
+    looped = loop(None, noise(2), 22_050, seam_s=0.04)
     assert looped.report["method_used"] == ["janssen"]
 
 
@@ -163,7 +164,7 @@ def test_only_the_ends_are_read():
         read.append((start, stop))
         return samples[:, start:stop]
 
-    pieces, _ = loop_pieces(None, reader, samples.shape[1], 8000, 0.5, method="copy")
+    pieces, _ = loop_pieces(None, Signal(reader, samples.shape[1], len(samples), 8000), seam_s=0.5, method="copy")
     assert sorted(read) == [(0, 31 * 8000), (59 * 8000, 90 * 8000)]
     assert [(piece.start, piece.samples.shape[1]) for piece in pieces] == [(0, 2000), (90 * 8000 - 2000, 2000)]
 
@@ -171,8 +172,8 @@ def test_only_the_ends_are_read():
 def test_a_loop_that_cannot_be_made_is_refused(pipeline):
     for seam_s in (0, -1, 11, float("nan")):
         with pytest.raises(ParameterError, match=r"seam_s must lie in \(0, 10\] s, got"):
-            loop(pipeline, noise(1), 22_050, seam_s)
+            loop(pipeline, noise(1), 22_050, seam_s=seam_s)
     with pytest.raises(ParameterError, match="at least twice as long as its seam of 0.6 s, got 1 s: choose a shorter"):
-        loop(pipeline, noise(1), 22_050, 0.6)
+        loop(pipeline, noise(1), 22_050, seam_s=0.6)
     with pytest.raises(ParameterError, match="needs a model by method 'model', got none"):
-        loop(None, noise(2), 22_050, 0.5, method="model")
+        loop(None, noise(2), 22_050, seam_s=0.5, method="model")

@@ -7,9 +7,10 @@ from masktools.classical import GAP_FILLS
 from masktools.errors import AudioError, ParameterError
 from masktools.gaps import Gap
 from masktools.metrics import band_level_db, level_db
-from masktools.restoration import inpaint, inpaint_pieces
-from masktools.restoration.gap_plan import METHODS
+from masktools.restoration.recordings import Signal
+from masktools.settings import GAP_METHODS as METHODS
 from masktools.solver import SolverConfig
+from tests.restoration.jobs import inpaint, inpaint_pieces
 from tests.tiny import SAMPLE_RATE, noise, tone
 
 FEW = SolverConfig(n_steps=2)
@@ -165,9 +166,8 @@ def test_known_samples_that_are_not_finite_are_named(pipeline):
 
 def ranked(pipeline, samples, gaps, n_candidates, **settings):
     """Return for each gap its fills, the best first."""
-    reader, size = (lambda start, stop: samples[:, start:stop]), samples.shape[::-1]
     settings |= {"n_candidates": n_candidates, "n_ranks": n_candidates}
-    return list(inpaint_pieces(pipeline, reader, *size, SAMPLE_RATE, gaps, **settings).ranked())
+    return list(inpaint_pieces(pipeline, Signal.of(samples, SAMPLE_RATE), gaps, **settings).ranked())
 
 
 class TestCandidates:
@@ -223,11 +223,9 @@ class TestTheSearch:
         assert restored.report["gaps"][0]["method"] == "model"
 
     def test_what_a_recording_holds_nothing_like_is_left_to_the_model_and_it_says_so(self, pipeline):
-        rng = np.random.default_rng(0)
-        words = [level * noise(0.2, seed=n, level=1.0) for n, level in enumerate(rng.choice([0, 0.001, 0.03, 0.3], 40))]
-        words = [np.cumsum(word, axis=1) * 0.02 if n % 3 else word for n, word in enumerate(words)]
-        speech = np.concatenate(words, axis=1).astype(np.float32)[:, : 3 * SAMPLE_RATE]
-        restored = inpaint(pipeline, speech, SAMPLE_RATE, [(0.6, 2.9)], method="auto", texture="blend", solver=FEW)
+        at = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
+        glide = 0.3 * np.sin(2 * np.pi * (200 * at + 150 * at**2)).astype(np.float32)[None]
+        restored = inpaint(pipeline, glide, SAMPLE_RATE, [(0.6, 2.9)], method="auto", texture="blend", solver=FEW)
         (gap,) = restored.report["gaps"]
         assert gap["method"] == "model"
         assert gap["why_not_searched"] == "no other place is known"
@@ -237,13 +235,11 @@ class TestTheSearch:
 
         def later():
             loaded.append(1)
-            return pipeline, FEW
+            return pipeline
 
         def filled(gaps):
-            shape, settings = song.shape[::-1], {"method": "auto", "texture": "blend"}
-            found = inpaint_pieces(
-                None, lambda a, b: song[:, a:b], *shape, SAMPLE_RATE, gaps, later=later, **settings
-            )  # fmt: skip
+            settings = {"method": "auto", "texture": "blend", "solver": FEW}
+            found = inpaint_pieces(None, Signal.of(song, SAMPLE_RATE), gaps, later=later, **settings)
             return list(found), found.report()
 
         pieces, report = filled([(3.0, 3.5), (5.1, 6.0), (9.0, 9.02)])

@@ -8,18 +8,16 @@ from masktools.errors import ParameterError
 from masktools.gaps import Gap
 from masktools.grid import TokenGrid
 from masktools.restoration.gap_plan import (
-    METHODS,
-    GapSettings,
     GapTask,
     channel_spans,
     gap_spans,
     hidden_in,
-    needs_model,
     plan_gaps,
     plan_windows,
     shoulders,
 )
 from masktools.segments import Window
+from tests.restoration.jobs import model_only
 from tests.tiny import MEL
 
 GRID = TokenGrid.from_mel(MEL)
@@ -118,7 +116,7 @@ RATE = 1000
 
 
 def plan(gaps, seconds=60, n_channels=2, **settings):
-    return plan_gaps(gaps, seconds * RATE, n_channels, RATE, GapSettings(**settings))
+    return plan_gaps(gaps, seconds * RATE, n_channels, RATE, model_only(**settings))
 
 
 def said(plan):
@@ -163,15 +161,11 @@ def test_the_length_of_a_gap_decides_what_fills_it(length_s, settings, method):
     settings = {"method": "auto"} | settings
     (task,) = plan([(1.0, 1.0 + length_s)], **settings).tasks
     assert task.method == method
-    options = {name: value for name, value in settings.items() if name != "max_gap_s"}
-    assert needs_model([(1.0, 1.0 + length_s)], **options) == (method in ("model", "blend"))
 
 
 def test_gaps_that_become_one_are_filled_as_one():
     gaps = [(1.0, 1.04), (1.04, 1.09)]
     assert plan(gaps, method="auto").tasks[0].method == "blend"
-    assert needs_model(gaps, "auto")
-    assert not needs_model([(1.0, 1.04), (2.0, 2.05)], "auto")
 
 
 def test_work_is_in_order_of_time_and_near_gaps_share_a_window():

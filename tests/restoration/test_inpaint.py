@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masktools.errors import ParameterError
-from masktools.restoration import inpaint
 from masktools.restoration.gap_plan import gap_spans
 from masktools.solver import SolverConfig
+from tests.restoration.jobs import inpaint
 from tests.tiny import COLUMN, SAMPLE_RATE, noise, tiny_pipeline, tone
 
 FEW = SolverConfig(n_steps=3)

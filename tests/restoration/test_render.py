@@ -6,8 +6,8 @@ import pytest
 from masktools.classical import BAND_FILLS, GAP_FILLS
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
-from masktools.restoration import bwe, inpaint
 from masktools.restoration.render import MAX_SHAPING_DB, TEXTURES, band_gains_db, shape
+from tests.restoration.jobs import bwe, inpaint
 from tests.tiny import MEL, SAMPLE_RATE, noise, tiny_pipeline
 
 GAP = (1.0, 1.4)

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from masktools.errors import AudioError, ParameterError
 from masktools.metrics import band_level_db, seam_crest_db
+from masktools.restoration.recordings import Signal
 from masktools.restoration.regions import Region
-from masktools.restoration.repair import needs_model, repair, repair_pieces
+from masktools.restoration.repair import method_for, repair, repair_pieces
+from masktools.settings import RepairSettings
 from masktools.solver import SolverConfig
 from tests.tiny import noise, tone
 
@@ -266,7 +268,7 @@ def test_only_what_is_around_the_regions_is_read():
         return samples[:, start:stop]
 
     region = Region.rectangle(30, 30.5, 1000, 2000)
-    (piece,) = repair_pieces(None, reader, samples.shape[1], 1, 8000, [region], method="interpolate")
+    (piece,) = repair_pieces(None, Signal(reader, samples.shape[1], 1, 8000), [region], method="interpolate")
     assert (piece.start, piece.samples.shape) == (240_000, (1, 4000))
     assert all(28 * 8000 < start < stop < 33 * 8000 for start, stop in read)
     whole = repair(None, samples, 8000, [region], method="interpolate").samples
@@ -284,10 +286,11 @@ def test_the_report_is_json_and_says_what_was_done(pipeline):
 
 def test_auto_asks_the_model_where_there_is_little_to_go_by():
     high = Region.rectangle(0, 1, 100, 8000)
-    assert needs_model([high])
-    assert not needs_model([Region.rectangle(0, 0.1, 100, 8000), Region.rectangle(0, 1, 3000, 6000)])
-    assert not needs_model([high], "interpolate")
-    assert needs_model([Region.rectangle(0, 0.1, 3000, 6000)], "model")
+    assert method_for(RepairSettings(), high, None) == "model"
+    for low_or_short in (Region.rectangle(0, 0.1, 100, 8000), Region.rectangle(0, 1, 3000, 6000)):
+        assert method_for(RepairSettings(), low_or_short, None) == "interpolate"
+    assert method_for(RepairSettings(method="interpolate"), high, None) == "interpolate"
+    assert method_for(RepairSettings(method="model"), Region.rectangle(0, 0.1, 3000, 6000), None) == "model"
 
 
 def test_progress_ends_at_the_end(pipeline):
@@ -312,7 +315,7 @@ def test_what_cannot_be_done_is_refused(pipeline):
     with pytest.raises(ParameterError, match="within the recording, 0-1 s"):
         repair(None, samples, 22_050, [Region.rectangle(0.5, 2, 100, 200)])
     with pytest.raises(ParameterError, match="the reader must return float32 or float64 of shape"):
-        list(repair_pieces(None, lambda a, b: samples[:, :5], 22_050, 1, 22_050, region, method="interpolate"))
+        list(repair_pieces(None, Signal(lambda a, b: samples[:, :5], 22_050, 1, 22_050), region, method="interpolate"))
     samples = np.where(np.arange(22_050) == 4000, np.nan, samples)
     with pytest.raises(AudioError, match=r"samples around a region must be finite, but at 0.1814 s \(sample 4000\)"):
         repair(None, samples, 22_050, region, method="interpolate")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from masktools.convert.magnet import stream_weights
-from masktools.pipeline.streams import StreamSession
+from masktools.pipeline.stream_session import StreamSession
 from masktools.solver import preset, solve_stages, span_groups
 from masktools.training.masking import span_masks, span_starts
 from masktools.training.token_streams import stage_loss

@@ -64,6 +64,7 @@ def place(tmp_path_factory, cache_folder):  # noqa: F811
         patch.chdir(folder)
         run_recipe(TINY / "codec.yaml")
         run_recipe(TINY / "streams.yaml")
+        run_recipe(TINY / "prior.yaml")
     return folder
 
 
@@ -71,7 +72,7 @@ def weights(path):
     return torch.load(path, weights_only=True)["state_dict"]
 
 
-@pytest.mark.parametrize("name", ["codec", "streams"])
+@pytest.mark.parametrize("name", ["codec", "streams", "prior"])
 def test_a_run_that_was_stopped_and_resumed_learns_what_one_run_does(place, monkeypatch, tmp_path, name):
     monkeypatch.chdir(place)
     recipe, again = TINY / f"{name}.yaml", tmp_path / "recipe.yaml"
@@ -94,6 +95,8 @@ def test_trained_parts_become_a_bundle_that_generates(place, monkeypatch, tmp_pa
     assert "a tokenizer and a vocoder" in capsys.readouterr().err
     mel, vocoder = MelConfig(), tmp_path / "vocoder.safetensors"
     write_part(vocoder, LightVocoder(LightVocoderConfig(width=16, depth=1), mel), mel)
-    assert main(["bundle", *parts, str(vocoder), *rest]) == 0
-    (made,) = masktools.load(tmp_path / "tiny", device="cpu").generate(seconds=0.4, n_steps=2)
+    assert main(["bundle", *parts, "runs/tiny-prior/last.ckpt", str(vocoder), *rest]) == 0
+    model = masktools.load(tmp_path / "tiny", device="cpu")
+    (made,) = model.generate(seconds=0.4, n_steps=2, solver="prior_start=0.5")
     assert np.isfinite(made.samples).all()
+    assert type(model.pipeline.prior).__name__ == "DelayedPrior"

@@ -10,7 +10,8 @@ import torch
 from masktools.conditioning.notes import NoteWords, NoteWordsConfig, pitch_name, pitch_of
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig, MelFrontEnd
-from masktools.training.note_data import NoteData, NoteStream, build_note_cache, read_notes
+from masktools.training.note_data import NoteData, NoteStream, build_note_cache
+from masktools.training.notes import read_notes
 from tests.training.nsynth import as_tars, write_notes
 
 MEL = MelConfig()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.training.audio_cache import build_cache
-from masktools.training.captioned_mels import Augmentation, captioned_mels, training_crop
+from masktools.training.captioned_mels import Augmentation, captioned_mels, long_mel, training_crop
 
 MEL = MelConfig(f_max=11_025.0)
 
@@ -44,12 +44,23 @@ def test_recordings_come_with_the_tags_of_their_manifest(recordings, tmp_path):
     assert short.mel.shape == (1, 80)
 
 
-def test_mels_are_those_of_the_front_end_and_computed_once(recordings, tmp_path):
-    cache = recordings
+@pytest.fixture
+def computed(monkeypatch):
+    """Return the lengths of the mel spectrograms that were computed."""
     seen = []
-    first = captioned_mels(cache, MEL, tmp_path / "mels", lambda *step: seen.append(step))
-    again = captioned_mels(cache, MEL, tmp_path / "mels", lambda *step: seen.append(step))
-    assert seen == [(1, 2), (2, 2)]
+
+    def counted(front_end, wave, n_frames):
+        seen.append(n_frames)
+        return long_mel(front_end, wave, n_frames)
+
+    monkeypatch.setattr("masktools.training.captioned_mels.long_mel", counted)
+    return seen
+
+
+def test_mels_are_those_of_the_front_end_and_computed_once(recordings, tmp_path, computed):
+    cache = recordings
+    first, again = (captioned_mels(cache, MEL, tmp_path / "mels") for _ in range(2))
+    assert computed == [273, 1]
     assert np.array_equal(first[0].mel, again[0].mel)
     wave = torch.from_numpy(cache.wave(cache.recordings[0]))[None]
     np.testing.assert_allclose(first[0].mel, MelFrontEnd(MEL)(wave)[0].T.numpy(), atol=1e-3)
@@ -108,7 +119,7 @@ def test_without_any_change_a_crop_is_a_stretch_of_its_recording():
         ({"n_frames": 0}, "n_frames must be at least 1"),
         ({"speed": 0.5}, "speed must be at least 1"),
         ({"low_pass_share": 2.0}, r"low_pass_share must lie in \[0, 1\]"),
-        ({"gain_db": -1.0}, "gain_db must not be negative"),
+        ({"gain_db": -1.0}, "gain_db must be at least 0 dB"),
     ],
 )
 def test_changes_out_of_range_are_refused(wrong, message):
@@ -116,14 +127,14 @@ def test_changes_out_of_range_are_refused(wrong, message):
         Augmentation(**wrong)
 
 
-def test_of_two_ranks_that_want_the_same_mels_one_computes_them(recordings, tmp_path):
-    seen, barrier = [], threading.Barrier(2)
+def test_of_two_ranks_that_want_the_same_mels_one_computes_them(recordings, tmp_path, computed):
+    barrier = threading.Barrier(2)
 
     def rank(_):
         barrier.wait()
-        return captioned_mels(recordings, MEL, tmp_path / "mels", lambda *step: seen.append(step))[0].mel
+        return captioned_mels(recordings, MEL, tmp_path / "mels")[0].mel
 
     with ThreadPoolExecutor(2) as pool:
         one, other = pool.map(rank, range(2))
-    assert seen == [(1, 2), (2, 2)]
+    assert computed == [273, 1]
     assert np.array_equal(one, other)

@@ -15,9 +15,7 @@ from masktools.training.captioned_mels import Augmentation, CaptionedMel
 from masktools.training.checkpoints import load_conditioner, load_joint_encoder
 from masktools.training.conditioning import (
     ConditionerTraining,
-    embed_mels,
     evaluate_retrieval,
-    modality_gap,
     retrieval_scores,
     zero_shot_accuracy,
 )
@@ -76,6 +74,12 @@ def trained(start, folder, n_steps=30, **options):
     return fit(module, None, n_steps, data)
 
 
+@torch.no_grad()
+def embedded(encoder, heard):
+    rows = [torch.from_numpy(recording.mel.astype("float32").T)[None] for recording in heard]
+    return torch.cat([encoder.eval().encode_mel(mel) for mel in rows])
+
+
 @pytest.fixture(scope="module")
 def run(start, tmp_path_factory):
     return trained(start, tmp_path_factory.mktemp("run"))
@@ -83,10 +87,11 @@ def run(start, tmp_path_factory):
 
 def test_training_teaches_texts_to_find_their_sounds(run):
     encoder, figures = run.lightning_module.net.eval(), run.callback_metrics
-    before = evaluate_retrieval(small_encoder(), recordings()[12:])
+    before = evaluate_retrieval(small_encoder(), recordings()[12:], embedded(small_encoder(), recordings()[12:]))
     assert figures["valid_map"] > max(0.9, before.mean_average_precision + 0.1)
     assert figures["valid_synonyms"] == 1.0
-    assert zero_shot_accuracy(encoder, recordings(), {name: [name] for name in BANDS}) == (1.0, 24)
+    sounds = embedded(encoder, recordings())
+    assert zero_shot_accuracy(encoder, recordings(), {name: [name] for name in BANDS}, sounds) == (1.0, 24)
 
 
 def test_training_is_repeatable_whatever_was_drawn_before(run, start, tmp_path):
@@ -187,13 +192,4 @@ def test_recordings_of_several_classes_are_not_judged():
     encoder = small_encoder()
     double = CaptionedMel(np.zeros((32, 80), np.float16), frozenset({"dog", "rain"}), "", "effect", "test")
     with pytest.raises(ParameterError, match="exactly one of the tags dog, rain"):
-        zero_shot_accuracy(encoder, [double], {"dog": ["dog"], "rain": ["rain"]})
-
-
-def test_recordings_embed_whole():
-    assert embed_mels(small_encoder(), recordings()[:2]).shape == (2, 8)
-
-
-def test_the_gap_is_the_distance_of_the_means():
-    assert modality_gap(torch.eye(2), torch.eye(2)) == 0.0
-    assert modality_gap(torch.tensor([[1.0, 0.0]]), torch.tensor([[-1.0, 0.0]])) == 2.0
+        zero_shot_accuracy(encoder, [double], {"dog": ["dog"], "rain": ["rain"]}, torch.zeros(1, 8))

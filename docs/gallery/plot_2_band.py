@@ -1,0 +1,24 @@
+"""
+Bandwidth
+=========
+
+Rain that a low-pass has made dull at 4 kHz. The band above is added up to 20 kHz, below it every sample stays.
+"""
+
+import masktools
+from masktools.demo.recordings import low_passed, play_rain
+
+rain, rate = play_rain()
+dull = low_passed(rain[:, : 5 * rate], rate, 4000.0)
+masktools.model.Result(dull, rate, {"job": "dull"})
+
+# %%
+# Where the band ends is found:
+
+model = masktools.load("mini")
+bright = model.bwe(dull, rate)
+bright
+
+# %%
+
+print(f"cutoff {bright.report['cutoff_hz']:.0f} Hz")

@@ -1,0 +1,82 @@
+"""The Space, called by gradio's own client on loopback, in an environment that has gradio: `make test-space`."""
+
+import importlib.util
+import os
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.house.source import ROOT
+from tests.tiny import noise
+
+pytestmark = [pytest.mark.space, pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    pytest.importorskip("gradio", reason="needs gradio, in an environment of its own")
+    gradio_client = pytest.importorskip("gradio_client")
+    os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("gradio"))
+    spec = importlib.util.spec_from_file_location("space_app", ROOT / "spaces" / "app.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = module.build()
+    _, address, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, max_file_size="20mb")
+    yield gradio_client.Client(address, verbose=False), gradio_client.handle_file
+    page.close()
+
+
+@pytest.fixture
+def clip(tmp_path):
+    samples = noise(3.0, 44_100, 2).T
+    samples[44_100:57_330] = 0.0
+    soundfile.write(tmp_path / "clip.wav", samples, 44_100, "PCM_24")
+    return tmp_path / "clip.wav"
+
+
+def path_of(told):
+    return told if isinstance(told, str) else told.get("path") or told["value"]
+
+
+def test_gaps_are_found_filled_and_shown(client, clip):
+    talk, file = client
+    table, note = talk.predict(file(str(clip)), api_name="/find")
+    rows = table["data"] if isinstance(table, dict) else table
+    assert np.allclose(np.array(rows, float), [[1.0, 1.3]], atol=0.01)
+    assert "1 gap found" in note
+    before, after, picture, report = talk.predict(
+        file(str(clip)), {"headers": ["start", "end"], "data": [[1.0, 1.3]]}, False, 0, api_name="/restore"
+    )
+    given, _ = soundfile.read(path_of(before))
+    made, rate = soundfile.read(path_of(after))
+    assert (made.shape, rate) == (given.shape, 44_100), "stereo stays stereo"
+    assert np.array_equal(made[:43_000], given[:43_000])
+    assert np.abs(made[46_000:56_000]).max() > 0.01
+    assert report["gaps"][0]["start_s"] == pytest.approx(1.0)
+    assert path_of(picture)
+
+
+def test_sound_is_made_of_a_text(client):
+    talk, _ = client
+    made, rate = soundfile.read(path_of(talk.predict("The sound of rain.", 1, 0, api_name="/make")))
+    assert rate == 22_050
+    assert abs(len(made) - rate) < 10
+    assert np.abs(made).max() > 0.01
+
+
+def test_a_recording_becomes_vectors(client, clip):
+    talk, file = client
+    with np.load(path_of(talk.predict(file(str(clip)), "last", api_name="/embed"))) as found:
+        assert found["clip"].shape == (192,)
+        assert len(found["frames"]) == len(found["times_s"]) == 16
+
+
+def test_what_is_too_long_or_no_sound_is_told_in_one_line(client, tmp_path):
+    talk, file = client
+    soundfile.write(tmp_path / "long.wav", np.zeros(61 * 8000), 8000)
+    with pytest.raises(Exception, match="the clip must last at most 60 s, got 61 s"):
+        talk.predict(file(str(tmp_path / "long.wav")), api_name="/find")
+    (tmp_path / "words.wav").write_text("no sound")
+    with pytest.raises(Exception, match=r"words.wav"):
+        talk.predict(file(str(tmp_path / "words.wav")), api_name="/find")
