@@ -388,3 +388,11 @@ def test_a_page_that_comes_back_is_told_what_it_missed():
 
 def test_settings_of_a_job_are_known_without_torch():
     assert Settings().of_model["model"] == "mini"
+
+
+def test_what_is_asked_reaches_the_worker_whatever_it_is_called(page):
+    """What a question has of its own must not take the place of what it is told apart by."""
+    asked = page.post("jobs", {"kind": "generate", "seconds": 1.0, "n": 7, "settings": {"solver": "nothing"}})
+    job = page.until(lambda: page.json(f"jobs/{asked.json()['job']}"), over)
+    assert job["state"] == "failed"
+    assert "unknown preset 'nothing'" in job["error"]["message"]
