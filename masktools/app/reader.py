@@ -2,7 +2,8 @@
 
 import threading
 from collections import OrderedDict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,18 @@ class Reader:
                 told = {"side": "after", "share": 1.0, "revision": revision}
                 self._server.tell("survey", recording=view.folder.name, **told)
 
+    @contextmanager
+    def _looking(self, folder: str, path: str, revision: int) -> Iterator[View]:
+        """Give a recording to somebody who waits for it: its survey gives way meanwhile."""
+        view = self._view(folder, path, revision)
+        with self._lock:
+            view.n_looking += 1
+        try:
+            yield view
+        finally:
+            with self._lock:
+                view.n_looking -= 1
+
     def open(self, folder: str, path: str) -> Answer:
         """Return what the head of a file says."""
         return self._view(folder, path).facts()
@@ -84,16 +97,19 @@ class Reader:
 
     def peaks(self, folder: str, path: str, revision: int, **wanted: Any) -> Answer:
         """Return least and greatest samples of columns."""
-        return {}, self._view(folder, path, revision).peaks(**wanted)
+        with self._looking(folder, path, revision) as view:
+            return {}, view.peaks(**wanted)
 
     def tile(self, folder: str, path: str, revision: int, **wanted: Any) -> Answer:
         """Return a picture of a part of a spectrogram."""
-        picture, is_true = self._view(folder, path, revision).tile(**wanted)
+        with self._looking(folder, path, revision) as view:
+            picture, is_true = view.tile(**wanted)
         return {"true": is_true}, picture
 
     def samples(self, folder: str, path: str, revision: int, **wanted: Any) -> Answer:
         """Return samples."""
-        return {}, self._view(folder, path, revision).samples(**wanted)
+        with self._looking(folder, path, revision) as view:
+            return {}, view.samples(**wanted)
 
     def export(
         self, folder: str, path: str, revision: int, what: str, format: str, folder_out: str, name: str

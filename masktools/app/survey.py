@@ -36,6 +36,7 @@ def survey(view: View) -> Iterator[Event]:
     told, error = 0.0, None
     for first in range(0, layer.n_cols, _AT_ONCE):
         stop = min(first + _AT_ONCE, layer.n_cols)
+        view.give_way()
         try:
             if layer.fresh[first:stop].all():
                 samples = view.before(first * COLUMN, min(stop * COLUMN, own.n_samples))

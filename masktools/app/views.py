@@ -1,6 +1,7 @@
 """One recording as the page sees and hears it: before, after its repairs, and what is between them."""
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ _STORED_LEVEL = (COLUMN // FIRST_HOP).bit_length() - 1  # from which on the laye
 _NEAR = 2 * BLOCK  # samples: columns that are narrower are read from the recording
 _RANGE_DB = 90.0  # of the colours
 _GLANCES = 64  # frames by which the colours are chosen
+_PATIENCE_S = 0.25  # of the survey, before each part
 _SOON = 32  # columns that are filled while one waits for a picture
 
 
@@ -39,6 +41,7 @@ class View:
         self.recording = io.open_recording(path, tell=False, exact=False)
         self.lock, self._freshening = threading.RLock(), threading.Lock()
         self.share = 0.0  # that was surveyed
+        self.n_looking = 0  # questions that wait for an answer
         self.limit = self.recording.n_samples  # samples that can be read, of a recording that breaks off
         self.pieces: list[io.Piece] = []
         self._revision = -1
@@ -69,6 +72,12 @@ class View:
             self.recording.close()  # a decoder that has failed once fails everywhere
             self.recording = io.open_recording(self.path, tell=False)
             self.limit = limit
+
+    def give_way(self) -> None:
+        """Let whoever looks at the recording go first, though not for ever: the survey has to come to its end."""
+        latest = time.monotonic() + _PATIENCE_S
+        while self.n_looking and time.monotonic() < latest:
+            time.sleep(0.01)
 
     def facts(self) -> dict[str, Any]:
         """Return what is known without reading all of it."""
