@@ -92,16 +92,22 @@ class Reader:
 
     def peaks(self, folder: str, path: str, revision: int, **wanted: Any) -> Answer:
         """Return least and greatest samples of columns."""
-        return {}, self._view(folder, path, revision).peaks(**wanted)
+        view = self._view(folder, path, revision)
+        with view.asked():
+            return {}, view.peaks(**wanted)
 
     def tile(self, folder: str, path: str, revision: int, **wanted: Any) -> Answer:
         """Return a picture of a part of a spectrogram."""
-        picture, is_true = self._view(folder, path, revision).tile(**wanted)
+        view = self._view(folder, path, revision)
+        with view.asked():
+            picture, is_true = view.tile(**wanted)
         return {"true": is_true}, picture
 
     def samples(self, folder: str, path: str, revision: int, **wanted: Any) -> Answer:
         """Return samples."""
-        return {}, self._view(folder, path, revision).samples(**wanted)
+        view = self._view(folder, path, revision)
+        with view.asked():
+            return {}, view.samples(**wanted)
 
     def export(
         self, folder: str, path: str, revision: int, what: str, format: str, folder_out: str, name: str
