@@ -9,7 +9,7 @@ from typing import Any
 
 from masktools.app import exports
 from masktools.app.children import Answer, Server
-from masktools.app.survey import survey
+from masktools.app.survey import FOUND, survey
 from masktools.app.views import View
 from masktools.errors import MasktoolsError
 
@@ -33,6 +33,8 @@ class Reader:
                 view = None
             if view is None:
                 view = self._views[folder] = View(Path(folder), Path(path))
+                if not view.recording.is_exact and (view.folder / "survey" / FOUND).is_file():
+                    threading.Thread(target=self._settle, args=(view,), daemon=True, name="settle").start()
             self._views.move_to_end(folder)
             idle = [name for name in self._views if name not in self._surveyed and name != folder]
             for name in idle[: max(0, len(self._views) - _MOST_OPEN)]:
@@ -47,6 +49,7 @@ class Reader:
                 told = {"side": "after", "share": 1.0, "revision": revision}
                 self._server.tell("survey", recording=view.folder.name, **told)
 
+<<<<<<< HEAD
     @contextmanager
     def _looking(self, folder: str, path: str, revision: int) -> Iterator[View]:
         """Give a recording to somebody who waits for it: its survey gives way meanwhile."""
@@ -58,6 +61,13 @@ class Reader:
         finally:
             with self._lock:
                 view.n_looking -= 1
+=======
+    def _settle(self, view: View) -> None:
+        """Decode a recording that was surveyed by an earlier process."""
+        with suppress(MasktoolsError, OSError):
+            view.settle()
+            self._server.tell("length", recording=view.folder.name, **view.facts())
+>>>>>>> app
 
     def open(self, folder: str, path: str) -> Answer:
         """Return what the head of a file says."""
@@ -97,18 +107,33 @@ class Reader:
 
     def peaks(self, folder: str, path: str, revision: int, **wanted: Any) -> Answer:
         """Return least and greatest samples of columns."""
+<<<<<<< HEAD
         with self._looking(folder, path, revision) as view:
+=======
+        view = self._view(folder, path, revision)
+        with view.asked():
+>>>>>>> app
             return {}, view.peaks(**wanted)
 
     def tile(self, folder: str, path: str, revision: int, **wanted: Any) -> Answer:
         """Return a picture of a part of a spectrogram."""
+<<<<<<< HEAD
         with self._looking(folder, path, revision) as view:
+=======
+        view = self._view(folder, path, revision)
+        with view.asked():
+>>>>>>> app
             picture, is_true = view.tile(**wanted)
         return {"true": is_true}, picture
 
     def samples(self, folder: str, path: str, revision: int, **wanted: Any) -> Answer:
         """Return samples."""
+<<<<<<< HEAD
         with self._looking(folder, path, revision) as view:
+=======
+        view = self._view(folder, path, revision)
+        with view.asked():
+>>>>>>> app
             return {}, view.samples(**wanted)
 
     def export(

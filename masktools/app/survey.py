@@ -13,7 +13,7 @@ from masktools.io import replacing
 
 FOUND = "findings.json"
 KINDS = ("zeros", "hold", "dropout", "non_finite")  # a search for repeats takes as long as all others
-_AT_ONCE = 64  # columns
+_AT_ONCE = 32  # columns
 _EVENT_SHARE = 0.02
 _NEARLY = 0.999  # while what was found is not written
 

@@ -149,7 +149,9 @@ function connection(connected) {
   app.connected = connected;
   if (connected) {
     lost.hidden = true;
-    if (!before) again();
+    // What happened between reading the state and listening was not heard.
+    if (before) refresh();
+    else again();
     return;
   }
   window.setTimeout(async () => {
