@@ -2,8 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,25 +48,11 @@ class Reader:
                 told = {"side": "after", "share": 1.0, "revision": revision}
                 self._server.tell("survey", recording=view.folder.name, **told)
 
-<<<<<<< HEAD
-    @contextmanager
-    def _looking(self, folder: str, path: str, revision: int) -> Iterator[View]:
-        """Give a recording to somebody who waits for it: its survey gives way meanwhile."""
-        view = self._view(folder, path, revision)
-        with self._lock:
-            view.n_looking += 1
-        try:
-            yield view
-        finally:
-            with self._lock:
-                view.n_looking -= 1
-=======
     def _settle(self, view: View) -> None:
         """Decode a recording that was surveyed by an earlier process."""
         with suppress(MasktoolsError, OSError):
             view.settle()
             self._server.tell("length", recording=view.folder.name, **view.facts())
->>>>>>> app
 
     def open(self, folder: str, path: str) -> Answer:
         """Return what the head of a file says."""
@@ -107,33 +92,21 @@ class Reader:
 
     def peaks(self, folder: str, path: str, revision: int, **wanted: Any) -> Answer:
         """Return least and greatest samples of columns."""
-<<<<<<< HEAD
-        with self._looking(folder, path, revision) as view:
-=======
         view = self._view(folder, path, revision)
         with view.asked():
->>>>>>> app
             return {}, view.peaks(**wanted)
 
     def tile(self, folder: str, path: str, revision: int, **wanted: Any) -> Answer:
         """Return a picture of a part of a spectrogram."""
-<<<<<<< HEAD
-        with self._looking(folder, path, revision) as view:
-=======
         view = self._view(folder, path, revision)
         with view.asked():
->>>>>>> app
             picture, is_true = view.tile(**wanted)
         return {"true": is_true}, picture
 
     def samples(self, folder: str, path: str, revision: int, **wanted: Any) -> Answer:
         """Return samples."""
-<<<<<<< HEAD
-        with self._looking(folder, path, revision) as view:
-=======
         view = self._view(folder, path, revision)
         with view.asked():
->>>>>>> app
             return {}, view.samples(**wanted)
 
     def export(

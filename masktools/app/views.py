@@ -2,11 +2,8 @@
 
 import threading
 import time
-<<<<<<< HEAD
-=======
 from collections.abc import Iterator
 from contextlib import contextmanager
->>>>>>> app
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +26,7 @@ _STORED_LEVEL = (COLUMN // FIRST_HOP).bit_length() - 1  # from which on the laye
 _NEAR = 2 * BLOCK  # samples: columns that are narrower are read from the recording
 _RANGE_DB = 90.0  # of the colours
 _GLANCES = 64  # frames by which the colours are chosen
-<<<<<<< HEAD
-_PATIENCE_S = 0.25  # of the survey, before each part
-=======
 _PATIENCE_S = 0.05  # of the background, between two of its steps
->>>>>>> app
 _SOON = 32  # columns that are filled while one waits for a picture
 
 
@@ -50,11 +43,7 @@ class View:
         self.recording = io.open_recording(path, tell=False, exact=False)
         self.lock, self._freshening = threading.RLock(), threading.Lock()
         self.share = 0.0  # that was surveyed
-<<<<<<< HEAD
-        self.n_looking = 0  # questions that wait for an answer
-=======
         self._n_asked = 0  # questions that a page waits for
->>>>>>> app
         self.limit = self.recording.n_samples  # samples that can be read, of a recording that breaks off
         self.pieces: list[io.Piece] = []
         self._revision = -1
@@ -100,12 +89,6 @@ class View:
             self.recording.close()  # a decoder that has failed once fails everywhere
             self.recording = io.open_recording(self.path, tell=False)
             self.limit = limit
-
-    def give_way(self) -> None:
-        """Let whoever looks at the recording go first, though not for ever: the survey has to come to its end."""
-        latest = time.monotonic() + _PATIENCE_S
-        while self.n_looking and time.monotonic() < latest:
-            time.sleep(0.01)
 
     def facts(self) -> dict[str, Any]:
         """Return what is known without reading all of it."""
