@@ -16,7 +16,6 @@ STILL_LONG |= {
     "open_store",
     "read_clips",
     "build_token_cache",
-    "write_shards",
 }
 SPEAKERS = {"cli", "demo"}
 PICKLES = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
