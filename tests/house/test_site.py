@@ -1,6 +1,6 @@
 """The site and the pages behind it: what they show runs, notebooks hold no outputs, links lead somewhere.
 
-What takes long is slow; the whole site is built by `make docs`.
+Pages and notebooks are executed by `make test-site` (-m site); the whole site is built by `make docs`.
 """
 
 import ast
@@ -100,7 +100,7 @@ def blocks_of(page, *languages):
     return [text for language, text in BLOCK.findall(page.read_text(encoding="utf-8")) if language in languages]
 
 
-@pytest.mark.slow
+@pytest.mark.site
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("page", [page for page in RUN if blocks_of(page, "python")], ids=lambda page: page.stem)
 def test_the_python_of_a_page_runs(page, desk):
@@ -109,7 +109,7 @@ def test_the_python_of_a_page_runs(page, desk):
         exec(compile(text, page.name, "exec"), known)
 
 
-@pytest.mark.slow
+@pytest.mark.site
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("page", [page for page in RUN if blocks_of(page, "sh")], ids=lambda page: page.stem)
 def test_the_commands_of_a_page_run(page, desk):
@@ -121,7 +121,7 @@ def test_the_commands_of_a_page_run(page, desk):
                 assert main([*words[1:], *overwrite]) == 0, line
 
 
-@pytest.mark.slow
+@pytest.mark.site
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_from_top_to_bottom(path, tmp_path):
     """Run the cells in one process; lines that begin with ! are commands."""
