@@ -18,7 +18,6 @@ __all__ = [
     "check_counts",
     "check_least",
     "check_positive",
-    "check_range",
     "check_within",
     "checked_call",
     "checked_name",
@@ -132,11 +131,13 @@ def check_positive(unit: str = "", **values: float | None) -> None:
             raise ParameterError(f"{name} must be positive, got {_said(value)}{unit and f' {unit}'}")
 
 
-def check_within(interval: str, **values: float | None) -> None:
+def check_within(interval: str, unit: str = "", /, **values: float | None) -> None:
     """Refuse numbers outside an interval; None is no number.
 
     Args:
-        interval: as mathematicians write it, such as "[0, 1)": a round bracket leaves the end out.
+        interval: as mathematicians write it, such as "[0, 1)": a round bracket leaves the end out; "[0, inf]" has no
+            upper end.
+        unit: of the numbers.
         **values: the numbers by their names.
 
     Raises:
@@ -148,7 +149,10 @@ def check_within(interval: str, **values: float | None) -> None:
             continue
         inside = low < value < high or (value == low and interval[0] == "[") or (value == high and interval[-1] == "]")
         if not inside:
-            raise ParameterError(f"{name} must lie in {interval}, got {_said(value)}")
+            of = f" {unit}" if unit else ""
+            least = f"be {'at least' if interval[0] == '[' else 'above'} {low:g}"
+            limits = least if interval.endswith("inf]") else f"lie in {interval}"
+            raise ParameterError(f"{name} must {limits}{of}, got {_said(value)}{of}")
 
 
 def _said(number: float) -> str:
@@ -195,38 +199,8 @@ def settle(settings: Any) -> None:
         object.__setattr__(settings, field.name, value)
         if value is not None and field.metadata.get("choices"):
             checked_name(field.name, value, field.metadata["choices"])
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            limits = {name: field.metadata.get(name) for name in ("low", "high", "above", "unit")}
-            check_range(field.name, value, **limits)
-
-
-def check_range(
-    name: str, value: float, low: float | None, high: float | None, above: bool | None = False, unit: str | None = ""
-) -> None:
-    """Refuse a number out of its range; one without an upper end may be infinite.
-
-    Args:
-        name: of the number.
-        value: the number.
-        low: lower end; None for none.
-        high: upper end; None for none.
-        above: whether the lower end itself is refused.
-        unit: of the number.
-
-    Raises:
-        ParameterError: the message says the range.
-    """
-    too_low = low is not None and not (value > low if above else value >= low)
-    if not too_low and (high is None or value <= high):
-        return
-    of = f" {unit}" if unit else ""
-    if low is not None and high is not None:
-        limits = f"lie in {'(' if above else '['}{low:g}, {high:g}]{of}"
-    elif low is not None:
-        limits = f"be {'above' if above else 'at least'} {low:g}{of}"
-    else:
-        limits = f"be at most {high:g}{of}"
-    raise ParameterError(f"{name} must {limits}, got {value:g}{of}")
+        elif "within" in field.metadata:
+            check_within(field.metadata["within"], field.metadata.get("unit", ""), **{field.name: value})
 
 
 def _settled(name: str, value: Any, hint: Any) -> Any:

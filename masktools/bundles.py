@@ -31,6 +31,7 @@ __all__ = [
     "find_bundle",
     "is_bundle",
     "list_models",
+    "part_file",
     "read_config",
     "sha256_of",
     "stored_part",
@@ -62,6 +63,7 @@ FAMILIES: Mapping[str, Layout] = {
 FORMATS = (1, 2)
 PARTS = tuple(dict.fromkeys(part for layout in FAMILIES.values() for part in layout.parts))
 CONFIG, CARD, CHECKSUMS = "config.json", "MODEL_CARD.md", "checksums.json"
+SHARED = ("of", "sha256")  # entries of a part whose weights another model lends
 ALTERED = "it was altered, or cut off"
 MODEL_TYPE = "specmaskgit"
 """How config.json tells transformers what a bundle of the family masked is (``masktools.adapters.transformers``)."""
@@ -100,14 +102,39 @@ def stored_part(model: str | os.PathLike[str], part: str) -> tuple[dict[str, Any
     folder = find_bundle(model)
     config = read_config(folder)
     verify_files(folder)
-    if not config.get(part) or not (folder / f"{part}.safetensors").is_file():
+    path = part_file(folder, part, config.get(part) or {})
+    if not config.get(part) or not path.is_file():
         raise BundleError(f"the model in {folder} has no {part} with weights of its own")
     try:
-        weights = dict(StoredWeights(folder / f"{part}.safetensors"))
+        weights = dict(StoredWeights(path))
     except (SafetensorError, OSError) as error:
         raise BundleError(f"{folder}: {part}.safetensors is not readable ({error}): {ALTERED}") from error
     state = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
-    return {"part": part, "mel": config["mel"], **config[part]}, state
+    told = {key: value for key, value in config[part].items() if key not in SHARED}
+    return {"part": part, "mel": config["mel"], **told}, state
+
+
+def part_file(folder: Path, part: str, entry: Mapping[str, Any]) -> Path:
+    """Return the file with the weights of a part: the bundle's own, or that of a model in the package which lends it.
+
+    Args:
+        folder: the bundle's.
+        part: name of the part.
+        entry: what the bundle says of it; ``of`` names the lender, and ``sha256`` is the digest of its file.
+
+    Raises:
+        BundleError: the package has no such model, or its part is another one.
+    """
+    lender = entry.get("of")
+    if lender is None:
+        return folder / f"{part}.safetensors"
+    path = _BUNDLED / str(lender) / f"{part}.safetensors"
+    if Path(str(lender)).name != lender or not path.is_file() or sha256_of(path) != entry.get("sha256"):
+        raise BundleError(
+            f"{folder}: its {part} is that of the model {shown(lender)} in the package, which in this version is "
+            "another one: take the version that the bundle was made with"
+        )
+    return path
 
 
 def find_bundle(

@@ -1,7 +1,7 @@
 """Frozen dataclasses <-> dictionaries that JSON can hold, strict about every key and every type."""
 
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, Field, field, fields, is_dataclass
 from difflib import get_close_matches
 from math import isfinite
@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from masktools.errors import ParameterError
 
-__all__ = ["from_dict", "later", "to_dict", "to_plain"]
+__all__ = ["from_dict", "later", "ranged", "to_dict", "to_plain"]
 
 Config = TypeVar("Config")
 
@@ -22,6 +22,18 @@ def later(default: Any) -> Any:
     What was stored before, and what is told apart by its settings, stays the same so.
     """
     return field(default=default, metadata={"later": True})
+
+
+def ranged(default: Any, within: str | Collection[str], unit: str = "") -> Any:
+    """Return a field whose range is checked by a class that says ``__post_init__ = settle``.
+
+    Args:
+        default: its value where none is given.
+        within: its interval, as ``arguments.check_within`` takes it; or the names that it may have.
+        unit: of a number.
+    """
+    rule = {"within": within} if isinstance(within, str) else {"choices": tuple(within)}
+    return field(default=default, metadata={**rule, "unit": unit})
 
 
 def to_dict(config: Any) -> dict[str, Any]:

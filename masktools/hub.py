@@ -33,9 +33,11 @@ from masktools.bundles import (
     CONFIG,
     FAMILIES,
     MODEL_TYPE,
+    SHARED,
     family_of,
     find_bundle,
     list_models,
+    part_file,
     read_config,
     sha256_of,
     verify_files,
@@ -54,7 +56,7 @@ from masktools.configs import from_dict, to_dict, to_plain
 from masktools.errors import BundleError, ParameterError, unknown_name
 from masktools.levels import LevelMixture, read_levels
 from masktools.mel import MelConfig
-from masktools.packing import StoredWeights, halved, has_lost_weights, in_int8, laid_out
+from masktools.packing import StoredWeights, halved, has_lost_weights, in_int8, laid_out, weights_digest
 from masktools.pipeline import JOBS, Walk, check_mel_settings
 from masktools.pipeline.families import KINDS, WALKS, build_part, make_part
 from masktools.runtime import fitting_batch_size, resolve_device, resolve_precision, single_precision
@@ -154,7 +156,12 @@ def plan_for(walk: Walk, job: str, settings: DecodingSettings) -> Plan:
 
 
 def save_bundle(
-    pipeline: Walk, folder: str | os.PathLike[str], card: str, name: str | None = None, int8: Collection[str] = ()
+    pipeline: Walk,
+    folder: str | os.PathLike[str],
+    card: str,
+    name: str | None = None,
+    int8: Collection[str] = (),
+    lent: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a model as a bundle, whole or not at all, and return its folder.
 
@@ -165,9 +172,11 @@ def save_bundle(
         name: of the model, in reports; that of the folder where it is not given.
         int8: the parts whose large matrices are rounded to 8 bits, with a scale a row, for a smaller bundle; of a
             tokenizer those of its decoder, since its tokens must stay what they are.
+        lent: parts that are those of a model in the package, part -> its name: they are not written once more.
 
     Raises:
-        ParameterError: a folder that exists, or whose parent does not; an empty card; weights rounded for less.
+        ParameterError: a folder that exists, or whose parent does not; an empty card; weights rounded for less; a part
+            that is not the one of the model which lends it.
         BundleError: a part of a kind that bundles do not know, or a transformer that learned other tokens.
     """
     target = Path(os.path.abspath(folder))
@@ -197,6 +206,8 @@ def save_bundle(
     for part in ("conditioner", "prior"):
         if part in entries:
             del entries[part]["mel"]  # it hears waves, through a front end of its own, or tokens
+    for part, lender in (lent or {}).items():
+        entries[part] |= _lending(target, part, parts.get(part), lender)
     entries["transformer"]["tokenizer"] = token_fingerprint(parts[_tokens_from(parts)].state_dict())
     _check_tokens(tokens_known_by(parts["transformer"]), entries["transformer"]["tokenizer"], "these parts")
     config: dict[str, Any] = {"format": FAMILIES[family].format}
@@ -211,7 +222,11 @@ def save_bundle(
     try:
         temporary.mkdir()
         for part, module in parts.items():
-            if isinstance(module, nn.Module) and not isinstance(module, ClapEncoder | LaionClap):
+            if (
+                part not in (lent or {})
+                and isinstance(module, nn.Module)
+                and not isinstance(module, ClapEncoder | LaionClap)
+            ):
                 (temporary / f"{part}.safetensors").write_bytes(save(_as_stored(part, module, part in int8)))
         levels = getattr(pipeline, "levels", None)
         if isinstance(levels, LevelMixture):
@@ -224,6 +239,19 @@ def save_bundle(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def _lending(folder: Path, part: str, module: Any, lender: str) -> dict[str, str]:
+    """Return what a bundle says of a part that a model in the package lends."""
+    lending = list_models().get(lender)
+    path = None if lending is None else lending / f"{part}.safetensors"
+    if path is None or not path.is_file() or not isinstance(module, nn.Module):
+        raise ParameterError(f"a {part} must be that of a model in the package to be lent, got {lender!r}")
+    told = {"of": lender, "sha256": sha256_of(path)}
+    part_file(folder, part, told)  # which is in the package
+    if weights_digest(dict(StoredWeights(path))) != weights_digest(module.state_dict()):
+        raise ParameterError(f"the {part} is another one than that of {lender!r}: it must be kept in the bundle")
+    return told
 
 
 def _as_stored(part: str, module: nn.Module, int8: bool) -> dict[str, Tensor]:
@@ -391,7 +419,7 @@ def _checked(folder: Path, part: str, make: Any) -> Any:
 def _load_part(
     folder: Path, part: str, entry: Any, mel: MelConfig, device: torch.device, precision: torch.dtype | None
 ) -> nn.Module | Conditioner | DeferredT5:
-    known = {"kind", "config", "mel"} | ({"tokenizer"} if part == "transformer" else set())
+    known = {"kind", "config", "mel", *SHARED} | ({"tokenizer"} if part == "transformer" else set())
     if not isinstance(entry, dict) or not {"kind", "config"} <= set(entry) <= known:
         raise BundleError(f"{folder}: {part} must have a kind and a config in {CONFIG}, got {entry!r:.80}")
     if "mel" in entry:
@@ -403,13 +431,12 @@ def _load_part(
         return DeferredT5(_checked(folder, part, lambda: from_dict(T5Config, entry["config"])), device)
     with laid_out():
         layout: nn.Module = _checked(folder, part, lambda: build_part(part, entry["kind"], entry["config"], mel))
-    weights = _fitting_weights(folder, part, layout)
+    weights = _fitting_weights(folder, part_file(folder, part, entry), layout)
     return make_part(part, entry["kind"], entry["config"], mel, weights, precision, device)
 
 
-def _fitting_weights(folder: Path, part: str, layout: nn.Module) -> StoredWeights:
+def _fitting_weights(folder: Path, path: Path, layout: nn.Module) -> StoredWeights:
     """Return the weights of a part, if they are exactly those that it has."""
-    path = folder / f"{part}.safetensors"
     if not path.is_file():
         raise BundleError(f"{folder} is no complete bundle: {path.name} is missing")
     try:

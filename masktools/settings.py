@@ -34,7 +34,7 @@ REPAIR_METHODS = AUTO, MODEL, INTERPOLATE = ("auto", "model", "interpolate")
 Made = TypeVar("Made", bound="DecodingSettings")
 
 MAX_SECONDS = 600.0
-MAX_CANDIDATES = 64
+FROM_0, ABOVE_0 = "[0, inf]", "(0, inf]"
 
 
 def setting(default: Any, help: str, unit: str = "", **more: Any) -> Any:
@@ -44,9 +44,9 @@ def setting(default: Any, help: str, unit: str = "", **more: Any) -> Any:
         default: its value where none is given.
         help: what it does, for the command line and for whoever reads the class.
         unit: of a number.
-        **more: ``low`` and ``high``, ends of its range; ``above``: whether the lower end is out of it; ``choices``, of
-            names; ``option``, of the command line where it is not the field's name without its unit, "" for none;
-            ``none``, the word that stands for None; ``told``: whether reports name it.
+        **more: ``within``, its interval, as ``arguments.check_within`` takes it; ``choices``, of names; ``option``, of
+            the command line where it is not the field's name without its unit, "" for none; ``none``, the word that
+            stands for None; ``told``: whether reports name it.
     """
     return field(default=default, metadata={"help": help, "unit": unit, **more})
 
@@ -63,8 +63,10 @@ class DecodingSettings:
         "decoding steps, the model's own if left out; 20,10,10,10 for a model of four token streams",
         option="--steps",
     )
-    temperature: float | None = setting(None, "noise in the order of decisions; the model's own if left out", low=0.0)
-    guidance: float | None = setting(None, "how closely to follow the text; the model's own if left out", low=0.0)
+    temperature: float | None = setting(
+        None, "noise in the order of decisions; the model's own if left out", within=FROM_0
+    )
+    guidance: float | None = setting(None, "how closely to follow the text; the model's own if left out", within=FROM_0)
     solver: Any = setting(  # solver.SolverConfig, one for each stage, or the name of a preset; the others go before it
         None,
         "settings that have a name: fast, draft, paper, quality32, ...; or single ones: rescore_weight=0.35,...",
@@ -124,7 +126,7 @@ class VariationSettings(DecodingSettings):
 
     TITLE: ClassVar[str] = ""
 
-    keep: int = setting(1, "coarse scales that stay; 1 if left out", low=0)
+    keep: int = setting(1, "coarse scales that stay; 1 if left out", within=FROM_0)
     prompt: Any = setting(None, "what the detail is of, or a .npy file of one vector")
 
 
@@ -168,20 +170,19 @@ class GapSettings(RestorationSettings):
     detect: tuple[str, ...] = setting(
         ("zeros", "hold", "non_finite"), "what auto looks for: zeros, hold, repeat, dropout, clicks, non_finite"
     )
-    min_gap_s: float = setting(0.002, "shorter ones are not looked for", "s", low=0.0)
-    max_gap_s: float = setting(4.0, "longer ones are not found, or, where they are given, refused", "s", low=0.0)
-    pad_s: float = setting(0.0, "widens each gap at both ends", "s", low=0.0)
+    min_gap_s: float = setting(0.002, "shorter ones are not looked for", "s", within=FROM_0)
+    max_gap_s: float = setting(4.0, "longer ones are not found, or, where they are given, refused", "s", within=FROM_0)
+    pad_s: float = setting(0.0, "widens each gap at both ends", "s", within=FROM_0)
     method: str = _methods(
         "auto (by length, and by what the recording holds), model, or one for all that needs no model: search, "
         "copy, janssen, burg, spectral_noise, linear, zero"
     )
-    classical_below_s: float = setting(0.06, "gaps up to this length need no model", "s", low=0.0)
-    match_level_db: float = setting(6.0, "how far a fill may be moved to the level around it", "dB", low=0.0, high=60.0)
+    classical_below_s: float = setting(0.06, "gaps up to this length need no model", "s", within=FROM_0)
+    match_level_db: float = setting(6.0, "how far a fill may be moved to the level around it", "dB", within="[0, 60]")
     n_candidates: int = setting(
         1,
         "fills that are tried for each gap; all are written, the one that fits best first",
-        low=1,
-        high=MAX_CANDIDATES,
+        within="[1, 64]",
         option="-n --candidates",
         told=True,
     )
@@ -208,22 +209,20 @@ class BandSettings(RestorationSettings):
         "up to where; auto, or left out: 20 kHz, or half the sample rate where that is less",
         "Hz",
         none="auto",
-        low=0.0,
-        above=True,
+        within=ABOVE_0,
         told=True,
     )
-    min_drop_db: float = setting(15.0, "of an edge that is taken for the end of the band", "dB", low=0.0, above=True)
+    min_drop_db: float = setting(15.0, "of an edge that is taken for the end of the band", "dB", within=ABOVE_0)
     lfr: bool = setting(True, "keep the original below the cutoff; else all is the model's version", told=True)
     quiet_guard_db: float | None = setting(
         3.0,
         "how far the added band may rise above the noise floor in pauses; off: anywhere",
         "dB",
         none="off",
-        low=-60.0,
-        high=60.0,
+        within="[-60, 60]",
         told=True,
     )
-    hf_gain_db: float = setting(0.0, "gain of the added band", "dB", low=-24.0, high=24.0, told=True)
+    hf_gain_db: float = setting(0.0, "gain of the added band", "dB", within="[-24, 24]", told=True)
     limit_peaks: bool = setting(
         True, "the added band gives way where the sum would leave full scale", option="", told=True
     )
@@ -262,7 +261,7 @@ class ContinuationSettings(RestorationSettings):
     texture: str = _texture("recording")
     side: str = setting("end", "end or start", choices=("end", "start"), told=True)
     fade_s: float = setting(
-        0.5, "that the new audio takes to fade at its outer end", "s", low=0.0, high=MAX_SECONDS, told=True
+        0.5, "that the new audio takes to fade at its outer end", "s", within=f"[0, {MAX_SECONDS:g}]", told=True
     )
 
 
@@ -273,7 +272,7 @@ class LoopSettings(RestorationSettings):
     TITLE: ClassVar[str] = "loop"
 
     texture: str = _texture("recording")
-    seam_s: float = setting(0.5, "that is replaced, half of it at each end", "s", low=0.0, above=True, high=10.0)
+    seam_s: float = setting(0.5, "that is replaced, half of it at each end", "s", within="(0, 10]")
     method: str = _methods(
         "auto (by length), model, or a classical one: janssen, burg, copy, spectral_noise, linear, zero"
     )

@@ -10,7 +10,17 @@ import pandas as pd
 import pytest
 import torch
 
-from masktools.arguments import checked_name, checked_real, checked_switch, checked_whole, plain, shown
+from masktools.arguments import (
+    check_least,
+    check_positive,
+    check_within,
+    checked_name,
+    checked_real,
+    checked_switch,
+    checked_whole,
+    plain,
+    shown,
+)
 from masktools.errors import ParameterError
 from masktools.model import Model
 from tests.tiny import noise, tiny_pipeline
@@ -87,3 +97,28 @@ def test_tensors_are_taken_wherever_arrays_are():
         np.testing.assert_array_equal(job(wave, RATE, **more).samples, job(WAVE, RATE, **more).samples)
     np.testing.assert_array_equal(MODEL.encode(wave, RATE).tokens, MODEL.encode(WAVE, RATE).tokens)
     np.testing.assert_array_equal(MODEL.embed(wave, RATE).clip, MODEL.embed(WAVE, RATE).clip)
+
+
+@pytest.mark.parametrize(
+    ("interval", "inside", "outside", "message"),
+    [
+        ("[0, 1]", (0, 0.5, 1), (-0.1, 1.1, np.nan), r"share must lie in \[0, 1\], got"),
+        ("(0, 1)", (0.5,), (0, 1, np.nan), r"share must lie in \(0, 1\), got"),
+        ("[2, inf]", (2, 1e9, np.inf), (1.9, np.nan), "share must be at least 2, got"),
+        ("(0, inf]", (0.1, np.inf), (0, -1), "share must be above 0, got"),
+    ],
+)
+def test_an_interval_holds_its_inside_and_the_ends_that_it_names(interval, inside, outside, message):
+    for number in inside:
+        check_within(interval, share=number, absent=None)
+    for number in outside:
+        with pytest.raises(ParameterError, match=message):
+            check_within(interval, share=number)
+
+
+def test_of_several_numbers_the_wrong_one_is_named():
+    check_positive("Hz", first=1, second=None)
+    with pytest.raises(ParameterError, match="^second must be positive, got 0 Hz$"):
+        check_positive("Hz", first=1, second=0)
+    with pytest.raises(ParameterError, match="^first must be at least 2, got 1.5$"):
+        check_least(2, first=1.5, second=3)

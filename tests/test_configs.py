@@ -4,11 +4,13 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.configs import from_dict, later, to_dict
+from masktools.arguments import settle
+from masktools.configs import from_dict, later, ranged, to_dict
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 
@@ -153,3 +155,23 @@ def test_a_setting_that_came_later_is_written_where_it_is_not_its_default():
     assert to_dict(Grown(depth=2)) == {"size": 3, "depth": 2}
     assert from_dict(Grown, {"size": 3}) == Grown()
     assert from_dict(Grown, {"size": 3, "depth": 2}) == Grown(depth=2)
+
+
+def test_a_field_says_itself_what_it_may_be():
+    @dataclass(frozen=True)
+    class Car:
+        wheels: int = ranged(4, "[1, inf]")
+        length: float = ranged(3.5, "(0, 20]", "m")
+        colour: str | None = ranged(None, ("red", "blue"))
+
+        __post_init__ = settle
+
+    assert Car(wheels=np.int64(3), colour="red") == Car(3, 3.5, "red")
+    for wrong, message in (
+        ({"wheels": 0}, "wheels must be at least 1, got 0"),
+        ({"length": 21}, r"length must lie in \(0, 20\] m, got 21 m"),
+        ({"colour": "rad"}, r"unknown colour 'rad': choose from red, blue \(did you mean 'red'\?\)"),
+    ):
+        with pytest.raises(ParameterError, match=message):
+            Car(**wrong)
+    assert from_dict(Car, {"length": 4}) == Car(length=4.0)

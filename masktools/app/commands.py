@@ -237,8 +237,9 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
     try:
         return {name: value for name, value in to_dict(from_dict(JobSettings, given)).items() if value is not None}
     except ParameterError as error:
-        known = [one.name for one in fields(JobSettings) if one.name in str(error)]
-        raise RefusalError(422, str(error), known[0] if known else "settings") from None
+        named = str(error).split()[0]
+        field = named if named in {one.name for one in fields(JobSettings)} else "settings"
+        raise RefusalError(422, str(error), field) from None
 
 
 def _regions(session: Session, asked: tuple[Any, ...]) -> tuple[Region, ...]:

@@ -203,7 +203,7 @@ class Jobs:
             asked |= {"revision": session.state.revision, "regions": [to_dict(one) for one in job.regions]}
             asked |= {"n_candidates": job.n_candidates}
         else:
-            asked |= {"n": job.n, "source": job.source, "target": job.target, "what": job.what}
+            asked |= {"count": job.n, "source": job.source, "target": job.target, "what": job.what}
         job = replace(job, state=RUNNING)
         self._keep(job)
         told, _ = await self.worker.ask(

@@ -23,6 +23,7 @@ from masktools.app.refusals import RefusalError
 from masktools.jsons import parse_json
 
 Told = dict[str, Any]
+_PATIENCE_S = 2.0
 _LINE_BYTES = 1 << 26  # of the longest line: the answer about ten thousand gaps
 
 
@@ -104,9 +105,11 @@ class Process:
                 answer.set_exception(RefusalError(**told["refused"]))
             else:
                 answer.set_result((told["told"], behind))
-        with suppress(ProcessLookupError):
-            process.kill()
-        code = await process.wait()
+        try:
+            code = await asyncio.wait_for(process.wait(), _PATIENCE_S)
+        except TimeoutError:  # it tells no more, and does not end
+            self.signal(signal.SIGKILL)
+            code = await process.wait()
         self._process = None
         for answer in self._waiting.values():
             if not answer.done():
@@ -122,7 +125,7 @@ class Process:
         """Send it a signal, if it runs."""
         if self._process is not None:
             with suppress(ProcessLookupError):
-                self._process.send_signal(number)
+                os.kill(self._process.pid, number)  # asyncio's own way may take its exit code from who waits for it
 
     async def end(self) -> None:
         """End it."""

@@ -73,8 +73,9 @@ class Reader:
             with self._lock:
                 self._surveyed.discard(str(view.folder))
 
-    def close(self, folder: str) -> Answer:
+    def close(self, folder: str, path: str) -> Answer:
         """Close a recording."""
+        del path
         with self._lock:
             view = self._views.pop(folder, None)
         if view is not None:

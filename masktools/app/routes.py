@@ -62,10 +62,12 @@ def make_app(service: Service, static: dict[str, tuple[bytes, str]]) -> Starlett
         ("GET", "/", routes.static),
         ("GET", "/{name}", routes.static),
     ]
-    return Starlette(
+    app = Starlette(
         routes=[Route(path, answering(answer), methods=[method]) for method, path, answer in table],
         exception_handlers={HTTPException: _not_found},
     )
+    app.router.redirect_slashes = False  # an absolute address would lead around a proxy
+    return app
 
 
 async def _not_found(_: Request, error: Exception) -> Response:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from masktools.arguments import check_range
+from masktools.arguments import check_within
 from masktools.errors import ParameterError
 from masktools.settings import MAX_SECONDS, Made
 
@@ -42,7 +42,7 @@ class JobSettings:
         """Check what the jobs themselves do not."""
         if len(self.prompt or "") > _LONGEST:
             raise ParameterError(f"prompt must have at most {_LONGEST} letters")
-        check_range("seconds", self.seconds, 0.0, MAX_SECONDS, above=True)
+        check_within(f"(0, {MAX_SECONDS:g}]", seconds=self.seconds)
 
     @property
     def prompts(self) -> list[str] | None:

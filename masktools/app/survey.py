@@ -12,9 +12,10 @@ from masktools.errors import AudioError
 from masktools.io import replacing
 
 FOUND = "findings.json"
-KINDS = ("zeros", "hold", "repeat", "dropout", "non_finite")
+KINDS = ("zeros", "hold", "dropout", "non_finite")  # a search for repeats takes as long as all others
 _AT_ONCE = 64  # columns
 _EVENT_SHARE = 0.02
+_NEARLY = 0.999  # while what was found is not written
 
 Event = tuple[str, dict[str, Any]]
 
@@ -47,7 +48,7 @@ def survey(view: View) -> Iterator[Event]:
             view.break_off(_readable(view, first * COLUMN, stop * COLUMN))
             samples = layer.fill(view.before, first, stop)
         probe.feed(samples[:, : max(0, view.limit - first * COLUMN)])
-        view.share = stop / layer.n_cols
+        view.share = min(stop / layer.n_cols, _NEARLY)
         if view.share - told >= _EVENT_SHARE:
             told = view.share
             yield "survey", {"share": round(told, 4)}

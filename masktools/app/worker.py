@@ -78,7 +78,7 @@ class Worker:
 
         wanted = from_dict(work.JobSettings, settings)
         if kind == "generate":
-            return work.generate(folder, wanted, more["n"], seed, self._load, self._progress)
+            return work.generate(folder, wanted, more["count"], seed, self._load, self._progress)
         if kind == "batch":
             folders = Path(more["source"]), Path(more["target"])
             return work.batch(folders, wanted, more["what"], seed, self._options, self._share)

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from masktools.arguments import settle
 from masktools.benchmark.measurements import Measurement, Value, watched
 from masktools.benchmark.models import random_condition
 from masktools.benchmark.roofline import precision_name
+from masktools.configs import ranged
 from masktools.errors import ParameterError
 from masktools.pipeline import Pipeline, Progress
 from masktools.shapes import Condition, Mask, Mel, Tokens, flatten
@@ -26,16 +28,13 @@ class AccuracySettings:
     """Settings of the comparison with fp32."""
 
     precisions: tuple[str, ...] = ("bf16", "int8")
-    n_seeds: int = 2  # for each clip
+    n_seeds: int = ranged(2, "[1, inf]")  # for each clip
     generate: SolverConfig = field(default_factory=SolverConfig)  # how sound is generated
     inpaint: SolverConfig = field(default_factory=SolverConfig)  # how gaps are filled
-    gap_cols: int = 10  # of a clip, in the middle, that are filled
+    gap_cols: int = ranged(10, "[1, inf]")  # of a clip, in the middle, that are filled
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        """Check every range."""
-        if self.n_seeds < 1 or self.gap_cols < 1:
-            raise ParameterError(f"n_seeds and gap_cols must be at least 1, got {self.n_seeds} and {self.gap_cols}")
+    __post_init__ = settle
 
 
 def measure_accuracy(

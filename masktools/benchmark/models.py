@@ -12,15 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from masktools.arguments import checked_name
+from masktools import arguments, configs, hub, runtime
 from masktools.benchmark.measurements import SUBJECTS
-from masktools.configs import to_dict
 from masktools.errors import ParameterError
-from masktools.hub import build_part, make_part, save_bundle
 from masktools.mel import MelConfig
 from masktools.model import Model
 from masktools.pipeline import Pipeline
-from masktools.runtime import fitting_batch_size, resolve_device, resolve_precision
 from masktools.shapes import Condition
 from masktools.solver import SolverConfig
 from masktools.tokenizer import LocalTokenizerConfig, SpecVqganConfig
@@ -126,9 +123,9 @@ class RunSettings:
             if not getattr(self, axis):
                 raise ParameterError(f"{axis} must have at least one value, got none")
         for job in self.jobs:
-            checked_name("job", job, JOB_NAMES)
+            arguments.checked_name("job", job, JOB_NAMES)
         for subject in self.subjects:
-            checked_name("subject", subject, SUBJECTS)
+            arguments.checked_name("subject", subject, SUBJECTS)
 
     def solver(self, pipeline: Pipeline, job: str = "generate") -> SolverConfig:
         """Return how a subject decodes for a job: by the model's settings, or the first preset and steps."""
@@ -170,15 +167,15 @@ def random_pipeline(
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32, bf16, fp16 or int8.
         batch_size: clips computed at once; where it is not given 8 on a CPU, and on a GPU what its memory holds.
-        seed: of the weights.
+        seed: random seed of the weights.
         compile: whether the transformer is compiled.
 
     Raises:
         ParameterError: an unknown name, or int8 to be compiled.
         DeviceError: a device, a precision or a compiler that this machine does not offer.
     """
-    place = resolve_device(device)
-    number_type = resolve_precision(precision, place)
+    place = runtime.resolve_device(device)
+    number_type = runtime.resolve_precision(precision, place)
     if compile and number_type == torch.int8:
         raise ParameterError("a model must be either in int8 or compiled, got both")
     chosen = _size(size, vocoder)
@@ -187,14 +184,14 @@ def random_pipeline(
     for part, (kind, config) in _kinds(chosen, vocoder).items():
         weights = _random_part(part, kind, config, chosen.mel, seed).state_dict()
         packed_for = None if part in plain else number_type
-        parts[part] = make_part(part, kind, to_dict(config), chosen.mel, weights, packed_for, place)
+        parts[part] = hub.make_part(part, kind, configs.to_dict(config), chosen.mel, weights, packed_for, place)
     pipeline = Pipeline(
         chosen.mel,
         **parts,
         name=_name(size, vocoder),
         device=place,
         precision=number_type,
-        batch_size=batch_size or fitting_batch_size(place),
+        batch_size=batch_size or runtime.fitting_batch_size(place),
     )
     if compile:
         pipeline.compile()
@@ -208,7 +205,7 @@ def write_random_bundle(size: str, folder: str | os.PathLike[str], vocoder: str 
         size: a name in ``SIZES``.
         folder: where to; it must not exist yet.
         vocoder: one that the size has.
-        seed: of the weights.
+        seed: random seed of the weights.
 
     Raises:
         ParameterError: an unknown name, or a folder that exists.
@@ -219,12 +216,13 @@ def write_random_bundle(size: str, folder: str | os.PathLike[str], vocoder: str 
         for part, (kind, config) in _kinds(chosen, vocoder).items()
     }
     pipeline = Pipeline(chosen.mel, **parts, name=_name(size, vocoder))
-    return save_bundle(pipeline, folder, "Random weights, for timing: what this model makes is noise.", pipeline.name)
+    card = "Random weights, for timing: what this model makes is noise."
+    return hub.save_bundle(pipeline, folder, card, pipeline.name)
 
 
 def _size(size: str, vocoder: str) -> Size:
-    checked_name("size", size, SIZES)
-    checked_name("vocoder", vocoder, SIZES[size].vocoders)
+    arguments.checked_name("size", size, SIZES)
+    arguments.checked_name("vocoder", vocoder, SIZES[size].vocoders)
     return SIZES[size]
 
 
@@ -244,7 +242,7 @@ def _kinds(size: Size, vocoder: str) -> dict[str, tuple[str, Any]]:
 def _random_part(part: str, kind: str, config: Any, mel: MelConfig, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build_part(part, kind, to_dict(config), mel)
+        return hub.build_part(part, kind, configs.to_dict(config), mel)
 
 
 def random_condition(pipeline: Pipeline, n: int, seed: int = 0) -> Condition:
@@ -265,7 +263,7 @@ def synthetic_clip(seconds: float, sample_rate: int, n_channels: int = 1, seed: 
         seconds: length.
         sample_rate: in Hz.
         n_channels: each with noise of its own.
-        seed: of the noise.
+        seed: random seed of the noise.
     """
     rng = np.random.default_rng(seed)
     time_s = np.arange(round(seconds * sample_rate)) / sample_rate

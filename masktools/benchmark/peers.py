@@ -15,14 +15,26 @@ from masktools.benchmark.measurements import Measurement, Value, interleaved, ra
 from masktools.benchmark.models import random_condition
 from masktools.benchmark.roofline import Peaks, bound_figures, counted, model_costs, part_precision, precision_name
 from masktools.errors import ParameterError, unknown_name
+from masktools.mel import MelConfig
 from masktools.model import Model
 from masktools.pipeline import Pipeline, Progress
 from masktools.runtime import threads as use_threads
+from masktools.scales import (
+    ScaleTokenizer,
+    ScaleTokenizerConfig,
+    ScaleTransformer,
+    ScaleTransformerConfig,
+    draw_scales,
+    scale_plan,
+)
 from masktools.solver import SolverConfig
 from masktools.tokenizer import Encodec, EncodecConfig
 from masktools.transformer import StreamTransformer, StreamTransformerConfig
+from masktools.vocoder import LightVocoder, LightVocoderConfig
 
 Sizes = Mapping[str, Any]
+_SCALES_SIZES = {"width": 768, "depth": 24, "n_codes": 1024}  # of SpecMaskGIT
+_LIGHT = {"width": 512, "depth": 8, "mlp_ratio": 3.0}  # the vocoder of the size "paper"
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,11 +181,45 @@ def magnet_small_30(device: torch.device, sizes: Sizes) -> PeerRun:
     return _magnet_small(device, sizes, (60, 10, 10, 10), 30.0)
 
 
+def scales_paper(device: torch.device, sizes: Sizes) -> PeerRun:
+    """Return a model over scales of SpecMaskGIT's width and depth: one pass a scale with guidance, then its decoder.
+
+    It makes the same mel spectrograms of 9.85 s, over four scales that grow in time alone, with channel multiplexing
+    (2, 2); no sizes of MARS are published where we could read them.
+
+    Source: MARS (arXiv:2509.26007); VAR (arXiv:2404.02905), section 3.
+    """
+    mel = MelConfig()
+    scales = tuple(tuple(scale) for scale in sizes.get("scales", ((5, 1), (5, 4), (5, 14), (5, 53))))
+    width, depth, n_codes = (int(sizes.get(name, usual)) for name, usual in _SCALES_SIZES.items())
+    n_heads = max(1, width // 96)
+    config = ScaleTransformerConfig(scales, n_codes, condition_dim=512, width=width, depth=depth, n_heads=n_heads)
+    widths = tuple(sizes.get("widths", (128, 128, 256, 256)))
+    codec = _ready(ScaleTokenizer(ScaleTokenizerConfig(scales=scales, widths=widths, n_codes=n_codes)), device)
+    transformer = _ready(ScaleTransformer(config), device)
+    vocoder = _ready(LightVocoder(LightVocoderConfig(**sizes.get("vocoder", _LIGHT)), mel), device)
+    plan, condition = scale_plan(len(scales), 3.0), torch.randn(1, 512, device=device)
+    grids = [torch.randint(n_codes, (1, *scale), device=device) for scale in scales]
+
+    def draw() -> Tensor:
+        return draw_scales(transformer, codec.quantiser, [0], condition, plan).tokens[-1]
+
+    return PeerRun(
+        "over scales",
+        {"all scales, with and without condition": (draw, 1), "decoder": (lambda: vocoder(codec.decode(grids)), 1)},
+        len(scales),
+        codec.n_frames * mel.hop_length / mel.sample_rate,
+        _n_parameters(transformer, codec, vocoder),
+        "of this package's parts at the width and depth of SpecMaskGIT, random weights",
+    )
+
+
 PEERS: Mapping[str, tuple[Callable[[torch.device, Sizes], PeerRun], tuple[str, ...]]] = MappingProxyType(
     {
         "audioldm-s": (audioldm_small, ("diffusers", "transformers")),
         "magnet-small": (magnet_small, ("transformers",)),
         "magnet-small-30": (magnet_small_30, ("transformers",)),
+        "scales": (scales_paper, ()),
     }
 )
 """The peers by name, and the packages that they are built from."""

@@ -269,7 +269,7 @@ def draw(found: Benchmark, dots_per_inch: int = 150) -> bytes:
 
     Args:
         found: the benchmark.
-        dots_per_inch: of the picture.
+        dots_per_inch: resolution of the picture.
 
     Raises:
         ParameterError: nothing to draw, or matplotlib is not installed.

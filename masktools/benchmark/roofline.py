@@ -30,7 +30,7 @@ def transformer_flop(
     """Return the FLOP of one pass of the transformer for one clip.
 
     Args:
-        config: its sizes.
+        config: settings of the transformer.
         n_slots: positions that are computed, the prefix among them.
         n_context: positions that they attend to; as many as are computed where it is not given.
         head: whether logits are computed, at all slots but the prefix.
@@ -171,7 +171,7 @@ def measure_peaks(
         threads: CPU threads; as many as torch takes where it is not given.
         seconds: for each precision and size.
         sizes: rows of the matrices; what suits the kind of device where it is not given.
-        copy_bytes: of what is copied; what suits the kind of device where it is not given.
+        copy_bytes: bytes that are copied; what suits the kind of device where it is not given.
 
     Raises:
         ParameterError: an unknown precision.
@@ -281,7 +281,7 @@ def bound_figures(flop: Mapping[str, float], seconds: float, audio_s: float, pea
         flop: what must be done, precision -> FLOP.
         seconds: that the job took.
         audio_s: seconds of audio that it made or read.
-        peaks: of the machine.
+        peaks: peak rates of the machine.
     """
     total = sum(flop.values())
     figures = {

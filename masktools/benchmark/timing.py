@@ -66,7 +66,7 @@ def measure_stages(
 
     Args:
         pipeline: the model.
-        peaks: of the machine, with the same number of threads.
+        peaks: peak rates of the machine, with the same number of threads.
         settings: what is walked through.
         progress: called with (rounds done, rounds in all).
     """
@@ -264,7 +264,7 @@ def measure_jobs(
 
     Args:
         load: precision -> model; models are kept while their jobs run.
-        peaks: of the machine, for each number of threads in the settings.
+        peaks: peak rates of the machine, for each number of threads in the settings.
         settings: which jobs and variants.
         progress: called with (calls done, calls in all), job by job.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SUBJECTS = ("stages", "jobs", "memory", "start-up", "accuracy", "peers")  # as in benchmark, not imported here
 SIZES = ("paper", "mini", "tiny")
 JOBS = ("generate", "inpaint", "bwe", "embed")
-PEERS = ("audioldm-s", "magnet-small", "magnet-small-30")
+PEERS = ("audioldm-s", "magnet-small", "magnet-small-30", "scales")
 BATCHES = (1, 4)
 
 

@@ -36,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="parts kept in 8 bits a weight, half as large: tokenizer (its decoder), transformer, vocoder, conditioner",
     )
     parser.add_argument("--base", metavar="NAME", help="the model, or folder, that gives the other parts")
+    parser.add_argument(
+        "--lent",
+        type=lambda text: text.split(","),
+        default=(),
+        metavar="PARTS",
+        help="parts that --base, a model in the package, lends: it is smaller, but of this version alone",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -89,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
     made: Any = hub.WALKS[family](mel, **modules, decoding=decoding)
     if levels is not None and made.shape.has_bands:
         made.levels = levels
-    folder = hub.save_bundle(made, args.output, card, args.name, args.int8)
+    lent = dict.fromkeys(args.lent, args.base or "")
+    folder = hub.save_bundle(made, args.output, card, args.name, args.int8, lent)
     print(f"{args.output}: {args.name or folder.name}, made of {', '.join(modules)}")
     return 0
 

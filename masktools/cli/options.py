@@ -234,8 +234,8 @@ def _reading(own: Field) -> dict[str, Any]:
     help, unit, none = about["help"], about["unit"], about.get("none")
     if isinstance(default, bool):
         return {"action": argparse.BooleanOptionalAction if default else "store_true", "help": help}
-    if about.get("choices"):
-        return {"choices": about["choices"], "metavar": "NAME", "help": help}
+    if about.get("choices"):  # which the settings check themselves, and name what is near to what was given
+        return {"metavar": "NAME", "help": help}
     if isinstance(default, tuple):
         return {"type": names, "metavar": "A,B", "help": help}
     if own.name == "n_steps":
@@ -243,12 +243,13 @@ def _reading(own: Field) -> dict[str, Any]:
     if unit == "s":
         spoken = f"{1000 * default:g}ms" if 0 < default < 0.1 else f"{default:g}s" if default else "0"
         return {"type": duration, "metavar": "TIME", "help": f"{help}; {spoken} if left out"}
-    if own.type in (int, "int"):
-        low, high = about.get("low", 0), about.get("high", _MAX_SEED)
-        return {"type": whole_number(low, None if about.get("option") else high), "metavar": "N", "help": help}
-    if own.type in (float, float | None, "float", "float | None"):
-        low = about.get("low")
-        read = any_number if low is None or low < 0 else number(low, unit, about.get("above", False))
+    interval = about.get("within", "[-inf, inf]")
+    low = float(interval[1:].split(",")[0])
+    if own.type is int:
+        read = whole_number(int(low)) if about.get("option") else whole_number(0, _MAX_SEED)
+        return {"type": read, "metavar": "N", "help": help}
+    if own.type in (float, float | None):
+        read = number(low, unit, interval[0] == "(") if low >= 0 else any_number
         return {"type": auto_or(read, none) if none else read, "metavar": unit.upper() or "X", "help": help}
     return {"metavar": "NAME" if own.name == "solver" else "TEXT", "help": help}
 

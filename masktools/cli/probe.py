@@ -1,12 +1,7 @@
-"""Say what is wrong with recordings: how high they reach, where they are damaged, what was clipped, how loud they are.
-
-Nothing is changed. What --json prints is what `masktools inpaint --gaps FILE.json` reads. Recordings that cannot be
-read are named and left out; the exit code is then 3, or 2 if there was no other.
-"""
+"""Commands that say what is in recordings and change nothing: probe and compare."""
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
 from masktools.cli.files import GrowingReport
+from masktools.cli.options import Command
 from masktools.cli.progress import Watcher
 from masktools.errors import AudioError, ParameterError
+from masktools.settings import BandSettings, GapSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,14 +22,12 @@ if TYPE_CHECKING:
     from masktools.detection import Findings, ProbeSettings
     from masktools.io import Recording
 
-HELP = "say what is wrong with recordings"
 SOME_FAILED = 3
-_DURATION = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*(ms|s)?\s*")
 _SHOWN = 20  # places of damage a recording that are listed for people; JSON has all
 _N_ROWS, _N_COLS, _RANGE_DB = 300, 1200, 80.0  # of the picture, in pixels and dB
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_probe(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="recordings, or folders of them")
     options.add_recursive(parser)
@@ -51,35 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="kinds of damage: zeros, hold, repeat, dropout, clicks, non_finite, or all; if left out zeros, hold, "
         "non_finite and clicks, and dropout too in what is coded lossily",
     )
-    parser.add_argument(
-        "--min-gap", type=duration_s, default=0.002, metavar="T", help="what is shorter is none: 2ms, 0.002s"
-    )
-    parser.add_argument(
-        "--max-gap", type=duration_s, default=4.0, metavar="T", help="what is longer is a pause: 4s, 4000ms"
-    )
-    parser.add_argument(
-        "--min-drop",
-        type=options.number(0.0, "dB", above=True),
-        default=15.0,
-        metavar="DB",
-        help="least fall of the spectrum that is a cutoff",
-    )
-
-
-def duration_s(text: str) -> float:
-    """Return a duration in seconds, for argparse: 2ms, 0.5s or 0.5."""
-    match = _DURATION.fullmatch(text)
-    seconds = float(match[1]) / (1000 if match[2] == "ms" else 1) if match else 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a time above 0 such as 2ms or 4s, got {text!r}")
-    return seconds
+    options.add_settings(parser, GapSettings, only=("min_gap_s", "max_gap_s"))
+    options.add_settings(parser, BandSettings, only=("min_drop_db",))
 
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (word.strip().replace("-", "_") for word in text.split(","))))
 
 
-def run(args: argparse.Namespace) -> int:
+def _probe(args: argparse.Namespace) -> int:
     """Probe each recording, and say what was found."""
     from masktools import __version__
     from masktools.batch import Task, run_tasks
@@ -153,7 +128,7 @@ def _settings(args: argparse.Namespace, is_lossy: bool) -> "ProbeSettings":
 
     usual = (*DEFAULT_KINDS, *(("dropout",) if is_lossy else ()), "clicks")
     kinds = usual if args.detect is None else tuple(DAMAGES) if args.detect == ("all",) else args.detect
-    return ProbeSettings(kinds, min_gap_s=args.min_gap, max_gap_s=args.max_gap, min_drop_db=args.min_drop)
+    return ProbeSettings(kinds, min_gap_s=args.min_gap_s, max_gap_s=args.max_gap_s, min_drop_db=args.min_drop_db)
 
 
 def _text(described: dict[str, Any], findings: "Findings") -> str:
@@ -241,3 +216,72 @@ def _number(n: int, what: str) -> str:
 
 def _joined(channels: tuple[int, ...]) -> str:
     return ", ".join(map(str, channels))
+
+
+_ENDINGS = (".html", ".png")
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("before", type=Path, metavar="A", help="the recording that was worked on")
+    parser.add_argument("after", type=Path, metavar="B", help="what was made of it")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="FILE.html: a page with players and spectrograms; FILE.png: a picture; left out: figures are printed",
+    )
+    parser.add_argument("--reference", type=Path, metavar="R", help="what B should be like, if that is known")
+    parser.add_argument(
+        "--report", type=Path, metavar="JSON", help="the report that was written with B, to mark the repairs"
+    )
+    parser.add_argument("--title", metavar="TEXT", help="the heading of the page or the picture")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    options.add_overwrite(parser)
+
+
+def _compare(args: argparse.Namespace) -> int:
+    """Compare, and write or print what was found."""
+    from masktools import review
+
+    if args.output is not None:
+        given = [path for path in (args.before, args.after, args.reference, args.report) if path is not None]
+        if args.output.suffix.lower() not in _ENDINGS:
+            raise ParameterError(f"the output must end in {' or '.join(_ENDINGS)}, got {args.output.name!r}")
+        files.check_outputs([args.output], given, overwrite=args.overwrite)
+    work = review.Work((), None) if args.report is None else review.read_work(args.report, args.before, args.after)
+    comparison = review.compare(
+        args.before,
+        args.after,
+        reference=args.reference,
+        repairs=work.repairs,
+        cutoff_hz=work.cutoff_hz,
+        title=args.title,
+    )
+    if args.output is not None:
+        is_page = args.output.suffix.lower() == ".html"
+        (review.write_page if is_page else review.write_picture)(comparison, args.output)
+    if args.json:
+        print(json.dumps(comparison.to_json(), indent=2))
+    elif args.output is None:
+        print(review.as_text(comparison))
+    else:
+        print(f"{args.output}: {args.before.name} and {args.after.name} compared")
+    return 0
+
+
+PROBE = Command(
+    "say what is wrong with recordings",
+    "Say what is wrong with recordings: how high they reach, where they are damaged, what was clipped, how loud they "
+    "are. Nothing is changed. What --json prints is what `masktools inpaint --gaps FILE.json` reads. Recordings that "
+    "cannot be read are named and left out; the exit code is then 3, or 2 if there was no other.",
+    _add_probe,
+    _probe,
+)
+COMPARE = Command(
+    "compare two versions of a recording",
+    "Compare two versions of a recording: figures as text or JSON, a page that plays and shows both, or a picture.",
+    _add_compare,
+    _compare,
+)

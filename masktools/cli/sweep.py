@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
-from masktools.cli.cache import progress
+from masktools.cli.train import progress
 from masktools.errors import ParameterError
 from masktools.jsons import parse_json
 

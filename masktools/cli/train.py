@@ -1,18 +1,158 @@
-"""Train what a recipe says; every key of it can be overridden, as in --trainer.max_steps 1000.
-
-With --resume a run goes on from its newest checkpoint, and begins anew if it has none yet.
-"""
+"""Commands that train: cache prepares recordings, train does what a recipe says."""
 
 import argparse
 import shlex
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from masktools.cli import options
+from masktools.cli.options import Command
 from masktools.errors import ParameterError
 
-HELP = "train what a recipe says"
+if TYPE_CHECKING:
+    from masktools.mel import MelConfig
+    from masktools.training.token_cache import Tokenizer
+
+KINDS = ("auto", "folder", "manifest", "audioset", "audiocaps")
+SOME_FAILED = 3
+_EVERY_S, _EVERY_S_UNWATCHED = 0.5, 60.0
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_cache(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("sources", nargs="+", type=Path, metavar="SOURCE", help="which recordings")
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="FOLDER", help="the cache")
+    parser.add_argument(
+        "--sample-rate", type=options.whole_number(1_000, 192_000), default=22_050, metavar="HZ", help="of the cache"
+    )
+    parser.add_argument(
+        "--kind", choices=KINDS, default="auto", metavar="NAME", help=f"of the sources: {', '.join(KINDS)}"
+    )
+    parser.add_argument("--non-commercial", action="store_true", help="take recordings of such licences too")
+    parser.add_argument("--workers", type=options.whole_number(1), default=1, metavar="N", help="processes")
+    parser.add_argument("--shards", action="store_true", help="write tar shards, for more than fits one disk")
+    tokens = parser.add_argument_group("tokens, of a cache or of shards made before")
+    tokens.add_argument("--tokens", metavar="TOKENIZER", help="its checkpoint or file, or a bundle")
+    tokens.add_argument("--conditioner", metavar="FOLDER", help="a text-audio encoder, a bundle, or CLAP's checkpoint")
+    tokens.add_argument(
+        "--columns", type=options.whole_number(2), default=53, metavar="N", help="columns of a clip; 53 if left out"
+    )
+    tokens.add_argument("--device", default="cpu", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps")
+
+
+def _cache_command(args: argparse.Namespace) -> int:
+    """Build what is asked for, and say what is in it."""
+    if (args.tokens is None) != (args.conditioner is None):
+        raise ParameterError("--tokens and --conditioner must be given together")
+    if args.tokens is not None and (args.shards or len(args.sources) != 1):
+        raise ParameterError("--tokens takes one audio cache or one folder of shards, made before without --tokens")
+    try:
+        made = _tokens(args) if args.tokens is not None else _shards(args) if args.shards else _cache(args)
+    except ModuleNotFoundError as error:
+        raise ParameterError(f"training needs the package {error.name}: pip install 'masktools[train]'") from error
+    for path, reason in made:
+        sys.stderr.write(f"masktools: skipped: {path}: {reason}\n")
+    return SOME_FAILED if made else 0
+
+
+def _cache(args: argparse.Namespace) -> list[list[str]]:
+    from masktools.training.audio_cache import build_cache
+
+    cache = build_cache(
+        args.sources,
+        args.output,
+        args.sample_rate,
+        args.non_commercial,
+        progress("recordings"),
+        args.workers,
+        args.kind,
+    )
+    hours = sum(r.n_samples for r in cache.recordings) / cache.sample_rate / 3600
+    missing = f", {cache.n_missing} missing" if cache.n_missing else ""
+    print(f"{args.output}: {len(cache)} recordings, {hours:.2f} hours, {len(cache.skipped)} skipped{missing}")
+    return cache.skipped
+
+
+def _shards(args: argparse.Namespace) -> list[list[str]]:
+    from masktools.training.shards import skipped_in, write_shards
+
+    shards = write_shards(
+        args.sources,
+        args.output,
+        args.sample_rate,
+        args.non_commercial,
+        progress("recordings"),
+        args.workers,
+        args.kind,
+    )
+    skipped, n_missing = skipped_in(args.output)
+    missing = f", {n_missing} missing" if n_missing else ""
+    print(f"{args.output}: {len(shards.shards)} shards, {len(shards)} samples, {len(skipped)} skipped{missing}")
+    return skipped
+
+
+def _tokens(args: argparse.Namespace) -> list[list[str]]:
+    from masktools.runtime import resolve_device
+    from masktools.training.checkpoints import load_conditioner
+    from masktools.training.token_cache import build_token_cache
+
+    device = str(resolve_device(args.device))
+    tokenizer, mel = _tokenizer(args.tokens)
+    cache = build_token_cache(
+        args.sources[0],
+        args.output,
+        tokenizer,
+        load_conditioner(args.conditioner),
+        mel,
+        args.columns,
+        args.workers,
+        progress("recordings"),
+        device,
+    )
+    n_tokens = cache.n_rows * sum(item.n_cols for item in cache.recordings)
+    print(f"{args.output}: {len(cache)} recordings, {n_tokens} tokens of {cache.n_codes}, {len(cache.skipped)} skipped")
+    return cache.skipped
+
+
+def _tokenizer(source: str) -> "tuple[Tokenizer, MelConfig]":
+    from masktools.configs import from_dict
+    from masktools.mel import MelConfig
+    from masktools.training.checkpoints import load_tokenizer, part_description
+
+    return load_tokenizer(source), from_dict(MelConfig, part_description(source, "tokenizer")["mel"])
+
+
+def progress(what: str) -> Callable[[int, int], None]:
+    """Return what writes how many are done, how fast, and the time left; seldom, where nobody watches."""
+    watched = sys.stderr.isatty()
+    began = said = time.monotonic()
+    first: int | None = None  # how many were done before
+
+    def show(done: int, total: int) -> None:
+        nonlocal began, said, first
+        now = time.monotonic()
+        if first is None:
+            first, began = done, now
+        if done < total and now - said < (_EVERY_S if watched else _EVERY_S_UNWATCHED):
+            return
+        said = now
+        rate = (done - first) / max(now - began, 1e-9)
+        left = f", {rate:.1f} a second, {timedelta(seconds=round((total - done) / rate))} left" if rate else ""
+        line = f"{done} of {total} {what}{left}"
+        if watched:
+            sys.stderr.write(f"\r{line:<70}" if done < total else f"\r{'':<70}\r")
+        elif done < total:
+            sys.stderr.write(f"masktools: {line}\n")
+        sys.stderr.flush()
+
+    return show
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
     """Add the recipe; everything after it belongs to the recipe, but for --resume."""
     parser.add_argument("recipe", type=Path, metavar="RECIPE.yaml", help="what to train, on what, and how")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, if there is one")
@@ -20,7 +160,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs=argparse.REMAINDER, metavar="--KEY VALUE", help="keys to set otherwise")
 
 
-def run(args: argparse.Namespace) -> int:
+def _train(args: argparse.Namespace) -> int:
     """Hand the recipe to the workshop, and show what the run came to."""
     overrides = [word for word in args.overrides if word != "--resume"]
     resume = args.resume or len(overrides) < len(args.overrides)
@@ -57,3 +197,21 @@ def _base(given: str | None, overrides: list[str]) -> tuple[str | None, list[str
 def _of_both(base: str | None) -> list[str]:
     """Return the keys that say a bundle to the training and to its data."""
     return [] if base is None else [f"--model.init_args.base={base}", f"--data.init_args.base={base}"]
+
+
+CACHE = Command(
+    "decode recordings once, for training",
+    "Decode recordings once, for training, or compute their tokens once, for training the transformer. A source is a "
+    "folder of audio, a manifest (CSV with path and split, and perhaps labels, caption, kind, origin and nc, which is "
+    "1 for a non-commercial licence), AudioSet or AudioCaps. What was killed goes on where it stopped when the same "
+    "command is given again. Recordings that cannot be decoded are skipped, and named at the end.",
+    _add_cache,
+    _cache_command,
+)
+TRAIN = Command(
+    "train what a recipe says",
+    "Train what a recipe says; every key of it can be overridden, as in --trainer.max_steps 1000. With --resume a run "
+    "goes on from its newest checkpoint, and begins anew if it has none yet.",
+    _add_train,
+    _train,
+)

@@ -96,16 +96,16 @@ def _digest(folder: Path) -> str:
 
 
 def _read(folder: Path, config: T5Config, wanted: str, device: torch.device) -> tuple[Any, Any]:
-    model: Any
     try:
         from transformers import AutoTokenizer, T5EncoderModel
     except ImportError as error:
         raise CheckpointError("T5 needs the package transformers: pip install 'masktools[streams]'") from error
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        model, told = T5EncoderModel.from_pretrained(
+        loaded: Any = T5EncoderModel.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
+        model, told = loaded
     except Exception as error:  # of many kinds, in several libraries
         reason = " ".join(str(error).split())[:160]
         raise CheckpointError(f"{folder} must be {wanted}, but it cannot be read: {reason}") from error

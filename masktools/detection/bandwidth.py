@@ -16,6 +16,7 @@ from scipy.signal.windows import blackmanharris
 from masktools.arguments import check_within
 from masktools.detection.damage import FLOOR_DB, checked_wave, decibels
 from masktools.errors import ParameterError
+from masktools.settings import BandSettings
 
 WINDOW_S = 4096 / 44_100
 MAX_FRAMES = 2048  # kept; twice as few at the least
@@ -207,7 +208,6 @@ def _quantiles_above(values: np.ndarray, share: float) -> np.ndarray:
     return found
 
 
-MIN_DROP_DB = 15.0
 CLEAR_DROP_DB = 30.0  # from here on whatever is left above does not matter
 MAX_LIVELINESS_DB, MIN_STEEPNESS_DB = 6.0, 8.0  # of a fall less deep than that
 ENOUGH_FRAMES = 16
@@ -229,7 +229,7 @@ class Bandwidth:
         check_within("[0, 1]", confidence=self.confidence)
 
 
-def find_bandwidth(samples: np.ndarray, sample_rate: int, min_drop_db: float = MIN_DROP_DB) -> Bandwidth:
+def find_bandwidth(samples: np.ndarray, sample_rate: int, min_drop_db: float = BandSettings.min_drop_db) -> Bandwidth:
     """Return the cutoff above which a recording holds nothing but a floor.
 
     The powers of all channels are averaged: a recording reaches as high as its best channel. None is found in one
@@ -249,7 +249,7 @@ def find_bandwidth(samples: np.ndarray, sample_rate: int, min_drop_db: float = M
     return judge(survey.finish(), min_drop_db)
 
 
-def judge(spectrum: LongSpectrum, min_drop_db: float = MIN_DROP_DB) -> Bandwidth:
+def judge(spectrum: LongSpectrum, min_drop_db: float = BandSettings.min_drop_db) -> Bandwidth:
     """Return the cutoff of the recording that has such a spectrum.
 
     Raises:

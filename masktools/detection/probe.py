@@ -12,7 +12,7 @@ import numpy as np
 
 from masktools.arguments import check_least
 from masktools.arrays import checked_rate
-from masktools.detection.bandwidth import MIN_DROP_DB, Bandwidth, SpectrumSurvey, judge
+from masktools.detection.bandwidth import Bandwidth, SpectrumSurvey, judge
 from masktools.detection.damage import (
     CORE_SAMPLES,
     FLOOR_DB,
@@ -29,6 +29,7 @@ from masktools.detection.detectors import THRESHOLD, Clicks, ConstantRuns, Dropo
 from masktools.detection.levels import Level, LevelMeter
 from masktools.errors import ParameterError
 from masktools.gaps import Gap
+from masktools.settings import BandSettings, GapSettings
 
 GAP_KINDS = ("zeros", "hold", "repeat", "dropout", "non_finite")
 """The kinds of damage that are gaps; clicks are told apart."""
@@ -116,7 +117,7 @@ def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else round(value, digits)
 
 
-DEFAULT_KINDS = ("zeros", "hold", "non_finite")
+DEFAULT_KINDS = GapSettings.detect
 MAX_DAMAGE = 10_000  # of one kind in one channel that are remembered
 MAX_DC, DC_S = 1e-3, 1.0  # of full scale, and the shortest recording that has an offset
 NEAR_CLICKS_S = 0.002  # around other damage, where clicks are but its edges
@@ -129,9 +130,9 @@ class ProbeSettings:
 
     kinds: tuple[str, ...] = DEFAULT_KINDS  # of damage
     bandwidth: bool = True  # whether to look for a cutoff
-    min_gap_s: float = 0.002  # zeros, held values and dropouts that are shorter are none
-    max_gap_s: float = 4.0  # what is longer is a pause
-    min_drop_db: float = MIN_DROP_DB  # of a cutoff
+    min_gap_s: float = GapSettings.min_gap_s  # zeros, held values and dropouts that are shorter are none
+    max_gap_s: float = GapSettings.max_gap_s  # what is longer is a pause
+    min_drop_db: float = BandSettings.min_drop_db  # of a cutoff
     click_threshold: float = THRESHOLD  # median absolute deviations of the residual
 
     def __post_init__(self) -> None:
@@ -152,7 +153,7 @@ class Probe:
 
     Args:
         sample_rate: in Hz.
-        n_channels: of the recording.
+        n_channels: number of channels of the recording.
         settings: what to look for.
 
     Raises:
@@ -254,8 +255,8 @@ def find_damage(
     samples: np.ndarray,
     sample_rate: int,
     kinds: Sequence[str] = DEFAULT_KINDS,
-    min_gap_s: float = 0.002,
-    max_gap_s: float = 4.0,
+    min_gap_s: float = GapSettings.min_gap_s,
+    max_gap_s: float = GapSettings.max_gap_s,
 ) -> list[Damage]:
     """Return the damage of a recording in order of time, that of several channels at the same time as one.
 

@@ -100,10 +100,7 @@ class ParquetStored(Stored):
         import pyarrow.parquet
 
         schema = _schema(table)
-        with (
-            placed(path, scratch) as part,
-            pyarrow.parquet.ParquetWriter(part, schema, compression="zstd") as writer,
-        ):
+        with placed(path, scratch) as part, pyarrow.parquet.ParquetWriter(part, schema, compression="zstd") as writer:
             for group in _groups(table):
                 columns = [_column([row[name] for row in group], name, table.layout) for name in group[0]]
                 writer.write_table(pyarrow.Table.from_arrays(columns, schema=schema))

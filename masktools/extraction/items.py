@@ -12,10 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from masktools.arguments import checked_name
-from masktools.configs import to_dict
+from masktools import arguments, configs, jsons
 from masktools.errors import ParameterError, unknown_name
-from masktools.jsons import parse_json
 
 T = TypeVar("T")
 _ARRAYS = ("clip", "frames", "times_s", "tokens")
@@ -79,8 +77,8 @@ def take_shard(items: Sequence[T], index: int, count: int) -> Sequence[T]:
 
     Args:
         items: all of them, in an order that every caller has.
-        index: of the part, from 0.
-        count: of parts, at least 1.
+        index: number of the part, from 0.
+        count: number of parts, at least 1.
 
     Raises:
         ParameterError: an index or a count out of range.
@@ -155,11 +153,11 @@ class ExtractionSettings:
                 raise ParameterError(f"{name} must hold one finite number at least, got {value}")
         if self.hop_s is not None and not (isfinite(self.hop_s) and self.hop_s > 0):
             raise ParameterError(f"hop_s must be above 0 s, got {self.hop_s:g} s")
-        checked_name("dtype", self.dtype, DTYPES)
+        arguments.checked_name("dtype", self.dtype, DTYPES)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON has them."""
-        return to_dict(self)
+        return configs.to_dict(self)
 
     def fingerprint(self, encoder_identity: str) -> str:
         """Return the SHA-256, in hexadecimal, of the model and these settings: the same on every machine."""
@@ -200,7 +198,7 @@ def pack_items(items: Iterable[Item]) -> str:
 
 def unpack_items(packed: str) -> list[Item]:
     """Return what ``pack_items`` was given."""
-    return [Item(*values) for values in parse_json(packed)]
+    return [Item(*values) for values in jsons.parse_json(packed)]
 
 
 def pack_row(row: Row) -> bytes:
@@ -215,4 +213,4 @@ def unpack_row(packed: bytes) -> Row:
     """Return what ``pack_row`` was given, bit for bit."""
     with np.load(io.BytesIO(packed), allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in _ARRAYS if name in stored}
-        return Row(**parse_json(stored["told"].tobytes().decode("ascii")), **arrays)
+        return Row(**jsons.parse_json(stored["told"].tobytes().decode("ascii")), **arrays)

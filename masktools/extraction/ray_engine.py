@@ -51,8 +51,8 @@ class Places:
         (Places(n_workers=2, n_cpus=0.9, n_gpus=0.0), Places(n_workers=8, n_cpus=4.0, n_gpus=1.0))
 
         Args:
-            n_cpus: of the cluster.
-            n_gpus: of the cluster; 0 if they are not to be used.
+            n_cpus: CPUs of the cluster.
+            n_gpus: GPUs of the cluster; 0 if they are not to be used.
             n_workers: so many, at least 1.
 
         Raises:
@@ -223,6 +223,7 @@ def _silence() -> Iterator[None]:
 
 _TRIES = 2  # of a chunk as a whole
 _TICK_S = 1.0
+_START_PATIENCE_S, _PATIENCE_S = 300.0, 3600.0  # until a worker must have started, and in which something must get on
 _GPU_CHUNKS = 4  # at once: one is decoded while another is computed
 
 
@@ -234,10 +235,7 @@ def run_ray(
     *,
     address: str | None = None,
     n_workers: int | None = None,
-    use_gpus: bool = True,
     fail_fast: bool = False,
-    start_patience_s: float = 300.0,
-    patience_s: float = 3600.0,
 ) -> None:
     """Embed what is not finished yet on a cluster, and store it: the rows that ``run_local`` gives with this worker.
 
@@ -246,12 +244,9 @@ def run_ray(
         worker: what embeds them; it is sent to every machine, where masktools must be installed, too.
         store: where the rows go; it is used in this process only.
         progress: called with (recordings done, recordings in all), those of earlier runs among them.
-        address: of a running cluster; None for one of this machine alone.
+        address: address of a running cluster; None for one of this machine alone.
         n_workers: processes; None for one for each GPU, or for each CPU where there is none.
-        use_gpus: whether workers take the GPUs of the cluster.
         fail_fast: whether the first recording that cannot be embedded ends the run.
-        start_patience_s: seconds until a worker must have started.
-        patience_s: seconds in which something must get on.
 
     Raises:
         ParameterError: Ray is missing, or an address that is none.
@@ -270,10 +265,10 @@ def run_ray(
         (pack_items(chunk), [number for number, item in enumerate(chunk) if item.key in finished]) for chunk in chunks
     ]
     with cluster(address, n_workers) as joined:
-        places = Places.among(joined.n_cpus, joined.n_gpus if use_gpus else 0.0, n_workers)
+        places = Places.among(joined.n_cpus, joined.n_gpus, n_workers)
         ledger = joined.ray.remote(num_cpus=0)(_Ledger).remote()
         arriving = _arriving(_batches(joined, packed, worker, ledger, places))
-        watched = _watched(arriving, joined, ledger, places, start_patience_s, patience_s)
+        watched = _watched(arriving, joined, ledger, places)
         store_rows(((rows, True) for rows in watched), store, n_done, len(items), progress, fail_fast)
 
 
@@ -405,12 +400,7 @@ def _arriving(batches: Iterator[list[Row]]) -> "queue.Queue[list[Row] | BaseExce
 
 
 def _watched(
-    arriving: "queue.Queue[list[Row] | BaseException | None]",
-    joined: Cluster,
-    ledger: Any,
-    places: Places,
-    start_patience_s: float,
-    patience_s: float,
+    arriving: "queue.Queue[list[Row] | BaseException | None]", joined: Cluster, ledger: Any, places: Places
 ) -> Iterator[list[Row]]:
     """Yield what arrives, as long as something gets on."""
     n_signs, since = 0, time.monotonic()
@@ -421,7 +411,7 @@ def _watched(
             rows = []
             n_now = _signs(joined, ledger, n_signs)
             if n_now == n_signs:
-                _check_patience(joined, places, n_signs, time.monotonic() - since, start_patience_s, patience_s)
+                _check_patience(joined, places, n_signs, time.monotonic() - since)
                 continue
             n_signs = n_now
         since = time.monotonic()
@@ -440,18 +430,16 @@ def _signs(joined: Cluster, ledger: Any, before: int) -> int:
         return before
 
 
-def _check_patience(
-    joined: Cluster, places: Places, n_signs: int, idle_s: float, start_patience_s: float, patience_s: float
-) -> None:
-    if n_signs and idle_s > patience_s:
+def _check_patience(joined: Cluster, places: Places, n_signs: int, idle_s: float) -> None:
+    if n_signs and idle_s > _PATIENCE_S:
         raise ClusterError(
-            f"nothing has got on for {patience_s:g} s: what has been stored is kept, go on with --resume"
+            f"nothing has got on for {_PATIENCE_S:g} s: what has been stored is kept, go on with --resume"
         )
-    if not n_signs and idle_s > start_patience_s:
+    if not n_signs and idle_s > _START_PATIENCE_S:
         needed = f"{places.n_cpus:g} CPUs" + (f" and {places.n_gpus:g} GPUs" if places.n_gpus else "")
         free = joined.ray.available_resources()
         raise ClusterError(
-            f"no worker could start within {start_patience_s:g} s: each needs {needed}, and of the cluster's"
+            f"no worker could start within {_START_PATIENCE_S:g} s: each needs {needed}, and of the cluster's"
             f" {joined.n_cpus:g} CPUs and {joined.n_gpus:g} GPUs {free.get('CPU', 0):g} and {free.get('GPU', 0):g}"
             " are free: wait until others have finished, or ask for fewer workers"
         )

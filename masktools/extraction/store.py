@@ -36,8 +36,8 @@ class Store:
         """Hold what ``open_store`` found.
 
         Args:
-            path: of the whole.
-            format: of the whole.
+            path: file or folder of the complete vectors.
+            format: format of the complete vectors.
             parts: what has come of it.
             keys: the recordings, in their order.
             lock: what keeps other processes away, until it is released.
@@ -148,14 +148,14 @@ def open_store(
     """Return a store, new or gone on with.
 
     Args:
-        path: of the file or folder that is to be in the end.
+        path: file or folder of the complete vectors.
         order: the keys of the recordings, in the order that they are to have.
         settings: what is stored of each.
         fingerprint: ``settings.fingerprint`` of the model.
         format: one of ``FORMATS``; that of the path's ending if None.
         items_hash: of the whole list of recordings, that of all shards; made of ``order`` if None.
         shard: which part of how many ``order`` is.
-        model: its name, for people.
+        model: name of the model, for people.
         resume: go on with what an earlier run has left, or begin if there is nothing.
         overwrite: begin anew; what is there already stays until the new is complete.
 
@@ -202,7 +202,7 @@ def check_output(path: Path, settings: ExtractionSettings, format: str | None = 
     """Return the format of an output that can be written.
 
     Args:
-        path: of the file or folder that is to be.
+        path: file or folder that is to be written.
         settings: what is to be stored.
         format: one of ``FORMATS``; that of the path's ending if None.
         is_free: whether nothing may be there yet.
@@ -238,7 +238,7 @@ def finished_before(path: str | Path, order: Sequence[str], format: str | None =
     """Return which recordings an earlier run has finished, without touching what it left.
 
     Args:
-        path: of the file or folder that is to be in the end.
+        path: file or folder of the complete vectors.
         order: the keys of the recordings.
         format: one of ``FORMATS``; that of the path's ending if None.
     """

@@ -20,21 +20,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from masktools import downloads, hub
-from masktools.arguments import checked_call, checked_switch, checked_whole, shown
+from masktools import arguments, configs, downloads, hub, runtime, segments
 from masktools.cards import files_for_hub
-from masktools.configs import to_dict
 from masktools.errors import ParameterError, unknown_name
-from masktools.features.gathering import Batches, Gathered, Task
 from masktools.features.inputs import Rates, Source, Waves, as_sources
 from masktools.features.layers import Embedding, LayerLike, check_pool, clip_factor, frame_factor, parse_layers
-from masktools.features.windows import Times, check_window, parse_hop, tokenised_windows
+from masktools.features.windows import Batches, Gathered, Task, Times, check_window, parse_hop, tokenised_windows
 from masktools.io import Recording
 from masktools.packing import feed_weights
 from masktools.pipeline import Pipeline, Progress, Walk
-from masktools.runtime import resolve_device
 from masktools.runtime import threads as use_threads
-from masktools.segments import cover
 from masktools.shapes import Wave
 
 _PARTS = ("tokenizer", "transformer", "conditioner")
@@ -46,11 +41,11 @@ def identity_of(pipeline: Pipeline) -> str:
     Weights count as bundles keep them, in fp16 and in the order of their names, so that a model is the same before it
     is saved and after it is loaded. Of a conditioner that loads its weights only when it is asked, the settings count.
     """
-    digest = hashlib.sha256(json.dumps(to_dict(pipeline.mel), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(configs.to_dict(pipeline.mel), sort_keys=True).encode())
     for name in _PARTS:
         part = getattr(pipeline, name)
         settings = getattr(part, "config", None)
-        words = [name, type(part).__name__, None if settings is None else to_dict(settings)]
+        words = [name, type(part).__name__, None if settings is None else configs.to_dict(settings)]
         digest.update(json.dumps(words, sort_keys=True).encode())
         if isinstance(part, nn.Module):
             feed_weights(digest, part.state_dict())
@@ -94,7 +89,7 @@ def parse_prefix(prefix: PrefixLike, pipeline: Pipeline, n_recordings: int) -> t
 
 def _given(vectors: np.ndarray | Tensor, pipeline: Pipeline, n_recordings: int) -> Prefix:
     if not isinstance(vectors, np.ndarray | Tensor):
-        raise ParameterError(f"prefix must be one of {', '.join(PREFIXES)}, or vectors, got {shown(vectors)}")
+        raise ParameterError(f"prefix must be one of {', '.join(PREFIXES)}, or vectors, got {arguments.shown(vectors)}")
     conditions = pipeline.condition(vectors)
     if conditions is None or len(conditions) not in (1, n_recordings):
         got = 0 if conditions is None else len(conditions)
@@ -169,9 +164,9 @@ class Encoder:
             ParameterError: a value out of its range, or an unknown name.
             DeviceError: a device or a precision that this machine does not offer.
         """
-        if batch_size is not None and checked_whole("batch_size", batch_size) < 1:
+        if batch_size is not None and arguments.checked_whole("batch_size", batch_size) < 1:
             raise ParameterError(f"batch_size must be at least 1, got {batch_size}")
-        if isinstance(precision, str) and precision == "auto" and resolve_device(device).type == "cpu":
+        if isinstance(precision, str) and precision == "auto" and runtime.resolve_device(device).type == "cpu":
             precision = "fp32"
         with use_threads(threads):
             pipeline = hub.load_bundle(
@@ -333,8 +328,8 @@ class Encoder:
             ParameterError: samples or rates of another kind, a layer that the model does not have, an unknown name, or
                 a value out of its range.
         """
-        frames, tokens = checked_switch("frames", frames), checked_switch("tokens", tokens)
-        checked_call("progress", progress)
+        frames, tokens = arguments.checked_switch("frames", frames), arguments.checked_switch("tokens", tokens)
+        arguments.checked_call("progress", progress)
         sources, alone = as_sources(waves, sample_rate)
         grid = self.pipeline.grid
         choice, hop = parse_layers(layer, self.n_layers - 1), parse_hop(hop_s, grid)
@@ -345,7 +340,7 @@ class Encoder:
         every_times = [Times(grid, hop, source.n_samples, source.sample_rate) for source in sources]
         shifts = range(hop.n_shifts)
         widths = [times.n_columns(shift) for times in every_times for shift in shifts]
-        n_windows = sum(len(cover(n_cols, window_cols, window_cols)) for n_cols in widths if n_cols)
+        n_windows = sum(len(segments.cover(n_cols, window_cols, window_cols)) for n_cols in widths if n_cols)
         every_gathered = [
             Gathered(times, choice, pool, self.width, frames, tokens, source.duration_s)
             for times, source in zip(every_times, sources, strict=True)
@@ -444,7 +439,7 @@ class EncoderModule(nn.Module):
 
     def _encode(self, audio: Tensor, frames: bool) -> list[Embedding]:
         if not isinstance(audio, Tensor):
-            raise ParameterError(f"audio must be a tensor of floats (n, t), got {shown(audio)}")
+            raise ParameterError(f"audio must be a tensor of floats (n, t), got {arguments.shown(audio)}")
         if audio.ndim != 2 or not audio.is_floating_point():
             raise ParameterError(f"audio must be floats (n, t), got {audio.dtype} of shape {tuple(audio.shape)}")
         self.encoder.pipeline.device = self.device

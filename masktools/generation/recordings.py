@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from masktools.arguments import check_range, checked_call, checked_real, checked_whole, shown
+from masktools.arguments import check_within, checked_call, checked_real, checked_whole, shown
 from masktools.conditioning import Prompts
 from masktools.errors import ParameterError
 from masktools.hub import models_for, plan_for
@@ -118,7 +118,7 @@ def checked_samples(pipeline: Walk, seconds: float | None) -> int:
     if seconds is None:
         return pipeline.window_samples
     seconds = checked_real("seconds", seconds)
-    check_range("seconds", seconds, 0.0, MAX_SECONDS, above=True)
+    check_within(f"(0, {MAX_SECONDS:g}]", seconds=seconds)
     longest_s = pipeline.window_samples / pipeline.sample_rate
     if seconds > longest_s and "continue" not in pipeline.jobs:
         others = " or ".join(models_for("continue"))

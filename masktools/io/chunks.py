@@ -356,7 +356,7 @@ def rf64_head(file: ReadFile, start: int, n_bytes: int) -> bytes:
     Args:
         file: the RIFF file.
         start: where its samples begin.
-        n_bytes: of its samples.
+        n_bytes: size of its samples in bytes.
     """
     frame_bytes = int.from_bytes(content_of(file, b"fmt ")[12:14], "little") or 1
     fields = (file.seek(0, 2) + 36 - 8, n_bytes, n_bytes // frame_bytes)

@@ -94,7 +94,7 @@ class Recording:
     Attributes:
         path: the file.
         sample_rate: in Hz.
-        n_channels: of the file.
+        n_channels: number of channels of the file.
         n_samples: for each channel.
         format: libsndfile's name of the container (WAV, FLAC, OGG, MP3, AIFF, ...), or PyAV's.
         subtype: libsndfile's name of the coding (PCM_16, PCM_24, FLOAT, VORBIS, ...), or the nearest to what PyAV read.
@@ -276,7 +276,7 @@ def open_recording(path: str | Path, tell: bool = True, exact: bool = True) -> R
     """Return an audio file that is open for reading piece by piece, in bounded memory; close it, or use it in a with.
 
     Args:
-        path: of the file.
+        path: path of the file.
         tell: whether to log what is wrong with the file and could be read all the same (``Recording.warnings``), on
             the logger "masktools".
         exact: False is for a first look: what would be decoded once is sought in, so that samples may be a little off

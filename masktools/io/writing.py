@@ -50,7 +50,7 @@ class Writer:
         path: where to.
         coding: the container and the subtype.
         sample_rate: in Hz.
-        n_channels: of the file.
+        n_channels: number of channels of the file.
         n_samples: written so far, for each channel.
         n_clipped: samples clipped so far, of all channels.
     """
@@ -170,7 +170,7 @@ def open_writer(
     Args:
         path: where to; its folder must exist. The suffix chooses the container.
         sample_rate: in Hz.
-        n_channels: of the file.
+        n_channels: number of channels of the file.
         subtype: as for ``write``.
         format: as for ``write``.
         like: the file, or the open recording, whose tags are carried over: chunks of a wave file, metadata blocks of a
@@ -196,22 +196,14 @@ def open_writer(
     if isinstance(like, Recording):
         mask = like.mask if like.n_channels == n_channels else None
     else:
-        mask = _mask_of(source, n_channels)
+        with source.open("rb") as file:
+            speakers = speakers_of(file, n_channels)
+        mask = None if speakers is None else speakers.mask
     return Writer(path, coding, sample_rate, n_channels, tags, mask)
 
 
-def _mask_of(path: Path, n_channels: int) -> int | None:
-    with path.open("rb") as file:
-        speakers = speakers_of(file, n_channels)
-    return None if speakers is None else speakers.mask
-
-
 def write(
-    path: str | Path,
-    samples: np.ndarray,
-    sample_rate: int,
-    subtype: str | None = None,
-    format: str | None = None,
+    path: str | Path, samples: np.ndarray, sample_rate: int, subtype: str | None = None, format: str | None = None
 ) -> int:
     """Write a whole audio file or nothing, and return how many samples were clipped.
 
@@ -375,7 +367,8 @@ def restore_into(
     """
     source, target = Path(source), Path(target)
     coding = coding_for(target, subtype or recording.subtype, format)
-    if _can_stay(recording, coding, format):
+    may_be_wave = format is None and coding.format == "WAV"
+    if recording.format in (WAVES if may_be_wave else (coding.format,)):
         layout = layout_of(source)
         if layout is not None and layout.subtype == coding.subtype:
             return patch(source, target, pieces)
@@ -388,13 +381,6 @@ def restore_into(
         for block in _replaced(recording, waiting):
             writer.write(block)
     return writer.n_clipped
-
-
-def _can_stay(recording: Recording, coding: Coding, format: str | None) -> bool:
-    """Tell whether the container of a recording is the one that is wanted."""
-    if format is None and coding.format == "WAV":
-        return recording.format in WAVES
-    return recording.format == coding.format
 
 
 def _replaced(recording: Recording, pieces: Sequence[Piece]) -> Iterator[np.ndarray]:

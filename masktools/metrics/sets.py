@@ -95,8 +95,8 @@ def kernel_distance(
         reference: vectors (n, d).
         estimate: vectors (m, d).
         n_subsets: random pairs of subsets.
-        subset_size: of each; at most as many as there are vectors.
-        seed: of the subsets.
+        subset_size: vectors in each subset, at most as many as there are.
+        seed: random seed of the subsets.
 
     Raises:
         ParameterError: Fewer than two vectors, other dimensions, or values that are not finite.
@@ -171,7 +171,7 @@ def ndb(
         reference: vectors (n, d), from which the bins are made; scaled by their standard deviation.
         estimate: vectors (m, d).
         k: bins.
-        seed: of the k-means.
+        seed: random seed of the k-means.
         alpha: level of the two-sided test of two proportions.
         split: whether bins are made from one half of the reference, drawn by the seed, and counted in the other:
             vectors of many dimensions otherwise lie too well in bins that were made from themselves.
@@ -310,9 +310,9 @@ def bootstrap(
 
     Args:
         values: one row for each clip.
-        statistic: of an array like ``values``.
+        statistic: function of an array like ``values`` to a number.
         n_resamples: how often n rows are drawn with replacement.
-        seed: of the draws.
+        seed: random seed of the resampling.
         level: share of resamples inside the interval, in (0, 1).
 
     Raises:

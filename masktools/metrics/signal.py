@@ -349,7 +349,7 @@ QUIET_SHARE = 0.1  # of the frames
 
 
 def quiet_excess_db(reference: np.ndarray, estimate: np.ndarray, floor_db: float = FLOOR_DB) -> float:
-    """Return by how many dB the estimate is louder in the quietest tenth of the reference's frames, their median.
+    """Return the median level increase in dB over the quietest 10 % of the reference's frames.
 
     Levels below the floor count as the floor: silence that stays below it has no excess.
 
@@ -361,12 +361,7 @@ def quiet_excess_db(reference: np.ndarray, estimate: np.ndarray, floor_db: float
     Raises:
         ParameterError: Shapes differ, or there are no samples.
     """
-    true, found = (np.atleast_2d(np.asarray(wave, np.float64)) for wave in (reference, estimate))
-    if true.shape != found.shape:
-        raise ParameterError(f"the estimate must have the reference's shape {true.shape}, got {found.shape}")
-    if true.ndim != 2 or not true.size:
-        raise ParameterError(f"a wave must be of shape (t,) or (channels, t) and not empty, got {true.shape}")
-    levels = [_levels_db(wave, floor_db) for wave in (true, found)]
+    levels = [_levels_db(np.stack(wave), floor_db) for wave in zip(*channel_pairs(reference, estimate), strict=True)]
     n_quiet = max(1, round(QUIET_SHARE * len(levels[0])))
     quiet = np.argsort(levels[0], kind="stable")[:n_quiet]
     return float(np.median(levels[1][quiet] - levels[0][quiet]))

@@ -224,6 +224,7 @@ STRETCH_S = 4.0
 CLEAN = 0.97  # of the cutoff, up to which a recording's levels are its own
 BEYOND_DB_PER_OCTAVE = -36.0  # above the last band that levels are known of
 GENERATED_DB = 20.0  # by which levels that a model made may be off
+LIVELY_DB = 1.2  # by which a level that comes and goes is louder than its mean in dB: 0.5 in wind and rain, 3 in music
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -312,6 +313,8 @@ class UpperBand:
             wanted_db += at_frames(found.above_db, len(spectra))
             lent = self._heard.detail(found.steps, channel, (len(spectra) - 1) * self._n_fft // HOPS)
             detail = frames_of(lent, self.sample_rate)[:, self._targets]
+        else:
+            wanted_db += LIVELY_DB
         present_db = 10 * np.log10(np.square(np.abs(detail)) @ self._of_targets + _FAINT)
         gains_db = (wanted_db - present_db) @ self._spread + self._beyond_db
         made = np.zeros_like(spectra)

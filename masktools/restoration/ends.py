@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from masktools.arguments import check_range, checked_call, checked_real
+from masktools.arguments import check_within, checked_call, checked_real
 from masktools.arrays import as_channels
 from masktools.errors import AudioError, ParameterError
 from masktools.gaps import Gap
@@ -95,7 +95,7 @@ def continuation(
     started, made_with = perf_counter(), ContinuationSettings.of(settings, changes)
     checked_call("progress", progress)
     seconds = checked_real("seconds", seconds)
-    check_range("seconds", seconds, 0.0, MAX_SECONDS, above=True)
+    check_within(f"(0, {MAX_SECONDS:g}]", seconds=seconds)
     reader, n_samples, sample_rate = signal.read, signal.n_samples, signal.sample_rate
     plan, fill = plan_for(model, "inpaint", made_with), _gap_settings(made_with, method=MODEL)
     n_new, at_end = max(1, round(seconds * sample_rate)), made_with.side == "end"

@@ -126,7 +126,8 @@ def inpaint(
     made, wave = GapSettings.of(settings, changes), as_channels(samples, sample_rate, finite=False)
     signal = Signal.of(wave, sample_rate)
     check_channels(made.channels, signal.n_channels)
-    Decoder.of(model, "inpaint", made, "filled")  # what is wrong is refused, whatever is found
+    if model is not None:
+        plan_for(model, "inpaint", made)  # what is wrong is refused, whatever is found
     checked_call("progress", progress)
     wanted = wanted_gaps(signal, gaps, made)
     if not wanted:

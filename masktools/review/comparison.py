@@ -185,14 +185,15 @@ def distance_to(aligned: Aligned, number: int, reference: int, cutoff_hz: float 
     return Distance(None, None, full) if cutoff_hz is None else Distance(low, high, full)
 
 
-def measure_repairs(
-    aligned: Aligned, repairs: Sequence[Repair], reference: int | None, top_hz: float
-) -> list[RepairFigures]:
-    """Return what was measured inside each repair, and of very long ones inside their first 20 s."""
-    return [_measure_repair(aligned, repair, reference, top_hz) for repair in repairs]
+def measure_repair(aligned: Aligned, repair: Repair, reference: int | None, top_hz: float) -> RepairFigures:
+    """Return what was measured inside a repair, and of a very long one inside its first 20 s.
 
-
-def _measure_repair(aligned: Aligned, repair: Repair, reference: int | None, top_hz: float) -> RepairFigures:
+    Args:
+        aligned: the recordings.
+        repair: where to measure.
+        reference: number of the reference among the recordings; None for none.
+        top_hz: upper end of the band of the distances, in Hz.
+    """
     rate = aligned.sample_rate
     start, stop = _edges(repair, rate, aligned.n_samples)
     stop_measured = min(stop, start + round(_LONGEST_S * rate))
@@ -367,7 +368,8 @@ def compare(
             distance_to(every, number, REFERENCE, split_hz, top_hz) if reference is not None else None
             for number in (BEFORE, AFTER)
         ]
-        figures = measure_repairs(every, repairs, None if reference is None else REFERENCE, top_hz)
+        known = None if reference is None else REFERENCE
+        figures = tuple(measure_repair(every, repair, known, top_hz) for repair in repairs)
         versions = tuple(
             Version(name, path, one.sample_rate, one.n_samples, one.n_channels, one.format, one.subtype, side, distance)
             for name, path, one, side, distance in zip(
@@ -381,7 +383,7 @@ def compare(
         pair.sample_rate,
         pair.n_samples / pair.sample_rate,
         tuple(repairs),
-        tuple(figures),
+        figures,
         cutoff_hz,
         tuple(_notes(pair, versions)),
         tuple(profile.tolist()),

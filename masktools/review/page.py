@@ -78,7 +78,7 @@ def wav_bytes(samples: np.ndarray, sample_rate: int, bits: int) -> bytes:
     Args:
         samples: (channels, t), full scale 1; what is not finite becomes zero.
         sample_rate: in Hz.
-        bits: of a sample, 16 or 24.
+        bits: bits a sample, 16 or 24.
 
     Raises:
         ParameterError: another number of bits, or samples of another shape.

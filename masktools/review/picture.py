@@ -191,7 +191,7 @@ def show(
 
     Args:
         recordings: the versions; where one of them is over, it is silent.
-        rows: of the spectrograms.
+        rows: frequency bands of the spectrograms.
         spans: the stretches.
         columns_per_s: columns for each second.
         limits: fewest and most columns of a stretch.

@@ -78,7 +78,7 @@ def bounded_count(
     Args:
         values: Preference for each position; only eligible ones are read.
         eligible: Positions to choose from.
-        entropies: Of what is predicted at each position, in nats.
+        entropies: Entropy of the prediction at each position, in nats.
         bound: Nats.
         noise: Added to the values.
 

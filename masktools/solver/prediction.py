@@ -310,7 +310,7 @@ def planned_slots(plan: Sequence[Step], n_slots: int, config: SolverConfig, cond
     Without revocation, groups and entropy_bound it is exact; entropy_bound makes it fewer.
 
     Args:
-        plan: Of the item.
+        plan: Plan of the item.
         n_slots: All tokens of the item, known or not.
         config: Settings of the decoding.
         conditional: Whether the item has a condition.

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from masktools.arguments import check_counts, check_least, check_within, checked_name
+from masktools.arguments import settle
+from masktools.configs import ranged
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.training import losses, part
 from masktools.training.discriminators import DiscriminatorOutput
-from masktools.training.schedules import exponential, warmup_cosine
+from masktools.training.part import exponential, warmup_cosine
 
 
 @dataclass(frozen=True)
@@ -46,32 +47,25 @@ ADVERSARIAL_LOSSES = {
 }
 
 
-SCHEDULES = ("cosine", "exponential")
-
-
 @dataclass(frozen=True)
 class OptimiserConfig:
     """Optimisers of generator and discriminator: AdamW, with a cosine or exponential learning-rate schedule."""
 
     betas: tuple[float, float] = (0.8, 0.99)
-    weight_decay: float = 0.01  # 0: plain Adam
-    schedule: str = "cosine"
-    final: float = 0.1  # of the first rate, at the end of the cosine
-    decay: float = 0.999  # of the exponential schedule; 1: a constant rate
-    n_decay: int = 1000  # iterations between two of its steps
+    weight_decay: float = ranged(0.01, "[0, inf]")  # 0: plain Adam
+    schedule: str = ranged("cosine", ("cosine", "exponential"))
+    final: float = ranged(0.1, "[0, 1]")  # of the first rate, at the end of the cosine
+    decay: float = ranged(0.999, "(0, 1]")  # of the exponential schedule; 1: a constant rate
+    n_decay: int = ranged(1000, "[1, inf]")  # iterations between two of its steps
     clip_norm: float | None = 1.0  # of the trained part's gradient
     discriminator_clip_norm: float | None = None
-    accumulate_iterations: int = 1  # batches for each step of the optimisers
+    accumulate_iterations: int = ranged(1, "[1, inf]")  # batches for each step of the optimisers
 
     def __post_init__(self) -> None:
         """Check every range."""
-        checked_name("schedule", self.schedule, SCHEDULES)
+        settle(self)
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ParameterError(f"betas must lie in [0, 1), got {self.betas}")
-        check_least(0, weight_decay=self.weight_decay)
-        check_within("[0, 1]", final=self.final)
-        check_within("(0, 1]", decay=self.decay)
-        check_counts(self, "n_decay", "accumulate_iterations")
         for name in ("clip_norm", "discriminator_clip_norm"):
             if (value := getattr(self, name)) is not None and value <= 0:
                 raise ParameterError(f"{name} must be positive, or null for none, got {value:g}")
@@ -131,7 +125,7 @@ class AdversarialTraining(part.PartTraining):
         finally:
             self.discriminator.requires_grad_(True)
 
-    def move_trained(self, loss: Tensor, batch_idx: int) -> None:
+    def generator_step(self, loss: Tensor, batch_idx: int) -> None:
         """Let the trained part learn from its loss, and step the schedules of both: the end of an iteration."""
         if self._update(0, loss, batch_idx, self.optimiser.clip_norm):
             schedules: Any = self.lr_schedulers()

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from masktools.training.sources import Row, read_source
 from masktools.training.streams import Note, Progress, ResumableBuild, chunked, is_built, write_json
 
 _FULL_SCALE = 32767.0
-_WAVES, _INDEX = "waves.int16", "index.json"
+_WAVES, INDEX = "waves.int16", "index.json"
 _BLOCK = 1 << 20  # samples converted at once
 
 
@@ -47,8 +48,19 @@ class Recording:
         return captions or (self.labels.replace(";", " ").replace("_", " ") or "sound",)
 
 
-class AudioCache:
-    """Recordings as one memory-mapped array of int16 samples, mono, at one rate."""
+class Cache:
+    """A folder of memory-mapped values, and an index of whose they are.
+
+    Attributes:
+        folder: where it lies.
+        content: what the index says.
+        recordings: its entries; each knows its ``split``.
+        skipped: recordings that could not be decoded, with the reasons.
+    """
+
+    what: str  # kind of cache, for errors
+    values: str  # file of the values
+    recordings: list[Any]
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         """Open a cache.
@@ -57,24 +69,46 @@ class AudioCache:
             ParameterError: There is none, or it is empty.
         """
         self.folder = Path(folder)
-        index = self.folder / _INDEX
-        if not index.is_file() or not (self.folder / _WAVES).is_file():
-            raise ParameterError(f"no audio cache in {self.folder}: {_INDEX} or {_WAVES} is missing")
-        content = read_json(index)
-        self.key: str = content["key"]
-        self.sample_rate: int = content["sample_rate"]
-        self.recordings = [recording_from(row) for row in content["recordings"]]
-        self.skipped: list[list[str]] = content["skipped"]
-        self.n_missing: int = content.get("n_missing", 0)
-        if not self.recordings:
-            raise ParameterError(f"the audio cache in {self.folder} is empty: none of its recordings could be decoded")
-        self._waves = np.memmap(self.folder / _WAVES, dtype=np.int16, mode="r")
+        index = self.folder / INDEX
+        if not index.is_file() or not (self.folder / self.values).is_file():
+            raise ParameterError(f"no {self.what} cache in {self.folder}: {INDEX} or {self.values} is missing")
+        self.content: dict[str, Any] = read_json(index)
+        self.skipped: list[list[str]] = self.content["skipped"]
+        if not self.content["recordings"]:
+            empty = f"the {self.what} cache in {self.folder} is empty"
+            raise ParameterError(f"{empty}: none of its recordings could be decoded")
 
-    def __reduce__(self) -> tuple[type["AudioCache"], tuple[Path]]:
-        return AudioCache, (self.folder,)  # a process that gets the cache opens it anew
+    def __reduce__(self) -> tuple[type["Cache"], tuple[Path]]:
+        return type(self), (self.folder,)  # a process that gets the cache opens it anew
 
     def __len__(self) -> int:
         return len(self.recordings)
+
+    def split(self, name: str) -> list[Any]:
+        """Return the recordings of a split.
+
+        Raises:
+            ParameterError: The cache has none of that split.
+        """
+        chosen = [recording for recording in self.recordings if recording.split == name]
+        if not chosen:
+            known = sorted({recording.split for recording in self.recordings})
+            raise ParameterError(f"no recording of split {name!r} in {self.folder}: it has {', '.join(known)}")
+        return chosen
+
+
+class AudioCache(Cache):
+    """Recordings as one memory-mapped array of int16 samples, mono, at one rate."""
+
+    what, values = "audio", _WAVES
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        super().__init__(folder)
+        self.key: str = self.content["key"]
+        self.sample_rate: int = self.content["sample_rate"]
+        self.recordings = [recording_from(row) for row in self.content["recordings"]]
+        self.n_missing: int = self.content.get("n_missing", 0)
+        self._waves = np.memmap(self.folder / _WAVES, dtype=np.int16, mode="r")
 
     def wave(self, recording: Recording, start: int = 0, n_samples: int | None = None) -> np.ndarray:
         """Return samples [start, start + n_samples) of a recording as float32 in [-1, 1]."""
@@ -89,18 +123,6 @@ class AudioCache:
         """Return a recording and all its samples."""
         recording = self.recordings[index]
         return recording, self.wave(recording)
-
-    def split(self, name: str) -> list[Recording]:
-        """Return the recordings of a split.
-
-        Raises:
-            ParameterError: The cache has none of that split.
-        """
-        chosen = [r for r in self.recordings if r.split == name]
-        if not chosen:
-            known = sorted({r.split for r in self.recordings})
-            raise ParameterError(f"no recording of split {name!r} in {self.folder}: it has {', '.join(known)}")
-        return chosen
 
 
 def recording_from(row: Mapping[str, object]) -> Recording:
@@ -133,12 +155,12 @@ def build_cache(
 
     Args:
         sources: what ``read_source`` reads
-        folder: of the cache; made if need be
-        sample_rate: of the cache, in Hz
+        folder: folder of the cache; made if need be
+        sample_rate: sample rate of the cache, in Hz
         non_commercial: whether to take rows whose ``nc`` is 1
         progress: called with the recordings done and their number
         n_workers: processes
-        kind: of the sources, or auto
+        kind: kind of the sources, or auto to find out
 
     Raises:
         ParameterError: A source is not one, or ``folder`` holds a cache of other recordings or settings.
@@ -148,7 +170,7 @@ def build_cache(
     described = [asdict(row) for row in rows]
     key = hashlib.sha256(json.dumps([sample_rate, described], sort_keys=True).encode()).hexdigest()
     target = Path(folder)
-    index = target / _INDEX
+    index = target / INDEX
     if is_built(index, key, "a cache"):
         return AudioCache(target)
     build = ResumableBuild(target, key, [_WAVES])

@@ -19,7 +19,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from masktools.arguments import check_counts, check_within
+from masktools.arguments import settle
+from masktools.configs import ranged
 from masktools.errors import ParameterError
 from masktools.jsons import parse_json
 from masktools.mel import DB_PER_NEPER, MelConfig, MelFrontEnd
@@ -94,22 +95,16 @@ class CaptionedMel:
 class Augmentation:
     """How far a training crop may depart from its recording."""
 
-    n_frames: int = 320
-    gain_db: float = 6.0  # either way
-    tilt_db: float = 4.0  # from the lowest to the highest band, either way
-    speed: float = 1.2  # largest factor of the time axis, either way
-    shift_bands: int = 2  # of the frequency axis, either way
-    low_pass_share: float = 0.15  # of crops lose their upper bands
-    stripe_bands: int = 10  # widest erased stripe of bands
-    stripe_frames: int = 40  # widest erased stripe of frames
+    n_frames: int = ranged(320, "[1, inf]")
+    gain_db: float = ranged(6.0, "[0, inf]", "dB")  # either way
+    tilt_db: float = ranged(4.0, "[0, inf]", "dB")  # from the lowest to the highest band, either way
+    speed: float = ranged(1.2, "[1, inf]")  # largest factor of the time axis, either way
+    shift_bands: int = ranged(2, "[0, inf]")  # of the frequency axis, either way
+    low_pass_share: float = ranged(0.15, "[0, 1]")  # of crops lose their upper bands
+    stripe_bands: int = ranged(10, "[0, inf]")  # widest erased stripe of bands
+    stripe_frames: int = ranged(40, "[0, inf]")  # widest erased stripe of frames
 
-    def __post_init__(self) -> None:
-        """Check every range."""
-        check_counts(self, "n_frames", "speed")
-        check_within("[0, 1]", low_pass_share=self.low_pass_share)
-        for name in ("gain_db", "tilt_db", "shift_bands", "stripe_bands", "stripe_frames"):
-            if getattr(self, name) < 0:
-                raise ParameterError(f"{name} must not be negative, got {getattr(self, name):g}")
+    __post_init__ = settle
 
 
 def captioned_mels(cache: AudioCache, config: MelConfig, folder: str | os.PathLike[str]) -> list[CaptionedMel]:

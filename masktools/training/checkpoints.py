@@ -12,12 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from masktools.bundles import is_bundle, stored_part
+from masktools import bundles, configs, jsons
 from masktools.conditioning import ClapEncoder
 from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
-from masktools.configs import from_dict
 from masktools.errors import CheckpointError, ParameterError
-from masktools.jsons import parse_json, read_json
 from masktools.mel import MelConfig
 from masktools.tokenizer import CODECS, TOKENIZERS, LocalTokenizer, SpecVqgan
 from masktools.vocoder import VOCODERS
@@ -92,8 +90,8 @@ def network_state(source: str | os.PathLike[str], part: str | None = None) -> di
         CheckpointError: There is no such file, or it holds no network.
         BundleError: A bundle that is incomplete or altered, or lacks the part.
     """
-    if part is not None and is_bundle(source):
-        return stored_part(source, part)[1]
+    if part is not None and bundles.is_bundle(source):
+        return bundles.stored_part(source, part)[1]
     if _is_part_file(source):
         try:
             return load_file(source)
@@ -115,12 +113,12 @@ def part_description(source: str | os.PathLike[str], part: str | None = None) ->
         CheckpointError: There is no such file, or it does not say.
         BundleError: A bundle that is incomplete or altered, or lacks the part.
     """
-    if part is not None and is_bundle(source):
-        return stored_part(source, part)[0]
+    if part is not None and bundles.is_bundle(source):
+        return bundles.stored_part(source, part)[0]
     if _is_part_file(source):
         try:
             with safe_open(source, framework="pt") as stored:
-                return parse_json((stored.metadata() or {})["masktools"])
+                return jsons.parse_json((stored.metadata() or {})["masktools"])
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise CheckpointError(
                 f"{source} does not say which part it holds: did `masktools convert` write it?"
@@ -148,8 +146,8 @@ def load_part(source: str | os.PathLike[str], part: str, kinds: Mapping[str, tup
         held = f"{description.get('part')} of the kind {description.get('kind')}"
         raise CheckpointError(f"{source} must hold a {part} of the kind {' or '.join(kinds)}, got a {held}")
     config_class, network_class = kinds[description["kind"]]
-    mel = (from_dict(MelConfig, description["mel"]),) if part == "vocoder" else ()
-    module: nn.Module = network_class(from_dict(config_class, description["config"]), *mel)
+    mel = (configs.from_dict(MelConfig, description["mel"]),) if part == "vocoder" else ()
+    module: nn.Module = network_class(configs.from_dict(config_class, description["config"]), *mel)
     try:
         module.load_state_dict(network_state(source, part=part))
     except RuntimeError as error:
@@ -165,12 +163,12 @@ def load_joint_encoder(source: str) -> JointEncoder:
         CheckpointError: There is no such file, or it holds no text-audio encoder.
         BundleError: A bundle that is incomplete or altered, or has none.
     """
-    if is_bundle(source) or Path(source).is_file():
+    if bundles.is_bundle(source) or Path(source).is_file():
         return load_part(source, "conditioner", {"joint": (JointEncoderConfig, JointEncoder)})
     settings = Path(source, "conditioner.json")
     if not settings.is_file():
         raise ParameterError(f"no text-audio encoder in {source}: give its checkpoint, or a bundle that has one")
-    encoder = JointEncoder(from_dict(JointEncoderConfig, read_json(settings)))
+    encoder = JointEncoder(configs.from_dict(JointEncoderConfig, jsons.read_json(settings)))
     stored = load_file(Path(source, "conditioner.safetensors"))
     encoder.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in stored.items()})
     return encoder.eval().requires_grad_(False)

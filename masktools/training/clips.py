@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from masktools.arguments import check_least, check_within
+from masktools.arguments import check_least, settle
+from masktools.configs import ranged
 from masktools.errors import AudioError, MasktoolsError, ParameterError
 from masktools.io import resample_to
 from masktools.training.audio_cache import AudioCache, Recording, build_cache
@@ -33,16 +34,11 @@ Draw = Callable[[np.random.Generator, int], tuple[np.ndarray, str]]  # so many s
 class WaveAugmentation:
     """How far a training clip may depart from its recording."""
 
-    gain_db: float = 6.0  # either way
-    mix_share: float = 0.1  # of clips have a second, quieter one under them
-    speed: float = 1.0  # largest factor of speed, and with it of pitch, either way; 1 for none
+    gain_db: float = ranged(6.0, "[0, inf]", "dB")  # either way
+    mix_share: float = ranged(0.1, "[0, 1]")  # of clips have a second, quieter one under them
+    speed: float = ranged(1.0, "[1, 4]")  # largest factor of speed, and with it of pitch, either way; 1 for none
 
-    def __post_init__(self) -> None:
-        """Check every range."""
-        if self.gain_db < 0:
-            raise ParameterError(f"gain_db must not be negative, got {self.gain_db:g} dB")
-        check_within("[0, 1]", mix_share=self.mix_share)
-        check_within("[1, 4]", speed=self.speed)
+    __post_init__ = settle
 
 
 USUAL = WaveAugmentation()
@@ -208,7 +204,7 @@ def epoch_place(seed: int, epoch: int, place: int, edges: bytes, n_shuffled: int
     """Return which sample comes at a place of an epoch; each comes once.
 
     Args:
-        seed: of the order
+        seed: random seed of the order
         epoch: every one has its own order
         place: in the epoch, below the number of samples
         edges: where each shard begins, and the number of samples, as the bytes of an int64 array

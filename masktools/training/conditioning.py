@@ -98,13 +98,13 @@ class ConditionerTraining(PartTraining):
 
     Args:
         start_checkpoint: a text-audio encoder to begin with: of `TextDistillation`, of an earlier run, or of a bundle.
-        n_steps: of the schedule of the learning rate.
-        learning_rate: the highest.
-        n_warmup: steps in which it rises.
-        weight_decay: of AdamW.
-        temperature: of the contrastive loss.
-        geometry_weight: of keeping the distances between texts, and between words of the vocabulary.
-        alignment_weight: of closing the gap between the two kinds of embedding.
+        n_steps: optimiser steps of the learning-rate schedule.
+        learning_rate: peak learning rate, after the warm-up.
+        n_warmup: steps of linear warm-up.
+        weight_decay: weight decay of AdamW.
+        temperature: softmax temperature of the contrastive loss, above 0.
+        geometry_weight: weight of the loss that keeps the cosines between texts, and between words of the vocabulary.
+        alignment_weight: weight of the loss that closes the gap between embeddings of sounds and of texts.
         new_ears: whether the audio side begins anew, and the two maps of the text side with it.
         encoder: settings that differ from those of the checkpoint: those of the audio side, with ``new_ears``.
 

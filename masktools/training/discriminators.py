@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
-from masktools.arguments import check_counts, check_least, checked_name
+from masktools.arguments import checked_name, settle
+from masktools.configs import ranged
 from masktools.errors import ParameterError
 
 _TINY = 1e-12
@@ -81,7 +82,6 @@ def normalise_directions(discriminator: nn.Module) -> None:
 _SLOPE = 0.1
 _SLOPE_PATCHGAN = 0.2
 _N_GROUPS = 8
-NORMS = ("batch", "group")
 
 
 def _features(layers: Iterable[nn.Module], cells: Tensor, slope: float) -> list[Tensor]:
@@ -114,17 +114,16 @@ class MelPatchDiscriminator(nn.Module):
 class PatchGanConfig:
     """Settings of SpecVQGAN's discriminator; the defaults are its own: 2.76 M parameters.
 
-    ``norm`` is ``batch`` as published; ``group`` discriminators every clip by itself, which suits small batches.
+    ``norm`` is ``batch`` as published; ``group`` normalises every clip by itself, which suits small batches.
     """
 
     width: int = 64  # channels of the first layer
-    n_layers: int = 3  # that halve the resolution
-    norm: str = "batch"
+    n_layers: int = ranged(3, "[1, inf]")  # that halve the resolution
+    norm: str = ranged("batch", ("batch", "group"))
 
     def __post_init__(self) -> None:
         """Check every range."""
-        check_counts(self, "n_layers")
-        checked_name("norm", self.norm, NORMS)
+        settle(self)
         if self.width < 1 or (self.norm == "group" and self.width % (_N_GROUPS // 2)):
             least = _N_GROUPS // 2
             raise ParameterError(f"width must be positive, for a group norm a multiple of {least}, got {self.width}")
@@ -133,7 +132,7 @@ class PatchGanConfig:
 class PatchGan(nn.Module):
     """Discriminator of patches of 70 x 70 cells. ``forward``: (b, f, m) -> (logits, features).
 
-    An 80 x 848 spectrogram is judged at 8 x 104 places.
+    An 80 x 848 spectrogram is judged at 8 x 104 positions.
     """
 
     def __init__(self, config: PatchGanConfig) -> None:
@@ -293,11 +292,12 @@ class DiscriminatorsConfig:
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)
     period_widths: tuple[int, ...] | None = None
     scale_width: int | None = None  # of the first layer; the last ones have eight times as many channels
-    resolution_width: int | None = None
+    resolution_width: int | None = ranged(None, "[1, inf]")
     sliced: bool = False  # the last layers are those of a slicing adversarial network
 
     def __post_init__(self) -> None:
         """Check every range."""
+        settle(self)
         checked_name("kind of discriminators", self.kind, DISCRIMINATORS)
         if not self.periods or min(self.periods) < 1:
             raise ParameterError(f"periods must be positive numbers, got {self.periods}")
@@ -305,7 +305,6 @@ class DiscriminatorsConfig:
             raise ParameterError(f"period_widths must be positive numbers, got {self.period_widths}")
         if self.scale_width is not None and (self.scale_width < 8 or self.scale_width % 8):
             raise ParameterError(f"scale_width must be a positive multiple of 8, got {self.scale_width}")
-        check_least(1, resolution_width=self.resolution_width)
 
 
 def _light(config: DiscriminatorsConfig) -> list[Discriminator]:

@@ -180,8 +180,8 @@ def contrastive_loss(sounds: Tensor, texts: Tensor, true: Tensor, weights: Tenso
         sounds: embeddings (b, d)
         texts: embeddings (n, d)
         true: which text is true of which sound, (b, n)
-        weights: of the texts among the positives of a sound, (n,); a rare text says more than a common one
-        temperature: of the softmax
+        weights: weights (n,) of the texts among the positives of a sound; a rare text says more than a common one
+        temperature: temperature of the softmax
 
     Source: InfoNCE as in CLIP (arXiv:2103.00020), section 2.3, with the positives of supervised contrastive learning
     (arXiv:2004.11362), Eq. 2.

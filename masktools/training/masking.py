@@ -17,7 +17,8 @@ import torch
 from scipy.special import betaincinv
 from torch import Tensor
 
-from masktools.arguments import check_positive, checked_name
+from masktools.arguments import checked_name, settle
+from masktools.configs import ranged
 from masktools.errors import ParameterError
 from masktools.solver.noise import as_seeds, derive_seed, uniform
 
@@ -66,22 +67,22 @@ class MaskingConfig:
     """
 
     mean: float = 0.55
-    std: float = 0.25
+    std: float = ranged(0.25, "(0, inf]")
     low: float = 0.0
     high: float = 1.0
     full_share: float = 0.0  # of clips masked whole, for the first steps of generation
     gap_share: float = 0.0  # of clips masked in whole columns
     row_share: float = 0.0  # of clips masked in their top rows
     law: str = "gaussian"
-    alpha: float = 2.0  # of the law "beta"
-    beta: float = 2.0  # of the law "beta"
+    alpha: float = ranged(2.0, "(0, inf]")  # of the law "beta"
+    beta: float = ranged(2.0, "(0, inf]")  # of the law "beta"
     per_batch: bool = False  # one ratio for all clips of a step, as in MAGE
 
     def __post_init__(self) -> None:
         """Check every range."""
+        settle(self)
         if not 0 <= self.low < self.high <= 1:
             raise ParameterError(f"0 <= low < high <= 1 must hold, got {self.low:g} and {self.high:g}")
-        check_positive(std=self.std, alpha=self.alpha, beta=self.beta)
         shares = (self.full_share, self.gap_share, self.row_share)
         if min(shares) < 0 or sum(shares) > 1:
             raise ParameterError(f"the shares must be positive and sum to at most 1, got {shares}")

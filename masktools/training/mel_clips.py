@@ -118,13 +118,13 @@ class MelClipData(streams.StreamData):
         folder: a folder of recordings, or what else `masktools cache` reads.
         base: a bundle that is trained further: its mel settings, its length of clips and its text-audio encoder hold.
         mel: settings of the mel front end.
-        n_frames: of a clip.
-        batch_size: clips.
-        seed: of all that is drawn.
+        n_frames: mel frames of a clip.
+        batch_size: clips in a batch.
+        seed: random seed of all that is drawn.
         n_valid_clips: at most.
-        gain_share: of the range of levels by which a clip may be louder or softer.
+        gain_share: largest gain, up or down, as a share of the range of levels.
         kind_weights: how often a kind is drawn; 1 where it is not named.
-        mix_share: of the clips are two at once.
+        mix_share: share of clips that are a mixture of two, in [0, 1].
         n_workers: processes that draw clips.
     """
 
@@ -214,11 +214,7 @@ class MelClipData(streams.StreamData):
         """Return the fixed validation batches: the beginning of each recording, silence after one that is too short."""
         n_frames = self.n_frames
         clips = [
-            {
-                "mel": torch.from_numpy(_beginning(r.mel, n_frames)),
-                "caption": r.caption or "sound",
-                **_condition(e[0]),
-            }
+            {"mel": torch.from_numpy(_beginning(r.mel, n_frames)), "caption": r.caption or "sound", **_condition(e[0])}
             for r, e in self.valid
         ]
         return DataLoader(clips, self.hparams["batch_size"])  # type: ignore[arg-type]

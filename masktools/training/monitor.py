@@ -170,7 +170,7 @@ class MonitorSamples(pl.Callback):
             tokenizer: Checkpoint of the tokenizer that tokens are of, where the training itself needs none.
             n_decoding_steps: Steps of a generation.
             guidance: Scale of its guidance.
-            seed: Of its chance; the same in all showings, so that they can be compared.
+            seed: Random seed; the same in all showings, so that they can be compared.
 
         Raises:
             ParameterError: Fewer than one step or clip, or settings that the solver refuses.

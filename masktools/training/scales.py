@@ -238,7 +238,7 @@ class ScaleDecoderTraining(_ScaleTokenizerValidation, PatchAdversarialTraining):
             adversarial, distance = self.decoder_losses(mel, estimate)
             loss = loss + own["adversarial_weight"] * adversarial
             loss = loss + own["feature_weight"] * distance
-        self.move_trained(loss, batch_idx)
+        self.generator_step(loss, batch_idx)
         self.log_dict({"l1": error, "discriminator": discriminator_loss}, prog_bar=True)
 
 
@@ -260,6 +260,9 @@ class ScaleTransformerTraining(PartTraining):
         noise_share: Tokens that are replaced by random ones where finer scales are shown them, so that drawing does not
             meet its own mistakes for the first time.
         refine_share: Steps that also train to refine one scale, of which some tokens are shown.
+        coarse_steps: First steps, in which only the coarsest scales are learned: they say most of a sound, and cost a
+            fraction, since their tokens are few.
+        coarse_scales: Those scales.
 
     Raises:
         ParameterError: Parts that do not fit each other.
@@ -283,6 +286,8 @@ class ScaleTransformerTraining(PartTraining):
         even_scales: bool = False,
         noise_share: float = 0.0,
         refine_share: float = 0.0,
+        coarse_steps: int = 0,
+        coarse_scales: int = 2,
     ) -> None:
         super().__init__(mel)
         self.save_hyperparameters(ignore=["transformer", "mel"])
@@ -295,6 +300,11 @@ class ScaleTransformerTraining(PartTraining):
         ):
             if own != other:
                 raise ParameterError(f"{what} of the transformer must be those of the tokenizer, got {own} and {other}")
+        if coarse_steps < 0 or not 1 <= coarse_scales <= len(transformer.pyramid):
+            raise ParameterError(
+                f"coarse_steps must be at least 0 and coarse_scales in [1, {len(transformer.pyramid)}], "
+                f"got {coarse_steps} and {coarse_scales}"
+            )
         if refine_share > 0 and not transformer.refines:
             raise ParameterError("refine_share needs a transformer that refines: set transformer.refines")
         self.net = ScaleTransformer(transformer)
@@ -355,15 +365,17 @@ class ScaleTransformerTraining(PartTraining):
             MasktoolsError: It is not finite.
         """
         own, tokens = self.hparams, self._tokens(batch)
+        if self.global_step < own["coarse_steps"]:
+            tokens = tokens[: own["coarse_scales"]]
         condition = batch.get("condition")
         n_clips = len(tokens[0])
         use = torch.rand(n_clips, device=self.device) >= own["condition_drop"]
         shown = [self._noisy(grid) for grid in tokens] if own["noise_share"] else tokens
         with torch.no_grad():
-            inputs = self.tokenizer.quantiser.inputs(shown)
+            inputs = self.tokenizer.quantiser.inputs(shown)[: len(tokens) - 1]
         condition = None if condition is None else condition.float()
         found = self.losses(tokens, inputs, condition, None if condition is None else use)
-        loss = self._mean(found)
+        loss = self._mean(found, len(tokens))
         if torch.rand(()) < own["refine_share"]:
             loss = loss + self._refined(tokens, inputs, condition, None if condition is None else use)
         if self.global_step % 50 == 0 and not loss.isfinite():
@@ -371,10 +383,10 @@ class ScaleTransformerTraining(PartTraining):
         self.log("loss", found.mean(), prog_bar=True)
         return loss
 
-    def _mean(self, found: Tensor) -> Tensor:
+    def _mean(self, found: Tensor, n_scales: int) -> Tensor:
         if not self.hparams["even_scales"]:
             return found.mean()
-        places = [self.net.pyramid.place(scale) for scale in range(len(self.net.pyramid))]
+        places = [self.net.pyramid.place(scale) for scale in range(n_scales)]
         return torch.stack([found[:, place].mean() for place in places]).mean()
 
     def _noisy(self, grid: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from masktools.arguments import check_positive
 from masktools.errors import AudioError, ParameterError
 from masktools.io import SUFFIXES, write
 from masktools.jsons import parse_json, read_json
@@ -252,12 +253,12 @@ def write_shards(
 
     Args:
         sources: what ``read_source`` reads
-        folder: of the shards; made if need be
-        sample_rate: of the recordings in them, in Hz
+        folder: folder of the shards; made if need be
+        sample_rate: sample rate of the recordings in them, in Hz
         non_commercial: whether to take rows whose ``nc`` is 1
         progress: called with the recordings done and their number
         n_workers: processes
-        kind: of the sources, or auto
+        kind: kind of the sources, or auto to find out
         n_recordings: in a shard, at most
         piece_s: longer recordings are cut into pieces of so many seconds, each a sample
 
@@ -265,8 +266,7 @@ def write_shards(
         ParameterError: A source is not one, or ``folder`` holds shards of other recordings or settings.
         MasktoolsError: A process died.
     """
-    if n_recordings < 1 or piece_s <= 0:
-        raise ParameterError(f"n_recordings and piece_s must be positive, got {n_recordings} and {piece_s:g} s")
+    check_positive(n_recordings=n_recordings, piece_s=piece_s)
     rows, n_missing = read_sources(sources, kind, non_commercial)
     told = json.dumps([sample_rate, n_recordings, piece_s, [asdict(row) for row in rows]], sort_keys=True)
     key = hashlib.sha256(told.encode()).hexdigest()

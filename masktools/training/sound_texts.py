@@ -96,12 +96,12 @@ class SoundTextData(StreamData):
         prompts: a JSON file, tag -> further texts for it.
         synonyms: a JSON file, tag -> texts that are no training texts, by which validation names sounds.
         mel: settings of the mel front end.
-        batch_size: sounds of a step.
+        batch_size: sounds in a step.
         n_texts: texts of other sounds beside the step's own.
-        mix_share: of the crops are two recordings at once.
+        mix_share: share of crops that are a mixture of two recordings, in [0, 1].
         kind_weights: how often a kind is drawn; 1 where it is not named.
         augmentation: how far a crop may depart from its recording.
-        seed: of all that is drawn.
+        seed: random seed of all that is drawn.
     """
 
     def __init__(

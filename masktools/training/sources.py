@@ -276,7 +276,7 @@ def _of_lists(
     """Return the clips of one list, or of all in a folder, whose audio lies below the folder.
 
     Args:
-        kind: of the source.
+        kind: kind of the source.
         path: a list, or a folder.
         is_list: tells the lists of a folder from other files.
         clips: of a list, with what it says of each.

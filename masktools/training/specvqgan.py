@@ -10,15 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from masktools.arguments import settle
+from masktools.configs import ranged
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.tokenizer import LocalTokenizerConfig, SpecVqganConfig
 from masktools.training.adversarial import AdversarialTraining, OptimiserConfig
-from masktools.training.codes import CodebookCare
 from masktools.training.discriminators import PatchGan, PatchGanConfig
 from masktools.training.losses import discriminator_hinge, generator_hinge, slope_loss
 from masktools.training.streams import Batch
-from masktools.training.tokenizer import WholeTokenizerTraining
+from masktools.training.tokenizer import CodebookCare, WholeTokenizerTraining
 
 _PATCHGAN = PatchGanConfig()
 _OPTIMISER = OptimiserConfig(betas=(0.5, 0.9), weight_decay=0.0, schedule="exponential", decay=1.0, clip_norm=None)
@@ -33,24 +34,19 @@ class AdversarialSchedule:
     layer of the decoder, times ``weight``, scaled up at most ``max_adaptive`` times.
     """
 
-    start: int = 30_001  # iterations
+    start: int = ranged(30_001, "[0, inf]")  # iterations
     discriminator_start: int | None = None  # iterations; None: with the adversarial loss, as published
-    n_ramp: int = 0  # iterations
-    weight: float = 0.8
+    n_ramp: int = ranged(0, "[0, inf]")  # iterations
+    weight: float = ranged(0.8, "[0, inf]")
     adaptive: bool = False
-    max_adaptive: float = 1e4
+    max_adaptive: float = ranged(1e4, "(0, inf]")
 
     def __post_init__(self) -> None:
         """Check every range."""
-        if self.start < 0 or self.n_ramp < 0:
-            raise ParameterError(f"start and n_ramp must be at least 0, got {self.start} and {self.n_ramp}")
+        settle(self)
         if self.discriminator_start is not None and not 0 <= self.discriminator_start <= self.start:
             raise ParameterError(
                 f"discriminator_start must lie in [0, start = {self.start}], got {self.discriminator_start}"
-            )
-        if self.weight < 0 or self.max_adaptive <= 0:
-            raise ParameterError(
-                f"weight must be at least 0 and max_adaptive positive, got {self.weight:g} and {self.max_adaptive:g}"
             )
 
     def discriminator_learns(self, step: int) -> bool:
@@ -77,19 +73,19 @@ class SpecVqganTraining(WholeTokenizerTraining, AdversarialTraining):
     """L1, codebook and, late, a hinge loss with a patch discriminator; encoder, codebook and decoder together.
 
     Args:
-        tokenizer: its settings, or those that differ from the defaults of its kind.
+        tokenizer: settings of the network, or those that differ from the defaults of its kind.
         mel: settings of the mel front end.
         n_steps: iterations; ``max_steps`` of the recipe is twice as many.
         learning_rate: of generator and discriminator; as published, 4.5e-6 for each clip of the batch over all devices.
-        n_warmup: iterations in which the rate rises.
+        n_warmup: iterations of linear warm-up.
         discriminator: settings of the discriminator.
         adversarial: when and how much it counts.
         optimiser: how both learn.
-        codebook_weight: of the codebook's loss.
+        codebook_weight: weight of the codebook's loss.
         legacy_codebook: whether the weight of commitment is on the codebook's term, for a ``gradient`` codebook.
-        slope_weight: of the L1 distance between neighbouring cells' differences; 0 as published.
-        n_unquantised: iterations before the codebook is placed by k-means; 0 leaves it where it is drawn, as published.
-        n_placing_vectors: latents that it is placed on.
+        slope_weight: weight of the L1 distance between differences of neighbouring cells; 0 as published.
+        n_unquantised: iterations before the codebook is initialised by k-means; 0 leaves it as drawn, as published.
+        n_placing_vectors: latents for the k-means initialisation of the codebook.
         kind: ``specvqgan`` or ``local``.
         compile: whether encoder and decoder are compiled.
     """
@@ -157,7 +153,7 @@ class SpecVqganTraining(WholeTokenizerTraining, AdversarialTraining):
         reconstruction = error + own["slope_weight"] * slope_loss(estimate, mel) if own["slope_weight"] else error
         adversarial = self._adversarial_loss(reconstruction, estimate)
         loss = reconstruction + own["codebook_weight"] * codes + (0.0 if adversarial is None else adversarial)
-        self.move_trained(loss, batch_idx)
+        self.generator_step(loss, batch_idx)
         figures = {
             "loss": loss,
             "l1": error,

@@ -53,8 +53,8 @@ def weighted_by_kind(
     """Return how often each recording is drawn, once some kinds are drawn more often, or never.
 
     Args:
-        weights: (n,) of the recordings.
-        kinds: of each.
+        weights: weights (n,) of the recordings.
+        kinds: kind of each recording.
         kind_weights: kind -> a number of 0 or more; 1 where a kind is not named.
         where: whose the recordings are, for errors.
 

@@ -2,6 +2,9 @@
 
 The texts are words of a list, captions, tags with their prompts, and sentences made of these by rule. The teacher is
 read from a folder (a BERT with its vocabulary) or from an installed package that carries one, and is asked once.
+
+Each piece of the vocabulary goes through the teacher alone; its vector is reduced by principal components and
+weighted by how rare the piece is. The mean of such vectors stands for a text.
 """
 
 import hashlib
@@ -9,7 +12,7 @@ import importlib.util
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from masktools.arguments import check_positive, check_within
 from masktools.conditioning import JointEncoder, JointEncoderConfig
 from masktools.conditioning.text_encoder import MAX_PIECES, WordPiece
 from masktools.errors import ParameterError
@@ -26,10 +30,79 @@ from masktools.jsons import read_json
 from masktools.packing import quantise_rows
 from masktools.training.audio_cache import AudioCache
 from masktools.training.captioned_mels import tag_words
-from masktools.training.distillation import distil_vectors, useful_pieces
 from masktools.training.losses import geometry_loss
 from masktools.training.part import PartTraining
 from masktools.training.streams import Batch, Stream, StreamData, StreamLoader
+
+_PIECES = 512  # pieces at a time
+HiddenStates = Callable[[Tensor], Tensor]  # (b, n) token indices -> (b, n, d)
+
+
+def useful_pieces(vocabulary: Sequence[str]) -> list[int]:
+    """Return the indices of the pieces worth keeping: those of printable ASCII, without special tokens.
+
+    >>> useful_pieces(["[PAD]", "[unused1]", "dog", "##s", "犬", "["])
+    [2, 3, 5]
+    """
+    return [
+        i
+        for i, piece in enumerate(vocabulary)
+        if piece.isascii() and piece.isprintable() and piece and not (piece[0] == "[" and len(piece) > 1)
+    ]
+
+
+def rarity_weights(pieces: Sequence[str], smoothing: float = 1e-4) -> Tensor:
+    """Return the weight smoothing / (smoothing + p) of each piece, (n,) in (0, 1).
+
+    The probability p follows Zipf's law over the order of the vocabulary, which goes from frequent to rare. Single
+    characters come first in BERT's vocabulary whatever their frequency; they count as the most frequent.
+
+    Source: Arora et al., "A simple but tough-to-beat baseline for sentence embeddings" (ICLR 2017), Eq. 3.
+    """
+    check_positive(smoothing=smoothing)
+    long = torch.tensor([len(piece.removeprefix("##")) > 1 for piece in pieces])
+    rank = torch.where(long, long.cumsum(0), 1).double()
+    probability = (1.0 / rank) / (1.0 / rank[long]).sum().clamp_min(1.0)
+    return (smoothing / (smoothing + probability)).float()
+
+
+def principal_components(vectors: Tensor, dim: int) -> Tensor:
+    """Return the centred vectors in the basis of their ``dim`` strongest directions, (n, d) -> (n, dim).
+
+    Raises:
+        ParameterError: ``dim`` is larger than the vectors or their number.
+    """
+    check_within(f"[1, {min(vectors.shape)}]", dim=dim)
+    centred = vectors.double() - vectors.double().mean(dim=0)
+    _, axes = torch.linalg.eigh(centred.T @ centred)  # ascending
+    axes = axes[:, -dim:].flip(1)
+    signs = axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()  # so that a rerun gives the same vectors
+    return (centred @ (axes * signs)).float()
+
+
+@torch.no_grad()
+def distil_vectors(
+    hidden_states: HiddenStates, pieces: Sequence[str], ids: Sequence[int], ends: tuple[int, int], dim: int = 128
+) -> Tensor:
+    """Return one vector a piece, weighted by its rarity, (n, dim).
+
+    Args:
+        hidden_states: the teacher, from token indices (b, n) to its last layer (b, n, d)
+        pieces: the texts of the pieces, from frequent to rare
+        ids: their indices in the teacher's vocabulary
+        ends: the teacher's indices of the tokens that open and close a text
+        dim: size of a vector
+
+    Source: the idea of model2vec (Tulkens and van Dongen, 2024): static vectors from a sentence encoder.
+    """
+    if len(pieces) != len(ids):
+        raise ParameterError(f"pieces and ids must be of one length, got {len(pieces)} and {len(ids)}")
+    means = []
+    for inner in torch.tensor(ids).split(_PIECES):
+        framed = torch.stack([torch.full_like(inner, ends[0]), inner, torch.full_like(inner, ends[1])], dim=1)
+        means.append(torch.nn.functional.normalize(hidden_states(framed).float().mean(dim=1), dim=-1))
+    return principal_components(torch.cat(means), dim) * rarity_weights(pieces).unsqueeze(1)
+
 
 _FRAMES = (
     "{}", "the sound of {}", "a recording of {}", "someone hears {}", "{} in the distance", "{} nearby", "loud {}",
@@ -102,12 +175,12 @@ def compose_texts(
     """Return the texts to ask the teacher of, each once: words, tags, prompts, captions, and sentences made of them.
 
     Args:
-        tags: of recordings.
-        captions: of recordings.
+        tags: tags of the recordings.
+        captions: captions of the recordings.
         prompts: tag -> texts for it.
         words: a list of words of the language.
         n_composed: sentences by rule.
-        seed: of their choice.
+        seed: random seed of the sentences.
     """
     rng = np.random.default_rng(seed)
     named = sorted({tag_words(tag) for tag in tags} | {text for texts in prompts.values() for text in texts})
@@ -231,9 +304,9 @@ class TextsData(StreamData):
         prompts: a JSON file, tag -> further texts for it.
         words: a list of words, one a line; none if left out.
         n_composed: sentences made by rule.
-        piece_dim: of the vectors of word pieces.
-        batch_size: texts.
-        seed: of their order and of the sentences.
+        piece_dim: size of the vectors of word pieces.
+        batch_size: texts in a batch.
+        seed: random seed of their order and of the sentences.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from masktools import arguments, configs, jsons
+from masktools import arguments, configs
 from masktools.conditioning import Conditioner, as_conditioner
 from masktools.errors import AudioError, ParameterError
 from masktools.mel import MelConfig, MelFrontEnd
@@ -114,7 +114,7 @@ def conditions_of(conditioner: Conditioner, wave: np.ndarray, sample_rate: int, 
     return torch.cat(vectors).numpy().astype(np.float16)
 
 
-_TOKENS, _CONDITIONS, _INDEX = "tokens.uint16", "conditions.float16", "index.json"
+_TOKENS, _CONDITIONS = "tokens.uint16", "conditions.float16"
 _MADE_OF = ("audio", "mel", "tokenizer", "conditioner", "n_cols")
 
 
@@ -128,21 +128,20 @@ class Tokenised:
     first_condition: int
     n_conditions: int
 
+    @property
+    def split(self) -> str:
+        """What the recording is for."""
+        return self.recording.split
 
-class TokenCache:
+
+class TokenCache(audio_cache.Cache):
     """The tokens and conditions of a collection, memory-mapped."""
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        """Open a cache.
+    what, values = "token", _TOKENS
 
-        Raises:
-            ParameterError: There is none, or it is empty.
-        """
-        self.folder = Path(folder)
-        index = self.folder / _INDEX
-        if not index.is_file() or not (self.folder / _TOKENS).is_file():
-            raise ParameterError(f"no token cache in {self.folder}: {_INDEX} or {_TOKENS} is missing")
-        content = jsons.read_json(index)
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        super().__init__(folder)
+        content = self.content
         self.made_of: dict[str, Any] = {name: content[name] for name in _MADE_OF}
         self.n_cols: int = content["n_cols"]  # of a clip
         self.n_rows: int = content["n_rows"]
@@ -150,18 +149,9 @@ class TokenCache:
         self.dim: int = content["dim"]  # of a condition
         self.local: bool = content["local"]  # whether clips may begin at any column
         self.silent_column = np.array(content["silent_column"], np.uint16)
-        self.skipped: list[list[str]] = content["skipped"]
         self.recordings = [_tokenised(row) for row in content["recordings"]]
-        if not self.recordings:
-            raise ParameterError(f"the token cache in {self.folder} is empty: none of its recordings could be decoded")
         self._tokens = np.memmap(self.folder / _TOKENS, np.uint16, "r").reshape(-1, self.n_rows)
         self._conditions = np.memmap(self.folder / _CONDITIONS, np.float16, "r").reshape(-1, self.dim)
-
-    def __reduce__(self) -> tuple[type["TokenCache"], tuple[Path]]:
-        return TokenCache, (self.folder,)  # a process that gets the cache opens it anew
-
-    def __len__(self) -> int:
-        return len(self.recordings)
 
     def tokens(self, item: Tokenised, start: int = 0, n_cols: int | None = None) -> np.ndarray:
         """Return columns [start, start + n_cols) of a recording, (w, r) uint16."""
@@ -172,18 +162,6 @@ class TokenCache:
         """Return the condition (d,) of the clip that begins at column ``start``, float32: that of the nearest half."""
         nearest = min(round(2 * start / self.n_cols), item.n_conditions - 1)
         return self._conditions[item.first_condition + nearest].astype(np.float32)
-
-    def split(self, name: str) -> list[Tokenised]:
-        """Return the recordings of a split.
-
-        Raises:
-            ParameterError: The cache has none of that split.
-        """
-        chosen = [item for item in self.recordings if item.recording.split == name]
-        if not chosen:
-            known = sorted({item.recording.split for item in self.recordings})
-            raise ParameterError(f"no recording of split {name!r} in {self.folder}: it has {', '.join(known)}")
-        return chosen
 
     def check(
         self, mel: MelConfig | None = None, tokenizer: Tokenizer | None = None, conditioner: Any | None = None
@@ -237,7 +215,7 @@ def build_token_cache(
 
     Args:
         audio: the folder of an audio cache or of tar shards
-        folder: of the cache; made if need be
+        folder: folder of the cache; made if need be
         tokenizer: mel -> tokens
         conditioner: waves -> vectors
         mel: the settings that the tokenizer was trained with
@@ -255,7 +233,7 @@ def build_token_cache(
     found, target = open_audio(audio, mel.sample_rate), Path(folder)
     values = (found.key, configs.to_dict(mel), fingerprint(tokenizer), fingerprint(conditioner), n_cols)
     made_of: dict[str, Any] = dict(zip(_MADE_OF, values, strict=True))
-    if (target / _INDEX).is_file():
+    if (target / audio_cache.INDEX).is_file():
         cache = TokenCache(target)
         _check_same(target, cache.made_of, made_of)
         return cache
@@ -266,7 +244,7 @@ def build_token_cache(
     silent = silent_column(tokenizer.to(device), MelFrontEnd(mel).silence, torch.device(device))
     content = made_of | shape | {"local": is_local(tokenizer), "silent_column": silent.tolist()}
     skipped = [pair for note in notes for pair in note["skipped"]]
-    streams.write_json(target / _INDEX, content | {"skipped": skipped, "recordings": _placed(notes)})
+    streams.write_json(target / audio_cache.INDEX, content | {"skipped": skipped, "recordings": _placed(notes)})
     build.close()
     return TokenCache(target)
 

@@ -10,18 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from masktools.arguments import check_least
 from masktools.conditioning import DeferredT5, T5Config
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.tokenizer import MelRvq, MelRvqConfig, token_fingerprint
 from masktools.tokenizer.codebook import codebook_usage
 from masktools.training.checkpoints import load_codec, load_joint_encoder
-from masktools.training.codes import CodebookCare
 from masktools.training.losses import slope_loss
 from masktools.training.masking import ClipDraws, Purpose, span_masks, step_draws
 from masktools.training.part import PartTraining, decaying_matrices
 from masktools.training.streams import Batch
-from masktools.training.tokenizer import TokenizerValidation
+from masktools.training.tokenizer import CodebookCare, TokenizerValidation
 from masktools.transformer import DelayedPrior, DelayedPriorConfig, StreamTransformer, StreamTransformerConfig, Text
 
 _WAITING = "masktools_latents"
@@ -33,17 +33,17 @@ class MelRvqTraining(TokenizerValidation):
 
     Args:
         codec: settings of the codec.
-        mel: of the mel front end.
-        n_steps: of the schedule of the learning rate.
-        learning_rate: the highest.
-        n_warmup: steps in which the rate rises.
-        n_unquantised: steps before the first codebook is placed.
-        n_placing: steps between one codebook's placing and the next one's.
-        n_placing_vectors: that each is placed on.
-        slope_weight: of the L1 distance between neighbouring cells' differences.
-        whole_share: of the steps that use all streams; the others use a number of them that is drawn.
+        mel: settings of the mel front end.
+        n_steps: optimiser steps of the learning-rate schedule.
+        learning_rate: peak learning rate, after the warm-up.
+        n_warmup: steps of linear warm-up.
+        n_unquantised: steps without quantiser, before the first codebook is initialised by k-means.
+        n_placing: steps between the initialisation of one codebook and that of the next.
+        n_placing_vectors: latents for the k-means initialisation of each codebook.
+        slope_weight: weight of the L1 distance between differences of neighbouring cells.
+        whole_share: share of steps that use all streams, in [0, 1]; the others use a number of them that is drawn.
         commitment: weight of the distance of latents to what the streams in use make of them.
-        seed: of what is drawn.
+        seed: random seed.
     """
 
     part, kind = "codec", "mel_rvq"
@@ -66,8 +66,7 @@ class MelRvqTraining(TokenizerValidation):
         super().__init__(mel)
         if codec.n_mels != mel.n_mels:
             raise ParameterError(f"the codec must have the {mel.n_mels} bands of the mel, got {codec.n_mels}")
-        if n_unquantised < 1 or n_placing < 1:
-            raise ParameterError(f"n_unquantised and n_placing must be at least 1, got {n_unquantised} and {n_placing}")
+        check_least(1, n_unquantised=n_unquantised, n_placing=n_placing)
         self.save_hyperparameters(ignore=["codec", "mel"])
         self.net = MelRvq(codec)
         self.cares = [
@@ -149,16 +148,16 @@ class StreamTraining(PartTraining):
     Args:
         codec: a training checkpoint or a bundle that has one.
         transformer: settings of the network.
-        mel: of the mel front end; of a codec of waves, at its rate.
+        mel: settings of the mel front end; with a codec of waves, at its rate.
         conditioner: a text-audio encoder, for captions.
         t5: the T5 that reads captions, in place of other conditions.
-        n_steps: of the schedule of the learning rate.
-        n_warmup: steps in which the rate rises.
-        learning_rate: the highest.
-        weight_decay: of matrices.
-        condition_drop: share of the steps without conditions.
-        text_share: of clips whose condition is the caption's, by the text-audio encoder.
-        seed: of stages, masks and what is dropped.
+        n_steps: optimiser steps of the learning-rate schedule.
+        n_warmup: steps of linear warm-up.
+        learning_rate: peak learning rate, after the warm-up.
+        weight_decay: weight decay of matrices; vectors have none.
+        condition_drop: share of steps without conditions, in [0, 1].
+        text_share: share of clips whose condition is that of the caption, by the text-audio encoder, in [0, 1].
+        seed: random seed of stages, masks and dropped conditions.
         compile: whether the network is compiled.
 
     Differs: the small public models were trained by D-Adaptation, which chooses the rate itself.

@@ -103,21 +103,21 @@ class VocoderTraining(AdversarialTraining):
     wave: what the vocoder meets in use.
 
     Args:
-        vocoder: its settings, or those that differ from the defaults of its kind.
+        vocoder: settings of the network, or those that differ from the defaults of its kind.
         mel: settings of the mel front end.
         n_steps: iterations; ``max_steps`` of the recipe is twice as many.
         n_spectral: iterations without discriminators.
-        learning_rate: the highest, of generator and discriminator.
-        n_warmup: iterations in which the rate rises.
-        mel_weight: of the L1 distance of mel spectrograms.
-        stft_weight: of the distance of short-time spectra.
-        adversarial_weight: of the adversarial.
-        feature_weight: of the distance of the discriminators' features.
-        periods: of the discriminators of periods, in samples.
-        period_widths: their channels; None for those of the kind of discriminators.
-        resolution_width: channels of the discriminators of resolutions; None for those of the kind of discriminators.
+        learning_rate: peak learning rate of generator and discriminator.
+        n_warmup: iterations of linear warm-up.
+        mel_weight: weight of the L1 distance of mel spectrograms.
+        stft_weight: weight of the multi-resolution STFT loss.
+        adversarial_weight: weight of the adversarial loss.
+        feature_weight: weight of the feature-matching loss.
+        periods: periods of the multi-period discriminator, in samples.
+        period_widths: channels of its layers; None for those of the kind of discriminators.
+        resolution_width: channels of the multi-resolution discriminator; None for those of the kind of discriminators.
         tokenizer_checkpoint: a trained tokenizer.
-        reconstructed_share: of the clips that come through the tokenizer, in [0, 1].
+        reconstructed_share: share of clips whose mel comes through the tokenizer, in [0, 1].
         start_checkpoint: a trained vocoder to start from.
         kind: ``light``, ``hifigan`` or ``bigvgan``.
         adversarial: discriminators and rules.
@@ -235,7 +235,7 @@ class VocoderTraining(AdversarialTraining):
                 loss = loss + own["stft_weight"] * stft_loss(estimate, wave)
         if adversarial:
             loss = loss + self._adversarial_loss(wave, estimate)
-        self.move_trained(loss, batch_idx)
+        self.generator_step(loss, batch_idx)
         figures = {"loss": loss, "mel": mel_error}
         self.log_dict(
             figures if discriminator_loss is None else figures | {"discriminator": discriminator_loss}, prog_bar=True

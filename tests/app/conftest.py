@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from http.client import HTTPConnection
 from json import dumps, loads
 
@@ -152,9 +153,8 @@ class Command:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         body = content if isinstance(content, bytes | None) else dumps(content)
         connection.request(method, f"/api/{path}", body, {"X-Masktools": "1", "Cookie": self.cookie, **headers})
-        answer = connection.getresponse()
-        content = answer.read()
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, content
+        with closing(connection), connection.getresponse() as answer:
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
 
     def json(self, path):
         status, _, content = self.ask("GET", path)

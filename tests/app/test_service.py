@@ -156,6 +156,28 @@ def test_a_file_is_saved_where_it_is_only_if_that_was_allowed(page, recording):
     assert page.post(f"recordings/{recording}/save").status_code == 403
 
 
+def test_saving_changes_the_repaired_samples_alone_and_can_be_undone(page, service, tmp_path):
+    path = tmp_path / "take.wav"
+    io.write(path, damaged(), RATE, "PCM_24")
+    original = path.read_bytes()
+    session = service.store.open_file(path)
+    session.in_place = path
+    page.surveyed(session.id)
+    job = page.done(f"recordings/{session.id}/jobs", {"kind": "inpaint", "settings": CLASSICAL})
+    page.post(f"recordings/{session.id}/edits", {"job": job["id"]})
+    saved = page.post(f"recordings/{session.id}/save").json()
+    assert (saved["saved"], saved["original"]) == ("take.wav", "take.wav.orig")
+    assert (tmp_path / "take.wav.orig").read_bytes() == original
+    before, after = (io.read(one).samples for one in (tmp_path / "take.wav.orig", path))
+    changed = np.flatnonzero((before != after).any(axis=0))
+    assert len(changed) > 1000
+    assert all(any(start <= at < stop for start, stop in GAPS) for at in changed)
+    page.post(f"recordings/{session.id}/undo")
+    assert page.post(f"recordings/{session.id}/save").status_code == 200
+    assert path.read_bytes() == original
+    assert (tmp_path / "take.wav.orig").read_bytes() == original
+
+
 @pytest.mark.parametrize(
     ("asked", "status", "field"),
     [
@@ -265,6 +287,7 @@ def test_a_reader_that_breaks_down_is_started_again(page, recording, service):
     assert len(sent.content) == 80
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_loses_its_job_alone(page, recording, service):
     edits = page.json(f"recordings/{recording}")["edits"]
     marks = [{"start": 30_000 + 600 * at, "end": 30_300 + 600 * at} for at in range(100)]
@@ -328,7 +351,7 @@ def test_jobs_of_a_server_that_ended_are_lost_or_go_on(tmp_path):
         store, jobs = stubborn_jobs(tmp_path)
         running = asyncio.create_task(jobs.run())
         first, second = jobs.submit(kind="generate"), jobs.submit(kind="generate")
-        while jobs[first.id].state != "running":
+        while jobs[first.id].state != "running" or jobs.worker.pid is None:
             await asyncio.sleep(0.02)
         again = Jobs(store, Events(), 2, {}, (0.3, 0.3))
         assert again[first.id].state == "lost"

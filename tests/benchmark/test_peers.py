@@ -25,6 +25,14 @@ SMALL = {
     },
     "magnet-small": _MAGNET,
     "magnet-small-30": _MAGNET,
+    "scales": {
+        "scales": ((5, 1), (5, 2)),
+        "width": 16,
+        "depth": 1,
+        "n_codes": 16,
+        "widths": (8, 8, 8, 8),
+        "vocoder": {"width": 16, "depth": 1},
+    },
 }
 
 
@@ -36,10 +44,15 @@ def test_a_peer_steps_and_finishes(name):
     run = build_peer(name, torch.device("cpu"), sizes=SMALL[name])
     with torch.inference_mode():
         *_, wave = [compute() for compute, _ in run.calls.values()]
-    rate = 16_000 if name == "audioldm-s" else 32_000
+    rate = {"audioldm-s": 16_000, "scales": 22_050}.get(name, 32_000)
     assert wave.numel() == pytest.approx(run.audio_s * rate, rel=0.02)
     n_calls = sum(n_times for _, n_times in run.calls.values())
-    expected = {"audioldm-s": (200, 200), "magnet-small": (50, 96), "magnet-small-30": (90, 176)}
+    expected = {
+        "audioldm-s": (200, 200),
+        "magnet-small": (50, 96),
+        "magnet-small-30": (90, 176),
+        "scales": (2, 1),  # all scales are one call
+    }
     assert (run.n_steps, n_calls - 1) == expected[name]
 
 

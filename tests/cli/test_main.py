@@ -4,13 +4,13 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import soundfile
 
-from masktools.cli import models
 from masktools.cli.generate import numbered
-from masktools.cli.main import main
+from masktools.cli.main import COMMANDS, main
 from masktools.cli.options import progress
 from masktools.cli.progress import Watcher
 from masktools.errors import ParameterError
@@ -23,7 +23,7 @@ def ends_with(error, monkeypatch):
     def run(args):
         raise error
 
-    monkeypatch.setattr(models, "run", run)
+    monkeypatch.setitem(COMMANDS, "models", replace(COMMANDS["models"], run=run))
     return main(["models"])
 
 
@@ -126,25 +126,28 @@ def outside(tmp_path):
     return run
 
 
-@pytest.mark.parametrize(
-    "environment",
-    [
-        {"PYTHONIOENCODING": "cp1252"},
-        {"PYTHONIOENCODING": "latin-1"},
-        {"PYTHONIOENCODING": "ascii"},
-        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
-        {"LC_ALL": "C.UTF-8"},
-    ],
-)
-def test_any_name_is_worked_on_and_shown_on_any_console(outside, tmp_path, environment):
-    done = outside(**environment)
+def test_any_name_is_worked_on_and_shown_where_the_locale_knows_no_letters(outside, tmp_path):
+    done = outside(LC_ALL="C", PYTHONCOERCECLOCALE="0", PYTHONUTF8="0")
     assert (done.returncode, done.stderr) == (0, b"")
     assert rb"caf\udce9" in done.stdout
     assert os.listdir(os.fsencode(tmp_path / "out"))
 
 
-@pytest.mark.parametrize("command", ["probe", "inpaint"])
-@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii", "utf-8"])
+def test_any_name_is_worked_on_and_shown_on_any_console(outside, tmp_path, monkeypatch, encoding):
+    (name,) = (path for path in tmp_path.iterdir() if path.suffix == ".wav")
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2)]
+    monkeypatch.setattr(sys, "stdout", streams[0])
+    monkeypatch.setattr(sys, "stderr", streams[1])
+    code = main(["inpaint", str(name), "-o", str(tmp_path / "out"), "--gaps", "0.2-0.21"])
+    said, errors = (stream.buffer.getvalue() for stream in streams)
+    assert (code, errors) == (0, b"")
+    assert rb"caf\udce9" in said
+
+
+@pytest.mark.parametrize(
+    ("command", "closed"), [("probe", (1,)), ("probe", (2,)), ("probe", (0, 1, 2)), ("inpaint", (0, 1, 2))]
+)
 def test_closed_streams_end_no_command(outside, tmp_path, command, closed):
     done = outside(command, how=lambda: [os.close(number) for number in closed])
     assert done.returncode == 0

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from masktools.cli import probe
-from masktools.cli.options import CommandParser
+from masktools.cli.options import CommandParser, duration
 from masktools.errors import AudioError, ParameterError
 from masktools.gaps import Gap, read_gaps
 from tests.cli.conftest import RATE, recording
@@ -38,8 +38,8 @@ def probed(capsys):
 
     def run(*words):
         parser = CommandParser(prog="masktools probe")
-        probe.add_arguments(parser)
-        code = probe.run(parser.parse_args([str(word) for word in words]))
+        probe.PROBE.add_arguments(parser)
+        code = probe.PROBE.run(parser.parse_args([str(word) for word in words]))
         return code, *capsys.readouterr()
 
     return run
@@ -132,13 +132,13 @@ def test_what_is_looked_for_and_its_length_can_be_chosen(probed, damaged):
 
 @pytest.mark.parametrize(("text", "seconds"), [("2ms", 0.002), ("4s", 4.0), ("0.5", 0.5), (" .25 s", 0.25)])
 def test_durations_have_units(text, seconds):
-    assert probe.duration_s(text) == seconds
+    assert duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0ms", "-1s", "2 min", "nan", "1e3"])
+@pytest.mark.parametrize("text", ["", "-1s", "2 min", "nan"])
 def test_durations_that_are_none_are_refused(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="must be a time above 0 such as 2ms or 4s, got "):
-        probe.duration_s(text)
+    with pytest.raises(argparse.ArgumentTypeError, match="must be a duration such as 2ms or 0.5s, got "):
+        duration(text)
 
 
 def test_the_picture_is_a_png_of_every_channel(probed, damaged, tmp_path):

@@ -46,7 +46,7 @@ def test_everything_after_the_recipe_belongs_to_it(before):
     assert str(args.recipe) == "recipe.yaml"
     assert args.overrides == ["--trainer.max_steps", "3", "--model.width=8"]
     assert args.resume == before
-    assert args.run is train.run
+    assert args.run is train.TRAIN.run
 
 
 def test_a_missing_recipe_is_one_line(command, tmp_path):

@@ -2,7 +2,7 @@
 
 import json
 import re
-import time
+import sys
 
 import numpy as np
 import pytest
@@ -249,12 +249,11 @@ def test_a_tokenizer_that_is_asked_for_must_be_there(network, tmp_path):
         ClapEncoder.from_checkpoint(tmp_path / "weights", tokenizer=tmp_path)
 
 
-def test_a_missing_checkpoint_is_told_at_once_with_all_that_helps(tmp_path, monkeypatch):
+def test_a_missing_checkpoint_is_told_with_all_that_helps_before_anything_is_imported(tmp_path, monkeypatch):
     monkeypatch.delenv("MASKTOOLS_CLAP", raising=False)
-    before = time.perf_counter()
+    monkeypatch.setitem(sys.modules, "transformers", None)  # importing it would fail
     with pytest.raises(CheckpointError) as missing:
         ClapEncoder.from_checkpoint(tmp_path / "clap.pt")
-    assert time.perf_counter() - before < 1.0
     for words in (str(tmp_path / "clap.pt"), "630k-audioset-best.pt", ".safetensors", "folder", "MASKTOOLS_CLAP"):
         assert words in str(missing.value)
     assert "inpaint, bwe, embed, encode and decode work without it" in str(missing.value)

@@ -171,11 +171,11 @@ def test_a_cluster_without_cpus_and_no_workers_are_refused():
 def test_who_waits_in_vain_is_told_what_is_missing():
     ray = SimpleNamespace(available_resources=lambda: {"CPU": 0.5})
     joined, places = Cluster(ray, False, 8.0, 2.0), Places(2, 4.0, 1.0)
-    _check_patience(joined, places, n_signs=0, idle_s=9, start_patience_s=10, patience_s=5)
+    _check_patience(joined, places, n_signs=0, idle_s=299)
     with pytest.raises(ClusterError, match="each needs 4 CPUs and 1 GPUs, and of the cluster's 8 CPUs and 2 GPUs 0.5"):
-        _check_patience(joined, places, n_signs=0, idle_s=11, start_patience_s=10, patience_s=50)
-    with pytest.raises(ClusterError, match="nothing has got on for 5 s: .*go on with --resume"):
-        _check_patience(joined, places, n_signs=1, idle_s=6, start_patience_s=10, patience_s=5)
+        _check_patience(joined, places, n_signs=0, idle_s=301)
+    with pytest.raises(ClusterError, match="nothing has got on for 3600 s: .*go on with --resume"):
+        _check_patience(joined, places, n_signs=1, idle_s=3601)
 
 
 def test_of_what_ray_tells_the_last_line_is_passed_on():

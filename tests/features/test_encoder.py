@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import masktools
 from masktools import io
 from masktools.errors import AudioError, ParameterError
-from masktools.features import Encoder, Source, gathering
+from masktools.features import Encoder, Source, windows
 from tests.tiny import COLUMN, SAMPLE_RATE, noise, tiny_pipeline
 
 ENCODER = Encoder(tiny_pipeline())
@@ -57,7 +57,7 @@ def test_a_recording_is_the_same_alone_and_in_any_batch(lengths, at_once, hop_s,
     options = {"hop_s": hop_s, "pool": pool, "layer": "all", "tokens": True}
     alone = [ENCODER.encode(wave, SAMPLE_RATE, **options) for wave in waves]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gathering, "windows_at_once", lambda pipeline: at_once)  # as a GPU has it
+        patch.setattr(windows, "windows_at_once", lambda pipeline: at_once)  # as a GPU has it
         together = ENCODER.encode(waves, SAMPLE_RATE, **options)
         backwards = ENCODER.encode(waves[::-1], SAMPLE_RATE, **options)[::-1]
     for found, same, expected in zip(together, backwards, alone, strict=True):

@@ -9,7 +9,16 @@ EVERYTHING = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob
 MAX_LINES = 600
 MAX_PARAMETERS = 8
 STILL_LONG = {"solve", "solve_windows"}  # tensors of one call
-STILL_LONG |= {"encode", "load_model", "open_store", "run_ray", "read_clips", "build_token_cache", "write_shards"}
+STILL_LONG |= {
+    "encode",
+    "load_bundle",
+    "load_model",
+    "open_store",
+    "run_ray",
+    "read_clips",
+    "build_token_cache",
+    "write_shards",
+}
 SPEAKERS = {"cli", "demo"}
 PICKLES = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
 

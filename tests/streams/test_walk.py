@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from masktools import hub
+from masktools.bundles import stored_part
 from masktools.errors import BundleError, ParameterError
 from masktools.mel import MelConfig
 from masktools.model import Model
@@ -163,6 +164,26 @@ def test_a_streams_bundle_comes_back_as_it_was_saved(folder):
         hub.load_bundle(folder, compile=True)
 
 
+def test_a_model_in_the_package_lends_parts(monkeypatch, tmp_path):
+    package = tmp_path / "package"
+    package.mkdir()
+    monkeypatch.setattr("masktools.bundles._BUNDLED", package)
+    hub.save_bundle(small_walk(), package / "lender", CARD)
+    lent = {"vocoder": "lender", "conditioner": "lender"}
+    folder = hub.save_bundle(small_walk(), tmp_path / "borrower", CARD, lent=lent)
+    assert not {"vocoder.safetensors", "conditioner.safetensors"} & {path.name for path in folder.iterdir()}
+    made = [Model(hub.load_bundle(one, device="cpu")).generate("rain", seconds=0.4) for one in (folder, "lender")]
+    assert np.array_equal(made[0][0].samples, made[1][0].samples)
+    assert stored_part(folder, "vocoder")[1].keys() == stored_part("lender", "vocoder")[1].keys()
+    with pytest.raises(ParameterError, match="the codec is another one than that of 'lender'"):
+        hub.save_bundle(small_walk(seed=1), tmp_path / "other", CARD, lent={"codec": "lender"})
+    with pytest.raises(ParameterError, match="must be that of a model in the package to be lent, got 'nobody'"):
+        hub.save_bundle(small_walk(), tmp_path / "other", CARD, lent={"vocoder": "nobody"})
+    (package / "lender" / "vocoder.safetensors").write_bytes(b"of another version")
+    with pytest.raises(BundleError, match="its vocoder is that of the model 'lender' in the package, which in this"):
+        hub.load_bundle(folder)
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_a_streams_bundle_generates_in_any_precision(folder, precision):
     loaded = hub.load_bundle(folder, device="cpu", precision=precision)
@@ -234,3 +255,43 @@ def test_a_model_without_a_prior_says_so(walk):
         Model(walk).generate(solver="prior_start=1")
     with pytest.raises(ParameterError, match="unknown setting of the decoding 'prior'"):
         Model(walk).generate(solver="prior=1")
+
+
+def texts(lengths, seed):
+    """Return states of texts of different lengths, zeros where a shorter one has none."""
+    draw = torch.Generator().manual_seed(seed)
+    states = torch.randn(len(lengths), max(lengths), 8, generator=draw)
+    return states * (torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None])[..., None]
+
+
+@pytest.mark.parametrize("seed", [11, 12, 13])
+@pytest.mark.parametrize("changes", [{}, {"prior_start": 0.3, "rescore_weight": 0.35}])
+def test_a_batch_is_its_clips_in_any_order_also_with_texts_of_different_lengths(seed, changes):
+    walk = small_walk(seed, with_prior=True)
+    walk.transformer.double()
+    walk.prior.double()
+    condition, seeds = texts((1, 7, 0, 3), seed).double(), [seed, 5, 6, 7]
+    mask = torch.ones(4, 3, 20, dtype=torch.bool)
+    mask[1, :, 8:] = False
+    tokens = torch.randint(0, 16, mask.shape, generator=torch.Generator().manual_seed(seed))
+    plan = tuple(replace(config, **changes) for config in PLAN)
+    together = walk.fill(tokens, mask, seeds, plan, condition).tokens
+    order = torch.tensor([2, 0, 3, 1])
+    turned = walk.fill(tokens[order], mask[order], [seeds[i] for i in order], plan, condition[order]).tokens
+    assert torch.equal(turned, together[order])
+    for item, length in enumerate((1, 7, 1, 3)):
+        one = slice(item, item + 1)
+        alone = walk.fill(tokens[one], mask[one], seeds[one], plan, condition[one, :length])
+        assert torch.equal(alone.tokens, together[one])
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.float16])
+def test_strong_guidance_of_extreme_logits_gives_tokens_in_every_precision(precision):
+    walk = small_walk(with_prior=True, precision=precision)
+    with torch.no_grad():
+        for head in (*walk.transformer.heads, *walk.prior.heads):
+            head.weight *= 1e4 / head.weight.abs().sum(dim=1).max()
+    plan = tuple(replace(config, guidance=20.0, prior_start=0.25) for config in SPANS)
+    mask = torch.ones(2, 3, 24, dtype=torch.bool)
+    made = walk.fill(torch.zeros_like(mask, dtype=torch.int64), mask, [1, 2], plan, texts((2, 5), 0)).tokens
+    assert ((made >= 0) & (made < 16)).all()

@@ -13,11 +13,10 @@ from masktools.tokenizer.codebook import Codebook
 from masktools.training.adversarial import OptimiserConfig
 from masktools.training.checkpoints import network_state
 from masktools.training.clips import AudioData
-from masktools.training.codes import CodebookCare
 from masktools.training.discriminators import PatchGanConfig, SlicedConv
 from masktools.training.part import config_of
 from masktools.training.specvqgan import AdversarialSchedule, SpecVqganTraining, adaptive_weight
-from masktools.training.tokenizer import TokenizerTraining
+from masktools.training.tokenizer import CodebookCare, TokenizerTraining
 from masktools.training.vocoder import (
     TRAINABLE,
     AdversarialConfig,
@@ -307,15 +306,15 @@ def test_settings_of_a_game_that_cannot_be_are_refused(cache_folder):
         AdversarialConfig(rules="hinges")
     with pytest.raises(ParameterError, match=r"unknown mel scale 'db': choose from unit, log"):
         AdversarialConfig(mel_scale="db")
-    with pytest.raises(ParameterError, match=r"start and n_ramp must be at least 0, got -1 and 0"):
+    with pytest.raises(ParameterError, match="start must be at least 0, got -1"):
         AdversarialSchedule(start=-1)
     with pytest.raises(ParameterError, match=r"discriminator_start must lie in \[0, start = 5\], got 6"):
         AdversarialSchedule(start=5, discriminator_start=6)
-    with pytest.raises(ParameterError, match=r"weight must be at least 0 and max_adaptive positive, got -1 and 10000"):
+    with pytest.raises(ParameterError, match="weight must be at least 0, got -1"):
         AdversarialSchedule(weight=-1.0)
     with pytest.raises(ParameterError, match=r"reconstructed_share must lie in \[0, 1\], got 2"):
         VocoderTraining(reconstructed_share=2.0)
-    with pytest.raises(ParameterError, match=r"n_unquantised and n_restarting must be at least 0, got -1 and 0"):
+    with pytest.raises(ParameterError, match="n_unquantised must be at least 0, got -1"):
         CodebookCare(Codebook(8, 4), -1, 16, 0)
     with pytest.raises(ParameterError, match=r"n_placing_vectors must be at least the 8 codes, got 4"):
         CodebookCare(Codebook(8, 4), 1, 4, 0)

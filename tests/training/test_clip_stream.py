@@ -138,7 +138,7 @@ def test_kinds_can_be_left_out_but_not_all(cache_folder):
 
 
 def test_augmentations_have_their_ranges():
-    with pytest.raises(ParameterError, match="gain_db must not be negative, got -1 dB"):
+    with pytest.raises(ParameterError, match="gain_db must be at least 0 dB, got -1 dB"):
         WaveAugmentation(gain_db=-1.0)
     with pytest.raises(ParameterError, match=r"mix_share must lie in \[0, 1\], got 2"):
         WaveAugmentation(mix_share=2.0)

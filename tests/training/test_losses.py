@@ -20,7 +20,7 @@ from masktools.training.losses import (
     slope_loss,
     stft_loss,
 )
-from masktools.training.schedules import exponential, exponential_factor, warmup_cosine, warmup_cosine_factor
+from masktools.training.part import exponential, exponential_factor, warmup_cosine, warmup_cosine_factor
 
 
 def clip():

@@ -114,8 +114,8 @@ def test_what_a_step_draws_is_not_what_a_clip_of_that_number_draws():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"std": 0.0}, "std must be positive, got 0"),
-        ({"beta": -1.0}, "beta must be positive, got -1"),
+        ({"std": 0.0}, "std must be above 0, got 0"),
+        ({"beta": -1.0}, "beta must be above 0, got -1"),
         ({"low": 0.5, "high": 0.4}, "0 <= low < high <= 1 must hold, got 0.5 and 0.4"),
         ({"gap_share": 0.7, "row_share": 0.7}, "the shares must be positive and sum to at most 1"),
         ({"law": "cosin"}, r"unknown law of ratios 'cosin': choose from .*did you mean 'cosine'"),

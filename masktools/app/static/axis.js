@@ -3,7 +3,7 @@
 import { clock, hertz, places, tickStep } from './format.js';
 
 /**
- * @typedef {{ink: string, soft: string, line: string, paper: string, wave: string, seen: string, lane: string,
+ * @typedef {{ink: string, soft: string, line: string, paper: string, wave: string, seen: string, done: string, drawn: string, lane: string,
  *   limit: string, font: string}} Colours
  */
 

@@ -5,6 +5,8 @@ import { showRunning, started } from './jobs.js';
 import { askJson } from './net.js';
 import { app, on, trying } from './state.js';
 
+const MOST = 200; // files that are listed
+
 export function startBatch() {
   const folders = /** @type {{id: string, name: string}[]} */ (app.about.folders ?? []);
   const choice = (/** @type {string} */ id, last = false) => {
@@ -24,10 +26,17 @@ export function startBatch() {
   const shown = () => {
     showRunning(get('working'), (job) => job.kind === 'batch');
     const ended = [...app.jobs.values()].filter((job) => job.kind === 'batch' && !['queued', 'running'].includes(job.state)).reverse();
-    get('worked').replaceChildren(...ended.map((job) => make('li', {}, summary(job))));
+    get('worked').replaceChildren(...ended.map((job) => make('li', {}, make('div', {}, summary(job), make('ul', { className: 'files' }, ...files(job))))));
   };
   on('jobs', shown);
   shown();
+}
+
+/** What became of each file, those that failed first. @param {import('./state.js').Job} job */
+function files(job) {
+  const all = /** @type {{file: string, status: string, error: string | null}[]} */ (job.report?.files ?? []);
+  const sorted = [...all].sort((one, other) => Number(Boolean(other.error)) - Number(Boolean(one.error)));
+  return sorted.slice(0, MOST).map(({ file, status, error }) => make('li', { className: error ? 'failed' : '' }, `${file}: ${error ?? status}`));
 }
 
 /** @param {import('./state.js').Job} job */

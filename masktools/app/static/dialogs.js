@@ -48,7 +48,6 @@ function openDialog() {
     item.append(button('Forget', () => trying(async () => {
       await ask(`api/recordings/${one.id}`, { method: 'DELETE' });
       item.remove();
-      if (app.recording?.id === one.id) location.hash = '';
     }), { className: 'quiet', 'aria-label': `Forget ${one.name}` }));
     return item;
   });
@@ -82,6 +81,7 @@ function saveDialog() {
     make('p', { className: 'line' }, link('Report', () => `${base}export?what=report`), link('Page of comparison', () => `${base}export?what=page`), link('Labels', () => `${base}labels.txt`)),
     recording.can_save ? make('p', { className: 'line' }, button(`Save into ${recording.name}`, () => trying(async () => {
       await ask(`${base}save`, { method: 'POST' });
+      app.saved = true;
       window_.close();
       say(`Saved into ${recording.name}. The first original is kept beside it as ${recording.name}.orig.`);
     }), { id: 'save-in-place' })) : '');

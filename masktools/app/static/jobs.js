@@ -1,7 +1,7 @@
 /** Jobs: what is asked of the model, how far it is, and which of its candidates is heard. */
 
 import { button, get, input } from './dom.js';
-import { duration } from './format.js';
+import { duration, readHertz } from './format.js';
 import { inOrder, isBand } from './marks.js';
 import { askJson, Refused } from './net.js';
 import { keepAll } from './regions.js';
@@ -99,18 +99,10 @@ async function accept(job) {
 /** @param {string} job @param {Record<string, number>} choices */
 async function edit(job, choices) {
   const state = await askJson(`api/recordings/${app.recording?.id}/edits`, { method: 'POST', json: { job, choices } });
-  take(state);
-}
-
-/** @param {any} state what the server answers a change with */
-function take(state) {
-  if (!app.recording || !state) return;
   app.recording = { ...app.recording, ...state };
   tell('recording');
+  tell('edited');
 }
-
-export const undo = () => trying(async () => take(await askJson(`api/recordings/${app.recording?.id}/undo`, { method: 'POST' })));
-export const redo = () => trying(async () => take(await askJson(`api/recordings/${app.recording?.id}/redo`, { method: 'POST' })));
 
 /** The result of a region that is heard, or the newest one that could be. @param {string} region */
 function resultOf(region) {
@@ -126,8 +118,8 @@ function resultOf(region) {
 
 /** How a candidate was made and how well it fits, in words. @param {any} one */
 function details(one) {
-  const fit = one?.fit_db === undefined || one?.fit_db === null ? '' : `, misses its surroundings by ${Number(one.fit_db).toFixed(1)} dB`;
-  return `${one?.method ? `, ${one.method}` : ''}${fit}${one?.seed ? `, seed ${one.seed}` : ''}`;
+  const known = one?.fit_db !== undefined && one?.fit_db !== null;
+  return [one?.method ? `by ${one.method}` : '', known ? `${Number(one.fit_db).toFixed(1)} dB off its surroundings` : ''].filter(Boolean).join(', ');
 }
 
 /** Hear another candidate of the chosen mark. @param {number} way */
@@ -139,35 +131,43 @@ export function nextCandidate(way, region = selected()?.id) {
   return trying(async () => {
     await edit(result.job, { [region]: next });
     choose('after');
-    say(`Candidate ${next + 1} of ${result.list.length}${details(result.list[next])}.`);
+    say(`Candidate ${[`${next + 1} of ${result.list.length}`, details(result.list[next])].filter(Boolean).join(', ')}.`);
   });
 }
 
-/** What the fields of the panel say. */
-function settings() {
-  const prompt = input('prompt').value.trim(), method = input('method').value;
-  return { n: Number(input('candidates').value) || 1, seed: Number(input('seed').value) || 0, method, prompt };
+/** What the fields of the panel say about a kind of job; what is left as it is is not said. @param {string} kind */
+function settings(kind) {
+  const prompt = input('prompt').value.trim(), method = input('method').value, texture = input('texture').value;
+  const cutoff = readHertz(input('cutoff').value);
+  if (input('cutoff').value.trim() && cutoff === null) throw new Refused(422, { message: 'Where the band ends must be a frequency, such as 5500 or 5.5k.', field: 'cutoff_hz' });
+  return {
+    ...(['inpaint', 'repair', 'loop'].includes(kind) ? { method } : {}), ...(prompt ? { prompt } : {}), ...(texture ? { texture } : {}),
+    ...(['bwe', 'restore'].includes(kind) && cutoff !== null ? { cutoff_hz: cutoff } : {}), ...(kind === 'extend' ? { seconds: Number(input('seconds').value) } : {}),
+  };
 }
+
+const FIELDS = /** @type {Record<string, string>} */ ({ n_candidates: 'candidates', seed: 'seed', method: 'method', prompt: 'prompt', texture: 'texture', cutoff_hz: 'cutoff', seconds: 'seconds' });
 
 /**
  * Ask for a job.
  * @param {string} kind
  * @param {string[] | null} regions their names; null for the whole recording
- * @param {Record<string, unknown>} [more] settings
  */
-export function ask(kind, regions, more = {}) {
+export function ask(kind, regions) {
   return trying(async () => {
-    const { n, seed, method, prompt } = settings();
-    for (const id of ['candidates', 'seed']) input(id).setAttribute('aria-invalid', 'false');
-    if (regions) await keepAll();
-    const chosen = { ...(method && ['inpaint', 'repair'].includes(kind) ? { method } : {}), ...(prompt ? { prompt } : {}), ...more };
+    for (const name of Object.values(FIELDS)) input(name).removeAttribute('aria-invalid');
     try {
+      if (regions) await keepAll();
       const { job } = await askJson(`api/recordings/${app.recording?.id}/jobs`, {
-        method: 'POST', json: { kind, ...(regions ? { regions } : {}), settings: chosen, n_candidates: n, seed },
+        method: 'POST', json: {
+          kind, ...(regions ? { regions } : {}), settings: settings(kind),
+          n_candidates: Number(input('candidates').value) || 1, seed: Number(input('seed').value) || 0,
+        },
       });
       started(job, { kind, recording: app.recording?.id, regions: regions ?? undefined });
     } catch (error) {
-      if (error instanceof Refused && error.field) input(error.field === 'n_candidates' ? 'candidates' : error.field)?.setAttribute('aria-invalid', 'true');
+      const field = error instanceof Refused && FIELDS[error.field ?? ''];
+      if (field) input(field).setAttribute('aria-invalid', 'true');
       throw error;
     }
   });
@@ -247,14 +247,42 @@ export function showRunning(box, wanted) {
   }
 }
 
+/** A result that nobody has taken: of a job whose page was closed, or of another page's. */
+function waiting() {
+  const used = new Set(app.recording?.edits.map((edit) => edit.job));
+  const ended = [...app.jobs.values()].filter((job) => here(job) && job.state === 'done' && Object.keys(candidates(job)).length);
+  const last = ended[ended.length - 1];
+  return last && !used.has(last.id) && !own().includes(last.id) && !left.has(last.id) ? last : null;
+}
+
+/** Results that were left aside on this page. @type {Set<string>} */
+const left = new Set();
+
+function showWaiting() {
+  const job = waiting(), box = get('ready');
+  box.hidden = !job;
+  if (!job || box.dataset.job === job.id) return;
+  box.dataset.job = job.id;
+  box.replaceChildren(`Done: ${NAMES[job.kind] ?? job.kind}. `, button('Use it', () => trying(() => accept(job))), ' ', button('Leave it', () => {
+    left.add(job.id);
+    refresh();
+  }, { className: 'quiet' }));
+}
+
+/** How long things take here, as far as that is known. */
+function estimate() {
+  const ended = [...app.jobs.values()].filter((job) => here(job) && job.state === 'done' && job.seconds);
+  const last = ended[ended.length - 1];
+  get('estimate').textContent = last ? `${NAMES[last.kind] ?? last.kind} took ${duration(last.seconds ?? 0)}` : '';
+}
+
 function refresh() {
   showRunning(get('running'), here);
+  showWaiting();
+  estimate();
   const job = [...app.jobs.values()].find((one) => here(one) && one.state === 'running');
   const now = job ? `${NAMES[job.kind] ?? job.kind}, ${Math.floor((job.share ?? 0) * 4) * 25} %` : '';
   if (now !== spoken) get('progress-said').textContent = spoken = now;
-  const recording = app.recording;
-  /** @type {HTMLButtonElement} */ (get('undo')).disabled = !recording?.cursor;
-  /** @type {HTMLButtonElement} */ (get('redo')).disabled = !recording || recording.cursor >= recording.edits.length;
 }
 
 /** The state of a mark and its candidates, in its row of the table. */
@@ -274,7 +302,7 @@ function fillRow(/** @type {{row: HTMLElement, region: Region, number: number}} 
   const words = document.createElement('span');
   words.textContent = `${result.candidate < 0 ? '–' : result.candidate + 1}/${result.list.length}`;
   const one = result.list[Math.max(0, result.candidate)];
-  words.title = details(one).slice(2);
+  words.title = [details(one), one?.seed ? `seed ${one.seed}` : ''].filter(Boolean).join(', ');
   const before = button('‹', () => nextCandidate(-1, region.id)), after = button('›', () => nextCandidate(1, region.id));
   before.className = 'back';
   after.className = 'forth';
@@ -292,8 +320,6 @@ export function startJobs() {
   act('restore-all', () => ask('restore', null));
   act('continue', () => ask('extend', null));
   act('make-loop', () => ask('loop', null));
-  act('undo', undo);
-  act('redo', redo);
   on('jobs recording', refresh);
   on('row', fillRow);
 }

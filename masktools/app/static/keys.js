@@ -1,12 +1,13 @@
 /** The keyboard: one table of keys, used by the listener and shown as help. */
 
+import { redo, undo } from './history.js';
 import { inOrder } from './marks.js';
 import { cancelPointer } from './pointer.js';
 import { add, preview, remove, update } from './regions.js';
 import { stage, view } from './stage.js';
 import { app, say, select, selected } from './state.js';
 import { choose, inView, player, seek, toggleBand, toggleLoop } from './transport.js';
-import { fillSelected, nextCandidate, redo, undo } from './jobs.js';
+import { fillSelected, nextCandidate } from './jobs.js';
 import { tabShown } from './tabs.js';
 
 /** @typedef {{keys: string[], shown: string, does: string, act: (event: KeyboardEvent) => void}} Key */
@@ -47,7 +48,7 @@ export const KEYS = [
   { keys: ['Enter'], shown: 'Enter', does: 'fill the chosen mark', act: () => fillSelected() },
   { keys: ['c'], shown: 'C', does: 'next candidate', act: () => nextCandidate(1) },
   { keys: ['Delete', 'Backspace'], shown: 'Del', does: 'remove the chosen mark', act: () => app.selected && remove([app.selected]) },
-  { keys: ['Control+z', 'Meta+z'], shown: 'Ctrl Z', does: 'undo a repair', act: () => undo() },
+  { keys: ['Control+z', 'Meta+z'], shown: 'Ctrl Z', does: 'undo a repair or a mark', act: () => undo() },
   { keys: ['Control+Shift+Z', 'Meta+Shift+Z', 'Control+y'], shown: 'Ctrl Shift Z', does: 'do it again', act: () => redo() },
   { keys: ['Escape'], shown: 'Esc', does: 'leave, choose nothing', act: () => cancelPointer() || select(null) },
   { keys: ['?'], shown: '?', does: 'this list', act: () => /** @type {HTMLElement} */ (document.getElementById('tab-help')).click() },
@@ -138,6 +139,8 @@ function onKey(event) {
 }
 
 export function startKeys() {
+  document.getElementById('previous')?.addEventListener('click', () => go(-1));
+  document.getElementById('next')?.addEventListener('click', () => go(1));
   document.addEventListener('keydown', onKey);
   document.addEventListener('keyup', (event) => event.key.startsWith('Arrow') && nudged(event));
   const list = /** @type {HTMLElement} */ (document.getElementById('keys'));

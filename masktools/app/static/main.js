@@ -2,17 +2,18 @@
 
 import { startBatch } from './batch.js';
 import { startDialogs } from './dialogs.js';
-import { get } from './dom.js';
+import { get, input } from './dom.js';
 import { clock, hertz } from './format.js';
 import { startHelp } from './help.js';
+import { startHistory } from './history.js';
 import { heardJob, loadJobs, startJobs } from './jobs.js';
 import { startKeys } from './keys.js';
 import { startMake } from './make.js';
 import { ask, askJson, listen, Refused } from './net.js';
-import { startPointer } from './pointer.js';
+import { setMarking, startPointer } from './pointer.js';
 import { forget, receive } from './regions.js';
 import { startStage } from './stage.js';
-import { app, on, say, select, tell, trying } from './state.js';
+import { app, holding, on, say, tell, trying } from './state.js';
 import { startTable } from './table.js';
 import { startTabs } from './tabs.js';
 import { seek, startTransport } from './transport.js';
@@ -37,10 +38,24 @@ export async function open(id) {
     get('workbench').hidden = false;
     tell('opened');
     receive(state.regions);
-    facts();
     tell('recording');
     tell('selection');
   });
+}
+
+/** Show no recording: the one that was shown is forgotten. */
+function close() {
+  forget();
+  app.recording = app.selected = null;
+  app.regions = [];
+  location.hash = '';
+  document.title = 'masktools';
+  get('name').textContent = 'Restore a recording';
+  get('facts').replaceChildren();
+  get('workbench').hidden = true;
+  get('welcome').hidden = false;
+  /** @type {HTMLButtonElement} */ (get('save')).disabled = true;
+  tell('closed');
 }
 
 /** Read the state of the recording again; several reasons at once are one. */
@@ -56,7 +71,6 @@ function refresh() {
       app.recording = state;
       if (length !== state.samples) tell('length');
       receive(state.regions);
-      facts();
       tell('recording');
     });
   }, 30);
@@ -69,11 +83,11 @@ function facts() {
   document.title = `${recording.name} - masktools`;
   get('name').textContent = recording.name;
   const channels = recording.channels === 1 ? 'mono' : recording.channels === 2 ? 'stereo' : `${recording.channels} channels`;
-  const cutoff = recording.bandwidth?.cutoff_hz, gaps = recording.damage.length;
+  const cutoff = recording.bandwidth?.cutoff_hz, gaps = recording.damage.length, repaired = holding().size;
   const said = [
     clock(recording.samples / recording.rate, 0), hertz(recording.rate), `${recording.format} ${recording.subtype ?? ''}`.replace('_', ' '), channels,
     recording.surveyed < 1 ? `looking for damage, ${Math.round(100 * recording.surveyed)} %` : gaps ? `${gaps} place${gaps > 1 ? 's' : ''} damaged` : 'no gap found',
-    ...(cutoff ? [`band ends at ${hertz(cutoff)}`] : []), ...(recording.warnings ?? []),
+    ...(repaired ? [`${repaired} repaired`] : []), ...(cutoff ? [`band ends at ${hertz(cutoff)}`] : []), ...(recording.warnings ?? []),
   ];
   get('facts').replaceChildren(...said.map((text, number) => {
     const item = document.createElement('li');
@@ -107,6 +121,7 @@ function heard(kind, data) {
   if (kind === 'job') return heardJob(data);
   if (kind === 'recording') trying(list);
   if (data.recording !== app.recording?.id || !app.recording) return;
+  if (data.removed) return close();
   if (data.lost) say('The reader of audio broke down and was started again.', 'error');
   if (data.error) say(typeof data.error === 'string' ? data.error : data.error.message, 'error');
   if (kind === 'survey') {
@@ -137,7 +152,7 @@ function connection(connected) {
   window.setTimeout(async () => {
     if (app.connected) return;
     const old = await ask('api/about').then(() => false, (error) => error instanceof Refused && error.status === 401);
-    lost.textContent = old ? 'This page has no key any more: open the address that masktools printed.'
+    lost.textContent = app.saved ? 'Saved. masktools has ended, and this page can be closed.' : old ? 'This page has no key any more: open the address that masktools printed.'
       : 'The server does not answer. What was done is kept; this page goes on when it is there again.';
     lost.hidden = false;
   }, 1500);
@@ -183,7 +198,9 @@ async function start() {
   startTable();
   startTransport();
   startPointer(seek);
+  input('marking').addEventListener('change', () => setMarking(input('marking').checked));
   startJobs();
+  startHistory();
   startDialogs(open);
   startHelp();
   startKeys();
@@ -197,6 +214,7 @@ async function start() {
   }
   tell('about');
   on('made', open);
+  on('recording', facts);
   startMake(open);
   startBatch();
   const listening = listen(heard, connection);

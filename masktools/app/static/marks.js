@@ -26,10 +26,19 @@ export function isBand(region) {
   return region.low_hz != null || region.high_hz != null;
 }
 
-/** The order of the table: of time. */
-export function inOrder() {
-  return [...app.regions].sort((one, other) => one.start - other.start || one.end - other.end);
+/** Marks in the order of the table, and the place of each in it; made again when the marks are others. */
+let ordered = { of: app.regions, list: app.regions, places: /** @type {Map<string, number>} */ (new Map()) };
+
+function order() {
+  if (ordered.of !== app.regions) {
+    const list = [...app.regions].sort((one, other) => one.start - other.start || one.end - other.end);
+    ordered = { of: app.regions, list, places: new Map(list.map((region, number) => [region.id, number])) };
+  }
+  return ordered;
 }
+
+/** The order of the table: of time. */
+export const inOrder = () => order().list;
 
 /**
  * Where a mark is in a lane, in CSS pixels, cut at the edges of what is visible; null where it is not.
@@ -76,8 +85,8 @@ function put(target, { left, top, width, height }) {
  */
 export function drawMarks(stage, view) {
   const now = new Map();
-  const order = inOrder();
-  const visible = order.filter((region) => region.end >= view.start && region.start <= view.end);
+  const { list, places } = order();
+  const visible = list.filter((region) => region.end >= view.start && region.start <= view.end);
   const chosen = visible.find((region) => region.id === app.selected);
   // The smallest lies on top, or it could not be reached.
   const shown = visible.slice(0, MOST).sort((one, other) => area(other, view) - area(one, view));
@@ -91,7 +100,7 @@ export function drawMarks(stage, view) {
       if (box) put(keep(`${region.id} ${number}`, 'span', `mark ${isBand(region) ? 'band' : 'gap'} ${state} ${lane.kind}`, now), box);
     });
   }
-  drawTabs(shown, order, kind, stage, view, now);
+  drawTabs(shown, places, kind, stage, view, now);
   if (chosen && !stage.drawn) drawEdges(chosen, stage, view, now);
   for (const [key, old] of kept) if (!now.has(key)) old.remove();
   kept = now;
@@ -101,7 +110,7 @@ const area = (/** @type {Region} */ region, /** @type {any} */ view) =>
   (region.end - region.start) * (isBand(region) ? (region.high_hz ?? view.rate / 2) - (region.low_hz ?? 0) : view.rate / 2);
 
 /** Numbered tabs to choose marks by; one that would lie over another is left out. */
-function drawTabs(/** @type {Region[]} */ shown, /** @type {Region[]} */ order, /** @type {(region: Region) => string} */ kind, /** @type {any} */ stage, /** @type {any} */ view, /** @type {any} */ now) {
+function drawTabs(/** @type {Region[]} */ shown, /** @type {Map<string, number>} */ places, /** @type {(region: Region) => string} */ kind, /** @type {any} */ stage, /** @type {any} */ view, /** @type {any} */ now) {
   /** @type {{left: number, top: number, right: number}[]} */
   const taken = [];
   const first = [...shown].sort((one, other) => Number(other.id === app.selected) - Number(one.id === app.selected) || one.start - other.start);
@@ -109,7 +118,7 @@ function drawTabs(/** @type {Region[]} */ shown, /** @type {Region[]} */ order, 
     const lane = stage.lanes.find((/** @type {any} */ one) => (isBand(region) ? one.kind === 'spectrum' : one.kind === 'wave') && boxOf(region, one, stage.scale, view));
     if (!lane) continue;
     const box = /** @type {any} */ (boxOf(region, lane, stage.scale, view));
-    const text = String(order.indexOf(region) + 1), width = Math.max(TARGET, 12 + 8 * text.length);
+    const text = String((places.get(region.id) ?? 0) + 1), width = Math.max(TARGET, 12 + 8 * text.length);
     const left = Math.min(Math.max(0, box.left), view.width - width);
     const top = Math.max(lane.top, Math.min(box.top, lane.top + lane.height - TARGET));
     if (taken.some((one) => left < one.right + 1 && left + width > one.left - 1 && Math.abs(top - one.top) <= TARGET)) continue;

@@ -16,11 +16,37 @@ export function newId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(26)), (byte) => letters[byte & 31]).join('');
 }
 
+/** The marks before what is being dragged. @type {Region[]} */
+let settled = [];
+
 /** Change the marks. @param {Change} change one that can be made again on marks that others have changed meanwhile */
 export function change(change) {
-  app.regions = change(app.regions);
+  const before = new Map(settled.map((region) => [region.id, region]));
+  const step = new Map();
+  apply(change);
+  for (const region of app.regions) {
+    const was = before.get(region.id) ?? null;
+    if (JSON.stringify(was) !== JSON.stringify(region)) step.set(region.id, [was, region]);
+    before.delete(region.id);
+  }
+  for (const [id, region] of before) step.set(id, [region, null]);
+  if (step.size) tell('marked', step);
+  return save();
+}
+
+/** @param {Change} change */
+function apply(change) {
+  app.regions = settled = change(app.regions);
   unsaved.push(change);
   tell('regions');
+}
+
+/** Put marks back as they were, or became. @param {Map<string, (Region | null)[]>} step @param {0 | 1} which */
+export function put(step, which) {
+  const gone = [...step].filter(([, both]) => !both[which]).map(([id]) => id), kept = [...step.values()].flatMap((both) => both[which] ?? []);
+  dismiss(gone, kept.map((region) => region.id));
+  apply((regions) => [...regions.filter((region) => !step.has(region.id)), ...kept]);
+  select(kept[0]?.id ?? null);
   return save();
 }
 
@@ -54,7 +80,7 @@ export function preview(id, parts) {
 export function receive(regions) {
   const ids = new Set([...regions.map((region) => region.id), ...dismissed()]);
   const unmarked = app.recording ? found(app.recording).filter((region) => !ids.has(region.id)) : [];
-  app.regions = unsaved.reduce((now, change) => change(now), [...regions, ...unmarked]);
+  app.regions = settled = unsaved.reduce((now, change) => change(now), [...regions, ...unmarked]);
   if (app.selected && !app.regions.some((region) => region.id === app.selected)) select(null);
   tell('regions');
 }
@@ -68,10 +94,11 @@ function dismissed() {
   }
 }
 
-/** @param {string[]} ids */
-function dismiss(ids) {
+/** @param {string[]} ids @param {string[]} [back] those that are in the list again */
+function dismiss(ids, back = []) {
+  const now = new Set([...dismissed(), ...ids].filter((id) => !back.includes(id)));
   try {
-    localStorage.setItem(`masktools-dismissed-${app.recording?.id}`, JSON.stringify([...new Set([...dismissed(), ...ids])]));
+    localStorage.setItem(`masktools-dismissed-${app.recording?.id}`, JSON.stringify([...now]));
   } catch {
     // it is in the list again at the next visit
   }

@@ -7,7 +7,7 @@ import { Loader } from './loader.js';
 import { drawMarks } from './marks.js';
 import { makeScale } from './pitch.js';
 import { drawTiles, tileWishes } from './spectrogram.js';
-import { app, effective, on, tell } from './state.js';
+import { app, effective, holding, on, tell } from './state.js';
 import { View } from './view.js';
 import { drawWave, wishes } from './waveform.js';
 
@@ -44,6 +44,11 @@ export function draw() {
   });
 }
 
+/** Note when something was there for the first time, for whoever measures. @param {string} name */
+function once(name) {
+  if (!performance.getEntriesByName(name).length) performance.mark(name);
+}
+
 /** @type {import('./axis.js').Colours} */
 let colours;
 
@@ -52,7 +57,7 @@ function readColours() {
   const value = (/** @type {string} */ name) => style.getPropertyValue(`--${name}`).trim();
   colours = {
     ink: value('ink'), soft: value('soft'), line: value('line'), paper: value('paper'), wave: value('wave'),
-    seen: value('damage'), lane: value('lane'), limit: value('limit'), font: getComputedStyle(document.body).fontFamily,
+    seen: value('damage'), done: value('done'), drawn: value('drawn'), lane: value('lane'), limit: value('limit'), font: getComputedStyle(document.body).fontFamily,
   };
   draw();
 }
@@ -78,11 +83,14 @@ function paint() {
   const side = effective(app.side);
   const span = { recording, side, start: view.start, perPixel: view.perPixel / ratio, width: Math.round(view.width * ratio) };
   const spectrum = { ...span, scale: stage.scale.name };
-  const over = { recording, side: effective('after'), start: 0, perPixel: view.most / ratio, width: span.width };
-  waves.want([...wishes(span), ...wishes(over)]);
+  const over = { recording, side: 'before', start: 0, perPixel: view.most / ratio, width: span.width };
+  const after = { ...over, side: effective('after') };
+  const isThere = (/** @type {import('./waveform.js').Span} */ one) => wishes(one).every((wish) => waves.get(wish.key));
+  waves.want([...wishes(over), ...wishes(span), ...wishes(after)]);
   tiles.want(stage.shown.flatMap((channel) => tileWishes(spectrum, channel)));
   drawTimes(sized(canvas('axis')).context, view, element('axis').clientHeight, colours);
-  drawOverview(over);
+  drawOverview(isThere(after) ? after : over);
+  if (isThere(over)) once('overview');
   drawLanes(span, spectrum);
   drawMarks(stage, view);
   movePlayhead(stage.playhead);
@@ -137,7 +145,7 @@ function drawSpectrumWords(context, lane, width) {
 function drawOverview(span) {
   const { context, ratio, width, height } = sized(canvas('overview'));
   const recording = span.recording;
-    const state = `${recording.id} ${width} ${height} ${ratio} ${colours.wave} ${wishes(span).map((wish) => waves.kept.get(wish.key)?.stamp)}`;
+    const state = `${recording.id} ${span.side} ${width} ${height} ${ratio} ${colours.wave} ${wishes(span).map((wish) => waves.kept.get(wish.key)?.stamp)}`;
   if (state !== whole.overview || !whole.image) {
     whole.image ??= document.createElement('canvas');
     Object.assign(whole.image, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
@@ -150,8 +158,11 @@ function drawOverview(span) {
   context.clearRect(0, 0, width, height);
   context.drawImage(whole.image, 0, 0, width, height);
   const scale = width / Math.max(1, recording.samples);
-  context.fillStyle = colours.seen;
-  for (const region of app.regions) context.fillRect(region.start * scale - 0.5, height - 7, Math.max(2, (region.end - region.start) * scale), 7);
+  const held = holding();
+  for (const region of app.regions) {
+    context.fillStyle = held.has(region.id) ? colours.done : region.kind === 'drawn' ? colours.drawn : colours.seen;
+    context.fillRect(region.start * scale - 0.5, height - 7, Math.max(2, (region.end - region.start) * scale), 7);
+  }
   const frame = element('frame');
   const left = view.start * scale, wide = Math.max(3, view.perPixel * view.width * scale);
   frame.style.transform = `translateX(${left}px)`;
@@ -189,12 +200,16 @@ export function startStage() {
     view.resize(element('stage').clientWidth);
     draw();
   }).observe(element('stage'));
+  on('closed', () => {
+    waves.clear();
+    tiles.clear();
+  });
   on('opened', () => {
     const recording = /** @type {import('./state.js').Recording} */ (app.recording);
     waves.clear();
     tiles.clear();
     stage.scale = makeScale(stage.scale.name, recording.rate);
-    stage.shown = recording.channels === 2 && element('stage').clientHeight > 330 ? [0, 1] : [0];
+    stage.shown = recording.channels === 2 && element('stage').clientHeight > 420 ? [0, 1] : [0];
     view.width = element('stage').clientWidth || 1;
     view.open(recording.samples, recording.rate);
   });

@@ -8,15 +8,16 @@
  * @typedef {{id: string, name: string, rate: number, samples: number, channels: number, format: string, subtype: string,
  *   surveyed: number, damage: Damage[], bandwidth: {cutoff_hz: number | null, confidence: number} | null,
  *   edits: Edit[], cursor: number, revision: number, warnings?: string[], can_save?: boolean}} Recording
- * @typedef {{id: string, kind: string, state: string, share: number, seconds_left: number | null, recording?: string,
+ * @typedef {{id: string, kind: string, state: string, share: number, seconds_left: number | null, seconds?: number | null, recording?: string,
  *   regions?: any[], made?: string[], candidates?: any, report?: any, error?: any}} Job
  */
 
 /** @type {{about: any, recordings: any[], recording: Recording | null, regions: Region[], selected: string | null,
- *   jobs: Map<string, Job>, side: 'before' | 'after' | 'difference', connected: boolean}} */
+ *   jobs: Map<string, Job>, side: 'before' | 'after' | 'difference', connected: boolean,
+ *   saved: boolean}} saved: into the file that was named, after which the server ends */
 export const app = {
   about: {}, recordings: [], recording: null, regions: [], selected: null, jobs: new Map(), side: 'before',
-  connected: true,
+  connected: true, saved: false,
 };
 
 /** @type {Map<string, Set<(detail?: any) => void>>} */

@@ -138,6 +138,7 @@ export function startTransport() {
   get('scale').addEventListener('change', (event) => chooseScale(/** @type {any} */ (event.target).value));
   get('channel').addEventListener('change', (event) => showChannels(/** @type {any} */ (event.target).value.split(',').map(Number)));
   on('opened', open);
+  on('closed', () => player.open(null));
   on('painted', draw);
   on('selection', () => {
     if (state.looping && selected()) player.setLoop(span());

@@ -1,6 +1,7 @@
 """What is heard: both versions on one clock, by the graph that the page plays with, rendered without a loudspeaker."""
 
 from base64 import b64decode
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -107,7 +108,8 @@ def test_what_is_played_are_the_samples_of_the_file(page, tape):
     found = page.evaluate("""async () => {
       const { player } = await import('./transport.js');
       const [before, after] = await player.both(1);
-      return { same: before === after, window: player.window, samples: Array.from(before.getChannelData(1).subarray(0, 5000)) };
+      const samples = Array.from(before.getChannelData(1).subarray(0, 5000));
+      return { same: before === after, window: player.window, samples };
     }""")
     samples, _ = soundfile.read(tape, dtype="float32")
     start = found["window"]
@@ -126,3 +128,21 @@ def test_the_clock_goes_with_the_sound(page):
     }""")
     page.keyboard.press("Space")
     assert abs(moved) < 0.05
+
+
+def test_a_loop_comes_round_without_a_sample_too_many(page):
+    plan = page.evaluate("""async () => {
+      const { player } = await import('./transport.js');
+      player.setLoop([1000, 9000]);
+      player.seek(5000);
+      await player.play();
+      while (player.plan.length < 5) await new Promise((done) => setTimeout(done, 20));
+      const plan = [...player.plan];
+      player.pause();
+      player.setLoop(null);
+      return plan;
+    }""")
+    assert [piece["from"] for piece in plan[:5]] == [5000, 1000, 1000, 1000, 1000]
+    assert [piece["count"] for piece in plan[:5]] == [4000, 8000, 8000, 8000, 8000]
+    for before, after in pairwise(plan):
+        assert after["frame"] == before["frame"] + before["count"]

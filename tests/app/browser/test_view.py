@@ -1,4 +1,4 @@
-"""The picture: a mark is where its samples are, from an hour across to four milliseconds, and a drag names exact samples."""
+"""The picture: a mark is where its samples are, from an hour to four milliseconds; a drag names samples."""
 
 import json
 import re
@@ -8,7 +8,10 @@ import pytest
 from tests.app.browser.conftest import until
 
 HOUR, RATE = 3600 * 44_100, 44_100
-MARKS = [{"id": "a", "start": 79_380_001, "end": 79_380_111, "kind": "zeros"}, {"id": "b", "start": 5_000_001, "end": 90_000_003, "kind": "drawn"}]
+MARKS = [
+    {"id": "a", "start": 79_380_001, "end": 79_380_111, "kind": "zeros"},
+    {"id": "b", "start": 5_000_001, "end": 90_000_003, "kind": "drawn"},
+]
 ONE_PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360000002000001e221bc330000000049454e44ae426082"
 )
@@ -33,7 +36,9 @@ def hour(visit, server):
         else:
             state = route.fetch().json()
             marks = asked[-1] if asked else MARKS
-            route.fulfill(json={**state, "samples": HOUR, "rate": RATE, "damage": [], "regions": marks, "revision": len(asked)})
+            route.fulfill(
+                json={**state, "samples": HOUR, "rate": RATE, "damage": [], "regions": marks, "revision": len(asked)}
+            )
 
     page = visit(server.address, prepare=lambda page: page.route(re.compile(r"/api/recordings/\w{26}"), pretend))
     until(page, "document.querySelectorAll('#repairs tbody tr').length >= 2")
@@ -102,7 +107,7 @@ def test_a_drag_over_both_lanes_marks_all_channels_and_one_over_the_spectrogram_
     gap, band = asked[-1][-2:]
     assert gap.get("channels") is None
     assert gap.get("low_hz") is None
-    mel = page.evaluate("async () => { const { makeScale } = await import('./pitch.js'); return [0.25, 0.75].map(makeScale('mel', 44100).hertz) }")
+    mel = page.evaluate("import('./pitch.js').then(({ makeScale }) => [0.25, 0.75].map(makeScale('mel', 44100).hertz))")
     assert [band["low_hz"], band["high_hz"]] == [pytest.approx(value, rel=0.02) for value in mel]
 
 

@@ -32,7 +32,7 @@ def test_a_gap_is_found_filled_heard_undone_and_saved_without_a_pointer(page, ta
     press(page, "n")
     until(page, "document.querySelector('tr.chosen')")
     press(page, "Enter")
-    until(page, f"{STATES}[0] === 'done'", 60)
+    until(page, f"{STATES}[0] === 'done'", 150)
     until(page, "document.querySelector('input[name=side][value=after]').checked")
     press(page, "1", "2", "3", "l", "l")
     press(page, "Control+z")
@@ -59,13 +59,69 @@ def test_a_gap_is_found_filled_heard_undone_and_saved_without_a_pointer(page, ta
     until(page, f"{STATES}[0] === 'ready'")
 
 
+def test_a_job_goes_on_without_its_page_and_its_result_is_there_at_the_next_visit(page, visit, server):
+    press(page, "n", "n")
+    until(page, "document.querySelector('tr.chosen')")
+    press(page, "Enter")
+    until(page, "import('./state.js').then(({ app }) => [...app.jobs.values()].some((job) => job.state !== 'done'))")
+    page.close()
+    later = visit(server.address)
+    until(later, f"{STATES}[1] === 'ready'", 150)
+    later.get_by_role("button", name="Use it").click()
+    until(later, f"{STATES}[1] === 'done'")
+    later.get_by_role("button", name="Undo").click()
+    until(later, f"{STATES}[1] === 'ready'")
+
+
+def test_a_reload_takes_the_result_that_was_asked_for(page):
+    page.evaluate("""async () => {
+      const { askJson } = await import('./net.js'), { app } = await import('./state.js');
+      await (await import('./regions.js')).keepAll();
+      const json = { kind: 'inpaint', regions: [app.regions[0].id], settings: { method: 'janssen' } };
+      const { job } = await askJson(`api/recordings/${app.recording.id}/jobs`, { method: 'POST', json });
+      sessionStorage.setItem('masktools-jobs', JSON.stringify([job]));
+    }""")
+    page.reload()
+    until(page, f"{ROWS} === 2 && {STATES}[0] === 'done'", 150)
+
+
+@pytest.mark.slow
+def test_a_long_job_is_cancelled_and_the_next_one_starts(page):
+    press(page, "Home", "m")
+    until(page, f"{ROWS} === 3")
+    page.get_by_label("Method").select_option("model")
+    page.locator("#candidates").fill("8")
+    page.evaluate("document.activeElement.blur()")
+    press(page, "Enter")
+    page.get_by_role("button", name="Cancel").click()
+    until(page, "import('./state.js').then(({ app }) => [...app.jobs.values()].at(-1).state === 'cancelled')", 150)
+    assert page.evaluate(STATES)[0] == "marked"
+    page.get_by_label("Method").select_option("janssen")
+    page.evaluate("document.activeElement.blur()")
+    press(page, "n", "Enter")
+    until(page, f"{STATES}[1] === 'done'", 150)
+
+
+@pytest.mark.slow
+def test_a_sound_is_made_from_a_text_and_opened(page):
+    page.get_by_role("tab", name="Make from text").click()
+    page.get_by_label("Prompt").last.fill("rain on a roof")
+    page.get_by_label("Seconds").fill("1")
+    page.get_by_label("How many").fill("1")
+    page.get_by_role("button", name="Make", exact=True).click()
+    made = page.get_by_role("button", name="rain on a roof 1.wav")
+    made.wait_for(timeout=120_000)
+    made.click()
+    until(page, "document.querySelector('#name').textContent === 'rain on a roof 1.wav'")
+
+
 def test_a_mark_is_drawn_typed_moved_and_removed_by_keys(page):
     press(page, "Home", "m")
     until(page, f"{ROWS} === 3")
     field = page.get_by_label("End of mark 1", exact=True)
     field.fill("0:01.2")
     field.press("Enter")
-    marks = "import('./state.js').then(({ app, selected }) => [selected().start, selected().end, selected().low_hz ?? null])"
+    marks = "import('./state.js').then(({ selected }) => ['start', 'end', 'low_hz'].map((name) => selected()[name]))"
     until(page, f"{marks}.then((found) => found[1] === {round(1.2 * 22_050)})")
     page.get_by_label("From Hz of mark 1").fill("1.5k")
     page.get_by_label("From Hz of mark 1").press("Enter")
@@ -74,6 +130,31 @@ def test_a_mark_is_drawn_typed_moved_and_removed_by_keys(page):
     press(page, "ArrowRight")
     until(page, f"{marks}.then((found) => found[0] > 0)")
     press(page, "Delete")
+    until(page, f"{ROWS} === 2")
+    press(page, "Control+z")
+    until(page, f"{ROWS} === 3 && {marks}.then((found) => found[0] > 0 && found[2] === 1500)")
+    press(page, "Control+z")
+    until(page, f"{marks}.then((found) => found[0] === 0)")
+    press(page, "Control+z", "Control+z", "Control+z")
+    until(page, f"{ROWS} === 2")
+    press(page, "Control+Shift+Z", "Control+Shift+Z")
+    until(page, f"{ROWS} === 3 && {marks}.then((found) => found[1] === {round(1.2 * 22_050)})")
+
+
+def test_found_damage_that_is_removed_comes_back_when_that_is_undone(page):
+    page.get_by_role("button", name="Next mark").click()
+    press(page, "Delete")
+    until(page, f"{ROWS} === 1")
+    page.reload()
+    until(page, f"{ROWS} === 1")
+    page.get_by_role("button", name="Labels…").click()
+    page.get_by_role("button", name="Show removed damage again").click()
+    until(page, f"{ROWS} === 2")
+    page.get_by_role("button", name="Next mark").click()
+    page.evaluate("document.activeElement.blur()")
+    press(page, "Delete")
+    until(page, f"{ROWS} === 1")
+    page.get_by_role("button", name="Undo").click()
     until(page, f"{ROWS} === 2")
 
 
@@ -91,7 +172,9 @@ def test_what_is_typed_stays_when_another_tab_changes_the_marks(visit, server, p
     field.press("Enter")
     until(other, "import('./state.js').then(({ app }) => app.regions.some((one) => one.end === 44100))")
     for _ in range(2):
-        page.evaluate("import('./state.js').then(({ app, select }) => select(app.regions.find((one) => one.kind === 'drawn').id))")
+        page.evaluate(
+            "import('./state.js').then(({ app, select }) => select(app.regions.find((one) => one.kind === 'drawn').id))"
+        )
         page.evaluate("document.activeElement.blur()")
         n = page.evaluate(ROWS)
         press(page, "Delete")
@@ -107,7 +190,9 @@ def test_a_reload_shows_what_was_there(page):
     until(page, f"{ROWS} === 3")
     assert page.locator("h1").first.inner_text() == "tape.wav"
     press(page, "p")
-    page.evaluate("import('./state.js').then(({ app, select }) => select(app.regions.find((one) => one.kind === 'drawn').id))")
+    page.evaluate(
+        "import('./state.js').then(({ app, select }) => select(app.regions.find((one) => one.kind === 'drawn').id))"
+    )
     press(page, "Delete")
     until(page, f"{ROWS} === 2")
 
@@ -133,14 +218,16 @@ def test_a_wrong_number_is_said_and_changes_nothing(page):
     until(page, "document.querySelector('#said').textContent.includes('must end after its start')")
     assert field.get_attribute("aria-invalid") == "true"
     page.wait_for_timeout(100)
-    assert page.evaluate("import('./state.js').then(({ app }) => app.recording.revision >= 0 && app.regions[0].end > 60000)")
+    assert page.evaluate(
+        "import('./state.js').then(({ app }) => app.recording.revision >= 0 && app.regions[0].end > 60000)"
+    )
 
 
 def test_a_made_example_is_sent_surveyed_and_shown(page):
     page.get_by_role("button", name="Open…").click()
     page.get_by_role("button", name="Try a made example").click()
     until(page, "document.querySelector('#name').textContent === 'example.wav'")
-    until(page, f"{ROWS} === 2", 40)
+    until(page, f"{ROWS} === 2", 60)
     page.get_by_role("button", name="Open…").click()
     page.get_by_role("button", name="Forget example.wav").click()
     until(page, "![...document.querySelectorAll('dialog li')].some((item) => item.textContent.includes('example.wav'))")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from masktools.errors import ParameterError
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.training.audio_cache import build_cache
-from masktools.training.captioned_mels import Augmentation, captioned_mels, training_crop
+from masktools.training.captioned_mels import Augmentation, captioned_mels, long_mel, training_crop
 
 MEL = MelConfig(f_max=11_025.0)
 
@@ -119,7 +119,7 @@ def test_without_any_change_a_crop_is_a_stretch_of_its_recording():
         ({"n_frames": 0}, "n_frames must be at least 1"),
         ({"speed": 0.5}, "speed must be at least 1"),
         ({"low_pass_share": 2.0}, r"low_pass_share must lie in \[0, 1\]"),
-        ({"gain_db": -1.0}, "gain_db must not be negative"),
+        ({"gain_db": -1.0}, "gain_db must be at least 0 dB"),
     ],
 )
 def test_changes_out_of_range_are_refused(wrong, message):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from masktools.errors import ParameterError
-from masktools.training.distillation import distil_vectors, principal_components, rarity_weights, useful_pieces
+from masktools.training.text_distillation import distil_vectors, principal_components, rarity_weights, useful_pieces
 
 PIECES = ["a", "the", "dog", "puppy", "violin", "rain", "##s"]
 
@@ -30,7 +30,7 @@ def test_words_that_the_teacher_holds_alike_stay_alike():
 
 def test_the_size_of_the_batches_changes_nothing(monkeypatch):
     whole = distilled()
-    monkeypatch.setattr("masktools.training.distillation._BATCH", 2)
+    monkeypatch.setattr("masktools.training.text_distillation._PIECES", 2)
     torch.testing.assert_close(distilled(), whole)
 
 
