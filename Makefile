@@ -30,7 +30,7 @@ test: $(VENV)/.installed-dev
 # The site, without a network, into docs/_build/html; warnings are errors. What was executed before is kept.
 docs: $(VENV)/.installed-docs
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m sphinx -W --keep-going -b html \
-		docs docs/_build/html
+		-d docs/_build/doctrees docs docs/_build/html
 
 # Every block of Python, every command and every notebook of the site, as a reader would run them.
 test-site: $(VENV)/.installed-docs

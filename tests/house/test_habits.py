@@ -14,7 +14,6 @@ STILL_LONG |= {
     "load_bundle",
     "load_model",
     "open_store",
-    "run_ray",
     "read_clips",
     "build_token_cache",
     "write_shards",
