@@ -10,7 +10,7 @@ from masktools.arrays import as_channels
 from masktools.detection import Bandwidth
 from masktools.errors import ParameterError
 from masktools.hub import plan_for
-from masktools.pipeline import Pipeline, Progress
+from masktools.pipeline import Pipeline, Progress, Walk
 from masktools.restoration.band_extension import BandExtension
 from masktools.restoration.band_plan import check_cutoff, choose_cutoff, choose_top
 from masktools.restoration.band_upper import Take, check_like, take_of
@@ -21,7 +21,7 @@ from masktools.settings import BandSettings
 
 
 def extend_blocks(
-    model: Pipeline,
+    model: Walk,
     signal: Signal,
     cutoff_hz: float,
     settings: BandSettings | None = None,
@@ -52,14 +52,14 @@ def extend_blocks(
     check_channels(made.channels, signal.n_channels)
     if take is not None and not made.lfr:
         raise ParameterError("a take to be like is for what is added to a recording: without lfr all is the model's")
-    top_hz = choose_top(model, signal.sample_rate, made.to_hz) if made.lfr else model.mel.f_max
-    check_cutoff(model, cutoff_hz, signal.sample_rate, top_hz)
-    decoder = Decoder.of(model, "bwe", made, "extended")
+    decoder, bands = Decoder.of(model, "bwe", made, "extended"), cast(Pipeline, model)  # which the job has proved
+    top_hz = choose_top(bands, signal.sample_rate, made.to_hz) if made.lfr else bands.mel.f_max
+    check_cutoff(bands, cutoff_hz, signal.sample_rate, top_hz)
     return BandExtension(decoder, signal, (cutoff_hz, top_hz), made, take, block_samples, progress)
 
 
 def bwe(
-    model: Any,  # a walk; one without bands is refused
+    model: Walk,
     samples: np.ndarray | Tensor,
     sample_rate: int,
     cutoff_hz: float | str = "auto",
@@ -104,7 +104,7 @@ def bwe(
         if cutoff_hz != "auto":
             raise ParameterError(f"cutoff must be a frequency in Hz or 'auto', got {shown(cutoff_hz)}")
         found = cast(Bandwidth, look_through(signal, None, made).bandwidth)
-        decision = choose_cutoff(found, model, sample_rate, made.to_hz, made.lfr)
+        decision = choose_cutoff(found, cast(Pipeline, model), sample_rate, made.to_hz, made.lfr)
         if decision.cutoff_hz is None:
             report = {"job": "bwe", "status": decision.status, "reason": decision.reason, "model": model.name}
             report |= {"seed": made.seed, "cutoff_hz": None, "sample_rate": sample_rate, "warnings": []}

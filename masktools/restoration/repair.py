@@ -408,7 +408,7 @@ def _generated(
 
 
 def repair(
-    model: Pipeline | None,
+    model: Walk | None,
     samples: np.ndarray | Tensor,
     sample_rate: int,
     regions: Iterable[Region] | str,
@@ -447,7 +447,7 @@ def repair(
 
 
 def repair_pieces(
-    model: Pipeline | None,
+    model: Walk | None,
     signal: Signal,
     regions: Iterable[Region],
     settings: RepairSettings | None = None,
@@ -483,8 +483,8 @@ def repair_pieces(
         made = replace(made, method=MODEL)  # only the model can read
     if model is None and later is not None and any(method_for(made, one, None) == MODEL for one in regions):
         check_regions(regions, signal.duration_s, signal.sample_rate, signal.n_channels)
-        model = cast(Pipeline, later())
+        model = later()
     if model is not None:
         check_job(model, "repair")
-    jobs = plan_repair(regions, signal, made, model)
+    jobs = plan_repair(regions, signal, made, cast(Pipeline | None, model))  # as the job has proved
     return Repairing(Decoder.of(model, "inpaint", made, "repaired"), signal, made, jobs, progress)
