@@ -1,5 +1,5 @@
 # make demo   install masktools and run its demonstration      make lint    style and types
-# make docs   build the site: docs/_build/html/index.html      make test-laion, test-space   in environments of their own
+# make docs   build the site: docs/_build/html/index.html      make test-site   run all that it shows
 # make test   install everything for development and test      make clean   remove what these made
 # make mini SOURCE="manifest.csv ..."     train a model like the bundled one, from recordings to bundle (days on one core)
 # RUN=folder where it is trained; MINI="--skip text" and the like go to recipes/mini/make.py, which tells what there is.
@@ -19,7 +19,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraint
 ONE_BUILD = $(BIN)/python -c "import timm" || \
 	{ echo "torch and torchvision in $(VENV) are of different builds: run 'make clean-venv' and try again" >&2; exit 1; }
 
-.PHONY: demo docs test test-laion test-space lint model-report mini clean clean-venv
+.PHONY: demo docs test test-laion test-site test-space lint model-report mini clean clean-venv
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/masktools demo -o $(DEMO)
@@ -30,7 +30,12 @@ test: $(VENV)/.installed-dev
 # The site, without a network, into docs/_build/html; warnings are errors. What was executed before is kept.
 docs: $(VENV)/.installed-docs
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m sphinx -W --keep-going -b html \
-		docs docs/_build/html
+		-d docs/_build/doctrees docs docs/_build/html
+
+# Every block of Python, every command and every notebook of the site, as a reader would run them.
+test-site: $(VENV)/.installed-docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pytest beartype hypothesis
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m site tests/house/test_site.py
 
 test-space:
 	test -d $(VENV)-space || $(PYTHON) -m venv $(VENV)-space

@@ -95,15 +95,21 @@ def draw(page: Page, address: str, path: Path) -> None:
 
 
 def memory_mb(pattern: str) -> float:
-    """Return the proportional memory of all processes whose command line has a pattern, in MB."""
-    total = 0
+    """Return the proportional memory of what this program has started whose command line has a pattern, in MB."""
+    parents, lines = {}, {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if re.search(pattern, (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")):
-                total += int(re.search(r"^Pss:\s+(\d+)", (folder / "smaps_rollup").read_text(), re.M).group(1))
-        except (OSError, AttributeError):
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            lines[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:  # it has ended
             continue
-    return round(total / 1000, 1)
+
+    def is_ours(pid: int) -> bool:
+        return pid == os.getpid() or (pid in parents and is_ours(parents[pid]))
+
+    found = [pid for pid, line in lines.items() if re.search(pattern, line) and is_ours(pid)]
+    smaps = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in found]
+    return round(sum(int(re.search(r"^Pss:\s+(\d+)", text, re.M).group(1)) for text in smaps) / 1000, 1)
 
 
 def measure(page: Page, address: str) -> dict[str, object]:

@@ -145,10 +145,6 @@ def build():
     return page.queue(default_concurrency_limit=1, max_size=20)
 
 
-def launch(**options):
-    """Serve the page."""
-    return build().launch(max_file_size="20mb", **options)
-
-
 if __name__ == "__main__":
-    launch()
+    model()  # before the first visitor waits for it
+    build().launch(max_file_size="20mb")

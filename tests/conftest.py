@@ -82,8 +82,12 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-def pytest_collection_modifyitems(items):
-    """Skip what needs a GPU where there is none."""
+def pytest_collection_modifyitems(config, items):
+    """Skip what needs a GPU where there is none, and what takes minutes unless it is asked for."""
+    if "site" not in (config.getoption("markexpr") or ""):
+        for item in items:
+            if item.get_closest_marker("site"):
+                item.add_marker(pytest.mark.skip(reason="executes the site: make test-site"))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return

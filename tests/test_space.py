@@ -1,7 +1,11 @@
 """The Space, called by gradio's own client on loopback, in an environment that has gradio: `make test-space`."""
 
-import importlib.util
+import contextlib
 import os
+import socket
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -15,16 +19,25 @@ pytestmark = [pytest.mark.space, pytest.mark.filterwarnings("ignore")]
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
+    """Serve the Space in a process of its own, as the hub does, and yield its client."""
     pytest.importorskip("gradio", reason="needs gradio, in an environment of its own")
     gradio_client = pytest.importorskip("gradio_client")
-    os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("gradio"))
-    spec = importlib.util.spec_from_file_location("space_app", ROOT / "spaces" / "app.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    page = module.build()
-    _, address, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, max_file_size="20mb")
-    yield gradio_client.Client(address, verbose=False), gradio_client.handle_file
-    page.close()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    told = {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), "PYTHONPATH": str(ROOT)}
+    told["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("gradio"))
+    server = subprocess.Popen([sys.executable, str(ROOT / "spaces" / "app.py")], env=os.environ | told)
+    try:
+        until = time.monotonic() + 300
+        while server.poll() is None and time.monotonic() < until:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.5)
+        yield gradio_client.Client(f"http://127.0.0.1:{port}", verbose=False), gradio_client.handle_file
+    finally:
+        server.terminate()
+        server.wait(30)
 
 
 @pytest.fixture

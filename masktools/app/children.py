@@ -38,10 +38,10 @@ class Server:
         except Exception as error:  # whatever goes wrong is the answer
             refused = refusal_of(error)
             parts = {"status": refused.status, "message": str(refused), "field": refused.field, "hint": refused.hint}
-            self._send({"n": number, "refused": parts})
+            self._send({"number": number, "refused": parts})
             return
         told, behind = made if isinstance(made, tuple) else (made, b"")
-        self._send({"n": number, "told": told, "bytes": len(behind)}, behind)
+        self._send({"number": number, "told": told, "bytes": len(behind)}, behind)
 
     def _send(self, told: dict[str, Any], behind: bytes = b"") -> None:
         with self._lock, suppress(BrokenPipeError):
@@ -65,7 +65,7 @@ class Server:
             for line in sys.stdin.buffer:
                 question = parse_json(line)
                 if urgent is not None and question["do"] in urgent:
-                    self.answer(question.pop("n"), urgent[question.pop("do")], question)
+                    self.answer(question.pop("number"), urgent[question.pop("do")], question)
                 else:
                     waiting.put(line)
             os.kill(os.getpid(), signal.SIGTERM)
@@ -77,7 +77,7 @@ class Server:
         try:
             while True:
                 question = parse_json(waiting.get())
-                number, handler = question.pop("n"), handlers[question.pop("do")]
+                number, handler = question.pop("number"), handlers[question.pop("do")]
                 if pool is None:
                     self.answer(number, handler, question)
                 else:

@@ -1,8 +1,8 @@
 """A process that works for the server: questions and answers are lines of JSON, an answer may have bytes behind it.
 
-    {"n": 3, "do": "samples", ...}             to the process
-    {"n": 3, "told": {...}, "bytes": 16}+16    from it: an answer
-    {"n": 3, "refused": {...}}                 or why there is none
+    {"number": 3, "do": "samples", ...}             to the process
+    {"number": 3, "told": {...}, "bytes": 16}+16    from it: an answer
+    {"number": 3, "refused": {...}}                 or why there is none
     {"event": "survey", ...}                   or what it tells unasked
 
 A process ends when the server does, since its input ends then.
@@ -82,7 +82,7 @@ class Process:
         self._waiting[number] = answer
         try:
             with suppress(ConnectionError):  # that it has ended is told by who listens
-                process.stdin.write(json.dumps({"n": number, "do": do, **more}).encode() + b"\n")
+                process.stdin.write(json.dumps({"number": number, "do": do, **more}).encode() + b"\n")
                 await process.stdin.drain()
             return await answer
         finally:
@@ -97,7 +97,7 @@ class Process:
                 behind = await out.readexactly(told.get("bytes", 0))
             except (ValueError, asyncio.IncompleteReadError):
                 break
-            answer = self._waiting.get(told.get("n", 0))
+            answer = self._waiting.get(told.get("number", 0))
             if answer is None or answer.done():
                 if "event" in told:
                     self._tell(told)

@@ -8,7 +8,7 @@ from typing import Any
 
 from masktools.app import exports
 from masktools.app.children import Answer, Server
-from masktools.app.survey import survey
+from masktools.app.survey import FOUND, survey
 from masktools.app.views import View
 from masktools.errors import MasktoolsError
 
@@ -32,6 +32,8 @@ class Reader:
                 view = None
             if view is None:
                 view = self._views[folder] = View(Path(folder), Path(path))
+                if not view.recording.is_exact and (view.folder / "survey" / FOUND).is_file():
+                    threading.Thread(target=self._settle, args=(view,), daemon=True, name="settle").start()
             self._views.move_to_end(folder)
             idle = [name for name in self._views if name not in self._surveyed and name != folder]
             for name in idle[: max(0, len(self._views) - _MOST_OPEN)]:
@@ -45,6 +47,12 @@ class Reader:
             if view.freshen():
                 told = {"side": "after", "share": 1.0, "revision": revision}
                 self._server.tell("survey", recording=view.folder.name, **told)
+
+    def _settle(self, view: View) -> None:
+        """Decode a recording that was surveyed by an earlier process."""
+        with suppress(MasktoolsError, OSError):
+            view.settle()
+            self._server.tell("length", recording=view.folder.name, **view.facts())
 
     def open(self, folder: str, path: str) -> Answer:
         """Return what the head of a file says."""
@@ -84,16 +92,22 @@ class Reader:
 
     def peaks(self, folder: str, path: str, revision: int, **wanted: Any) -> Answer:
         """Return least and greatest samples of columns."""
-        return {}, self._view(folder, path, revision).peaks(**wanted)
+        view = self._view(folder, path, revision)
+        with view.asked():
+            return {}, view.peaks(**wanted)
 
     def tile(self, folder: str, path: str, revision: int, **wanted: Any) -> Answer:
         """Return a picture of a part of a spectrogram."""
-        picture, is_true = self._view(folder, path, revision).tile(**wanted)
+        view = self._view(folder, path, revision)
+        with view.asked():
+            picture, is_true = view.tile(**wanted)
         return {"true": is_true}, picture
 
     def samples(self, folder: str, path: str, revision: int, **wanted: Any) -> Answer:
         """Return samples."""
-        return {}, self._view(folder, path, revision).samples(**wanted)
+        view = self._view(folder, path, revision)
+        with view.asked():
+            return {}, view.samples(**wanted)
 
     def export(
         self, folder: str, path: str, revision: int, what: str, format: str, folder_out: str, name: str

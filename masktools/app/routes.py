@@ -124,6 +124,7 @@ class Views(Routes):
         """Return all that is known of a recording, and was decided."""
         session = self._session(request)
         await self._service.ready(session)
+        session.touch()
         return told(self._service.described(session))
 
     async def remove(self, request: Request) -> Response:

@@ -94,7 +94,8 @@ class Service:
         """Return all that is known of a recording, and was decided."""
         state = session.state
         found = session.findings() or {"damage": [], "bandwidth": None, "levels": [], "warnings": [], "scale": None}
-        warnings = [*(state.facts.warnings if state.facts else ()), *found.pop("warnings")]
+        failure = [] if session.failure is None else [session.failure]
+        warnings = [*(state.facts.warnings if state.facts else ()), *found.pop("warnings"), *failure]
         told = self.listed(session) | found | {"warnings": warnings, "revision": state.revision}
         told |= {"regions": to_dict(state)["regions"], "edits": to_dict(state.edits)["entries"]}
         return told | {"cursor": state.edits.cursor, "can_save": session.in_place is not None}
@@ -166,7 +167,8 @@ class Service:
         except RefusalError:  # it was removed meanwhile
             return
         if event == "survey" and "side" not in told:
-            session.share = told["share"]
+            session.share = 1.0 if "error" in told else told["share"]  # what failed once is not tried for ever
+            session.failure = told.get("error")
         if event == "length" and session.state.facts is not None:
             told.pop("recording")
             session.change(facts=from_dict(Facts, told))

@@ -142,6 +142,7 @@ class Session:
     def __init__(self, folder: Path, state: State, lock: FileLock) -> None:
         self.folder, self.state, self._lock = folder, state, lock
         self.share = 0.0  # that was surveyed
+        self.failure: str | None = None  # why it could not be to its end
         self.n_crashes = 0
         self.in_place: Path | None = None  # where it may be saved to
         self.is_named = False  # on the command line: the page shows it at once
@@ -196,6 +197,11 @@ class Session:
         path = self.folder / "survey" / "findings.json"
         return read_json(path) if path.is_file() else None
 
+    def touch(self) -> None:
+        """Note that it was looked at: what is not for long is forgotten."""
+        with suppress(OSError):
+            os.utime(self.folder / STATE)
+
     def remove(self) -> None:
         """Remove all that was kept."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -239,6 +245,7 @@ class Store:
                 continue
             state = _state_in(folder)
             if state is not None:
+                shutil.rmtree(folder / "exports", ignore_errors=True)  # that nobody fetched
                 yield Session(folder, state, lock)
             else:  # an upload that was never finished, or of another version
                 if not (folder / STATE).exists():

@@ -13,7 +13,7 @@ from masktools.io import replacing
 
 FOUND = "findings.json"
 KINDS = ("zeros", "hold", "dropout", "non_finite")  # a search for repeats takes as long as all others
-_AT_ONCE = 64  # columns
+_AT_ONCE = 32  # columns
 _EVENT_SHARE = 0.02
 _NEARLY = 0.999  # while what was found is not written
 
@@ -36,6 +36,7 @@ def survey(view: View) -> Iterator[Event]:
     told, error = 0.0, None
     for first in range(0, layer.n_cols, _AT_ONCE):
         stop = min(first + _AT_ONCE, layer.n_cols)
+        view.give_way()
         try:
             if layer.fresh[first:stop].all():
                 samples = view.before(first * COLUMN, min(stop * COLUMN, own.n_samples))

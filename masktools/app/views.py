@@ -1,6 +1,9 @@
 """One recording as the page sees and hears it: before, after its repairs, and what is between them."""
 
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ _STORED_LEVEL = (COLUMN // FIRST_HOP).bit_length() - 1  # from which on the laye
 _NEAR = 2 * BLOCK  # samples: columns that are narrower are read from the recording
 _RANGE_DB = 90.0  # of the colours
 _GLANCES = 64  # frames by which the colours are chosen
+_PATIENCE_S = 0.05  # of the background, between two of its steps
 _SOON = 32  # columns that are filled while one waits for a picture
 
 
@@ -39,6 +43,7 @@ class View:
         self.recording = io.open_recording(path, tell=False, exact=False)
         self.lock, self._freshening = threading.RLock(), threading.Lock()
         self.share = 0.0  # that was surveyed
+        self._n_asked = 0  # questions that a page waits for
         self.limit = self.recording.n_samples  # samples that can be read, of a recording that breaks off
         self.pieces: list[io.Piece] = []
         self._revision = -1
@@ -50,6 +55,21 @@ class View:
         """Close it."""
         with self.lock:
             self.recording.close()
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """Let what is done in the background wait while a page is answered."""
+        self._n_asked += 1
+        try:
+            yield
+        finally:
+            self._n_asked -= 1
+
+    def give_way(self) -> None:
+        """Wait a little, while a page waits for an answer."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while self._n_asked and time.monotonic() < deadline:
+            time.sleep(_PATIENCE_S / 10)
 
     def settle(self) -> None:
         """Decode what was only sought in, so that its length and the place of its samples are true.
@@ -124,7 +144,11 @@ class View:
             revision = self._revision
             if not self.recording.is_exact or not self.layer(BEFORE).fresh.all():
                 return False
-            return all(self._revision == revision for _ in self.layer(AFTER).fill_stale(self.after))
+            for _ in self.layer(AFTER).fill_stale(self.after):
+                self.give_way()
+                if self._revision != revision:
+                    return False
+            return True
 
     def marks(self) -> list[dict[str, Any]]:
         """Return where the repairs are, as a page that compares marks them: those of the whole are not."""

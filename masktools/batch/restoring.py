@@ -287,7 +287,7 @@ class Restorer:
     def __call__(self, task: Task) -> dict[str, Any]:
         """Restore a recording and return its report."""
         model = functools.partial(_loaded, self.model_options)
-        with threads(dict(self.model_options).get("threads")):
+        with threads(dict(self.model_options).get("threads")):  # not fewer with more jobs: sums depend on their number
             report = restore_file(
                 task.source, task.target, self.settings, model, dry_run=self.dry_run, progress=self.progress
             )

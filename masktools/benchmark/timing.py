@@ -35,7 +35,6 @@ from masktools.benchmark.roofline import (
     precision_name,
     rate_figures,
 )
-from masktools.grid import GridMask
 from masktools.model import Model
 from masktools.pipeline import Pipeline, Progress, share_of
 from masktools.runtime import threads as use_threads
@@ -140,7 +139,7 @@ class _Walk:
         """Return what the solver made, the seconds of each of its steps, and those within the transformer."""
         pipeline, settings = self.pipeline, self.settings
         device = pipeline.device
-        mask = GridMask.full(pipeline.grid, pipeline.window_cols).tensor.expand(settings.batch, -1, -1).to(device)
+        mask = torch.ones(settings.batch, pipeline.grid.n_rows, pipeline.window_cols, dtype=torch.bool, device=device)
         remembers = settings.solver.cache_every > 1
         predict = _TimedPredict(pipeline.predictor(self.condition, remembers=remembers), device)
         clock = _StepClock(device)

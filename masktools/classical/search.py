@@ -190,6 +190,7 @@ TONES_S, TONES_FRAME_S = 0.25, 0.372  # on either side, whose partials go on; fr
 SEAM_S = 0.012  # at most, at each end of a gap
 DEPTH_DB = 25.0  # below what counts as silence when places are compared, down to which levels are still shaped
 _LEAST_S = 0.0116  # of a side that has something to say
+_SILENCE = 1e-10  # power: what is silent here and there says nothing, either
 _DIGITS = 4  # of a score: what is beyond differs between machines
 COPY, TONES, NOISE = "copy", "tones", "noise"
 
@@ -301,7 +302,10 @@ def aligned(known: Known, span: Span, lag: int, sample_rate: int) -> tuple[int, 
             continue
         along = sum(correlate(there, here, "valid", "fft") for there, here in zip(source, side, strict=True))
         energy = np.concatenate([[0.0], np.cumsum(np.sum(source**2, axis=0))])
-        energies = (energy[length:] - energy[:-length]) * np.sum(side**2)
+        there, here = energy[length:] - energy[:-length], float(np.sum(side**2))
+        if max(here, float(there.max())) < _SILENCE * length:
+            continue
+        energies = there * here
         total += np.where(energies > 1e-18, along / np.sqrt(energies.clip(1e-18)), 0.0)
         n_sides += 1
     if not n_sides or total.max() <= 0:

@@ -23,9 +23,8 @@ WINDOW_S = 0.0929  # of their levels
 STEP_S = 0.0464  # between descriptions
 _PHASES = 4  # fractions of a step at which a gap asks
 _BLOCK = 64  # descriptions computed at once: their spectra stay in the cache
-ALIKE = 0.05  # confidence from which on the recording itself is better than an invention
 WANDERING, JUMPING_DB = 0.5, 3.0  # from which on what is around a gap sounds like speech
-SPEECH_COST = 0.4  # of the best place, up to which even that is a repetition
+SPEECH_COST, SPEECH_CONFIDENCE = 0.4, 0.6  # up to the one, or from the other on, even that returns
 _AROUND_S = 15.0  # on either side of a gap, in which speech is told from music
 _AUDIBLE_DB = 25.0  # below the loud moments, down to which tones are compared
 _LEAST_MOMENTS = 20
@@ -75,11 +74,12 @@ class Found:
     def is_alike(self) -> bool:
         """Whether a copy is better than an invention.
 
-        In music hardly anything is worse than an invention. In speech, whose words and pauses find other words and
-        pauses, a place has to be like the gap's surroundings in itself, not only compared with others.
+        In music hardly anything is worse than an invention. In speech words find other words, and pauses pauses: there
+        the surroundings have to return.
         """
-        by_chance = self.like_speech and bool(self.places) and self.places[0].cost > SPEECH_COST
-        return bool(self.places) and self.confidence >= ALIKE and not by_chance
+        if not self.places:
+            return False
+        return not self.like_speech or self.places[0].cost <= SPEECH_COST or self.confidence >= SPEECH_CONFIDENCE
 
 
 def window_length(seconds: float, sample_rate: int) -> int:

@@ -13,18 +13,33 @@ quiet (what is added to pauses).
 """
 
 import argparse
+import shlex
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from masktools.cli import bench_restoration, bench_speed, options
-from masktools.errors import ParameterError
+from masktools.cli import files, options
+from masktools.errors import ParameterError, unknown_name
+from masktools.jsons import parse_json
+
+if TYPE_CHECKING:
+    from masktools.benchmark.measurements import Benchmark
+    from masktools.benchmark.models import RunSettings
 
 HELP = "measure speed and memory on this machine, or restoration on recordings of yours"
 RESTORATION = "restoration"
+SUBJECTS = ("stages", "jobs", "memory", "start-up", "accuracy", "peers")  # as in benchmark, not imported here
+SIZES = ("paper", "mini", "tiny")
+JOBS = ("generate", "inpaint", "bwe", "embed")
+PEERS = ("audioldm-s", "magnet-small", "magnet-small-30", "scales")
+BATCHES = (1, 4)
+CHECKS = ("cutoffs", "damage", "gaps", "composition", "joins", "quiet")  # as in evaluation, which is not imported here
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    known = f"{', '.join(bench_speed.SUBJECTS)}; or {RESTORATION} SOURCE"
+    known = f"{', '.join(SUBJECTS)}; or {RESTORATION} SOURCE"
     parser.add_argument("subject", nargs="*", metavar="WHAT", help=known)
     options.add_seed(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to this file")
@@ -39,17 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help=f"{', '.join(options.PRECISIONS)}; speed compares several: those that the machine has if left out",
     )
-    model.add_argument(
-        "--threads", type=bench_speed.counts, metavar="N,N", help="CPU threads at most; speed compares several"
-    )
-    bench_speed.add_arguments(parser.add_argument_group("speed"))
-    bench_restoration.add_arguments(parser.add_argument_group(RESTORATION))
+    model.add_argument("--threads", type=_counts, metavar="N,N", help="CPU threads at most; speed compares several")
+    _add_speed(parser.add_argument_group("speed"))
+    _add_checks(parser.add_argument_group(RESTORATION))
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print, write."""
     if RESTORATION not in args.subject:
-        return bench_speed.run(args)
+        return _run_speed(args)
     if len(args.subject) != 2 or args.subject[0] != RESTORATION:
         raise ParameterError(
             f"{RESTORATION} goes with one manifest or folder of audio, as in `masktools bench {RESTORATION} SOURCE`, "
@@ -59,4 +72,160 @@ def run(args: argparse.Namespace) -> int:
         if len(getattr(args, name) or ()) > 1:
             raise ParameterError(f"{RESTORATION} takes one value of --{name}, got {len(getattr(args, name))}")
     single = {"precision": (args.precision or ("auto",))[0], "threads": (args.threads or (None,))[0]}
-    return bench_restoration.run(argparse.Namespace(**{**vars(args), **single, "source": Path(args.subject[1])}))
+    return _run_checks(argparse.Namespace(**{**vars(args), **single, "source": Path(args.subject[1])}))
+
+
+def _add_speed(group: options.Group) -> None:
+    """Add the options of the measurement of speed."""
+    group.add_argument(
+        "--size", choices=SIZES, metavar="NAME", help=f"random weights in place of a model: {', '.join(SIZES)}"
+    )
+    group.add_argument("--vocoder", default="light", metavar="NAME", help="of random weights: light, hifigan")
+    group.add_argument("--jobs", type=options.names, default=JOBS, metavar="A,B", help=", ".join(JOBS))
+    group.add_argument("--batch", type=_counts, default=BATCHES, metavar="N,N", help="clips of a job; 1,4 if left out")
+    group.add_argument("--steps", type=_counts, metavar="N,N", help="decoding steps; the model's own if left out")
+    group.add_argument("--preset", type=options.names, metavar="A,B", help="settings of the decoding that have a name")
+    group.add_argument("--grid", action="store_true", help="all combinations instead of one axis at a time")
+    group.add_argument("--compile", action="store_true", help="compile the transformer beforehand; for GPUs")
+    group.add_argument("--repeats", type=options.whole_number(1), default=3, metavar="N", help="rounds that count")
+    group.add_argument(
+        "--recordings", nargs="+", type=Path, default=(), metavar="FILE", help="for accuracy; a made clip if left out"
+    )
+    group.add_argument("--peers", type=options.names, default=PEERS, metavar="A,B", help=", ".join(PEERS))
+    group.add_argument("--plot", type=Path, metavar="PNG", help="draw the times of stages, jobs and peers")
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    """Return whole numbers between commas, for argparse."""
+    return tuple(options.whole_number(1)(word) for word in options.names(text))
+
+
+def _run_speed(args: argparse.Namespace) -> int:
+    """Measure, print as it goes, write."""
+    for subject in args.subject:
+        if subject not in SUBJECTS:
+            raise unknown_name("subject", subject, (*SUBJECTS, "restoration"))
+    files.check_outputs([args.json, args.markdown, args.plot], args.recordings, overwrite=args.overwrite)
+    if args.plot is not None:
+        from masktools.benchmark.report import check_matplotlib
+
+        check_matplotlib()  # before anything is computed
+    from masktools import io
+    from masktools.benchmark.report import tables_of, to_markdown, to_text
+    from masktools.benchmark.run import run_benchmark
+    from masktools.tables import text_of
+
+    recordings = [(audio.samples, audio.sample_rate) for audio in map(io.read, args.recordings)]
+    watch = _watch()
+
+    def tell(part: "Benchmark") -> None:
+        print(text_of(tables_of(part)), flush=True)
+
+    found = run_benchmark(_settings(args), recordings, watch, tell)
+    print(to_text(found).partition("\n\n")[0])
+    if args.json is not None:
+        files.write_content(args.json, found.to_json())
+    if args.markdown is not None:
+        files.write_content(args.markdown, to_markdown(found))
+    if args.plot is not None:
+        from masktools.benchmark.report import draw
+
+        files.write_content(args.plot, draw(found))
+    return 0
+
+
+def _settings(args: argparse.Namespace) -> "RunSettings":
+    from masktools.benchmark.models import RunSettings
+    from masktools.benchmark.run import default_precisions, default_subjects
+
+    if args.size is not None and args.model != "mini":
+        raise ParameterError(f"--size takes random weights in place of a model, it goes without --model {args.model}")
+    return RunSettings(
+        subjects=tuple(args.subject) or default_subjects(args.size),
+        model=args.model,
+        size=args.size,
+        vocoder=args.vocoder,
+        device=args.device,
+        precisions=args.precision or default_precisions(args.device),
+        batches=args.batch,
+        steps=args.steps or (None,),
+        threads=args.threads or (None,),
+        presets=args.preset or (None,),
+        jobs=args.jobs,
+        peers=args.peers,
+        grid=args.grid,
+        compiled=args.compile,
+        repeats=args.repeats,
+        seed=args.seed,
+        command=shlex.join(["masktools", "bench", *_words(args)]),
+    )
+
+
+def _words(args: argparse.Namespace) -> list[str]:
+    """Return the options that say what is measured, as they would be written."""
+    words = list(args.subject)
+    usual = {"model": "mini", "device": "auto", "batch": BATCHES, "jobs": JOBS, "vocoder": "light", "repeats": 3}
+    where = ("model", "size", "vocoder", "device", "precision", "threads")
+    for name in (*where, "jobs", "batch", "steps", "preset", "repeats"):
+        value = getattr(args, name)
+        if value not in (None, usual.get(name)):
+            words += [f"--{name}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    if args.recordings:
+        words += ["--recordings", *(path.name for path in args.recordings)]
+    return [*words, *(f"--{name}" for name in ("grid", "compile") if getattr(args, name))]
+
+
+def _watch() -> Callable[[str, int, int], None] | None:
+    """Return what shows how far a subject has come, on a terminal; None where nobody watches."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(subject: str, done: int, total: int) -> None:
+        line = f"{subject} {done / total:4.0%}"
+        sys.stderr.write(f"\r{line}" if done < total else f"\r{' ' * len(line)}\r")
+        sys.stderr.flush()
+
+    return show
+
+
+def _add_checks(group: options.Group) -> None:
+    """Add the options of the checks."""
+    group.add_argument(
+        "--check", type=options.names, default=CHECKS, metavar="A,B", help=f"{', '.join(CHECKS)}; all if left out"
+    )
+    group.add_argument("-n", type=options.whole_number(1), default=8, metavar="N", help="recordings for each check")
+    group.add_argument("--split", default="test", metavar="NAME", help="train, valid, test, all")
+    group.add_argument(
+        "--octaves-up",
+        type=options.whole_number(0, 4),
+        default=0,
+        metavar="N",
+        help="take recordings for higher ones in cutoffs, where none reaches high enough",
+    )
+    group.add_argument(
+        "--batch-size", type=options.whole_number(1), metavar="N", help="clips computed at once; fewer take less memory"
+    )
+
+
+def _run_checks(args: argparse.Namespace) -> int:
+    """Check, print, write."""
+    sources = [args.source] if args.source.is_file() else []
+    files.check_outputs([args.json, args.markdown], sources, overwrite=args.overwrite)
+    from masktools.evaluation.checks import Checking, run_check
+
+    for name in args.check:
+        if name not in CHECKS:
+            raise unknown_name("check", name, CHECKS)
+    model = options.load_model(args)
+    reports = {}
+    for name in args.check:
+        checking = Checking(args.source, args.n, args.split, args.seed, args.octaves_up, options.progress())
+        reports[name] = run_check(name, checking, model)
+        print(reports[name].to_text(), end="\n", flush=True)
+        for one in reports[name].left_out:
+            if one.fault == "broken":
+                sys.stderr.write(f"masktools: skipped: {one.name}: {one.reason}\n")
+    files.write_report(args.json, {name: parse_json(report.to_json()) for name, report in reports.items()})
+    if args.markdown is not None:
+        files.write_content(args.markdown, "\n".join(report.to_markdown() for report in reports.values()))
+    return 0

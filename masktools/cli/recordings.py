@@ -114,7 +114,7 @@ class _Run:
         watcher = Watcher(self._args.progress)
         watcher.begin(task.source)
         try:
-            report = self._work(self._args.threads, watcher.step if watcher.watched else None)(task)
+            report = self._work(watcher.step if watcher.watched else None)(task)
         except BaseException:
             if not was_there:
                 with contextlib.suppress(OSError):  # it holds something, or was never made
@@ -130,13 +130,11 @@ class _Run:
         """Restore recordings; what is wrong with one is told, and the others are restored all the same."""
         from masktools import __version__
         from masktools.batch import run_tasks
-        from masktools.runtime import usable_cores
 
         args = self._args
         self._make_folders()
         watcher = Watcher(args.progress, len(self._left))
-        threads = args.threads or (usable_cores() // args.jobs or 1 if args.jobs > 1 else None)
-        work = self._work(threads, watcher.step if watcher.watched and args.jobs == 1 else None)
+        work = self._work(watcher.step if watcher.watched and args.jobs == 1 else None)
         report = GrowingReport(args.report, {"masktools": __version__, "command": args.command})
         counts = Counter({FINISHED: len(self._finished)})
         for one in self._finished.values():
@@ -184,12 +182,12 @@ class _Run:
         for warning in report.get("warnings", ()):
             sys.stderr.write(f"masktools: warning: {task.source}: {warning}\n")
 
-    def _work(self, threads: int | None, step: Callable[[int, int], None] | None) -> "Restorer":
+    def _work(self, step: Callable[[int, int], None] | None) -> "Restorer":
         from masktools.batch.restoring import restorer
 
         args = self._args
-        model = {name: getattr(args, name) for name in ("model", "device", "precision", "batch_size")}
-        return restorer(self._settings, {**model, "threads": threads}, args.dry_run, args.ab, step)
+        model = {name: getattr(args, name) for name in ("model", "device", "precision", "batch_size", "threads")}
+        return restorer(self._settings, model, args.dry_run, args.ab, step)
 
     def _outputs_of(self, task: "Task") -> list[Path]:
         from masktools.batch import outputs_of

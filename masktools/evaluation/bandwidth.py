@@ -24,7 +24,7 @@ from masktools.evaluation.common import (
 from masktools.evaluation.embedders import Embedder
 from masktools.evaluation.report import Report, Row
 from masktools.evaluation.scores import SetScores, Statistics
-from masktools.grid import GridMask
+from masktools.grid import band_mask
 from masktools.metrics import lsd_db, lsd_split_db, quiet_excess_db, third_octave_error_db
 from masktools.model import Model
 from masktools.pipeline import Progress
@@ -222,7 +222,7 @@ class _Job:
     def _decoded(self, waves: np.ndarray, progress: Progress | None) -> np.ndarray:
         pipeline = self.model.pipeline
         n_cols = pipeline.grid.n_columns(waves.shape[1])
-        mask = GridMask.band(pipeline.grid, n_cols, self.cutoff_hz, pipeline.mel.f_max).tensor
+        mask = band_mask(pipeline.grid, n_cols, self.cutoff_hz, pipeline.mel.f_max)
         solver = self.settings.solver or pipeline.decoding.get("bwe", SolverConfig())
         seeds = [derive_seed(self.seed, number) for number in range(len(waves))]
         return decode_masked(pipeline, waves, mask, seeds, solver, leak_free=False, progress=progress)

@@ -30,7 +30,7 @@ from masktools.evaluation.onsets import onset_f
 from masktools.evaluation.report import Figure, Report, Row, summarise
 from masktools.evaluation.scores import SetScores, Statistics
 from masktools.gaps import Gap
-from masktools.grid import GridMask
+from masktools.grid import gap_mask
 from masktools.metrics import (
     chroma_distance,
     envelope_error_db,
@@ -288,7 +288,7 @@ def _decoded(
     pipeline = model.pipeline
     if method in (TRUE_TOKENS, CEILING):
         return pipeline.decode(clean_tokens(pipeline, waves), waves.shape[1]).cpu().numpy()
-    mask = GridMask.gaps(pipeline.grid, pipeline.grid.n_columns(waves.shape[1]), [hole.gap]).tensor
+    mask = gap_mask(pipeline.grid, pipeline.grid.n_columns(waves.shape[1]), [hole.gap])
     solver = settings.solver or pipeline.decoding.get("inpaint", SolverConfig())
     seeds = [derive_seed(seed, number) for number in range(len(waves))]
     return decode_masked(pipeline, waves, mask, seeds, solver, settings.leak_free, progress)

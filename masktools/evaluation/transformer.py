@@ -17,7 +17,7 @@ from masktools.evaluation.embedders import Embedder
 from masktools.evaluation.report import Report, Row
 from masktools.evaluation.scores import Statistics
 from masktools.gaps import Gap
-from masktools.grid import GridMask
+from masktools.grid import gap_mask
 from masktools.model import Model
 from masktools.pipeline import Pipeline, Progress
 from masktools.runtime import threads
@@ -245,8 +245,8 @@ def _cases(pipeline: Pipeline, clip: Clip, settings: TransformerSettings, place:
         masked[f"ratio {ratio:g}"] = _Masked(many, masks, many)
     for gap_s in settings.gaps_s:
         first_s = (wave.shape[1] / clip.sample_rate - gap_s) / 2
-        mask = GridMask.gaps(pipeline.grid, pipeline.grid.n_columns(wave.shape[1]), [Gap(first_s, first_s + gap_s)])
-        erased = mask.tensor[None].to(mel.device)
+        mask = gap_mask(pipeline.grid, pipeline.grid.n_columns(wave.shape[1]), [Gap(first_s, first_s + gap_s)])
+        erased = mask[None].to(mel.device)
         known = flatten(pipeline.tokenise(pipeline.erase(mel, erased)))
         masked[f"gap {1000 * gap_s:.0f} ms"] = _Masked(known, flatten(erased), tokens)
     return {case: guess_scores(pipeline, one.known, one.targets, one.masks) for case, one in masked.items()}

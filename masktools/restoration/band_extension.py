@@ -18,7 +18,7 @@ from torch import Tensor
 
 from masktools.classical import BAND_FILLS
 from masktools.errors import AudioError, MasktoolsError, ParameterError
-from masktools.grid import GridMask
+from masktools.grid import band_mask
 from masktools.mel import mel_edges_hz, mel_to_db
 from masktools.pipeline import Pipeline, Progress, share_of
 from masktools.restoration.band_level import (
@@ -145,7 +145,7 @@ class BandModel:
     def _masks(self, window: Window, n: int, n_frames: int) -> tuple[Mask, Bool[Tensor, "b f m"]]:
         """Return the tokens that reach above the cutoff, and the cells whose bins do; all cells without ``lfr``."""
         model = self.decoder.model
-        rows = GridMask.band(model.grid, window.length, self.cutoff_hz, model.mel.f_max).tensor
+        rows = band_mask(model.grid, window.length, self.cutoff_hz, model.mel.f_max)
         bins = torch.from_numpy(mel_edges_hz(model.mel)[2:] > self.cutoff_hz) | (not self.lfr)
         return rows.expand(n, -1, -1), bins[None, :, None].expand(n, -1, n_frames)
 

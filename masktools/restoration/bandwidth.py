@@ -59,7 +59,7 @@ def extend_blocks(
 
 
 def bwe(
-    model: Pipeline,
+    model: Any,  # a walk; one without bands is refused
     samples: np.ndarray | Tensor,
     sample_rate: int,
     cutoff_hz: float | str = "auto",

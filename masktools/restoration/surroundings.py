@@ -114,9 +114,7 @@ class Surroundings:
         found = self.found(task)
         if found.is_alike or is_noisy(self._reader_of(task), Span(*task.span), self.sample_rate):
             return ""
-        if not found.places:
-            return "no other place is known"
-        return "no word returns" if found.like_speech else "nothing in the recording is alike"
+        return "it sounds like speech, and no word returns" if found.places else "no other place is known"
 
     def _similarity(self, task: GapTask) -> Similarity:
         if task.channels not in self._similarities:

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from masktools.arguments import check_positive
 from masktools.errors import AudioError, ParameterError
 from masktools.io import SUFFIXES, write
 from masktools.jsons import parse_json, read_json
@@ -224,6 +223,8 @@ def _texts(value: Any) -> list[str]:
 
 
 _INDEX = "index.json"
+PER_SHARD = 256  # recordings, at most
+PIECE_S = 30.0  # longer recordings are cut into pieces of so many seconds, each a sample
 
 
 @dataclass(frozen=True)
@@ -243,8 +244,6 @@ def write_shards(
     progress: Progress | None = None,
     n_workers: int = 1,
     kind: str = "auto",
-    n_recordings: int = 256,
-    piece_s: float = 30.0,
 ) -> ShardSet:
     """Write the recordings of the sources as shards SPLIT-000000.tar of FLAC and JSON, and return them.
 
@@ -259,23 +258,20 @@ def write_shards(
         progress: called with the recordings done and their number
         n_workers: processes
         kind: kind of the sources, or auto to find out
-        n_recordings: in a shard, at most
-        piece_s: longer recordings are cut into pieces of so many seconds, each a sample
 
     Raises:
         ParameterError: A source is not one, or ``folder`` holds shards of other recordings or settings.
         MasktoolsError: A process died.
     """
-    check_positive(n_recordings=n_recordings, piece_s=piece_s)
     rows, n_missing = read_sources(sources, kind, non_commercial)
-    told = json.dumps([sample_rate, n_recordings, piece_s, [asdict(row) for row in rows]], sort_keys=True)
+    told = json.dumps([sample_rate, PER_SHARD, PIECE_S, [asdict(row) for row in rows]], sort_keys=True)
     key = hashlib.sha256(told.encode()).hexdigest()
     target = Path(folder)
     index = target / _INDEX
     if is_built(index, key, "shards"):
         return ShardSet(target, sample_rate)
     build = ResumableBuild(target, key)
-    notes = build.run(_jobs(rows, n_recordings), _ShardWork(target, sample_rate, piece_s), n_workers, progress)
+    notes = build.run(_jobs(rows), _ShardWork(target, sample_rate, PIECE_S), n_workers, progress)
     shards = ShardSet(target, sample_rate)
     shards.write_index()
     skipped = [pair for note in notes for pair in note["skipped"]]
@@ -291,14 +287,14 @@ def skipped_in(folder: str | os.PathLike[str]) -> tuple[list[list[str]], int]:
     return content["skipped"], content["n_missing"]
 
 
-def _jobs(rows: Sequence[Row], n_recordings: int) -> list[_Job]:
+def _jobs(rows: Sequence[Row]) -> list[_Job]:
     by_split: dict[str, list[Row]] = {}
     for row in rows:
         by_split.setdefault(row.split, []).append(row)
     return [
-        _Job(f"{split}-{start // n_recordings:06d}.tar", tuple(own[start : start + n_recordings]))
+        _Job(f"{split}-{start // PER_SHARD:06d}.tar", tuple(own[start : start + PER_SHARD]))
         for split, own in sorted(by_split.items())
-        for start in range(0, len(own), n_recordings)
+        for start in range(0, len(own), PER_SHARD)
     ]
 
 

@@ -5,6 +5,7 @@ Prints a line a figure of docs/app.md. Linux only: memory is the proportional se
 
 import argparse
 import json
+import os
 import re
 import tempfile
 import threading
@@ -48,6 +49,12 @@ def children(pid):
         words = Path(f"/proc/{one}/cmdline").read_bytes().split(b"\0")
         found[words[-2].decode().rpartition(".")[2]] = int(one)
     return found
+
+
+def cpu_s(pid):
+    """Return the seconds of computing that a process has used."""
+    used = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Watch(threading.Thread):
@@ -97,7 +104,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", nargs="?", type=Path)
     parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--upload", action="store_true")
+    parser.add_argument("--upload", type=Path, metavar="FILE", help="a recording that is sent, too")
     args = parser.parse_args()
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(prefix="masktools-measure-") as made:
@@ -126,6 +133,7 @@ def main():
         while server.json(f"recordings/{name}")["surveyed"] < 1:
             time.sleep(0.2)
         said("surveyed and probed", time.perf_counter() - began + seconds, "s")
+        said("computing of the reader until then", cpu_s(children(server.process.pid)["reader"]), "s")
         found = server.json(f"recordings/{name}")["damage"]
         said("places of damage", len(found))
         p50, p95 = tiles_ms(server, name, n, 200, rng)
@@ -148,11 +156,11 @@ def main():
             lambda: server.ask("GET", f"recordings/{name}/samples/after?from={n // 2}&count={5 * state['rate']}")
         )
         said("five seconds of samples", 1000 * seconds, "ms")
-        if args.upload:
+        if args.upload is not None:
             before = pss_mib(server.process.pid)
             grown = Watch(server.process.pid)
-            with path.open("rb") as file:
-                size = path.stat().st_size
+            with args.upload.open("rb") as file:
+                size = args.upload.stat().st_size
                 status = upload(server, file, size)
             grown.ends = True
             said(f"upload of {size >> 20} MiB: {status}; the server grows by", grown.most["server"] - before, "MiB")

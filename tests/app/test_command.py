@@ -81,18 +81,6 @@ def test_a_file_is_saved_in_place_and_the_program_ends(command, tmp_path):
     assert (tmp_path / "take.wav.orig").read_bytes() == original
 
 
-def test_a_file_that_another_program_has_changed_is_not_saved_into(command, tmp_path):
-    path = tmp_path / "take.wav"
-    io.write(path, damaged(), RATE, "PCM_16")
-    server = command("--in-place", path, folder=tmp_path / "sessions")
-    name = the_recording(server)
-    io.write(path, damaged(1.0), RATE, "PCM_16")
-    other = path.read_bytes()
-    assert server.ask("POST", f"recordings/{name}/save")[0] == 410
-    assert path.read_bytes() == other
-    assert not (tmp_path / "take.wav.orig").exists()
-
-
 def test_a_second_server_does_not_take_what_the_first_has(command, tape, tmp_path):
     command(tape, folder=tmp_path / "sessions")
     with pytest.raises(Exception, match="is open in another window"):

@@ -178,6 +178,19 @@ def test_saving_changes_the_repaired_samples_alone_and_can_be_undone(page, servi
     assert (tmp_path / "take.wav.orig").read_bytes() == original
 
 
+def test_a_file_that_another_program_has_changed_is_not_saved_into(page, service, tmp_path):
+    path = tmp_path / "changed.wav"
+    io.write(path, damaged(2.0), RATE)
+    session = service.store.open_file(path)
+    session.in_place = path
+    page.surveyed(session.id)
+    io.write(path, damaged(1.0), RATE)
+    other = path.read_bytes()
+    assert page.post(f"recordings/{session.id}/save").status_code == 410
+    assert path.read_bytes() == other
+    assert not (tmp_path / "changed.wav.orig").exists()
+
+
 @pytest.mark.parametrize(
     ("asked", "status", "field"),
     [
@@ -388,3 +401,29 @@ def test_a_page_that_comes_back_is_told_what_it_missed():
 
 def test_settings_of_a_job_are_known_without_torch():
     assert Settings().of_model["model"] == "mini"
+
+
+def test_what_is_asked_reaches_the_worker_whatever_it_is_called(page):
+    """What a question has of its own must not take the place of what it is told apart by."""
+    asked = page.post("jobs", {"kind": "generate", "seconds": 1.0, "n": 7, "settings": {"solver": "nothing"}})
+    job = page.until(lambda: page.json(f"jobs/{asked.json()['job']}"), over)
+    assert job["state"] == "failed"
+    assert "unknown preset 'nothing'" in job["error"]["message"]
+
+
+def test_a_lossy_recording_is_exact_again_when_a_new_reader_opens_it(page, service, tmp_path):
+    path = tmp_path / "tape.ogg"
+    io.write(path, damaged(), RATE)
+    with io.open_recording(path, tell=False) as decoded:
+        wanted = decoded.read(50_000, 50_100)
+    session = service.store.open_file(path)
+    page.surveyed(session.id)
+    revision = page.json(f"recordings/{session.id}")["revision"]
+    service.reader.signal(signal.SIGKILL)
+    path = f"recordings/{session.id}/samples/before?from=50000&count=100"
+    page.until(lambda: page.get(path), lambda one: one.status_code == 200)
+    page.until(lambda: page.json(f"recordings/{session.id}"), lambda state: state["revision"] > revision)
+    sent = np.frombuffer(page.get(path).content, "<f4").reshape(2, 100)
+    assert np.array_equal(sent, wanted)
+    tile = page.get(f"recordings/{session.id}/tiles/before/0/mel/8/0.png?r={revision + 1}")
+    assert "immutable" in tile.headers["cache-control"]

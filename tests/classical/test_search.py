@@ -8,6 +8,7 @@ from masktools.classical import GAP_FILLS
 from masktools.classical.search import COPY, NOISE, TONES, fills_from_elsewhere
 from masktools.classical.similarity import Similarity
 from masktools.classical.spans import Damaged
+from masktools.demo.recordings import play_music, play_voice
 from masktools.metrics import band_level_db, level_db
 from tests.tiny import noise, tone
 
@@ -89,6 +90,30 @@ def test_digital_silence_between_strokes_does_not_hide_what_returns():
     wave[:, np.abs(wave[0]) < 1e-3] = 0
     _, found = looked_up(wave, [(4.1, 5.0)])
     assert found.confidence > 0.9
+
+
+def test_a_voice_that_says_no_word_twice_is_told_from_strings_that_play_on():
+    for play, is_speech in ((play_voice, True), (play_music, False)):
+        wave, rate = play()
+        _, found = looked_up(wave, [(4.3, 5.3)], rate)
+        assert (found.like_speech, found.is_alike) == (is_speech, not is_speech)
+        assert found.confidence > 0.2
+
+
+def test_a_voice_that_says_a_word_again_is_filled_from_there():
+    wave, rate = play_voice()
+    _, found = looked_up(np.tile(wave, 2), [(4.3, 5.3)], rate)
+    assert found.like_speech
+    assert found.is_alike
+
+
+def test_what_returns_to_the_sample_keeps_the_levels_it_has():
+    wave = np.concatenate([beats(2, seed=bar) for bar in range(6)], axis=1)  # no stroke is twice the same
+    wave[:, 5 * RATE : 6 * RATE] *= 0.5  # which no other bar would tell
+    song = np.concatenate([wave, 0.9 * wave], axis=1)
+    (fill, *_), _ = looked_up(song, [(5.0, 6.0)])
+    assert fill.likeness > 0.95
+    np.testing.assert_allclose(fill.samples, of_gap(song, (5.0, 6.0)), atol=0.01)
 
 
 def test_where_nothing_returns_noise_goes_on_as_noise_and_a_chord_as_a_chord():

@@ -30,14 +30,14 @@ def test_checks_are_printed_and_written(command, folder, tmp_path):
 
 def test_every_name_is_offered():
     from masktools.benchmark import measurements, models, peers, timing
-    from masktools.cli import bench_restoration, bench_speed
+    from masktools.cli import bench
     from masktools.evaluation.checks import CHECKS
 
-    assert set(bench_restoration.CHECKS) == set(CHECKS)
-    assert set(bench_speed.SUBJECTS) == set(measurements.SUBJECTS) - {"ceilings"}
-    assert set(bench_speed.SIZES) == set(models.SIZES)
-    assert set(bench_speed.JOBS) == set(timing.JOBS)
-    assert set(bench_speed.PEERS) == set(peers.PEERS)
+    assert set(bench.CHECKS) == set(CHECKS)
+    assert set(bench.SUBJECTS) == set(measurements.SUBJECTS) - {"ceilings"}
+    assert set(bench.SIZES) == set(models.SIZES)
+    assert set(bench.JOBS) == set(timing.JOBS)
+    assert set(bench.PEERS) == set(peers.PEERS)
 
 
 def test_an_unknown_check_is_one_line(command, folder):

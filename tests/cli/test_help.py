@@ -23,7 +23,10 @@ usage: masktools COMMAND ...
   continue  let a recording go on
   loop      make the end of a recording lead into its start
   compare   compare two versions of a recording
+  app       see, mark, repair and compare recordings on a page
   generate  make audio from a text
+  vary      the same sound with other detail
+  coarsen   rebuild a sound of its coarse scales
   embed     vectors that describe recordings
   encode    a recording as tokens
   decode    tokens as a recording

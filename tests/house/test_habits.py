@@ -14,10 +14,8 @@ STILL_LONG |= {
     "load_bundle",
     "load_model",
     "open_store",
-    "run_ray",
     "read_clips",
     "build_token_cache",
-    "write_shards",
 }
 SPEAKERS = {"cli", "demo"}
 PICKLES = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}

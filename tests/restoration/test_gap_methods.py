@@ -230,6 +230,18 @@ class TestTheSearch:
         assert gap["method"] == "model"
         assert gap["why_not_searched"] == "no other place is known"
 
+    def test_noise_goes_on_as_noise_and_needs_no_model_for_it(self):
+        def later():
+            raise AssertionError("a model was loaded")
+
+        rain, settings = noise(3), {"method": "auto", "texture": "blend", "later": later}
+        filling = inpaint_pieces(
+            None, lambda a, b: rain[:, a:b], *rain.shape[::-1], SAMPLE_RATE, [(0.6, 2.9)], **settings
+        )
+        (piece,) = filling
+        assert (piece.report["method"], piece.report["grain"]) == ("search", "noise")
+        assert level_db(piece.samples, SAMPLE_RATE) == pytest.approx(level_db(rain, SAMPLE_RATE), abs=1.0)
+
     def test_no_model_is_loaded_before_a_gap_is_left_to_it(self, pipeline):
         song, loaded = np.concatenate([self.song(), noise(3)], axis=1), []
 

@@ -181,6 +181,19 @@ def test_placing_on_few_clips_fills_all_entries(shared):
         assert len(book.weight.unique(dim=0)) == 64
 
 
+def test_placed_entries_begin_with_the_hits_of_one_batch_and_are_soon_found_dead():
+    pyramid = ScalePyramid(((2, 1), (2, 4)))
+    quantiser = MultiScaleQuantiser(pyramid, 8, 4, shared_codebook=False).train()
+    torch.manual_seed(0)
+    quantiser.place(torch.randn(200, 4, 2, 4), batch_size=6)
+    for scale, length in enumerate(pyramid.lengths):
+        assert quantiser.codebook(scale).hits.tolist() == [6 * length / 8] * 8
+    narrow = torch.randn(6, 4, 2, 4) * 1e-3 + 5.0  # far from where all but a few entries were placed
+    for _ in range(300):
+        quantiser(narrow)
+    assert quantiser.restart(narrow) > 0
+
+
 def test_phi_of_each_scale_is_a_table_of_whole_numbers():
     assert phi_groups(10, 4) == (0, 0, 1, 1, 1, 2, 2, 3, 3, 3)
     assert phi_groups(4, 4) == (0, 1, 2, 3)

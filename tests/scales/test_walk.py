@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from masktools import hub
-from masktools.conditioning import NoteWords, NoteWordsConfig
+from masktools.conditioning import JointEncoder, JointEncoderConfig, NoteWords, NoteWordsConfig
 from masktools.errors import BundleError, CheckpointError, ParameterError
 from masktools.mel import MelConfig
 from masktools.model import Model
@@ -166,6 +166,18 @@ def test_a_bundle_gives_back_the_model(walk, tmp_path):
 
 def _with_another_tokenizer(walk):
     return ScaleWalk(walk.mel, tokenizer(seed=1), walk.transformer, None, walk.conditioner)
+
+
+def test_texts_and_vectors_of_a_text_audio_encoder_are_conditions_too():
+    torch.manual_seed(0)
+    pieces = ["[UNK]", "rain", "falls"]
+    settings = JointEncoderConfig(dim=8, widths=(8, 8, 8), n_blocks=1, text_hidden=8)
+    encoder = JointEncoder.from_vectors(pieces, torch.randn(3, 8), settings)
+    model = Model(ScaleWalk(MEL, tokenizer(), transformer(condition_dim=8), None, encoder))
+    of_text = model.generate("rain falls")[0].samples
+    of_vector = model.generate(encoder.embed_text(["rain falls"]).numpy())[0].samples
+    np.testing.assert_allclose(of_text, of_vector, atol=1e-5)
+    assert len(model.generate(n=2)) == 2, "and none at all"
 
 
 def test_parts_of_other_scales_are_refused_by_name():

@@ -55,7 +55,9 @@ def listen(data, n_steps, resumed_from=None, **settings):
 def shard_folder(manifest, tmp_path_factory):
     """The recordings of the manifest as shards."""
     folder = tmp_path_factory.mktemp("shards")
-    write_shards([manifest], folder, n_recordings=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("masktools.training.shards.PER_SHARD", 4)
+        write_shards([manifest], folder)
     return folder
 
 

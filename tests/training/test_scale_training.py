@@ -7,6 +7,7 @@ pytest.importorskip("lightning", reason="training needs the extra masktools[trai
 
 import lightning.pytorch as pl
 
+from masktools.configs import to_dict
 from masktools.errors import CheckpointError, ParameterError
 from masktools.scales import ScaleTokenizerConfig, ScaleTransformerConfig, draw_scales, scale_plan
 from masktools.training.note_data import NoteData
@@ -72,6 +73,23 @@ def test_a_trained_pair_draws_notes(data, checkpoint):
     condition = data.notes.words.embed_text(["a reed, C4", "a flute, D4"])
     drawn = draw_scales(module.net.eval(), tokenizer.quantiser, [1, 2], condition, scale_plan(2, (1.0, 2.0)))
     assert tokenizer.decode(drawn.tokens, 32).shape == (2, 80, 32)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_coarse_steps_teach_the_first_scales_alone_and_the_words_are_stored(data, checkpoint, tmp_path):
+    settings = {"n_steps": 40, "n_warmup": 2, "learning_rate": 3e-3, "even_scales": True}
+    module = ScaleTransformerTraining(checkpoint, TRANSFORMER, coarse_steps=40, coarse_scales=1, **settings)
+    before = module.net.positions.detach().clone()
+    trainer = fit(module, data, 40)
+    place = module.net.pyramid.place(1)
+    moved = (module.net.positions - before).abs().amax(dim=1) / before.abs().amax(dim=1)
+    assert moved[: place.start].min() > 10 * moved[place].max(), "those of the finer scale only decay, if at all"
+    assert trainer.callback_metrics["valid_loss_1"] < trainer.callback_metrics["valid_loss_2"]
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    stored = torch.load(tmp_path / "last.ckpt", weights_only=True)["masktools"]["conditioner"]
+    assert stored == {"kind": "notes", "config": to_dict(data.notes.words.config)}
+    with pytest.raises(ParameterError, match="coarse_scales in .1, 2., got 0 and 3"):
+        ScaleTransformerTraining(checkpoint, TRANSFORMER, coarse_scales=3)
 
 
 @pytest.mark.filterwarnings("ignore")

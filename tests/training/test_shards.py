@@ -117,9 +117,16 @@ def recordings(tmp_path_factory):
     return folder
 
 
-def test_shards_are_the_same_whatever_the_number_of_processes(recordings, tmp_path):
+@pytest.fixture
+def short_pieces(monkeypatch):
+    monkeypatch.setattr("masktools.training.shards.PIECE_S", 2.0)
+
+
+@pytest.mark.usefixtures("short_pieces")
+def test_shards_are_the_same_whatever_the_number_of_processes(recordings, tmp_path, monkeypatch):
+    monkeypatch.setattr("masktools.training.shards.PER_SHARD", 2)
     for n_workers in (1, 2):
-        write_shards([recordings], tmp_path / str(n_workers), n_workers=n_workers, n_recordings=2, piece_s=2.0)
+        write_shards([recordings], tmp_path / str(n_workers), n_workers=n_workers)
     one, two = ({p.name: p.read_bytes() for p in (tmp_path / n).iterdir() if p.suffix != ".npz"} for n in ("1", "2"))
     assert one == two
     assert sorted(name for name in one if name.endswith(".tar")) == [
@@ -127,8 +134,9 @@ def test_shards_are_the_same_whatever_the_number_of_processes(recordings, tmp_pa
     ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("short_pieces")
 def test_long_recordings_are_cut_and_broken_ones_named(recordings, tmp_path):
-    shards = write_shards([recordings], tmp_path, piece_s=2.0)
+    shards = write_shards([recordings], tmp_path)
     assert [shards.item(int(i))[0].n_samples for i in shards.split("train")] == [44_100, 44_100, 22_050, *[3000] * 3]
     skipped, n_missing = skipped_in(tmp_path)
     assert n_missing == 0
@@ -140,8 +148,6 @@ def test_shards_are_written_once_and_other_ones_refused(recordings, tmp_path):
     assert write_shards([recordings], tmp_path).key == first.key
     with pytest.raises(ParameterError, match="holds shards of other recordings or settings: choose another folder"):
         write_shards([recordings], tmp_path, sample_rate=16_000)
-    with pytest.raises(ParameterError, match="n_recordings must be positive, got 0"):
-        write_shards([recordings], tmp_path, n_recordings=0)
 
 
 @given(

@@ -47,7 +47,10 @@ export class Loader {
       }
     }
     const now = performance.now();
+    const seen = new Set();
     this.queue = wishes.filter((wish) => {
+      if (seen.has(wish.key)) return false;
+      seen.add(wish.key);
       const found = this.kept.get(wish.key);
       if (this.flying.has(wish.key)) return false;
       return !found || found.stamp !== wish.stamp || (found.value === null && now - found.failed > 3000);

@@ -124,7 +124,10 @@ function heard(kind, data) {
   if (data.removed) return close();
   if (data.lost) say('The reader of audio broke down and was started again.', 'error');
   if (data.error) say(typeof data.error === 'string' ? data.error : data.error.message, 'error');
-  if (kind === 'survey') {
+  if (kind === 'survey' && data.side) {
+    app.freshened++;
+    tell('surveyed');
+  } else if (kind === 'survey') {
     app.recording.surveyed = data.share;
     facts();
     tell('surveyed');
@@ -146,7 +149,9 @@ function connection(connected) {
   app.connected = connected;
   if (connected) {
     lost.hidden = true;
-    if (!before) again();
+    // What happened between reading the state and listening was not heard.
+    if (before) refresh();
+    else again();
     return;
   }
   window.setTimeout(async () => {

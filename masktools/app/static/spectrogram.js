@@ -60,7 +60,9 @@ export function drawTiles(context, loader, span, channel, box) {
   context.imageSmoothingEnabled = true;
   context.imageSmoothingQuality = 'high';
   for (let index = Math.max(0, Math.floor(span.start / wide)); index * wide < end; index++) {
-    const found = loader.get(key(span, channel, level, index));
+    // What is not repaired is the same on both sides: rather that for a moment than nothing.
+    const found = loader.get(key(span, channel, level, index)) ??
+      (span.side === 'after' ? loader.get(key({ ...span, side: 'before' }, channel, level, index)) : null);
     if (found) place(context, found, [0, SIZE], index * wide, wide, span, box);
     else standIn(context, loader, span, channel, level, index, box);
   }

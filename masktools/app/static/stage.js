@@ -7,7 +7,7 @@ import { Loader } from './loader.js';
 import { drawMarks } from './marks.js';
 import { makeScale } from './pitch.js';
 import { drawTiles, tileWishes } from './spectrogram.js';
-import { app, effective, holding, on, tell } from './state.js';
+import { app, edited, effective, holding, on, tell } from './state.js';
 import { View } from './view.js';
 import { drawWave, wishes } from './waveform.js';
 
@@ -86,12 +86,16 @@ function paint() {
   const over = { recording, side: 'before', start: 0, perPixel: view.most / ratio, width: span.width };
   const after = { ...over, side: effective('after') };
   const isThere = (/** @type {import('./waveform.js').Span} */ one) => wishes(one).every((wish) => waves.get(wish.key));
-  waves.want([...wishes(over), ...wishes(span), ...wishes(after)]);
-  tiles.want(stage.shown.flatMap((channel) => tileWishes(spectrum, channel)));
+  // The other side comes last, so that a switch shows it at once.
+  const other = edited() ? [side === 'before' ? 'after' : 'before'] : [];
+  waves.want([wishes(over), wishes(span), wishes(after), ...other.map((one) => wishes({ ...span, side: one }))].flat());
+  // The overview first: whoever opens an hour wants to see it before its details.
+  tiles.want(!isThere(over) ? [] : [side, ...other].flatMap((one) => stage.shown.flatMap((channel) => tileWishes({ ...spectrum, side: one }, channel))));
   drawTimes(sized(canvas('axis')).context, view, element('axis').clientHeight, colours);
   drawOverview(isThere(after) ? after : over);
   if (isThere(over)) once('overview');
   drawLanes(span, spectrum);
+  if (!isThere(over)) drawWaiting();
   drawMarks(stage, view);
   movePlayhead(stage.playhead);
   tell('painted');
@@ -123,6 +127,15 @@ function drawLanes(span, spectrum) {
       context.fillText(channelNames([lane.channel], span.recording.channels), 5, lane.top + lane.height - 5);
     }
   }
+}
+
+/** Say that the recording is being read: on a busy machine that takes a while. */
+function drawWaiting() {
+  const { context, width } = sized(canvas('stage'));
+  context.font = `13px ${colours.font}`;
+  context.fillStyle = colours.soft;
+  context.textBaseline = 'middle';
+  context.fillText('Reading…', width / 2 - 28, stage.lanes[0].top + stage.lanes[0].height / 2 - 12);
 }
 
 /** @param {CanvasRenderingContext2D} context @param {import('./lanes.js').Lane} lane @param {number} width */

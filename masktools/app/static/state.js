@@ -14,10 +14,11 @@
 
 /** @type {{about: any, recordings: any[], recording: Recording | null, regions: Region[], selected: string | null,
  *   jobs: Map<string, Job>, side: 'before' | 'after' | 'difference', connected: boolean,
- *   saved: boolean}} saved: into the file that was named, after which the server ends */
+ *   saved: boolean, freshened: number}} saved into the file that was named, after which the server ends;
+ *   freshened: how often the overview of the repaired side was completed */
 export const app = {
   about: {}, recordings: [], recording: null, regions: [], selected: null, jobs: new Map(), side: 'before',
-  connected: true, saved: false,
+  connected: true, saved: false, freshened: 0,
 };
 
 /** @type {Map<string, Set<(detail?: any) => void>>} */
@@ -98,7 +99,9 @@ export function stamp(side, from = 0, to = 0) {
   if (!recording) return '';
   const seen = to > from ? (recording.surveyed * recording.samples - from) / (Math.min(to, recording.samples) - from) : 1;
   const glance = `s${Math.floor(4 * Math.min(1, Math.max(0, seen)))}`;
-  return side === 'before' || !recording.cursor ? glance : `${glance} ${recording.cursor} ${recording.edits[recording.cursor - 1]?.id}`;
+  if (side === 'before' || !recording.cursor) return glance;
+  const last = recording.edits[recording.cursor - 1];
+  return `${glance} ${to > from ? app.freshened : ''} ${recording.cursor} ${last?.id}`;
 }
 
 /** The side whose samples are those of a side: without edits "after" is "before". @param {string} side */

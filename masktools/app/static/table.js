@@ -1,8 +1,8 @@
 /** The table of repairs: the same marks as the picture, with a field for each of their numbers. */
 
-import { button } from './dom.js';
+import { button, get } from './dom.js';
 import { channelNames, clock, hertz, readChannels, readClock, readHertz } from './format.js';
-import { inOrder, isBand } from './marks.js';
+import { describe, inOrder, isBand } from './marks.js';
 import { remove, update } from './regions.js';
 import { app, on, say, select, tell } from './state.js';
 
@@ -184,6 +184,10 @@ function turn(pages) {
 export function startTable() {
   on('regions recording jobs', fill);
   on('selection', reveal);
+  on('selection', () => {
+    const place = inOrder().findIndex((region) => region.id === app.selected), region = inOrder()[place];
+    get('progress-said').textContent = region ? `Mark ${place + 1}: ${describe(region)}, ${region.kind}` : '';
+  });
   const [back, forth] = document.querySelectorAll('#pager button');
   back.addEventListener('click', () => turn(-1));
   forth.addEventListener('click', () => turn(1));

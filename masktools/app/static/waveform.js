@@ -92,7 +92,10 @@ function finder(/** @type {import('./loader.js').Loader} */ loader, /** @type {S
   const pieces = new Map();
   const piece = (/** @type {number} */ level, /** @type {number} */ number) => {
     const place = level * 1e9 + number;
-    if (!pieces.has(place)) pieces.set(place, loader.get(`${recording.id} ${side} w${level} ${number}`));
+    if (!pieces.has(place)) {
+      const found = loader.get(`${recording.id} ${side} w${level} ${number}`);
+      pieces.set(place, found ?? (side === 'after' ? loader.get(`${recording.id} before w${level} ${number}`) : null));
+    }
     return pieces.get(place);
   };
   return (/** @type {number} */ from, /** @type {number} */ to, /** @type {number} */ level) => {
