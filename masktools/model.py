@@ -203,7 +203,6 @@ class Model:
         from masktools import restoration
 
         recording, rate = as_recording(samples, sample_rate), checked_rate(sample_rate)
-        hub.check_job(self.pipeline, "bwe")
         made = BandSettings.of(settings, changes)
         take = (as_recording(*like), like[1]) if isinstance(like, tuple) and len(like) == 2 else like
         call = partial(restoration.bwe, like=take, progress=progress)
@@ -237,7 +236,6 @@ class Model:
         from masktools import restoration
 
         recording, rate = as_recording(samples, sample_rate, finite=False), checked_rate(sample_rate)
-        hub.check_job(self.pipeline, "repair")
         made = RepairSettings.of(settings, changes)
         return self._restored(samples, rate, restoration.repair, recording, rate, regions, made, progress=progress)
 

@@ -408,7 +408,7 @@ def _generated(
 
 
 def repair(
-    model: Pipeline | None,
+    model: Any,  # a walk, or None; one without bands is refused
     samples: np.ndarray | Tensor,
     sample_rate: int,
     regions: Iterable[Region] | str,
@@ -447,7 +447,7 @@ def repair(
 
 
 def repair_pieces(
-    model: Pipeline | None,
+    model: Any,  # as for ``repair``
     signal: Signal,
     regions: Iterable[Region],
     settings: RepairSettings | None = None,
