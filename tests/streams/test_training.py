@@ -92,7 +92,7 @@ def test_trained_parts_become_a_bundle_that_generates(place, monkeypatch, tmp_pa
     parts = ["runs/tiny-codec/last.ckpt", "runs/tiny-streams/last.ckpt"]
     rest = ["--card", str(tmp_path / "card.md"), "-o", str(tmp_path / "tiny")]
     assert main(["bundle", parts[1], *rest]) == 2
-    assert "a tokenizer and a vocoder" in capsys.readouterr().err
+    assert "a model needs a codec: give them, or --base" in capsys.readouterr().err
     mel, vocoder = MelConfig(), tmp_path / "vocoder.safetensors"
     write_part(vocoder, LightVocoder(LightVocoderConfig(width=16, depth=1), mel), mel)
     assert main(["bundle", *parts, "runs/tiny-prior/last.ckpt", str(vocoder), *rest]) == 0

@@ -135,6 +135,8 @@ def test_a_streams_model_says_what_it_cannot_do_and_which_models_can():
     model = Model(small_walk())
     with pytest.raises(ParameterError, match=r"model 'small' cannot extend the bandwidth \(bwe\).*use --model .*mini"):
         model.bwe(tone(440.0, 0.5)[0], SAMPLE_RATE)
+    with pytest.raises(ParameterError, match=r"cannot repair stretches of time and frequency .*use --model .*mini"):
+        model.repair(tone(440.0, 0.5)[0], SAMPLE_RATE, "0.1-0.2,1000-2000")
     with pytest.raises(ParameterError, match=r"cannot embed recordings .*it can generate, inpaint"):
         model.embed(tone(440.0, 0.5)[0], SAMPLE_RATE)
 
