@@ -152,6 +152,7 @@ function connection(connected) {
     // What happened between reading the state and listening was not heard.
     if (before) refresh();
     else again();
+    window.setTimeout(refresh, 1000); // the line is open a little before the server writes to it
     return;
   }
   window.setTimeout(async () => {

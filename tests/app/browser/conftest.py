@@ -67,7 +67,11 @@ def until(page, holds: str, seconds: float = 60.0) -> None:
     """Wait until an expression holds in a page (the page itself must not evaluate texts, so that nobody else can)."""
     end = time.monotonic() + seconds
     while not page.evaluate(holds):
-        assert time.monotonic() < end, f"it never came to be that {holds}"
+        if time.monotonic() > end:
+            seen = page.evaluate(
+                "document.querySelector('#repairs tbody')?.innerText + said.textContent + lost.textContent"
+            )
+            pytest.fail(f"it never came to be that {holds}; there is {seen!r}")
         page.wait_for_timeout(30)
 
 
