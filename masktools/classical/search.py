@@ -294,7 +294,7 @@ def aligned(known: Known, span: Span, lag: int, sample_rate: int) -> tuple[int, 
     """
     n, reach = round(ALIGNED_S * sample_rate), max(1, round(REACH_S * sample_rate))
     before, after = sides_of(known, span, n)
-    total, n_sides = np.zeros(2 * reach + 1), 0
+    total, n_sides = np.zeros(2 * reach + 1), np.zeros(2 * reach + 1)
     for start, side in ((span.start - before.shape[1], before), (span.stop, after)):
         length = side.shape[1]
         source = known(start + lag - reach, start + lag + length + reach)
@@ -303,18 +303,16 @@ def aligned(known: Known, span: Span, lag: int, sample_rate: int) -> tuple[int, 
         along = sum(correlate(there, here, "valid", "fft") for there, here in zip(source, side, strict=True))
         energy = np.concatenate([[0.0], np.cumsum(np.sum(source**2, axis=0))])
         there, here = energy[length:] - energy[:-length], float(np.sum(side**2))
-        if max(here, float(there.max())) < _SILENCE * length:
-            continue
         energies = there * here
         total += np.where(energies > 1e-18, along / np.sqrt(energies.clip(1e-18)), 0.0)
-        n_sides += 1
-    if not n_sides or total.max() <= 0:
+        n_sides += np.maximum(there, here) > _SILENCE * length
+    if total.max() <= 0:
         return lag, 0.0
     best = int(np.argmax(total))
     moved = lag + best - reach
     if not np.isfinite(known(span.start + moved, span.stop + moved)).all():
-        return lag, max(0.0, float(total[reach]) / n_sides)
-    return moved, float(total[best]) / n_sides
+        return lag, max(0.0, float(total[reach]) / max(1.0, float(n_sides[reach])))
+    return moved, float(total[best]) / max(1.0, float(n_sides[best]))
 
 
 def sides_of(known: Known, span: Span, n: int) -> tuple[np.ndarray, np.ndarray]:
