@@ -16,7 +16,7 @@ with zipfile.ZipFile(sys.argv[1]) as wheel:
     for line in wheel.read(name).decode().splitlines():
         found = re.fullmatch(r"Requires-Dist: ([\w.-]+)>=([\d.]+)", line)
         if found:
-            print(f"{found[1]}~={found[2]}" if found[2].count(".") > 1 else f"{found[1]}=={found[2]}.*")
+            print(f"{found[1]}=={found[2]}" + ".*" * (found[2].count(".") < 2))
 PYTHON
     limits=(-c "$place/oldest.txt")
 fi
@@ -26,7 +26,6 @@ export HF_HUB_OFFLINE=1 http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0
 "$bin/masktools" --version
 "$bin/masktools" models
 "$bin/masktools" demo -o demo
-"$bin/masktools" probe demo/*.wav || true
 "$bin/python" -c "
 import numpy as np, masktools
 model = masktools.load('mini')
@@ -37,5 +36,5 @@ assert filled.samples.shape == wave.shape and abs(filled.samples[20_000:24_000])
 assert '<audio' in filled._repr_html_()
 assert model.embed(wave, 22_050).clip.shape
 "
-test -s demo/index.html || ls demo
+test -n "$(ls demo)"
 echo "the wheel works with the $dependencies dependencies"
