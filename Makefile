@@ -5,6 +5,7 @@
 # RUN=folder where it is trained; MINI="--skip text" and the like go to recipes/mini/make.py, which tells what there is.
 # make model-report SOURCE="a.csv b.csv" [EMBEDDERS="aisfx=PATH musicnn=PATH"] [MODELS="mini other/"] [KEEP=folder]
 #             measure bundles on recordings they have not heard, side by side; with KEEP a stopped run goes on
+# make test-slow   the tests that take long, which make test leaves out
 # JOBS=4 runs so many tests at once (2 if left out).
 # PYTHON=python3.12 chooses the interpreter of a new environment; DEMO=folder where the demonstration goes.
 
@@ -19,13 +20,16 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraint
 ONE_BUILD = $(BIN)/python -c "import timm" || \
 	{ echo "torch and torchvision in $(VENV) are of different builds: run 'make clean-venv' and try again" >&2; exit 1; }
 
-.PHONY: demo docs test test-laion test-site test-space lint model-report mini clean clean-venv
+.PHONY: demo docs test test-slow test-laion test-site test-space lint model-report mini clean clean-venv
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/masktools demo -o $(DEMO)
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+
+test-slow: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m slow
 
 # The site, without a network, into docs/_build/html; warnings are errors. What was executed before is kept.
 docs: $(VENV)/.installed-docs

@@ -84,10 +84,12 @@ def two_threads():
 
 def pytest_collection_modifyitems(config, items):
     """Skip what needs a GPU where there is none, and what takes minutes unless it is asked for."""
-    if "site" not in (config.getoption("markexpr") or ""):
-        for item in items:
-            if item.get_closest_marker("site"):
-                item.add_marker(pytest.mark.skip(reason="executes the site: make test-site"))
+    asked = config.getoption("markexpr") or ""
+    for mark, reason in (("site", "executes the site: make test-site"), ("slow", "takes long: make test-slow")):
+        if mark not in asked:
+            for item in items:
+                if item.get_closest_marker(mark):
+                    item.add_marker(pytest.mark.skip(reason=reason))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return

@@ -96,7 +96,6 @@ def made(*words):
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, check=False)
 
 
-@pytest.mark.slow
 def test_a_model_is_made_of_thirty_clips_and_a_run_that_failed_goes_on(tmp_path):
     manifest, teacher = write_clips(tmp_path), tmp_path / "teacher"
     teacher.mkdir()

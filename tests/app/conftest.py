@@ -1,10 +1,12 @@
 """A server of the page that a test can ask, with a recording that has damage."""
 
+import asyncio
 import re
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPConnection
 from json import dumps, loads
@@ -23,6 +25,16 @@ from masktools.app.store import Store
 RATE = 22_050
 GAPS = ((20_000, 20_800), (70_000, 70_400))
 PORT = 8123
+
+
+def run_apart(awaitable, seconds=60.0):
+    """Run a coroutine in a thread of its own: in this one a browser's loop may be at work."""
+
+    async def waited():
+        return await asyncio.wait_for(awaitable, seconds)
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, waited()).result()
 
 
 def damaged(seconds=6.0, rate=RATE, channels=2, gaps=GAPS):

@@ -1,6 +1,5 @@
 """Nobody but the page that was opened by who started the server gets an answer."""
 
-import asyncio
 import re
 from urllib.parse import quote
 
@@ -13,6 +12,7 @@ from masktools.app.routes import make_app
 from masktools.app.service import Service
 from masktools.app.settings import Settings
 from masktools.app.store import Store
+from tests.app.conftest import run_apart
 
 HOST = {"host": "127.0.0.1:8123"}
 KNOWN = {200, 201, 202, 204, 400, 401, 403, 404, 405, 409, 410, 411, 413, 415, 422, 429, 503, 507}
@@ -32,7 +32,7 @@ def asked(app, method, path, headers, body=b"", query=b""):
     scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode("utf-8", "replace")}
     scope |= {"query_string": query, "headers": raw, "server": ("127.0.0.1", 8123), "client": ("127.0.0.1", 1)}
     scope |= {"scheme": "http", "http_version": "1.1", "root_path": "", "app": None, "asgi": {"version": "3.0"}}
-    asyncio.run(app(scope, receive, send))
+    run_apart(app(scope, receive, send))
     return sent[0]["status"], b"".join(one.get("body", b"") for one in sent[1:])
 
 

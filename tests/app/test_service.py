@@ -15,7 +15,7 @@ from masktools.app.jobs import Jobs
 from masktools.app.link import Process
 from masktools.app.settings import Settings
 from masktools.app.store import FREE_BYTES, Store
-from tests.app.conftest import GAPS, RATE, damaged, over
+from tests.app.conftest import GAPS, RATE, damaged, over, run_apart
 
 CLASSICAL = {"method": "linear"}  # which needs no model
 
@@ -356,7 +356,7 @@ def test_a_worker_that_does_not_listen_is_ended(tmp_path):
         await jobs.worker.end()
         store.close()
 
-    asyncio.run(asyncio.wait_for(check(), 60))
+    run_apart(check())
 
 
 def test_jobs_of_a_server_that_ended_are_lost_or_go_on(tmp_path):
@@ -373,7 +373,7 @@ def test_jobs_of_a_server_that_ended_are_lost_or_go_on(tmp_path):
         await jobs.worker.end()
         store.close()
 
-    asyncio.run(asyncio.wait_for(check(), 60))
+    run_apart(check())
 
 
 def test_a_page_that_comes_back_is_told_what_it_missed():
@@ -396,7 +396,7 @@ def test_a_page_that_comes_back_is_told_what_it_missed():
             events.tell("job")
         assert b"event: reset" in (await heard(events, last, 1))[0]
 
-    asyncio.run(asyncio.wait_for(check(), 60))
+    run_apart(check())
 
 
 def test_settings_of_a_job_are_known_without_torch():

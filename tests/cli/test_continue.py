@@ -36,7 +36,7 @@ def test_another_coding_may_be_asked_for(command, wav, tmp_path):
         ((), "--seconds"),
         (("--seconds", "0"), "must be a number above 0 s"),
         (("--seconds", "601"), "seconds must lie in (0, 600], got 601"),
-        (("--seconds", "1", "--side", "left"), "--side"),
+        (("--seconds", "1", "--side", "left"), "unknown side 'left': choose from end, start"),
     ],
 )
 def test_what_cannot_be_done_is_said(command, wav, tmp_path, words, said):

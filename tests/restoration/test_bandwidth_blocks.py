@@ -115,9 +115,8 @@ def test_memory_does_not_grow_with_the_recording(pipeline):
         reader = lambda start, stop: np.take(one, np.arange(start, stop), axis=1, mode="wrap")  # noqa: E731
         gc.collect()
         tracemalloc.start()
-        for _ in extend_blocks(
-            pipeline, reader, seconds * SAMPLE_RATE, 1, SAMPLE_RATE, HZ, solver=SolverConfig(n_steps=1)
-        ):
+        signal = Signal(reader, seconds * SAMPLE_RATE, 1, SAMPLE_RATE)
+        for _ in extend_blocks(pipeline, signal, HZ, solver=SolverConfig(n_steps=1)):
             pass
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -240,8 +239,9 @@ def test_auto_extends_from_the_edge_that_was_found(pipeline, monkeypatch):
 
 
 def _detecting(monkeypatch, cutoff_hz):
-    found = SimpleNamespace(cutoff_hz=cutoff_hz)
-    monkeypatch.setattr("masktools.restoration.bandwidth.find_bandwidth", lambda samples, sample_rate: found)
+    found = SimpleNamespace(cutoff_hz=cutoff_hz, drop_db=40.0, confidence=1.0)
+    seen = SimpleNamespace(bandwidth=found)
+    monkeypatch.setattr("masktools.restoration.bandwidth.look_through", lambda signal, gaps, band: seen)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def _detecting(monkeypatch, cutoff_hz):
     [
         ({"texture": "wood"}, "unknown texture 'wood': choose from blend, recording, model"),
         ({"channels": "each"}, "unknown channels 'each': choose from linked"),
-        ({"quiet_guard_db": 99.0}, r"quiet_guard_db must lie in \(-60, 60\) dB, or be None for no guard, got 99 dB"),
+        ({"quiet_guard_db": 99.0}, r"quiet_guard_db must lie in \[-60, 60\] dB, got 99 dB"),
         ({"hf_gain_db": 30.0}, r"hf_gain_db must lie in \[-24, 24\] dB, got 30 dB"),
         ({"block_samples": 0}, "block_samples must be at least 1, got 0"),
     ],

@@ -235,9 +235,7 @@ class TestTheSearch:
             raise AssertionError("a model was loaded")
 
         rain, settings = noise(3), {"method": "auto", "texture": "blend", "later": later}
-        filling = inpaint_pieces(
-            None, lambda a, b: rain[:, a:b], *rain.shape[::-1], SAMPLE_RATE, [(0.6, 2.9)], **settings
-        )
+        filling = inpaint_pieces(None, Signal.of(rain, SAMPLE_RATE), [(0.6, 2.9)], **settings)
         (piece,) = filling
         assert (piece.report["method"], piece.report["grain"]) == ("search", "noise")
         assert level_db(piece.samples, SAMPLE_RATE) == pytest.approx(level_db(rain, SAMPLE_RATE), abs=1.0)

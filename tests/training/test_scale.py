@@ -94,7 +94,6 @@ def uninterrupted(tmp_path_factory):
     return curve
 
 
-@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(uninterrupted, tmp_path, capsys):
     dying = [{"class_path": "tests.training.toys.DieAt", "init_args": {"step": 8}}]
     killed = train_apart(recipe(tmp_path, dying))
@@ -106,7 +105,6 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(uninterrupted, tmp_
     assert losses(tmp_path) == pytest.approx(uninterrupted, abs=1e-6)
 
 
-@pytest.mark.slow
 def test_two_processes_train_as_one_with_twice_the_batch(uninterrupted, tmp_path):
     words = ("--trainer.devices", "2", "--trainer.strategy", "ddp", "--data.init_args.batch_size", "4")
     done = train_apart(recipe(tmp_path), *words)

@@ -168,6 +168,7 @@ AS_NEW = """async () => {
 def page(visit, server):
     """A page with the tape open, surveyed, and nothing done to it."""
     page = visit(server.address)
+    until(page, "document.querySelector('#name').textContent === 'tape.wav'")  # it has entered
     page.evaluate(AS_NEW)
     until(page, "document.querySelectorAll('#repairs tbody tr').length === 2")
     return page
