@@ -3,17 +3,19 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from masktools.conditioning import Conditioner, Prompts
-from masktools.errors import BundleError, MelMismatchError
+from masktools.errors import BundleError, MelMismatchError, ParameterError
 from masktools.grid import Columns
-from masktools.mel import MelConfig, differing_fields
-from masktools.runtime import has_fast_bf16
+from masktools.mel import MelConfig, MelFrontEnd, differing_fields
+from masktools.runtime import has_fast_bf16, in_batches, to_device
 from masktools.shapes import Mask, Mel, Tokens, Wave
 from masktools.solver import Plan, SolveResult
 from masktools.transformer import MaskedTransformer
@@ -74,13 +76,15 @@ class WalkShape:
 
 
 class OnDevice:
-    """What the walks of all families have in common: their window, and the context in which their parts compute."""
+    """What the walks of all families have in common: their window, their spectrogram, and how their parts compute."""
 
     mel: MelConfig
     device: torch.device
     precision: torch.dtype
     transformer: Any
     grid: Any
+    front_end: MelFrontEnd
+    batch_size: int  # clips that are computed at once
 
     @property
     def sample_rate(self) -> int:
@@ -108,6 +112,29 @@ class OnDevice:
         if dtype == torch.float32 or getattr(self.transformer if part is None else part, "packed", False):
             return nullcontext()
         return torch.autocast(self.device.type, dtype=dtype)
+
+    @torch.inference_mode()
+    def to_mel(self, wave: Wave) -> Mel:
+        """Return the spectrogram in whole frames; what the wave does not reach of the last one is silence.
+
+        Raises:
+            ParameterError: a wave without samples.
+        """
+        if not wave.numel():
+            raise ParameterError("a wave must have at least one sample, got none")
+        n_frames, hop = ceil(wave.shape[-1] / self.mel.hop_length), self.mel.hop_length
+        shortest = self.mel.margin // hop + 1
+        filled = F.pad(to_device(wave.float(), self.device), (0, max(n_frames, shortest) * hop - wave.shape[-1]))
+        return self.front_end(filled)[..., :n_frames]
+
+    def in_batches(self, compute: Callable[[slice], Tensor], n_clips: int) -> list[Tensor]:
+        """Return what a function makes of clips, ``batch_size`` at a time, and fewer from when memory runs out.
+
+        Raises:
+            MasktoolsError: memory ran out for a single clip.
+        """
+        made, self.batch_size = in_batches(compute, n_clips, self.batch_size)
+        return made
 
 
 @runtime_checkable

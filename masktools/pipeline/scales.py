@@ -5,7 +5,6 @@ several columns, which know nothing of each other.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from masktools.errors import MasktoolsError, ParameterError
 from masktools.grid import ColumnGrid
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.pipeline.family import Counter, OnDevice, Progress, WalkShape, check_mel_settings, check_same
-from masktools.runtime import in_batches, to_device
+from masktools.runtime import to_device
 from masktools.scales import NoteClassifier, ScaleSession, ScaleTokenizer, ScaleTransformer, check_steps, scale_plan
 from masktools.segments import Window, cover, stitch
 from masktools.shapes import Mask, Mel, Tokens, Wave
@@ -112,20 +111,6 @@ class ScaleWalk(OnDevice):
         """The sizes of the tokens."""
         sizes, column = self.transformer.config, self.grid.column_samples
         return WalkShape(len(self.pyramid), self.pyramid.total, sizes.n_codes, 1, column, False)
-
-    @torch.inference_mode()
-    def to_mel(self, wave: Wave) -> Mel:
-        """Return the spectrogram in whole frames; what the wave does not reach of the last one is silence.
-
-        Raises:
-            ParameterError: a wave without samples.
-        """
-        if not wave.numel():
-            raise ParameterError("a wave must have at least one sample, got none")
-        n_frames, hop = ceil(wave.shape[-1] / self.mel.hop_length), self.mel.hop_length
-        shortest = self.mel.margin // hop + 1
-        filled = F.pad(to_device(wave.float(), self.device), (0, max(n_frames, shortest) * hop - wave.shape[-1]))
-        return self.front_end(filled)[..., :n_frames]
 
     @torch.inference_mode()
     def encode(self, wave: Wave) -> Tokens:
@@ -269,12 +254,3 @@ class ScaleWalk(OnDevice):
         if self.on_solved is not None:
             self.on_solved(result)
         return result
-
-    def in_batches(self, compute: Callable[[slice], Tensor], n_clips: int) -> list[Tensor]:
-        """Return what a function makes of clips, ``batch_size`` at a time, and fewer from when memory runs out.
-
-        Raises:
-            MasktoolsError: memory ran out for a single clip.
-        """
-        made, self.batch_size = in_batches(compute, n_clips, self.batch_size)
-        return made

@@ -16,9 +16,9 @@ from masktools.grid import ColumnGrid
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.pipeline.family import Counter, OnDevice, Progress, WalkShape, check_mel_settings, check_same
 from masktools.pipeline.stream_session import StreamSession
-from masktools.runtime import in_batches, to_device
+from masktools.runtime import to_device
 from masktools.segments import Window, cover, stitch
-from masktools.shapes import Mask, Mel, Tokens, Wave
+from masktools.shapes import Mask, Tokens, Wave
 from masktools.solver import (
     Plan,
     SolverConfig,
@@ -133,20 +133,6 @@ class StreamWalk(OnDevice):
         for part in (self.codec, self.transformer, self.vocoder, self.prior):
             if hasattr(part, "pack"):
                 part.pack(self.precision)  # pyright: ignore
-
-    @torch.inference_mode()
-    def to_mel(self, wave: Wave) -> Mel:
-        """Return the mel spectrogram in whole frames; what the wave does not reach of the last one is silence.
-
-        Raises:
-            ParameterError: a wave without samples.
-        """
-        if not wave.numel():
-            raise ParameterError("a wave must have at least one sample, got none")
-        n_frames, hop = ceil(wave.shape[-1] / self.mel.hop_length), self.mel.hop_length
-        shortest = self.mel.margin // hop + 1
-        filled = F.pad(to_device(wave.float(), self.device), (0, max(n_frames, shortest) * hop - wave.shape[-1]))
-        return self.front_end(filled)[..., :n_frames]
 
     @torch.inference_mode()
     def encode(self, wave: Wave) -> Tokens:
@@ -311,12 +297,3 @@ class StreamWalk(OnDevice):
         """Return the spans of columns that are accepted together, where settings do not have spans that overlap."""
         span = self.transformer.config.span
         return None if config.overlap or span == 1 or config.pace != "closed" else span_groups(1, width, span)
-
-    def in_batches(self, compute: Callable[[slice], Tensor], n_clips: int) -> list[Tensor]:
-        """Return what a function makes of clips, ``batch_size`` at a time, and fewer from when memory runs out.
-
-        Raises:
-            MasktoolsError: memory ran out for a single clip.
-        """
-        made, self.batch_size = in_batches(compute, n_clips, self.batch_size)
-        return made

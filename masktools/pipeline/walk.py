@@ -22,7 +22,7 @@ from masktools.grid import TokenGrid
 from masktools.levels import FixedSlope, Levels
 from masktools.mel import MelConfig, MelFrontEnd, level_of
 from masktools.pipeline.family import Counter, OnDevice, Progress, WalkShape, check_fit
-from masktools.runtime import in_batches, single_precision, to_device
+from masktools.runtime import single_precision, to_device
 from masktools.segments import Window, cover, stitch
 from masktools.shapes import Condition, FlatMask, FlatTokens, Logits, Mask, Mel, Tokens, Wave
 from masktools.solver import Plan, Predict, SolverConfig, SolveResult, solve, solve_windows, stage_forwards, stage_plan
@@ -318,15 +318,6 @@ class Pipeline(OnDevice):
             return torch.cat(logits)
 
         return predict
-
-    def in_batches(self, compute: Callable[[slice], Tensor], n_clips: int) -> list[Tensor]:
-        """Return what a function makes of clips, ``batch_size`` at a time, and fewer from when memory runs out.
-
-        Raises:
-            MasktoolsError: memory ran out for a single clip.
-        """
-        made, self.batch_size = in_batches(compute, n_clips, self.batch_size)
-        return made
 
     @torch.inference_mode()
     def fill(
