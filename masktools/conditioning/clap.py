@@ -96,7 +96,42 @@ class ClapFrontEnd(nn.Module):
         return 10.0 * (self.filterbank @ power).clamp_min(_POWER_FLOOR).log10().transpose(1, 2)
 
 
-class ClapEncoder(nn.Module):
+class ClapSides(nn.Module):
+    """What every CLAP has, wherever it comes from: waves at its rate, embeddings of one size; it is never trained."""
+
+    config: ClapEncoderConfig
+    front_end: ClapFrontEnd
+
+    @property
+    def dim(self) -> int:
+        """Size of an embedding."""
+        return self.config.dim
+
+    @torch.no_grad()
+    def embed_audio(self, wave: Wave, sample_rate: int) -> Condition:
+        """Return the embedding of each wave; of one longer than ten seconds, that of its middle.
+
+        Args:
+            wave: samples in [-1, 1]
+            sample_rate: their rate in Hz
+
+        Raises:
+            ParameterError: There are no samples, or some are not finite.
+        """
+        check_wave(wave, sample_rate)
+        if sample_rate != self.config.sample_rate:
+            wave = torch.from_numpy(resample(wave.cpu().numpy(), sample_rate, self.config.sample_rate))
+        return self._embedded(wave)
+
+    def _embedded(self, wave: Wave) -> Condition:
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> "ClapSides":
+        """Stay in evaluation mode: CLAP is never trained here, and its batch statistics must not move."""
+        return super().train(False)
+
+
+class ClapEncoder(ClapSides):
     """CLAP as a conditioner: ``embed_audio`` and ``embed_text``, both (b, 512) of unit norm.
 
     Sounds need the weights alone; texts need a tokenizer too. Make one with ``from_checkpoint``.
@@ -144,25 +179,7 @@ class ClapEncoder(nn.Module):
         found = None if beside is None else ClapTokenizer(beside, n_pieces, config.n_text_tokens)
         return cls(config, model, found).to(device)
 
-    @property
-    def dim(self) -> int:
-        """Size of an embedding."""
-        return self.config.dim
-
-    @torch.no_grad()
-    def embed_audio(self, wave: Wave, sample_rate: int) -> Condition:
-        """Return the embedding of each wave; of one longer than ten seconds, that of its middle.
-
-        Args:
-            wave: samples in [-1, 1]
-            sample_rate: their rate in Hz
-
-        Raises:
-            ParameterError: There are no samples, or some are not finite.
-        """
-        check_wave(wave, sample_rate)
-        if sample_rate != self.config.sample_rate:
-            wave = torch.from_numpy(resample(wave.cpu().numpy(), sample_rate, self.config.sample_rate))
+    def _embedded(self, wave: Wave) -> Condition:
         mel = self.front_end(wave.to(self.front_end.window))
         heard = self.model.audio_model(input_features=mel.unsqueeze(1)).pooler_output
         return F.normalize(self.model.audio_projection(heard), dim=-1)
@@ -184,10 +201,6 @@ class ClapEncoder(nn.Module):
         ids, attention = (tensor.to(self.front_end.window.device) for tensor in self.tokenizer(texts))
         read = self.model.text_model(input_ids=ids, attention_mask=attention).pooler_output
         return F.normalize(self.model.text_projection(read), dim=-1)
-
-    def train(self, mode: bool = True) -> "ClapEncoder":
-        """Stay in evaluation mode: CLAP is never trained here, and its batch statistics must not move."""
-        return super().train(False)
 
 
 def _build(architecture: dict[str, Any], source: Path) -> Any:

@@ -7,16 +7,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masktools.arguments import shown
-from masktools.conditioning.clap import ClapEncoderConfig, ClapFrontEnd
-from masktools.conditioning.prompts import Conditioner, check_texts, check_wave
+from masktools.conditioning.clap import ClapEncoderConfig, ClapFrontEnd, ClapSides
+from masktools.conditioning.prompts import Conditioner, check_texts
 from masktools.errors import ParameterError
-from masktools.io import resample
 from masktools.shapes import Condition, Wave
 
 _FACE = ("get_audio_embedding_from_data", "get_text_embedding")
 
 
-class LaionClap(nn.Module):
+class LaionClap(ClapSides):
     """The two sides of a ``CLAP_Module``: ``embed_audio`` and ``embed_text``, both (b, 512) of unit norm.
 
     A wave is resampled to 48 kHz and cut to the ten seconds in its middle, or repeated up to them, before the module
@@ -37,25 +36,7 @@ class LaionClap(nn.Module):
         self.config = ClapEncoderConfig(dim=clap.model.joint_embed_shape)
         self.front_end = ClapFrontEnd(self.config)
 
-    @property
-    def dim(self) -> int:
-        """Size of an embedding."""
-        return self.config.dim
-
-    @torch.no_grad()
-    def embed_audio(self, wave: Wave, sample_rate: int) -> Condition:
-        """Return the embedding of each wave; of one longer than ten seconds, that of its middle.
-
-        Args:
-            wave: samples in [-1, 1]
-            sample_rate: their rate in Hz
-
-        Raises:
-            ParameterError: There are no samples, or some are not finite.
-        """
-        check_wave(wave, sample_rate)
-        if sample_rate != self.config.sample_rate:
-            wave = torch.from_numpy(resample(wave.cpu().numpy(), sample_rate, self.config.sample_rate))
+    def _embedded(self, wave: Wave) -> Condition:
         heard = self.front_end.fit(wave.cpu().float()).clamp(-1.0, 1.0)
         return self._unit(self.module.get_audio_embedding_from_data(x=heard.numpy(), use_tensor=False))
 
@@ -71,10 +52,6 @@ class LaionClap(nn.Module):
 
     def _unit(self, vectors: Any) -> Tensor:
         return F.normalize(torch.as_tensor(vectors, dtype=torch.float32), dim=-1).to(self.front_end.window.device)
-
-    def train(self, mode: bool = True) -> "LaionClap":
-        """Stay in evaluation mode: CLAP is never trained here."""
-        return super().train(False)
 
 
 def is_laion_clap(given: object) -> bool:
