@@ -14,6 +14,9 @@ import pytest
 from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).parent.parent
+# Two processes that fill one empty numba cache take each other's machine code and crash (its index is written before
+# its data): librosa, which only tests use, is compiled once for each worker.
+os.environ["NUMBA_CACHE_DIR"] = str(ROOT / "build" / "numba" / os.environ.get("PYTEST_XDIST_WORKER", "alone"))
 # Every annotation of these parts is checked while tests run; the rest of masktools meets tensors only through them.
 UNCHECKED = {"adapters", "cli", "demo", "training", "bundled"}  # adapters are classes of other libraries
 CHECKED = sorted(
