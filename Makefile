@@ -52,7 +52,7 @@ test-laion:
 	test -d $(VENV)-laion || $(PYTHON) -m venv $(VENV)-laion
 	$(VENV)-laion/bin/python -m pip install --disable-pip-version-check -e ".[laion,clap]" \
 		pytest hypothesis beartype lightning jsonargparse
-	OMP_NUM_THREADS=1 $(VENV)-laion/bin/python -m pytest -m laion tests/conditioning/test_laion.py
+	OMP_NUM_THREADS=1 $(VENV)-laion/bin/python -m pytest -m laion tests/networks/conditioning/test_laion.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

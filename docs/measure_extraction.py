@@ -27,7 +27,7 @@ import torch
 import masktools
 from masktools import io
 from masktools.benchmark.models import random_pipeline
-from masktools.errors import AudioError
+from masktools.core.errors import AudioError
 from masktools.extraction import ExtractionSettings, Item, Row, Worker, find_items, open_store, read_item
 from masktools.extraction.worker import Prepared
 from masktools.features import Encoder

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 import masktools
-from masktools.errors import MasktoolsError
+from masktools.core.errors import MasktoolsError
 from masktools.evaluation.clips import read_clips
 from masktools.evaluation.embedders import parse_embedder
 from masktools.evaluation.gates import gates_of, gates_table, targets_table

@@ -3,27 +3,48 @@
 Importing the package loads neither torch nor numpy; the first use of ``load``, ``Model`` or ``Encoder`` does.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from masktools.core.errors import MasktoolsError
+    from masktools.core.settings import (
+        BandSettings,
+        ContinuationSettings,
+        DecodingSettings,
+        GapSettings,
+        LoopSettings,
+        RepairSettings,
+        VariationSettings,
+    )
     from masktools.features import Encoder
     from masktools.model import Model, load
 
-__all__ = ["Encoder", "Model", "__version__", "load"]
+__all__ = [
+    "BandSettings",
+    "ContinuationSettings",
+    "DecodingSettings",
+    "Encoder",
+    "GapSettings",
+    "LoopSettings",
+    "MasktoolsError",
+    "Model",
+    "RepairSettings",
+    "VariationSettings",
+    "__version__",
+    "load",
+]
 
 __version__ = "0.2.0"
 
+_HOMES = {"Model": "model", "load": "model", "Encoder": "features", "MasktoolsError": "core.errors"}
+
 
 def __getattr__(name: str) -> Any:
-    if name in ("Model", "load"):
-        import masktools.model
-
-        return getattr(masktools.model, name)
-    if name == "Encoder":
-        import masktools.features
-
-        return masktools.features.Encoder
-    raise AttributeError(f"module 'masktools' has no attribute {name!r}")
+    home = _HOMES.get(name) or ("core.settings" if name in __all__ else None)
+    if home is None:
+        raise AttributeError(f"module 'masktools' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"masktools.{home}"), name)
 
 
 def __dir__() -> list[str]:

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from masktools.arguments import checked_real, shown
-from masktools.errors import ParameterError
+from masktools.core.arguments import checked_real, shown
+from masktools.core.errors import ParameterError
 from masktools.features import Encoder, EncoderModule
 
 

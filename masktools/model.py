@@ -15,17 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masktools import generation, hub
-from masktools.arguments import checked_call, checked_switch, checked_whole
-from masktools.arrays import as_recording, checked_rate, checked_tokens, is_alone
-from masktools.arrays import like as as_given
-from masktools.conditioning import Prompts
-from masktools.features import Embedding, Encoder, LayerLike
-from masktools.gaps import GapLike
-from masktools.io import resample, resample_to
-from masktools.pipeline import Progress, Walk
-from masktools.runtime import threads as use_threads
-from masktools.settings import (
+from masktools.core.arguments import checked_call, checked_switch, checked_whole
+from masktools.core.arrays import as_recording, checked_rate, checked_tokens, is_alone
+from masktools.core.arrays import like as as_given
+from masktools.core.gaps import GapLike
+from masktools.core.runtime import threads as use_threads
+from masktools.core.settings import (
     BandSettings,
     ContinuationSettings,
     DecodingSettings,
@@ -34,6 +29,10 @@ from masktools.settings import (
     RepairSettings,
     VariationSettings,
 )
+from masktools.features import Embedding, Encoder, LayerLike
+from masktools.io import resample, resample_to
+from masktools.networks.conditioning import Prompts
+from masktools.pipeline import Progress, Walk, hub
 from masktools.solver import Plan
 
 if TYPE_CHECKING:
@@ -163,7 +162,7 @@ class Model:
             AudioError: no samples, or some that are not finite.
             ParameterError: gaps that are none of this recording, or a value out of its range.
         """
-        from masktools import restoration  # with scipy's filters: a second and 70 MB that other jobs need not
+        from masktools import restoration
 
         recording, rate = as_recording(samples, sample_rate, finite=False), checked_rate(sample_rate)
         made = GapSettings.of(settings, changes)
@@ -322,12 +321,14 @@ class Model:
             seconds: length of each; the model's window where it is not given.
             settings: of the decoding.
             progress: called with (steps done, steps in all).
-            **changes: fields of ``settings.DecodingSettings`` that are to be otherwise: seed, n_steps, temperature,
+            **changes: fields of ``DecodingSettings`` that are to be otherwise: seed, n_steps, temperature,
                 guidance, solver.
 
         Raises:
             ParameterError: a value out of its range, or prompts that cannot be read.
         """
+        from masktools.restoration import generation
+
         made = DecodingSettings.of(settings, changes)
         with use_threads(self.threads):
             sounds = generation.generate(self.pipeline, prompts, n, seconds, made, progress=progress)
@@ -428,6 +429,8 @@ class Model:
             AudioError: no samples, or some that are not finite.
             ParameterError: a model that has no scales, or not so many.
         """
+        from masktools.restoration import generation
+
         recording, rate = as_recording(samples, sample_rate), checked_rate(sample_rate)
         with use_threads(self.threads):
             made = generation.coarsen(self.pipeline, recording, rate, checked_whole("n_scales", n_scales, 1))
@@ -457,6 +460,8 @@ class Model:
             AudioError: no samples, or some that are not finite.
             ParameterError: a model that has no scales, or a value out of its range.
         """
+        from masktools.restoration import generation
+
         recording, rate = as_recording(samples, sample_rate), checked_rate(sample_rate)
         made = VariationSettings.of(settings, changes)
         with use_threads(self.threads):

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.extraction.items import Row
 from masktools.io import replacing
 from probes.vectors import LeftOut, Vectors

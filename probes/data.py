@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 __all__ = ["SPLITS", "Clip", "Round", "TaggedData"]
 

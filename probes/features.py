@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from masktools.errors import MasktoolsError, ParameterError, unknown_name
+from masktools.core.errors import MasktoolsError, ParameterError, unknown_name
 from masktools.extraction import Item, read_item
 from masktools.extraction.items import ExtractionSettings, Row
 from masktools.extraction.local import Progress, Sink, run_local

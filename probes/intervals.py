@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from probes.scores import LabelRanking, as_indicators
 
 __all__ = ["METRICS", "HeldOut", "Interval", "bootstrap_scores", "percentiles", "resampled_scores", "scores_of"]

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d, validate_data
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from probes.presets import ProbeSettings, grid
 from probes.scores import macro_roc_auc
 from probes.training import Trained, train

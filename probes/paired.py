@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from probes.intervals import HeldOut, Interval, percentiles, resampled_scores, scores_of
 
 __all__ = ["Difference", "differences"]

@@ -7,7 +7,7 @@ open, the choice is ours, and said here.
 from dataclasses import dataclass, replace
 from itertools import product
 
-from masktools.errors import ParameterError, unknown_name
+from masktools.core.errors import ParameterError, unknown_name
 
 __all__ = ["PRESETS", "ProbeSettings", "grid"]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from probes.data import Round, TaggedData
 from probes.intervals import HeldOut, Interval, bootstrap_scores
 from probes.linear import LinearProbe, mean_by_clip

@@ -9,7 +9,7 @@ and those of ``probes.baselines.BASELINES``: name -> (extractor of the first row
 
 from collections.abc import Callable, Mapping, Sequence
 
-from masktools.errors import ParameterError, unknown_name
+from masktools.core.errors import ParameterError, unknown_name
 from masktools.extraction.worker import Worker
 from probes.features import EncoderExtractor, Extractor
 

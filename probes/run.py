@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from masktools import __version__
 from masktools.cli import files, options
 from masktools.cli.options import CommandParser
-from masktools.errors import MasktoolsError, ParameterError
+from masktools.core.errors import MasktoolsError, ParameterError
 from masktools.io import replacing
 from probes.datasets import dataset, names
 from probes.table import Published, to_json, to_markdown

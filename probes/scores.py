@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 __all__ = ["LabelRanking", "TagScores", "accuracy", "as_indicators", "macro_roc_auc", "score_tags"]
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.runtime import threads
+from masktools.core.runtime import threads
 from probes.exact import solve
 from probes.presets import ProbeSettings
 

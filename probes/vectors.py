@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 __all__ = ["LeftOut", "Vectors"]
 

@@ -12,8 +12,8 @@ import numpy as np
 import soundfile
 
 import masktools
+from masktools import MasktoolsError
 from masktools.detection import GAP_KINDS, find_damage
-from masktools.errors import MasktoolsError
 from masktools.io import open_recording
 from masktools.review import Repair, compare, write_picture
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import masktools.estimators
-from masktools import hub, io
-from masktools.errors import AudioError, BundleError, ParameterError
+from masktools import io
+from masktools.core.errors import AudioError, BundleError, ParameterError
+from masktools.pipeline import hub
 from tests.tiny import SAMPLE_RATE, noise, tiny_pipeline, tone
 
 pytest.importorskip("sklearn")
@@ -137,7 +138,7 @@ import masktools.estimators
 assert dir(masktools.estimators) == ["EmbeddingTransformer"]
 try:
     masktools.estimators.EmbeddingTransformer
-except masktools.errors.ParameterError as error:
+except masktools.core.errors.ParameterError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

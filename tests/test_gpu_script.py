@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("lightning", reason="training needs the extra masktools[train]")
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.training.captioned_mels import CaptionedMel, is_packed, pack_mels, read_packed
 from masktools.training.checkpoints import load_tokenizer, network_state, part_description
 from tests.training.conftest import cache_folder, manifest, stage_a  # noqa: F401

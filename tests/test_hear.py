@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from masktools import hear, hub
-from masktools.errors import BundleError, ParameterError
+from masktools import hear
+from masktools.core.errors import BundleError, ParameterError
 from masktools.features import Encoder
 from masktools.features.windows import Hop, Times
+from masktools.pipeline import hub
 from tests.tiny import noise, tiny_pipeline
 
 ENCODER = Encoder(tiny_pipeline())

@@ -14,9 +14,9 @@ import soundfile
 pytest.importorskip("lightning", reason="training needs the extra masktools[train]")
 pytest.importorskip("transformers", reason="a teacher needs the extra masktools[clap]")
 
-from masktools.bundles import stored_part
-from masktools.hub import load_bundle
-from tests.conditioning.training.teacher import WIDTH, write_teacher
+from masktools.pipeline.bundles import stored_part
+from masktools.pipeline.hub import load_bundle
+from tests.networks.conditioning.training.teacher import WIDTH, write_teacher
 
 ROOT = Path(__file__).parents[1]
 MAKE = ROOT / "recipes" / "mini" / "make.py"

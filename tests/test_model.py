@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import masktools
-from masktools.errors import AudioError, BundleError, ParameterError
-from masktools.hub import save_bundle
+from masktools.core.errors import AudioError, BundleError, ParameterError
 from masktools.model import Encoded, Model, load
+from masktools.pipeline.hub import save_bundle
 from masktools.solver import SolverConfig
 from tests.tiny import COLUMN, SAMPLE_RATE, noise, tiny_pipeline
 

@@ -118,7 +118,7 @@ def test_keys_of_a_part_can_be_set_one_by_one(workplace):
 
 
 def test_a_recipe_that_is_not_there_is_refused():
-    from masktools.errors import ParameterError
+    from masktools.core.errors import ParameterError
     from masktools.training.run import run_recipe
 
     with pytest.raises(ParameterError, match=r"no recipe at nowhere.yaml"):

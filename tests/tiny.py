@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from masktools.conditioning import JointEncoder, JointEncoderConfig
 from masktools.mel import MelConfig
+from masktools.networks.conditioning import JointEncoder, JointEncoderConfig
+from masktools.networks.tokenizer import LocalTokenizer, LocalTokenizerConfig
+from masktools.networks.transformer import MaskedTransformer, TransformerConfig
+from masktools.networks.vocoder import LightVocoder, LightVocoderConfig
 from masktools.pipeline import Pipeline
-from masktools.tokenizer import LocalTokenizer, LocalTokenizerConfig
-from masktools.transformer import MaskedTransformer, TransformerConfig
-from masktools.vocoder import LightVocoder, LightVocoderConfig
 
 MEL = MelConfig(f_max=11_025.0)
 SAMPLE_RATE = MEL.sample_rate

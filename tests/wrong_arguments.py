@@ -9,11 +9,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from masktools import hear, hub, restoration
-from masktools.errors import MasktoolsError
+from masktools import hear, restoration
+from masktools.core.errors import MasktoolsError
 from masktools.features import Encoder
 from masktools.hear import HearModel
 from masktools.model import Model
+from masktools.pipeline import hub
 from masktools.restoration.regions import Region
 from tests.tiny import noise, tiny_pipeline
 

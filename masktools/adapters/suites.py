@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.features import Encoder, EncoderModule, LayerLike
 
 _NEEDS_ONE = "one vector for a sound is needed, and the pool none has none: choose another"

@@ -16,12 +16,12 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.bundles import family_of, find_bundle, list_models, read_config, stored_part
-from masktools.configs import from_dict
-from masktools.errors import MasktoolsError, ParameterError
-from masktools.hub import build_part
+from masktools.core.configs import from_dict
+from masktools.core.errors import MasktoolsError, ParameterError
 from masktools.mel import MelConfig
-from masktools.transformer import TransformerConfig
+from masktools.networks.transformer import TransformerConfig
+from masktools.pipeline.bundles import family_of, find_bundle, list_models, read_config, stored_part
+from masktools.pipeline.hub import build_part
 
 try:
     import timm.models

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from masktools.arguments import checked_whole, shown
-from masktools.errors import ParameterError
+from masktools.core.arguments import checked_whole, shown
+from masktools.core.errors import ParameterError
 from masktools.features import Encoder, EncoderModule
 
 __all__ = ["SPECMASKGIT_MINI", "FeatureModel", "SpecMaskGitBundle"]

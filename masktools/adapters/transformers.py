@@ -12,19 +12,19 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from masktools.bundles import MODEL_TYPE, find_bundle, list_models, stored_part
-from masktools.configs import from_dict
-from masktools.errors import ParameterError
+from masktools.core.configs import from_dict
+from masktools.core.errors import ParameterError
+from masktools.core.shapes import flatten
 from masktools.features.inputs import Source
 from masktools.features.layers import LayerChoice, hidden_states
 from masktools.features.windows import Hop, Times, tokenised_windows
-from masktools.hub import build_part
 from masktools.io import resample
 from masktools.mel import MelConfig
+from masktools.networks.transformer import MaskedTransformer
+from masktools.networks.vocoder import VOCODERS
 from masktools.pipeline import Pipeline
-from masktools.shapes import flatten
-from masktools.transformer import MaskedTransformer
-from masktools.vocoder import VOCODERS
+from masktools.pipeline.bundles import MODEL_TYPE, find_bundle, list_models, stored_part
+from masktools.pipeline.hub import build_part
 
 try:
     import transformers

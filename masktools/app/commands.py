@@ -13,9 +13,9 @@ from masktools.app.jobs import Job, choices_of, edit_of
 from masktools.app.refusals import RefusalError
 from masktools.app.requests import Routes, as_download, as_json, bytes_of, json_of, object_of, told
 from masktools.app.store import Region, Session, new_id, read_regions
-from masktools.configs import from_dict, to_dict
-from masktools.errors import ParameterError
-from masktools.gaps import Label, label_lines, parse_labels
+from masktools.core.configs import from_dict, to_dict
+from masktools.core.errors import ParameterError
+from masktools.core.gaps import Label, label_lines, parse_labels
 
 KINDS = ("inpaint", "bwe", "repair", "restore", "extend", "loop")
 MOST_CANDIDATES = 8

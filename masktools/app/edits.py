@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.app.refusals import RefusalError
-from masktools.errors import ParameterError
-from masktools.jsons import read_json
+from masktools.core.errors import ParameterError
+from masktools.core.jsons import read_json
 
 if TYPE_CHECKING:
     from masktools.io import Piece
@@ -103,7 +103,7 @@ def pieces_of(folder: Path, holding: Iterable[tuple[str, str, int]]) -> "list[Pi
     """
     import numpy as np
 
-    from masktools.configs import from_dict
+    from masktools.core.configs import from_dict
     from masktools.io import Piece
 
     results: dict[str, Any] = {}

@@ -18,10 +18,10 @@ from masktools.app.events import Events
 from masktools.app.link import Process, Told
 from masktools.app.refusals import RefusalError
 from masktools.app.store import Region, Session, Source, Store, new_id
-from masktools.configs import from_dict, to_dict
-from masktools.errors import ParameterError
+from masktools.core.configs import from_dict, to_dict
+from masktools.core.errors import ParameterError
+from masktools.core.jsons import read_json
 from masktools.io import replacing
-from masktools.jsons import read_json
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED, LOST = "queued", "running", "done", "failed", "cancelled", "lost"
 RECORD = "job.json"

@@ -10,7 +10,7 @@ from masktools.app import exports
 from masktools.app.children import Answer, Server
 from masktools.app.survey import FOUND, survey
 from masktools.app.views import View
-from masktools.errors import MasktoolsError
+from masktools.core.errors import MasktoolsError
 
 _MOST_OPEN = 8  # recordings
 

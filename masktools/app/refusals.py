@@ -3,7 +3,7 @@
 import errno
 from typing import Any
 
-from masktools.errors import AudioError, DeviceError, MasktoolsError, ParameterError
+from masktools.core.errors import AudioError, DeviceError, MasktoolsError, ParameterError
 
 CODES = {
     400: "malformed",

@@ -14,7 +14,7 @@ from masktools.app.routes import make_app, read_static
 from masktools.app.service import Service
 from masktools.app.settings import Settings
 from masktools.app.store import Store
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 DEFAULT_PORT = 8123
 _STATIC = Path(__file__).parent / "static"

@@ -17,7 +17,7 @@ from masktools.app.link import Process, Told
 from masktools.app.refusals import RefusalError
 from masktools.app.settings import Settings
 from masktools.app.store import Facts, Region, Session, Source, Store, new_id
-from masktools.configs import from_dict, to_dict
+from masktools.core.configs import from_dict, to_dict
 from masktools.io import READABLE, replacing
 
 MOST_CRASHES = 3  # of the reader on one file

@@ -4,9 +4,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from masktools.arguments import check_within
-from masktools.errors import ParameterError
-from masktools.settings import MAX_SECONDS, Made
+from masktools.core.arguments import check_within
+from masktools.core.errors import ParameterError
+from masktools.core.settings import MAX_SECONDS, Made
 
 Told = dict[str, Any]
 _LONGEST = 1000  # letters of a prompt
@@ -14,7 +14,7 @@ _LONGEST = 1000  # letters of a prompt
 
 @dataclass(frozen=True)
 class JobSettings:
-    """What the page says about a job; what is None is as in ``masktools.settings``."""
+    """What the page says about a job; what is None is as in ``masktools.core.settings``."""
 
     method: str | None = None
     prompt: str | None = None
@@ -53,7 +53,7 @@ class JobSettings:
         """Return what is said about a job of a kind.
 
         Args:
-            settings: the dataclass of the kind, in ``masktools.settings``.
+            settings: the dataclass of the kind, in ``masktools.core.settings``.
             **more: values of its fields that the page says elsewhere.
 
         Raises:

@@ -25,10 +25,10 @@ from filelock import FileLock, Timeout
 
 from masktools.app.edits import Edits
 from masktools.app.refusals import RefusalError
-from masktools.configs import from_dict, to_dict
-from masktools.errors import ParameterError
+from masktools.core.configs import from_dict, to_dict
+from masktools.core.errors import ParameterError
+from masktools.core.jsons import read_json
 from masktools.io import replacing
-from masktools.jsons import read_json
 
 STATE, LOCK = "recording.json", "lock"
 ID = re.compile("[a-z2-7]{26}")

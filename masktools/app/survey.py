@@ -7,8 +7,8 @@ from typing import Any
 
 from masktools.app.layers import COLUMN
 from masktools.app.views import BEFORE, View
+from masktools.core.errors import AudioError
 from masktools.detection import Findings, Probe, ProbeSettings
-from masktools.errors import AudioError
 from masktools.io import replacing
 
 FOUND = "findings.json"

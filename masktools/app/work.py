@@ -17,15 +17,9 @@ from masktools.app.refusals import RefusalError
 from masktools.app.settings import JobSettings
 from masktools.app.store import Region
 from masktools.app.views import View
-from masktools.detection.probe import GAP_KINDS
-from masktools.gaps import Gap
-from masktools.jsons import read_json
-from masktools.model import Model
-from masktools.pipeline import Progress, share_of
-from masktools.restoration.band_plan import EXTENDABLE
-from masktools.restoration.ends import continuation, loop_pieces
-from masktools.restoration.recordings import FilledGap
-from masktools.settings import (
+from masktools.core.gaps import Gap
+from masktools.core.jsons import read_json
+from masktools.core.settings import (
     BandSettings,
     ContinuationSettings,
     DecodingSettings,
@@ -34,6 +28,12 @@ from masktools.settings import (
     Made,
     RepairSettings,
 )
+from masktools.detection.probe import GAP_KINDS
+from masktools.model import Model
+from masktools.pipeline import Progress, share_of
+from masktools.restoration.band_plan import EXTENDABLE
+from masktools.restoration.ends import continuation, loop_pieces
+from masktools.restoration.recordings import FilledGap
 
 BAND, SEAM = "band", "seam"
 _BLOCK = 1 << 18

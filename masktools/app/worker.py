@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from masktools.app.children import Answer, Server
-from masktools.configs import from_dict
+from masktools.core.configs import from_dict
 
 _TELL_S = 0.1  # between two events about progress
 
@@ -74,7 +74,7 @@ class Worker:
         from masktools.app import work
         from masktools.app.store import Region
         from masktools.app.views import View
-        from masktools.runtime import threads
+        from masktools.core.runtime import threads
 
         wanted = from_dict(work.JobSettings, settings)
         if kind == "generate":

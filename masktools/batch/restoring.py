@@ -14,18 +14,18 @@ import numpy as np
 
 from masktools import io
 from masktools.batch.tasks import Task, compared_in, numbered
+from masktools.core.errors import AudioError, ParameterError
+from masktools.core.gaps import Gap
+from masktools.core.runtime import threads
+from masktools.core.settings import AUTO, BandSettings, GapSettings
 from masktools.detection import Findings
-from masktools.errors import AudioError, ParameterError
-from masktools.gaps import Gap
-from masktools.hub import check_job
 from masktools.model import Model, load
 from masktools.pipeline import Progress, share_of
+from masktools.pipeline.hub import check_job
 from masktools.restoration import Signal, choose_cutoff, extend_blocks, inpaint_pieces, look_through, wanted_gaps
 from masktools.restoration.band_plan import EXTENDABLE, OUT_OF_REACH
 from masktools.restoration.band_upper import OWN, Take, take_of
 from masktools.review import compare, repairs_of, write_page, write_picture
-from masktools.runtime import threads
-from masktools.settings import AUTO, BandSettings, GapSettings
 
 RESTORED, COPIED = "restored", "nothing_to_repair"
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from masktools.errors import MasktoolsError, ParameterError
+from masktools.core.errors import MasktoolsError, ParameterError
+from masktools.core.processes import until_broken
 from masktools.io import AV_SUFFIXES, SUFFIXES, JsonLines, check_places, find_recordings
-from masktools.processes import until_broken
 
 _LOSSY = {".mp3", ".ogg", ".oga", ".opus"} | AV_SUFFIXES
 

@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 
 import torch
 
-from masktools.arguments import checked_name
-from masktools.errors import ParameterError
-from masktools.jsons import parse_json
+from masktools.core.arguments import checked_name
+from masktools.core.errors import ParameterError
+from masktools.core.jsons import parse_json
+from masktools.core.runtime import cpu_quota, n_cores, resolve_device
 from masktools.pipeline import Progress
-from masktools.runtime import cpu_quota, n_cores, resolve_device
 
 FORMAT = 1
 Value = str | int | float | bool

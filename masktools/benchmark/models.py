@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from masktools import arguments, configs, hub, runtime
 from masktools.benchmark.measurements import SUBJECTS
-from masktools.errors import ParameterError
+from masktools.core import arguments, configs, runtime
+from masktools.core.errors import ParameterError
+from masktools.core.shapes import Condition
 from masktools.mel import MelConfig
 from masktools.model import Model
-from masktools.pipeline import Pipeline
-from masktools.shapes import Condition
+from masktools.networks.tokenizer import LocalTokenizerConfig, SpecVqganConfig
+from masktools.networks.transformer import TransformerConfig
+from masktools.networks.vocoder import BigvganConfig, GriffinLimConfig, HifiganConfig, LightVocoderConfig
+from masktools.pipeline import Pipeline, hub
 from masktools.solver import SolverConfig
-from masktools.tokenizer import LocalTokenizerConfig, SpecVqganConfig
-from masktools.transformer import TransformerConfig
-from masktools.vocoder import BigvganConfig, GriffinLimConfig, HifiganConfig, LightVocoderConfig
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from masktools.arguments import checked_name
 from masktools.benchmark.measurements import Measurement, Value, interleaved, ratio_to, spread_of
 from masktools.benchmark.models import random_condition
 from masktools.benchmark.roofline import Peaks, bound_figures, counted, model_costs, part_precision, precision_name
-from masktools.errors import ParameterError, unknown_name
+from masktools.core.arguments import checked_name
+from masktools.core.errors import ParameterError, unknown_name
+from masktools.core.runtime import threads as use_threads
 from masktools.mel import MelConfig
 from masktools.model import Model
-from masktools.pipeline import Pipeline, Progress
-from masktools.runtime import threads as use_threads
-from masktools.scales import (
+from masktools.networks.scales import (
     ScaleTokenizer,
     ScaleTokenizerConfig,
     ScaleTransformer,
@@ -27,10 +26,11 @@ from masktools.scales import (
     draw_scales,
     scale_plan,
 )
+from masktools.networks.tokenizer import Encodec, EncodecConfig
+from masktools.networks.transformer import StreamTransformer, StreamTransformerConfig
+from masktools.networks.vocoder import LightVocoder, LightVocoderConfig
+from masktools.pipeline import Pipeline, Progress
 from masktools.solver import SolverConfig
-from masktools.tokenizer import Encodec, EncodecConfig
-from masktools.transformer import StreamTransformer, StreamTransformerConfig
-from masktools.vocoder import LightVocoder, LightVocoderConfig
 
 Sizes = Mapping[str, Any]
 _SCALES_SIZES = {"width": 768, "depth": 24, "n_codes": 1024}  # of SpecMaskGIT

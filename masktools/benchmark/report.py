@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from masktools.benchmark.measurements import Benchmark, Measurement
-from masktools.errors import ParameterError
-from masktools.tables import Table, markdown_of, text_of
+from masktools.core.errors import ParameterError
+from masktools.core.tables import Table, markdown_of, text_of
 
 _GIGA, _MEGA = 1e9, 1e6
 _STEP = "solver step"

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from masktools.arguments import checked_name
 from masktools.benchmark.measurements import Measurement, Value, seconds_on_device
-from masktools.packing import PackedLinear, can_pack
+from masktools.core.arguments import checked_name
+from masktools.core.runtime import has_fast_bf16, precision_of
+from masktools.core.runtime import threads as use_threads
+from masktools.networks.packing import PackedLinear, can_pack
+from masktools.networks.transformer import TransformerConfig
 from masktools.pipeline import Pipeline
-from masktools.runtime import has_fast_bf16, precision_of
-from masktools.runtime import threads as use_threads
 from masktools.solver import SolverConfig, StepTrace, forward_count, make_plan
 from masktools.solver.prediction import needed_passes
-from masktools.transformer import TransformerConfig
 
 
 def transformer_flop(

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from masktools import __version__, hub, runtime
+from masktools import __version__
 from masktools.benchmark import accuracy, measurements, peers, processes, roofline, timing
 from masktools.benchmark.models import RunSettings, random_pipeline, synthetic_clip, write_random_bundle
-from masktools.errors import ParameterError
-from masktools.packing import can_compute_int8
-from masktools.pipeline import Pipeline
+from masktools.core import runtime
+from masktools.core.errors import ParameterError
+from masktools.networks.packing import can_compute_int8
+from masktools.pipeline import Pipeline, hub
 
 Watch = Callable[[str, int, int], object]
 """Called with (subject, parts done, parts in all)."""

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from masktools import io
-from masktools.arguments import checked_name
 from masktools.benchmark.measurements import (
     Measurement,
     Value,
@@ -35,9 +34,10 @@ from masktools.benchmark.roofline import (
     precision_name,
     rate_figures,
 )
+from masktools.core.arguments import checked_name
+from masktools.core.runtime import threads as use_threads
 from masktools.model import Model
 from masktools.pipeline import Pipeline, Progress, share_of
-from masktools.runtime import threads as use_threads
 from masktools.solver import SolverConfig, SolveResult, item_seeds, solve
 
 _FILE_RATE = 44_100  # Hz

@@ -21,7 +21,7 @@ from masktools.classical.prediction import LONG_CONTEXT_S, MAX_GAP_S, bridge, ex
 from masktools.classical.search import fills_from_elsewhere
 from masktools.classical.similarity import Similarity
 from masktools.classical.spans import Damaged, Span, check_recording, join_ends
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 SEAM_S = 0.01  # at most, at each end of a gap
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_toeplitz
 from scipy.signal import lfilter, lfiltic, oaconvolve
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 CONTEXT_S = 0.1  # of known audio that is listened to
 MAX_ORDER = 256

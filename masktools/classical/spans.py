@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from masktools.classical.prediction import extrapolate
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 _ROUNDING = 1e-3  # samples; times in seconds that were computed from samples are off by less
 

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from masktools.cli import options
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 HELP = "see, mark, repair and compare recordings on a page"
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from masktools.cli import files, options
-from masktools.errors import ParameterError, unknown_name
-from masktools.jsons import parse_json
+from masktools.core.errors import ParameterError, unknown_name
+from masktools.core.jsons import parse_json
 
 if TYPE_CHECKING:
     from masktools.benchmark.measurements import Benchmark
@@ -113,7 +113,7 @@ def _run_speed(args: argparse.Namespace) -> int:
     from masktools import io
     from masktools.benchmark.report import tables_of, to_markdown, to_text
     from masktools.benchmark.run import run_benchmark
-    from masktools.tables import text_of
+    from masktools.core.tables import text_of
 
     recordings = [(audio.samples, audio.sample_rate) for audio in map(io.read, args.recordings)]
     watch = _watch()

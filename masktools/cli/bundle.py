@@ -8,8 +8,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from masktools.errors import ParameterError
-from masktools.jsons import parse_json
+from masktools.core.errors import ParameterError
+from masktools.core.jsons import parse_json
 
 HELP = "make a model of its trained parts"
 
@@ -56,10 +56,9 @@ def run(args: argparse.Namespace) -> int:
         card = args.card.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ParameterError(f"the model card must be a text file, got {args.card}") from error
-    from masktools import hub
     from masktools.cli.parts import read_part
-    from masktools.levels import read_levels
-    from masktools.pipeline import check_mel_settings
+    from masktools.core.levels import read_levels
+    from masktools.pipeline import check_mel_settings, hub
 
     decoding = hub.read_decoding(settings)
     levels = None if args.levels is None else read_levels(args.levels)
@@ -104,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _family_of(transformer: Any) -> str:
     """Return the family of a transformer, which is its kind."""
-    from masktools.hub import KINDS
+    from masktools.pipeline.hub import KINDS
 
     kinds = KINDS["transformer"].items()
     return next((kind for kind, (_, part_class) in kinds if isinstance(transformer, part_class)), "masked")

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     files.check_audio_outputs([args.output], inputs=[args.input], overwrite=args.overwrite)
     files.check_outputs([args.picture], [args.input, args.output], ".png", overwrite=args.overwrite)
     from masktools import io
-    from masktools.generation import refinements
+    from masktools.restoration.generation import refinements
 
     audio = io.read(args.input)
     model = options.load_model(args)

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from masktools.cli import files, options
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 HELP = "import a checkpoint of another project"
 MAGNET = "magnet"
@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
     inputs = [args.checkpoint, *([args.config] if args.config else [])]
     files.check_outputs([args.output], inputs, ending=".safetensors", overwrite=args.overwrite)
     from masktools.cli.parts import write_part
-    from masktools.convert import SPECVQGAN_MEL, convert_checkpoint
     from masktools.mel import MelConfig
+    from masktools.pipeline.convert import SPECVQGAN_MEL, convert_checkpoint
 
     module = convert_checkpoint(args.kind, args.checkpoint, args.config)
     unsaid = SPECVQGAN_MEL if args.kind == "specvqgan" else MelConfig()
@@ -68,10 +68,9 @@ def _run_magnet(args: argparse.Namespace) -> int:
         raise ParameterError("magnet's settings stand in its own files: leave --config out")
     if args.output.exists():
         raise ParameterError(f"the bundle's folder must not exist yet, got {args.output}: choose another, or remove it")
-    from masktools import hub
-    from masktools.conditioning import DeferredT5
-    from masktools.convert import magnet_from
-    from masktools.pipeline import StreamWalk
+    from masktools.networks.conditioning import DeferredT5
+    from masktools.pipeline import StreamWalk, hub
+    from masktools.pipeline.convert import magnet_from
 
     made = magnet_from(args.checkpoint, args.codec, args.prior)
     n_weights = sum(parameter.numel() for parameter in made.transformer.parameters()) / 1e6

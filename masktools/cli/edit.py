@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
 from masktools.cli.options import Command, settings_of
-from masktools.errors import ParameterError
-from masktools.settings import ContinuationSettings, LoopSettings, RepairSettings
+from masktools.core.errors import ParameterError
+from masktools.core.settings import ContinuationSettings, LoopSettings, RepairSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,8 +75,8 @@ def _edited(
         said: gives the line about a report, without the name of the file.
     """
     from masktools import io
+    from masktools.core.runtime import threads
     from masktools.restoration import Signal
-    from masktools.runtime import threads
 
     sources = [args.input, *files.read_by(args)]
     files.check_audio_outputs([args.output], args.report, sources, overwrite=args.overwrite)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from masktools.cli import files, options
 from masktools.cli.options import fail
 from masktools.cli.progress import Meter
-from masktools.errors import AudioError, ParameterError
+from masktools.core.errors import AudioError, ParameterError
 
 if TYPE_CHECKING:
     from masktools.extraction import ExtractionSettings, Item, Store, Summary, Worker
@@ -162,7 +162,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.dry_run:
         return _tell_plan(args, items)
-    from masktools.runtime import usable_cores
+    from masktools.core.runtime import usable_cores
 
     threads = args.threads or (usable_cores() // args.jobs or 1 if args.jobs > 1 else None)
     worker = Worker(args.model, settings, args.device, args.precision, threads, args.batch_size)

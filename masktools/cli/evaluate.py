@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
-from masktools.errors import ParameterError
-from masktools.jsons import parse_json
+from masktools.core.errors import ParameterError
+from masktools.core.jsons import parse_json
 
 if TYPE_CHECKING:
     from masktools.evaluation.clips import Clips
@@ -151,7 +151,7 @@ def _settings(args: argparse.Namespace, protocol: "Protocol", model: "Model") ->
 
     What is set of the solver is set over the model's own settings of it.
     """
-    from masktools.configs import from_dict, to_dict, to_plain
+    from masktools.core.configs import from_dict, to_dict, to_plain
     from masktools.solver import SolverConfig
 
     known = {field.name for field in fields(protocol.settings)}

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from masktools.cli import files, options
 from masktools.cli.files import GrowingReport, is_report
 from masktools.cli.progress import Watcher
-from masktools.errors import ParameterError
-from masktools.settings import DecodingSettings
+from masktools.core.errors import ParameterError
+from masktools.core.settings import DecodingSettings
 
 if TYPE_CHECKING:
-    from masktools.generation import GeneratedItem, Item
+    from masktools.restoration.generation import GeneratedItem, Item
 
 HELP = "make audio from a text"
 FORMATS = ("wav", "flac", "ogg", "opus", "mp3")
@@ -91,9 +91,16 @@ def run(args: argparse.Namespace) -> int:
 def _run_many(args: argparse.Namespace) -> int:
     """Generate one or several recordings of each text in a file; they are written while the next are made."""
     from masktools import __version__
-    from masktools.generation import FINISHED, Finished, generate_items, plan_items, read_prompts, write_behind
-    from masktools.hub import plan_for
-    from masktools.runtime import threads
+    from masktools.core.runtime import threads
+    from masktools.pipeline.hub import plan_for
+    from masktools.restoration.generation import (
+        FINISHED,
+        Finished,
+        generate_items,
+        plan_items,
+        read_prompts,
+        write_behind,
+    )
 
     items = plan_items(read_prompts(args.prompts), args.n, args.seed)
     folder, target_of = _made_folder(args.output), _target_of(args.output, args.format)

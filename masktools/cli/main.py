@@ -40,7 +40,7 @@ from masktools.cli import (
     vary,
 )
 from masktools.cli.options import Command, CommandParser, fail
-from masktools.errors import MasktoolsError
+from masktools.core.errors import MasktoolsError
 
 _COMMANDS: dict[str, Command | ModuleType] = {
     "probe": probe.PROBE,

@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the name and the folder of each model."""
-    from masktools import hub
+    from masktools.pipeline import hub
 
     models = hub.list_models()
     width = max(map(len, models), default=0)

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from masktools.cli.progress import MODES
-from masktools.settings import DecodingSettings
+from masktools.core.settings import DecodingSettings
 
 
 def fail(message: str) -> str:

@@ -15,12 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from masktools.configs import from_dict, to_dict
-from masktools.errors import CheckpointError, ParameterError
-from masktools.hub import KINDS, DeferredClap, build_part, note_tokens
+from masktools.core.configs import from_dict, to_dict
+from masktools.core.errors import CheckpointError, ParameterError
+from masktools.core.jsons import parse_json
 from masktools.io import replacing
-from masktools.jsons import parse_json
 from masktools.mel import MelConfig
+from masktools.pipeline.hub import KINDS, DeferredClap, build_part, note_tokens
 from masktools.training.checkpoints import load_joint_encoder, network_state, part_description
 
 CLAP = "clap"

@@ -12,8 +12,8 @@ from masktools.cli import files, options
 from masktools.cli.files import GrowingReport
 from masktools.cli.options import Command
 from masktools.cli.progress import Watcher
-from masktools.errors import AudioError, ParameterError
-from masktools.settings import BandSettings, GapSettings
+from masktools.core.errors import AudioError, ParameterError
+from masktools.core.settings import BandSettings, GapSettings
 
 if TYPE_CHECKING:
     import numpy as np

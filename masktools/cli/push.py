@@ -33,10 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the bundle, make its card, write both."""
-    from masktools.bundles import find_bundle, verify_files
-    from masktools.cards import files_for_hub
-    from masktools.downloads import is_hub_name, upload
-    from masktools.errors import ParameterError
+    from masktools.core.downloads import is_hub_name, upload
+    from masktools.core.errors import ParameterError
+    from masktools.pipeline.bundles import find_bundle, verify_files
+    from masktools.pipeline.cards import files_for_hub
 
     if not is_hub_name(args.name):
         raise ParameterError(f"the repository must be OWNER/NAME, got {args.name!r}")

@@ -13,7 +13,7 @@ from masktools.cli import files, options
 from masktools.cli.files import GrowingReport, is_report
 from masktools.cli.options import fail
 from masktools.cli.progress import Watcher
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 if TYPE_CHECKING:
     from masktools.batch import Outcome, Task

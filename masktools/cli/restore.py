@@ -7,7 +7,7 @@ from typing import Any
 from masktools.cli import options
 from masktools.cli.options import Command, settings_of
 from masktools.cli.recordings import add_recordings, restore_recordings
-from masktools.settings import BandSettings, GapSettings
+from masktools.core.settings import BandSettings, GapSettings
 
 
 def _add_gaps(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def _add_band(parser: argparse.ArgumentParser) -> None:
 
 def _gaps(args: argparse.Namespace) -> dict[str, Any]:
     """Return what the options say about gaps."""
-    from masktools.gaps import parse_gaps, read_gaps
+    from masktools.core.gaps import parse_gaps, read_gaps
 
     gaps = None
     if args.gaps != "auto":

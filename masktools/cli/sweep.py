@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
 from masktools.cli.train import progress
-from masktools.errors import ParameterError
-from masktools.jsons import parse_json
+from masktools.core.errors import ParameterError
+from masktools.core.jsons import parse_json
 
 if TYPE_CHECKING:
     from masktools.evaluation.clips import Clips
@@ -127,7 +127,7 @@ def _listed(read: Any) -> Any:
 
 
 def _sweep(args: argparse.Namespace) -> "Sweep":
-    from masktools.configs import from_dict
+    from masktools.core.configs import from_dict
     from masktools.evaluation.sweep import MODEL_AXIS, PRESET_AXIS, SWEPT, Sweep
     from masktools.solver import preset
 

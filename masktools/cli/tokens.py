@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from masktools.cli import files, options
 from masktools.cli.options import Command
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from masktools.cli import options
 from masktools.cli.options import Command
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 if TYPE_CHECKING:
     from masktools.mel import MelConfig
@@ -96,7 +96,7 @@ def _shards(args: argparse.Namespace) -> list[list[str]]:
 
 
 def _tokens(args: argparse.Namespace) -> list[list[str]]:
-    from masktools.runtime import resolve_device
+    from masktools.core.runtime import resolve_device
     from masktools.training.checkpoints import load_conditioner
     from masktools.training.token_cache import build_token_cache
 
@@ -119,7 +119,7 @@ def _tokens(args: argparse.Namespace) -> list[list[str]]:
 
 
 def _tokenizer(source: str) -> "tuple[Tokenizer, MelConfig]":
-    from masktools.configs import from_dict
+    from masktools.core.configs import from_dict
     from masktools.mel import MelConfig
     from masktools.training.checkpoints import load_tokenizer, part_description
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from masktools.cli import files, options
 from masktools.cli.generate import numbered
 from masktools.cli.progress import Watcher
-from masktools.settings import VariationSettings
+from masktools.core.settings import VariationSettings
 
 HELP = "the same sound with other detail"
 

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from masktools.classical import BAND_FILLS, GAP_FILLS
+from masktools.core.gaps import Gap
 from masktools.demo import measure
 from masktools.demo.recordings import Recording, low_passed, with_gaps
 from masktools.demo.stage import Panel, Scene, Stage, Take, draw, inside, scene
 from masktools.demo.tables import COPIED_UP, COPY, EMPTY, OURS
 from masktools.detection import find_bandwidth, find_damage
-from masktools.gaps import Gap
 from masktools.review import Repair, compare, write_page
 from masktools.review.page import Player
 

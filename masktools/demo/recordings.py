@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.signal import butter, kaiserord, lfilter, oaconvolve, sosfilt, sosfiltfilt
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 
 def band_noise(n: int, low_hz: float, high_hz: float, sample_rate: int, rng: np.random.Generator) -> np.ndarray:

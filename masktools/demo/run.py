@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from masktools import __version__
+from masktools.core.errors import ParameterError
+from masktools.core.tables import text_of
 from masktools.demo import jobs, tables
 from masktools.demo.recordings import RECORDINGS, Recording
 from masktools.demo.stage import Chapter, Stage, Take, make_page
-from masktools.errors import ParameterError
-from masktools.hub import check_job
-from masktools.tables import text_of
+from masktools.pipeline.hub import check_job
 
 if TYPE_CHECKING:
     from masktools.model import Model

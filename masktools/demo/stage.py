@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from masktools import io
+from masktools.core.errors import ParameterError
+from masktools.core.tables import Table
 from masktools.demo.measure import RATE
 from masktools.demo.recordings import Recording
-from masktools.errors import ParameterError
 from masktools.review import panels as drawn
 from masktools.review.page import Player, data_uri, render
 from masktools.review.panels import Rows, mean_levels, spectrogram, top_level_db
-from masktools.tables import Table
 
 
 @dataclass(frozen=True)

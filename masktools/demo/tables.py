@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from masktools.tables import Table
+from masktools.core.tables import Table
 
 OURS, EMPTY, COPY, COPIED_UP = "masktools", "left empty", "best copy", "copied up"
 

@@ -13,10 +13,10 @@ import numpy as np
 from scipy.ndimage import median_filter
 from scipy.signal.windows import blackmanharris
 
-from masktools.arguments import check_within
+from masktools.core.arguments import check_within
+from masktools.core.errors import ParameterError
+from masktools.core.settings import BandSettings
 from masktools.detection.damage import FLOOR_DB, checked_wave, decibels
-from masktools.errors import ParameterError
-from masktools.settings import BandSettings
 
 WINDOW_S = 4096 / 44_100
 MAX_FRAMES = 2048  # kept; twice as few at the least

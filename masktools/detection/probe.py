@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from masktools.arguments import check_least
-from masktools.arrays import checked_rate
+from masktools.core.arguments import check_least
+from masktools.core.arrays import checked_rate
+from masktools.core.errors import ParameterError
+from masktools.core.gaps import Gap
+from masktools.core.settings import BandSettings, GapSettings
 from masktools.detection.bandwidth import Bandwidth, SpectrumSurvey, judge
 from masktools.detection.damage import (
     CORE_SAMPLES,
@@ -27,9 +30,6 @@ from masktools.detection.damage import (
 )
 from masktools.detection.detectors import THRESHOLD, Clicks, ConstantRuns, Dropouts, NonFinite, Repeats
 from masktools.detection.levels import Level, LevelMeter
-from masktools.errors import ParameterError
-from masktools.gaps import Gap
-from masktools.settings import BandSettings, GapSettings
 
 GAP_KINDS = ("zeros", "hold", "repeat", "dropout", "non_finite")
 """The kinds of damage that are gaps; clicks are told apart."""
@@ -74,7 +74,7 @@ class Findings:
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON has it: times in seconds, frequencies in Hz, levels in dBFS, channels from 0 on.
 
-        ``gaps`` is what ``masktools.gaps.read_gaps`` reads; ``cutoff_hz`` is null where no cutoff was found.
+        ``gaps`` is what ``masktools.core.gaps.read_gaps`` reads; ``cutoff_hz`` is null where no cutoff was found.
         """
         bandwidth = self.bandwidth
         clicks = [self._place(one) for one in self.damage if one.kind == "clicks"]

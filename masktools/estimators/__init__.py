@@ -5,7 +5,7 @@ Importing this loads no scikit-learn; asking for ``EmbeddingTransformer`` does.
 
 from typing import TYPE_CHECKING, Any
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 if TYPE_CHECKING:
     from masktools.estimators.transformer import EmbeddingTransformer

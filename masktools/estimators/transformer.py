@@ -11,7 +11,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from masktools.errors import BundleError, ParameterError
+from masktools.core.errors import BundleError, ParameterError
 from masktools.features import Encoder, Source
 from masktools.io import Recording, open_recording
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from masktools.classical import BAND_FILLS
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
+from masktools.core.runtime import threads
 from masktools.evaluation.clips import Clip, Clips, occupied_hz
 from masktools.evaluation.common import (
     Meter,
@@ -24,13 +25,12 @@ from masktools.evaluation.common import (
 from masktools.evaluation.embedders import Embedder
 from masktools.evaluation.report import Report, Row
 from masktools.evaluation.scores import SetScores, Statistics
-from masktools.grid import band_mask
+from masktools.mel.grid import band_mask
 from masktools.metrics import lsd_db, lsd_split_db, quiet_excess_db, third_octave_error_db
 from masktools.model import Model
 from masktools.pipeline import Progress
 from masktools.restoration.band_extension import column_windows
 from masktools.restoration.band_level import high_pass
-from masktools.runtime import threads
 from masktools.solver import SolverConfig, derive_seed
 
 UNPROCESSED, MODEL, MODEL_ALONE, MODEL_NO_LFR = "unprocessed", "model", "model_alone", "model_no_lfr"

@@ -16,20 +16,20 @@ import torch
 from scipy.signal import ShortTimeFFT, bilinear, butter, kaiserord, lfilter, oaconvolve, sosfiltfilt
 from scipy.signal.windows import hann
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
+from masktools.core.runtime import threads
 from masktools.evaluation.clips import Clip
 from masktools.evaluation.common import check_clips, check_some, make_report, numbered
 from masktools.evaluation.report import Report, Row, summarise
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.metrics import band_level_db, quiet_excess_db, seam_crest_db
 from masktools.model import Model
+from masktools.networks.vocoder import GriffinLim, GriffinLimConfig
 from masktools.pipeline import Pipeline, Progress
 from masktools.restoration import bwe
 from masktools.restoration.band_extension import column_windows
 from masktools.restoration.band_level import band_gain, high_pass
-from masktools.runtime import threads
 from masktools.solver import SolverConfig
-from masktools.vocoder import GriffinLim, GriffinLimConfig
 
 Rule = Callable[[np.ndarray, np.ndarray, int, float], np.ndarray]
 

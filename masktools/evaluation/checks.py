@@ -14,9 +14,9 @@ import soundfile
 from scipy.signal import butter, cheby1, sosfilt
 from scipy.signal.windows import hann
 
-from masktools.arguments import checked_name
+from masktools.core.arguments import checked_name
+from masktools.core.errors import ParameterError
 from masktools.detection import Damage, find_bandwidth, find_damage
-from masktools.errors import ParameterError
 from masktools.evaluation.bandwidth_checks import measure_composition, measure_joins, measure_quiet
 from masktools.evaluation.clips import Clip, Clips, read_clips, read_native
 from masktools.evaluation.common import check_some, make_report, numbered

@@ -19,8 +19,8 @@ from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import blackmanharris
 
 from masktools import io
-from masktools.arguments import check_least, checked_name
-from masktools.errors import AudioError, ParameterError
+from masktools.core.arguments import check_least, checked_name
+from masktools.core.errors import AudioError, ParameterError
 from masktools.io import resample_to
 from masktools.training.audio_cache import AudioCache, Recording, decoded
 from masktools.training.sources import SPLITS, Row, Source, read_source, split_named

@@ -8,16 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from masktools import __version__
-from masktools.arguments import checked_name
-from masktools.configs import to_dict, to_plain
-from masktools.errors import ParameterError
+from masktools.core.arguments import checked_name
+from masktools.core.configs import to_dict, to_plain
+from masktools.core.errors import ParameterError
+from masktools.core.shapes import Condition, Mask, Tokens
 from masktools.evaluation.clips import Clip, left_out_of
 from masktools.evaluation.embedders import Embedder
 from masktools.evaluation.report import Figure, Report, Row, groups_of
 from masktools.model import Model
-from masktools.packing import weights_digest
+from masktools.networks.packing import weights_digest
 from masktools.pipeline import Pipeline, Progress, Walk
-from masktools.shapes import Condition, Mask, Tokens
 from masktools.solver import Plan, SolverConfig, SolveResult, derive_seed
 
 BATCH = 16

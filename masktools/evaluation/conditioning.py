@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from masktools.arguments import check_least
-from masktools.errors import ParameterError
+from masktools.core.arguments import check_least
+from masktools.core.errors import ParameterError
+from masktools.core.runtime import threads
 from masktools.evaluation.clips import Clip, class_of, common_classes
 from masktools.evaluation.common import Meter, check_clips, described, make_report
 from masktools.evaluation.embedders import Embedder, Scorer, scorers_of, unit_rows
@@ -16,7 +17,6 @@ from masktools.evaluation.sounds import Results, Sound, groups_with, prompts_of
 from masktools.evaluation.transformer import check_ratios, guesses_of
 from masktools.model import Model
 from masktools.pipeline import Progress
-from masktools.runtime import threads
 from masktools.training.captioned_mels import asserted_tags, tag_words
 
 CHANCE, SOUNDS, TEXTS = "chance", "sound -> text", "text -> sound"

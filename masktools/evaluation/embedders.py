@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from masktools.arguments import checked_name
-from masktools.conditioning import ClapEncoder, Conditioner, as_conditioner
-from masktools.errors import ParameterError
+from masktools.core.arguments import checked_name
+from masktools.core.errors import ParameterError
 from masktools.evaluation.pretrained import AisfxEmbedder, MusicnnEmbedder, VggishEmbedder
 from masktools.features import embed
 from masktools.io import resample
 from masktools.mel import MelConfig, MelFrontEnd, mel_to_db
 from masktools.model import Model
-from masktools.packing import weights_digest
+from masktools.networks.conditioning import ClapEncoder, Conditioner, as_conditioner
+from masktools.networks.packing import weights_digest
 
 
 @runtime_checkable

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from masktools.arguments import check_least
-from masktools.errors import ParameterError
+from masktools.core.arguments import check_least
+from masktools.core.errors import ParameterError
+from masktools.core.runtime import threads
 from masktools.evaluation.clips import Clip
 from masktools.evaluation.common import Meter, check_clips, chosen_methods, described, make_report
 from masktools.evaluation.embedders import Embedder, scorers_of
@@ -27,7 +28,6 @@ from masktools.evaluation.sounds import Maker, Prompt, Results, Sound, fitted, g
 from masktools.metrics import level_db
 from masktools.model import Model
 from masktools.pipeline import Progress
-from masktools.runtime import threads
 from masktools.solver import Plan
 
 REAL, CEILING, TRAINING, MODEL, UNPROMPTED = "real", "ceiling", "training", "model", "unconditional"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.evaluation.clips import Clip, class_of, common_classes
 from masktools.evaluation.common import Meter
 from masktools.evaluation.embedders import Embedder, Scorer, unit_rows

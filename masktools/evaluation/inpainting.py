@@ -10,7 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from masktools.classical import GAP_FILLS
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
+from masktools.core.gaps import Gap
+from masktools.core.runtime import threads
+from masktools.core.settings import AUTO
+from masktools.core.settings import GAP_METHODS as METHODS
+from masktools.core.settings import MODEL as BY_MODEL
+from masktools.core.shapes import Mel, Tokens
 from masktools.evaluation.clips import Clip, Clips
 from masktools.evaluation.common import (
     Meter,
@@ -29,8 +35,7 @@ from masktools.evaluation.embedders import Embedder
 from masktools.evaluation.onsets import onset_f
 from masktools.evaluation.report import Figure, Report, Row, summarise
 from masktools.evaluation.scores import SetScores, Statistics
-from masktools.gaps import Gap
-from masktools.grid import gap_mask
+from masktools.mel.grid import gap_mask
 from masktools.metrics import (
     chroma_distance,
     envelope_error_db,
@@ -44,11 +49,6 @@ from masktools.metrics import (
 from masktools.model import Model
 from masktools.pipeline import Progress
 from masktools.restoration import inpaint
-from masktools.runtime import threads
-from masktools.settings import AUTO
-from masktools.settings import GAP_METHODS as METHODS
-from masktools.settings import MODEL as BY_MODEL
-from masktools.shapes import Mel, Tokens
 from masktools.solver import SolverConfig, derive_seed
 
 UNPROCESSED, DEFAULT, MODEL, RECORDING, MODEL_ALONE = "unprocessed", "default", "model", "recording", "model_alone"

@@ -13,23 +13,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masktools.arguments import check_least
-from masktools.conditioning.notes import pitch_name
-from masktools.errors import AudioError, ParameterError
+from masktools.core.arguments import check_least
+from masktools.core.errors import AudioError, ParameterError
+from masktools.core.runtime import threads
 from masktools.evaluation.clips import Clip, LeftOut
 from masktools.evaluation.common import Meter, check_clips, chosen_methods, described
 from masktools.evaluation.embedders import Embedder
 from masktools.evaluation.report import Figure, Report, Row
 from masktools.evaluation.scores import Statistics
-from masktools.hub import check_job
 from masktools.io import resample
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.metrics import frechet_distance, inception_score, multiquadric_distance, ndb, principal_axes
 from masktools.metrics.pitch import pitch_of_note
 from masktools.model import Model
+from masktools.networks.conditioning.notes import pitch_name
+from masktools.networks.scales import NoteClassifier
 from masktools.pipeline import Progress
-from masktools.runtime import threads
-from masktools.scales import NoteClassifier
+from masktools.pipeline.hub import check_job
 from masktools.solver import SolverConfig, derive_seed, stage_plan
 from masktools.training.notes import Note, read_notes
 

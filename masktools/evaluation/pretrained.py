@@ -19,12 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.conditioning.clap_files import restricted_load
-from masktools.convert.weights import fill, read_weights
-from masktools.errors import CheckpointError
+from masktools.core.errors import CheckpointError
 from masktools.evaluation.weight_files import read_package_file, read_tf_checkpoint
 from masktools.io import resample
 from masktools.mel import MelConfig, mel_filterbank
+from masktools.networks.conditioning.clap_files import restricted_load
+from masktools.pipeline.convert.weights import fill, read_weights
 
 WINDOW_S, HOP_S = 1.0, 0.25
 _BATCH = 32

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from masktools.arguments import checked_name
+from masktools.core.arguments import checked_name
 from masktools.evaluation.bandwidth import BandwidthSettings, evaluate_bandwidth
 from masktools.evaluation.conditioning import ConditioningSettings, evaluate_conditioning
 from masktools.evaluation.generation import GenerationSettings, evaluate_generation
@@ -15,7 +15,7 @@ from masktools.evaluation.reconstruction import TokenizerSettings, VocoderSettin
 from masktools.evaluation.report import Report
 from masktools.evaluation.scores import Statistics
 from masktools.evaluation.transformer import TransformerSettings, evaluate_transformer
-from masktools.grid import TokenGrid
+from masktools.mel.grid import TokenGrid
 from masktools.solver import PRESETS as SOLVERS
 
 

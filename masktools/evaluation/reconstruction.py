@@ -7,7 +7,8 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
+from masktools.core.runtime import threads
 from masktools.evaluation.clips import Clip
 from masktools.evaluation.common import Meter, batches, check_clips, described, make_report, stacked
 from masktools.evaluation.embedders import Embedder
@@ -15,10 +16,9 @@ from masktools.evaluation.report import Figure, Report, Row, groups_of
 from masktools.evaluation.scores import SetScores, Statistics
 from masktools.metrics import lsd_db, stft_distance
 from masktools.model import Model
+from masktools.networks.tokenizer.codebook import codebook_usage
+from masktools.networks.vocoder import GriffinLim, GriffinLimConfig
 from masktools.pipeline import Progress
-from masktools.runtime import threads
-from masktools.tokenizer.codebook import codebook_usage
-from masktools.vocoder import GriffinLim, GriffinLimConfig
 
 VOCODER, TOKENIZER = "vocoder on true mel", "tokenizer + vocoder"
 _TOKENIZER_NOTES = (

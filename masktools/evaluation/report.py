@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
+from masktools.core.jsons import parse_json
+from masktools.core.tables import Table, escaped, markdown_of
 from masktools.evaluation.clips import Clip, LeftOut, group_name
 from masktools.io import replacing
-from masktools.jsons import parse_json
 from masktools.metrics import bootstrap
-from masktools.tables import Table, escaped, markdown_of
 
 FORMAT = 1
 Statistic = Literal["median", "mean", "set"]

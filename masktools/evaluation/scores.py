@@ -11,8 +11,8 @@ from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 from scipy.special import log_softmax, softmax
 
-from masktools.arguments import check_least
-from masktools.errors import ParameterError
+from masktools.core.arguments import check_least
+from masktools.core.errors import ParameterError
 from masktools.evaluation.clips import Clip
 from masktools.evaluation.embedders import Embedder
 from masktools.evaluation.report import Figure, Row, groups_of, summarise

@@ -17,9 +17,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from masktools.arguments import check_least, checked_name
-from masktools.configs import to_dict, to_plain
-from masktools.errors import ParameterError
+from masktools.core.arguments import check_least, checked_name
+from masktools.core.configs import to_dict, to_plain
+from masktools.core.errors import ParameterError
+from masktools.core.jsons import parse_json
 from masktools.evaluation.bandwidth import BANDWIDTH_METHODS, BandwidthSettings, evaluate_bandwidth
 from masktools.evaluation.clips import Clip, left_out_of
 from masktools.evaluation.common import described, part_digests
@@ -28,7 +29,6 @@ from masktools.evaluation.generation import GENERATION_METHODS, GenerationSettin
 from masktools.evaluation.inpainting import INPAINT_METHODS, InpaintSettings, evaluate_inpainting
 from masktools.evaluation.report import Figure, Report
 from masktools.io import replacing
-from masktools.jsons import parse_json
 from masktools.model import Model
 from masktools.pipeline import Pipeline, Progress
 from masktools.solver import Plan, SolverConfig, SolveResult, derive_seed, plan_value, preset

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import hypot, isfinite
 from typing import Any
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.evaluation.report import Figure
 from masktools.evaluation.sweep import COST, Point, SweepResult
 

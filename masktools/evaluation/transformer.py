@@ -9,19 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from masktools.arguments import check_least
-from masktools.errors import ParameterError
+from masktools.core.arguments import check_least
+from masktools.core.errors import ParameterError
+from masktools.core.gaps import Gap
+from masktools.core.runtime import threads
+from masktools.core.shapes import flatten
 from masktools.evaluation.clips import Clip, Clips
 from masktools.evaluation.common import Meter, check_clips, described, make_report
 from masktools.evaluation.embedders import Embedder
 from masktools.evaluation.report import Report, Row
 from masktools.evaluation.scores import Statistics
-from masktools.gaps import Gap
-from masktools.grid import gap_mask
+from masktools.mel.grid import gap_mask
 from masktools.model import Model
 from masktools.pipeline import Pipeline, Progress
-from masktools.runtime import threads
-from masktools.shapes import flatten
 from masktools.solver import derive_seed
 
 SMOOTHING = 0.1

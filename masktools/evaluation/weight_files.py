@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from masktools.errors import CheckpointError
+from masktools.core.errors import CheckpointError
 
 MOST_BYTES = 1 << 30  # that a file of weights may have
 

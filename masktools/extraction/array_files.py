@@ -28,7 +28,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
+from masktools.core.jsons import parse_json
 from masktools.extraction.table import (
     ARRAYS,
     META,
@@ -43,7 +44,6 @@ from masktools.extraction.table import (
     placed,
 )
 from masktools.io import telling
-from masktools.jsons import parse_json
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a .zip file can hold: when it was written is nobody's business
 

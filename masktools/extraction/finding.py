@@ -14,11 +14,11 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from masktools.errors import AudioError, ParameterError
+from masktools.core.errors import AudioError, ParameterError
+from masktools.core.jsons import parse_json
 from masktools.extraction import reading
 from masktools.extraction.items import Item, check_distinct
 from masktools.io import file_names, is_recording, replacing
-from masktools.jsons import parse_json
 
 MANIFEST_ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet", ".txt")
 BYTES = ("first_byte", "n_bytes")

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from masktools.arguments import checked_name
-from masktools.errors import ParameterError
+from masktools.core.arguments import checked_name
+from masktools.core.errors import ParameterError
 from masktools.extraction.array_files import INDEX, FolderStored, NpyStored, NpzStored, is_ours, sidecars
 from masktools.extraction.table import ARRAYS, META, Layout, Meta, Stored, Table, counts_of, flat_arrays, placed
 

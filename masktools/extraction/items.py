@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from masktools import arguments, configs, jsons
-from masktools.errors import ParameterError, unknown_name
+from masktools.core import arguments, configs, jsons
+from masktools.core.errors import ParameterError, unknown_name
 
 T = TypeVar("T")
 _ARRAYS = ("clip", "frames", "times_s", "tokens")

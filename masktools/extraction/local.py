@@ -10,10 +10,10 @@ from contextlib import closing
 from itertools import islice
 from typing import Protocol, runtime_checkable
 
-from masktools.errors import AudioError
+from masktools.core.errors import AudioError
+from masktools.core.processes import until_broken
 from masktools.extraction.items import Item, Row
 from masktools.extraction.worker import Prepared, ahead
-from masktools.processes import until_broken
 
 Compute = Callable[[Sequence[Item]], list[Row]]
 

@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.extraction.items import Row
 from masktools.extraction.table import ARRAYS, LOCK, META, Failure, Layout, Meta
 from masktools.io import replacing

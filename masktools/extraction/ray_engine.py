@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from masktools.errors import ClusterError, ParameterError
+from masktools.core.errors import ClusterError, ParameterError
 from masktools.extraction.items import Item, Row, pack_items, pack_row, unpack_items, unpack_row
 from masktools.extraction.local import Progress, Sink, Work, chunks_of, run_local, store_rows
 from masktools.extraction.worker import Worker
@@ -136,7 +136,7 @@ def _join(ray: Any, address: str | None, n_workers: int | None) -> None:
 
 def _own(n_workers: int | None) -> dict[str, Any]:
     """Return how Ray is started here. It counts one CPU more than its workers need: no helper of its own ever waits."""
-    from masktools.runtime import usable_cores
+    from masktools.core.runtime import usable_cores
 
     return {
         "address": "local",

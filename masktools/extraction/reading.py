@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 import numpy as np
 
-from masktools.errors import AudioError, MasktoolsError, ParameterError
+from masktools.core.errors import AudioError, MasktoolsError, ParameterError
 from masktools.extraction.items import Item
 from masktools.io import Recording, is_recording, open_recording
 

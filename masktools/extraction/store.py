@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from filelock import BaseFileLock
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
+from masktools.core.jsons import parse_json
 from masktools.extraction.array_files import place_of
 from masktools.extraction.formats import FORMATS, errors_of, exists, files_of, format_of, parts_of
 from masktools.extraction.items import ExtractionSettings, Row, Summary
 from masktools.extraction.parts import Parts
 from masktools.extraction.table import Failure, Layout, Meta, Stored, Table, keys_hash, locked, placed
-from masktools.jsons import parse_json
 
 
 class Store:

@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 import numpy as np
 from filelock import BaseFileLock, FileLock, Timeout
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
+from masktools.core.jsons import parse_json
 from masktools.io import telling
-from masktools.jsons import parse_json
 
 META = "masktools"
 """The name under which it is stored."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from masktools.errors import MasktoolsError
+from masktools.core.errors import MasktoolsError
 from masktools.extraction.items import ExtractionSettings, Item, Row
 from masktools.extraction.reading import SHARD_ENDING, ending_of, is_url, read_item, span_of
 from masktools.io import open_recording
@@ -176,7 +176,7 @@ class Worker:
     @property
     def identity(self) -> str:
         """What the vectors depend on beside the settings: the weights, and the precision unless it is full."""
-        from masktools.runtime import precision_of
+        from masktools.core.runtime import precision_of
 
         precision = precision_of(self.encoder.pipeline.precision)
         return self.encoder.identity if precision == "fp32" else f"{self.encoder.identity} {precision}"
@@ -184,7 +184,7 @@ class Worker:
     @property
     def n_decoders(self) -> int:
         """How many threads decode recordings."""
-        from masktools.runtime import usable_cores
+        from masktools.core.runtime import usable_cores
 
         return max(1, min(_DECODERS, usable_cores() // 2))
 

@@ -20,17 +20,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from masktools import arguments, configs, downloads, hub, runtime, segments
-from masktools.cards import files_for_hub
-from masktools.errors import ParameterError, unknown_name
+from masktools.core import arguments, configs, downloads, runtime, segments
+from masktools.core.errors import ParameterError, unknown_name
+from masktools.core.runtime import threads as use_threads
+from masktools.core.shapes import Wave
 from masktools.features.inputs import Rates, Source, Waves, as_sources
 from masktools.features.layers import Embedding, LayerLike, check_pool, clip_factor, frame_factor, parse_layers
 from masktools.features.windows import Batches, Gathered, Task, Times, check_window, parse_hop, tokenised_windows
 from masktools.io import Recording
-from masktools.packing import feed_weights
-from masktools.pipeline import Pipeline, Progress, Walk
-from masktools.runtime import threads as use_threads
-from masktools.shapes import Wave
+from masktools.networks.packing import feed_weights
+from masktools.pipeline import Pipeline, Progress, Walk, hub
+from masktools.pipeline.cards import files_for_hub
 
 _PARTS = ("tokenizer", "transformer", "conditioner")
 

@@ -8,9 +8,9 @@ import numpy as np
 import soxr
 from torch import Tensor
 
-from masktools.arguments import plain, shown
-from masktools.arrays import as_recording, checked_rate
-from masktools.errors import AudioError, MasktoolsError, ParameterError
+from masktools.core.arguments import plain, shown
+from masktools.core.arrays import as_recording, checked_rate
+from masktools.core.errors import AudioError, MasktoolsError, ParameterError
 from masktools.io import Recording
 
 Rates = int | float | np.integer | np.floating | Sequence[int | None] | np.ndarray | Tensor | None

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masktools.arguments import checked_name, shown
-from masktools.errors import ParameterError, unknown_name
-from masktools.shapes import Condition, FlatTokens
-from masktools.transformer import MaskedTransformer
+from masktools.core.arguments import checked_name, shown
+from masktools.core.errors import ParameterError, unknown_name
+from masktools.core.shapes import Condition, FlatTokens
+from masktools.networks.transformer import MaskedTransformer
 
 
 @dataclass(frozen=True, eq=False)

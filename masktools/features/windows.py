@@ -15,14 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from masktools.arguments import checked_real
-from masktools.errors import ParameterError, unknown_name
+from masktools.core.arguments import checked_real
+from masktools.core.errors import ParameterError, unknown_name
+from masktools.core.segments import Window, cover
+from masktools.core.shapes import Mel, Wave, flatten
 from masktools.features.inputs import Source, mono_blocks
 from masktools.features.layers import ClipPool, Embedding, LayerChoice, frame_factor, hidden_states, pool_rows
-from masktools.grid import TokenGrid
+from masktools.mel.grid import TokenGrid
 from masktools.pipeline import Pipeline, Progress
-from masktools.segments import Window, cover
-from masktools.shapes import Mel, Wave, flatten
 
 _ROUNDING = 1e-6  # relative; a hop in seconds that was computed from samples is off by less
 

@@ -24,9 +24,9 @@ from typing import Any
 import soundfile
 from filelock import BaseFileLock, FileLock, Timeout
 
-from masktools.errors import AudioError
+from masktools.core.errors import AudioError
+from masktools.core.jsons import parse_json
 from masktools.io.coding import reason_of
-from masktools.jsons import parse_json
 
 _PART = re.compile(r"\..+\.([0-9a-f]{8})\.part", re.DOTALL)
 _LOCK = re.compile(r"\.masktools-([0-9a-f]{8})\.lock")

@@ -17,7 +17,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
-from masktools.errors import AudioError
+from masktools.core.errors import AudioError
 
 _Stretch = bytes | int | tuple[int, int]
 

@@ -12,8 +12,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import soundfile
 
-from masktools.arguments import checked_name
-from masktools.errors import AudioError, ParameterError, unknown_name
+from masktools.core.arguments import checked_name
+from masktools.core.errors import AudioError, ParameterError, unknown_name
 
 
 class Coding(NamedTuple):

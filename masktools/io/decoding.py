@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import soundfile
 
-from masktools.errors import AudioError
+from masktools.core.errors import AudioError
 from masktools.io.chunks import ReadFile, Spliced
 from masktools.io.coding import BITS, FOREIGN, MANY_FRAMES, SUFFIXES, reason_of, sound_name, without_chatter
 from masktools.io.speakers import Speakers, by_names, speakers_of

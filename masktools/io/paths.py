@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from masktools.errors import AudioError, ParameterError
+from masktools.core.errors import AudioError, ParameterError
 from masktools.io.coding import SUFFIXES
 from masktools.io.decoding import AV_SUFFIXES
 

@@ -13,8 +13,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from masktools.arguments import check_positive
-from masktools.errors import AudioError, ParameterError
+from masktools.core.arguments import check_positive
+from masktools.core.errors import AudioError, ParameterError
 from masktools.io.coding import BITS, LOSSLESS, MANY_FRAMES, check_finite, check_readable, reason_of
 from masktools.io.decoding import DamagedError, Decoder, SoundDecoder, decoder, decoding, has_pyav
 from masktools.io.streams import Stream, streams_of

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from masktools.errors import AudioError
+from masktools.core.errors import AudioError
 from masktools.io.chunks import ReadFile, Spliced, chunk_of, content_of, is_chunked, overlaid, repaired
 from masktools.io.tags import id3_bytes
 

@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 import soundfile
 
-from masktools.errors import AudioError
+from masktools.core.errors import AudioError
 from masktools.io.chunks import ReadFile, append_chunks, at_rate, chunks_of, rewriting
 from masktools.io.coding import WAVES, Coding, check_readable, sound_name, without_chatter
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import soundfile
 
-from masktools.errors import AudioError, ParameterError
+from masktools.core.errors import AudioError, ParameterError
 from masktools.io.atomic import replacing
 from masktools.io.chunks import Layout, aiff_layout, make_rf64, put_aiff_mask, put_wave_mask, riff_layout
 from masktools.io.coding import (

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 _THRESHOLD = 0.15  # of the difference over its running mean, below which a period is taken
 

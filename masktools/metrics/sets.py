@@ -15,8 +15,8 @@ from scipy.spatial.distance import cdist
 from scipy.special import rel_entr
 from scipy.stats import norm
 
-from masktools.arguments import check_least, check_within
-from masktools.errors import ParameterError
+from masktools.core.arguments import check_least, check_within
+from masktools.core.errors import ParameterError
 
 
 def frechet_distance(reference: np.ndarray, estimate: np.ndarray) -> float:

@@ -18,7 +18,7 @@ from scipy.linalg import solve_toeplitz
 from scipy.signal import ShortTimeFFT, lfilter, welch
 from scipy.signal.windows import hann
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 FLOOR_DB = -80.0  # dBFS
 N_FFT, HOP_LENGTH = 2048, 512  # samples

@@ -6,16 +6,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from masktools.conditioning import CONDITIONERS, DeferredT5, T5Config
-from masktools.configs import from_dict
-from masktools.errors import ParameterError
+from masktools.core.configs import from_dict
+from masktools.core.errors import ParameterError
+from masktools.core.runtime import single_precision
 from masktools.mel import MelConfig
-from masktools.packing import StoredWeights, fill_rest, give_back, keep_stored, laid_out
-from masktools.pipeline.scales import ScaleWalk
-from masktools.pipeline.streams import StreamWalk
-from masktools.pipeline.walk import Pipeline
-from masktools.runtime import single_precision
-from masktools.scales import (
+from masktools.networks.conditioning import CONDITIONERS, DeferredT5, T5Config
+from masktools.networks.packing import StoredWeights, fill_rest, give_back, keep_stored, laid_out
+from masktools.networks.scales import (
     NoteClassifier,
     NoteClassifierConfig,
     ScaleTokenizer,
@@ -23,8 +20,8 @@ from masktools.scales import (
     ScaleTransformer,
     ScaleTransformerConfig,
 )
-from masktools.tokenizer import CODECS, TOKENIZERS
-from masktools.transformer import (
+from masktools.networks.tokenizer import CODECS, TOKENIZERS
+from masktools.networks.transformer import (
     DelayedPrior,
     DelayedPriorConfig,
     MaskedTransformer,
@@ -32,7 +29,10 @@ from masktools.transformer import (
     StreamTransformerConfig,
     TransformerConfig,
 )
-from masktools.vocoder import VOCODERS
+from masktools.networks.vocoder import VOCODERS
+from masktools.pipeline.scales import ScaleWalk
+from masktools.pipeline.streams import StreamWalk
+from masktools.pipeline.walk import Pipeline
 
 KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
     "tokenizer": {**TOKENIZERS, "scales": (ScaleTokenizerConfig, ScaleTokenizer)},

@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from masktools.conditioning import Conditioner, Prompts
-from masktools.errors import BundleError, MelMismatchError, ParameterError
-from masktools.grid import Columns
+from masktools.core.errors import BundleError, MelMismatchError, ParameterError
+from masktools.core.runtime import has_fast_bf16, in_batches, to_device
+from masktools.core.shapes import Mask, Mel, Tokens, Wave
 from masktools.mel import MelConfig, MelFrontEnd, differing_fields
-from masktools.runtime import has_fast_bf16, in_batches, to_device
-from masktools.shapes import Mask, Mel, Tokens, Wave
+from masktools.mel.grid import Columns
+from masktools.networks.conditioning import Conditioner, Prompts
+from masktools.networks.transformer import MaskedTransformer
 from masktools.solver import Plan, SolveResult
-from masktools.transformer import MaskedTransformer
 
 Progress = Callable[[int, int], object]
 """Called with (steps done, steps in all) while something is computed."""

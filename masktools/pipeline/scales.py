@@ -12,18 +12,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.conditioning import Conditioner, Prompts, as_condition
-from masktools.errors import MasktoolsError, ParameterError
-from masktools.grid import ColumnGrid
+from masktools.core.errors import MasktoolsError, ParameterError
+from masktools.core.runtime import to_device
+from masktools.core.segments import Window, cover, stitch
+from masktools.core.shapes import Mask, Mel, Tokens, Wave
 from masktools.mel import MelConfig, MelFrontEnd
+from masktools.mel.grid import ColumnGrid
+from masktools.networks.conditioning import Conditioner, Prompts, as_condition
+from masktools.networks.scales import (
+    NoteClassifier,
+    ScaleSession,
+    ScaleTokenizer,
+    ScaleTransformer,
+    check_steps,
+    scale_plan,
+)
+from masktools.networks.vocoder import GriffinLim, GriffinLimConfig
 from masktools.pipeline.family import Counter, OnDevice, Progress, WalkShape, check_mel_settings, check_same
-from masktools.runtime import to_device
-from masktools.scales import NoteClassifier, ScaleSession, ScaleTokenizer, ScaleTransformer, check_steps, scale_plan
-from masktools.segments import Window, cover, stitch
-from masktools.shapes import Mask, Mel, Tokens, Wave
 from masktools.solver import Plan, SolveResult, over_windows, solve_stages, stage_plan
 from masktools.solver.request import StepTrace
-from masktools.vocoder import GriffinLim, GriffinLimConfig
 
 _RENDERED_CLIPS = 12  # that the vocoder computes at once; the first and the last are heard by their neighbours alone
 _FADE = 512  # samples of the cross-fade between them

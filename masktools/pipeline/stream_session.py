@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from masktools.errors import ParameterError
-from masktools.runtime import in_batches
-from masktools.shapes import FlatMask, FlatTokens, Logits, unflatten
+from masktools.core.errors import ParameterError
+from masktools.core.runtime import in_batches
+from masktools.core.shapes import FlatMask, FlatTokens, Logits, unflatten
+from masktools.networks.transformer import DelayedPrior, StreamTransformer, Text
 from masktools.solver import Predict, Rescore, SolverConfig, SolveResult, derive_seed, solve
-from masktools.transformer import DelayedPrior, StreamTransformer, Text
 
 _TOP_K, _GUIDANCE = 250, 3.0  # of what the prior writes
 

@@ -10,15 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.conditioning import Conditioner, Prompts, as_condition
-from masktools.errors import BundleError, MasktoolsError, ParameterError
-from masktools.grid import ColumnGrid
+from masktools.core.errors import BundleError, MasktoolsError, ParameterError
+from masktools.core.runtime import to_device
+from masktools.core.segments import Window, cover, stitch
+from masktools.core.shapes import Mask, Tokens, Wave
 from masktools.mel import MelConfig, MelFrontEnd
+from masktools.mel.grid import ColumnGrid
+from masktools.networks.conditioning import Conditioner, Prompts, as_condition
+from masktools.networks.transformer import DelayedPrior, StreamTransformer
 from masktools.pipeline.family import Counter, OnDevice, Progress, WalkShape, check_mel_settings, check_same
 from masktools.pipeline.stream_session import StreamSession
-from masktools.runtime import to_device
-from masktools.segments import Window, cover, stitch
-from masktools.shapes import Mask, Tokens, Wave
 from masktools.solver import (
     Plan,
     SolverConfig,
@@ -30,7 +31,6 @@ from masktools.solver import (
     stage_plan,
 )
 from masktools.solver.request import StepTrace
-from masktools.transformer import DelayedPrior, StreamTransformer
 
 _CODEC_COLS = 1024  # that a codec computes at once
 _CODEC_CONTEXT = 64  # columns that it hears beyond those that are kept

@@ -15,19 +15,19 @@ import torch.nn.functional as F
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from masktools.arrays import check_loudest
-from masktools.conditioning import Conditioner, Prompts, as_condition, as_conditioner
-from masktools.errors import MasktoolsError, ParameterError
-from masktools.grid import TokenGrid
-from masktools.levels import FixedSlope, Levels
+from masktools.core.arrays import check_loudest
+from masktools.core.errors import MasktoolsError, ParameterError
+from masktools.core.levels import FixedSlope, Levels
+from masktools.core.runtime import single_precision, to_device
+from masktools.core.segments import Window, cover, stitch
+from masktools.core.shapes import Condition, FlatMask, FlatTokens, Logits, Mask, Mel, Tokens, Wave
 from masktools.mel import MelConfig, MelFrontEnd, level_of
+from masktools.mel.grid import TokenGrid
+from masktools.networks.conditioning import Conditioner, Prompts, as_condition, as_conditioner
+from masktools.networks.transformer import MaskedTransformer
+from masktools.networks.transformer.cached import CachedPredictor, CompiledLogits, check_compiler
 from masktools.pipeline.family import Counter, OnDevice, Progress, WalkShape, check_fit
-from masktools.runtime import single_precision, to_device
-from masktools.segments import Window, cover, stitch
-from masktools.shapes import Condition, FlatMask, FlatTokens, Logits, Mask, Mel, Tokens, Wave
 from masktools.solver import Plan, Predict, SolverConfig, SolveResult, solve, solve_windows, stage_forwards, stage_plan
-from masktools.transformer import MaskedTransformer
-from masktools.transformer.cached import CachedPredictor, CompiledLogits, check_compiler
 
 
 def keep_known(

@@ -17,9 +17,12 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from masktools.classical import BAND_FILLS
-from masktools.errors import AudioError, MasktoolsError, ParameterError
-from masktools.grid import band_mask
+from masktools.core.errors import AudioError, MasktoolsError, ParameterError
+from masktools.core.segments import Window
+from masktools.core.settings import INDEPENDENT, LINKED, MID_SIDE, BandSettings
+from masktools.core.shapes import Mask, Mel, Tokens
 from masktools.mel import mel_edges_hz, mel_to_db
+from masktools.mel.grid import band_mask
 from masktools.pipeline import Pipeline, Progress, share_of
 from masktools.restoration.band_level import (
     BLOCK_SAMPLES,
@@ -52,9 +55,6 @@ from masktools.restoration.recordings import (
     reblocked,
 )
 from masktools.restoration.render import TEXTURES, Decoder, Texture, Unknown, fill_mel, shaped_by_mel
-from masktools.segments import Window
-from masktools.settings import INDEPENDENT, LINKED, MID_SIDE, BandSettings
-from masktools.shapes import Mask, Mel, Tokens
 from masktools.solver import derive_seed, plan_value
 
 _OVERLAP_SHARE = 13 / 53  # of a window: what the next one knows

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from masktools.arguments import checked_real
-from masktools.errors import ParameterError, unknown_name
-from masktools.hub import check_job
+from masktools.core.arguments import checked_real
+from masktools.core.errors import ParameterError, unknown_name
 from masktools.pipeline import Pipeline
+from masktools.pipeline.hub import check_job
 
 EXTENDABLE, FULL_BAND, OUT_OF_REACH = "extendable", "full_band", "out_of_reach"
 USUAL_TOP_HZ = 20_000.0  # where the band of recordings ends that have all of it

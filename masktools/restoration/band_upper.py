@@ -19,11 +19,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from masktools.arguments import checked_name, shown
-from masktools.detection import find_bandwidth
-from masktools.errors import ParameterError
-from masktools.io import resample
-from masktools.levels import (
+from masktools.core.arguments import checked_name, shown
+from masktools.core.errors import ParameterError
+from masktools.core.levels import (
     BAND_EDGES_HZ,
     CONTEXT_S,
     FLOOR_DB,
@@ -35,9 +33,11 @@ from masktools.levels import (
     frames_of,
     window_of,
 )
+from masktools.core.segments import Window
+from masktools.detection import find_bandwidth
+from masktools.io import resample
 from masktools.restoration.band_level import HOP, high_pass, high_pass_reach, loudness_gate
 from masktools.restoration.recordings import Duplicates, Signal, in_windows
-from masktools.segments import Window
 
 STEP_FRAMES = 8  # of a quarter of 23 ms: a step
 MAX_S = 180.0  # of a take that are heard

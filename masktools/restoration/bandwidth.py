@@ -5,19 +5,19 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
-from masktools.arguments import check_least, checked_call, shown
-from masktools.arrays import as_channels
+from masktools.core.arguments import check_least, checked_call, shown
+from masktools.core.arrays import as_channels
+from masktools.core.errors import ParameterError
+from masktools.core.settings import BandSettings
 from masktools.detection import Bandwidth
-from masktools.errors import ParameterError
-from masktools.hub import plan_for
 from masktools.pipeline import Pipeline, Progress, Walk
+from masktools.pipeline.hub import plan_for
 from masktools.restoration.band_extension import BandExtension
 from masktools.restoration.band_plan import check_cutoff, choose_cutoff, choose_top
 from masktools.restoration.band_upper import Take, check_like, take_of
 from masktools.restoration.gap_plan import look_through
 from masktools.restoration.recordings import Restored, Signal, check_channels, untouched
 from masktools.restoration.render import Decoder
-from masktools.settings import BandSettings
 
 
 def extend_blocks(

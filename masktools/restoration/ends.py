@@ -10,16 +10,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from masktools.arguments import check_within, checked_call, checked_real
-from masktools.arrays import as_channels
-from masktools.errors import AudioError, ParameterError
-from masktools.gaps import Gap
-from masktools.hub import plan_for
-from masktools.pipeline import Progress, Walk, share_of
-from masktools.restoration.inpaint import inpaint, inpaint_pieces
-from masktools.restoration.recordings import FilledGap, Restored, Signal, check_channels, put_into
-from masktools.restoration.seams import crest_db
-from masktools.settings import (
+from masktools.core.arguments import check_within, checked_call, checked_real
+from masktools.core.arrays import as_channels
+from masktools.core.errors import AudioError, ParameterError
+from masktools.core.gaps import Gap
+from masktools.core.settings import (
     MAX_SECONDS,
     MODEL,
     ContinuationSettings,
@@ -27,6 +22,11 @@ from masktools.settings import (
     LoopSettings,
     RestorationSettings,
 )
+from masktools.pipeline import Progress, Walk, share_of
+from masktools.pipeline.hub import plan_for
+from masktools.restoration.inpaint import inpaint, inpaint_pieces
+from masktools.restoration.recordings import FilledGap, Restored, Signal, check_channels, put_into
+from masktools.restoration.seams import crest_db
 from masktools.solver import derive_seed, plan_value
 
 _STEP_SHARE = 0.5  # of a window: what is invented at once; the rest is what is known, or was invented before

@@ -6,15 +6,15 @@ from itertools import groupby, pairwise
 from math import ceil, floor
 from typing import Any
 
-from masktools.arguments import plain, shown
 from masktools.classical.prediction import MAX_GAP_S
+from masktools.core.arguments import plain, shown
+from masktools.core.errors import ParameterError
+from masktools.core.gaps import Gap, GapLike, as_gap, check_gaps, parse_gaps
+from masktools.core.segments import Window
+from masktools.core.settings import AUTO, MODEL, BandSettings, GapSettings
 from masktools.detection import Findings, Probe, ProbeSettings
-from masktools.errors import ParameterError
-from masktools.gaps import Gap, GapLike, as_gap, check_gaps, parse_gaps
-from masktools.grid import Columns
+from masktools.mel.grid import Columns
 from masktools.restoration.recordings import Signal, check_channels
-from masktools.segments import Window
-from masktools.settings import AUTO, MODEL, BandSettings, GapSettings
 
 BLEND, SEARCH = "blend", "search"
 MODEL_ABOVE_S = 0.186  # one column of tokens; what is shorter has one column of its own at most

@@ -27,13 +27,16 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from masktools.arguments import checked_call
-from masktools.arrays import as_channels
 from masktools.classical import SEARCHES
-from masktools.errors import ParameterError
-from masktools.gaps import GapLike
-from masktools.hub import plan_for
+from masktools.core.arguments import checked_call
+from masktools.core.arrays import as_channels
+from masktools.core.errors import ParameterError
+from masktools.core.gaps import GapLike
+from masktools.core.segments import Window
+from masktools.core.settings import AUTO, MODEL, GapSettings
+from masktools.core.shapes import Mask, Wave
 from masktools.pipeline import Pipeline, Progress, Walk
+from masktools.pipeline.hub import plan_for
 from masktools.restoration.band_level import high_pass
 from masktools.restoration.gap_plan import (
     BLEND,
@@ -80,9 +83,6 @@ from masktools.restoration.seams import (
     sides_of,
 )
 from masktools.restoration.surroundings import Part, Surroundings
-from masktools.segments import Window
-from masktools.settings import AUTO, MODEL, GapSettings
-from masktools.shapes import Mask, Wave
 from masktools.solver import Plan, derive_seed, plan_value
 
 LaterModel = Callable[[], tuple[Walk, Plan]]

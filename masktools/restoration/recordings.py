@@ -10,11 +10,11 @@ import numpy as np
 import soxr
 from torch import Tensor
 
-from masktools.conditioning import Prompts
-from masktools.errors import AudioError, ParameterError
+from masktools.core.errors import AudioError, ParameterError
+from masktools.core.segments import Window
+from masktools.core.settings import MID_SIDE
+from masktools.networks.conditioning import Prompts
 from masktools.pipeline import Walk
-from masktools.segments import Window
-from masktools.settings import MID_SIDE
 
 Reader = Callable[[int, int], np.ndarray]
 """Gives the samples [start, stop) of a recording, (channels, stop - start), in float32 or float64."""

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from masktools.arguments import checked_real, plain, shown
-from masktools.errors import ParameterError
-from masktools.gaps import parse_labels
-from masktools.jsons import parse_json
+from masktools.core.arguments import checked_real, plain, shown
+from masktools.core.errors import ParameterError
+from masktools.core.gaps import parse_labels
+from masktools.core.jsons import parse_json
 
 Corner = tuple[float, float]
 

@@ -22,13 +22,13 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from masktools.classical.noise import shaped
-from masktools.hub import plan_for
+from masktools.core.settings import RestorationSettings
+from masktools.core.shapes import Mask, Mel, Tokens, Wave
 from masktools.io import resample_to
 from masktools.mel import MelConfig, mel_edges_hz
 from masktools.pipeline import Progress, Walk, keep_known
+from masktools.pipeline.hub import plan_for
 from masktools.restoration.recordings import one_condition
-from masktools.settings import RestorationSettings
-from masktools.shapes import Mask, Mel, Tokens, Wave
 from masktools.solver import Plan, SolverConfig
 
 Filled = tuple[Float[Tensor, "b n"], Mel, Mel, Mel]

@@ -10,13 +10,16 @@ import numpy as np
 from jaxtyping import Bool
 from torch import Tensor
 
-from masktools.arguments import checked_call
-from masktools.arrays import as_channels
 from masktools.classical.prediction import LONG_CONTEXT_S
-from masktools.errors import ParameterError
-from masktools.grid import TokenGrid
-from masktools.hub import check_job
+from masktools.core.arguments import checked_call
+from masktools.core.arrays import as_channels
+from masktools.core.errors import ParameterError
+from masktools.core.segments import Window
+from masktools.core.settings import AUTO, INTERPOLATE, MID_SIDE, MODEL, RepairSettings
+from masktools.core.shapes import Mask, Wave
+from masktools.mel.grid import TokenGrid
 from masktools.pipeline import Pipeline, Progress, Walk, share_of
+from masktools.pipeline.hub import check_job
 from masktools.restoration.gap_plan import GapWindow, merged, plan_windows
 from masktools.restoration.recordings import (
     MIX,
@@ -53,9 +56,6 @@ from masktools.restoration.repair_spectra import (
     unknown_cells,
 )
 from masktools.restoration.seams import SILENCE
-from masktools.segments import Window
-from masktools.settings import AUTO, INTERPOLATE, MID_SIDE, MODEL, RepairSettings
-from masktools.shapes import Mask, Wave
 from masktools.solver import derive_seed, plan_value
 
 SHORT_S = 0.186  # up to this length a region is like what is before and after it: a column of tokens

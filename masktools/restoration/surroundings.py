@@ -6,14 +6,14 @@ from math import ceil
 
 import numpy as np
 
-from masktools.arrays import check_loudest
 from masktools.classical import CONTEXT_S, SEARCHES, SPAN_FILLS
 from masktools.classical.search import Copy, fills_from_elsewhere, is_noisy
 from masktools.classical.similarity import Found, Known, Similarity
 from masktools.classical.spans import Damaged, Span
+from masktools.core.arrays import check_loudest
+from masktools.core.segments import Window
 from masktools.restoration.gap_plan import GapTask, hidden_in
 from masktools.restoration.recordings import MIX, UNMIX, Reader, check_finite, read_checked
-from masktools.segments import Window
 
 _OFFSET_BLOCK_S = 0.05  # stretches whose means agree on an offset
 _LEAST_OFFSET = 1e-3  # -60 dB of full scale; less is not heard

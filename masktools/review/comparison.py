@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from masktools import io
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.metrics import level_db, lsd_db, lsd_split_db, seam_crest_db
 from masktools.review.repairs import Repair
 

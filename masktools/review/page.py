@@ -17,7 +17,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from masktools import io
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.review import tables
 from masktools.review.comparison import Comparison, Version, open_all
 from masktools.review.drawing import N_LEVELS, N_SIGNED, hex_colour, level_colours, picture_of, signed_colours, to_png

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.fft import rfft
 from scipy.signal.windows import hann
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.review.drawing import MARK, N_LEVELS, N_SIGNED, Canvas, text_width, to_png
 
 FLOOR_DB = -120.0

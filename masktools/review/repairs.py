@@ -6,8 +6,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from masktools.errors import ParameterError
-from masktools.jsons import parse_json
+from masktools.core.errors import ParameterError
+from masktools.core.jsons import parse_json
 
 EXTENDED = "extendable"  # what a report calls a band that was not left as it is
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.solver.noise import Stream, uniform
 
 _HUGE = 1e30

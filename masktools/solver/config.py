@@ -9,8 +9,8 @@ from operator import index
 from types import MappingProxyType
 from typing import Any
 
-from masktools.arguments import checked_name, checked_real, checked_switch, plain, shown
-from masktools.errors import ParameterError, unknown_name
+from masktools.core.arguments import checked_name, checked_real, checked_switch, plain, shown
+from masktools.core.errors import ParameterError, unknown_name
 from masktools.solver.choice import GROUP_SCORES, POLICIES
 
 

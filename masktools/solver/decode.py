@@ -10,8 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from masktools.errors import ParameterError
-from masktools.shapes import unflatten
+from masktools.core.errors import ParameterError
+from masktools.core.shapes import unflatten
 from masktools.solver.config import SolverConfig
 from masktools.solver.noise import as_seeds, derive_seed
 from masktools.solver.plan import Step, left_ahead, make_plan, next_step

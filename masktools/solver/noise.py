@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from masktools.errors import MasktoolsError, ParameterError
+from masktools.core.errors import MasktoolsError, ParameterError
 
 _WORD = 1 << 64
 

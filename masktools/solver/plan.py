@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import torch
 
-from masktools.arguments import check_within, checked_name
-from masktools.errors import ParameterError
+from masktools.core.arguments import check_within, checked_name
+from masktools.core.errors import ParameterError
 from masktools.solver.config import GUIDANCE_SCHEDULES, SCHEDULES, SolverConfig
 
 _COLDEST = 0.01  # token temperature in place of 0: little is left to chance

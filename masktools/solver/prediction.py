@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from masktools.errors import MasktoolsError, ParameterError
-from masktools.shapes import FlatMask, FlatTokens
+from masktools.core.errors import MasktoolsError, ParameterError
+from masktools.core.shapes import FlatMask, FlatTokens
 from masktools.solver.choice import POLICIES
 from masktools.solver.config import SolverConfig
 from masktools.solver.plan import Step, left_ahead, make_plan

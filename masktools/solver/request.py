@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from masktools.errors import ParameterError
-from masktools.shapes import FlatMask, FlatTokens, flatten
+from masktools.core.errors import ParameterError
+from masktools.core.shapes import FlatMask, FlatTokens, flatten
 from masktools.solver.choice import Groups
 from masktools.solver.noise import as_seeds
 

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from masktools.errors import ParameterError
-from masktools.shapes import FlatMask, FlatTokens
+from masktools.core.errors import ParameterError
+from masktools.core.shapes import FlatMask, FlatTokens
 from masktools.solver import choice, plan, prediction
 from masktools.solver.config import SolverConfig
 from masktools.solver.noise import Stream, gumbel, sample, to_log_probs, uniform

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from masktools.arguments import settle
-from masktools.configs import ranged
-from masktools.errors import ParameterError
+from masktools.core.arguments import settle
+from masktools.core.configs import ranged
+from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.training import losses, part
 from masktools.training.discriminators import DiscriminatorOutput

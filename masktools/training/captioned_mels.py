@@ -19,10 +19,10 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from masktools.arguments import settle
-from masktools.configs import ranged
-from masktools.errors import ParameterError
-from masktools.jsons import parse_json
+from masktools.core.arguments import settle
+from masktools.core.configs import ranged
+from masktools.core.errors import ParameterError
+from masktools.core.jsons import parse_json
 from masktools.mel import DB_PER_NEPER, MelConfig, MelFrontEnd
 from masktools.training.audio_cache import AudioCache
 

@@ -12,13 +12,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from masktools import bundles, configs, jsons
-from masktools.conditioning import ClapEncoder
-from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
-from masktools.errors import CheckpointError, ParameterError
+from masktools.core import configs, jsons
+from masktools.core.errors import CheckpointError, ParameterError
 from masktools.mel import MelConfig
-from masktools.tokenizer import CODECS, TOKENIZERS, LocalTokenizer, SpecVqgan
-from masktools.vocoder import VOCODERS
+from masktools.networks.conditioning import ClapEncoder
+from masktools.networks.conditioning.joint import JointEncoder, JointEncoderConfig
+from masktools.networks.tokenizer import CODECS, TOKENIZERS, LocalTokenizer, SpecVqgan
+from masktools.networks.vocoder import VOCODERS
+from masktools.pipeline import bundles
 
 
 class LastStep(pl.Callback):

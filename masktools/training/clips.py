@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from masktools.arguments import check_least, settle
-from masktools.configs import ranged
-from masktools.errors import AudioError, MasktoolsError, ParameterError
+from masktools.core.arguments import check_least, settle
+from masktools.core.configs import ranged
+from masktools.core.errors import AudioError, MasktoolsError, ParameterError
 from masktools.io import resample_to
 from masktools.training.audio_cache import AudioCache, Recording, build_cache
 from masktools.training.shards import ShardSet

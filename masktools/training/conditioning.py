@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from masktools.arguments import check_positive
-from masktools.conditioning import JointEncoder, JointEncoderConfig
-from masktools.configs import from_dict
-from masktools.errors import ParameterError
+from masktools.core.arguments import check_positive
+from masktools.core.configs import from_dict
+from masktools.core.errors import ParameterError
+from masktools.networks.conditioning import JointEncoder, JointEncoderConfig
 from masktools.training.captioned_mels import CaptionedMel, Phrase, asserted_tags, truth_table
 from masktools.training.checkpoints import network_state, part_description
 from masktools.training.losses import contrastive_loss, geometry_loss

@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
-from masktools.arguments import checked_name, settle
-from masktools.configs import ranged
-from masktools.errors import ParameterError
+from masktools.core.arguments import checked_name, settle
+from masktools.core.configs import ranged
+from masktools.core.errors import ParameterError
 
 _TINY = 1e-12
 

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from masktools.core.shapes import FlatMask, FlatTokens, Logits
 from masktools.mel import MelConfig, mel_edges_hz, mel_to_db
-from masktools.shapes import FlatMask, FlatTokens, Logits
 
 _LOWEST_HZ = 50.0
 _QUIET_DB = -60.0  # of the mel spectrogram: what lies below counts less and less

@@ -17,9 +17,9 @@ import torch
 from scipy.special import betaincinv
 from torch import Tensor
 
-from masktools.arguments import checked_name, settle
-from masktools.configs import ranged
-from masktools.errors import ParameterError
+from masktools.core.arguments import checked_name, settle
+from masktools.core.configs import ranged
+from masktools.core.errors import ParameterError
 from masktools.solver.noise import as_seeds, derive_seed, uniform
 
 _OF_CLIPS, _OF_STEPS = 0, 1

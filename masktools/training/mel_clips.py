@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from masktools import bundles, configs
-from masktools.conditioning.joint import JointEncoder
-from masktools.errors import ParameterError
+from masktools.core import configs
+from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig
+from masktools.networks.conditioning.joint import JointEncoder
+from masktools.networks.transformer import TransformerConfig
+from masktools.pipeline import bundles
 from masktools.training import audio_cache, checkpoints, streams, token_cache
 from masktools.training.captioned_mels import CaptionedMel, captioned_mels, is_packed, mixed_mels, read_packed
-from masktools.transformer import TransformerConfig
 
 MIXED_BELOW_DB = (6.0, 18.0)  # how much quieter the second clip of a mixture is
 _LONGEST_PAUSE = 31  # frames between recordings that fill a clip together

@@ -9,13 +9,13 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from masktools.arguments import check_least
-from masktools.errors import MelMismatchError, ParameterError
+from masktools.core.arguments import check_least
+from masktools.core.errors import MelMismatchError, ParameterError
 from masktools.mel import MelConfig, differing_fields
+from masktools.networks.tokenizer.codebook import codebook_usage
+from masktools.networks.vocoder import GriffinLim, GriffinLimConfig
 from masktools.solver import SolverConfig, item_seeds, solve
-from masktools.tokenizer.codebook import codebook_usage
 from masktools.training.checkpoints import load_tokenizer, load_vocoder
-from masktools.vocoder import GriffinLim, GriffinLimConfig
 
 # From silence to full scale: night, violet, red, orange, light yellow; equal steps in lightness.
 _STOPS = ((0, 0, 10), (80, 18, 110), (185, 50, 85), (245, 130, 35), (252, 250, 165))

@@ -6,10 +6,10 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from masktools.configs import from_dict
-from masktools.errors import CheckpointError
+from masktools.core.configs import from_dict
+from masktools.core.errors import CheckpointError
 from masktools.mel import MelConfig
-from masktools.scales.classifier import NoteClassifier, NoteClassifierConfig
+from masktools.networks.scales.classifier import NoteClassifier, NoteClassifierConfig
 from masktools.training.checkpoints import network_state, part_description
 from masktools.training.note_data import NoteData
 from masktools.training.part import PartTraining

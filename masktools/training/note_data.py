@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from masktools.conditioning.notes import NoteWords, NoteWordsConfig, instruments_of
-from masktools.configs import to_dict
-from masktools.errors import AudioError, ParameterError
+from masktools.core.configs import to_dict
+from masktools.core.errors import AudioError, ParameterError
+from masktools.core.jsons import read_json
 from masktools.io import resample
-from masktools.jsons import read_json
 from masktools.mel import MelConfig, MelFrontEnd
+from masktools.networks.conditioning.notes import NoteWords, NoteWordsConfig, instruments_of
 from masktools.training.captioned_mels import long_mel
 from masktools.training.notes import Note, read_notes
 from masktools.training.streams import Batch, Stream, StreamData, StreamLoader, write_json

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
+from masktools.core.jsons import parse_json, read_json
 from masktools.io import read
-from masktools.jsons import parse_json, read_json
 from masktools.training.sources import SPLITS
 
 _EXAMPLES = "examples.json"

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from masktools.arguments import check_within, checked_name
-from masktools.configs import from_dict, to_dict
-from masktools.errors import ParameterError
+from masktools.core.arguments import check_within, checked_name
+from masktools.core.configs import from_dict, to_dict
+from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.solver.noise import derive_seed
 

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 
 def clock(seconds: float) -> str:

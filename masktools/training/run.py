@@ -15,7 +15,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from masktools.errors import CheckpointError, DeviceError, MasktoolsError, ParameterError
+from masktools.core.errors import CheckpointError, DeviceError, MasktoolsError, ParameterError
 from masktools.training.checkpoints import LastStep
 from masktools.training.progress import ProgressLine, RunHistory, RunReport
 

@@ -6,19 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from masktools.conditioning import NoteWords
-from masktools.configs import to_dict
-from masktools.errors import MasktoolsError, ParameterError
+from masktools.core.configs import to_dict
+from masktools.core.errors import MasktoolsError, ParameterError
 from masktools.mel import MelConfig
-from masktools.scales import (
+from masktools.networks.conditioning import NoteWords
+from masktools.networks.scales import (
     ScaleTokenizer,
     ScaleTokenizerConfig,
     ScaleTransformer,
     ScaleTransformerConfig,
     scale_usage,
 )
-from masktools.tokenizer import token_fingerprint
-from masktools.tokenizer.codebook import Codebook
+from masktools.networks.tokenizer import token_fingerprint
+from masktools.networks.tokenizer.codebook import Codebook
 from masktools.training.adversarial import OptimiserConfig, PatchAdversarialTraining
 from masktools.training.checkpoints import load_part
 from masktools.training.discriminators import MelPatchDiscriminator

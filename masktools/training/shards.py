@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from masktools.errors import AudioError, ParameterError
+from masktools.core.errors import AudioError, ParameterError
+from masktools.core.jsons import parse_json, read_json
 from masktools.io import SUFFIXES, write
-from masktools.jsons import parse_json, read_json
 from masktools.training.audio_cache import Recording, decoded, read_sources
 from masktools.training.sources import Row, split_named
 from masktools.training.streams import Note, Progress, ResumableBuild, is_built, write_json

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from masktools.arguments import check_within
-from masktools.errors import ParameterError
-from masktools.jsons import read_json
+from masktools.core.arguments import check_within
+from masktools.core.errors import ParameterError
+from masktools.core.jsons import read_json
 from masktools.mel import MelConfig
 from masktools.training.audio_cache import AudioCache
 from masktools.training.captioned_mels import (

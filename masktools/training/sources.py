@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from masktools.arguments import checked_name
-from masktools.errors import ParameterError, unknown_name
+from masktools.core.arguments import checked_name
+from masktools.core.errors import ParameterError, unknown_name
 from masktools.io import SUFFIXES
 
 SPLITS = ("train", "valid", "test")

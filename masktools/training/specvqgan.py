@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.arguments import settle
-from masktools.configs import ranged
-from masktools.errors import ParameterError
+from masktools.core.arguments import settle
+from masktools.core.configs import ranged
+from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig
-from masktools.tokenizer import LocalTokenizerConfig, SpecVqganConfig
+from masktools.networks.tokenizer import LocalTokenizerConfig, SpecVqganConfig
 from masktools.training.adversarial import AdversarialTraining, OptimiserConfig
 from masktools.training.discriminators import PatchGan, PatchGanConfig
 from masktools.training.losses import discriminator_hinge, generator_hinge, slope_loss

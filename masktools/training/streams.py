@@ -18,10 +18,10 @@ import lightning.pytorch as pl
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from masktools.arguments import check_least, checked_real
-from masktools.errors import MasktoolsError, ParameterError
-from masktools.jsons import read_json
-from masktools.processes import until_broken
+from masktools.core.arguments import check_least, checked_real
+from masktools.core.errors import MasktoolsError, ParameterError
+from masktools.core.jsons import read_json
+from masktools.core.processes import until_broken
 
 FULL_BAND_HZ = 10_000.0  # what a recording must reach to teach what upper rows hold
 

@@ -22,12 +22,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from masktools.arguments import check_positive, check_within
-from masktools.conditioning import JointEncoder, JointEncoderConfig
-from masktools.conditioning.text_encoder import MAX_PIECES, WordPiece
-from masktools.errors import ParameterError
-from masktools.jsons import read_json
-from masktools.packing import quantise_rows
+from masktools.core.arguments import check_positive, check_within
+from masktools.core.errors import ParameterError
+from masktools.core.jsons import read_json
+from masktools.networks.conditioning import JointEncoder, JointEncoderConfig
+from masktools.networks.conditioning.text_encoder import MAX_PIECES, WordPiece
+from masktools.networks.packing import quantise_rows
 from masktools.training.audio_cache import AudioCache
 from masktools.training.captioned_mels import tag_words
 from masktools.training.losses import geometry_loss

@@ -21,12 +21,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from masktools import arguments, configs
-from masktools.conditioning import Conditioner, as_conditioner
-from masktools.errors import AudioError, ParameterError
+from masktools.core import arguments, configs
+from masktools.core.errors import AudioError, ParameterError
 from masktools.mel import MelConfig, MelFrontEnd
-from masktools.packing import weights_digest
-from masktools.tokenizer import LocalTokenizer, SpecVqgan, token_fingerprint
+from masktools.networks.conditioning import Conditioner, as_conditioner
+from masktools.networks.packing import weights_digest
+from masktools.networks.tokenizer import LocalTokenizer, SpecVqgan, token_fingerprint
 from masktools.training import audio_cache, captioned_mels, shards, streams
 from masktools.training.clips import open_audio
 

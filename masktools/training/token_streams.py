@@ -10,19 +10,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from masktools.arguments import check_least
-from masktools.conditioning import DeferredT5, T5Config
-from masktools.errors import ParameterError
+from masktools.core.arguments import check_least
+from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig
-from masktools.tokenizer import MelRvq, MelRvqConfig, token_fingerprint
-from masktools.tokenizer.codebook import codebook_usage
+from masktools.networks.conditioning import DeferredT5, T5Config
+from masktools.networks.tokenizer import MelRvq, MelRvqConfig, token_fingerprint
+from masktools.networks.tokenizer.codebook import codebook_usage
+from masktools.networks.transformer import (
+    DelayedPrior,
+    DelayedPriorConfig,
+    StreamTransformer,
+    StreamTransformerConfig,
+    Text,
+)
 from masktools.training.checkpoints import load_codec, load_joint_encoder
 from masktools.training.losses import slope_loss
 from masktools.training.masking import ClipDraws, Purpose, span_masks, step_draws
 from masktools.training.part import PartTraining, decaying_matrices
 from masktools.training.streams import Batch
 from masktools.training.tokenizer import CodebookCare, TokenizerValidation
-from masktools.transformer import DelayedPrior, DelayedPriorConfig, StreamTransformer, StreamTransformerConfig, Text
 
 _WAITING = "masktools_latents"
 _VALID_SEED = 1  # of the masks of validation, the same in every run

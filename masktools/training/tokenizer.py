@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from masktools.arguments import check_least
-from masktools.errors import ParameterError
+from masktools.core.arguments import check_least
+from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig
-from masktools.tokenizer import TOKENIZERS, LocalTokenizerConfig, SpecVqganConfig
-from masktools.tokenizer.codebook import Codebook, Quantised, codebook_usage
+from masktools.networks.tokenizer import TOKENIZERS, LocalTokenizerConfig, SpecVqganConfig
+from masktools.networks.tokenizer.codebook import Codebook, Quantised, codebook_usage
 from masktools.training import checkpoints, discriminators, losses, streams
 from masktools.training.adversarial import OptimiserConfig, PatchAdversarialTraining
 from masktools.training.losses import codebook_loss

@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from masktools.bundles import stored_part
-from masktools.conditioning import Conditioner
-from masktools.configs import from_dict
-from masktools.errors import MasktoolsError, ParameterError
+from masktools.core.configs import from_dict
+from masktools.core.errors import MasktoolsError, ParameterError
+from masktools.core.shapes import flatten
 from masktools.mel import MelConfig
-from masktools.shapes import flatten
-from masktools.tokenizer import LocalTokenizer, SpecVqgan, token_fingerprint
+from masktools.networks.conditioning import Conditioner
+from masktools.networks.tokenizer import LocalTokenizer, SpecVqgan, token_fingerprint
+from masktools.networks.transformer import MaskedTransformer, TransformerConfig
+from masktools.networks.transformer.model import embeddings_from_codes
+from masktools.pipeline.bundles import stored_part
 from masktools.training.checkpoints import load_conditioner, load_tokenizer, network_state
 from masktools.training.losses import masked_cross_entropy
 from masktools.training.masking import (
@@ -33,8 +35,6 @@ from masktools.training.masking import (
 )
 from masktools.training.part import PartTraining, decaying_matrices
 from masktools.training.streams import Batch
-from masktools.transformer import MaskedTransformer, TransformerConfig
-from masktools.transformer.model import embeddings_from_codes
 
 _RATIOS = (("25", 0.25), ("50", 0.5), ("75", 0.75), ("full", 1.0))
 _SEED = 1  # of the masks of validation, the same in every run

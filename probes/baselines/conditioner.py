@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
+from masktools.core.segments import cover
 from masktools.pipeline import Pipeline
-from masktools.segments import cover
 
 __all__ = ["conditioner_vector"]
 

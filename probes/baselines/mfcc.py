@@ -4,7 +4,7 @@ import importlib.util
 
 import numpy as np
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 __all__ = ["check_librosa", "mfcc_statistics"]
 

@@ -7,9 +7,9 @@ one beyond that was learned.
 import torch
 
 from masktools.features import Encoder
+from masktools.networks.transformer import MaskedTransformer
+from masktools.networks.transformer.model import embeddings_from_codes
 from masktools.pipeline import Pipeline
-from masktools.transformer import MaskedTransformer
-from masktools.transformer.model import embeddings_from_codes
 
 __all__ = ["untrained"]
 

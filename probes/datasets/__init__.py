@@ -14,7 +14,7 @@ import pkgutil
 from importlib import import_module
 from types import ModuleType
 
-from masktools.errors import unknown_name
+from masktools.core.errors import unknown_name
 
 __all__ = ["dataset", "names"]
 

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from probes.data import Clip, TaggedData
 from probes.table import Published
 from probes.verification import Finding, Verification

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.io import file_names, is_recording
 from probes.data import SPLITS, Clip, TaggedData
 

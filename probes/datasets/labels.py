@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from masktools.errors import ParameterError, unknown_name
+from masktools.core.errors import ParameterError, unknown_name
 from probes.data import SPLITS, Clip, TaggedData
 from probes.datasets._two_ways import TwoWayData
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from masktools.errors import ParameterError, unknown_name
+from masktools.core.errors import ParameterError, unknown_name
 from probes.data import SPLITS, Clip, TaggedData
 from probes.datasets._mtat_facts import (
     ALIASES,

@@ -20,8 +20,8 @@ import numpy as np
 import masktools
 from masktools.evaluation.clips import read_clips
 from masktools.evaluation.embedders import parse_embedder
-from masktools.generation import generate
 from masktools.metrics import frechet_distance
+from masktools.restoration.generation import generate
 
 LEAST_GAIN, LEAST_PERPLEXITY, MOST_NATS = 0.03, 150.0, 5.0
 SECONDS = 6.0  # of what is compared, about a window

@@ -88,7 +88,7 @@ def export(source, target, part):
     """Write the weights of a part, of a checkpoint, a part file or a bundle, as one file in half precision."""
     from safetensors.torch import save_file
 
-    from masktools.packing import halved
+    from masktools.networks.packing import halved
     from masktools.training.checkpoints import network_state, part_description
 
     told = {"masktools": json.dumps(part_description(source, part))}

@@ -15,8 +15,17 @@ from pathlib import Path
 import numpy as np
 
 from masktools import io
+from masktools.core.levels import (
+    CONTEXT_S,
+    FLOOR_DB,
+    HOPS,
+    LevelMixture,
+    band_matrix,
+    context_of,
+    frame_length,
+    frames_of,
+)
 from masktools.detection import find_bandwidth
-from masktools.levels import CONTEXT_S, FLOOR_DB, HOPS, LevelMixture, band_matrix, context_of, frame_length, frames_of
 
 REACH_HZ = 19_000.0  # that a recording must have
 GAIN_DB = 8.0  # standard deviation of the gains that recordings are heard with: they come at any level

@@ -26,8 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from masktools.evaluation.embedders import MelStatistics
 from masktools.evaluation.notes import CEILING, REAL, NoteSettings, evaluate_notes, read_note_clips
 from masktools.model import Model
+from masktools.networks.scales import ScaleTransformer, ScaleTransformerConfig
 from masktools.pipeline import ScaleWalk
-from masktools.scales import ScaleTransformer, ScaleTransformerConfig
 from masktools.training.note_classifier import load_note_classifier
 from masktools.training.scales import load_scale_tokenizer
 

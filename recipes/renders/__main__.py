@@ -13,7 +13,7 @@ from pathlib import Path
 
 from masktools.cli.options import number, whole_number
 from masktools.cli.train import progress
-from masktools.errors import MasktoolsError
+from masktools.core.errors import MasktoolsError
 from recipes.renders.folder import RenderSettings, render_folder
 from recipes.renders.music import SOUNDFONT
 from recipes.renders.notes import NoteRenderSettings, render_notes

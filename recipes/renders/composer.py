@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from recipes.renders.drumming import drumming
 from recipes.renders.figures import CHORDS, bass_line
 from recipes.renders.harmony import Key, progression, vamp

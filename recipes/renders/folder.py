@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
+from masktools.core.jsons import read_json
 from masktools.io import write
-from masktools.jsons import read_json
 from masktools.training.streams import Progress, unordered, write_json
 from recipes.renders.levels import bandwidth_hz
 from recipes.renders.mixtures import render_mixture

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from masktools.errors import unknown_name
+from masktools.core.errors import unknown_name
 
 MODES = {
     "major": (0, 2, 4, 5, 7, 9, 11),

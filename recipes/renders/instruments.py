@@ -1,6 +1,6 @@
 """The instruments of General MIDI: what each is called in labels, and the range in which it sounds well."""
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 _FAMILIES = (
     "piano piano piano piano electric_piano electric_piano harpsichord clavinet",

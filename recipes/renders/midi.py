@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 TICKS = 480  # a beat
 DRUM_CHANNEL = 9

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.signal import butter, oaconvolve, sosfilt
 
-from masktools.errors import unknown_name
+from masktools.core.errors import unknown_name
 
 Noise = Callable[[int, int, np.random.Generator], np.ndarray]
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from masktools.conditioning.notes import NOTE_FAMILIES
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.io import read, resample, write
+from masktools.networks.conditioning.notes import NOTE_FAMILIES
 from masktools.training.streams import Progress, unordered, write_json
 from recipes.renders.instruments import label_of, range_of
 from recipes.renders.midi import Note, Part, midi_file

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 PACKAGES = {"fluidsynth": "fluidsynth fluid-soundfont-gm", "espeak-ng": "espeak-ng"}
 """What Debian and Ubuntu call the packages that each program needs."""

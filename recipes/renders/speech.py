@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.io import read, resample
 from recipes.renders.levels import faded, room, scaled
 from recipes.renders.noises import NOISES, noise

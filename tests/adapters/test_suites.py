@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from masktools import adapters, hub
+from masktools import adapters
 from masktools.adapters import MaebEncoder, XaresEncoder
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
+from masktools.pipeline import hub
 from tests.tiny import noise, tiny_pipeline
 
 

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 import masktools
-from masktools import hub
 from masktools.adapters.timm import register
-from masktools.bundles import stored_part
-from masktools.convert import convert_checkpoint
-from masktools.errors import BundleError, CheckpointError, ParameterError
-from masktools.shapes import flatten
+from masktools.core.errors import BundleError, CheckpointError, ParameterError
+from masktools.core.shapes import flatten
+from masktools.pipeline import hub
+from masktools.pipeline.bundles import stored_part
+from masktools.pipeline.convert import convert_checkpoint
 from tests.tiny import noise, tiny_pipeline
 
 RATE = 22_050

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import masktools
-from masktools import hub
 from masktools.adapters.torchaudio import SPECMASKGIT_MINI, SpecMaskGitBundle
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
+from masktools.pipeline import hub
 from tests.tiny import noise, tiny_pipeline
 
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 import masktools
-from masktools import hub
 from masktools.adapters.transformers import (
     SpecMaskGitConfig,
     SpecMaskGitFeatureExtractor,
     SpecMaskGitModel,
     register,
 )
-from masktools.errors import BundleError, ParameterError
+from masktools.core.errors import BundleError, ParameterError
+from masktools.pipeline import hub
 from tests.tiny import noise, tiny_pipeline
 
 transformers = pytest.importorskip("transformers")

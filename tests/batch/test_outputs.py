@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from masktools.batch import plan_tasks
-from masktools.errors import AudioError, ParameterError
+from masktools.core.errors import AudioError, ParameterError
 from masktools.io import find_recordings
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from masktools.batch import Journal, Outcome, Task, run_tasks
-from masktools.errors import AudioError
+from masktools.core.errors import AudioError
 
 
 def task(folder, name):

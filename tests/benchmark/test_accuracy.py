@@ -5,7 +5,7 @@ import pytest
 
 from masktools.benchmark.accuracy import AccuracySettings, measure_accuracy
 from masktools.benchmark.models import random_pipeline, synthetic_clip
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.solver import SolverConfig
 
 CLIPS = [synthetic_clip(3.0, 22_050)[0], synthetic_clip(1.0, 22_050, seed=1)[0]]

@@ -13,10 +13,10 @@ from masktools.benchmark.roofline import (
     rate_figures,
     transformer_flop,
 )
-from masktools.generation import generate
+from masktools.networks.transformer import MaskedTransformer, TransformerConfig
 from masktools.pipeline import Pipeline
+from masktools.restoration.generation import generate
 from masktools.solver import SolverConfig
-from masktools.transformer import MaskedTransformer, TransformerConfig
 
 
 def _transformer(config):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masktools.benchmark.measurements import FIGURES, FORMAT, Benchmark, Measurement, ratio_to, spread_of
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 MEASURED = Measurement.of_times(
     "jobs", "generate", {"batch": 2, "precision": "fp32"}, [3.0, 1.0, 2.0], {"audio_s": 5.0}

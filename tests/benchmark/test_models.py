@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from masktools import hub
 from masktools.benchmark.models import SIZES, random_condition, random_pipeline, write_random_bundle
-from masktools.configs import to_dict
-from masktools.errors import ParameterError
-from masktools.generation import generate
-from masktools.hub import build_part
+from masktools.core.configs import to_dict
+from masktools.core.errors import ParameterError
+from masktools.pipeline import hub
+from masktools.pipeline.hub import build_part
+from masktools.restoration.generation import generate
 
 
 def test_the_paper_has_its_published_sizes():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from masktools.benchmark.peers import PEERS, PeerSettings, build_peer, measure_peers
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.solver import SolverConfig
 
 _MAGNET = {

@@ -7,7 +7,7 @@ import pytest
 from masktools.benchmark import processes
 from masktools.benchmark.models import RunSettings
 from masktools.benchmark.processes import imports_by_package, measure_memory, measure_start_up, run_python
-from masktools.errors import MasktoolsError
+from masktools.core.errors import MasktoolsError
 
 
 def test_a_fresh_python_knows_this_masktools(tmp_path):

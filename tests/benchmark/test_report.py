@@ -9,7 +9,7 @@ from masktools.benchmark.measurements import SUBJECTS, Benchmark, Measurement
 from masktools.benchmark.models import RunSettings
 from masktools.benchmark.report import draw, tables_of, to_markdown, to_text
 from masktools.benchmark.run import default_precisions, default_subjects, run_benchmark
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 TINY = RunSettings(
     ("stages", "jobs", "accuracy"), size="tiny", device="cpu", precisions=("fp32", "bf16"), ceiling_s=0.0

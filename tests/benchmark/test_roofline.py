@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from masktools.benchmark.roofline import Peaks, measure_peaks
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 CPU = torch.device("cpu")
 

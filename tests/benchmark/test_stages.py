@@ -4,7 +4,7 @@ import pytest
 
 from masktools.benchmark.models import RunSettings, Variant, random_pipeline
 from masktools.benchmark.timing import JOBS, StageSettings, measure_jobs, measure_stages, prepared
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.model import Model
 from masktools.solver import SolverConfig
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from masktools.benchmark.measurements import interleaved, seconds_of, seconds_on_device
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 CPU = torch.device("cpu")
 

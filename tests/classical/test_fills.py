@@ -10,7 +10,7 @@ from scipy.signal import firwin, lfilter, oaconvolve
 
 from masktools.classical import BAND_FILLS, CONTEXT_S, GAP_FILLS, SPAN_FILLS
 from masktools.classical.spans import Damaged, Span
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.metrics import band_level_db, level_db, seam_crest_db
 from tests.tiny import noise, tone
 

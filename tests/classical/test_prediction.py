@@ -6,7 +6,7 @@ import pytest
 from scipy.signal import lfilter
 
 from masktools.classical.prediction import bridge, burg, extrapolate, interpolate
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from tests.tiny import noise, tone
 
 RATE = 22_050

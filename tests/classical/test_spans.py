@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from masktools.classical.spans import Damaged, Span, check_recording, gap_spans
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 
 RATE = 1000
 

@@ -5,13 +5,12 @@ import pytest
 import soundfile
 import torch
 
-from masktools import hub
-from masktools.conditioning import JointEncoder, JointEncoderConfig
 from masktools.mel import MelConfig
-from masktools.pipeline import Pipeline
-from masktools.tokenizer import LocalTokenizer, LocalTokenizerConfig
-from masktools.transformer import MaskedTransformer, TransformerConfig
-from masktools.vocoder import LightVocoder, LightVocoderConfig
+from masktools.networks.conditioning import JointEncoder, JointEncoderConfig
+from masktools.networks.tokenizer import LocalTokenizer, LocalTokenizerConfig
+from masktools.networks.transformer import MaskedTransformer, TransformerConfig
+from masktools.networks.vocoder import LightVocoder, LightVocoderConfig
+from masktools.pipeline import Pipeline, hub
 
 MEL = MelConfig(f_max=11_025.0)
 PIECES = ["[UNK]", "rain", "falls", "a", "dog", "##s"]

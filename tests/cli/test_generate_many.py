@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from masktools.cli import files, generate
-from masktools.errors import AudioError
+from masktools.core.errors import AudioError
 
 FAST = ("--seconds", 0.5, "--steps", 2)
 

@@ -13,7 +13,7 @@ from masktools.cli.generate import numbered
 from masktools.cli.main import COMMANDS, main
 from masktools.cli.options import progress
 from masktools.cli.progress import Watcher
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.io import replacing
 from tests.cli.conftest import RATE, recording
 from tests.house.source import ROOT

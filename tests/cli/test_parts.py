@@ -7,12 +7,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from masktools import hub
 from masktools.cli.parts import read_part, write_part
-from masktools.configs import to_dict
-from masktools.errors import CheckpointError
+from masktools.core.configs import to_dict
+from masktools.core.errors import CheckpointError
 from masktools.mel import MelConfig
-from masktools.vocoder import Hifigan, HifiganConfig
+from masktools.networks.vocoder import Hifigan, HifiganConfig
+from masktools.pipeline import hub
 from tests.cli.conftest import MEL, PIECES, random_pipeline
 
 

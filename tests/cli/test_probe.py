@@ -10,8 +10,8 @@ import soundfile
 
 from masktools.cli import probe
 from masktools.cli.options import CommandParser, duration
-from masktools.errors import AudioError, ParameterError
-from masktools.gaps import Gap, read_gaps
+from masktools.core.errors import AudioError, ParameterError
+from masktools.core.gaps import Gap, read_gaps
 from tests.cli.conftest import RATE, recording
 
 

@@ -217,8 +217,8 @@ def test_restoring_is_filling_and_then_extending(command, tmp_path):
 def test_a_model_that_extends_no_bandwidth_fills_the_gaps_and_says_so(command, tmp_path):
     from scipy.signal import firwin, oaconvolve
 
-    from masktools import hub
-    from tests.streams.small import small_walk
+    from masktools.pipeline import hub
+    from tests.pipeline.streams.small import small_walk
 
     model = hub.save_bundle(small_walk(), tmp_path / "streams", "Random weights, for tests.")
     noise = np.random.default_rng(0).normal(0, 0.1, RATE * 2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from masktools import hub
+from masktools.pipeline import hub
 from masktools.solver import SolverConfig
 from tests.cli.conftest import RATE, random_pipeline
 

@@ -3,9 +3,9 @@
 import re
 from html.parser import HTMLParser
 
+from masktools.core.tables import Table
 from masktools.demo.stage import Chapter, Scene, make_page
 from masktools.review.page import Player
-from masktools.tables import Table
 
 VOID = {"meta", "link", "img", "br"}
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from masktools.core.errors import ParameterError
 from masktools.demo.stage import Panel, draw
-from masktools.errors import ParameterError
 
 RATE = 22_050
 NOISE = np.random.default_rng(0).normal(0, 0.1, (1, RATE)).astype(np.float32)

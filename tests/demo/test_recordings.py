@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from masktools.core.errors import ParameterError
 from masktools.demo.recordings import (
     DRIPS_S,
     MUSIC_RATE,
@@ -14,7 +15,6 @@ from masktools.demo.recordings import (
     pluck,
     with_gaps,
 )
-from masktools.errors import ParameterError
 from masktools.metrics import band_level_db, level_db, lsd_db
 
 NAMES = [recording.name for recording in RECORDINGS]

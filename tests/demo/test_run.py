@@ -11,11 +11,11 @@ import torch
 
 from masktools import io
 from masktools.cli.main import main
+from masktools.core.errors import AudioError, ParameterError
 from masktools.demo.recordings import Recording
 from masktools.demo.run import run_demo
-from masktools.errors import AudioError, ParameterError
-from masktools.grid import TokenGrid
 from masktools.mel import MelConfig
+from masktools.mel.grid import TokenGrid
 from masktools.model import Model
 from masktools.pipeline import JOBS, Walk
 from tests.tiny import tiny_pipeline

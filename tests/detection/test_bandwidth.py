@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.signal import cheby1, sosfilt
 
+from masktools.core.errors import ParameterError
 from masktools.detection import Bandwidth, find_bandwidth
 from masktools.detection.bandwidth import SpectrumSurvey, window_length
-from masktools.errors import ParameterError
 from tests.detection.sounds import RATE, celesta, low_passed, noise
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from masktools.core.errors import ParameterError
 from masktools.detection import DAMAGES, Damage, find_damage
 from masktools.detection.damage import apart, joined
-from masktools.errors import ParameterError
 from tests.detection.sounds import RATE, low_passed, noise, tones
 
 ALL = tuple(DAMAGES)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from masktools.core.errors import ParameterError
+from masktools.core.gaps import Gap, check_gaps
 from masktools.detection import DAMAGES, Bandwidth, Damage, Findings, Probe, ProbeSettings
-from masktools.errors import ParameterError
-from masktools.gaps import Gap, check_gaps
 from tests.detection.sounds import RATE, low_passed, noise
 
 ALL = ProbeSettings(tuple(DAMAGES))

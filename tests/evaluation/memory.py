@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from masktools.evaluation.clips import Clip
 from masktools.model import Model
+from masktools.networks.transformer import MaskedTransformer, TransformerConfig
 from masktools.pipeline import Pipeline
-from masktools.transformer import MaskedTransformer, TransformerConfig
 from tests.tiny import COLUMN, MEL, SAMPLE_RATE
 
 N_CODES = 2048

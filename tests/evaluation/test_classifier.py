@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.evaluation.clips import class_of, common_classes
 from masktools.evaluation.scores import Classifier
 from tests.evaluation.sounding import clip

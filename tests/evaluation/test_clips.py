@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.evaluation.clips import Clip, Clips, LeftOut, left_out_of, read_clips
 from masktools.training.audio_cache import build_cache
 from tests.tiny import SAMPLE_RATE, noise

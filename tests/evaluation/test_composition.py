@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.evaluation.bandwidth_checks import RULES, measure_composition, without_top
 from tests.evaluation.sounding import clip, clips
 

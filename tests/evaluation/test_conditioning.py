@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from masktools.configs import from_dict, to_dict
-from masktools.errors import ParameterError
+from masktools.core.configs import from_dict, to_dict
+from masktools.core.errors import ParameterError
 from masktools.evaluation.conditioning import ConditioningSettings, LabelSet, evaluate_conditioning
 from masktools.evaluation.scores import Statistics
 from masktools.evaluation.transformer import guesses_of

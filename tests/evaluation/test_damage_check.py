@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.evaluation.checks import FLOAT, MP3, measure_damage
 from masktools.evaluation.clips import Clip
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from masktools.errors import CheckpointError, ParameterError
+from masktools.core.errors import CheckpointError, ParameterError
 from masktools.evaluation import embedders
 from masktools.evaluation.embedders import (
     Embedder,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.evaluation.gates import Gate, gates_of, gates_table
 from masktools.evaluation.report import Figure, Report
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from masktools.configs import from_dict, to_dict
-from masktools.errors import ParameterError
+from masktools.core.configs import from_dict, to_dict
+from masktools.core.errors import ParameterError
 from masktools.evaluation.clips import Clip
 from masktools.evaluation.generation import GenerationSettings, evaluate_generation
 from masktools.evaluation.report import Report

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.evaluation.clips import Clip, left_out_of
 from masktools.evaluation.inpainting import INPAINT_METHODS, InpaintSettings, evaluate_inpainting
 from masktools.evaluation.report import Report

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.evaluation.bandwidth_checks import join_times_s, loudness_db, measure_joins, measure_quiet
 from tests.evaluation.sounding import clip, tiny_model
 from tests.tiny import tone

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.evaluation.checks import through_mp3
 from masktools.evaluation.clips import read_native
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.evaluation.generation_scores import audible_parts, mel_space, nearest_medians, ratio_of_medians
 from tests.tiny import COLUMN, noise, tiny_pipeline
 

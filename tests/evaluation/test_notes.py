@@ -10,7 +10,7 @@ pytest.importorskip("lightning", reason="training needs the extra masktools[trai
 
 import lightning.pytorch as pl
 
-from masktools.errors import CheckpointError, ParameterError
+from masktools.core.errors import CheckpointError, ParameterError
 from masktools.evaluation.clips import Clip
 from masktools.evaluation.embedders import MelStatistics
 from masktools.evaluation.notes import (
@@ -26,7 +26,7 @@ from masktools.model import Model
 from masktools.pipeline import ScaleWalk
 from masktools.training.note_classifier import NoteClassifierTraining, load_note_classifier
 from masktools.training.note_data import NoteData
-from tests.scales.small import tokenizer, transformer
+from tests.networks.scales.small import tokenizer, transformer
 from tests.training.nsynth import write_notes
 
 

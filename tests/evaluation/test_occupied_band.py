@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.signal import firwin, oaconvolve
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.evaluation.clips import occupied_hz
 from tests.tiny import SAMPLE_RATE, noise, tone
 

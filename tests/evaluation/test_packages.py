@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from masktools.errors import CheckpointError
+from masktools.core.errors import CheckpointError
 from masktools.evaluation.embedders import Embedder
 from masktools.evaluation.pretrained import (
     AisfxEmbedder,

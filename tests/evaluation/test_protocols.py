@@ -2,13 +2,13 @@
 
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.evaluation.generation import GenerationSettings
 from masktools.evaluation.protocols import PRESETS, preset_settings
 from masktools.evaluation.reconstruction import TokenizerSettings
 from masktools.evaluation.scores import Statistics
-from masktools.grid import TokenGrid
 from masktools.mel import MelConfig
+from masktools.mel.grid import TokenGrid
 from masktools.solver import SolverConfig
 
 PAPER = TokenGrid.from_mel(MelConfig(f_max=8000.0))

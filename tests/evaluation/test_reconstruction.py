@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.evaluation.clips import Clip
 from masktools.evaluation.reconstruction import (
     TOKENIZER,

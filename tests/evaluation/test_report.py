@@ -6,7 +6,7 @@ import statistics
 import numpy as np
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.evaluation.clips import Clip, LeftOut
 from masktools.evaluation.report import Figure, Report, Row, groups_of, summarise
 

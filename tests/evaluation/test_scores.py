@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.evaluation.clips import Clip
 from masktools.evaluation.scores import SetScores, Statistics, jackknife, paired_frechet, paired_kernel
 from masktools.metrics import frechet_distance

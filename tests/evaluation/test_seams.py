@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.evaluation.clips import Clip
 from masktools.evaluation.inpainting import GAP_METHODS, HARD_SPLICE, measure_gap_fills
 from masktools.evaluation.report import Report

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.evaluation.bandwidth import BandwidthSettings
 from masktools.evaluation.generation import GenerationSettings
 from masktools.evaluation.inpainting import InpaintSettings

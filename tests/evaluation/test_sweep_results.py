@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.evaluation.generation import GenerationSettings
 from masktools.evaluation.inpainting import InpaintSettings
 from masktools.evaluation.report import Figure

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.evaluation.transformer import TransformerSettings, evaluate_transformer
 from masktools.model import Model
 from tests.evaluation.sounding import clips

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from masktools.errors import CheckpointError
+from masktools.core.errors import CheckpointError
 from masktools.evaluation.pretrained import VggishEmbedder, VggishNetwork, vggish_examples
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.errors import CheckpointError
+from masktools.core.errors import CheckpointError
 from masktools.evaluation.weight_files import read_tf_checkpoint
 from tests.evaluation.weight_packages import tf_checkpoint
 

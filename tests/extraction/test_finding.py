@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from masktools.errors import AudioError, ParameterError
+from masktools.core.errors import AudioError, ParameterError
 from masktools.extraction import Columns, Item, find_items, write_manifest
 
 

@@ -29,8 +29,8 @@ def test_killed_anywhere_and_gone_on_with_it_is_byte_for_byte_the_same(tmp_path,
 
 
 def test_the_command_itself_goes_on_where_it_was_killed(tmp_path):
-    from masktools import hub
     from masktools.cli.main import main
+    from masktools.pipeline import hub
 
     folder, model = tmp_path / "in", hub.save_bundle(random_pipeline(), tmp_path / "tiny", "Random weights, for tests.")
     folder.mkdir()

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from masktools.errors import AudioError
+from masktools.core.errors import AudioError
 from masktools.extraction import Row, local, run_local
 from masktools.extraction.local import in_processes
 from masktools.extraction.worker import ahead

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools import hub, io
-from masktools.errors import ClusterError, ParameterError
+from masktools import io
+from masktools.core.errors import ClusterError, ParameterError
 from masktools.extraction import Item, Row, Worker, find_items, open_store, run_local
 from masktools.extraction.items import pack_items, pack_row, unpack_items, unpack_row
 from masktools.extraction.ray_engine import Cluster, Places, _check_patience, _told, cluster, run_ray
+from masktools.pipeline import hub
 from tests.extraction.fakes import FakeWorker, items
 from tests.extraction.ray_runs import N_ITEMS, SETTINGS
 from tests.tiny import noise, tiny_pipeline

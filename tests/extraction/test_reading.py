@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from masktools import io
-from masktools.errors import AudioError, ParameterError
+from masktools.core.errors import AudioError, ParameterError
 from masktools.extraction import Item, find_items, read_item, write_manifest
 from masktools.extraction.reading import member_bytes
 

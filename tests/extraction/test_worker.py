@@ -8,11 +8,11 @@ import pytest
 import soundfile
 import torch
 
-from masktools import hub
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.extraction import ExtractionSettings, Item, Worker, find_items
 from masktools.io import read
-from masktools.packing import can_compute_int8
+from masktools.networks.packing import can_compute_int8
+from masktools.pipeline import hub
 from tests.tiny import noise, tiny_pipeline
 
 

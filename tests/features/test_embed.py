@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.features import embed
 from masktools.io import resample
 from tests.tiny import COLUMN, SAMPLE_RATE, noise, tiny_pipeline

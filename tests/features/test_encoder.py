@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import masktools
 from masktools import io
-from masktools.errors import AudioError, ParameterError
+from masktools.core.errors import AudioError, ParameterError
 from masktools.features import Encoder, Source, windows
 from tests.tiny import COLUMN, SAMPLE_RATE, noise, tiny_pipeline
 

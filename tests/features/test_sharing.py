@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import masktools
-from masktools.errors import BundleError, ParameterError
+from masktools.core.errors import BundleError, ParameterError
 from masktools.features import Encoder, Source
 from masktools.pipeline import Pipeline
 from tests.tiny import SAMPLE_RATE, noise, tiny_pipeline

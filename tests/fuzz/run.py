@@ -30,9 +30,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
-from masktools import hub, io
+from masktools import io
 from masktools.cli.main import main, make_parser
-from masktools.errors import MasktoolsError
+from masktools.core.errors import MasktoolsError
+from masktools.pipeline import hub
 from tests.io.broken import ID3, encoded, tone, variable_mp3
 from tests.tiny import tiny_pipeline
 

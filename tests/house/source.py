@@ -11,12 +11,11 @@ PACKAGE = ROOT / "masktools"
 # The floors, from the ground up. A module imports from its own floor and from floors below, and no two parts import
 # each other, however many lie between them.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"arguments", "arrays", "configs", "downloads", "errors", "gaps", "jsons", "levels", "processes"})
-    | {"runtime", "segments", "settings", "shapes", "tables"},
-    frozenset({"classical", "detection", "grid", "io", "mel", "metrics", "packing"}),
-    frozenset({"bundles", "conditioning", "scales", "solver", "tokenizer", "transformer", "vocoder"}),
-    frozenset({"cards", "convert", "hub", "pipeline"}),
-    frozenset({"features", "generation", "restoration"}),
+    frozenset({"core"}),
+    frozenset({"classical", "detection", "io", "mel", "metrics"}),
+    frozenset({"networks", "solver"}),
+    frozenset({"pipeline"}),
+    frozenset({"features", "restoration"}),
     frozenset({"adapters", "app", "batch", "benchmark", "demo", "estimators", "evaluation", "extraction", "hear"})
     | {"model", "review", "training"},
     frozenset({"cli"}),
@@ -38,6 +37,11 @@ def tree_of(path: Path) -> ast.Module:
 def part_of(path: Path) -> str:
     """Return the part of the house that a file belongs to: its folder or its name under masktools/."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def room_of(path: Path) -> str:
+    """Return the folder or file inside a part that a file belongs to: ``networks.vocoder``; what has none is itself."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts[:2])
 
 
 def name_of(path: Path) -> str:

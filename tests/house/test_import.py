@@ -38,7 +38,7 @@ def test_who_generates_or_embeds_waits_for_no_filters():
 
 
 def test_the_errors_are_words_only():
-    assert not loaded_after("import masktools.errors") & HEAVY
+    assert not loaded_after("import masktools.core.errors") & HEAVY
 
 
 def test_importing_the_parts_leaves_the_world_alone(tmp_path):

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from masktools.errors import AudioError
+from masktools.core.errors import AudioError
 from masktools.io import clear_parts, open_writer, replacing
 from masktools.io.atomic import JsonLines
 from tests.house.source import ROOT

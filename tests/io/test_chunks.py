@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masktools import io
-from masktools.errors import AudioError
+from masktools.core.errors import AudioError
 from masktools.io.chunks import at_rate
 from masktools.io.writing import layout_of
 from tests.io.broken import ID3, encoded, frame_bytes, tone, variable_mp3, with_no_frames, with_sizes, without_length

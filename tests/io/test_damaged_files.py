@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masktools import io
-from masktools.errors import MasktoolsError
+from masktools.core.errors import MasktoolsError
 from tests.io.broken import encoded, tone, variable_mp3
 
 KINDS = [

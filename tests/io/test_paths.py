@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.io import check_places, paths
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masktools import io
-from masktools.errors import AudioError
+from masktools.core.errors import AudioError
 
 RATE = 44_100
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masktools import io
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from tests.io.waves import chunk, noise, with_chunks
 
 RATE = 44_100

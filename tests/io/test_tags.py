@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from masktools import io
-from masktools.errors import AudioError
+from masktools.core.errors import AudioError
 from tests.io.waves import chunk, with_chunks
 
 RATE = 44_100

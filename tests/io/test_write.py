@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from masktools.errors import AudioError, ParameterError
+from masktools.core.errors import AudioError, ParameterError
 from masktools.io import read, write
 
 RATE = 24_000

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.metrics import bootstrap
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.metrics import chroma_distance, envelope_error_db, flatness_error_db, lsd_db
 from masktools.metrics.fills import chroma_filters
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.metrics.pitch import pitch_of_note
 
 RATE = 16_000

@@ -9,7 +9,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.metrics import (
     frechet_distance,
     inception_score,

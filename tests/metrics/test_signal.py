@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import butter, sosfiltfilt
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.metrics import (
     band_level_db,
     level_db,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.metrics import quiet_excess_db, stft_distance
 
 RATE = 22_050

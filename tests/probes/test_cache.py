@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.extraction.items import Row
 from probes.cache import VectorCache, stamp_of
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from probes.data import Clip, TaggedData
 
 

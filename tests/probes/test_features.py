@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from masktools import io
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.extraction.worker import Worker
 from masktools.features import Encoder
 from probes.data import Clip, TaggedData

@@ -6,7 +6,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from probes.linear import LinearProbe
 from probes.presets import PRESETS, ProbeSettings, grid
 from probes.scores import score_tags

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from probes.intervals import HeldOut, bootstrap_scores
 from probes.paired import differences
 from probes.protocol import ProtocolSettings, probe_and_test

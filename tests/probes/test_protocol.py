@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from probes.data import Clip, TaggedData
 from probes.protocol import ProtocolSettings, probe
 from probes.vectors import LeftOut, Vectors

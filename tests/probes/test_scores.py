@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, average_precision_score, roc_auc_score
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from probes.intervals import HeldOut, bootstrap_scores, percentiles
 from probes.scores import LabelRanking, accuracy, macro_roc_auc, score_tags
 

@@ -3,7 +3,7 @@
 from functools import partial
 
 from masktools import restoration
-from masktools.settings import GapSettings
+from masktools.core.settings import GapSettings
 
 inpaint = partial(restoration.inpaint, method="model", texture="model")
 inpaint_pieces = partial(restoration.inpaint_pieces, method="model", texture="model")

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.restoration.band_plan import Decision, choose_cutoff, choose_top
 
 

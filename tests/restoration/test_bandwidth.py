@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import firwin, oaconvolve
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.io import resample
 from masktools.restoration import cutoff_limits_hz
 from masktools.solver import SolverConfig

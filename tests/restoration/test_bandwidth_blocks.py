@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from masktools.errors import AudioError, ParameterError
+from masktools.core.errors import AudioError, ParameterError
+from masktools.core.segments import Window
 from masktools.metrics import seam_crest_db
 from masktools.restoration.band_extension import column_windows
 from masktools.restoration.band_level import high_pass
 from masktools.restoration.recordings import Signal
-from masktools.segments import Window
 from masktools.solver import SolverConfig
 from tests.restoration.jobs import bwe, extend_blocks
 from tests.tiny import COLUMN, SAMPLE_RATE, noise, tiny_pipeline, tone

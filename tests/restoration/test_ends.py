@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.errors import AudioError, ParameterError
+from masktools.core.errors import AudioError, ParameterError
 from masktools.metrics import level_db, seam_crest_db
 from masktools.restoration import Signal
 from masktools.restoration.ends import continuation, continue_recording, loop, loop_pieces

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from masktools.classical import GAP_FILLS
-from masktools.errors import AudioError, ParameterError
-from masktools.gaps import Gap
+from masktools.core.errors import AudioError, ParameterError
+from masktools.core.gaps import Gap
+from masktools.core.settings import GAP_METHODS as METHODS
 from masktools.metrics import band_level_db, level_db
 from masktools.restoration.recordings import Signal
-from masktools.settings import GAP_METHODS as METHODS
 from masktools.solver import SolverConfig
 from tests.restoration.jobs import inpaint, inpaint_pieces
 from tests.tiny import SAMPLE_RATE, noise, tone

@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from masktools.errors import ParameterError
-from masktools.gaps import Gap
+from masktools.core.errors import ParameterError
+from masktools.core.gaps import Gap
 from masktools.restoration.recordings import Signal
 from masktools.solver import SolverConfig
 from tests.restoration.jobs import inpaint, inpaint_pieces

@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.errors import ParameterError
-from masktools.gaps import Gap
-from masktools.grid import TokenGrid
+from masktools.core.errors import ParameterError
+from masktools.core.gaps import Gap
+from masktools.core.segments import Window
+from masktools.core.settings import GAP_METHODS
+from masktools.mel.grid import TokenGrid
 from masktools.restoration.gap_plan import (
     GapTask,
     channel_spans,
@@ -16,8 +18,6 @@ from masktools.restoration.gap_plan import (
     plan_windows,
     shoulders,
 )
-from masktools.segments import Window
-from masktools.settings import GAP_METHODS
 from tests.restoration.jobs import model_only
 from tests.tiny import MEL
 

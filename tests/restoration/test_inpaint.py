@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.restoration.gap_plan import gap_spans
 from masktools.solver import SolverConfig
 from tests.restoration.jobs import inpaint

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
+from masktools.core.segments import Window
 from masktools.io import resample_to
 from masktools.restoration.band_level import side_of
 from masktools.restoration.recordings import (
@@ -19,7 +20,6 @@ from masktools.restoration.recordings import (
     read_blocks,
     reblocked,
 )
-from masktools.segments import Window
 from tests.tiny import SAMPLE_RATE, noise
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.restoration.regions import Region, check_regions, parse_regions, read_regions
 
 BOX = Region.rectangle(1.2, 1.5, 3000, 6000)

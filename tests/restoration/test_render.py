@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from masktools.classical import BAND_FILLS, GAP_FILLS
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.restoration.render import MAX_SHAPING_DB, TEXTURES, band_gains_db, shape
 from tests.restoration.jobs import bwe, inpaint

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.errors import AudioError, ParameterError
+from masktools.core.errors import AudioError, ParameterError
+from masktools.core.settings import RepairSettings
 from masktools.metrics import band_level_db, seam_crest_db
 from masktools.restoration.recordings import Signal
 from masktools.restoration.regions import Region
 from masktools.restoration.repair import method_for, repair, repair_pieces
-from masktools.settings import RepairSettings
 from masktools.solver import SolverConfig
 from tests.tiny import noise, tone
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from masktools import io
-from masktools.errors import AudioError, ParameterError
+from masktools.core.errors import AudioError, ParameterError
 from masktools.metrics import lsd_db, lsd_split_db
 from masktools.review import Repair, as_text, compare
 from masktools.review import comparison as comparison_module

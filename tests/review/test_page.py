@@ -11,7 +11,7 @@ import soundfile
 from PIL import Image
 
 from masktools import io
-from masktools.errors import AudioError, ParameterError
+from masktools.core.errors import AudioError, ParameterError
 from masktools.metrics import level_db
 from masktools.review import Repair, compare, write_page
 from masktools.review.page import data_uri, wav_bytes

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from masktools.errors import AudioError, ParameterError
+from masktools.core.errors import AudioError, ParameterError
 from masktools.review import Repair, compare, write_picture
 from masktools.review.panels import Mark, Panel, Rows, Scale, draw_panels, time_label, time_step, time_ticks
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.review import Repair, Work, read_work, repairs_of
 
 GAP = {"start_s": 1.0, "end_s": 1.5, "channels": [0], "method": "model", "seam_db": 1.0}

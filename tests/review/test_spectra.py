@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.review.panels import FLOOR_DB, Rows, mean_levels, show_levels, spectrogram, top_level_db
 
 RATE = 22_050

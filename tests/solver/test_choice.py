@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.errors import MasktoolsError, ParameterError
+from masktools.core.errors import MasktoolsError, ParameterError
 from masktools.solver import (
     POLICIES,
     SolverConfig,

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.solver import PRESETS, SPEEDS, SolverConfig, item_seeds, planned_work, preset, solve, span_groups
 from tests.solver.toys import Toy
 

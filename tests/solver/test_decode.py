@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.solver import SolverConfig, solve
 from tests.solver.toys import Toy
 

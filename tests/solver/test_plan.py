@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.solver import SCHEDULES, SolverConfig, make_plan, remaining_counts
 from masktools.solver.plan import guidance_at
 

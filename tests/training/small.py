@@ -2,7 +2,7 @@
 
 import lightning.pytorch as pl
 
-from masktools.tokenizer import LocalTokenizerConfig
+from masktools.networks.tokenizer import LocalTokenizerConfig
 from masktools.training.clips import AudioData
 
 TOKENIZER = LocalTokenizerConfig(n_codes=16, code_dim=8, widths=(4, 8, 8))

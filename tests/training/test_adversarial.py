@@ -6,10 +6,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from masktools.cli.parts import read_part
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig
-from masktools.tokenizer import SpecVqganConfig
-from masktools.tokenizer.codebook import Codebook
+from masktools.networks.tokenizer import SpecVqganConfig
+from masktools.networks.tokenizer.codebook import Codebook
+from masktools.networks.vocoder import Hifigan, HifiganConfig, LightVocoderConfig
 from masktools.training.adversarial import OptimiserConfig
 from masktools.training.checkpoints import network_state
 from masktools.training.clips import AudioData
@@ -25,7 +26,6 @@ from masktools.training.vocoder import (
     normalise_weights,
     remove_plain_weights,
 )
-from masktools.vocoder import Hifigan, HifiganConfig, LightVocoderConfig
 from tests.training.small import fit
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")

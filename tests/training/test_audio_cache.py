@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.training.audio_cache import AudioCache, Recording, build_cache, decoded
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.training.audio_cache import AudioCache
 from masktools.training.clips import ClipStream, WaveAugmentation, fixed_clips
 from masktools.training.streams import Stream, StreamLoader, drawn_index, shared_indices, weighted_by_kind

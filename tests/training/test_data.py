@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.training.audio_cache import AudioCache
 from masktools.training.clips import AudioData
 from masktools.training.shards import write_shards

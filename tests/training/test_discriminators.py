@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.training.discriminators import (
     DiscriminatorsConfig,
     MelPatchDiscriminator,

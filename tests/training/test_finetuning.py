@@ -7,9 +7,9 @@ import torch
 
 pytest.importorskip("lightning", reason="training needs the extra masktools[train]")
 
-from masktools.bundles import stored_part
 from masktools.cli.main import main
-from masktools.hub import load_bundle, save_bundle, tokens_known_by
+from masktools.pipeline.bundles import stored_part
+from masktools.pipeline.hub import load_bundle, save_bundle, tokens_known_by
 from tests.tiny import tiny_pipeline
 
 pytestmark = pytest.mark.filterwarnings("ignore")

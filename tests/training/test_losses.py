@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.training.losses import (
     codebook_loss,
     discriminator_hinge,

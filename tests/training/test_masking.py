@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.training.masking import (
     RATIO_LAWS,
     ClipDraws,

@@ -7,16 +7,16 @@ import pytest
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from masktools.errors import MelMismatchError, ParameterError
+from masktools.core.errors import MelMismatchError, ParameterError
 from masktools.mel import MelConfig
+from masktools.networks.transformer import TransformerConfig
+from masktools.networks.vocoder import LightVocoderConfig
 from masktools.training.clips import AudioData
 from masktools.training.monitor import MonitorSamples, mel_picture
 from masktools.training.progress import Figure, ProgressLine, RunHistory, RunReport
 from masktools.training.tokenizer import TokenizerTraining
 from masktools.training.transformer import TransformerTraining
 from masktools.training.vocoder import VocoderTraining
-from masktools.transformer import TransformerConfig
-from masktools.vocoder import LightVocoderConfig
 from tests.training.small import TOKENIZER
 from tests.training.toys import MelToy
 

@@ -4,13 +4,13 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from masktools.errors import CheckpointError
+from masktools.core.errors import CheckpointError
 from masktools.mel import MelConfig
-from masktools.tokenizer import LocalTokenizer, token_fingerprint
+from masktools.networks.tokenizer import LocalTokenizer, token_fingerprint
+from masktools.networks.vocoder.light import LightVocoderConfig
 from masktools.training.checkpoints import load_tokenizer, network_state, part_description
 from masktools.training.tokenizer import DecoderTraining, TokenizerTraining
 from masktools.training.vocoder import VocoderTraining
-from masktools.vocoder.light import LightVocoderConfig
 from tests.training.small import TOKENIZER, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -13,7 +13,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from recipes.renders import levels, programs
 from recipes.renders.chip import play_chip
 from recipes.renders.composer import compose

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.errors import AudioError, MasktoolsError, ParameterError
+from masktools.core.errors import AudioError, MasktoolsError, ParameterError
 from masktools.training.streams import ResumableBuild, chunked, unordered, write_json
 from tests.training.works import JoinedBytes, die, double, refuse
 

@@ -7,9 +7,9 @@ pytest.importorskip("lightning", reason="training needs the extra masktools[trai
 
 import lightning.pytorch as pl
 
-from masktools.configs import to_dict
-from masktools.errors import CheckpointError, ParameterError
-from masktools.scales import ScaleTokenizerConfig, ScaleTransformerConfig, draw_scales, scale_plan
+from masktools.core.configs import to_dict
+from masktools.core.errors import CheckpointError, ParameterError
+from masktools.networks.scales import ScaleTokenizerConfig, ScaleTransformerConfig, draw_scales, scale_plan
 from masktools.training.note_data import NoteData
 from masktools.training.scales import (
     ScaleTokenizerTraining,

@@ -10,7 +10,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.errors import AudioError, MasktoolsError, ParameterError
+from masktools.core.errors import AudioError, MasktoolsError, ParameterError
 from masktools.training.clips import ShardClipStream, WaveAugmentation, epoch_place, fixed_shard_clips
 from masktools.training.shards import ShardSet, skipped_in, write_shards
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from masktools.conditioning import JointEncoder, JointEncoderConfig
-from masktools.configs import to_dict
-from masktools.errors import ParameterError
+from masktools.core.configs import to_dict
+from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig, MelFrontEnd
-from masktools.tokenizer import LocalTokenizer, LocalTokenizerConfig, SpecVqgan, SpecVqganConfig
+from masktools.networks.conditioning import JointEncoder, JointEncoderConfig
+from masktools.networks.tokenizer import LocalTokenizer, LocalTokenizerConfig, SpecVqgan, SpecVqganConfig
 from masktools.training.audio_cache import AudioCache
 from masktools.training.shards import write_shards
 from masktools.training.token_cache import (

@@ -11,16 +11,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from masktools.conditioning.joint import JointEncoder, JointEncoderConfig
-from masktools.configs import to_dict
-from masktools.errors import CheckpointError, MasktoolsError, ParameterError
+from masktools.core.configs import to_dict
+from masktools.core.errors import CheckpointError, MasktoolsError, ParameterError
 from masktools.mel import MelConfig
-from masktools.tokenizer import LocalTokenizer, SpecVqgan, SpecVqganConfig
+from masktools.networks.conditioning.joint import JointEncoder, JointEncoderConfig
+from masktools.networks.tokenizer import LocalTokenizer, SpecVqgan, SpecVqganConfig
+from masktools.networks.transformer import TransformerConfig
 from masktools.training.checkpoints import load_conditioner, load_joint_encoder, load_tokenizer, load_vocoder
 from masktools.training.masking import ClipDraws, MaskingConfig
 from masktools.training.mel_clips import MelClipData, MelClipStream, sound_embeddings
 from masktools.training.transformer import TransformerTraining
-from masktools.transformer import TransformerConfig
 from tests.training.small import fit
 from tests.training.toys import ToyClips
 

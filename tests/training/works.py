@@ -3,7 +3,7 @@
 import os
 import time
 
-from masktools.errors import AudioError
+from masktools.core.errors import AudioError
 
 
 def double(number):

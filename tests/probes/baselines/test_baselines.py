@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from masktools import io
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from masktools.features import Encoder
 from probes.baselines import BASELINES, TITLES, mfcc
 from probes.baselines.codes import code_histogram

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from probes.datasets import dataset, esc50
 
 HEAD = ("filename", "fold", "target", "category", "esc10", "src_file", "take")

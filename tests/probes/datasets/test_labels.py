@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from probes.data import SPLITS
 from probes.datasets import dataset
 from probes.datasets.labels import TASKS, LabelTask, read_labels

@@ -4,7 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from masktools.errors import ParameterError
+from masktools.core.errors import ParameterError
 from probes.datasets import dataset, names
 from probes.datasets._mtat_facts import BROKEN, SPLIT_SIZES, SYNONYMS, TOP_50, TOP_50_COUNTS
 from probes.datasets.mtat import read_mtat, verify_mtat

@@ -1,0 +1,1 @@
+"""Words of the house: errors, settings, shapes, arguments, devices, spans of time."""

@@ -1,0 +1,287 @@
+"""Gaps in a recording: the stretches of time, in seconds, that are to be filled, in all channels or in some."""
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from operator import index
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from masktools.core.arguments import checked_real, plain, shown
+from masktools.core.errors import ParameterError
+from masktools.core.jsons import parse_json
+
+__all__ = [
+    "Gap",
+    "GapLike",
+    "Label",
+    "as_gap",
+    "channels_of",
+    "check_gaps",
+    "label_lines",
+    "parse_gaps",
+    "parse_labels",
+    "read_gaps",
+]
+
+_NUMBER = r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))"
+_GAP = re.compile(rf"\s*{_NUMBER}\s*[-\u2013]\s*{_NUMBER}\s*")
+_FREQUENCIES = "\\"  # begins the second line of a label of Audacity's that has a lowest and a highest frequency
+_ROUNDING_S = 1e-6  # times were computed from samples, or typed with six digits
+
+
+class Gap(NamedTuple):
+    """Start and end in seconds, and the channels in which it is: indices from 0 on, or None for all of them."""
+
+    start_s: float
+    end_s: float
+    channels: tuple[int, ...] | None = None
+
+
+GapLike = Gap | tuple[float, float] | tuple[float, float, tuple[int, ...] | None]
+"""What is taken for a gap: a plain (start, end) is one in all channels."""
+
+
+def as_gap(gap: Any) -> Gap:
+    """Return a gap with plain numbers, its channels in order and each named once.
+
+    Raises:
+        ParameterError: something of another kind, or channels that are none.
+    """
+    try:
+        start_s, end_s, *more = gap
+        given = more[0] if more else None
+        if len(more) > 1:
+            raise ValueError
+        channels = None if given is None else tuple(sorted({index(channel) for channel in given}))
+        made = Gap(checked_real("start", start_s), checked_real("end", end_s), channels)
+    except (TypeError, ValueError):  # ParameterError is one
+        raise ParameterError(f"a gap must be (start, end) or (start, end, channels), got {shown(gap)}") from None
+    if made.channels is not None and not (made.channels and made.channels[0] >= 0):
+        raise ParameterError(f"the channels of a gap must be numbers from 0 on, at least one, got {made.channels}")
+    return made
+
+
+def parse_gaps(text: str) -> list[Gap]:
+    """Return the gaps that a text such as ``1.20-1.55,3-3.2`` lists, in seconds, in order of time.
+
+    >>> [gap[:2] for gap in parse_gaps("3-3.2, 1.20-1.55")]
+    [(1.2, 1.55), (3.0, 3.2)]
+
+    Raises:
+        ParameterError: text of another form, or gaps that ``check_gaps`` refuses.
+    """
+    gaps = []
+    for item in text.split(","):
+        match = _GAP.fullmatch(item)
+        if match is None:
+            raise ParameterError(
+                f"gaps must be written start-end in seconds and separated by commas, "
+                f"as in 1.20-1.55,3-3.2; got {shown(item.strip())}"
+            )
+        gaps.append(Gap(float(match[1]), float(match[2])))
+    return check_gaps(gaps)
+
+
+def read_gaps(path: Path | str) -> list[Gap]:
+    """Return the gaps that a file lists, in order of time.
+
+    A file that ends in ``.json`` holds a list of [start, end] or of objects with ``start_s``, ``end_s`` and, if not
+    all channels are meant, ``channels``; or an object with such a list as its ``gaps``, as ``masktools probe --json``
+    prints. Any other is read as labels of Audacity's: start, end and a text, separated by tabs. Labels of a point,
+    which last no time, are left out, and so are the frequencies of a label.
+
+    Raises:
+        ParameterError: a file that cannot be read or is of another form, or gaps that ``check_gaps`` refuses; the
+            message names the file, and the line.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
+        raise ParameterError(f"{path} cannot be read as a list of gaps: {reason}") from error
+    listed = _from_json(text, path) if path.suffix.lower() == ".json" else _from_labels(text, path)
+    try:
+        return check_gaps(listed)
+    except ParameterError as error:
+        raise ParameterError(f"{path}: {error}") from None
+
+
+class Label(NamedTuple):
+    """A label of Audacity's: a stretch of time, its text, and the band that was selected with it, if one was."""
+
+    line: int  # of the file, from 1
+    start_s: float
+    end_s: float
+    text: str = ""
+    low_hz: float | None = None
+    high_hz: float | None = None
+
+
+def parse_labels(text: str, where: object, bands: bool = True) -> list[Label]:
+    """Return the labels of a text as Audacity exports them: start, end and text, separated by tabs.
+
+    Args:
+        text: of the file.
+        where: its name, for what is wrong.
+        bands: whether the line below a label, which has its frequencies, is read.
+
+    Raises:
+        ParameterError: a line of another form.
+    """
+    labels: list[Label] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        if not line.startswith(_FREQUENCIES):
+            start_s, end_s = _two_numbers(line, f"{where}, line {number}: a label must be start, end and text")
+            labels.append(Label(number, start_s, end_s, "\t".join(line.split("\t")[2:3])))
+        elif bands and labels:
+            what = f"{where}, line {number}: the frequencies of a label must be a backslash, the lowest and the highest"
+            low_hz, high_hz = _two_numbers(line.removeprefix(_FREQUENCIES).lstrip("\t"), what)
+            if high_hz < 0:
+                raise ParameterError(f"{what}, got {high_hz:g} as the highest: select a band with an end")
+            labels[-1] = labels[-1]._replace(low_hz=max(0.0, low_hz), high_hz=high_hz)
+    return labels
+
+
+def label_lines(label: Label) -> str:
+    """Return a label as Audacity reads it, with a line break at the end.
+
+    >>> label_lines(Label(1, 1.0, 1.5, "hum")).split()
+    ['1.000000', '1.500000', 'hum']
+    """
+    line = f"{label.start_s:.6f}\t{label.end_s:.6f}\t{' '.join(label.text.split())}\n"
+    if label.low_hz is None or label.high_hz is None:
+        return line
+    return f"{line}{_FREQUENCIES}\t{label.low_hz:.6f}\t{label.high_hz:.6f}\n"
+
+
+def _two_numbers(line: str, what: str) -> tuple[float, float]:
+    try:
+        first, second = (float(field.replace(",", ".")) for field in line.split("\t")[:2])
+    except ValueError:
+        raise ParameterError(f"{what}, separated by tabs, as Audacity exports them, got {line[:60]!r}") from None
+    return first, second
+
+
+def _from_labels(text: str, path: Path) -> list[Gap]:
+    labels = parse_labels(text, path, bands=False)
+    gaps = [Gap(label.start_s, label.end_s) for label in labels if label.start_s != label.end_s]
+    if labels and not gaps:
+        raise ParameterError(f"{path} must have a label that spans a time, got {len(labels)} of a point only")
+    return gaps
+
+
+def _from_json(text: str, path: Path) -> list[Gap]:
+    try:
+        content: Any = parse_json(text)
+    except json.JSONDecodeError as error:
+        raise ParameterError(f"{path}, line {error.lineno}: this is no JSON: {error.msg}") from None
+    except RecursionError:
+        raise ParameterError(f"{path} is nested too deep: it must hold a list of gaps") from None
+    if isinstance(content, list) and len(content) == 1 and isinstance(content[0], dict) and "gaps" in content[0]:
+        content = content[0]
+    if isinstance(content, dict):
+        content = content.get("gaps")
+    if not isinstance(content, list):
+        raise ParameterError(f'{path} must hold a list of gaps, or an object with one as its "gaps"')
+    return [_from_item(item, f"{path}, gap {number}") for number, item in enumerate(content, 1)]
+
+
+def _from_item(item: Any, where: str) -> Gap:
+    form = 'must be [start, end] or {"start_s": ..., "end_s": ...} with or without "channels"'
+    if isinstance(item, dict):
+        if not {"start_s", "end_s"} <= set(item):
+            raise ParameterError(f"{where} {form}, got {json.dumps(item)[:80]}")
+        item = [item["start_s"], item["end_s"], item.get("channels")]
+    numbers = isinstance(item, list) and all(
+        isinstance(one, int | float) and not isinstance(one, bool) for one in item[:2]
+    )
+    if not numbers or not 2 <= len(item) <= 3:
+        raise ParameterError(f"{where} {form}, got {json.dumps(item)[:80]}")
+    try:
+        return as_gap(tuple(item))
+    except ParameterError as error:
+        raise ParameterError(f"{where}: {error}") from None
+
+
+def check_gaps(gaps: Iterable[GapLike], duration_s: float | None = None, n_channels: int | None = None) -> list[Gap]:
+    """Return the gaps in order of time, if they are gaps of such a recording.
+
+    Args:
+        gaps: they may touch, but not overlap in any channel.
+        duration_s: of the recording; None leaves out what depends on it.
+        n_channels: of the recording; None leaves out what depends on it.
+
+    Raises:
+        ParameterError: no gap at all, a time that is negative or not finite, an end that is not after its start,
+            two gaps that overlap, a gap or a channel that is not in the recording, or gaps that leave nothing of it
+            or of one of its channels.
+    """
+    gaps = plain(gaps)
+    if isinstance(gaps, str | bytes) or not isinstance(gaps, Iterable):
+        raise ParameterError(f"gaps must be a list of (start, end) in seconds, got {shown(gaps)}")
+    ordered = sorted(map(as_gap, gaps), key=lambda gap: (gap.start_s, gap.end_s, gap.channels or ()))
+    if not ordered:
+        raise ParameterError("there must be at least one gap, got none")
+    for gap in ordered:
+        if not all(map(math.isfinite, gap[:2])):
+            raise ParameterError(f"the times of a gap must be finite, got {_shown(gap)}")
+        if gap.start_s < 0:
+            raise ParameterError(f"the times of a gap must not be negative, got {_shown(gap)}")
+        if gap.end_s <= gap.start_s:
+            raise ParameterError(f"a gap must end after its start, got {_shown(gap)}")
+        if n_channels is not None and gap.channels and gap.channels[-1] >= n_channels:
+            raise ParameterError(
+                f"a gap must be in channels that the recording has, 0 to {n_channels - 1}, got "
+                f"{_shown(gap)} in channel {gap.channels[-1]}"
+            )
+    _check_apart(ordered)
+    if duration_s is not None:
+        _check_inside(ordered, duration_s)
+        for channel in channels_of(ordered, n_channels):
+            _check_something_remains(ordered, duration_s, channel)
+    return ordered
+
+
+def channels_of(gaps: Iterable[Gap], n_channels: int | None = None) -> list[int | None]:
+    """Return the channels that are named by any gap; None stands for every other one, if there may be another.
+
+    >>> channels_of([Gap(0, 1), Gap(2, 3, (1,))]), channels_of([Gap(2, 3, (0, 1))], n_channels=2)
+    ([1, None], [0, 1])
+    """
+    named = sorted({channel for gap in gaps for channel in gap.channels or ()})
+    others: list[int | None] = [] if n_channels is not None and len(named) == n_channels else [None]
+    return [*named, *others]
+
+
+def _check_apart(ordered: list[Gap]) -> None:
+    """Refuse gaps that overlap in a channel; those in order of time are compared with the ones still going on."""
+    going_on: list[Gap] = []
+    for after in ordered:
+        going_on = [gap for gap in going_on if after.start_s < gap.end_s - _ROUNDING_S]
+        for gap in going_on:
+            if gap.channels is None or after.channels is None or set(gap.channels) & set(after.channels):
+                raise ParameterError(f"gaps must not overlap, got {_shown(gap)} and {_shown(after)}: write them as one")
+        going_on.append(after)
+
+
+def _check_inside(gaps: list[Gap], duration_s: float) -> None:
+    for gap in gaps:
+        if gap.end_s > duration_s + _ROUNDING_S:
+            limit = math.floor(duration_s * 1e6) / 1e6  # rounded down, so that the number can be typed back
+            raise ParameterError(f"a gap must lie within the recording, 0-{limit:.10g} s, got {_shown(gap)}")
+
+
+def _check_something_remains(gaps: list[Gap], duration_s: float, channel: int | None) -> None:
+    own = [gap for gap in gaps if gap.channels is None or channel in gap.channels]
+    if duration_s - sum(gap.end_s - gap.start_s for gap in own) <= _ROUNDING_S * len(own):
+        what = "the whole recording" if channel is None else f"the whole of channel {channel} of a recording"
+        raise ParameterError(f"the gaps cover {what} of {duration_s:.6g} s: something must remain to fill them from")
+
+
+def _shown(gap: Gap) -> str:
+    return f"{gap.start_s:.10g}-{gap.end_s:.10g} s"

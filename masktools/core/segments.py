@@ -1,0 +1,116 @@
+"""Windows over a long recording: cut it into equal pieces, and join pieces by linear cross-fades.
+
+    |-------- window --------|
+                 |-------- window --------|
+                      |-------- window --------|   the last one ends where the recording ends
+    |---- hop ---|
+
+Lengths are in samples, or in whatever the last axis counts.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from masktools.core.errors import ParameterError
+
+__all__ = ["Window", "cover", "stitch"]
+
+
+class Window(NamedTuple):
+    """A half-open stretch [start, stop) of a recording."""
+
+    start: int
+    stop: int
+
+    @property
+    def length(self) -> int:
+        """Number of samples in the window."""
+        return self.stop - self.start
+
+
+def cover(n: int, window: int, hop: int) -> list[Window]:
+    """Return the windows that cover a recording of n samples, in order.
+
+    All have the same length; each starts ``hop`` after the one before, but the last ends with the recording. A
+    recording shorter than a window gets one window of its own length, which the caller pads and trims.
+
+    >>> cover(10, window=4, hop=3)
+    [Window(start=0, stop=4), Window(start=3, stop=7), Window(start=6, stop=10)]
+
+    Args:
+        n: at least 1.
+        window: at least 1.
+        hop: from 1 to ``window``.
+
+    Raises:
+        ParameterError: a length out of its range.
+    """
+    for name, length in (("n", n), ("window", window)):
+        if length < 1:
+            raise ParameterError(f"{name} must be at least 1, got {length}")
+    if not 1 <= hop <= window:
+        raise ParameterError(f"hop must lie in [1, {window}], got {hop}: a longer one leaves holes")
+    if n <= window:
+        return [Window(0, n)]
+    last = n - window
+    return [Window(start, start + window) for start in (*range(0, last, hop), last)]
+
+
+def stitch(parts: Sequence[Tensor], windows: Sequence[Window], n: int, fade: int) -> Tensor:
+    """Return the recording (..., n) whose windows are the parts, joined by linear cross-fades.
+
+    The cross-fade from one part to the next lies in the middle of their overlap and is as long as ``fade``, or as
+    the overlap if that is shorter. At every sample the weights sum to one, so parts that agree come back as they
+    are, bit for bit.
+
+    Args:
+        parts: one tensor (..., length) of floats for each window.
+        windows: in order, as ``cover`` makes them: no hole between them, none inside another.
+        n: length of the recording.
+        fade: at least 0, which is a hard cut.
+
+    Raises:
+        ParameterError: parts that do not fit their windows, windows that do not cover [0, n), a negative fade.
+    """
+    _check(parts, windows, n, fade)
+    first = parts[0]
+    wave = first.new_empty((*first.shape[:-1], n))
+    wave[..., : windows[0].stop] = first
+    for part, window, before in zip(parts[1:], windows[1:], windows, strict=False):
+        n_shared = before.stop - window.start
+        shared = wave[..., window.start : before.stop]
+        rise = _rise(n_shared, min(fade, n_shared), like=first)
+        wave[..., window.start : before.stop] = torch.lerp(shared, part[..., :n_shared], rise)
+        wave[..., before.stop : window.stop] = part[..., n_shared:]
+    return wave
+
+
+def _rise(n_shared: int, fade: int, like: Tensor) -> Tensor:
+    """Return the weight of the later part over an overlap: 0, a line of length ``fade`` in the middle, 1."""
+    since_middle = torch.arange(n_shared, device=like.device, dtype=torch.float64) + 0.5 - n_shared / 2
+    rise = (since_middle / fade + 0.5).clamp(0.0, 1.0) if fade else (since_middle > 0)
+    return rise.to(like.dtype)
+
+
+def _check(parts: Sequence[Tensor], windows: Sequence[Window], n: int, fade: int) -> None:
+    if len(parts) != len(windows) or not windows:
+        raise ParameterError(f"each window needs one part, got {len(parts)} parts for {len(windows)} windows")
+    if fade < 0:
+        raise ParameterError(f"fade must not be negative, got {fade}")
+    for index, (part, window) in enumerate(zip(parts, windows, strict=True)):
+        if part.shape[-1] != window.length or part.shape[:-1] != parts[0].shape[:-1]:
+            wanted = (*parts[0].shape[:-1], window.length)
+            raise ParameterError(f"part {index} must have the shape {wanted}, got {tuple(part.shape)}")
+        if not part.is_floating_point():
+            raise ParameterError(f"part {index} must hold floats, got {part.dtype}")
+    if windows[0].start != 0 or windows[-1].stop != n:
+        raise ParameterError(f"windows must cover [0, {n}), got [{windows[0].start}, {windows[-1].stop})")
+    for window, after in pairwise(windows):
+        if not window.start <= after.start <= window.stop <= after.stop:
+            raise ParameterError(
+                f"windows must follow each other without a hole, got {tuple(window)} before {tuple(after)}"
+            )

@@ -1,0 +1,1 @@
+"""Networks: tokenizers, the masked transformer, vocoders, conditioners; layers that multiply fast."""

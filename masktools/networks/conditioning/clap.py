@@ -1,0 +1,242 @@
+"""LAION's CLAP as a conditioner: loaded from a file, offline, checked name by name; or when it is first asked.
+
+The network is ``transformers.ClapModel``; the front end is our own, so that an embedding depends on the clip alone:
+long audio is cut in its middle where the original draws at random.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from masktools.core.arguments import check_counts
+from masktools.core.errors import CheckpointError, ParameterError
+from masktools.core.runtime import single_precision
+from masktools.core.shapes import Condition, Wave
+from masktools.io import resample
+from masktools.mel import MelConfig, mel_filterbank
+from masktools.networks.conditioning.clap_files import ClapTokenizer, check_keys, find_checkpoint, read_checkpoint
+from masktools.networks.conditioning.prompts import check_texts, check_wave
+
+_POWER_FLOOR = 1e-10
+
+
+@dataclass(frozen=True)
+class ClapEncoderConfig:
+    """Settings of the CLAP wrapper; the defaults are those that 630k-audioset-best.pt was trained with."""
+
+    dim: int = 512
+    sample_rate: int = 48_000  # Hz
+    window_samples: int = 480_000  # what the network hears: the middle of longer audio
+    n_fft: int = 1024  # samples
+    hop_length: int = 480  # samples
+    n_mels: int = 64
+    f_min: float = 50.0  # Hz
+    f_max: float = 14_000.0  # Hz
+    n_text_tokens: int = 77  # longer texts are cut
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        check_counts(self, "dim", "sample_rate", "window_samples", "n_fft", "hop_length", "n_mels", "n_text_tokens")
+        if not 0 <= self.f_min < self.f_max <= self.sample_rate / 2:
+            raise ParameterError(
+                f"0 <= f_min < f_max <= {self.sample_rate / 2:g} Hz must hold, got {self.f_min:g} and {self.f_max:g} Hz"
+            )
+
+
+class ClapFrontEnd(nn.Module):
+    """The mel spectrogram that CLAP reads, in dB of power. ``forward``: (b, t) at 48 kHz -> (b, m, f).
+
+    Source: LAION's CLAP (arXiv:2211.06687), section 4.1, and its code for the framing: centred, reflected, Hann.
+    """
+
+    window: Tensor
+    filterbank: Tensor
+
+    def __init__(self, config: ClapEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        mel = MelConfig(
+            sample_rate=config.sample_rate,
+            n_fft=config.n_fft,
+            hop_length=config.hop_length,
+            win_length=config.n_fft,
+            n_mels=config.n_mels,
+            f_min=config.f_min,
+            f_max=config.f_max,
+        )
+        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+        self.register_buffer("filterbank", mel_filterbank(mel), persistent=False)
+
+    def fit(self, wave: Wave) -> Float[Tensor, "b window"]:
+        """Return the window that CLAP hears: the middle of a long wave, a short one repeated as often as it fits."""
+        wanted = self.config.window_samples
+        n_samples = wave.shape[-1]
+        if n_samples >= wanted:
+            start = (n_samples - wanted) // 2
+            return wave[:, start : start + wanted]
+        repeated = wave.repeat(1, wanted // n_samples)
+        return F.pad(repeated, (0, wanted - repeated.shape[-1]))
+
+    def forward(self, wave: Wave) -> Tensor:
+        """Return the spectrogram of the window, after the original's round trip through 16-bit samples."""
+        samples = (self.fit(wave).clamp(-1.0, 1.0) * 32767.0).trunc() / 32767.0
+        config = self.config
+        spectrum = torch.stft(
+            samples, config.n_fft, config.hop_length, window=self.window, center=True, return_complex=True
+        )
+        power = torch.view_as_real(spectrum).square().sum(-1)
+        return 10.0 * (self.filterbank @ power).clamp_min(_POWER_FLOOR).log10().transpose(1, 2)
+
+
+class ClapSides(nn.Module):
+    """What every CLAP has, wherever it comes from: waves at its rate, embeddings of one size; it is never trained."""
+
+    config: ClapEncoderConfig
+    front_end: ClapFrontEnd
+
+    @property
+    def dim(self) -> int:
+        """Size of an embedding."""
+        return self.config.dim
+
+    @torch.no_grad()
+    def embed_audio(self, wave: Wave, sample_rate: int) -> Condition:
+        """Return the embedding of each wave; of one longer than ten seconds, that of its middle.
+
+        Args:
+            wave: samples in [-1, 1]
+            sample_rate: their rate in Hz
+
+        Raises:
+            ParameterError: There are no samples, or some are not finite.
+        """
+        check_wave(wave, sample_rate)
+        if sample_rate != self.config.sample_rate:
+            wave = torch.from_numpy(resample(wave.cpu().numpy(), sample_rate, self.config.sample_rate))
+        return self._embedded(wave)
+
+    def _embedded(self, wave: Wave) -> Condition:
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> "ClapSides":
+        """Stay in evaluation mode: CLAP is never trained here, and its batch statistics must not move."""
+        return super().train(False)
+
+
+class ClapEncoder(ClapSides):
+    """CLAP as a conditioner: ``embed_audio`` and ``embed_text``, both (b, 512) of unit norm.
+
+    Sounds need the weights alone; texts need a tokenizer too. Make one with ``from_checkpoint``.
+    """
+
+    model: Any  # transformers.ClapModel
+
+    def __init__(self, config: ClapEncoderConfig, model: nn.Module, tokenizer: ClapTokenizer | None = None) -> None:
+        super().__init__()
+        self.config, self.tokenizer = config, tokenizer
+        self.front_end = ClapFrontEnd(config)
+        self.model = model.eval().requires_grad_(False)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        tokenizer: str | os.PathLike[str] | None = None,
+        device: str | torch.device = "cpu",
+        architecture: Mapping[str, Any] | None = None,
+    ) -> "ClapEncoder":
+        """Return CLAP from a file, without asking the network for anything.
+
+        Args:
+            path: LAION's .pt, a .safetensors of the same names or of transformers', or a folder of transformers;
+                the environment variable MASKTOOLS_CLAP where it is not given
+            tokenizer: a folder with vocab.json and merges.txt, or with tokenizer.json, or that file itself; looked for
+                beside the checkpoint where it is not given
+            device: where to compute
+            architecture: settings of ``transformers.ClapConfig``; those of the checkpoint's folder, or of
+                630k-audioset-best.pt, where they are not given
+
+        Raises:
+            CheckpointError: There is no such file, it is unsafe to read or of another layout, the tokenizer does
+                not fit, or transformers is not installed.
+        """
+        source = find_checkpoint(path)
+        state, found_architecture = read_checkpoint(source)
+        model = _build(found_architecture if architecture is None else dict(architecture), source)
+        check_keys(state, model.state_dict(), str(source))
+        model.load_state_dict(state, strict=False)  # what may be missing was checked
+        n_pieces = len(model.text_model.embeddings.word_embeddings.weight)
+        config = ClapEncoderConfig(dim=model.config.projection_dim)
+        beside = ClapTokenizer.find(source if tokenizer is None else tokenizer, required=tokenizer is not None)
+        found = None if beside is None else ClapTokenizer(beside, n_pieces, config.n_text_tokens)
+        return cls(config, model, found).to(device)
+
+    def _embedded(self, wave: Wave) -> Condition:
+        mel = self.front_end(wave.to(self.front_end.window))
+        heard = self.model.audio_model(input_features=mel.unsqueeze(1)).pooler_output
+        return F.normalize(self.model.audio_projection(heard), dim=-1)
+
+    @torch.no_grad()
+    def embed_text(self, texts: list[str]) -> Condition:
+        """Return the embedding of each text.
+
+        Raises:
+            ParameterError: A text is empty.
+            CheckpointError: There is no tokenizer.
+        """
+        if self.tokenizer is None:
+            raise CheckpointError(
+                "CLAP needs its tokenizer to read texts: put vocab.json and merges.txt (or tokenizer.json) of RoBERTa "
+                "beside the checkpoint, or pass `tokenizer`; sounds need none"
+            )
+        check_texts(texts)
+        ids, attention = (tensor.to(self.front_end.window.device) for tensor in self.tokenizer(texts))
+        read = self.model.text_model(input_ids=ids, attention_mask=attention).pooler_output
+        return F.normalize(self.model.text_projection(read), dim=-1)
+
+
+def _build(architecture: dict[str, Any], source: Path) -> Any:
+    try:
+        from transformers import ClapConfig, ClapModel
+    except ImportError as error:
+        raise CheckpointError("CLAP needs the package transformers: pip install 'masktools[clap]'") from error
+    config: Any = ClapConfig(**architecture)
+    if config.audio_config.enable_fusion:
+        raise CheckpointError(f"{source} is a fusion model, which is not read here: take 630k-audioset-best.pt")
+    return ClapModel(config)
+
+
+class DeferredClap:
+    """CLAP, whose weights are not part of a bundle, loaded when a text or a sound is first embedded.
+
+    A model that was trained with it works without it as long as nothing asks for a condition.
+    """
+
+    def __init__(self, dim: int, device: torch.device) -> None:
+        self.dim, self.device = dim, device
+
+    @cached_property
+    def clap(self) -> ClapEncoder:
+        """The encoder itself.
+
+        Raises:
+            CheckpointError: it is not at hand.
+        """
+        with single_precision():
+            return ClapEncoder.from_checkpoint(device=self.device)
+
+    def embed_audio(self, wave: Wave, sample_rate: int) -> Condition:
+        """Return one embedding a wave."""
+        return self.clap.embed_audio(wave, sample_rate)
+
+    def embed_text(self, texts: list[str]) -> Condition:
+        """Return one embedding a text."""
+        return self.clap.embed_text(texts)

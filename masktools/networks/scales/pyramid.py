@@ -1,0 +1,148 @@
+"""The scales of a grid, from coarse to fine: sizes, places in the sequence, and who attends whom.
+
+Grids (b, h, w) of all scales are packed into one sequence (b, n): scale after scale, and time-major within each.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import torch
+from torch import Tensor, nn
+
+from masktools.core.errors import CheckpointError, ParameterError
+from masktools.core.shapes import flatten, unflatten
+
+__all__ = ["ScalePyramid", "keep_in_checkpoint", "phi_groups"]
+
+_VAR_GROUPS = (0, 0, 1, 1, 1, 2, 2, 3, 3, 3)  # of VAR's ten scales, whose own formula has ties that rounding decides
+
+
+@dataclass(frozen=True)
+class ScalePyramid:
+    """Sizes (rows, columns) of each scale; the last one is the grid of the latents."""
+
+    scales: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        """Check that no scale is empty, smaller than the one before, or there twice."""
+        scales = tuple((int(rows), int(cols)) for rows, cols in self.scales)
+        object.__setattr__(self, "scales", scales)
+        if not scales or min(min(scale) for scale in scales) < 1:
+            raise ParameterError(f"scales must be at least one, each of at least 1 x 1, got {self}")
+        for coarse, fine in pairwise(scales):
+            if fine[0] < coarse[0] or fine[1] < coarse[1] or fine == coarse:
+                raise ParameterError(
+                    f"scales must grow, in no axis fall, and differ: {coarse[0]}x{coarse[1]} is followed by "
+                    f"{fine[0]}x{fine[1]}"
+                )
+
+    def __str__(self) -> str:
+        return ", ".join(f"{rows}x{cols}" for rows, cols in self.scales) or "none"
+
+    def __len__(self) -> int:
+        return len(self.scales)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the finest scale."""
+        return self.scales[-1]
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens of each scale."""
+        return tuple(rows * cols for rows, cols in self.scales)
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Place in the sequence at which each scale begins."""
+        return (0, *accumulate(self.lengths))[:-1]
+
+    @property
+    def total(self) -> int:
+        """Tokens of all scales."""
+        return sum(self.lengths)
+
+    def place(self, scale: int) -> slice:
+        """Return where a scale lies in the sequence."""
+        return slice(self.offsets[scale], self.offsets[scale] + self.lengths[scale])
+
+    def level_ids(self, device: torch.device | str | None = None) -> Tensor:
+        """Return the scale (n,) of each token of the sequence."""
+        numbers = torch.arange(len(self), device=device)
+        return numbers.repeat_interleave(torch.tensor(self.lengths, device=device))
+
+    def attended(self, device: torch.device | str | None = None) -> Tensor:
+        """Return which tokens each one attends, booleans (n, n): those of its own scale and of all coarser ones."""
+        levels = self.level_ids(device)
+        return levels[:, None] >= levels[None]
+
+    def pack(self, grids: Sequence[Tensor]) -> Tensor:
+        """Return the sequence (b, n) of the grids (b, h, w) of the first scales.
+
+        Raises:
+            ParameterError: Grids of other sizes, or more than there are scales.
+        """
+        self.check(grids)
+        return torch.cat([flatten(grid) for grid in grids], dim=1)
+
+    def unpack(self, sequence: Tensor) -> list[Tensor]:
+        """Return the grids (b, h, w) of a sequence (b, n) that ends where a scale does.
+
+        Raises:
+            ParameterError: A sequence of another length.
+        """
+        ends = list(accumulate(self.lengths))
+        if sequence.shape[1] not in ends:
+            raise ParameterError(f"tokens of scales {self} must be one of {ends} long, got {sequence.shape[1]}")
+        n_scales = ends.index(sequence.shape[1]) + 1
+        parts = sequence.split(self.lengths[:n_scales], dim=1)
+        return [unflatten(part, rows) for part, (rows, _) in zip(parts, self.scales, strict=False)]
+
+    def check(self, grids: Sequence[Tensor]) -> None:
+        """Refuse grids that are not those of the first scales.
+
+        Raises:
+            ParameterError: No grid, too many, or one of another size.
+        """
+        sizes = [tuple(grid.shape[1:]) for grid in grids]
+        if not 1 <= len(sizes) <= len(self) or sizes != list(self.scales[: len(sizes)]):
+            listed = ", ".join("x".join(map(str, size)) for size in sizes) or "none"
+            raise ParameterError(f"tokens must be of the scales {self}, or of the first of them, got {listed}")
+
+
+def phi_groups(n_scales: int, n_groups: int) -> tuple[int, ...]:
+    """Return which of ``n_groups`` convolutions each scale has: VAR's table for ten scales and four, else even shares.
+
+    >>> phi_groups(10, 4), phi_groups(5, 4)
+    ((0, 0, 1, 1, 1, 2, 2, 3, 3, 3), (0, 0, 1, 2, 3))
+    """
+    if (n_scales, n_groups) == (10, 4):
+        return _VAR_GROUPS
+    return tuple(min(n_groups - 1, n_groups * scale // n_scales) for scale in range(n_scales))
+
+
+def keep_in_checkpoint(module: nn.Module, **tables: Sequence[Sequence[int]] | Sequence[int]) -> None:
+    """Store integer tables beside the weights of a module, and refuse weights that come with others.
+
+    Raises:
+        CheckpointError: When weights are loaded whose table differs; the message names both.
+    """
+    for name, table in tables.items():
+        module.register_buffer(name, torch.tensor(table))
+
+    def compare(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+        for name, table in tables.items():
+            stored = state.get(prefix + name)
+            if stored is None:
+                continue
+            found, wanted = stored.long().tolist(), torch.tensor(table, device="cpu").tolist()
+            if found != wanted:
+                words = name.replace("_", " ")
+                raise CheckpointError(f"the checkpoint has the {words} {_spoken(found)}, the model {_spoken(wanted)}")
+
+    module.register_load_state_dict_pre_hook(compare)
+
+
+def _spoken(table: list) -> str:
+    return ", ".join("x".join(map(str, row)) if isinstance(row, list) else str(row) for row in table) or "none"

@@ -1,0 +1,141 @@
+"""EnCodec, the codec of MAGNeT and MusicGen: waves <-> K token streams. The network is ``transformers.EncodecModel``.
+
+Source: Defossez et al. (arXiv:2210.13438); the variant that is not causal, of mono waves.
+"""
+
+import os
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from masktools.core.arguments import check_counts
+from masktools.core.errors import CheckpointError, ParameterError
+from masktools.core.shapes import Wave
+
+
+@dataclass(frozen=True)
+class EncodecConfig:
+    """Settings of EnCodec; the defaults are those of the public codec for music at 32 kHz."""
+
+    sample_rate: int = 32_000  # Hz
+    n_streams: int = 4
+    n_codes: int = 2048
+    code_dim: int = 128
+    n_filters: int = 64
+    ratios: tuple[int, ...] = (8, 5, 4, 4)  # of the decoder, in its order
+    n_residual_layers: int = 1
+    kernel_size: int = 7
+    last_kernel_size: int = 7
+    residual_kernel_size: int = 3
+    dilation_base: int = 2
+    compress: int = 2
+    n_lstm_layers: int = 2
+    pad_mode: str = "reflect"
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        names = "sample_rate n_streams n_codes code_dim n_filters n_residual_layers kernel_size last_kernel_size"
+        check_counts(self, *names.split(), "residual_kernel_size", "dilation_base", "compress")
+        if not self.ratios or min(self.ratios) < 1 or self.n_lstm_layers < 0:
+            raise ParameterError(
+                f"ratios must be positive and n_lstm_layers at least 0, got {self.ratios} and {self.n_lstm_layers}"
+            )
+        if self.n_codes & (self.n_codes - 1):
+            raise ParameterError(f"n_codes must be a power of 2, got {self.n_codes}")
+        if self.sample_rate % self.hop_length:
+            raise ParameterError(f"sample_rate must be a multiple of the hop {self.hop_length}, got {self.sample_rate}")
+        if self.pad_mode not in ("reflect", "constant", "replicate"):
+            raise ParameterError(f"pad_mode must be reflect, constant or replicate, got {self.pad_mode!r}")
+
+    @property
+    def hop_length(self) -> int:
+        """Samples of a column."""
+        return prod(self.ratios)
+
+
+class Encodec(nn.Module):
+    """Waves <-> token streams. ``encode``: (b, t) -> (b, K, ceil(t / hop)); ``decode`` the other way.
+
+    Raises:
+        CheckpointError: The package transformers is not installed.
+    """
+
+    reads_waves = True
+    reach_cols = 4  # columns beside a stretch of samples whose tokens depend on it most: 160 to 180 ms in all
+    single_precision = True  # its weights are kept as they are: rounded, they give other tokens
+
+    def __init__(self, config: EncodecConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model: Any = _model(config)
+
+    @property
+    def n_codes(self) -> int:
+        """Size of each codebook."""
+        return self.config.n_codes
+
+    @property
+    def n_rows(self) -> int:
+        """Tokens of a column: its streams."""
+        return self.config.n_streams
+
+    def encode(self, wave: Wave) -> Tensor:
+        """Return the tokens of a wave at the codec's rate; its last column is filled up.
+
+        Raises:
+            ParameterError: A wave without samples.
+        """
+        if not wave.shape[-1]:
+            raise ParameterError("a wave must have at least one sample, got none")
+        shortest = self.config.hop_length  # what can be mirrored at its ends
+        filled = nn.functional.pad(wave, (0, max(0, shortest - wave.shape[-1])))
+        with torch.autocast(wave.device.type, enabled=False):
+            latents = self.model.encoder(filled.float()[:, None])
+            return self.model.quantizer.encode(latents).transpose(0, 1)
+
+    def decode(self, tokens: Tensor) -> Wave:
+        """Return the waves (b, w * hop) of tokens (b, k, w), of all streams or the first few.
+
+        Raises:
+            ParameterError: More streams than there are, or none.
+        """
+        if not 1 <= tokens.shape[1] <= self.n_rows:
+            raise ParameterError(f"tokens must be of 1 to {self.n_rows} streams, got {tokens.shape[1]}")
+        with torch.autocast(tokens.device.type, enabled=False):
+            return self.model.decoder(self.model.quantizer.decode(tokens.transpose(0, 1)))[:, 0]
+
+
+def _model(config: EncodecConfig) -> Any:
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        from transformers import EncodecConfig as Settings
+        from transformers import EncodecModel
+    except ImportError as error:
+        raise CheckpointError("EnCodec needs the package transformers: pip install 'masktools[streams]'") from error
+    bits = (config.n_codes - 1).bit_length()
+    return EncodecModel(
+        Settings(
+            target_bandwidths=[config.n_streams * bits * (config.sample_rate // config.hop_length) / 1000],
+            sampling_rate=config.sample_rate,
+            hidden_size=config.code_dim,
+            num_filters=config.n_filters,
+            num_residual_layers=config.n_residual_layers,
+            upsampling_ratios=list(config.ratios),
+            kernel_size=config.kernel_size,
+            last_kernel_size=config.last_kernel_size,
+            residual_kernel_size=config.residual_kernel_size,
+            dilation_growth_rate=config.dilation_base,
+            compress=config.compress,
+            num_lstm_layers=config.n_lstm_layers,
+            pad_mode=config.pad_mode,
+            codebook_size=config.n_codes,
+            codebook_dim=config.code_dim,
+            use_causal_conv=False,
+            use_conv_shortcut=False,
+            normalize=False,
+            audio_channels=1,
+        )
+    )

@@ -1,0 +1,376 @@
+"""SpecVQGAN at the paper's size: mel <-> tokens, with the parameter names of upstream's checkpoints.
+
+Its tokens are not local: attention and group normalisation look at the whole clip, so erasing a gap changes
+the tokens far from it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise, zip_longest
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from masktools.core.arguments import check_counts
+from masktools.core.errors import ParameterError, unknown_name
+from masktools.core.runtime import has_fast_bf16
+from masktools.core.shapes import Mel, Tokens
+from masktools.mel import check_patches
+from masktools.networks.packing import (
+    ResidualInPlace,
+    fill_rest,
+    halve_convolutions,
+    order_convolutions,
+    refuse_weights,
+    through,
+)
+from masktools.networks.tokenizer.codebook import KINDS, Codebook, Quantised
+
+
+def _norm(channels: int, n_groups: int) -> nn.GroupNorm:
+    return nn.GroupNorm(n_groups, channels, eps=1e-6)
+
+
+def _conv3(n_in: int, n_out: int) -> nn.Conv2d:
+    return nn.Conv2d(n_in, n_out, 3, padding=1)
+
+
+class ResidualBlock(nn.Module):
+    """Two normalised 3 x 3 convolutions beside a skip. ``forward``: (b, n_in, h, w) -> (b, n_out, h, w)."""
+
+    def __init__(self, n_in: int, n_out: int, n_groups: int) -> None:
+        super().__init__()
+        self.norm1 = _norm(n_in, n_groups)
+        self.conv1 = _conv3(n_in, n_out)
+        self.norm2 = _norm(n_out, n_groups)
+        self.conv2 = _conv3(n_out, n_out)
+        self.nin_shortcut = nn.Identity() if n_in == n_out else nn.Conv2d(n_in, n_out, 1)
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """Return the cells, brought to ``n_out`` channels, plus what the two convolutions add."""
+        change = self.conv1(F.silu(self.norm1(cells)))
+        change = self.conv2(F.silu(self.norm2(change)))
+        return self.nin_shortcut(cells) + change
+
+
+class AttentionBlock(nn.Module):
+    """Self-attention of one head over all cells, beside a skip. ``forward``: (b, c, h, w) -> the same."""
+
+    def __init__(self, channels: int, n_groups: int) -> None:
+        super().__init__()
+        self.norm = _norm(channels, n_groups)
+        self.q = nn.Conv2d(channels, channels, 1)
+        self.k = nn.Conv2d(channels, channels, 1)
+        self.v = nn.Conv2d(channels, channels, 1)
+        self.proj_out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """Return the cells plus what each gathers from all others."""
+        normed = self.norm(cells)
+        query, key, value = (
+            project(normed).flatten(2).transpose(1, 2).unsqueeze(1)  # (b, 1, h * w, c)
+            for project in (self.q, self.k, self.v)
+        )
+        gathered = F.scaled_dot_product_attention(query, key, value).squeeze(1).transpose(1, 2)
+        return cells + self.proj_out(gathered.unflatten(2, cells.shape[2:]))
+
+
+class Downsample(nn.Module):
+    """Convolution of stride 2, padded right and below. ``forward``: (b, c, h, w) -> (b, c, h / 2, w / 2)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """Return the cells at half the resolution."""
+        return self.conv(F.pad(cells, (0, 1, 0, 1)))
+
+
+class Upsample(nn.Module):
+    """Each cell repeated twice, then a convolution. ``forward``: (b, c, h, w) -> (b, c, 2 * h, 2 * w)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = _conv3(channels, channels)
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """Return the cells at twice the resolution."""
+        return self.conv(F.interpolate(cells, scale_factor=2.0, mode="nearest"))
+
+
+class Level(nn.Module):
+    """The blocks of one resolution and the step to the next. ``forward``: (b, c, h, w) -> (b, c2, h2, w2)."""
+
+    def __init__(self, n_in: int, n_out: int, n_blocks: int, n_groups: int, attention: bool) -> None:
+        super().__init__()
+        widths = (n_in, *(n_out for _ in range(n_blocks)))
+        self.block = nn.ModuleList(ResidualBlock(a, b, n_groups) for a, b in pairwise(widths))
+        self.attn = nn.ModuleList(AttentionBlock(n_out, n_groups) for _ in range(n_blocks if attention else 0))
+        self.downsample: nn.Module = nn.Identity()  # the encoder sets one of the two
+        self.upsample: nn.Module = nn.Identity()  # the decoder the other
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """Return the cells after each block, its attention if there is any, and the step if there is one."""
+        for block, attend in zip_longest(self.block, self.attn):
+            cells = block(cells)
+            cells = cells if attend is None else attend(cells)
+        return self.upsample(self.downsample(cells))
+
+
+class Middle(nn.Module):
+    """Two blocks around attention at the lowest resolution. ``forward``: (b, c, h, w) -> the same."""
+
+    def __init__(self, channels: int, n_groups: int) -> None:
+        super().__init__()
+        self.block_1 = ResidualBlock(channels, channels, n_groups)
+        self.attn_1 = AttentionBlock(channels, n_groups)
+        self.block_2 = ResidualBlock(channels, channels, n_groups)
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """Return the cells after the three blocks."""
+        return self.block_2(self.attn_1(self.block_1(cells)))
+
+
+class Encoder(nn.Module):
+    """Image -> latents at 1 / 2**(levels - 1). ``forward``: (b, 1, f, m) -> (b, n_latent, r, w)."""
+
+    def __init__(
+        self,
+        widths: tuple[int, ...],
+        n_blocks: int,
+        n_latent: int,
+        attention_levels: tuple[int, ...],
+        n_groups: int,
+    ) -> None:
+        super().__init__()
+        self.conv_in = _conv3(1, widths[0])
+        self.down = nn.ModuleList()
+        for level, (n_in, n_out) in enumerate(zip((widths[0], *widths), widths, strict=False)):
+            stage = Level(n_in, n_out, n_blocks, n_groups, level in attention_levels)
+            if level < len(widths) - 1:
+                stage.downsample = Downsample(n_out)
+            self.down.append(stage)
+        self.mid = Middle(widths[-1], n_groups)
+        self.norm_out = _norm(widths[-1], n_groups)
+        self.conv_out = _conv3(widths[-1], n_latent)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the latents of an image of one channel."""
+        cells = self.conv_in(image)
+        for stage in self.down:
+            cells = stage(cells)
+        return self.conv_out(F.silu(self.norm_out(self.mid(cells))))
+
+
+class Decoder(nn.Module):
+    """Latents -> image, from the lowest level up. ``forward``: (b, n_latent, r, w) -> (b, 1, f, m)."""
+
+    def __init__(
+        self,
+        widths: tuple[int, ...],
+        n_blocks: int,
+        n_latent: int,
+        attention_levels: tuple[int, ...],
+        n_groups: int,
+    ) -> None:
+        super().__init__()
+        self.conv_in = _conv3(n_latent, widths[-1])
+        self.mid = Middle(widths[-1], n_groups)
+        self.up = nn.ModuleList()  # up[0] is the full resolution and runs last, as upstream numbers them
+        for level, (n_in, n_out) in enumerate(zip((*widths[1:], widths[-1]), widths, strict=True)):
+            stage = Level(n_in, n_out, n_blocks + 1, n_groups, level in attention_levels)
+            if level > 0:
+                stage.upsample = Upsample(n_out)
+            self.up.append(stage)
+        self.norm_out = _norm(widths[0], n_groups)
+        self.conv_out = _conv3(widths[0], 1)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Return the image of one channel."""
+        cells = self.mid(self.conv_in(latents))
+        for stage in reversed(self.up):
+            cells = stage(cells)
+        return self.conv_out(F.silu(self.norm_out(cells)))
+
+
+_N_LEVELS = 5  # four halvings: a token is 16 x 16 cells
+
+
+@dataclass(frozen=True)
+class SpecVqganConfig:
+    """Settings of SpecVQGAN; the defaults are its VGGSound model and the paper's: 72.14 M parameters.
+
+    ``attention_levels`` counts halvings: level 4 is the grid of tokens, whatever the length of the clip.
+
+    Differs: upstream names the levels by the time size they have in a clip of 848 frames.
+    """
+
+    n_mels: int = 80
+    n_codes: int = 1024
+    code_dim: int = 256
+    channels: int = 128
+    multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)  # channels of each level, in units of ``channels``
+    n_blocks: int = 2  # of each encoder level; the decoder has one more
+    latent_channels: int = 256
+    attention_levels: tuple[int, ...] = (4,)
+    n_groups: int = 32
+    codebook: str = "ema"
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        if len(self.multipliers) != _N_LEVELS or min(self.multipliers) < 1:
+            raise ParameterError(f"multipliers must be {_N_LEVELS} positive numbers, got {self.multipliers}")
+        if self.n_mels < 16 or self.n_mels % 16:
+            raise ParameterError(f"n_mels must be a positive multiple of 16, got {self.n_mels}")
+        check_counts(self, "n_codes", "code_dim", "channels", "n_blocks", "latent_channels", "n_groups")
+        if any(width % self.n_groups for width in self.widths):
+            raise ParameterError(f"n_groups must divide the widths {self.widths}, got {self.n_groups}")
+        if any(not 0 <= level < _N_LEVELS for level in self.attention_levels):
+            raise ParameterError(f"attention_levels must lie in [0, {_N_LEVELS - 1}], got {self.attention_levels}")
+        if self.codebook not in KINDS:
+            raise unknown_name("codebook kind", self.codebook, KINDS)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each level, from the full resolution down."""
+        return tuple(self.channels * multiplier for multiplier in self.multipliers)
+
+
+class SpecVqgan(nn.Module):
+    """Mel spectrogram <-> tokens. ``encode``: (b, f, m) -> (b, f // 16, m // 16); ``decode`` the other way.
+
+    Any positive multiple of 16 frames is legal.
+
+    Source: SpecVQGAN (arXiv:2110.08791), section 3.1, its VGGSound configuration; SpecMaskGIT
+    (arXiv:2406.17672), section 4.1.
+    """
+
+    patch = 2 ** (_N_LEVELS - 1)
+
+    def __init__(self, config: SpecVqganConfig) -> None:
+        super().__init__()
+        self.config = config
+        shape = (
+            config.widths,
+            config.n_blocks,
+            config.latent_channels,
+            config.attention_levels,
+            config.n_groups,
+        )
+        self.encoder = Encoder(*shape)
+        self.decoder = Decoder(*shape)
+        self.quant_conv = nn.Conv2d(config.latent_channels, config.code_dim, 1)
+        self.post_quant_conv = nn.Conv2d(config.code_dim, config.latent_channels, 1)
+        self.packed = False  # whether ``pack`` has been called
+        self._decoding = torch.float32
+        self._waiting = False  # for the first audio to be encoded, in half precision
+        # Upstream's name of the codebook is quantize.embedding.weight.
+        self.quantize = nn.ModuleDict({"embedding": Codebook(config.n_codes, config.code_dim, config.codebook)})
+
+    @property
+    def codebook(self) -> Codebook:
+        """The quantiser."""
+        return cast(Codebook, self.quantize["embedding"])
+
+    @property
+    def n_codes(self) -> int:
+        """Size of the codebook."""
+        return self.config.n_codes
+
+    @property
+    def n_rows(self) -> int:
+        """Token rows of a column."""
+        return self.config.n_mels // self.patch
+
+    def to_latents(self, mel: Mel) -> Tensor:
+        """Return the vectors (b, d, r, w) before quantisation.
+
+        Raises:
+            ParameterError: if the bins are not ``n_mels`` or the frames not a positive multiple of 16.
+        """
+        check_patches(mel, self.config.n_mels, self.patch)
+        if not self.packed:
+            return self.quant_conv(self.encoder(mel.unsqueeze(1)))
+        self._order_encoder()
+        encoder, rectify = self.encoder, nn.SiLU(inplace=True)
+        steps = (encoder.conv_in, *_steps(encoder.down), encoder.mid, encoder.norm_out, rectify, encoder.conv_out)
+        return self.quant_conv(through(steps, mel.unsqueeze(1)))
+
+    def from_latents(self, vectors: Tensor) -> Mel:
+        """Return the mel spectrogram of vectors (b, d, r, w); it may leave [-1, 1] a little."""
+        if self.packed:
+            vectors = self.post_quant_conv(vectors.to(self._decoding, memory_format=torch.channels_last))
+            decoder, rectify = self.decoder, nn.SiLU(inplace=True)
+            blocks = _steps(reversed(list(decoder.up)))
+            steps = (decoder.conv_in, decoder.mid, *blocks, decoder.norm_out, rectify, decoder.conv_out)
+            return through(steps, vectors).squeeze(1).float()
+        return self.decoder(self.post_quant_conv(vectors)).squeeze(1)
+
+    def encode(self, mel: Mel) -> Tokens:
+        """Return the token of each patch."""
+        return self.codebook.nearest(self.to_latents(mel))
+
+    def decode(self, tokens: Tokens) -> Mel:
+        """Return the mel spectrogram in [-1, 1] that the tokens stand for."""
+        return self.from_latents(self.codebook.lookup(tokens)).clamp(-1.0, 1.0)
+
+    def pack(
+        self,
+        precision: torch.dtype,
+        weights: Mapping[str, Tensor] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Order the convolutions for inference, and fill them; below single precision a CPU decodes in bf16.
+
+        Tokens are computed from audio in single precision, whatever is asked for. A tokenizer that is packed stays as
+        it is.
+
+        Args:
+            precision: that of the model.
+            weights: by name, for a tokenizer on the meta device; None for one that has its weights.
+            device: where weights that are read go to.
+        """
+        if self.packed:
+            return
+        if torch.device(device).type == "cpu" and self.codebook.weight.device.type in ("cpu", "meta"):
+            reduced = precision != torch.float32 and has_fast_bf16()
+            self._decoding = torch.bfloat16 if reduced else torch.float32
+            for path in ("encoder", "quant_conv"):
+                halve_convolutions(self, path, weights)
+            for path in ("decoder", "post_quant_conv"):
+                order_convolutions(self, path, self._decoding, weights)
+            self.packed = self._waiting = True
+            for path, block in list(self.named_modules()):
+                if isinstance(block, ResidualBlock):
+                    self.set_submodule(path, ResidualInPlace(block))
+            refuse_weights(self)
+        if weights is not None:
+            fill_rest(self, weights, device)
+
+    def _order_encoder(self) -> None:
+        if self._waiting:  # two threads may both do it, one to no effect
+            for path in ("encoder", "quant_conv"):
+                order_convolutions(self, path, torch.float32)
+            self._waiting = False
+
+    def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._order_encoder()
+        super()._save_to_state_dict(*args, **kwargs)
+
+    def forward(self, mel: Mel) -> tuple[Tensor, Quantised]:
+        """Return the reconstruction and what the quantiser did, for training."""
+        quantised: Quantised = self.codebook(self.to_latents(mel))
+        return self.from_latents(quantised.vectors), quantised
+
+
+def _steps(stages: Iterable[Any]) -> Iterator[nn.Module]:
+    """Yield what the stages of an encoder or a decoder do, one after the other."""
+    for stage in stages:
+        for block, attend in zip_longest(stage.block, stage.attn):
+            yield block
+            if attend is not None:
+                yield attend
+        yield from (stage.downsample, stage.upsample)

@@ -1,0 +1,22 @@
+"""Transformers over tokens: masked ones on a grid, and on streams; a causal one on delayed streams."""
+
+from masktools.networks.transformer.block import Block
+from masktools.networks.transformer.model import MaskedTransformer, TransformerConfig
+from masktools.networks.transformer.streams import (
+    DelayedPrior,
+    DelayedPriorConfig,
+    StreamTransformer,
+    StreamTransformerConfig,
+    Text,
+)
+
+__all__ = [
+    "Block",
+    "DelayedPrior",
+    "DelayedPriorConfig",
+    "MaskedTransformer",
+    "StreamTransformer",
+    "StreamTransformerConfig",
+    "Text",
+    "TransformerConfig",
+]

@@ -1,0 +1,309 @@
+"""The masked transformer: tokens, a mask and a condition -> logits; the hidden states are the embeddings.
+
+The sequence is one prefix vector and one slot per token. The prefix is the projected condition, or the learned
+mask vector where there is none. A masked slot holds the same vector as the prefix (the paper's conditional
+mask, "C") or always the learned one ("M"); values under the mask are never read.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from masktools.core.arguments import check_counts
+from masktools.core.errors import ParameterError, unknown_name
+from masktools.core.shapes import Condition, FlatMask, FlatTokens, Logits
+from masktools.networks.packing import PackedLinear, refuse_weights
+from masktools.networks.transformer.block import Block, pack_blocks
+
+MASK_TOKENS = ("conditional", "learned")
+
+
+EMBEDDING_STD = 0.02  # of the embeddings, as of those that begin at random
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Settings of the masked transformer; the defaults are the paper's 24 x 768.
+
+    Source: SpecMaskGIT (arXiv:2406.17672), sections 3.2, 3.3 and 4.1.
+    """
+
+    n_codes: int = 1024
+    n_rows: int = 5
+    n_cols: int = 53
+    width: int = 768
+    depth: int = 24
+    n_heads: int = 8
+    mlp_ratio: float = 4.0
+    condition_dim: int = 512
+    mask_token: str = "conditional"  # noqa: S105 - the vector in masked slots, no password
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        check_counts(self, "n_codes", "n_rows", "n_cols", "width", "depth", "n_heads", "condition_dim")
+        if self.width % self.n_heads:
+            raise ParameterError(f"width must be a multiple of n_heads, got {self.width} and {self.n_heads}")
+        if self.mask_token not in MASK_TOKENS:
+            raise unknown_name("mask_token", self.mask_token, MASK_TOKENS)
+        if not 0 <= self.dropout < 1:
+            raise ParameterError(f"dropout must lie in [0, 1), got {self.dropout:g}")
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of a full clip."""
+        return self.n_rows * self.n_cols
+
+
+def embeddings_from_codes(vectors: Tensor, width: int, seed: int = 0) -> Tensor:
+    """Return token embeddings (k, width) from the principal components of a codebook (k, d), randomly rotated.
+
+    The principal axes of the vectors, as many as fit, turned at random so that no dimension stands out. On small sets
+    of training audio a transformer that begins so is as far after 125 steps as another after about 500, and the lead
+    is gone after some 1,500.
+
+    Differs: SpecMaskGIT (arXiv:2406.17672) and MAGE (arXiv:2211.09117) begin at random.
+    """
+    values = vectors.detach().float().cpu()
+    left, strengths, _ = torch.linalg.svd(values - values.mean(0), full_matrices=False)
+    axes = (left * strengths)[:, :width]
+    axes = torch.nn.functional.pad(axes, (0, width - axes.shape[1]))
+    generator = torch.Generator().manual_seed(seed)
+    turn, _ = torch.linalg.qr(torch.randn(width, width, generator=generator))
+    turned = axes @ turn
+    return EMBEDDING_STD * turned / turned.std()
+
+
+class TokenHead(nn.Module):
+    """Logits by the inner product with the token embeddings. ``forward``: (b, n, d) -> (b, n, k).
+
+    Source: MAGE (arXiv:2211.09117), its masked-token head; tied and not detached.
+    """
+
+    def __init__(self, width: int, n_codes: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.bias = nn.Parameter(torch.zeros(n_codes))
+
+    def forward(self, hidden: Tensor, embeddings: Tensor) -> Tensor:
+        """Return how well each slot fits each code."""
+        return F.linear(self.norm(F.gelu(self.dense(hidden))), embeddings, self.bias)
+
+
+class PackedHead(nn.Module):
+    """The head for inference, in single precision. ``forward``: (..., d) -> (..., k); it knows the embeddings."""
+
+    def __init__(self, head: TokenHead, embeddings: Tensor) -> None:
+        super().__init__()
+        self.dense = PackedLinear(head.dense, torch.float32, gelu=True)
+        self.norm = head.norm
+        self.register_buffer("bias", head.bias.detach())
+        products = nn.Linear(embeddings.shape[1], embeddings.shape[0], device="meta")
+        products.weight, products.bias = (
+            nn.Parameter(embeddings.detach(), False),
+            nn.Parameter(head.bias.detach(), False),
+        )
+        self._products = (PackedLinear(products, torch.float32),)  # in a tuple: its weight is the transformer's state
+
+    def forward(self, hidden: Tensor, embeddings: Tensor) -> Tensor:
+        """Return how well each slot fits each code."""
+        return self._products[0](self.norm(self.dense(hidden)))
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "PackedHead":
+        super()._apply(fn, recurse)
+        self._products[0]._apply(fn, recurse)
+        return self
+
+
+class MaskedTransformer(nn.Module):
+    """Predictor of masked tokens. ``logits``: (b, n), (b, n), (b, d) -> (b, n, k), n up to a full clip."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.token_embedding = nn.Embedding(config.n_codes, width)
+        self.mask_vector = nn.Parameter(torch.zeros(width))
+        self.position = nn.Parameter(torch.zeros(1 + config.n_tokens, width))
+        self.condition = nn.Linear(config.condition_dim, width)
+        self.enter_norm = nn.LayerNorm(width, eps=1e-6)
+        self.enter_dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(
+            Block(width, config.n_heads, config.mlp_ratio, config.dropout) for _ in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.head: nn.Module = TokenHead(width, config.n_codes)
+        self.apply(_initialise)
+        for vector in (self.mask_vector, self.position):
+            nn.init.normal_(vector, std=0.02)
+
+    def prefix(self, n_clips: int, condition: Condition | None, use_condition: Tensor | None) -> Tensor:
+        """Return the vector (b, width) that stands before the tokens and, in kind "C", in every masked slot."""
+        learned = self.mask_vector.expand(n_clips, -1)
+        if condition is None:
+            return learned
+        projected = self.condition(condition)
+        return projected if use_condition is None else torch.where(use_condition[:, None], projected, learned)
+
+    def _check(self, tokens: Tensor, mask: Tensor, condition: Tensor | None) -> None:
+        config = self.config
+        if tokens.shape != mask.shape:
+            raise ParameterError(f"mask must have the shape of tokens {tuple(tokens.shape)}, got {tuple(mask.shape)}")
+        if not 0 < tokens.shape[1] <= config.n_tokens:
+            raise ParameterError(f"a clip must have 1 to {config.n_tokens} tokens, got {tokens.shape[1]}")
+        if condition is not None and condition.shape != (len(tokens), config.condition_dim):
+            raise ParameterError(
+                f"condition must have shape {(len(tokens), config.condition_dim)}, got {tuple(condition.shape)}"
+            )
+
+    def enter(
+        self,
+        tokens: FlatTokens,
+        mask: FlatMask,
+        condition: Condition | None = None,
+        use_condition: Tensor | None = None,
+    ) -> Tensor:
+        """Return what enters the first block, (b, 1 + n, width): the prefix, then the slots.
+
+        Raises:
+            ParameterError: As ``logits``.
+        """
+        self._check(tokens, mask, condition)
+        prefix = self.prefix(len(tokens), condition, use_condition)
+        filler = prefix if self.config.mask_token == "conditional" else self.mask_vector.expand(len(tokens), -1)  # noqa: S105
+        known = self.token_embedding(tokens.masked_fill(mask, 0))
+        slots = torch.where(mask[:, :, None], filler[:, None], known)
+        sequence = torch.cat([prefix[:, None], slots], dim=1) + self.position[: 1 + tokens.shape[1]]
+        return self.enter_dropout(self.enter_norm(sequence))
+
+    @property
+    def packed(self) -> bool:
+        """Whether ``pack`` has been called."""
+        return isinstance(self.head, PackedHead)
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether the clips of a batch are computed one after the other."""
+        return self.packed and self.position.device.type == "cpu"
+
+    def predict_head(self, hidden: Tensor) -> Tensor:
+        """Return the logits (..., k) of slots (..., width) that have passed the last norm."""
+        return self.head(hidden, self.token_embedding.weight)
+
+    def logits(
+        self,
+        tokens: FlatTokens,
+        mask: FlatMask,
+        condition: Condition | None = None,
+        use_condition: Tensor | None = None,
+        only_masked: bool = False,
+    ) -> Logits:
+        """Return the logits of every slot; only those of masked slots carry meaning.
+
+        Args:
+            tokens: Codes in [0, n_codes); values under the mask are not read.
+            mask: True where a token is to be predicted.
+            condition: Unit vectors of the conditioner, or None for the learned mask vector.
+            use_condition: (b,) bool, False for clips that go without their condition.
+            only_masked: Whether the logits of known slots are left at 0, which spares their cost.
+
+        Raises:
+            ParameterError: Shapes that do not fit each other or the configuration.
+        """
+        if self.one_by_one and len(tokens) > 1:
+            clips = _each(tokens, mask, condition, use_condition)
+            return torch.cat([self.logits(*clip, only_masked=only_masked) for clip in clips])
+        sequence = self.enter(tokens, mask, condition, use_condition)
+        for block in self.blocks:
+            sequence = block(sequence)
+        hidden = sequence[:, 1:]
+        if not only_masked:
+            return self.predict_head(self.norm(hidden))
+        found = self.predict_head(self.norm(hidden[mask]))
+        return found.new_zeros(*mask.shape, found.shape[-1]).masked_scatter_(mask[:, :, None], found)
+
+    forward = logits
+
+    def hidden_states(
+        self,
+        tokens: FlatTokens,
+        mask: FlatMask,
+        condition: Condition | None = None,
+        use_condition: Tensor | None = None,
+        layers: Sequence[int] | None = None,
+    ) -> tuple[Tensor, ...]:
+        """Return states (b, 1 + n, width): number 0 enters the first block, number i leaves the i-th.
+
+        Args:
+            tokens: As for ``logits``.
+            mask: As for ``logits``.
+            condition: As for ``logits``.
+            use_condition: As for ``logits``.
+            layers: The numbers of the states that are wanted, in the order in which they are returned; all
+                depth + 1 of them where it is not given. Blocks beyond the last of them are not computed.
+
+        Raises:
+            ParameterError: As ``logits``, and layers that there are not.
+        """
+        depth = self.config.depth
+        wanted = range(depth + 1) if layers is None else layers
+        if not wanted or not all(0 <= layer <= depth for layer in wanted):
+            raise ParameterError(f"layers must be numbers from 0 to {depth}, at least one, got {tuple(wanted)}")
+        if self.one_by_one and len(tokens) > 1:
+            clips = _each(tokens, mask, condition, use_condition)
+            each = [self.hidden_states(*clip, layers=wanted) for clip in clips]
+            return tuple(torch.cat(states) for states in zip(*each, strict=True))
+        state = self.enter(tokens, mask, condition, use_condition)
+        kept = {0: state} if 0 in wanted else {}
+        for number, block in enumerate(self.blocks[: max(wanted)], start=1):
+            state = block(state)
+            if number in wanted:
+                kept[number] = state
+        return tuple(kept[layer] for layer in wanted)
+
+    def pack(
+        self,
+        precision: torch.dtype,
+        weights: Mapping[str, Tensor] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Exchange the linear layers for packed ones, for inference only, and fill the rest.
+
+        On a CPU clips are then computed one by one, so that a batch gives, bit for bit, what its clips give alone.
+        The head stays in single precision, in which tokens are drawn. A transformer that is packed stays as it is.
+
+        Args:
+            precision: float32, bfloat16, float16 or int8: that of the products in the blocks.
+            weights: by name, read one after the other, for a transformer on the meta device; None for one that has
+                its weights.
+            device: where weights that are read go to.
+
+        Raises:
+            DeviceError: int8 on a processor, or with a torch, that does not compute in it.
+        """
+        if self.packed:
+            return
+        pack_blocks(self, ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"), precision, weights, device)
+        self.head = PackedHead(cast(TokenHead, self.head), self.token_embedding.weight)
+        refuse_weights(self)
+
+
+def _each(*parts: Tensor | None) -> Iterator[tuple[Any, ...]]:
+    """Yield what each clip has of some tensors over a batch, as batches of one."""
+    n_clips = next(len(part) for part in parts if part is not None)
+    for clip in range(n_clips):
+        yield tuple(None if part is None else part[clip : clip + 1] for part in parts)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)

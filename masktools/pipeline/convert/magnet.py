@@ -1,0 +1,476 @@
+"""MAGNeT's public checkpoints: a folder of two exported files of audiocraft -> the parts of a streams model.
+
+Nothing is transposed; the packed projections of a text's attention are cut into queries, and keys and values.
+
+Sizes are derived from the weights and compared with the settings; what the plain network has not is refused.
+
+Source: the released models of Ziv et al., MAGNeT (arXiv:2401.04577); their weights are CC BY-NC 4.0.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from masktools.core.errors import CheckpointError, ParameterError
+from masktools.mel import MelConfig
+from masktools.networks.conditioning import T5Config
+from masktools.networks.tokenizer import Encodec, EncodecConfig
+from masktools.networks.transformer import DelayedPrior, DelayedPriorConfig, StreamTransformer, StreamTransformerConfig
+from masktools.pipeline.convert.weights import fill
+from masktools.solver import SolverConfig, preset
+
+_TEXT = "condition_provider.conditioners.description.output_proj"
+_RULES = (
+    (r"^emb\.(\d+)\.", r"streams.\1."),
+    (r"^linears\.(\d+)\.", r"heads.\1."),
+    (r"^out_norm\.", "norm."),
+    (rf"^{re.escape(_TEXT)}\.", "text."),
+    (r"^transformer\.layers\.(\d+)\.", r"blocks.\1."),
+    (r"\.self_attn\.in_proj_weight$", ".attn.qkv.weight"),
+    (r"\.self_attn\.out_proj\.", ".attn.proj."),
+    (r"\.cross_attention\.out_proj\.", ".cross.proj."),
+    (r"\.linear1\.", ".mlp.fc1."),
+    (r"\.linear2\.", ".mlp.fc2."),
+)
+_CROSS = ".cross_attention.in_proj_weight"
+
+
+def stream_weights(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights of MAGNeT's or MusicGen's kind under our names; what is not known keeps its own."""
+    ours: dict[str, Tensor] = {}
+    for name, value in theirs.items():
+        renamed = name
+        for pattern, replacement in _RULES:
+            renamed = re.sub(pattern, replacement, renamed)
+        if renamed.endswith(_CROSS):
+            block, third = renamed.removesuffix(_CROSS), len(value) // 3
+            ours[f"{block}.cross.q.weight"], ours[f"{block}.cross.kv.weight"] = value[:third], value[third:]
+        else:
+            ours[renamed] = value
+    return ours
+
+
+_ENCODEC_RULES = (
+    (r"^(encoder|decoder)\.model\.", r"\1.layers."),
+    (r"\.conv\.conv\.", ".conv."),
+    (r"\.convtr\.convtr\.", ".conv."),
+    (r"\.weight_g$", ".parametrizations.weight.original0"),
+    (r"\.weight_v$", ".parametrizations.weight.original1"),
+    (r"^quantizer\.vq\.layers\.", "quantizer.layers."),
+    (r"\._codebook\.", ".codebook."),
+)
+
+
+def encodec_weights(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights of EnCodec under the names of our wrapper, which are those of transformers."""
+    ours: dict[str, Tensor] = {}
+    for name, value in theirs.items():
+        renamed = name
+        for pattern, replacement in _ENCODEC_RULES:
+            renamed = re.sub(pattern, replacement, renamed)
+        ours[f"model.{renamed}"] = value
+    return ours
+
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")
+_MISSING = "???"  # a value that a configuration leaves open
+_MAX_DEPTH = 8  # of references to references
+
+
+def read_exported(path: Path) -> dict[str, Any]:
+    """Return what an exported file holds: weights, settings as a text, and what they are of; no code is run.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or holds Python objects.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path} must be an exported checkpoint, but there is no such file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unsafe and damaged files fail in many ways
+        raise CheckpointError(
+            f"{path} must hold tensors and texts alone, but it is damaged, or it holds Python objects, which can run "
+            "foreign code when they are read: take the exported file that is published, or export it anew"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path} must hold named entries, got {type(content).__name__}")
+    return dict(content)
+
+
+class ForeignSettings:
+    """Settings of another project, read one by one with their types checked."""
+
+    def __init__(self, text: Any, path: Path) -> None:
+        """Read a text of YAML.
+
+        Raises:
+            CheckpointError: it is none, or the package pyyaml is missing.
+        """
+        self.path = path
+        if not isinstance(text, str):
+            raise CheckpointError(f"{path} must have its settings as a text in 'xp.cfg', got {type(text).__name__}")
+        try:
+            import yaml
+        except ImportError as error:
+            raise CheckpointError("settings of audiocraft need pyyaml: pip install 'masktools[streams]'") from error
+        try:
+            content = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise CheckpointError(f"{path} must have its settings as YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(content, dict):
+            raise CheckpointError(f"{path} must have named settings in 'xp.cfg', got {type(content).__name__}")
+        self._content: dict[str, Any] = content
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value at a key such as ``rvq.n_q``, the default where there is none.
+
+        Raises:
+            CheckpointError: it refers to a value that there is not.
+        """
+        value: Any = self._content
+        for name in key.split("."):
+            if not isinstance(value, Mapping) or name not in value:
+                return default
+            value = value[name]
+        value = self._followed(value, key)
+        return default if value is None or value == _MISSING else value
+
+    def _followed(self, value: Any, key: str) -> Any:
+        for _ in range(_MAX_DEPTH):
+            found = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+            if found is None:
+                return value
+            value = self._content
+            for name in found[1].split("."):
+                if not isinstance(value, Mapping) or name not in value:
+                    raise CheckpointError(f"{self.path}: {key} refers to {found[1]}, which there is not")
+                value = value[name]
+        raise CheckpointError(f"{self.path}: {key} refers to itself")
+
+    def number(self, key: str, kind: type, default: Any = None) -> Any:
+        """Return a number.
+
+        Raises:
+            CheckpointError: there is none, or something else.
+        """
+        value = self.get(key, default)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            got = "none" if value is None else repr(value)
+            raise CheckpointError(f"{self.path} must have {key} of type {kind.__name__}, got {got}")
+        return value
+
+    def whole_numbers(self, key: str, default: list[int] | None = None) -> tuple[int, ...]:
+        """Return a list of whole numbers.
+
+        Raises:
+            CheckpointError: there is none, or something else.
+        """
+        values = self.get(key, default)
+        if not isinstance(values, list) or not values or not all(type(value) is int for value in values):
+            raise CheckpointError(f"{self.path} must have whole numbers in {key}, got {values!r}")
+        return tuple(values)
+
+    def refuse(self, key: str, *accepted: Any) -> None:
+        """Refuse a value that is given and none of those that the network has.
+
+        Raises:
+            CheckpointError: it is given.
+        """
+        value = self.get(key)
+        if value is not None and value not in accepted:
+            wanted = " or ".join(map(repr, accepted))
+            raise CheckpointError(f"{self.path}: {key} must be {wanted} for a network of this kind, got {value!r}")
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Turn a parameter out of its range into the fault of this file."""
+        try:
+            yield
+        except ParameterError as error:
+            raise CheckpointError(f"{self.path} describes what cannot be built: {error}") from error
+
+
+Network = TypeVar("Network", bound=StreamTransformer)
+
+_TRANSFORMER, _CODEC = "state_dict.bin", "compression_state_dict.bin"
+_T5_WIDTHS = {"t5-small": 512, "t5-base": 768, "t5-large": 1024, "t5-3b": 1024, "t5-11b": 1024}
+_HEAD_DIM = 64  # of the public models, where the settings do not say how many heads there are
+_NEVER = {  # settings of other networks; the values that this one has
+    "transformer_lm.norm_first": (True,),
+    "transformer_lm.bias_proj": (False,),
+    "transformer_lm.bias_attn": (False,),
+    "transformer_lm.bias_ff": (False,),
+    "transformer_lm.positional_embedding": ("sin",),
+    "transformer_lm.layer_scale": (),
+    "transformer_lm.qk_layer_norm": (False,),
+    "transformer_lm.qk_layer_norm_cross": (False,),
+    "transformer_lm.kv_repeat": (1,),
+    "transformer_lm.activation": ("gelu",),
+    "transformer_lm.norm": ("layer_norm",),
+    "transformer_lm.two_step_cfg": (False,),
+    "fuser.cross_attention_pos_emb": (False,),
+    "fuser.prepend": ([],),
+    "fuser.sum": ([],),
+    "fuser.input_interpolate": ([],),
+    "fuser.cross": (["description"],),
+    "channels": (1,),
+}
+_PARALLEL = {"transformer_lm.causal": (False,), "codebooks_pattern.modeling": ("parallel",)}
+_DELAYED = {
+    "transformer_lm.causal": (True,),
+    "codebooks_pattern.modeling": ("delay", "delayed"),
+    "codebooks_pattern.delay.flatten_first": (0,),
+    "codebooks_pattern.delay.empty_initial": (0,),
+}
+_CODEC_NEVER = {
+    "seanet.causal": (False,),
+    "seanet.norm": ("weight_norm",),
+    "seanet.activation": ("ELU",),
+    "seanet.true_skip": (True,),
+    "seanet.channels": (1,),
+    "seanet.disable_norm_outer_blocks": (0,),
+    "seanet.decoder.final_activation": (),
+    "seanet.decoder.trim_right_ratio": (1, 1.0),
+    "encodec.causal": (False,),
+    "encodec.renormalize": (False,),
+    "encodec.autoencoder": ("seanet",),
+    "encodec.quantizer": ("rvq",),
+    "channels": (1,),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class MagnetParts:
+    """What a folder of MAGNeT's holds."""
+
+    codec: Encodec
+    transformer: StreamTransformer
+    prior: DelayedPrior | None
+    t5: T5Config
+    mel: MelConfig  # at the codec's rate, in which results are judged
+    decoding: tuple[SolverConfig, ...]  # of each stream, as the files say
+    seconds: float  # of the clips in training
+
+
+def magnet_from(
+    folder: str | Path, codec_file: str | Path | None = None, prior: str | Path | None = None
+) -> MagnetParts:
+    """Return the parts of a model in a folder of ``state_dict.bin`` and ``compression_state_dict.bin``.
+
+    Args:
+        folder: as it is published.
+        codec_file: the file of the codec, where the folder's own is missing or only names one.
+        prior: a folder of MusicGen's, over the same codec and the same T5, that rescores; None for none.
+
+    Raises:
+        CheckpointError: a file that is missing, unsafe, damaged, of another network, or at odds with the other one.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        raise CheckpointError(f"{place} must be a folder with {_TRANSFORMER} and {_CODEC}")
+    codec = _codec_from(Path(codec_file) if codec_file is not None else place / _CODEC)
+    settings, theirs = _opened(place / _TRANSFORMER)
+    if settings.get("codebooks_pattern.modeling") in _DELAYED["codebooks_pattern.modeling"]:
+        raise CheckpointError(
+            f"{settings.path} must be a MAGNeT of parallel streams, but its streams are delayed: a hybrid of masked "
+            "and causal decoding, whose rules are not public: take a plain MAGNeT, and MusicGen as its --prior"
+        )
+    transformer = _transformer_from(settings, theirs, codec, StreamTransformer, StreamTransformerConfig)
+    t5 = _t5_of(settings, transformer.config.text_dim)
+    mel = MelConfig(sample_rate=codec.config.sample_rate, f_max=codec.config.sample_rate / 2)
+    decoding = _decoding_of(settings, transformer.config)
+    external = None if prior is None else _prior_from(Path(prior), codec, t5)
+    seconds = settings.number("dataset.segment_duration", float)
+    return MagnetParts(codec, transformer, external, t5, mel, decoding, seconds)
+
+
+def _prior_from(folder: Path, codec: Encodec, t5: T5Config) -> DelayedPrior:
+    """Return the causal transformer of a folder of MusicGen's."""
+    settings, theirs = _opened(folder / _TRANSFORMER)
+    prior = _transformer_from(settings, theirs, codec, DelayedPrior, DelayedPriorConfig)
+    n_streams = prior.config.n_streams
+    delays = settings.get("codebooks_pattern.delay.delays", list(range(n_streams)))
+    if delays != list(range(n_streams)):
+        raise CheckpointError(f"{settings.path}: stream k must lag k places behind the first, got delays {delays}")
+    own = _t5_of(settings, prior.config.text_dim)
+    if own != t5:
+        raise CheckpointError(
+            f"{settings.path}: the prior must read texts by {t5.name}, as the model does, not {own.name}"
+        )
+    return prior
+
+
+def _t5_of(settings: ForeignSettings, width: int) -> T5Config:
+    """Return which T5 reads the texts, if its states have that width."""
+    name = str(settings.get("conditioners.description.t5.name", "t5-base"))
+    if _T5_WIDTHS.get(name, width) != width:
+        raise CheckpointError(
+            f"{settings.path}: its text projection reads states of {width} numbers, but {name} has {_T5_WIDTHS[name]}"
+        )
+    return T5Config(name, width)
+
+
+def _opened(path: Path) -> tuple[ForeignSettings, dict[str, Tensor]]:
+    """Return the settings and the weights of an exported file."""
+    content = read_exported(path)
+    weights = content.get("best_state")
+    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise CheckpointError(f"{path} must have named tensors in 'best_state': is it an exported checkpoint?")
+    return ForeignSettings(content.get("xp.cfg"), path), dict(weights)
+
+
+def _codec_from(path: Path) -> Encodec:
+    """Return the codec of an exported file."""
+    content = read_exported(path)
+    if "pretrained" in content and "best_state" not in content:
+        raise CheckpointError(
+            f"{path} only names its codec, {content['pretrained']}: fetch that model's {_CODEC} and give it as --codec"
+        )
+    settings, theirs = _opened(path)
+    for key, accepted in _CODEC_NEVER.items():
+        settings.refuse(key, *accepted)
+    weights = encodec_weights(theirs)
+    n_streams = _count(weights, "model.quantizer.layers.")
+    book = weights.get("model.quantizer.layers.0.codebook.embed")
+    if book is None or book.ndim != 2:
+        raise CheckpointError(f"{path} must be an EnCodec, but it has no codebook")
+    with settings.blamed():
+        config = EncodecConfig(
+            sample_rate=settings.number("sample_rate", int),
+            n_streams=n_streams,
+            n_codes=len(book),
+            code_dim=book.shape[1],
+            n_filters=settings.number("seanet.n_filters", int),
+            ratios=settings.whole_numbers("seanet.ratios"),
+            n_residual_layers=settings.number("seanet.n_residual_layers", int, 1),
+            kernel_size=settings.number("seanet.kernel_size", int, 7),
+            last_kernel_size=settings.number("seanet.last_kernel_size", int, 7),
+            residual_kernel_size=settings.number("seanet.residual_kernel_size", int, 3),
+            dilation_base=settings.number("seanet.dilation_base", int, 2),
+            compress=settings.number("seanet.compress", int, 2),
+            n_lstm_layers=settings.number("seanet.lstm", int, 0),
+            pad_mode=str(settings.get("seanet.pad_mode", "reflect")),
+        )
+        module = Encodec(config)
+    told = {
+        "rvq.n_q": (settings.get("rvq.n_q"), n_streams),
+        "rvq.bins": (settings.get("rvq.bins"), config.n_codes),
+        "seanet.dimension": (settings.get("seanet.dimension"), config.code_dim),
+    }
+    _check_told(path, told)
+    fill(module, weights, path)
+    return module.eval()
+
+
+def _transformer_from(
+    settings: ForeignSettings,
+    theirs: Mapping[str, Tensor],
+    codec: Encodec,
+    network: type[Network],
+    sizes_of: type[StreamTransformerConfig],
+) -> Network:
+    """Return a transformer over the codec's streams with its weights, masked or causal."""
+    for key, accepted in (_NEVER | (_DELAYED if network.causal else _PARALLEL)).items():
+        settings.refuse(key, *accepted)
+    _check_conditioners(settings)
+    path = settings.path
+    weights = stream_weights(theirs)
+    try:
+        table, text = weights["streams.0.weight"], weights["text.weight"]
+        hidden = len(weights["blocks.0.mlp.fc1.weight"])
+    except KeyError as error:
+        raise CheckpointError(f"{path} must be a MAGNeT or MusicGen, but it has no {error.args[0]}") from error
+    width, n_codes = table.shape[1], len(table) - 1
+    context = settings.number("transformer_lm.subcodes_context", int, 5)
+    seconds = settings.number("dataset.segment_duration", float)
+    n_streams, depth = _count(weights, "streams."), _count(weights, "blocks.")
+    sizes = codec.config
+    with settings.blamed():
+        config = sizes_of(
+            n_streams=n_streams,
+            n_codes=n_codes,
+            n_cols=max(1, round(seconds * sizes.sample_rate / sizes.hop_length)),
+            width=width,
+            depth=depth,
+            n_heads=settings.number("transformer_lm.num_heads", int, max(1, width // _HEAD_DIM)),
+            mlp_ratio=hidden / width,
+            context=None if context < 0 else context,
+            span=settings.number("masking.span_len", int, 3),
+            text_dim=text.shape[1],
+        )
+        module = network(config)
+    told = {
+        "transformer_lm.dim": (settings.get("transformer_lm.dim"), width),
+        "transformer_lm.num_layers": (settings.get("transformer_lm.num_layers"), depth),
+        "transformer_lm.n_q": (settings.get("transformer_lm.n_q"), n_streams),
+        "transformer_lm.card": (settings.get("transformer_lm.card"), n_codes),
+        "transformer_lm.hidden_scale": (settings.get("transformer_lm.hidden_scale"), hidden / width),
+        "the streams of the codec": (sizes.n_streams, n_streams),
+        "the codes of the codec": (sizes.n_codes, n_codes),
+        "sample_rate": (settings.get("sample_rate"), sizes.sample_rate),
+    }
+    _check_told(path, told)
+    fill(module, weights, path)
+    return module.eval()
+
+
+def _check_conditioners(settings: ForeignSettings) -> None:
+    """Refuse conditions other than a text read by T5."""
+    conditioners = settings.get("conditioners", {})
+    names = [name for name in conditioners if name != "args"] if isinstance(conditioners, Mapping) else ["?"]
+    model = settings.get("conditioners.description.model", "t5")
+    if names not in ([], ["description"]) or model != "t5":
+        raise CheckpointError(
+            f"{settings.path}: conditioners must be one description read by t5, got {', '.join(names)} by {model}"
+        )
+
+
+def _check_told(path: Path, told: Mapping[str, tuple[Any, Any]]) -> None:
+    """Refuse settings that are at odds with the weights; those that are not given are not compared."""
+    for name, (said, found) in told.items():
+        if said is not None and said != found:
+            raise CheckpointError(f"{path}: {name} must be that of the weights, {found:g}, got {said!r}")
+
+
+def _decoding_of(settings: ForeignSettings, config: StreamTransformerConfig) -> tuple[SolverConfig, ...]:
+    """Return the settings of the decoding of each stream; those that the file leaves out are MAGNeT's."""
+
+    def number(name: str, default: float) -> float:
+        return settings.number(f"generate.lm.{name}", float, default)
+
+    steps = settings.whole_numbers("generate.lm.decoding_steps", [20, *[10] * (config.n_streams - 1)])
+    if len(steps) != config.n_streams:
+        raise CheckpointError(
+            f"{settings.path}: generate.lm.decoding_steps must be {config.n_streams} numbers, one a stream, got {steps}"
+        )
+    top_k, top_p = int(number("top_k", 0)), number("top_p", 0.9)
+    sampled, annealed = (bool(settings.get(f"generate.lm.{name}", True)) for name in ("use_sampling", "anneal_temp"))
+    arrangement = settings.get("generate.lm.span_arrangement", "nonoverlap")
+    with settings.blamed():
+        base = replace(
+            preset("magnet"),
+            guidance=number("max_cfg_coef", 10.0),
+            guidance_min=number("min_cfg_coef", 1.0),
+            token_temperature=number("temp", 3.0),
+            token_annealing="to_zero" if annealed else "none",
+            top_k=1 if not sampled else (top_k or None) if not top_p else None,
+            top_p=(top_p or None) if sampled else None,
+            # There top-k changes the probabilities that judge, too; top-p does not.
+            confidence="drawn" if sampled and top_k and not top_p else "whole",
+            group_score="max" if settings.get("generate.lm.span_scoring", "max") == "max" else "sum",
+            overlap=config.span if arrangement == "stride1" else 0,
+        )
+        return tuple(replace(base, n_steps=n) for n in steps)
+
+
+def _count(weights: Mapping[str, Tensor], prefix: str) -> int:
+    """Return how many parts follow a prefix, counted by their numbers."""
+    return len({name.removeprefix(prefix).split(".")[0] for name in weights if name.startswith(prefix)})

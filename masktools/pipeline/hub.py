@@ -1,0 +1,455 @@
+"""Bundles: a model as a folder of JSON and safetensors, written whole and read only if nothing has changed in it.
+
+- config.json: format, from format 2 on the family (of format 1 the word by which transformers knows it), name, mel
+  settings, for each part its kind and its settings, for the transformer the fingerprint of the tokenizer or codec
+  whose tokens it has learned, and where the paper's settings of the decoding do not suit the model best, those that
+  do, by job
+- <part>.safetensors: the weights of each part, fp16, but for those that must not be rounded, and matrices that were
+  asked for in int8, with a scale a row
+- levels.safetensors: how loud the bands above the model's are to be expected (``core.levels``); may be missing
+- MODEL_CARD.md: what the model is, for people
+- checksums.json: SHA-256 of every other file
+"""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from masktools.core.arguments import checked_name, shown
+from masktools.core.configs import from_dict, to_dict, to_plain
+from masktools.core.errors import BundleError, ParameterError, unknown_name
+from masktools.core.levels import LevelMixture, read_levels
+from masktools.core.runtime import fitting_batch_size, resolve_device, resolve_precision, single_precision
+from masktools.core.settings import DecodingSettings
+from masktools.mel import MelConfig
+from masktools.networks.conditioning import (
+    CONDITIONERS,
+    ClapEncoder,
+    Conditioner,
+    DeferredClap,
+    DeferredT5,
+    LaionClap,
+    T5Config,
+    as_conditioner,
+)
+from masktools.networks.packing import StoredWeights, halved, has_lost_weights, in_int8, laid_out, weights_digest
+from masktools.networks.tokenizer import decoding_weights, token_fingerprint
+from masktools.pipeline import JOBS, Walk, check_mel_settings
+from masktools.pipeline.bundles import (
+    ALTERED,
+    CARD,
+    CHECKSUMS,
+    CONFIG,
+    FAMILIES,
+    MODEL_TYPE,
+    SHARED,
+    family_of,
+    find_bundle,
+    list_models,
+    part_file,
+    read_config,
+    sha256_of,
+    verify_files,
+)
+from masktools.pipeline.families import KINDS, WALKS, build_part, make_part
+from masktools.solver import Plan, SolverConfig, preset, stage_plan
+
+__all__ = [
+    "FAMILIES",
+    "KINDS",
+    "WALKS",
+    "DeferredClap",
+    "build_part",
+    "check_job",
+    "list_models",
+    "load_bundle",
+    "make_part",
+    "models_for",
+    "note_tokens",
+    "plan_for",
+    "read_decoding",
+    "save_bundle",
+    "tokens_known_by",
+]
+
+_LEARNED = "learned_tokens"  # the name under which a transformer carries the fingerprint of its tokenizer
+_LEVELS = "levels.safetensors"
+DECODINGS = ("generate", "inpaint", "bwe")
+"""The jobs that have settings of their decoding; the others have those of the one that they are most like."""
+_OTHER_MODEL = "weights and settings are of different models"
+
+
+def models_for(job: str) -> list[str]:
+    """Return the names of the models at hand that can do a job, as their bundles say."""
+    able = []
+    for name, folder in list_models().items():
+        try:
+            family = family_of(folder, read_config(folder))
+        except BundleError:
+            continue  # whoever asks for that model is told
+        if job in WALKS[family].jobs:
+            able.append(name)
+    return able
+
+
+def check_job(walk: Walk, job: str) -> None:
+    """Refuse what a model cannot do, and say what it can, and which models at hand could.
+
+    Args:
+        walk: the model.
+        job: a name in ``masktools.pipeline.JOBS``.
+
+    Raises:
+        ParameterError: it cannot.
+    """
+    if job in walk.jobs:
+        return
+    can = ", ".join(name for name in JOBS if name in walk.jobs)
+    reason = "" if walk.shape.has_bands else "the rows of its tokens are no bands of frequency; "
+    others = models_for(job)
+    instead = f": use --model {' or '.join(others)}" if others else ""
+    raise ParameterError(f"model {walk.name!r} cannot {JOBS[job]} ({job}): {reason}it can {can}{instead}")
+
+
+def plan_for(walk: Walk, job: str, settings: DecodingSettings) -> Plan:
+    """Return how a job is decoded: as settings say, and where they say nothing, as the model's own do.
+
+    Args:
+        walk: the model.
+        job: one of ``DECODINGS``.
+        settings: what was asked for; ``n_steps``, ``temperature`` and ``guidance`` go before ``solver``.
+
+    Returns:
+        A ``SolverConfig``; a tuple of them, one for each stage, where the model has several.
+
+    Raises:
+        ParameterError: a job that the model cannot do, an unknown preset, or a value out of its range.
+    """
+    check_job(walk, checked_name("job", job, DECODINGS))
+    base, n_steps, n_stages = settings.solver, settings.n_steps, walk.shape.n_stages
+    several = isinstance(base, tuple) and all(isinstance(config, SolverConfig) for config in base)
+    if not isinstance(base, SolverConfig | str | None) and not several:
+        raise ParameterError(f"solver must be a SolverConfig or the name of a preset, got {shown(base)}")
+    own: Plan = walk.decoding.get(job, SolverConfig())
+    stages = stage_plan(own if base is None or isinstance(base, str) else base, n_stages)
+    if isinstance(base, str):
+        stages = tuple(preset(base, config) for config in stages)
+    steps = tuple(n_steps) if isinstance(n_steps, list | tuple) else (n_steps,) * n_stages
+    if len(steps) != n_stages:
+        raise ParameterError(f"n_steps must be one number, or one for each of {n_stages} stages, got {len(steps)}")
+    both = {"temperature": settings.temperature, "guidance": settings.guidance}
+    made = tuple(
+        replace(config, **{name: value for name, value in {"n_steps": own, **both}.items() if value is not None})
+        for config, own in zip(stages, steps, strict=True)
+    )
+    return made[0] if n_stages == 1 else made
+
+
+def save_bundle(
+    pipeline: Walk,
+    folder: str | os.PathLike[str],
+    card: str,
+    name: str | None = None,
+    int8: Collection[str] = (),
+    lent: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a model as a bundle, whole or not at all, and return its folder.
+
+    Args:
+        pipeline: the model; floating-point weights are rounded to fp16.
+        folder: where to; it must not exist yet.
+        card: the text of the model card.
+        name: of the model, in reports; that of the folder where it is not given.
+        int8: the parts whose large matrices are rounded to 8 bits, with a scale a row, for a smaller bundle; of a
+            tokenizer those of its decoder, since its tokens must stay what they are.
+        lent: parts that are those of a model in the package, part -> its name: they are not written once more.
+
+    Raises:
+        ParameterError: a folder that exists, or whose parent does not; an empty card; weights rounded for less; a part
+            that is not the one of the model which lends it.
+        BundleError: a part of a kind that bundles do not know, or a transformer that learned other tokens.
+    """
+    target = Path(os.path.abspath(folder))
+    if target.exists():
+        raise ParameterError(f"the bundle's folder must not exist yet, got {folder}: choose another, or remove it")
+    if not target.parent.is_dir():
+        raise ParameterError(f"the folder to hold the bundle must exist, got {target.parent}")
+    if not card.strip():
+        raise ParameterError("a bundle needs a model card: say what the model was trained on and what it is for")
+    family = next((name for name, walk in WALKS.items() if isinstance(pipeline, walk)), None)
+    if family is None:
+        raise BundleError(f"a bundle must be of a family in {', '.join(FAMILIES)}, got {type(pipeline).__name__}")
+    parts = {part: module for part, module in pipeline.parts.items() if module is not None}
+    for part in int8:
+        if part == "codec" or not isinstance(parts.get(part), nn.Module):  # other weights, other tokens
+            raise unknown_name("part to be kept in int8", part, [one for one in parts if one != "codec"])
+    for part, module in parts.items():
+        if isinstance(module, nn.Module) and has_lost_weights(module):
+            raise ParameterError(
+                f"a bundle must be saved with the weights that were trained, those of this {part} are rounded: save "
+                "the model before it is packed"
+            )
+    mel = to_dict(pipeline.mel)
+    entries: dict[str, dict[str, Any]] = {
+        part: {**_describe(part, module), "mel": mel} for part, module in parts.items()
+    }
+    for part in ("conditioner", "prior"):
+        if part in entries:
+            del entries[part]["mel"]  # it hears waves, through a front end of its own, or tokens
+    for part, lender in (lent or {}).items():
+        entries[part] |= _lending(target, part, parts.get(part), lender)
+    entries["transformer"]["tokenizer"] = token_fingerprint(parts[_tokens_from(parts)].state_dict())
+    _check_tokens(tokens_known_by(parts["transformer"]), entries["transformer"]["tokenizer"], "these parts")
+    config: dict[str, Any] = {"format": FAMILIES[family].format}
+    if config["format"] > 1:
+        config["family"] = family
+    else:
+        config["model_type"] = MODEL_TYPE
+    config |= {"name": name or target.name, "mel": mel, **entries}
+    if pipeline.decoding:
+        config["decoding"] = {job: to_plain(settings) for job, settings in pipeline.decoding.items()}
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        temporary.mkdir()
+        for part, module in parts.items():
+            if (
+                part not in (lent or {})
+                and isinstance(module, nn.Module)
+                and not isinstance(module, ClapEncoder | LaionClap)
+            ):
+                (temporary / f"{part}.safetensors").write_bytes(save(_as_stored(part, module, part in int8)))
+        levels = getattr(pipeline, "levels", None)
+        if isinstance(levels, LevelMixture):
+            (temporary / _LEVELS).write_bytes(levels.to_bytes())
+        (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (temporary / CARD).write_text(card.strip() + "\n", encoding="utf-8")
+        sums = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
+        (temporary / CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _lending(folder: Path, part: str, module: Any, lender: str) -> dict[str, str]:
+    """Return what a bundle says of a part that a model in the package lends."""
+    lending = list_models().get(lender)
+    path = None if lending is None else lending / f"{part}.safetensors"
+    if path is None or not path.is_file() or not isinstance(module, nn.Module):
+        raise ParameterError(f"a {part} must be that of a model in the package to be lent, got {lender!r}")
+    told = {"of": lender, "sha256": sha256_of(path)}
+    part_file(folder, part, told)  # which is in the package
+    if weights_digest(dict(StoredWeights(path))) != weights_digest(module.state_dict()):
+        raise ParameterError(f"the {part} is another one than that of {lender!r}: it must be kept in the bundle")
+    return told
+
+
+def _as_stored(part: str, module: nn.Module, int8: bool) -> dict[str, Tensor]:
+    """Return the weights of a part in the types in which they are kept, on the CPU."""
+    state = module.state_dict()
+    if int8:
+        return in_int8(state, decoding_weights(state) if part == "tokenizer" else list(state))
+    if getattr(module, "single_precision", False):
+        return {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
+    return halved(state)
+
+
+def _describe(part: str, module: Any) -> dict[str, Any]:
+    """Return the kind and the settings of a part."""
+    if isinstance(module, DeferredClap | LaionClap):
+        config_class = CONDITIONERS["clap"][0]
+        return {"kind": "clap", "config": to_dict(config_class(dim=module.dim))}
+    for kind, (_, part_class) in KINDS[part].items():
+        if type(module) is part_class:
+            return {"kind": kind, "config": to_dict(module.config)}
+    known = ", ".join(part_class.__name__ for _, part_class in KINDS[part].values())
+    raise BundleError(f"the {part} of a bundle must be one of {known}, got {type(module).__name__}")
+
+
+def tokens_known_by(transformer: nn.Module) -> str | None:
+    """Return the fingerprint of the tokenizer whose tokens a transformer has learned, None where nobody knows."""
+    return getattr(transformer, _LEARNED, None)
+
+
+def note_tokens(transformer: nn.Module, fingerprint: str | None) -> None:
+    """Note of a transformer which tokens it has learned: the ``token_fingerprint`` of their tokenizer."""
+    setattr(transformer, _LEARNED, fingerprint)
+
+
+def _check_tokens(learned: str | None, given: str, where: str) -> None:
+    if learned not in (None, given):
+        raise BundleError(
+            f"{where}: the transformer has learned the tokens of another tokenizer ({learned}) than the one beside it "
+            f"({given}): put it together with the tokenizer that it was trained on"
+        )
+
+
+@single_precision()
+def load_bundle(
+    model: str | os.PathLike[str],
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+    verify: bool = True,
+    batch_size: int | None = None,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    compile: bool = False,
+    conditioner: Any = None,
+) -> Any:
+    """Return the model of a bundle on a device, its weights packed for inference in one precision.
+
+    Weights are read one by one: more than the packed ones, and one beside them, are never in memory.
+
+    Args:
+        model: a name that ``list_models`` has, a bundle's folder, or ``owner/name`` on the Hugging Face hub.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto, fp32, bf16, fp16 or int8: in what the model computes.
+        verify: whether the files must have the checksums that were written with them.
+        batch_size: clips computed at once; where it is not given 8 on a CPU, and on a GPU what its memory holds.
+        revision: of a model on the hub: a branch, a tag or a commit.
+        cache_dir: where models of the hub are kept; the hub's own place where it is not given.
+        compile: whether the transformer is compiled, a matter of minutes: for many short jobs on a GPU.
+        conditioner: what embeds texts and sounds in place of the bundle's own: a ``Conditioner`` of the same space,
+            such as a ``laion_clap.CLAP_Module`` for a model that was trained with CLAP.
+
+    Returns:
+        A ``Walk``, of its family's class: a ``Pipeline`` for models over a grid of bands.
+
+    Raises:
+        BundleError: no such model, or one that is incomplete, altered, of another format, or of parts that do not
+            belong together.
+        MelMismatchError: its parts were made for different mel settings.
+        ParameterError: an unknown device or precision.
+        DeviceError: a device that is not there.
+    """
+    chosen_device = resolve_device(device)
+    chosen_precision = resolve_precision(precision, chosen_device)
+    if compile and chosen_precision == torch.int8:
+        raise ParameterError("a model must be either in int8 or compiled: load it with another precision, or as it is")
+    folder = find_bundle(model, revision, cache_dir)
+    config = read_config(folder)
+    family = family_of(folder, config)
+    walk = WALKS[family]
+    if compile and not hasattr(walk, "compile"):
+        raise ParameterError("this model cannot be compiled: load it as it is")
+    if verify:
+        verify_files(folder)
+    mel = _checked(folder, "mel", lambda: from_dict(MelConfig, config["mel"]))
+    kept = {"transformer"} if compile and chosen_device.type == "cpu" else set()  # as they are
+    parts: dict[str, Any] = {
+        part: _load_part(folder, part, config[part], mel, chosen_device, None if part in kept else chosen_precision)
+        for part in FAMILIES[family].parts
+        if config.get(part) and (part != "conditioner" or conditioner is None)
+    }
+    if conditioner is not None:
+        if "conditioner" not in FAMILIES[family].parts:
+            raise ParameterError(f"a model of the family {family} takes no conditioner")
+        parts["conditioner"] = as_conditioner(conditioner)
+    _settle_tokens(folder, config, parts)
+    pipeline: Any = walk(
+        mel,
+        **parts,
+        name=config["name"],
+        decoding=_checked(folder, "decoding", lambda: read_decoding(config.get("decoding") or {})),
+        device=chosen_device,
+        precision=chosen_precision,
+        batch_size=batch_size or fitting_batch_size(chosen_device),
+    )
+    pipeline.folder = folder
+    if (folder / _LEVELS).is_file():
+        pipeline.levels = read_levels(folder / _LEVELS)
+    if compile:
+        pipeline.compile()
+    return pipeline
+
+
+def _tokens_from(parts: Mapping[str, Any]) -> str:
+    """Return which part makes the tokens that the transformer learns."""
+    return "codec" if "codec" in parts else "tokenizer"
+
+
+def _settle_tokens(folder: Path, config: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
+    """Refuse a transformer beside another tokenizer than its own, and note which one it is.
+
+    Of bundles that do not say, it is taken that their parts belong together.
+    """
+    given = token_fingerprint(StoredWeights(folder / f"{_tokens_from(parts)}.safetensors"))
+    learned = config["transformer"].get("tokenizer")
+    _check_tokens(learned, given, str(folder))
+    note_tokens(parts["transformer"], given)
+
+
+def read_decoding(settings: Mapping[str, Any]) -> dict[str, Plan]:
+    """Return the settings of the decoding by job, from what JSON has; what is left out is as in the paper.
+
+    A list has the settings of each stage.
+
+    Raises:
+        ParameterError: an unknown job, or settings that the solver does not have.
+    """
+    for job in settings:
+        if job not in DECODINGS:
+            raise unknown_name("job", job, DECODINGS)
+    return {
+        job: tuple(from_dict(SolverConfig, stage) for stage in own)
+        if isinstance(own, list)
+        else from_dict(SolverConfig, own)
+        for job, own in settings.items()
+    }
+
+
+def _checked(folder: Path, part: str, make: Any) -> Any:
+    """Return what a function makes; what it refuses is the fault of the bundle's part."""
+    try:
+        return make()
+    except ParameterError as error:
+        raise BundleError(f"{folder}: {part}: {error}") from error
+
+
+def _load_part(
+    folder: Path, part: str, entry: Any, mel: MelConfig, device: torch.device, precision: torch.dtype | None
+) -> nn.Module | Conditioner | DeferredT5:
+    known = {"kind", "config", "mel", *SHARED} | ({"tokenizer"} if part == "transformer" else set())
+    if not isinstance(entry, dict) or not {"kind", "config"} <= set(entry) <= known:
+        raise BundleError(f"{folder}: {part} must have a kind and a config in {CONFIG}, got {entry!r:.80}")
+    if "mel" in entry:
+        check_mel_settings(mel, {part: _checked(folder, part, lambda: from_dict(MelConfig, entry["mel"]))})
+    if part == "conditioner" and entry["kind"] == "clap":
+        settings = _checked(folder, part, lambda: from_dict(CONDITIONERS["clap"][0], entry["config"]))
+        return DeferredClap(settings.dim, device)
+    if part == "conditioner" and entry["kind"] == "t5":
+        return DeferredT5(_checked(folder, part, lambda: from_dict(T5Config, entry["config"])), device)
+    with laid_out():
+        layout: nn.Module = _checked(folder, part, lambda: build_part(part, entry["kind"], entry["config"], mel))
+    weights = _fitting_weights(folder, part_file(folder, part, entry), layout)
+    return make_part(part, entry["kind"], entry["config"], mel, weights, precision, device)
+
+
+def _fitting_weights(folder: Path, path: Path, layout: nn.Module) -> StoredWeights:
+    """Return the weights of a part, if they are exactly those that it has."""
+    if not path.is_file():
+        raise BundleError(f"{folder} is no complete bundle: {path.name} is missing")
+    try:
+        weights = StoredWeights(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BundleError(f"{folder}: {path.name} is not readable ({error}): {ALTERED}") from error
+    wanted = {key: tuple(value.shape) for key, value in layout.state_dict().items()}
+    found = weights.shapes
+    for keys, problem in ((set(wanted) - set(found), "are missing"), (set(found) - set(wanted), "are unknown")):
+        if keys:
+            some = ", ".join(sorted(keys)[:3]) + (", ..." if len(keys) > 3 else "")
+            raise BundleError(f"{folder}: {path.name}: {len(keys)} weights {problem} ({some}): {_OTHER_MODEL}")
+    for key, shape in wanted.items():
+        if found[key] != shape:
+            raise BundleError(f"{folder}: {path.name}: {key} must have shape {shape}, got {found[key]}: {_OTHER_MODEL}")
+    return weights

@@ -1,0 +1,344 @@
+"""Lists of prompts and the recordings made of them, in batches, written while the next are made, and resumed.
+
+A recording has a line before it is written, and another one, with its size, when it is on the disk: where a run was
+killed between its file and the second line, the first one says whose file that is.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import unicodedata
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from torch import nn
+
+from masktools.core.configs import to_plain
+from masktools.core.errors import ParameterError
+from masktools.io import JsonLines
+from masktools.networks.packing import weights_digest
+from masktools.pipeline import Progress, Walk, share_of
+from masktools.restoration.generation.recordings import checked_samples, conditions_of, decoded, within_full_scale
+from masktools.solver import Plan, SolverConfig, item_seeds
+
+_COLUMNS = ("prompt", "caption", "text")
+_MAX_SEED = 2**63 - 1
+_LONGEST = 60  # characters of a name that is made of a prompt
+_LONGEST_BYTES = 180  # of any name: file systems take 255, and numbers and an ending come behind it
+_ENDINGS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One entry of a list."""
+
+    text: str
+    name: str | None = None  # of its recordings, without an ending
+    seed: int | None = None
+
+
+def read_prompts(path: Path) -> list[Prompt]:
+    """Return the prompts of a file, in its order.
+
+    A .txt file has one in each line; empty lines, and those that begin with #, are left out. A .csv file has a line of
+    names, one of them prompt, caption or text, and perhaps name and seed; rows without a prompt are left out.
+
+    Raises:
+        ParameterError: no such file, one of another kind, or one without prompts; a row with more fields than there
+            are columns, or with quotes that are not closed; a name or a seed that is none.
+    """
+    if not path.is_file():
+        raise ParameterError(f"the file of prompts must exist, got {path}")
+    kind = path.suffix.lower()
+    if kind not in (".txt", ".csv"):
+        raise ParameterError(f"a file of prompts must end in .txt or .csv, got {path.name!r}")
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ParameterError(f"a file of prompts must be text in UTF-8, got {path}: save it as UTF-8") from error
+    if "\0" in content:
+        raise ParameterError(f"a file of prompts must be text, got {path} with zero bytes: save it as UTF-8")
+    if kind == ".txt":
+        texts = (line.strip() for line in content.split("\n"))
+        prompts = [Prompt(text) for text in texts if text and not text.startswith("#")]
+    else:
+        try:
+            prompts = _of_table(path, content)
+        except csv.Error as error:
+            raise ParameterError(
+                f"{path} must be a table with commas between its columns and quotes in pairs: {error}"
+            ) from error
+    if not prompts:
+        raise ParameterError(f"a file of prompts must hold at least one, {path} holds none")
+    return prompts
+
+
+def _of_table(path: Path, content: str) -> list[Prompt]:
+    csv.field_size_limit(max(csv.field_size_limit(), len(content)))
+    rows = csv.DictReader(io.StringIO(content, newline=""), restval="", strict=True)
+    named = {(name or "").strip().lower(): name for name in rows.fieldnames or ()}
+    column = next((named[name] for name in _COLUMNS if name in named), None)
+    if column is None:
+        found = ", ".join(rows.fieldnames or ()) or "none"
+        raise ParameterError(f"{path} must have a column prompt, caption or text, it has {found}")
+    prompts = []
+    for row in rows:
+        text, where = row[column].strip(), f"{path}, line {rows.line_num}"
+        if any(field.strip() for field in row.get(None, ())):
+            raise ParameterError(
+                f"{where}: a row must not have more fields than columns: put commas of texts in quotes"
+            )
+        if text:
+            name, seed = (row[named[key]].strip() if key in named else "" for key in ("name", "seed"))
+            prompts.append(Prompt(text, _checked_name(name, where), _checked_seed(seed, where)))
+    return prompts
+
+
+def _checked_name(name: str, where: str) -> str | None:
+    if not name:
+        return None
+    if Path(name).name != name or name.startswith(".") or any(ord(char) < 32 or char in '\\/:*?"<>|' for char in name):
+        raise ParameterError(f"{where}: a name must be that of a file, without folders and ending, got {name!r}")
+    if name.lower().endswith(_ENDINGS):
+        raise ParameterError(f"{where}: a name must go without its ending, which --format chooses, got {name!r}")
+    if len(name.encode()) > _LONGEST_BYTES:
+        raise ParameterError(f"{where}: a name must have at most {_LONGEST_BYTES} bytes, got {len(name.encode())}")
+    return name
+
+
+def _checked_seed(seed: str, where: str) -> int | None:
+    if not seed:
+        return None
+    if not (seed.isascii() and seed.isdigit() and len(seed) < 100 and int(seed) <= _MAX_SEED):
+        raise ParameterError(f"{where}: a seed must be a whole number from 0 to {_MAX_SEED}, got {seed[:40]!r}")
+    return int(seed)
+
+
+def file_names(prompts: list[Prompt], n: int = 1) -> list[list[str]]:
+    """Return the names of the recordings of each prompt, all different whatever the case of their letters.
+
+    A name is the prompt's own, or the letters and digits of its text; the second of the same gets a 2 behind it. With
+    several recordings of each prompt all are numbered. What comes later in the list changes no earlier name, but where
+    it is given that very name.
+
+    Raises:
+        ParameterError: two prompts that were given one name.
+
+    >>> file_names([Prompt("Rain, on a roof!"), Prompt("rain on a roof"), Prompt("bells", name="b")])
+    [['rain-on-a-roof'], ['rain-on-a-roof-2'], ['b']]
+    >>> file_names([Prompt("rain")], n=2)
+    [['rain-1', 'rain-2']]
+    """
+    given = Counter(_alike(prompt.name) for prompt in prompts if prompt.name is not None)
+    twice = next((prompt.name for prompt in prompts if prompt.name and given[_alike(prompt.name)] > 1), None)
+    if twice is not None:
+        raise ParameterError(f"each prompt must have a name of its own, got {twice!r} twice")
+    taken, latest = set(given), Counter[str]()
+    stems = []
+    for prompt in prompts:
+        stem = prompt.name
+        if stem is None:
+            first = stem = _slug(prompt.text)
+            while _alike(stem) in taken:
+                latest[first] += 1
+                stem = f"{first}-{1 + latest[first]}"
+            taken.add(_alike(stem))
+        stems.append(stem)
+    if n == 1:
+        return [[stem] for stem in stems]
+    width = len(str(n))
+    return [[f"{stem}-{number:0{width}d}" for number in range(1, n + 1)] for stem in stems]
+
+
+def _alike(name: str) -> str:
+    """Return what two names have in common that are one on some file systems."""
+    return unicodedata.normalize("NFC", name).lower()
+
+
+def _slug(text: str) -> str:
+    """Return the letters and digits of a text, words joined by hyphens."""
+    text = unicodedata.normalize("NFC", text).lower()
+    words = "".join(char if char.isalnum() else " " for char in text).split()
+    slug = ""
+    for word in words:
+        if slug and len(slug) + 1 + len(word) > _LONGEST:
+            break
+        slug = f"{slug}-{word}" if slug else word[:_LONGEST]
+    slug = slug.encode()[:_LONGEST_BYTES].decode(errors="ignore")  # not in the midst of a letter
+    return slug or "sound"
+
+
+Made = TypeVar("Made")
+Written = TypeVar("Written")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A recording to be made."""
+
+    name: str  # of its file, without an ending
+    prompt: str
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class GeneratedItem:
+    """A recording that was made."""
+
+    item: Item
+    samples: np.ndarray  # (t,) float32
+    sample_rate: int  # Hz
+    gain_db: float  # that kept it within full scale
+
+
+def plan_items(prompts: Sequence[Prompt], n: int = 1, seed: int = 0) -> list[Item]:
+    """Return n recordings to be made of each prompt, with names and seeds that more prompts behind them do not change.
+
+    Seeds are those of ``generate`` for the same prompts, but where a prompt has its own, from which those of its n
+    recordings then come.
+
+    Raises:
+        ParameterError: two prompts that were given one name.
+    """
+    names = file_names(list(prompts), n)
+    seeds = item_seeds(seed, len(prompts) * n)
+    items = []
+    for number, prompt in enumerate(prompts):
+        own = seeds[number * n : number * n + n] if prompt.seed is None else item_seeds(prompt.seed, n)
+        items += [Item(name, prompt.text, one) for name, one in zip(names[number], own, strict=True)]
+    return items
+
+
+def generate_items(
+    pipeline: Walk,
+    items: Sequence[Item],
+    seconds: float | None = None,
+    solver: Plan = SolverConfig(),
+    progress: Progress | None = None,
+) -> Iterator[GeneratedItem]:
+    """Yield the recordings in the order of the items, a batch of the pipeline's size at once.
+
+    Each depends on its prompt and its seed, not on the batch it is made in.
+
+    Args:
+        pipeline: the model.
+        items: what to make.
+        seconds: length of each, in (0, 600]; a full window where it is not given.
+        solver: settings of the decoding.
+        progress: called with (steps done, steps in all).
+
+    Raises:
+        ParameterError: a length out of its range, or a prompt that the model cannot read.
+    """
+    n_samples, size = checked_samples(pipeline, seconds), pipeline.batch_size
+    starts = range(0, len(items), size)
+    if not starts:
+        return
+    # All texts are read before anything costly starts: one that cannot be is then no surprise at night.
+    conditions = conditions_of(pipeline, [item.prompt for item in items])
+    for number, start in enumerate(starts):
+        batch, condition = items[start : start + size], conditions[start : start + size]
+        seeds = [item.seed for item in batch]
+        waves, _ = decoded(pipeline, condition, seeds, n_samples, solver, share_of(progress, number, len(starts)))
+        for item, samples, gain_db in zip(batch, *within_full_scale(waves), strict=True):
+            yield GeneratedItem(item, samples, pipeline.sample_rate, gain_db)
+
+
+def write_behind(
+    made: Iterable[Made], write: Callable[[Made], Written], n_waiting: int
+) -> Generator[Written, None, None]:
+    """Yield what ``write`` returns for each, in order, while another thread than the one that makes them writes.
+
+    Args:
+        made: makes them.
+        write: called with one after the other, in a thread of its own; what it raises is raised here.
+        n_waiting: made and not yet written, at most; then the making waits.
+    """
+    waiting: deque[Future[Written]] = deque()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer") as writer:
+        try:
+            for one in made:
+                waiting.append(writer.submit(write, one))
+                while waiting and (len(waiting) > n_waiting or waiting[0].done()):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+FINISHED = ".masktools-generated.jsonl"
+"""Name of the file in the folder of the recordings."""
+
+
+class Finished:
+    """The finished recordings of a folder; a line that was cut off is no line."""
+
+    def __init__(self, folder: Path, pipeline: Walk, solver: Plan, seconds: float | None) -> None:
+        """Read what there is.
+
+        Args:
+            folder: of the recordings.
+            pipeline: the model; recordings of another one are not taken for finished.
+            solver: settings of the decoding; likewise.
+            seconds: length of each; likewise.
+        """
+        self._lines = JsonLines(folder / FINISHED)
+        self._settings = _key([_fingerprint(pipeline), to_plain(solver), seconds])
+        self._entries = {one["file"]: one for one in self._lines.read() if isinstance(one.get("file"), str)}
+
+    def has(self, item: Item, target: Path) -> bool:
+        """Tell whether a recording was finished with these settings, and its file is as it was then."""
+        entry = self._of(item, target)
+        return target.is_file() and target.stat().st_size == entry.get("bytes")
+
+    def has_begun(self, item: Item, target: Path) -> bool:
+        """Tell whether a run with these settings was ended while it wrote a recording, so that the file is its own."""
+        entry = self._of(item, target)
+        return bool(entry) and "bytes" not in entry
+
+    def begin(self, item: Item, target: Path) -> None:
+        """Note a recording that is about to be written.
+
+        Raises:
+            AudioError: the note cannot be written.
+        """
+        self._note({"file": target.name, "key": self._key_of(item)})
+
+    def add(self, item: Item, target: Path) -> None:
+        """Note a finished recording.
+
+        Raises:
+            AudioError: the note cannot be written.
+        """
+        key, n_bytes = self._key_of(item), target.stat().st_size
+        self._note({"file": target.name, "key": key, "bytes": n_bytes, **asdict(item)})
+
+    def _of(self, item: Item, target: Path) -> dict[str, Any]:
+        """Return the last line of a recording, nothing if that was of other settings."""
+        entry = self._entries.get(target.name, {})
+        return entry if entry.get("key") == self._key_of(item) else {}
+
+    def _key_of(self, item: Item) -> str:
+        return _key([self._settings, asdict(item)])
+
+    def _note(self, entry: dict[str, Any]) -> None:
+        self._lines.add(entry)
+        self._entries[entry["file"]] = entry
+
+
+def _key(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _fingerprint(pipeline: Walk) -> list[str]:
+    """Return what tells models apart: the name, the digests of its parts, and the precision."""
+    digests = [weights_digest(part.state_dict()) for part in pipeline.parts.values() if isinstance(part, nn.Module)]
+    return [pipeline.name, _key(digests), str(pipeline.precision)]

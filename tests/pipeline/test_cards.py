@@ -1,0 +1,97 @@
+"""The head of a card, as the hub's own library reads it."""
+
+import json
+
+import huggingface_hub
+import pytest
+
+from masktools.cli.main import main
+from masktools.core.errors import ParameterError
+from masktools.evaluation.report import Figure, Report
+from masktools.pipeline import hub
+from masktools.pipeline.cards import files_for_hub, has_head, results_of, with_head
+from tests.tiny import tiny_pipeline
+
+BODY = """# Tiny
+
+## Training data
+
+MIT and CC0-1.0 things.
+
+## Licence
+
+The weights are under CC-BY-SA-4.0; the code MIT.
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return hub.save_bundle(tiny_pipeline(), tmp_path_factory.mktemp("cards") / "tiny", BODY)
+
+
+@pytest.fixture
+def report(tmp_path):
+    figures = (
+        Figure("all, real", "default", "third_octave_db", 5.25, 5.0, 5.5, 48, None, "gap 1000 ms"),
+        Figure("all, real", "copy", "third_octave_db", 6.0, None, None, 48, None, "gap 1000 ms"),
+        Figure("music", "default", "third_octave_db", 4.0, None, None, 16, None, "gap 1000 ms"),
+        Figure("all, real", "default", "fad", 0.5, None, None, 48, "mel statistics", "gap 1000 ms", "set"),
+    )
+    path = tmp_path / "report.json"
+    Report("Gaps", {"protocol": "inpaint"}, figures).write(path)
+    return path
+
+
+def test_the_hub_reads_licence_library_task_and_tags(folder):
+    card = huggingface_hub.ModelCard(with_head(folder))
+    assert card.data.license == "cc-by-sa-4.0"
+    assert (card.data.library_name, card.data.pipeline_tag) == ("masktools", "audio-to-audio")
+    assert {"audio", "audio-inpainting", "specmaskgit", "feature-extraction"} <= set(card.data.tags)
+    assert card.text.strip() == BODY.strip()
+    assert card.data.eval_results is None
+
+
+def test_the_hub_reads_what_was_measured_of_the_model_alone(folder, report):
+    card = huggingface_hub.ModelCard(with_head(folder, "mit", ["someone/music"], [report]))
+    assert (card.data.license, card.data.datasets) == ("mit", ["someone/music"])
+    found = {(one.metric_name, one.metric_value, one.task_name) for one in card.data.eval_results}
+    assert found == {
+        ("third_octave_db, gap 1000 ms", 5.25, "inpaint"),
+        ("fad, gap 1000 ms, mel statistics", 0.5, "inpaint"),
+    }
+    assert card.data.model_name == "tiny"
+
+
+def test_a_card_that_has_a_head_stays_as_it_is(tmp_path):
+    own = "---\nlicense: mit\n---\n" + BODY
+    folder = hub.save_bundle(tiny_pipeline(), tmp_path / "own", own)
+    assert has_head(own)
+    assert not has_head(BODY)
+    assert with_head(folder) == own
+    with pytest.raises(ParameterError, match="has a head of YAML already: write there what it should say"):
+        with_head(folder, "mit")
+
+
+def test_transformers_finds_what_its_feature_extractor_asks_for(folder):
+    files = files_for_hub(folder)
+    assert json.loads(files["preprocessor_config.json"])["sampling_rate"] == 22_050
+    assert set(files) == {"README.md", "preprocessor_config.json"}
+
+
+@pytest.mark.parametrize("content", [{}, [], {"settings": {"protocol": "x"}, "figures": []}])
+def test_what_is_no_report_of_a_model_is_refused(content):
+    with pytest.raises(ParameterError, match="report.json must be a report of `masktools evaluate`"):
+        results_of(content, "report.json")
+
+
+def test_the_card_can_be_seen_before_it_is_pushed(folder, report, capsys):
+    assert main(["push", str(folder), "someone/tiny", "--report", str(report), "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert huggingface_hub.ModelCard(shown).data.eval_results[0].metric_value == 5.25
+
+
+def test_the_card_of_the_bundled_model_is_read_by_the_hub(capsys):
+    assert main(["push", "mini", "someone/mini", "--dry-run"]) == 0
+    card = huggingface_hub.ModelCard(capsys.readouterr().out)
+    assert card.data.license == "cc-by-sa-4.0"
+    assert card.data.library_name == "masktools"
