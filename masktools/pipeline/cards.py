@@ -23,7 +23,10 @@ _OF_FAMILY = {  # task, and tags
         + ("feature-extraction", "masked-generative-model", "specmaskgit", "mel-spectrogram"),
     ),
     "streams": ("text-to-audio", ("audio", "audio-inpainting", "masked-generative-model", "magnet")),
-    "scales": ("text-to-audio", ("audio", "music", "musical-notes", "next-scale-prediction", "mars", "mel-spectrogram")),
+    "scales": (
+        "text-to-audio",
+        ("audio", "music", "musical-notes", "next-scale-prediction", "mars", "mel-spectrogram"),
+    ),
 }
 _OWN_METHODS = ("default", "model", "generated", "tokenizer + vocoder", "vocoder", "transformer")  # of the reports
 _ALL = "all, real"  # the group of a report that stands for all recordings
