@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,12 @@ _LICENCE = re.compile(r"\b(?:CC-BY(?:-NC)?(?:-SA|-ND)?-\d\.\d|CC0-1\.0|Apache-2\
 _HEAD = re.compile(r"---\r?\n(.*?)^---[ \t]*\r?\n?", re.DOTALL | re.MULTILINE)
 _ENTRY = re.compile(r"^([\w-]+):.*?(?=^[\w-]+:|\Z)", re.DOTALL | re.MULTILINE)  # up to the next key at the margin
 _WORD, _NO_WORDS = re.compile(r"[a-z][\w.-]*"), ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
-_OF_FAMILY = {  # task, and tags
-    "masked": (
-        "audio-to-audio",
-        ("audio", "audio-inpainting", "bandwidth-extension", "audio-restoration", "text-to-audio")
-        + ("feature-extraction", "masked-generative-model", "specmaskgit", "mel-spectrogram"),
-    ),
-    "streams": ("text-to-audio", ("audio", "audio-inpainting", "masked-generative-model", "magnet")),
-    "scales": (
-        "text-to-audio",
-        ("audio", "music", "musical-notes", "next-scale-prediction", "mars", "mel-spectrogram"),
-    ),
+_TASK = {"masked": "audio-to-audio", "streams": "text-to-audio", "scales": "text-to-audio"}
+_TAGS = {
+    "masked": "audio audio-inpainting bandwidth-extension audio-restoration text-to-audio feature-extraction "
+    "masked-generative-model specmaskgit mel-spectrogram",
+    "streams": "audio audio-inpainting masked-generative-model magnet",
+    "scales": "audio music musical-notes next-scale-prediction mars mel-spectrogram",
 }
 _OWN_METHODS = ("default", "model", "generated", "tokenizer + vocoder", "vocoder", "transformer")  # of the reports
 _ALL = "all, real"  # the group of a report that stands for all recordings
@@ -53,8 +48,8 @@ def with_head(
 
     Args:
         folder: of the bundle.
-        licence: the hub's name of it, such as cc-by-sa-4.0; where nobody gives one, it is that which the card names after
-            the heading "Licence".
+        licence: the hub's name of it, such as cc-by-sa-4.0; else that which the card names after the heading
+            "Licence".
         datasets: names on the hub of what the model was trained on.
         reports: files of `masktools evaluate`, whose figures of the model itself are told.
         card: another one than the bundle has.
@@ -67,14 +62,14 @@ def with_head(
     card = (folder / CARD).read_text(encoding="utf-8") if card is None else card
     head, body = _HEAD.match(card), without_head(card)
     known = {found[1]: found[0] for found in _ENTRY.finditer(head[1] if head else "")}
-    task, tags = _OF_FAMILY[family_of(folder, config)]
+    family = family_of(folder, config)
     named = _LICENCE.search(body[body.find("## Licen") :]) if "## Licen" in body else None
     results = [one for report in reports for one in results_of(read_json(report), report)]
     made = {
         "license": named.group().lower() if named else None,
         "library_name": "masktools",
-        "pipeline_tag": task,
-        "tags": [*tags],
+        "pipeline_tag": _TASK[family],
+        "tags": _TAGS[family].split(),
     }
     given = {
         "license": licence,
