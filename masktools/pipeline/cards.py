@@ -10,8 +10,6 @@ from masktools.core.errors import ParameterError
 from masktools.core.jsons import read_json
 from masktools.pipeline.bundles import CARD, family_of, read_config
 
-__all__ = ["files_for_hub", "has_head", "head_of", "results_of", "with_head"]
-
 _LICENCE = re.compile(r"\b(?:CC-BY(?:-NC)?(?:-SA|-ND)?-\d\.\d|CC0-1\.0|Apache-2\.0|MIT)\b")
 _TAGS = ("audio", "audio-inpainting", "bandwidth-extension", "audio-restoration", "masked-generative-model")
 _OF_FAMILY = {
