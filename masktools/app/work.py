@@ -112,7 +112,7 @@ class Job:
         for piece in pieces:
             file = f"{self._n_files[0]}.npy"
             self._n_files[0] += 1
-            np.save(self.folder / file, np.ascontiguousarray(piece.samples), allow_pickle=False)
+            new_array(self.folder / file, piece.samples.shape, piece.samples.dtype.str)[:] = piece.samples
             place = Place(file, piece.start, piece.start + piece.samples.shape[1], piece.channels)
             candidates[rank]["pieces"].append(asdict(place))
 

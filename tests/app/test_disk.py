@@ -59,7 +59,7 @@ def test_nothing_that_was_accepted_is_lost_on_a_full_disk(disk, tape):
         assert page.post(f"{path}/edits", {"job": job["id"]}).status_code == 200
         state, heard = page.json(path), page.get(f"{path}/samples/after?from=0&count=100000").content
         fill(filler, LEFT)
-        large = {**CLASSICAL, "regions": [{"start": 90_000, "end": 90_000 + 2 * RATE}]}
+        large = {**CLASSICAL, "regions": [{"start": 80_000, "end": 80_000 + 2 * RATE}]}
         failed = page.done(f"{path}/jobs", large)
         assert (failed["state"], failed["error"]["code"]) == ("failed", "disk_full"), failed
         assert "\n" not in failed["error"]["message"]
@@ -88,5 +88,5 @@ def test_a_recording_that_there_is_no_room_to_survey_is_told_so_and_the_server_s
     fill(filler, 32 << 10)
     with page_of(service) as page:
         state = page.surveyed(name)
-        assert any("No space left" in line for line in state["warnings"]), state["warnings"]
+        assert any("no room left on the disk" in line for line in state["warnings"]), state["warnings"]
         assert page.get(f"recordings/{name}/samples/before?from=0&count=100").status_code == 200

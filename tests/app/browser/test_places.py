@@ -34,6 +34,7 @@ def folders(tmp_path, browser):
     assert app.complaints == ["masktools: error: ended by SIGTERM\n"], "a page that listens is let go"
 
 
+@pytest.mark.slow
 def test_a_folder_is_worked_through_cancelled_and_taken_up_again(visit, folders):
     app, source, target = folders
     page = visit(app.address)
