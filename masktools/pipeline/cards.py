@@ -10,8 +10,6 @@ from masktools.core.errors import ParameterError
 from masktools.core.jsons import read_json
 from masktools.pipeline.bundles import CARD, CHECKSUMS, family_of, read_config, sha256_of
 
-__all__ = ["files_for_hub", "has_head", "renew_card", "results_of", "with_head", "without_head"]
-
 _LICENCE = re.compile(r"\b(?:CC-BY(?:-NC)?(?:-SA|-ND)?-\d\.\d|CC0-1\.0|Apache-2\.0|MIT)\b")
 _HEAD = re.compile(r"---\r?\n(.*?)^---[ \t]*\r?\n?", re.DOTALL | re.MULTILINE)
 _ENTRY = re.compile(r"^([\w-]+):.*?(?=^[\w-]+:|\Z)", re.DOTALL | re.MULTILINE)  # up to the next key at the margin

@@ -65,24 +65,6 @@ from masktools.pipeline.cards import with_head
 from masktools.pipeline.families import KINDS, WALKS, build_part, make_part
 from masktools.solver import Plan, SolverConfig, preset, stage_plan
 
-__all__ = [
-    "FAMILIES",
-    "KINDS",
-    "WALKS",
-    "DeferredClap",
-    "build_part",
-    "check_job",
-    "list_models",
-    "load_bundle",
-    "make_part",
-    "models_for",
-    "note_tokens",
-    "plan_for",
-    "read_decoding",
-    "save_bundle",
-    "tokens_known_by",
-]
-
 _LEARNED = "learned_tokens"  # the name under which a transformer carries the fingerprint of its tokenizer
 _LEVELS = "levels.safetensors"
 DECODINGS = ("generate", "inpaint", "bwe")

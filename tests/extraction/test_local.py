@@ -7,8 +7,7 @@ import pytest
 
 from masktools.core.errors import AudioError
 from masktools.extraction import Row, local, run_local
-from masktools.extraction.local import in_processes
-from masktools.extraction.worker import ahead
+from masktools.extraction.worker import ahead, in_processes
 from tests.extraction.fakes import FakeWorker, items, row
 
 
