@@ -119,21 +119,19 @@ def main():
     parser.add_argument("--classifier", required=True, help="a checkpoint of recipes/notes/classifier.yaml")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--n", type=int, default=20, help="notes of each family")
-    parser.add_argument("--only", default="", help="names of variants, separated by semicolons")
+    parser.add_argument("--only", default=";".join(VARIANTS), help="names of variants, separated by semicolons")
     parser.add_argument("--set", action="append", default=[], type=lambda text: tuple(text.split("=", 1)))
     args = parser.parse_args()
-    chosen = [name for name in VARIANTS if not args.only or name in args.only.split(";")]
     lines = [f"| variant | {' | '.join(MEASURES)} | GFLOP | values, MB | ms |", "|" + "---|" * (len(MEASURES) + 4)]
-    real = {}
-    for name in chosen:
+    for name in args.only.split(";"):
         train(name, args)
         (gflop, megabytes, milliseconds), found, real = measure(name, args)
         cells = [f"{found[measure]:.3f}" if measure in found else "-" for measure in MEASURES]
         lines.append(f"| {name} | {' | '.join(cells)} | {gflop:.3f} | {megabytes:.1f} | {milliseconds:.1f} |")
         print(lines[-1], flush=True)
-    cells = [f"{real[measure]:.3f}" if measure in real else "-" for measure in MEASURES]
-    lines.append(f"| real notes | {' | '.join(cells)} | - | - | - |")
-    (args.output / "compare.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        cells = [f"{real[measure]:.3f}" if measure in real else "-" for measure in MEASURES]
+        table = [*lines, f"| real notes | {' | '.join(cells)} | - | - | - |"]
+        (args.output / "compare.md").write_text("\n".join(table) + "\n", encoding="utf-8")
     print(f"{args.output / 'compare.md'}")
 
 
