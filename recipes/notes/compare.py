@@ -10,7 +10,7 @@ the lowest half of the bands and the first half of the frames alone. What was do
 written to compare-run/compare.md.
 
 What is counted: arithmetic of encoding and decoding one note, values that the layers give out meanwhile (memory of
-training grows with them), and the time of both on this machine, the shortest of several.
+training grows with them), and the processor time of both on this machine, the shortest of several.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def train(name, args):
 
 
 def cost(tokenizer):
-    """Return arithmetic (GFLOP), values given out (MB in fp32) and milliseconds of encoding and decoding a note."""
+    """Return GFLOP, values given out (MB in fp32) and milliseconds of one thread for encoding and decoding a note."""
     mel = torch.zeros(1, tokenizer.config.n_mels, 64)
     given = []
     hooks = [
@@ -87,9 +87,9 @@ def cost(tokenizer):
     times = []
     with torch.inference_mode():
         for _ in range(10):
-            started = time.perf_counter()
+            started = time.process_time()
             tokenizer.decode(tokenizer.encode(mel), 64)
-            times.append(time.perf_counter() - started)
+            times.append(time.process_time() - started)
     return counter.get_total_flops() / 1e9, sum(given) * 4 / 1e6, 1000 * min(times)
 
 
