@@ -30,10 +30,9 @@ def varied(mel: Tensor, amount: float) -> Tensor:
     n_clips, n_bins, n_frames = mel.shape
     drawn = torch.rand(n_clips, 12, 1, device=mel.device)
     bins, frames = (torch.linspace(0, 1, size, device=mel.device) for size in (n_bins, n_frames))
-    curve = sum(
-        (drawn[:, i] - 0.5) * torch.cos(torch.pi * (turns * bins + 2 * drawn[:, 3 + i]))
-        for i, turns in enumerate((1, 2, 5))
-    )
+    turns = torch.tensor([1.0, 2.0, 5.0], device=mel.device)[:, None]
+    curves = torch.cos(torch.pi * (turns * bins + 2 * drawn[:, 3:6]))
+    curve = ((drawn[:, :3] - 0.5) * curves).sum(dim=1)
     made = mel + 2 * amount * (curve[:, :, None] - drawn[:, 6, :, None] * frames)
     made = torch.where(mel <= _SILENCE, mel, made.clamp(_SILENCE, 1.0))
     source = torch.arange(n_frames, device=mel.device) - drawn[:, 7].mul(4).long()
