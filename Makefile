@@ -87,7 +87,7 @@ $(VENV)/.installed-docs: pyproject.toml constraints.txt | $(BIN)/pip
 	@touch $@
 
 clean:
-	rm -rf $(DEMO) docs/_build docs/auto docs/cli build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) docs/_build docs/auto docs/cards docs/cli build dist .pytest_cache .ruff_cache .hypothesis
 	find masktools tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 clean-venv:

@@ -24,8 +24,6 @@ from masktools.extraction.items import Row
 from masktools.io import replacing
 from probes.vectors import LeftOut, Vectors
 
-__all__ = ["VectorCache", "stamp_of"]
-
 _ROWS, _PAUSE_S, _HELD_BYTES = 256, 60.0, 1 << 27  # recordings of a part, seconds between two, bytes that wait
 
 

@@ -8,8 +8,6 @@ import numpy as np
 
 from masktools.core.errors import ParameterError
 
-__all__ = ["SPLITS", "Clip", "Round", "TaggedData"]
-
 SPLITS = ("train", "valid", "test")
 
 

@@ -4,8 +4,6 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax
 
-__all__ = ["solve"]
-
 _MAX_STEPS = 500
 _RANK = 1e-10  # of the largest square; what is below is rounding
 

@@ -22,8 +22,6 @@ from probes.cache import VectorCache, stamp_of
 from probes.data import TaggedData
 from probes.vectors import Vectors
 
-__all__ = ["POOLS", "WINDOWS", "EncoderExtractor", "Extractor", "FunctionExtractor", "vectors_of"]
-
 POOLS = ("mean", "rows", "max", "mean_std", "rows_std")
 WINDOWS = ("vector", "prediction")
 """What is averaged over a recording longer than the model's window: the vectors, or the predictions from them."""

@@ -12,8 +12,6 @@ import numpy as np
 from masktools.core.errors import ParameterError
 from probes.scores import LabelRanking, as_indicators
 
-__all__ = ["METRICS", "HeldOut", "Interval", "bootstrap_scores", "percentiles", "resampled_scores", "scores_of"]
-
 METRICS = ("roc_auc", "average_precision", "accuracy")
 _BLOCK = 100  # resamples at once
 

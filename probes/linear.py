@@ -17,8 +17,6 @@ from probes.presets import ProbeSettings, grid
 from probes.scores import macro_roc_auc
 from probes.training import Trained, train
 
-__all__ = ["LinearProbe", "mean_by_clip"]
-
 
 class LinearProbe(ClassifierMixin, BaseEstimator):
     """The probe of a preset: the paper's is batch norm, dropout and one linear layer.

@@ -8,8 +8,6 @@ import numpy as np
 from masktools.core.errors import ParameterError
 from probes.intervals import HeldOut, Interval, percentiles, resampled_scores, scores_of
 
-__all__ = ["Difference", "differences"]
-
 
 @dataclass(frozen=True)
 class Difference:

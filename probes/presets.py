@@ -9,8 +9,6 @@ from itertools import product
 
 from masktools.core.errors import ParameterError, unknown_name
 
-__all__ = ["PRESETS", "ProbeSettings", "grid"]
-
 
 @dataclass(frozen=True)
 class ProbeSettings:

@@ -18,8 +18,6 @@ from probes.results import LabelResult, LayerResult, ProbeResult, Score
 from probes.scores import TagScores, accuracy, as_indicators, macro_roc_auc, score_tags
 from probes.vectors import Vectors
 
-__all__ = ["Progress", "ProtocolSettings", "probe", "probe_and_test"]
-
 Progress = Callable[[int, int], object]
 """Called with (trainings done, trainings in all)."""
 

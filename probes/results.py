@@ -7,8 +7,6 @@ import numpy as np
 
 from probes.intervals import Interval
 
-__all__ = ["LabelResult", "LayerResult", "ProbeResult", "Score"]
-
 
 @dataclass(frozen=True)
 class Score:

@@ -13,8 +13,6 @@ from masktools.core.errors import ParameterError, unknown_name
 from masktools.extraction.worker import Worker
 from probes.features import EncoderExtractor, Extractor
 
-__all__ = ["PREFIXES", "extractors", "row_names"]
-
 PREFIXES = ("learned", "condition")
 
 

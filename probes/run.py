@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from probes.protocol import ProtocolSettings
     from probes.results import ProbeResult
 
-__all__ = ["main", "make_parser"]
-
 SOME_FAILED, NOT_SCORED, USAGE_ERROR, INTERRUPTED = 3, 4, 2, 130
 _SHOWN = 20  # clips that could not be read, on the error stream
 

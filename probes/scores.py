@@ -12,9 +12,6 @@ from scipy.stats import rankdata
 
 from masktools.core.errors import ParameterError
 
-__all__ = ["LabelRanking", "TagScores", "accuracy", "as_indicators", "macro_roc_auc", "score_tags"]
-
-
 _UNSCORED = "no label can be scored: each is absent from these clips, or is that of every one of them"
 
 

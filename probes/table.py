@@ -6,8 +6,6 @@ from typing import Any
 
 from probes.results import ProbeResult, Score
 
-__all__ = ["Published", "to_json", "to_markdown"]
-
 _METRICS = {"roc_auc": "ROC-AUC", "average_precision": "mAP", "accuracy": "accuracy"}
 
 

@@ -19,8 +19,6 @@ from masktools.core.runtime import threads
 from probes.exact import solve
 from probes.presets import ProbeSettings
 
-__all__ = ["ProbeNetwork", "Trained", "train"]
-
 _BLOCK = 4096  # vectors that are read at once where nothing is learned
 
 

@@ -8,8 +8,6 @@ import numpy as np
 
 from masktools.core.errors import ParameterError
 
-__all__ = ["LeftOut", "Vectors"]
-
 
 @dataclass(frozen=True)
 class LeftOut:

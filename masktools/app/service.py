@@ -21,6 +21,7 @@ from masktools.core.configs import from_dict, to_dict
 from masktools.io import READABLE, replacing
 
 MOST_CRASHES = 3  # of the reader on one file
+_PAUSE_S = 0.25
 _OTHER = re.compile(r"[\x00-\x1f\x7f/\\]")
 
 
@@ -37,6 +38,7 @@ class Service:
         self._opening: dict[str, asyncio.Lock] = {}
         self._asked: dict[str, int] = {}  # questions to the reader about each recording that are not answered
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._of_model: Told | None = None  # what the model says of itself; None while nobody has asked
 
     async def start(self) -> None:
         """Begin: recordings that were named are opened, and surveyed."""
@@ -48,7 +50,6 @@ class Service:
 
     async def end(self) -> None:
         """End the processes, and let go of everything."""
-        self.events.end()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(self.reader.end(), self.jobs.worker.end())
@@ -60,13 +61,28 @@ class Service:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def listened(self) -> None:
+        """Find out what the model says of itself, when the first page listens."""
+        if self._of_model is None:
+            self._of_model = {}
+            self.soon(self._ask_model())
+
+    async def _ask_model(self) -> None:
+        while any(0 < session.share < 1 for session in self.store):  # the worker takes seconds to start
+            await asyncio.sleep(_PAUSE_S)
+        try:
+            self._of_model, _ = await self.jobs.worker.ask("describe", options=self.settings.of_model)
+            self.events.tell("model", **self._of_model)
+        except RefusalError as error:
+            self.events.tell("model", **error.to_json())
+
     def about(self) -> dict[str, Any]:
         """Return what this server is, and may."""
         own = self.settings
         told: dict[str, Any] = {"version": __version__, "model": own.model, "models": [own.model]}
         told |= {"device": own.device, "precision": own.precision, "limits": to_dict(own.limits)}
         folders = [{"id": str(number), "name": path.name} for number, path in enumerate(own.folders)]
-        return told | {"in_place": own.in_place, "folders": folders}
+        return told | {"in_place": own.in_place, "folders": folders, **(self._of_model or {})}
 
     def folder(self, field: str, number: str | None) -> Path:
         """Return a folder that was named on the command line, by its number.

@@ -14,21 +14,6 @@ from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from masktools.core.errors import ParameterError, unknown_name
 
-__all__ = [
-    "check_counts",
-    "check_least",
-    "check_positive",
-    "check_within",
-    "checked_call",
-    "checked_name",
-    "checked_real",
-    "checked_switch",
-    "checked_whole",
-    "plain",
-    "settle",
-    "shown",
-]
-
 _LONGEST = 80  # characters of a value that an error shows
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _LONGEST

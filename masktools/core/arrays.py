@@ -12,20 +12,6 @@ import numpy as np
 from masktools.core.arguments import checked_whole, plain, shown
 from masktools.core.errors import AudioError, ParameterError
 
-__all__ = [
-    "LOUDEST",
-    "as_channels",
-    "as_recording",
-    "check_loudest",
-    "checked_rate",
-    "checked_seed",
-    "checked_tokens",
-    "is_alone",
-    "is_tensor",
-    "like",
-    "plain_samples",
-]
-
 MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz
 MAX_CHANNELS = 64
 LOUDEST = 1e9  # where full scale is 1; beyond it the powers of a spectrum leave single precision

@@ -9,8 +9,6 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from masktools.core.errors import ParameterError
 
-__all__ = ["from_dict", "later", "ranged", "to_dict", "to_plain"]
-
 Config = TypeVar("Config")
 
 _SPOKEN = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}

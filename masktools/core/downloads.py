@@ -13,8 +13,6 @@ from typing import Any
 from masktools.core.errors import BundleError
 from masktools.core.jsons import parse_json
 
-__all__ = ["fetch", "is_hub_name", "upload"]
-
 _PATTERNS = ["*.safetensors", "*.json", "*.md"]
 _HUB_NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?/[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?")
 

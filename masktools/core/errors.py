@@ -3,18 +3,6 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = [
-    "AudioError",
-    "BundleError",
-    "CheckpointError",
-    "ClusterError",
-    "DeviceError",
-    "MasktoolsError",
-    "MelMismatchError",
-    "ParameterError",
-    "unknown_name",
-]
-
 
 class MasktoolsError(Exception):
     """The family of all errors raised on purpose; the command line prints them as one line."""

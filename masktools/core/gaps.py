@@ -12,19 +12,6 @@ from masktools.core.arguments import checked_real, plain, shown
 from masktools.core.errors import ParameterError
 from masktools.core.jsons import parse_json
 
-__all__ = [
-    "Gap",
-    "GapLike",
-    "Label",
-    "as_gap",
-    "channels_of",
-    "check_gaps",
-    "label_lines",
-    "parse_gaps",
-    "parse_labels",
-    "read_gaps",
-]
-
 _NUMBER = r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))"
 _GAP = re.compile(rf"\s*{_NUMBER}\s*[-\u2013]\s*{_NUMBER}\s*")
 _FREQUENCIES = "\\"  # begins the second line of a label of Audacity's that has a lowest and a highest frequency

@@ -7,8 +7,6 @@ from typing import Any
 
 from masktools.core.errors import ParameterError
 
-__all__ = ["DEEPEST", "parse_json", "read_json"]
-
 DEEPEST = 100  # lists and objects within each other; what reads them further goes down by itself
 
 

@@ -17,20 +17,6 @@ from safetensors.numpy import load_file, save
 
 from masktools.core.errors import BundleError, ParameterError
 
-__all__ = [
-    "BAND_EDGES_HZ",
-    "CONTEXT_S",
-    "FLOOR_DB",
-    "FixedSlope",
-    "LevelMixture",
-    "Levels",
-    "band_matrix",
-    "context_of",
-    "frame_length",
-    "frames_of",
-    "read_levels",
-]
-
 BAND_EDGES_HZ = np.concatenate([200 * 2 ** (np.arange(16) / 3), [7200, 8000], np.arange(9000, 20_001, 1000)])
 FRAME_S, HOPS = 1024 / 44_100, 4  # of a frame, and hops in it
 CONTEXT_S = 0.5  # of the averages

@@ -10,8 +10,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-__all__ = ["until_broken"]
-
 _PATIENCE_S = 10.0  # for a process to clean up behind itself when the one that started it is gone
 
 Given = TypeVar("Given")

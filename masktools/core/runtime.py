@@ -15,23 +15,6 @@ from torch import Tensor
 from masktools.core.arguments import checked_name, checked_whole, shown
 from masktools.core.errors import DeviceError, MasktoolsError, ParameterError, unknown_name
 
-__all__ = [
-    "PRECISIONS",
-    "cpu_quota",
-    "fitting_batch_size",
-    "has_fast_bf16",
-    "in_batches",
-    "is_out_of_memory",
-    "n_cores",
-    "precision_of",
-    "resolve_device",
-    "resolve_precision",
-    "single_precision",
-    "threads",
-    "to_device",
-    "usable_cores",
-]
-
 Made = TypeVar("Made")
 
 _DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")

@@ -17,8 +17,6 @@ from torch import Tensor
 
 from masktools.core.errors import ParameterError
 
-__all__ = ["Window", "cover", "stitch"]
-
 
 class Window(NamedTuple):
     """A half-open stretch [start, stop) of a recording."""

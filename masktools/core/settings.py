@@ -12,18 +12,6 @@ from typing import Any, ClassVar, TypeVar
 from masktools.core.arguments import settle, shown
 from masktools.core.errors import ParameterError, unknown_name
 
-__all__ = [
-    "BandSettings",
-    "ContinuationSettings",
-    "DecodingSettings",
-    "GapSettings",
-    "LoopSettings",
-    "RepairSettings",
-    "RestorationSettings",
-    "VariationSettings",
-    "setting",
-]
-
 LINKED, INDEPENDENT, MID_SIDE = CHANNEL_MODES = ("linked", "independent", "mid_side")
 TEXTURES = ("blend", "recording", "model")
 AUTO, MODEL = "auto", "model"

@@ -14,8 +14,6 @@ the positions of a shorter one.
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-__all__ = ["Condition", "FlatMask", "FlatTokens", "Logits", "Mask", "Mel", "Tokens", "Wave", "flatten", "unflatten"]
-
 Wave = Float[Tensor, "b t"]
 Mel = Float[Tensor, "b f m"]
 Tokens = Int[Tensor, "b r w"]

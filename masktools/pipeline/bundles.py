@@ -18,26 +18,6 @@ from masktools.core.errors import BundleError, ParameterError, unknown_name
 from masktools.core.jsons import parse_json
 from masktools.networks.packing import StoredWeights
 
-__all__ = [
-    "ALTERED",
-    "CARD",
-    "CHECKSUMS",
-    "CONFIG",
-    "FAMILIES",
-    "MODEL_TYPE",
-    "PARTS",
-    "Layout",
-    "family_of",
-    "find_bundle",
-    "is_bundle",
-    "list_models",
-    "part_file",
-    "read_config",
-    "sha256_of",
-    "stored_part",
-    "verify_files",
-]
-
 
 class Layout(NamedTuple):
     """What the bundles of a family of models hold."""

@@ -7,7 +7,7 @@
 - <part>.safetensors: the weights of each part, fp16, but for those that must not be rounded, and matrices that were
   asked for in int8, with a scale a row
 - levels.safetensors: how loud the bands above the model's are to be expected (``core.levels``); may be missing
-- MODEL_CARD.md: what the model is, for people
+- MODEL_CARD.md: what the model is, for people, below a head of YAML for the Hugging Face hub (``pipeline.cards``)
 - checksums.json: SHA-256 of every other file
 """
 
@@ -61,26 +61,9 @@ from masktools.pipeline.bundles import (
     sha256_of,
     verify_files,
 )
+from masktools.pipeline.cards import with_head
 from masktools.pipeline.families import KINDS, WALKS, build_part, make_part
 from masktools.solver import Plan, SolverConfig, preset, stage_plan
-
-__all__ = [
-    "FAMILIES",
-    "KINDS",
-    "WALKS",
-    "DeferredClap",
-    "build_part",
-    "check_job",
-    "list_models",
-    "load_bundle",
-    "make_part",
-    "models_for",
-    "note_tokens",
-    "plan_for",
-    "read_decoding",
-    "save_bundle",
-    "tokens_known_by",
-]
 
 _LEARNED = "learned_tokens"  # the name under which a transformer carries the fingerprint of its tokenizer
 _LEVELS = "levels.safetensors"
@@ -232,7 +215,7 @@ def save_bundle(
         if isinstance(levels, LevelMixture):
             (temporary / _LEVELS).write_bytes(levels.to_bytes())
         (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        (temporary / CARD).write_text(card.strip() + "\n", encoding="utf-8")
+        (temporary / CARD).write_text(with_head(temporary, card=card.strip() + "\n"), encoding="utf-8")
         sums = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
         (temporary / CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
         temporary.rename(target)

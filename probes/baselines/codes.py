@@ -6,8 +6,6 @@ import numpy as np
 
 from masktools.features import Encoder
 
-__all__ = ["code_histogram"]
-
 
 def code_histogram(encoder: Encoder, by_row: bool = False) -> Callable[[np.ndarray, int], np.ndarray]:
     """Return the function from a wave to the square roots of its codes' shares, (codes,) or (rows * codes,).

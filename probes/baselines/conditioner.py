@@ -9,8 +9,6 @@ from masktools.core.errors import ParameterError
 from masktools.core.segments import cover
 from masktools.pipeline import Pipeline
 
-__all__ = ["conditioner_vector"]
-
 
 def conditioner_vector(pipeline: Pipeline) -> Callable[[np.ndarray, int], np.ndarray]:
     """Return the function from a wave to the mean of the conditioner's embeddings of its windows, (d,).

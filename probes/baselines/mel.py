@@ -8,8 +8,6 @@ import torch
 
 from masktools.pipeline import Pipeline
 
-__all__ = ["mel_mean", "mel_statistics"]
-
 Describe = Callable[[np.ndarray, int], np.ndarray]
 """(wave (t,), sample rate in Hz) -> a vector (d,); the rate is the model's."""
 

@@ -6,8 +6,6 @@ import numpy as np
 
 from masktools.core.errors import ParameterError
 
-__all__ = ["check_librosa", "mfcc_statistics"]
-
 N_COEFFICIENTS = 20
 _N_FFT = 2048
 

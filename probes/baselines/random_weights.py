@@ -11,8 +11,6 @@ from masktools.networks.transformer import MaskedTransformer
 from masktools.networks.transformer.model import embeddings_from_codes
 from masktools.pipeline import Pipeline
 
-__all__ = ["untrained"]
-
 
 def untrained(encoder: Encoder, seed: int = 0, from_codes: bool = True) -> Encoder:
     """Return an encoder whose transformer has just been made; its tokenizer and its conditioner are the given one's.

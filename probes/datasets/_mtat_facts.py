@@ -4,21 +4,6 @@ Source: Law, West, Mandel, Bay and Downie, Evaluation of algorithms using games:
 2009), for the data set. The list of tags and the splits are those that the literature since uses.
 """
 
-__all__ = [
-    "ALIASES",
-    "BROKEN",
-    "FOLDERS",
-    "N_ANNOTATED",
-    "N_CLIP_INFO",
-    "N_TAGS",
-    "SHA256",
-    "SPLIT_OF_FOLDER",
-    "SPLIT_SIZES",
-    "SYNONYMS",
-    "TOP_50",
-    "TOP_50_COUNTS",
-]
-
 FOLDERS = "0123456789abcdef"
 SPLIT_OF_FOLDER = {folder: "train" if folder < "c" else "valid" if folder == "c" else "test" for folder in FOLDERS}
 """12 : 1 : 3. No track is in two splits; 56 of 230 artists are."""

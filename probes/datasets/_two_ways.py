@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from probes.data import Round, TaggedData
 
-__all__ = ["TwoWayData"]
-
 
 @dataclass(frozen=True)
 class TwoWayData(TaggedData):

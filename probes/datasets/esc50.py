@@ -15,8 +15,6 @@ from probes.data import Clip, TaggedData
 from probes.table import Published
 from probes.verification import Finding, Verification
 
-__all__ = ["HELP", "PUBLISHED", "add_arguments", "read", "read_esc50", "verify", "verify_esc50"]
-
 HELP = "ESC-50, or ESC-10: environmental sounds, five folds"
 PUBLISHED = (
     Published("human listeners", None, None, "ESC-50, crowdsourced", accuracy=81.3),

@@ -14,8 +14,6 @@ from masktools.core.errors import ParameterError
 from masktools.io import file_names, is_recording
 from probes.data import SPLITS, Clip, TaggedData
 
-__all__ = ["HELP", "add_arguments", "read", "read_folders"]
-
 HELP = "folders named after classes: any collection"
 
 

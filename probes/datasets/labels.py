@@ -20,8 +20,6 @@ from masktools.core.errors import ParameterError, unknown_name
 from probes.data import SPLITS, Clip, TaggedData
 from probes.datasets._two_ways import TwoWayData
 
-__all__ = ["HELP", "TASKS", "LabelTask", "add_arguments", "read", "read_labels"]
-
 HELP = "the labels of a manifest: kind, esc10, environment, music, instruments, digits"
 
 _ESC10 = (

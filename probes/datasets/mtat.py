@@ -31,8 +31,6 @@ from probes.datasets._mtat_facts import (
 from probes.table import Published
 from probes.verification import Finding, Verification
 
-__all__ = ["HELP", "PUBLISHED", "VARIANTS", "add_arguments", "read", "read_mtat", "verify", "verify_mtat"]
-
 HELP = "MagnaTagATune, 50 tags"
 VARIANTS = tuple(SPLIT_SIZES)
 SYNONYM_RULES = ("keep", "merge")

@@ -119,6 +119,11 @@ async function list() {
 function heard(kind, data) {
   if (kind === 'reset') return again();
   if (kind === 'job') return heardJob(data);
+  if (kind === 'model') {
+    Object.assign(app.about, data);
+    if (data.error) say(data.error.message, 'error');
+    return tell('about');
+  }
   if (kind === 'recording') trying(list);
   if (data.recording !== app.recording?.id || !app.recording) return;
   if (data.removed) return close();
