@@ -12,13 +12,12 @@ from masktools.cli.files import GrowingReport, is_report
 from masktools.cli.options import Command
 from masktools.cli.progress import Watcher
 from masktools.core.errors import ParameterError
-from masktools.core.settings import DecodingSettings, VariationSettings
+from masktools.core.settings import AUDIO_FORMATS, DecodingSettings, VariationSettings
 
 if TYPE_CHECKING:
     from masktools.model import Result
     from masktools.restoration.generation import GeneratedItem, Item
 
-FORMATS = ("wav", "flac", "ogg", "opus", "mp3")
 _BATCHES_WAITING = 2  # that are made and not yet written
 
 
@@ -34,7 +33,8 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     options.add(parser, "--report")
     group = parser.add_argument_group("many prompts")
     group.add_argument("--prompts", type=Path, metavar="FILE", help="a .txt or .csv file of texts; OUT is a folder")
-    group.add_argument("--format", choices=FORMATS, default="wav", metavar="NAME", help=", ".join(FORMATS))
+    known = ", ".join(AUDIO_FORMATS)
+    group.add_argument("--format", choices=AUDIO_FORMATS, default="wav", metavar="NAME", help=known)
     options.add(group, "--resume")
     options.add(parser, "--overwrite", "--progress")
     options.add_settings(parser, DecodingSettings)

@@ -14,7 +14,7 @@ from masktools.cli.files import GrowingReport, is_report
 from masktools.cli.options import Command, fail, settings_of
 from masktools.cli.progress import Watcher
 from masktools.core.errors import ParameterError
-from masktools.core.settings import BandSettings, GapSettings
+from masktools.core.settings import AUDIO_FORMATS, BandSettings, GapSettings
 
 if TYPE_CHECKING:
     from masktools.batch import Outcome, Task
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 SOME_FAILED, NOTHING_TO_REPAIR = 3, 4
 COUNTED = RESTORED, COPIED, FINISHED, FAILED = "restored", "without anything to repair", "finished before", "failed"
-FORMATS = ("keep", "wav", "flac", "aiff", "ogg", "opus", "mp3")
 
 
 def add_recordings(parser: argparse.ArgumentParser, suffix: str) -> None:
@@ -38,10 +37,10 @@ def add_recordings(parser: argparse.ArgumentParser, suffix: str) -> None:
     )
     group.add_argument(
         "--format",
-        choices=FORMATS,
+        choices=("keep", *AUDIO_FORMATS),
         default="keep",
         metavar="NAME",
-        help="of results: keep (FLAC where the source is coded lossily), wav, flac, aiff, ogg, opus, mp3",
+        help=f"of results: keep (FLAC where the source is coded lossily), {', '.join(AUDIO_FORMATS)}",
     )
     options.add(group, "--subtype", "--jobs", "--resume", "--overwrite")
     group.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
