@@ -1,7 +1,8 @@
 """Settings of the site: `make docs` builds it, without a network, and every warning is an error.
 
-What is built from the package itself is written here first: a page for each command, from its --help. What sounds in
-pages is kept once, as an Opus file beside them, and no page asks for anything that is not in the site.
+What is built from the package itself is written here first: a page for each command, from its --help, and one for the
+card of each model. What sounds in pages is kept once, as an Opus file beside them, and no page asks for anything that
+is not in the site.
 """
 
 import base64
@@ -12,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent), str(HERE)]  # the package, and what is named conf here
 
 from masktools import __version__  # noqa: E402
 
@@ -29,9 +30,9 @@ extensions = [
 exclude_patterns = ["_build", "auto/*.ipynb", "auto/*.py", "auto/*.codeobj.json", "gallery/README.txt"]
 suppress_warnings = ["config.cache", "misc.highlighting_failure"]
 
+autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_mock_imports: list[str] = []
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
 python_display_short_literal_types = True
 maximum_signature_line_length = 100
@@ -48,9 +49,10 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto",
     "filename_pattern": r"plot_",
     "capture_repr": ("_repr_html_",),
-    "image_scrapers": ("matplotlib",),
+    "image_scrapers": ("conf.draw_thumbnail", "matplotlib"),
     "write_computation_times": False,  # its page loads scripts from elsewhere
     "show_memory": False,
+    "thumbnail_size": (400, 240),
     "show_signature": False,
     "download_all_examples": False,
     "remove_config_comments": True,
@@ -60,10 +62,12 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "masktools"
+html_static_path, html_css_files, html_favicon = ["_static"], ["site.css"], "_static/mark.svg"
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
-    "logo": {"text": "masktools"},
+    "logo": {"text": "masktools", "image_light": "_static/mark.svg", "image_dark": "_static/mark.svg"},
+    "header_links_before_dropdown": 7,
     "show_toc_level": 2,
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
@@ -93,6 +97,34 @@ def write_commands() -> None:
         f"(../exit-codes.md).\n\n| command | what it does |\n|---|---|\n{rows}\n"
         f"```{{toctree}}\n:hidden:\n\n{tree}\n```\n",
     )
+
+
+def write_cards() -> None:
+    """Write a page for each model in the package, with its card as it is for people."""
+    from masktools.pipeline.bundles import CARD, list_models
+    from masktools.pipeline.cards import without_head
+
+    folder = HERE / "cards"
+    folder.mkdir(exist_ok=True)
+    for name, place in list_models().items():
+        write_if_new(folder / f"{name}.md", without_head((place / CARD).read_text(encoding="utf-8")))
+
+
+_PICTURE = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=]+)")
+_PLOTTED = (0.075, 0.2, 0.9, 0.78)  # left, top, right and bottom of the spectrogram in it, without its axes
+
+
+def draw_thumbnail(block, block_vars, gallery_conf) -> str:
+    """Keep the spectrogram that a result shows, for the overview of the gallery; the page has it already."""
+    shown = getattr(block_vars["example_globals"].get("___"), "_repr_html_", None)
+    found = _PICTURE.search(shown()) if shown else None
+    if found:
+        from PIL import Image
+
+        picture = Image.open(BytesIO(base64.b64decode(found[1]))).convert("RGB")
+        edges = [round(size * part) for size, part in zip(2 * picture.size, _PLOTTED, strict=True)]
+        picture.crop(edges).resize((400, 240)).save(next(block_vars["image_path_iterator"]))
+    return ""
 
 
 def write_if_new(path: Path, text: str) -> None:
@@ -181,5 +213,6 @@ def _escaped(line: str) -> str:
 def setup(app) -> None:
     """Write what comes from the package, and see to words and sounds."""
     write_commands()
+    write_cards()
     app.connect("autodoc-process-docstring", plain_words, priority=100)  # before napoleon
     app.connect("build-finished", keep_sounds)

@@ -1,15 +1,20 @@
 """Print the model card: its head, and the attributions of what the weights were trained on.
 
-Usage: python docs/make_card.py HEAD.md [MANIFEST.csv ...] [--levels MANIFEST.csv] > card.md
+Usage: python docs/make_card.py HEAD.md [MANIFEST.csv ...] [--levels MANIFEST.csv ...] > card.md
+       python docs/make_card.py [HEAD.md [MANIFEST.csv ...]] --into BUNDLE [--report REPORT.json ...]
 
 Rows of the split `train` without a non-commercial licence are counted and named. In the head {n}, {hours} and {minutes}
 stand for the number of recordings, their length, and their length by kind; {n_rendered} and {minutes_rendered} for
 those of renders, which are counted apart (column `origin`, or `rendered`). --levels names what the table of
 levels was made of (recipes/mini/levels.py).
+
+--into writes the card into a bundle, below what the Hugging Face hub reads of it, and corrects its checksum; without a
+HEAD.md the card that the bundle has stays, and what --report adds is put into its head: the figures of the model
+itself in reports of `masktools evaluate --json`, or in those that docs/model_report.py keeps (--keep).
 """
 
+import argparse
 import csv
-import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -67,23 +72,20 @@ def credit(licence, author, rows):
     return f"- {licence or 'no licence given'}, {owner}{names}: {len(rows)} excerpt{'s' * (len(rows) > 1)}{said}"
 
 
-def print_credits(rows):
-    """Print who made the recordings, repository by repository."""
+def credits_of(rows):
+    """Return who made the recordings, repository by repository."""
+    lines = []
     for (repository, commit), part in grouped(rows, "source_repo", "source_commit"):
         where = f"https://github.com/{repository} at commit {commit[:12]}; " if repository and commit else ""
         stated = sorted({row["licence_stated_in"] for row in part if row.get("licence_stated_in")})
         told = f" The licence is stated in {', '.join(stated)}." if where and stated and len(stated) <= 4 else ""
-        print(f"\n### {repository or 'Recordings of no named source'}\n\n{where}{len(part)} excerpts.{told}\n")
-        for (licence, author), own in grouped(part, "licence", "author"):
-            print(credit(licence, author, own))
+        lines.append(f"\n### {repository or 'Recordings of no named source'}\n\n{where}{len(part)} excerpts.{told}\n")
+        lines += [credit(licence, author, own) for (licence, author), own in grouped(part, "licence", "author")]
+    return "".join(f"{line}\n" for line in lines)
 
 
-def main(head, *manifests):
-    """Print head and attributions."""
-    of_levels = ()
-    if "--levels" in manifests:
-        place = manifests.index("--levels")
-        manifests, of_levels = manifests[:place], manifests[place + 1 :]
+def card_of(head, manifests, of_levels):
+    """Return head and attributions."""
     rows = rows_of(manifests)
     real = [row for row in rows if not is_rendered(row)]
     rendered = [row for row in rows if is_rendered(row)]
@@ -95,17 +97,37 @@ def main(head, *manifests):
         "{n_rendered}": str(len(rendered)),
         "{minutes_rendered}": f"{length_s(rendered) / 60:.0f}",
     }
-    text = Path(head).read_text(encoding="utf-8")
+    text = head.read_text(encoding="utf-8")
     for name, value in figures.items():
         text = text.replace(name, value)
-    print(text, ATTRIBUTIONS, sep="\n", end="")
-    print_credits(rows)
-    if of_levels:
-        print(OF_LEVELS, end="")
-        print_credits(rows_of(of_levels))
+    if manifests:
+        text += f"\n{ATTRIBUTIONS}{credits_of(rows)}"
+    return text + (OF_LEVELS + credits_of(rows_of(of_levels)) if of_levels else "")
+
+
+def main(arguments=None):
+    """Print the card, or write it into a bundle."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("head", type=Path, nargs="?", metavar="HEAD.md")
+    parser.add_argument("manifests", nargs="*", metavar="MANIFEST.csv")
+    parser.add_argument("--levels", nargs="+", default=[], metavar="MANIFEST.csv")
+    parser.add_argument("--into", type=Path, metavar="BUNDLE")
+    parser.add_argument("--report", type=Path, nargs="+", default=[], metavar="REPORT.json")
+    args = parser.parse_args(arguments)
+    if args.into is None and (args.head is None or args.report):
+        parser.error("a HEAD.md is wanted, or --into BUNDLE")
+    card = None if args.head is None else card_of(args.head, args.manifests, args.levels)
+    if args.into is None:
+        print(card, end="")
+        return
+    from masktools.core.errors import MasktoolsError
+    from masktools.pipeline.cards import renew_card
+
+    try:
+        renew_card(args.into, card, args.report)
+    except MasktoolsError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    main(*sys.argv[1:])
+    main()

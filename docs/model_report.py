@@ -16,11 +16,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from model_gates import gates_of, gates_table, targets_table  # beside this file
+
 import masktools
 from masktools.core.errors import MasktoolsError
 from masktools.evaluation.clips import read_clips
 from masktools.evaluation.embedders import parse_embedder
-from masktools.evaluation.gates import gates_of, gates_table, targets_table
 from masktools.evaluation.generation import GenerationSettings
 from masktools.evaluation.protocols import PROTOCOLS
 from masktools.evaluation.report import Report

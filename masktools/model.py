@@ -8,7 +8,6 @@ memory of its own and without gradients; where its rate is another one, it is fl
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -37,8 +36,6 @@ from masktools.solver import Plan
 
 if TYPE_CHECKING:
     from masktools.restoration import Region
-
-__all__ = ["Encoded", "Model", "Result", "load"]
 
 Samples = TypeVar("Samples", np.ndarray, Tensor)
 
@@ -162,11 +159,8 @@ class Model:
             AudioError: no samples, or some that are not finite.
             ParameterError: gaps that are none of this recording, or a value out of its range.
         """
-        from masktools import restoration
-
-        recording, rate = as_recording(samples, sample_rate, finite=False), checked_rate(sample_rate)
         made = GapSettings.of(settings, changes)
-        return self._restored(samples, rate, restoration.inpaint, recording, rate, gaps, made, progress=progress)
+        return self._restored("inpaint", samples, sample_rate, gaps, made, progress=progress)
 
     def bwe(
         self,
@@ -199,13 +193,9 @@ class Model:
             AudioError: no samples, or some that are not finite.
             ParameterError: a cutoff that the recording or the model does not have, or a value out of its range.
         """
-        from masktools import restoration
-
-        recording, rate = as_recording(samples, sample_rate), checked_rate(sample_rate)
         made = BandSettings.of(settings, changes)
         take = (as_recording(*like), like[1]) if isinstance(like, tuple) and len(like) == 2 else like
-        call = partial(restoration.bwe, like=take, progress=progress)
-        return self._restored(samples, rate, call, recording, rate, cutoff_hz, made)
+        return self._restored("bwe", samples, sample_rate, cutoff_hz, made, finite=True, like=take, progress=progress)
 
     def repair(
         self,
@@ -232,11 +222,8 @@ class Model:
             AudioError: no samples, or some around a region that are not finite.
             ParameterError: regions that are none of this recording, or a value out of its range.
         """
-        from masktools import restoration
-
-        recording, rate = as_recording(samples, sample_rate, finite=False), checked_rate(sample_rate)
         made = RepairSettings.of(settings, changes)
-        return self._restored(samples, rate, restoration.repair, recording, rate, regions, made, progress=progress)
+        return self._restored("repair", samples, sample_rate, regions, made, progress=progress)
 
     def continuation(
         self,
@@ -262,12 +249,8 @@ class Model:
             AudioError: no samples, or some beside the join that are not finite.
             ParameterError: a value out of its range.
         """
-        from masktools import restoration
-
-        recording, rate = as_recording(samples, sample_rate, finite=False), checked_rate(sample_rate)
         made = ContinuationSettings.of(settings, changes)
-        call = partial(restoration.continue_recording, progress=progress)
-        return self._restored(samples, rate, call, recording, rate, seconds, made)
+        return self._restored("continue_recording", samples, sample_rate, seconds, made, progress=progress)
 
     def loop(
         self,
@@ -291,16 +274,18 @@ class Model:
             AudioError: no samples, or some beside the seam that are not finite.
             ParameterError: a value out of its range.
         """
+        made = LoopSettings.of(settings, changes)
+        return self._restored("loop", samples, sample_rate, made, progress=progress)
+
+    def _restored(
+        self, job: str, samples: Samples, sample_rate: int, *given: Any, finite: bool = False, **more: Any
+    ) -> Result[Samples]:
+        """Return what a job of ``restoration`` makes of a recording, in the kind and the shape that samples have."""
         from masktools import restoration
 
-        recording, rate = as_recording(samples, sample_rate, finite=False), checked_rate(sample_rate)
-        made = LoopSettings.of(settings, changes)
-        return self._restored(samples, rate, restoration.loop, recording, rate, made, progress=progress)
-
-    def _restored(self, samples: Samples, rate: int, job: Any, *given: Any, **more: Any) -> Result[Samples]:
-        """Return what a job of ``restoration`` makes of a recording, in the kind and the shape that samples have."""
+        recording, rate = as_recording(samples, sample_rate, finite=finite), checked_rate(sample_rate)
         with use_threads(self.threads):
-            made = job(self.pipeline, *given, **more)
+            made = getattr(restoration, job)(self.pipeline, recording, rate, *given, **more)
         return Result(as_given(samples, made.samples, made.sample_rate != rate), made.sample_rate, made.report)
 
     def generate(

@@ -15,8 +15,7 @@ import numpy as np
 from masktools.core.errors import MasktoolsError, ParameterError, unknown_name
 from masktools.extraction import Item, read_item
 from masktools.extraction.items import ExtractionSettings, Row
-from masktools.extraction.local import Progress, Sink, run_local
-from masktools.extraction.worker import Worker
+from masktools.extraction.worker import Progress, Sink, Worker, run_local
 from masktools.features import Encoder
 from masktools.io import resample
 from probes.cache import VectorCache, stamp_of

@@ -1,7 +1,7 @@
 """The routes by which a page has something done: jobs, edits, labels, exports, saving."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ from starlette.responses import Response, StreamingResponse
 from masktools.app.jobs import Job, choices_of, edit_of
 from masktools.app.refusals import RefusalError
 from masktools.app.requests import Routes, as_download, as_json, bytes_of, json_of, object_of, told
+from masktools.app.settings import KINDS, JobSettings
 from masktools.app.store import Region, Session, new_id, read_regions
 from masktools.core.configs import from_dict, to_dict
 from masktools.core.errors import ParameterError
 from masktools.core.gaps import Label, label_lines, parse_labels
 
-KINDS = ("inpaint", "bwe", "repair", "restore", "extend", "loop")
+ALONE = ("generate", "batch")
+ON_RECORDINGS = tuple(kind for kind in KINDS if kind not in ALONE)
 MOST_CANDIDATES = 8
 _MOST_LABELS = 4 << 20
 _PART = 1 << 20
@@ -58,24 +60,25 @@ class Commands(Routes):
         await self._service.ready(session)
         session.check(request.headers.get("if-match"))
         asked = _parsed(Asked, await json_of(request))
-        if asked.kind not in KINDS:
-            raise RefusalError(422, f"kind must be one of {', '.join(KINDS)}, got {asked.kind[:20]!r}", "kind")
+        if asked.kind not in ON_RECORDINGS:
+            told = f"kind must be one of {', '.join(ON_RECORDINGS)}, got {asked.kind[:20]!r}"
+            raise RefusalError(422, told, "kind")
         _check_between("n_candidates", asked.n_candidates, 1, MOST_CANDIDATES)
         regions = _regions(session, asked.regions)
         own = {"kind": asked.kind, "recording": session.id, "regions": regions, "seed": _seed(asked.seed)}
-        settings = _settings(asked.settings)
+        settings = _settings(asked.kind, asked.settings)
         return self._taken(**own, settings=settings, n_candidates=asked.n_candidates)
 
     async def submit_alone(self, request: Request) -> Response:
         """Take a job on no recording: new ones are made, or folders worked through."""
         asked = _parsed(AskedAlone, await json_of(request))
-        settings = _settings({**asked.settings, "prompt": asked.prompt, "seconds": asked.seconds})
+        if asked.kind not in ALONE:
+            raise RefusalError(422, f"kind must be {' or '.join(ALONE)}, got {asked.kind[:20]!r}", "kind")
+        settings = _settings(asked.kind, {**asked.settings, "prompt": asked.prompt, "seconds": asked.seconds})
         if asked.kind == "generate":
             _check_between("n", asked.n, 1, MOST_CANDIDATES)
             _check_between("seconds", asked.seconds, 0.1, 600.0)
             return self._taken(kind="generate", settings=settings, n=asked.n, seed=_seed(asked.seed))
-        if asked.kind != "batch":
-            raise RefusalError(422, f"kind must be generate or batch, got {asked.kind[:20]!r}", "kind")
         if asked.what not in ("restore", "inpaint", "bwe"):
             raise RefusalError(422, f"what must be restore, inpaint or bwe, got {asked.what[:20]!r}", "what")
         folders = {name: self._service.folder(name, getattr(asked, name)) for name in ("source", "target")}
@@ -230,16 +233,14 @@ def _parsed(kind: Any, content: Any) -> Any:
         raise RefusalError(400, str(error)) from None
 
 
-def _settings(given: dict[str, Any]) -> dict[str, Any]:
-    """Return settings of a job, all of which are known and of their type."""
-    from masktools.app.settings import JobSettings
-
+def _settings(kind: str, said: dict[str, Any]) -> dict[str, Any]:
+    """Return settings of a job, all of which are known and in their ranges."""
     try:
-        return {name: value for name, value in to_dict(from_dict(JobSettings, given)).items() if value is not None}
+        JobSettings.read(said, kind)
     except ParameterError as error:
         named = str(error).split()[0]
-        field = named if named in {one.name for one in fields(JobSettings)} else "settings"
-        raise RefusalError(422, str(error), field) from None
+        raise RefusalError(422, str(error), named if named in said else "settings") from None
+    return said
 
 
 def _regions(session: Session, asked: tuple[Any, ...]) -> tuple[Region, ...]:

@@ -7,8 +7,9 @@ from typing import Any
 
 from masktools import io
 from masktools.app.refusals import RefusalError
+from masktools.core.settings import AUDIO_FORMATS
 
-FORMATS = ("keep", "wav", "flac", "aiff", "ogg", "opus", "mp3")
+FORMATS = ("keep", *AUDIO_FORMATS)
 
 
 def ending_of(name: str, format: str, is_lossy: bool) -> str:

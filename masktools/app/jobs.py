@@ -142,14 +142,14 @@ class Jobs:
         self._wanted.set()
         return job
 
-    def _keep(self, job: Job, on_disk: bool = True) -> None:
+    def _keep(self, job: Job, on_disk: bool = True, **more: Any) -> None:
         if on_disk and self._is_there(job):
             with replacing(self.folder_of(job) / RECORD) as part:
                 part.write_text(json.dumps(to_dict(job)), encoding="utf-8")
         self._jobs[job.id] = job
         told: Told = {"job": job.id, "kind": job.kind, "recording": job.recording, "state": job.state}
         told |= {"share": job.share, "seconds_left": job.seconds_left, "error": job.error, "made": list(job.made)}
-        self._events.tell("job", **told)
+        self._events.tell("job", **told, **more)
 
     def _heard(self, told: Told) -> None:
         """Take what the worker tells about the job at work."""
@@ -159,7 +159,7 @@ class Jobs:
         job = replace(job, share=told["share"], seconds_left=told["seconds_left"])
         if told.get("file"):
             job = replace(job, report={**job.report, "files": [*job.report.get("files", ()), told["file"]]})
-        self._keep(job, on_disk=False)
+        self._keep(job, on_disk=False, file=told.get("file"))
 
     async def run(self) -> None:
         """Do one job after the other, for ever."""
@@ -249,12 +249,14 @@ class Jobs:
         wish.add_done_callback(lambda told: told.cancelled() or told.exception())
         for pause_s, number in zip(self._steps_s, (signal.SIGTERM, signal.SIGKILL), strict=True):
             deadline = time.monotonic() + pause_s
-            while time.monotonic() < deadline:
-                if self._jobs[name].is_over:
-                    wish.cancel()
-                    return
+            while not self._jobs[name].is_over:
+                if time.monotonic() >= deadline:
+                    self.worker.signal(number)
+                    break
                 await asyncio.sleep(0.05)
-            self.worker.signal(number)
+            else:  # looked at last: who is signalled after that may be at the next job
+                wish.cancel()
+                return
 
 
 def choices_of(job: Job, folder: Path, given: Any) -> dict[str, int]:

@@ -3,6 +3,7 @@
 A layer is filled column by column, in any order; which columns are true is remembered.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -124,4 +125,21 @@ def _array(path: Path, shape: tuple[int, ...], kind: str) -> np.ndarray:
         except (ValueError, OSError):  # it was cut off
             pass
     path.parent.mkdir(exist_ok=True)
-    return np.lib.format.open_memmap(path, "w+", np.dtype(kind), shape)
+    return new_array(path, shape, kind)
+
+
+def new_array(path: Path, shape: tuple[int, ...], kind: str) -> np.ndarray:
+    """Return a new array on the disk, which has all its room from the beginning.
+
+    Raises:
+        OSError: there is too little room; later, what writes into it would be ended by SIGBUS.
+    """
+    made = np.lib.format.open_memmap(path, "w+", np.dtype(kind), shape)
+    if hasattr(os, "posix_fallocate"):
+        try:
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError:
+            path.unlink()
+            raise
+    return made

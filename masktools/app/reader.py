@@ -8,6 +8,7 @@ from typing import Any
 
 from masktools.app import exports
 from masktools.app.children import Answer, Server
+from masktools.app.refusals import refusal_of
 from masktools.app.survey import FOUND, survey
 from masktools.app.views import View
 from masktools.core.errors import MasktoolsError
@@ -76,7 +77,7 @@ class Reader:
             if view.pieces and view.freshen():
                 self._server.tell("survey", recording=name, side="after", share=1.0)
         except (MasktoolsError, OSError, MemoryError) as error:
-            self._server.tell("survey", recording=name, share=view.share, error=str(error))
+            self._server.tell("survey", recording=name, share=view.share, error=str(refusal_of(error)))
         finally:
             with self._lock:
                 self._surveyed.discard(str(view.folder))

@@ -53,7 +53,8 @@ def refusal_of(error: Exception) -> RefusalError:
         return error
     cause = error if isinstance(error, OSError) else error.__cause__
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RefusalError(507, str(error), hint="make room on the disk")
+        told = "there is no room left on the disk" if isinstance(error, OSError) else str(error)
+        return RefusalError(507, told, hint="make room on it, and try again")
     if isinstance(error, ParameterError):
         return RefusalError(422, str(error))
     if isinstance(error, AudioError):

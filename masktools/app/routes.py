@@ -103,6 +103,7 @@ class Views(Routes):
 
     async def events(self, request: Request) -> Response:
         """Return what happens, as it happens."""
+        self._service.listened()
         stream = self._service.events.stream(request.headers.get("last-event-id"))
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(stream, headers=headers, media_type="text/event-stream")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import uvicorn
 
+from masktools.app.events import Events
 from masktools.app.guard import Guard, Keys
 from masktools.app.routes import make_app, read_static
 from masktools.app.service import Service
@@ -88,12 +89,23 @@ def serve(
     """
     port = sock.getsockname()[1] if sock.family == socket.AF_INET else None
     keys = Keys(f"masktools-{port or 'socket'}")
-    for path in files:
+    for number, path in enumerate(files, 1):
         session = store.open_file(path)
-        session.is_named = True
+        session.named = number
         if settings.in_place:
             session.in_place = path
     asyncio.run(_serve(Service(store, keys, settings), sock, port, allowed, said))
+
+
+class _Server(uvicorn.Server):
+    """A server that lets the pages go that listen, before it waits for them to go."""
+
+    events: Events
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End."""
+        self.events.end()
+        await super().shutdown(sockets)
 
 
 async def _serve(
@@ -120,7 +132,8 @@ async def _serve(
         h11_max_incomplete_event_size=32 << 10,
         proxy_headers=False,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
+    server.events = service.events
 
     def saved() -> None:
         """Let who opened the file as an external editor go on: it waits for this program to end."""

@@ -21,6 +21,7 @@ from masktools.core.configs import from_dict, to_dict
 from masktools.io import READABLE, replacing
 
 MOST_CRASHES = 3  # of the reader on one file
+_PAUSE_S = 0.25
 _OTHER = re.compile(r"[\x00-\x1f\x7f/\\]")
 
 
@@ -37,6 +38,7 @@ class Service:
         self._opening: dict[str, asyncio.Lock] = {}
         self._asked: dict[str, int] = {}  # questions to the reader about each recording that are not answered
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._of_model: Told | None = None  # what the model says of itself; None while nobody has asked
 
     async def start(self) -> None:
         """Begin: recordings that were named are opened, and surveyed."""
@@ -48,7 +50,6 @@ class Service:
 
     async def end(self) -> None:
         """End the processes, and let go of everything."""
-        self.events.end()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(self.reader.end(), self.jobs.worker.end())
@@ -60,13 +61,28 @@ class Service:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def listened(self) -> None:
+        """Find out what the model says of itself, when the first page listens."""
+        if self._of_model is None:
+            self._of_model = {}
+            self.soon(self._ask_model())
+
+    async def _ask_model(self) -> None:
+        while any(0 < session.share < 1 for session in self.store):  # the worker takes seconds to start
+            await asyncio.sleep(_PAUSE_S)
+        try:
+            self._of_model, _ = await self.jobs.worker.ask("describe", options=self.settings.of_model)
+            self.events.tell("model", **self._of_model)
+        except RefusalError as error:
+            self.events.tell("model", **error.to_json())
+
     def about(self) -> dict[str, Any]:
         """Return what this server is, and may."""
         own = self.settings
         told: dict[str, Any] = {"version": __version__, "model": own.model, "models": [own.model]}
         told |= {"device": own.device, "precision": own.precision, "limits": to_dict(own.limits)}
         folders = [{"id": str(number), "name": path.name} for number, path in enumerate(own.folders)]
-        return told | {"in_place": own.in_place, "folders": folders}
+        return told | {"in_place": own.in_place, "folders": folders, **(self._of_model or {})}
 
     def folder(self, field: str, number: str | None) -> Path:
         """Return a folder that was named on the command line, by its number.
@@ -85,7 +101,7 @@ class Service:
         state = session.state
         told: dict[str, Any] = {"id": state.id, "name": state.name, "created_s": state.created_s}
         told |= {"changed": bool(state.edits.cursor), "surveyed": round(session.share, 4), "bad": state.bad}
-        told |= {"named": session.is_named}
+        told |= {"named": session.named}
         if state.facts is not None:
             told |= to_dict(state.facts) | {"seconds": state.facts.samples / state.facts.rate}
         return told
@@ -147,6 +163,9 @@ class Service:
         self._asked[name] = self._asked.get(name, 0) + 1
         try:
             return await self.reader.ask(do, folder=str(session.folder), path=session.state.source.path, **wanted)
+        except RefusalError as error:  # what it is called here, not where it lies
+            told = str(error).replace(session.state.source.path, session.state.name)
+            raise RefusalError(error.status, told, error.field, error.hint) from None
         finally:
             self._asked[name] -= 1
 
@@ -224,8 +243,6 @@ class Service:
         except RefusalError as error:
             if error.status in (413, 415, 422):
                 self.store.remove(session.id)
-                told = str(error).replace(str(path), name)
-                raise RefusalError(error.status, told, error.field, error.hint) from None
             raise
         self.events.tell("recording", recording=session.id)
         return session

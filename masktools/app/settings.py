@@ -1,48 +1,81 @@
 """What can be said about a job, about a server, and how much it takes."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from masktools.core.arguments import check_within
-from masktools.core.errors import ParameterError
-from masktools.core.settings import MAX_SECONDS, Made
+from masktools.core.configs import from_dict
+from masktools.core.errors import ParameterError, unknown_name
+from masktools.core.settings import (
+    MAX_SECONDS,
+    BandSettings,
+    ContinuationSettings,
+    DecodingSettings,
+    GapSettings,
+    LoopSettings,
+    Made,
+    RepairSettings,
+)
 
 Told = dict[str, Any]
 _LONGEST = 1000  # letters of a prompt
 
 
+KINDS: dict[str, tuple[type[DecodingSettings], ...]] = {
+    "inpaint": (GapSettings,),
+    "repair": (RepairSettings,),
+    "bwe": (BandSettings,),
+    "restore": (GapSettings, BandSettings),
+    "extend": (ContinuationSettings,),
+    "loop": (LoopSettings,),
+    "generate": (DecodingSettings,),
+    "batch": (GapSettings, BandSettings),
+}
+"""What a job of each kind can be told."""
+
+_ELSEWHERE = {"seed", "n_candidates"}  # which a job is told beside its settings
+_NAMES = {one.name for kinds in KINDS.values() for kind in kinds for one in fields(kind)} - _ELSEWHERE
+
+
 @dataclass(frozen=True)
 class JobSettings:
-    """What the page says about a job; what is None is as in ``masktools.core.settings``."""
+    """What the page says about a job; what it does not say is as in ``masktools.core.settings``."""
 
-    method: str | None = None
     prompt: str | None = None
-    channels: str | None = None
-    texture: str | None = None
     solver: str | None = None  # the name of a preset
     n_steps: int | None = None
-    temperature: float | None = None
-    guidance: float | None = None
-    classical_below_s: float | None = None
-    max_gap_s: float | None = None
-    match_level_db: float | None = None
     cutoff_hz: float | None = None  # that which was found, if None
-    to_hz: float | None = None
-    lfr: bool | None = None
-    quiet_guard_db: float | None = None
-    hf_gain_db: float | None = None
-    clean_above: bool | None = None
-    seam_s: float | None = None
-    seconds: float = 5.0
-    side: str | None = None
-    fade_s: float | None = None
+    seconds: float = 5.0  # of a continuation, or of what is made
+    more: Told = field(default_factory=dict)  # by the names of ``masktools.core.settings``
 
     def __post_init__(self) -> None:
         """Check what the jobs themselves do not."""
         if len(self.prompt or "") > _LONGEST:
             raise ParameterError(f"prompt must have at most {_LONGEST} letters")
         check_within(f"(0, {MAX_SECONDS:g}]", seconds=self.seconds)
+
+    @classmethod
+    def read(cls, said: Told, kind: str) -> "JobSettings":
+        """Return settings by their names, all of which are known.
+
+        Args:
+            said: as JSON has them.
+            kind: of the job, in ``KINDS``.
+
+        Raises:
+            ParameterError: an unknown name, or a value of another kind or out of its range.
+        """
+        names = {one.name for one in fields(cls)} - {"more"}
+        own = {name: value for name, value in said.items() if name in names}
+        more = {name: value for name, value in said.items() if name not in names}
+        for name in more:
+            if name not in _NAMES:
+                raise unknown_name("setting", name, sorted(names | _NAMES))
+        settings = from_dict(cls, own | {"more": more})
+        for one in KINDS[kind]:
+            settings.of(one)
+        return settings
 
     @property
     def prompts(self) -> list[str] | None:
@@ -59,11 +92,10 @@ class JobSettings:
         Raises:
             ParameterError: a value out of its range.
         """
+        own: Told = {name: value for name, value in vars(self).items() if value is not None}
+        said: Told = own | self.more | {"prompt": self.prompts} | more
         names = {one.name for one in fields(settings)}
-        said: Told = {name: value for name, value in vars(self).items() if name in names and value is not None}
-        if "prompt" in names:
-            said["prompt"] = self.prompts
-        return settings(**said | more)
+        return settings(**{name: value for name, value in said.items() if name in names})
 
 
 @dataclass(frozen=True)

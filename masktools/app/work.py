@@ -13,6 +13,7 @@ import numpy as np
 
 from masktools import io, restoration
 from masktools.app.edits import RESULT, Place
+from masktools.app.layers import new_array
 from masktools.app.refusals import RefusalError
 from masktools.app.settings import JobSettings
 from masktools.app.store import Region
@@ -111,7 +112,7 @@ class Job:
         for piece in pieces:
             file = f"{self._n_files[0]}.npy"
             self._n_files[0] += 1
-            np.save(self.folder / file, np.ascontiguousarray(piece.samples), allow_pickle=False)
+            new_array(self.folder / file, piece.samples.shape, piece.samples.dtype.str)[:] = piece.samples
             place = Place(file, piece.start, piece.start + piece.samples.shape[1], piece.channels)
             candidates[rank]["pieces"].append(asdict(place))
 
@@ -219,7 +220,7 @@ def _extended(job: Job, signal: restoration.Signal, report: Told, progress: Prog
     if extension.sample_rate != rate:
         made = _written(job, extension.sample_rate, (block for _, block in extension))
         return job.finish(report | {"extension": extension.report}) | {"made": [made]}
-    whole = np.lib.format.open_memmap(job.folder / "band.npy", "w+", np.float32, (n_channels, n_samples))
+    whole = new_array(job.folder / "band.npy", (n_channels, n_samples), "<f4")
     for start, block in extension:
         whole[:, start : start + block.shape[1]] = block
     whole.flush()

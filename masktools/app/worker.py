@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from masktools.app.children import Answer, Server
-from masktools.core.configs import from_dict
 
 _TELL_S = 0.1  # between two events about progress
 
@@ -30,6 +29,12 @@ class Worker:
         if job == self._job:
             self._cancelled.set()
         return {}
+
+    def describe(self, options: dict[str, Any]) -> Answer:
+        """Return what a model says of itself."""
+        from masktools.pipeline.bundles import find_bundle, read_config
+
+        return {"model_hz": read_config(find_bundle(options["model"]))["mel"]["f_max"]}
 
     def _load(self) -> Any:
         from masktools.model import load
@@ -74,9 +79,10 @@ class Worker:
         from masktools.app import work
         from masktools.app.store import Region
         from masktools.app.views import View
+        from masktools.core.configs import from_dict
         from masktools.core.runtime import threads
 
-        wanted = from_dict(work.JobSettings, settings)
+        wanted = work.JobSettings.read(settings, kind)
         if kind == "generate":
             return work.generate(folder, wanted, more["count"], seed, self._load, self._progress)
         if kind == "batch":
@@ -98,7 +104,7 @@ def main() -> None:
     """Work for the server until it has gone."""
     server = Server()
     worker = Worker(server)
-    server.serve({"run": worker.run}, urgent={"cancel": worker.cancel})
+    server.serve({"run": worker.run, "describe": worker.describe}, urgent={"cancel": worker.cancel})
 
 
 if __name__ == "__main__":

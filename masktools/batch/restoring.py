@@ -112,11 +112,12 @@ def restore_file(
                 share = share_of(progress, rank, len(outputs))
                 whole = _overlaid(recording, pieces)
                 written.append(_extend(recording, whole, cutoff_hz, output, settings, model, share))
-            elif pieces or _recoded(source, output, settings):
+            elif pieces or settings.subtype is not None or source.suffix.lower() != output.suffix.lower():
                 n_clipped = io.restore_into(source, output, recording, pieces, subtype=settings.subtype)
                 written.append({"warnings": _clipped(n_clipped)})
             else:
-                _copy(source, output)
+                with io.replacing(output) as part:
+                    shutil.copyfile(source, part)
                 written.append({"warnings": []})
     report["outputs"] = [str(output) for output in outputs]
     report["status"] = RESTORED if gaps or cutoff_hz is not None else COPIED
@@ -240,25 +241,9 @@ def _overlaid(recording: io.Recording, pieces: Sequence[io.Piece] = ()) -> Signa
     """Return the recording as jobs read it, with the pieces in their places; it may hold NaN beside them."""
 
     def read(start: int, stop: int) -> np.ndarray:
-        samples = recording.read(start, stop, finite=False).copy()
-        for piece in pieces:
-            first, last = max(start, piece.start), min(stop, piece.start + piece.samples.shape[1])
-            if first < last:
-                samples[list(piece.channels), first - start : last - start] = piece.samples[
-                    :, first - piece.start : last - piece.start
-                ]
-        return samples
+        return io.put_pieces(recording.read(start, stop, finite=False), start, pieces)
 
     return Signal(read, recording.n_samples, recording.n_channels, recording.sample_rate)
-
-
-def _copy(source: Path, target: Path) -> None:
-    with io.replacing(target) as part:
-        shutil.copyfile(source, part)
-
-
-def _recoded(source: Path, target: Path, settings: Restoring) -> bool:
-    return settings.subtype is not None or source.suffix.lower() != target.suffix.lower()
 
 
 def _shown(gap: Gap) -> dict[str, Any]:

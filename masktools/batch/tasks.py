@@ -271,10 +271,10 @@ def run_tasks(tasks: Sequence[Task], work: Work, n_jobs: int = 1, begin: Begin |
         n_jobs: processes.
         begin: called with each task before it is begun.
     """
-    begin = begin or _unseen
     if n_jobs == 1 or len(tasks) <= 1:
         for task in tasks:
-            begin(task)
+            if begin is not None:
+                begin(task)
             yield _outcome(work, task)
         return
     waiting, done = list(tasks), functools.partial(_outcome, work)
@@ -290,10 +290,6 @@ def run_tasks(tasks: Sequence[Task], work: Work, n_jobs: int = 1, begin: Begin |
                 yield Outcome(task, error=f"{task.source}: the process at work on it was killed: too little memory?")
 
 
-def _unseen(task: Task) -> None:
-    """Nobody watches."""
-
-
 def _outcome(work: Work, task: Task) -> Outcome:
     try:
         return Outcome(task, work(task))
@@ -302,9 +298,7 @@ def _outcome(work: Work, task: Task) -> Outcome:
     except OSError as error:
         return Outcome(task, error=f"{task.source}: {error.strerror or error}")
     except Exception as error:  # a fault of ours; the recordings after it shall not pay for it
-        kind = type(error).__name__
-        if kind == "OutOfMemoryError":  # torch's own, which is not imported here
-            return Outcome(
-                task, error=f"{task.source}: the device is out of memory: try --batch-size 1 or --device cpu"
-            )
-        return Outcome(task, error=f"{task.source}: internal error ({kind}: {error})")
+        why = f"internal error ({type(error).__name__}: {error})"
+        if type(error).__name__ == "OutOfMemoryError":  # torch's own, which is not imported here
+            why = "the device is out of memory: try --batch-size 1 or --device cpu"
+        return Outcome(task, error=f"{task.source}: {why}")

@@ -2,7 +2,8 @@
 
 import importlib.util
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from masktools.benchmark.measurements import Benchmark, Measurement
@@ -44,11 +45,26 @@ def tables_of(found: Benchmark) -> tuple[Table, ...]:
     return tuple(table for table in (*tables, _peers(found)) if table.rows)
 
 
-def _figure(one: Measurement, name: str, scale: float = 1.0, digits: int = 3) -> str:
-    """Return a figure with so many digits that matter, or nothing where there is none."""
-    if name not in one.figures:
-        return ""
-    return _number(one.figures[name] / scale, digits)
+Cell = Callable[[Measurement], str]
+"""What stands in a column for a measurement."""
+
+
+def _table(title: str, group: Sequence[Measurement], columns: Mapping[str, Cell], notes: Sequence[str] = ()) -> Table:
+    rows = tuple(tuple(cell(one) for cell in columns.values()) for one in group)
+    return Table(title, tuple(columns), rows, tuple(notes))
+
+
+def _name(one: Measurement) -> str:
+    return one.name
+
+
+def _told(key: str) -> Cell:
+    return lambda one: str(one.case.get(key, ""))
+
+
+def _figure(name: str, scale: float = 1.0, digits: int = 3) -> Cell:
+    """Return the cell of a figure with so many digits that matter, or of nothing where there is none."""
+    return lambda one: _number(one.figures[name] / scale, digits) if name in one.figures else ""
 
 
 def _number(value: float, digits: int = 3) -> str:
@@ -64,156 +80,130 @@ def _number(value: float, digits: int = 3) -> str:
     return f"{value:.{min(6, max(0, decimals))}f}"
 
 
-def _share(one: Measurement, name: str) -> str:
-    return f"{100 * one.figures[name]:.1f} %" if name in one.figures else ""
+def _share(name: str) -> Cell:
+    return lambda one: f"{100 * one.figures[name]:.1f} %" if name in one.figures else ""
 
 
-def _spread(one: Measurement, name: str = "seconds", scale: float = 1.0) -> str:
-    """Return a figure with its quartiles behind it, where they differ."""
-    middle, low, high = (_figure(one, key, scale) for key in (name, f"{name}_low", f"{name}_high"))
-    return middle if low == high else f"{middle} [{low}, {high}]"
+def _spread(name: str = "seconds", scale: float = 1.0) -> Cell:
+    """Return the cell of a figure with its quartiles behind it, where they differ."""
 
+    def cell(one: Measurement) -> str:
+        middle, low, high = (_figure(key, scale)(one) for key in (name, f"{name}_low", f"{name}_high"))
+        return middle if low == high else f"{middle} [{low}, {high}]"
 
-def _told(case: Mapping[str, Any], key: str) -> str:
-    return str(case.get(key, ""))
+    return cell
 
 
 def _peaks(found: Benchmark) -> Table:
-    rows = []
     best: dict[tuple[str, str], Measurement] = {}
     for one in found.of("ceilings", "matrix product"):
-        key = _told(one.case, "precision"), _told(one.case, "threads")
+        key = _told("precision")(one), _told("threads")(one)
         if key not in best or one.figures["flop_per_s"] > best[key].figures["flop_per_s"]:
             best[key] = one
-    for (precision, threads), one in best.items():
-        size = _told(one.case, "size")
-        rows.append((f"matrix product {precision}", threads, size, _figure(one, "flop_per_s", _GIGA), ""))
-    rows += [
-        ("copy", _told(one.case, "threads"), "", "", _figure(one, "bytes_per_s", _GIGA))
-        for one in found.of("ceilings", "copy")
-    ]
-    return Table("What the machine can do at best", ("", "threads", "rows", "GFLOP/s", "GB/s"), tuple(rows))
+    columns = {
+        "": lambda one: f"{one.name} {one.case['precision']}" if "precision" in one.case else one.name,
+        "threads": _told("threads"),
+        "rows": _told("size"),
+        "GFLOP/s": _figure("flop_per_s", _GIGA),
+        "GB/s": _figure("bytes_per_s", _GIGA),
+    }
+    return _table("What the machine can do at best", [*best.values(), *found.of("ceilings", "copy")], columns)
 
 
 def _stages(found: Benchmark) -> list[Table]:
     """Return the stages of each case, and the steps of the solver of each."""
     groups: dict[tuple[str, ...], list[Measurement]] = {}
     for one in found.of("stages"):
-        key = tuple(_told(one.case, name) for name in ("model_precision", "batch", "threads"))
+        key = tuple(_told(name)(one) for name in ("model_precision", "batch", "threads"))
         groups.setdefault(key, []).append(one)
-    tables = []
+    rates = {"GFLOP/s": _figure("flop_per_s", _GIGA), "of the best product": _share("of_ceiling")}
+    columns = {
+        "stage": _name,
+        "precision": lambda one: _told("precision")(one) if "flop" in one.figures else "",
+        "ms": _spread(scale=1e-3),
+        "share": _share("share"),
+        "GFLOP": _figure("flop", _GIGA),
+        **rates,
+    }
+    of_steps = {"step": _told("step"), "passes": _figure("n_passes"), "ms": _spread(scale=1e-3), **rates}
+    tables: list[Table] = []
     for (precision, batch, threads), group in groups.items():
         case = f"{precision}, batch {batch}, threads {threads}"
         stages = [one for one in group if one.name != _STEP]
-        rows = [
-            (
-                one.name,
-                _told(one.case, "precision") if "flop" in one.figures else "",
-                _spread(one, scale=1e-3),
-                _share(one, "share"),
-                _figure(one, "flop", _GIGA),
-                _figure(one, "flop_per_s", _GIGA),
-                _share(one, "of_ceiling"),
-            )
-            for one in stages
-        ]
+        table = _table(f"Stages ({case})", stages, columns)
         total_s = sum(one.figures["seconds"] for one in stages)
-        rows.append(("all stages", "", _number(1e3 * total_s), "", "", "", ""))
-        columns = ("stage", "precision", "ms", "share", "GFLOP", "GFLOP/s", "of the best product")
-        tables.append(Table(f"Stages ({case})", columns, tuple(rows)))
-        steps = tuple(
-            (
-                _told(one.case, "step"),
-                _figure(one, "n_passes"),
-                _spread(one, scale=1e-3),
-                _figure(one, "flop_per_s", _GIGA),
-                _share(one, "of_ceiling"),
-            )
-            for one in group
-            if one.name == _STEP and len(tables) < 2  # of the first case; JSON has all
-        )
-        columns = ("step", "passes", "ms", "GFLOP/s", "of the best product")
-        tables.append(Table(f"Steps of the solver ({case})", columns, steps))
+        total = ("all stages", "", _number(1e3 * total_s), "", "", "", "")
+        steps = [one for one in group if one.name == _STEP and not tables]  # of the first case; JSON has all
+        tables += [
+            replace(table, rows=(*table.rows, total)),
+            _table(f"Steps of the solver ({case})", steps, of_steps),
+        ]
     return tables
 
 
 def _jobs(found: Benchmark) -> Table:
-    rows = tuple(
-        (
-            one.name,
-            *(_told(one.case, name) for name in ("precision", "batch", "steps", "preset", "threads")),
-            _figure(one, "n_passes", digits=2),
-            _spread(one),
-            _figure(one, "real_time_factor"),
-            _number(1 / one.figures["real_time_factor"]),
-            _figure(one, "floor_real_time_factor"),
-            _figure(one, "lowest_real_time_factor"),
-            _spread(one, "ratio"),
-        )
-        for one in found.of("jobs")
-    )
-    columns = (
-        *("job", "precision", "batch", "steps", "preset", "threads", "passes", "s", "real-time factor"),
-        *("x real time", "floor at that precision", "floor at any", "s / s of the first"),
-    )
-    lines = (
+    columns = {
+        "job": _name,
+        **{name: _told(name) for name in ("precision", "batch", "steps", "preset", "threads")},
+        "passes": _figure("n_passes", digits=2),
+        "s": _spread(),
+        "real-time factor": _figure("real_time_factor"),
+        "x real time": lambda one: _number(1 / one.figures["real_time_factor"]),
+        "floor at that precision": _figure("floor_real_time_factor"),
+        "floor at any": _figure("lowest_real_time_factor"),
+        "s / s of the first": _spread("ratio"),
+    }
+    notes = (
         "Brackets: quartiles over the repeats, all variants of a job in turn. The floor is the arithmetic that must be "
         "done over the rate of the machine's best matrix product.",
     )
-    return Table("Jobs", columns, rows, lines)
+    return _table("Jobs", found.of("jobs"), columns, notes)
 
 
 def _memory(found: Benchmark) -> Table:
-    names = (
-        *("imported_bytes", "loaded_bytes", "load_peak_bytes", "peak_bytes", "private_bytes"),
-        *("device_bytes", "device_peak_bytes"),
-    )
-    rows = tuple(
-        (
-            one.name,
-            _told(one.case, "precision"),
-            _told(one.case, "batch"),
-            *(_figure(one, name, _MEGA) for name in names),
-        )
-        for one in found.of("memory")
-    )
-    columns = (
-        *("job", "precision", "batch", "imports", "loaded", "at most until then", "at most in the job"),
-        *("private after it", "GPU, loaded", "GPU, at most"),
-    )
-    return Table("Memory in a fresh process, MB resident", columns, rows)
+    shown = {
+        "imports": "imported_bytes",
+        "loaded": "loaded_bytes",
+        "at most until then": "load_peak_bytes",
+        "at most in the job": "peak_bytes",
+        "private after it": "private_bytes",
+        "GPU, loaded": "device_bytes",
+        "GPU, at most": "device_peak_bytes",
+    }
+    columns = {"job": _name, "precision": _told("precision"), "batch": _told("batch")}
+    columns |= {title: _figure(name, _MEGA) for title, name in shown.items()}
+    return _table("Memory in a fresh process, MB resident", found.of("memory"), columns)
 
 
 def _start_up(found: Benchmark) -> Table:
-    rows = tuple(
-        (one.name, _spread(one), _figure(one, "import_s"), _share(one, "import_share")) for one in found.of("start-up")
-    )
-    notes = tuple(f"Imports of {one.name}: {one.note}." for one in found.of("start-up") if one.note)
-    return Table("Start-up", ("fresh process", "s", "imports, s", "share"), rows, notes)
+    group = found.of("start-up")
+    columns = {
+        "fresh process": _name,
+        "s": _spread(),
+        "imports, s": _figure("import_s"),
+        "share": _share("import_share"),
+    }
+    return _table("Start-up", group, columns, [f"Imports of {one.name}: {one.note}." for one in group if one.note])
 
 
 def _accuracy(found: Benchmark) -> Table:
-    names = ("choice_agreement", "draw_agreement", "token_agreement", "other_seed_agreement")
-    distances = ("mel_db", "decoded_mel_db", "other_seed_mel_db")
-    rows = tuple(
-        (
-            one.name,
-            _told(one.case, "precision"),
-            _figure(one, "divergence_nats", digits=1),
-            *(_share(one, name) for name in names),
-            *(_figure(one, name, digits=2) for name in distances),
-            _further(one),
-        )
-        for one in found.of("accuracy")
-    )
-    columns = (
-        *("job", "precision", "nats", "most likely code", "same draw", "tokens as in fp32", "as with another seed"),
-        *("mel, dB", "same tokens, dB", "another seed, dB", "further from the recording, dB"),
-    )
-    lines = (
+    columns = {
+        "job": _name,
+        "precision": _told("precision"),
+        "nats": _figure("divergence_nats", digits=1),
+        "most likely code": _share("choice_agreement"),
+        "same draw": _share("draw_agreement"),
+        "tokens as in fp32": _share("token_agreement"),
+        "as with another seed": _share("other_seed_agreement"),
+        "mel, dB": _figure("mel_db", digits=2),
+        "same tokens, dB": _figure("decoded_mel_db", digits=2),
+        "another seed, dB": _figure("other_seed_mel_db", digits=2),
+        "further from the recording, dB": _further,
+    }
+    notes = (
         "Against fp32 under the same seeds; another seed of fp32 is how far two results lie apart that are as good.",
     )
-    return Table("Nearness to fp32", columns, rows, lines)
+    return _table("Nearness to fp32", found.of("accuracy"), columns, notes)
 
 
 def _further(one: Measurement) -> str:
@@ -225,24 +215,20 @@ def _further(one: Measurement) -> str:
 
 
 def _peers(found: Benchmark) -> Table:
-    group: Sequence[Measurement] = found.of("peers")
-    rows = tuple(
-        (
-            one.name,
-            _told(one.case, "precision"),
-            _figure(one, "parameters", _MEGA),
-            _figure(one, "n_steps", digits=2),
-            _figure(one, "flop", 1e12),
-            _spread(one),
-            _figure(one, "audio_s"),
-            _figure(one, "real_time_factor"),
-            _spread(one, "ratio"),
-        )
-        for one in group
-    )
-    columns = ("model", "precision", "M weights", "steps", "TFLOP", "s", "of audio, s", "real-time factor", "x ours")
+    group = found.of("peers")
+    columns = {
+        "model": _name,
+        "precision": _told("precision"),
+        "M weights": _figure("parameters", _MEGA),
+        "steps": _figure("n_steps", digits=2),
+        "TFLOP": _figure("flop", 1e12),
+        "s": _spread(),
+        "of audio, s": _figure("audio_s"),
+        "real-time factor": _figure("real_time_factor"),
+        "x ours": _spread("ratio"),
+    }
     notes = dict.fromkeys(f"{one.name}: {one.note}." for one in group if one.note)
-    return Table("Peers, one clip", columns, rows, tuple(notes))
+    return _table("Peers, one clip", group, columns, tuple(notes))
 
 
 _COLOURS = {"fp32": "#0072b2", "bf16": "#d55e00", "fp16": "#e69f00", "int8": "#009e73"}

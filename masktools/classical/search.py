@@ -15,10 +15,10 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import correlate
 from scipy.signal.windows import hann
 
-from masktools.classical.noise import FRAME_S, SPECTRUM_S, noise_between, offset_between, shaped
+from masktools.classical.noise import FRAME_S, noise_between, offset_between, shaped
 from masktools.classical.prediction import extrapolate
 from masktools.classical.similarity import EDGES_HZ, WINDOW_S, Found, Known, Place, Similarity, bands_db, window_length
-from masktools.classical.spans import Span, join_ends, with_residuals
+from masktools.classical.spans import Span, fade_in, join_ends, with_residuals
 
 HOP_S = 0.0232
 SIDE_S = 0.5  # on either side of a gap, by which the level of a place is compared
@@ -187,7 +187,9 @@ REPEATED = 0.5  # likeness from which on even noise is copied: it returns to the
 ODD = 640.0  # mean squared distance from the expected levels that is as bad as a cost of 1
 MARGIN_S = 0.05  # of a grain beside its gap
 TONES_S, TONES_FRAME_S = 0.25, 0.372  # on either side, whose partials go on; frames that tell them apart
+NOISE_S = 0.5  # on either side, whose spectrum noise has: of less, chance leaves lines that ring throughout the gap
 SEAM_S = 0.012  # at most, at each end of a gap
+GO_ON_S = 0.003  # of it, in which the known goes on while a copy that is not the same takes over
 DEPTH_DB = 25.0  # below what counts as silence when places are compared, down to which levels are still shaped
 _LEAST_S = 0.0116  # of a side that has something to say
 _SILENCE = 1e-10  # power: what is silent here and there says nothing, either
@@ -255,8 +257,7 @@ def search_fills(
         grain = NOISE if is_noise else TONES
         return [_steady(envelopes, span, wanted, grain, (*seeds, *range(number))) for number in range(1, n_fills + 1)]
     share = float(np.interp(found.confidence, (UNSURE, SURE), (1.0, SHARE)))
-    own = np.interp([likeness for _, likeness in best], (SIMILAR, SAME), (1.0, 0.0))
-    return [_copied(envelopes, span, *one, wanted, share * float(few)) for one, few in zip(best, own, strict=True)]
+    return [_copied(envelopes, span, *one, wanted, share) for one in best]
 
 
 def copies(known: Known, span: Span, places: Sequence[Place], sample_rate: int, n_fills: int) -> list[Copy]:
@@ -352,7 +353,7 @@ def flatness_db(known: Known, span: Span, sample_rate: int) -> float:
 def _steady(envelopes: Envelopes, span: Span, wanted: np.ndarray, grain: str, seeds: tuple[int, ...]) -> Copy:
     """Return what goes from one side's spectrum to the other's, with the expected levels: noise, or its partials."""
     rate, margin = envelopes.sample_rate, round(MARGIN_S * envelopes.sample_rate)
-    side_s, frame_s = (SPECTRUM_S, FRAME_S) if grain == NOISE else (TONES_S, TONES_FRAME_S)
+    side_s, frame_s = (NOISE_S, FRAME_S) if grain == NOISE else (TONES_S, TONES_FRAME_S)
     before, after = sides_of(envelopes.known, span, round(side_s * rate))
     made = noise_between(before, after, span.length, rate, np.random.default_rng(seeds), margin, frame_s)
     present = envelopes.levels_of(made, margin, wanted.shape[2])
@@ -374,7 +375,11 @@ def _copied(
     wanted: np.ndarray | None = None,
     share: float = 1.0,
 ) -> Copy:
-    """Return what lies a lag away, its levels brought a share of the way to the expected ones; no lag gives silence."""
+    """Return what lies a lag away, its levels brought a share of the way to the expected ones; no lag gives silence.
+
+    The liker it is, the less of that is done, and of the known that goes on into it: what is the same stays so.
+    """
+    unlike = float(np.interp(likeness, (SIMILAR, SAME), (1.0, 0.0)))
     rate, margin = envelopes.sample_rate, round(MARGIN_S * envelopes.sample_rate)
     before, after = sides_of(envelopes.known, span, margin)
     grain = offset_between(before, after, span.length, rate, margin)
@@ -385,10 +390,15 @@ def _copied(
         after = after[:, : _n_unbroken(source[:, margin + span.length :])]
         if wanted is not None:
             present = envelopes.levels_db(span.start + lag, wanted.shape[2])[0]
-            grain = envelopes.brought_to(wanted, grain, present, margin, share)
+            grain = envelopes.brought_to(wanted, grain, present, margin, unlike * share)
     inside, seam = slice(margin, margin + span.length), _seam_length(span, rate)
     lacking = before - grain[:, margin - before.shape[1] : margin], after - grain[:, inside.stop :][:, : after.shape[1]]
     made = [with_residuals(wave[inside], left, right, seam) for wave, left, right in zip(grain, *lacking, strict=True)]
+    short = min(round(GO_ON_S * rate), seam)
+    fall = unlike * fade_in(short)[::-1]
+    for wave, left, right in zip(made, before, after, strict=True):
+        wave[:short] += fall * (extrapolate(left, short) - wave[:short])
+        wave[span.length - short :] += (fall * (extrapolate(right[::-1], short) - wave[::-1][:short]))[::-1]
     return Copy(np.stack(made), COPY, lag, round(likeness, _DIGITS))
 
 

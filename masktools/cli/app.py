@@ -1,23 +1,17 @@
-"""Open a page on this machine on which damage is seen, marked and repaired, and the difference heard.
-
-FILES are read where they are; what is done to them is kept apart, and found again at the next start. Folders may be
-worked through on the page. The page can be opened by the address that is printed, and by nobody who does not have it.
-"""
+"""Commands that open a page: app, and demo, which makes one."""
 
 import argparse
 import os
 import webbrowser
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from masktools.cli import options
 from masktools.core.errors import ParameterError
 
-HELP = "see, mark, repair and compare recordings on a page"
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
+def _add_app(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="*", type=Path, metavar="FILES", help="recordings, and folders for batches")
     parser.add_argument(
         "--port",
@@ -47,8 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_model(parser)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Serve until interrupted."""
+def _app(args: argparse.Namespace) -> int:
+    """Open a page on this machine on which damage is seen, marked and repaired, and the difference heard.
+
+    FILES are read where they are; what is done to them is kept apart, and found again at the next start. Folders may be
+    worked through on the page. The page can be opened by the address that is printed, and by nobody who does not have
+    it.
+    """
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
         raise ParameterError(f"the page needs {' and '.join(missing)}: pip install 'masktools[app]'")
@@ -88,3 +87,23 @@ def _open(address: str, folder: Path) -> None:
     with os.fdopen(os.open(page, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(f'<meta charset="utf-8"><meta http-equiv="refresh" content="0;url={address}">')
     webbrowser.open(page.as_uri())
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("masktools-demo"), metavar="FOLDER", help="where the page goes"
+    )
+    options.add_seed(parser)
+    options.add_model(parser)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    """Restore, extend, generate and embed recordings that the project plays itself; hear and see it on one page."""
+    from masktools.demo.run import run_demo
+
+    run_demo(args.output, options.load_model(args), args.seed, say=partial(print, flush=True))
+    return 0
+
+
+APP = options.Command("see, mark, repair and compare recordings on a page", _add_app, _app)
+DEMO = options.Command("see and hear what the model does", _add_demo, _demo)

@@ -1,25 +1,14 @@
-"""Measure what the toolkit costs on this machine, and what restoration finds and leaves behind.
-
-Without a WHAT: stages, jobs, memory, start-up and accuracy of the bundled model, in a minute or two. The WHATs of speed
-can be named together: stages (where the time goes, with the arithmetic and its rate), jobs (generate, inpaint, bwe and
-embed by batch, steps, precision and threads, beside what the machine allows), memory (in fresh processes), start-up,
-accuracy (how near each precision stays to fp32), peers (other models at their published sizes, random weights; they
-are built from diffusers and transformers).
-
-`restoration SOURCE` runs checks on recordings of yours, beside other rules and methods in the same run: cutoffs (where
-a band ends, after several filters and codecs), damage (lost samples, after MP3 too), gaps (seams, levels and samples
-of fills), composition (how a generated band is joined to a recording), joins (of the windows of a long recording) and
-quiet (what is added to pauses).
-"""
+"""The command that measures what the toolkit costs, and what restoration finds and leaves behind: bench."""
 
 import argparse
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from masktools.cli import files, options
+from masktools.cli.options import Command
+from masktools.cli.progress import percent
 from masktools.core.errors import ParameterError, unknown_name
 from masktools.core.jsons import parse_json
 
@@ -27,7 +16,6 @@ if TYPE_CHECKING:
     from masktools.benchmark.measurements import Benchmark
     from masktools.benchmark.models import RunSettings
 
-HELP = "measure speed and memory on this machine, or restoration on recordings of yours"
 RESTORATION = "restoration"
 SUBJECTS = ("stages", "jobs", "memory", "start-up", "accuracy", "peers")  # as in benchmark, not imported here
 SIZES = ("paper", "mini", "tiny")
@@ -37,14 +25,11 @@ BATCHES = (1, 4)
 CHECKS = ("cutoffs", "damage", "gaps", "composition", "joins", "quiet")  # as in evaluation, which is not imported here
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
+def _add_bench(parser: argparse.ArgumentParser) -> None:
     known = f"{', '.join(SUBJECTS)}; or {RESTORATION} SOURCE"
     parser.add_argument("subject", nargs="*", metavar="WHAT", help=known)
     options.add_seed(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to this file")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables to this file")
-    options.add_overwrite(parser)
+    options.add(parser, "--json", "--markdown", "--overwrite")
     model = parser.add_argument_group("model")
     model.add_argument("--model", default="mini", metavar="NAME", help="name of a model, or a bundle's folder")
     model.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps")
@@ -59,8 +44,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_checks(parser.add_argument_group(RESTORATION))
 
 
-def run(args: argparse.Namespace) -> int:
-    """Measure, print, write."""
+def _bench(args: argparse.Namespace) -> int:
+    """Measure what the toolkit costs on this machine, and what restoration finds and leaves behind.
+
+    Without a WHAT: stages, jobs, memory, start-up and accuracy of the bundled model, in a minute or two. The WHATs of
+    speed can be named together: stages (where the time goes, with the arithmetic and its rate), jobs (generate,
+    inpaint, bwe and embed by batch, steps, precision and threads, beside what the machine allows), memory (in fresh
+    processes), start-up, accuracy (how near each precision stays to fp32), peers (other models at their published
+    sizes, random weights; they are built from diffusers and transformers).
+
+    `restoration SOURCE` runs checks on recordings of yours, beside other rules and methods in the same run: cutoffs
+    (where a band ends, after several filters and codecs), damage (lost samples, after MP3 too), gaps (seams, levels and
+    samples of fills), composition (how a generated band is joined to a recording), joins (of the windows of a long
+    recording) and quiet (what is added to pauses).
+    """
     if RESTORATION not in args.subject:
         return _run_speed(args)
     if len(args.subject) != 2 or args.subject[0] != RESTORATION:
@@ -116,12 +113,11 @@ def _run_speed(args: argparse.Namespace) -> int:
     from masktools.core.tables import text_of
 
     recordings = [(audio.samples, audio.sample_rate) for audio in map(io.read, args.recordings)]
-    watch = _watch()
 
     def tell(part: "Benchmark") -> None:
         print(text_of(tables_of(part)), flush=True)
 
-    found = run_benchmark(_settings(args), recordings, watch, tell)
+    found = run_benchmark(_settings(args), recordings, percent(), tell)
     print(to_text(found).partition("\n\n")[0])
     if args.json is not None:
         files.write_content(args.json, found.to_json())
@@ -175,19 +171,6 @@ def _words(args: argparse.Namespace) -> list[str]:
     return [*words, *(f"--{name}" for name in ("grid", "compile") if getattr(args, name))]
 
 
-def _watch() -> Callable[[str, int, int], None] | None:
-    """Return what shows how far a subject has come, on a terminal; None where nobody watches."""
-    if not sys.stderr.isatty():
-        return None
-
-    def show(subject: str, done: int, total: int) -> None:
-        line = f"{subject} {done / total:4.0%}"
-        sys.stderr.write(f"\r{line}" if done < total else f"\r{' ' * len(line)}\r")
-        sys.stderr.flush()
-
-    return show
-
-
 def _add_checks(group: options.Group) -> None:
     """Add the options of the checks."""
     group.add_argument(
@@ -219,7 +202,7 @@ def _run_checks(args: argparse.Namespace) -> int:
     model = options.load_model(args)
     reports = {}
     for name in args.check:
-        checking = Checking(args.source, args.n, args.split, args.seed, args.octaves_up, options.progress())
+        checking = Checking(args.source, args.n, args.split, args.seed, args.octaves_up, percent())
         reports[name] = run_check(name, checking, model)
         print(reports[name].to_text(), end="\n", flush=True)
         for one in reports[name].left_out:
@@ -229,3 +212,6 @@ def _run_checks(args: argparse.Namespace) -> int:
     if args.markdown is not None:
         files.write_content(args.markdown, "\n".join(report.to_markdown() for report in reports.values()))
     return 0
+
+
+BENCH = Command("measure speed and memory on this machine, or restoration on recordings of yours", _add_bench, _bench)

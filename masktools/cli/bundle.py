@@ -1,21 +1,17 @@
-"""Make a model of its trained parts: a folder of JSON, safetensors, a model card and checksums.
-
-Each PART is a checkpoint of `masktools train`, a file of `masktools convert`, the folder of a text-audio encoder, or
-the word clap. Parts that are not given are those of the model named by --base.
-"""
+"""Commands about models as files: bundle, convert and models."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
+from masktools.cli import files, options
+from masktools.cli.options import Command
 from masktools.core.errors import ParameterError
 from masktools.core.jsons import parse_json
 
-HELP = "make a model of its trained parts"
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
+def _add_bundle(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("parts", nargs="+", metavar="PART", help="a trained part")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FOLDER", help="the new bundle")
     parser.add_argument(
@@ -45,16 +41,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Read the parts, put them together, write the bundle."""
-    if args.output.exists():
-        raise ParameterError(f"the bundle's folder must not exist yet, got {args.output}: choose another, or remove it")
+def _bundle(args: argparse.Namespace) -> int:
+    """Make a model of its trained parts: a folder of JSON, safetensors, a model card and checksums.
+
+    Each PART is a checkpoint of `masktools train`, a file of `masktools convert`, the folder of a text-audio encoder,
+    or the word clap. Parts that are not given are those of the model named by --base.
+    """
+    _check_new(args.output)
     settings = _decoding(args.decoding)
-    if not args.card.is_file():
-        raise ParameterError(f"the model card must be a text file, got {args.card}")
     try:
         card = args.card.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ParameterError(f"the model card must be a text file, got {args.card}") from error
     from masktools.cli.parts import read_part
     from masktools.core.levels import read_levels
@@ -119,3 +116,114 @@ def _decoding(path: Path | None) -> dict[str, Any]:
     if not isinstance(settings, dict) or not all(isinstance(own, dict | list) for own in settings.values()):
         raise ParameterError(f"the settings of the decoding must be given by job, got {path}")
     return settings
+
+
+def _check_new(folder: Path) -> None:
+    if folder.exists():
+        raise ParameterError(f"the bundle's folder must not exist yet, got {folder}: choose another, or remove it")
+
+
+_MAGNET = "magnet"
+_CARD = """# {name}
+
+MAGNeT, converted from the public checkpoint in a folder named {source!r}: a masked transformer over {n_streams} token
+streams of EnCodec at {rate} Hz, trained on clips of {seconds:g} s, with {n_weights:.1f} million parameters.
+
+- Paper: Ziv et al., Masked Audio Generation using a Single Non-Autoregressive Transformer (arXiv:2401.04577).
+- Licence of the weights: CC-BY-NC-4.0. They are no part of masktools, and it binds what is made with them.
+- Texts are read by {t5}, which is not in this folder: name a folder of transformers with it in MASKTOOLS_T5.
+- The settings of the decoding are those that came with the checkpoint.
+- It generates and fills gaps; it extends no bandwidth.
+"""
+
+
+def _add_convert(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", metavar="KIND", help="specvqgan, hifigan, bigvgan, vit or magnet")
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="the file of weights; a folder for magnet")
+    options.add_output(parser, "the part, for `masktools bundle`; the model's folder for magnet", metavar="OUT")
+    parser.add_argument("--config", type=Path, metavar="JSON", help="its settings; config.json beside it if left out")
+    parser.add_argument(
+        "--codec", type=Path, metavar="FILE", help="magnet: the codec's file, where the folder only names a codec"
+    )
+    parser.add_argument(
+        "--prior", type=Path, metavar="FOLDER", help="magnet: a folder of MusicGen over the same codec, which rescores"
+    )
+    options.add(parser, "--overwrite")
+
+
+def _convert(args: argparse.Namespace) -> int:
+    """Turn a checkpoint of another project into what masktools reads; nothing in it is executed.
+
+    A file of specvqgan, hifigan or bigvgan becomes a part that `masktools bundle` takes. Of a vit, a vision transformer
+    in timm's layout such as AudioMAE, the blocks are taken over into a transformer with which training begins. A folder
+    of magnet, as it is published (state_dict.bin, compression_state_dict.bin), becomes a whole model: OUT is then its
+    folder.
+    """
+    if args.kind == _MAGNET:
+        return _convert_magnet(args)
+    if args.codec is not None or args.prior is not None:
+        raise ParameterError(f"--codec and --prior go with magnet, not with {args.kind}: leave them out")
+    inputs = [args.checkpoint, *([args.config] if args.config else [])]
+    files.check_outputs([args.output], inputs, ending=".safetensors", overwrite=args.overwrite)
+    from masktools.cli.parts import write_part
+    from masktools.mel import MelConfig
+    from masktools.pipeline.convert import SPECVQGAN_MEL, convert_checkpoint
+
+    module = convert_checkpoint(args.kind, args.checkpoint, args.config)
+    unsaid = SPECVQGAN_MEL if args.kind == "specvqgan" else MelConfig()
+    part, kind = write_part(args.output, module, getattr(module, "mel_config", unsaid))
+    n_weights = sum(parameter.numel() for parameter in module.parameters())
+    print(f"{args.output}: a {part} of kind {kind}, {n_weights / 1e6:.2f} million parameters")
+    return 0
+
+
+def _convert_magnet(args: argparse.Namespace) -> int:
+    """Convert a folder of MAGNeT's into a bundle."""
+    if args.config is not None:
+        raise ParameterError("magnet's settings stand in its own files: leave --config out")
+    _check_new(args.output)
+    from masktools.networks.conditioning import DeferredT5
+    from masktools.pipeline import StreamWalk, hub
+    from masktools.pipeline.convert import magnet_from
+
+    made = magnet_from(args.checkpoint, args.codec, args.prior)
+    n_weights = sum(parameter.numel() for parameter in made.transformer.parameters()) / 1e6
+    card = _CARD.format(
+        name=args.output.name,
+        source=args.checkpoint.resolve().name,
+        n_streams=made.codec.n_rows,
+        rate=made.codec.config.sample_rate,
+        seconds=made.seconds,
+        n_weights=n_weights,
+        t5=made.t5.name,
+    )
+    decoding = {"generate": made.decoding, "inpaint": made.decoding}
+    conditioner = DeferredT5(made.t5.noted())
+    walk = StreamWalk(
+        made.mel, made.codec, made.transformer, conditioner=conditioner, prior=made.prior, decoding=decoding
+    )
+    hub.save_bundle(walk, args.output, card)
+    print(f"{args.output}: a model of {n_weights:.2f} million parameters, of weights under CC-BY-NC-4.0")
+    return 0
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    """Add nothing: the command has no options."""
+
+
+def _models(args: argparse.Namespace) -> int:
+    """List the models at hand: those in the package, and those in the folders of the variable MASKTOOLS_MODELS."""
+    from masktools.pipeline import hub
+
+    models = hub.list_models()
+    width = max(map(len, models), default=0)
+    for name, folder in models.items():
+        print(f"{name:<{width}}  {folder}")
+    if not models:
+        sys.stderr.write("no models at hand: put bundles into a folder and its name into MASKTOOLS_MODELS\n")
+    return 0
+
+
+MODELS = Command("list the models at hand", _add_models, _models)
+BUNDLE = Command("make a model of its trained parts", _add_bundle, _bundle)
+CONVERT = Command("import a checkpoint of another project", _add_convert, _convert)

@@ -1,4 +1,4 @@
-"""Commands for one recording that stays as it is but where it is worked on: repair, continue and loop."""
+"""Commands for one recording: repair, continue and loop, which leave it as it is but where they work; its tokens."""
 
 import argparse
 import sys
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
 from masktools.cli.options import Command, settings_of
+from masktools.cli.progress import percent
 from masktools.core.errors import ParameterError
 from masktools.core.settings import ContinuationSettings, LoopSettings, RepairSettings
 
@@ -24,9 +25,7 @@ def _add_recording(parser: argparse.ArgumentParser) -> None:
     """Add one recording, one result, and how the model is used."""
     parser.add_argument("input", type=Path, metavar="IN", help="the recording")
     options.add_output(parser, "the result; its ending chooses the format")
-    options.add_subtype(parser)
-    options.add_report(parser)
-    options.add_overwrite(parser)
+    options.add(parser, "--subtype", "--report", "--overwrite")
 
 
 def _add_repair(parser: argparse.ArgumentParser) -> None:
@@ -105,13 +104,17 @@ def _later(args: argparse.Namespace) -> Callable[[], Any]:
 
 
 def _repair(args: argparse.Namespace) -> int:
+    """Replace what lies in regions of time and frequency: a whistle, a cough, a hum, and nothing beside it.
+
+    Outside the times of the regions every sample stays, and so do length, rate, channels, sample format and tags.
+    """
     from masktools.restoration import repair_pieces
 
     regions, settings = _regions(args), settings_of(args, RepairSettings)
 
     def job(recording: "Recording", signal: "Signal") -> tuple[dict[str, Any], int]:
         later = _later(args)
-        repairing = repair_pieces(None, signal, regions, settings, progress=options.progress(), later=later)
+        repairing = repair_pieces(None, signal, regions, settings, progress=percent(), later=later)
         n_clipped = _put(args, recording, repairing)
         return repairing.report(), n_clipped
 
@@ -128,24 +131,29 @@ def _regions(args: argparse.Namespace) -> "list[Region]":
 
 
 def _loop(args: argparse.Namespace) -> int:
+    """Make a recording a loop: its end leads into its start, and between them every sample stays as it is."""
     from masktools.restoration import loop_pieces
 
     settings = settings_of(args, LoopSettings)
 
     def job(recording: "Recording", signal: "Signal") -> tuple[dict[str, Any], int]:
-        pieces, report = loop_pieces(None, signal, settings, progress=options.progress(), later=_later(args))
+        pieces, report = loop_pieces(None, signal, settings, progress=percent(), later=_later(args))
         return report, _put(args, recording, pieces)
 
     return _edited(args, job, said_of_loop)
 
 
 def _continue(args: argparse.Namespace) -> int:
+    """Let a recording go on after its end, or begin before its start.
+
+    What is given stays as it is, sample for sample.
+    """
     from masktools.restoration import continuation
 
     settings = settings_of(args, ContinuationSettings)
 
     def job(recording: "Recording", signal: "Signal") -> tuple[dict[str, Any], int]:
-        added, report = continuation(_later(args)(), signal, args.seconds, settings, progress=options.progress())
+        added, report = continuation(_later(args)(), signal, args.seconds, settings, progress=percent())
         return report, _joined(args, recording, added)
 
     return _edited(args, job, lambda report: f"{report['seconds']:.3f} s added at the {args.side}")
@@ -197,22 +205,72 @@ def said_of_loop(report: dict[str, Any]) -> str:
     return f"a seam of {report['seam_s']:.3f} s, {report['seam_s'] / 2:.3f} s at each end{change}"
 
 
-REPAIR = Command(
-    "replace regions of time and frequency",
-    "Replace what lies in regions of time and frequency: a whistle, a cough, a hum, and nothing beside it. Outside the "
-    "times of the regions every sample stays, and so do length, rate, channels, sample format and tags.",
-    _add_repair,
-    _repair,
-)
-CONTINUE = Command(
-    "let a recording go on",
-    "Let a recording go on after its end, or begin before its start; what is given stays as it is, sample for sample.",
-    _add_continue,
-    _continue,
-)
-LOOP = Command(
-    "make the end of a recording lead into its start",
-    "Make a recording a loop: its end leads into its start, and between them every sample stays as it is.",
-    _add_loop,
-    _loop,
-)
+def _add_encode(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, metavar="IN", help="the recording")
+    options.add_output(parser, "the tokens", metavar="OUT.npz")
+    options.add(parser, "--overwrite")
+    options.add_model(parser)
+
+
+def _encode(args: argparse.Namespace) -> int:
+    """Turn a recording into tokens, which `masktools decode` turns back; docs/formats.md describes the file."""
+    files.check_outputs([args.output], [args.input], ending=".npz", overwrite=args.overwrite)
+    import numpy as np
+
+    from masktools import io
+
+    audio = io.read(args.input)
+    model = options.load_model(args)
+    encoded = model.encode(audio.samples.T, audio.sample_rate)
+    files.write_arrays(
+        args.output,
+        {
+            "tokens": encoded.tokens.astype(np.int32),
+            "sample_rate": np.int64(encoded.sample_rate),
+            "n_samples": np.int64(encoded.n_samples),
+            "model": np.array(model.name),
+        },
+    )
+    n_channels, n_rows, n_columns = encoded.tokens.shape
+    print(f"{args.output}: {n_channels} x {n_rows} x {n_columns} tokens (channels, rows, columns)")
+    return 0
+
+
+def _add_decode(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, metavar="IN.npz", help="the tokens, as `masktools encode` writes them")
+    options.add_output(parser, "the recording; its ending names the format")
+    options.add(parser, "--overwrite")
+    options.add_model(parser)
+
+
+def _decode(args: argparse.Namespace) -> int:
+    """Turn the tokens of `masktools encode` into a recording of the same rate and length as the original."""
+    files.check_audio_outputs([args.output], inputs=[args.input], overwrite=args.overwrite)
+    stored = files.read_arrays(args.input, ("tokens", "sample_rate", "n_samples", "model"))
+    sample_rate, n_samples = (_whole(stored[name], name) for name in ("sample_rate", "n_samples"))
+    model = options.load_model(args)
+    if str(stored["model"]) != model.name:
+        raise ParameterError(
+            f"tokens must be decoded by the model that made them, got --model {model.name} "
+            f"for tokens of {stored['model']}"
+        )
+    longest = stored["tokens"].shape[-1] * model.pipeline.grid.column_s * sample_rate if stored["tokens"].ndim else 0
+    if n_samples > longest + 1:
+        raise ParameterError(f"n_samples must be what the tokens reach to, at most {longest:.0f}, got {n_samples}")
+    result = model.decode(stored["tokens"], sample_rate, n_samples)
+    files.write_audio(args.output, result.samples, result.sample_rate)
+    print(f"{args.output}: {n_samples / sample_rate:.3f} s")
+    return 0
+
+
+def _whole(value: "np.ndarray", name: str) -> int:
+    if value.ndim or value.dtype.kind not in "iu" or value < 1:
+        raise ParameterError(f"{name} must be one positive whole number, got {value!r:.80}")
+    return int(value)
+
+
+REPAIR = Command("replace regions of time and frequency", _add_repair, _repair)
+CONTINUE = Command("let a recording go on", _add_continue, _continue)
+LOOP = Command("make the end of a recording lead into its start", _add_loop, _loop)
+ENCODE = Command("a recording as tokens", _add_encode, _encode)
+DECODE = Command("tokens as a recording", _add_decode, _decode)

@@ -1,10 +1,4 @@
-"""Embed recordings: one vector for each, and with --frames one for each moment, in one file or a tree of files.
-
-IN is a recording, a folder, a manifest (.csv, .tsv, .jsonl, .parquet, .txt), a WebDataset shard (.tar) or a URL of one.
-What is done is kept in OUT.parts until all is done: a run that was stopped goes on with --resume. Recordings that
-cannot be embedded are listed in OUT.errors.jsonl and left out; the exit code is then 3. With --merge, IN are the
-outputs of all shards of one run (--shard), and OUT is what one run without shards would have made.
-"""
+"""The command that makes vectors of recordings: embed."""
 
 import argparse
 import os
@@ -14,22 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
-from masktools.cli.options import fail
+from masktools.cli.options import Command, fail
 from masktools.cli.progress import Meter
 from masktools.core.errors import AudioError, ParameterError
 
 if TYPE_CHECKING:
     from masktools.extraction import ExtractionSettings, Item, Store, Summary, Worker
 
-HELP = "vectors that describe recordings"
 SOME_FAILED, INTERRUPTED = 3, 130
 FORMATS = ("npz", "npy", "parquet", "h5", "dir")  # as in extraction.formats, which must not be imported here
 COLUMNS = ("path", "key", "start", "stop", "member")  # as in extraction.Columns
 _SHOWN = 20  # recordings that are named on the error stream
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
+def _add_embed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", metavar="IN", help="recordings, folders, manifests, shards or URLs")
     options.add_output(parser, "the vectors: .npz, .npy, .parquet, .h5, or a folder of .npz files")
     _add_vectors(parser)
@@ -75,7 +67,7 @@ def _add_vectors(parser: argparse.ArgumentParser) -> None:
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("files")
-    options.add_recursive(group)
+    options.add(group, "--recursive")
     group.add_argument(
         "--format", choices=FORMATS, metavar="NAME", help=f"{', '.join(FORMATS)}; that of OUT's ending if left out"
     )
@@ -87,8 +79,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         "path=file,key=clip,start=from_s",
     )
     group.add_argument("--root", metavar="DIR", help="what paths in manifests are relative to; its folder if left out")
-    options.add_resume(group)
-    options.add_overwrite(group)
+    options.add(group, "--resume", "--overwrite")
     group.add_argument("--shard", type=_shard, metavar="I/N", help="only part I of N, from 0/N to N-1/N")
     group.add_argument("--merge", action="store_true", help="join the shards IN of one run")
     group.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
@@ -99,14 +90,14 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--on-error", choices=("skip", "fail"), default="skip", metavar="WHAT", help="skip bad recordings, or fail"
     )
-    options.add_jobs(group)
+    options.add(group, "--jobs")
     group.add_argument(
         "--engine", choices=("local", "ray"), default="local", metavar="NAME", help="local, or ray for many machines"
     )
     group.add_argument(
         "--address", metavar="ADDRESS", help="of the Ray cluster; one of its own on this machine if left out"
     )
-    options.add_progress(group)
+    options.add(group, "--progress")
 
 
 def _layer(text: str) -> "int | str | tuple[int, ...] | tuple[float, ...]":
@@ -140,8 +131,14 @@ def _shard(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Embed recordings, or join what was embedded, and say what came of it."""
+def _embed(args: argparse.Namespace) -> int:
+    """Embed recordings: one vector for each, and with --frames one for each moment, in one file or a tree of files.
+
+    IN is a recording, a folder, a manifest (.csv, .tsv, .jsonl, .parquet, .txt), a WebDataset shard (.tar) or a URL of
+    one. What is done is kept in OUT.parts until all is done: a run that was stopped goes on with --resume. Recordings
+    that cannot be embedded are listed in OUT.errors.jsonl and left out; the exit code is then 3. With --merge, IN are
+    the outputs of all shards of one run (--shard), and OUT is what one run without shards would have made.
+    """
     if args.output.is_symlink():  # a link stays a link
         args.output = Path(os.path.realpath(args.output))
     if args.merge:
@@ -293,3 +290,6 @@ def _refuse_to_replace(args: argparse.Namespace, locations: list[str]) -> None:
         [Path(path) for path in locations if files.is_file(path)] if args.output.exists() else map(Path, locations)
     )
     check_places(files_of(args.output, args.format), sources, overwrite=True)
+
+
+EMBED = Command("vectors that describe recordings", _add_embed, _embed)

@@ -1,9 +1,4 @@
-"""Generate audio from a text, from a stored vector (.npy), or, without either, from nothing.
-
-With --prompts, from each text of a file (.txt: one in each line; .csv: a column prompt, and perhaps name and seed): OUT
-is then a folder, files are called after their texts, and what was finished before a run was killed is left out by
---resume.
-"""
+"""Commands that make sounds: generate, vary and coarsen."""
 
 import argparse
 import os
@@ -14,20 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
 from masktools.cli.files import GrowingReport, is_report
+from masktools.cli.options import Command
 from masktools.cli.progress import Watcher
 from masktools.core.errors import ParameterError
-from masktools.core.settings import DecodingSettings
+from masktools.core.settings import AUDIO_FORMATS, DecodingSettings, VariationSettings
 
 if TYPE_CHECKING:
+    from masktools.model import Result
     from masktools.restoration.generation import GeneratedItem, Item
 
-HELP = "make audio from a text"
-FORMATS = ("wav", "flac", "ogg", "opus", "mp3")
 _BATCHES_WAITING = 2  # that are made and not yet written
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
+def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "prompt", nargs="?", metavar="TEXT", help="what to hear, or a .npy file of vectors; left out: unconditional"
     )
@@ -36,13 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=options.number(0.0, "s", above=True), metavar="S", help="length of each, in seconds"
     )
-    options.add_report(parser)
+    options.add(parser, "--report")
     group = parser.add_argument_group("many prompts")
     group.add_argument("--prompts", type=Path, metavar="FILE", help="a .txt or .csv file of texts; OUT is a folder")
-    group.add_argument("--format", choices=FORMATS, default="wav", metavar="NAME", help=", ".join(FORMATS))
-    options.add_resume(group)
-    options.add_overwrite(parser)
-    options.add_progress(parser)
+    known = ", ".join(AUDIO_FORMATS)
+    group.add_argument("--format", choices=AUDIO_FORMATS, default="wav", metavar="NAME", help=known)
+    options.add(group, "--resume")
+    options.add(parser, "--overwrite", "--progress")
     options.add_settings(parser, DecodingSettings)
     options.add_model(parser)
 
@@ -59,27 +53,33 @@ def numbered(output: Path, n: int) -> list[Path]:
     return [output.with_stem(f"{output.stem}-{number:0{width}d}") for number in range(1, n + 1)]
 
 
-def run(args: argparse.Namespace) -> int:
-    """Generate, write."""
+def _generate(args: argparse.Namespace) -> int:
+    """Generate audio from a text, from a stored vector (.npy), or, without either, from nothing.
+
+    With --prompts, from each text of a file (.txt: one in each line; .csv: a column prompt, and perhaps name and seed):
+    OUT is then a folder, files are called after their texts, and what was finished before a run was killed is left out
+    by --resume.
+    """
     if args.prompt is not None and args.prompts is not None:
         raise ParameterError("a text and --prompts must not be given together: put the text into the file")
     if args.prompts is not None:
-        return _run_many(args)
+        return _generate_many(args)
     if args.resume or args.format != "wav":
         raise ParameterError("--format and --resume go with --prompts: here the output's ending says all")
     if args.prompt is not None and not args.prompt.strip():
         raise ParameterError("the text must not be empty: leave it out to generate without one")
     outputs = numbered(args.output, args.n)
     files.check_audio_outputs(outputs, args.report, files.read_by(args), overwrite=args.overwrite)
-    watcher = Watcher(args.progress)
-    watcher.begin(args.output)
-    try:
-        settings, step = options.settings_of(args, DecodingSettings), watcher.step if watcher.watched else None
+    with Watcher(args.progress).on(args.output) as step:
+        settings = options.settings_of(args, DecodingSettings)
         results = options.load_model(args).generate(args.prompt, args.n, args.seconds, settings, progress=step)
-    finally:
-        watcher.finish()
     if len(results) != len(outputs):
         raise ParameterError(f"{args.prompt} must hold one vector, got {len(results) // args.n}")
+    return _write_all(args, outputs, results)
+
+
+def _write_all(args: argparse.Namespace, outputs: list[Path], results: "list[Result]") -> int:
+    """Write what was made, and the report of all."""
     for output, result in zip(outputs, results, strict=True):
         files.write_audio(output, result.samples, result.sample_rate)
     files.write_report(args.report, results[0].report | {"seeds": [r.report["seeds"][0] for r in results]})
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _run_many(args: argparse.Namespace) -> int:
+def _generate_many(args: argparse.Namespace) -> int:
     """Generate one or several recordings of each text in a file; they are written while the next are made."""
     from masktools import __version__
     from masktools.core.runtime import threads
@@ -203,3 +203,70 @@ def _left(
             "the earlier run, another folder, or --overwrite to make them anew"
         )
     return left
+
+
+def _add_vary(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, metavar="IN", help="the recording")
+    options.add_output(parser, "the version; with -n above 1, a number is put before its ending")
+    parser.add_argument("-n", type=options.whole_number(1), default=1, metavar="N", help="how many versions")
+    options.add(parser, "--report", "--overwrite", "--progress")
+    options.add_settings(parser, VariationSettings)
+    options.add_model(parser)
+
+
+def _vary(args: argparse.Namespace) -> int:
+    """Draw other detail for a sound, with a model over scales.
+
+    Its coarse scales stay, the finer ones are drawn anew.
+    """
+    outputs = numbered(args.output, args.n)
+    sources = [args.input, *files.read_by(args)]
+    files.check_audio_outputs(outputs, args.report, sources, overwrite=args.overwrite)
+    from masktools import io
+
+    audio = io.read(args.input)
+    with Watcher(args.progress).on(args.output) as step:
+        settings, model = options.settings_of(args, VariationSettings), options.load_model(args)
+        results = model.vary(audio.samples.T, audio.sample_rate, args.n, settings, progress=step)
+    return _write_all(args, outputs, results)
+
+
+def _add_coarsen(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, metavar="IN", help="the recording")
+    options.add_output(parser, "the rebuilt recording; its ending names the format")
+    parser.add_argument(
+        "--scales", type=options.whole_number(1), default=1, metavar="N", help="that it is made of; 1 if left out"
+    )
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="draw one scale, two, and so on, and the original")
+    options.add(parser, "--overwrite")
+    options.add_model(parser)
+
+
+def _coarsen(args: argparse.Namespace) -> int:
+    """Rebuild a sound of its coarse scales, with a model over scales.
+
+    --picture shows all of them from coarse to fine.
+    """
+    files.check_audio_outputs([args.output], inputs=[args.input], overwrite=args.overwrite)
+    files.check_outputs([args.picture], [args.input, args.output], ".png", overwrite=args.overwrite)
+    from masktools import io
+    from masktools.restoration.generation import refinements
+
+    audio = io.read(args.input)
+    model = options.load_model(args)
+    result = model.coarsen(audio.samples.T, audio.sample_rate, args.scales)
+    files.write_audio(args.output, result.samples, result.sample_rate)
+    print(f"{args.output}: of {', '.join(result.report['scales'])}")
+    if args.picture is not None:
+        from masktools.review.refinements import draw_refinements
+
+        mel, coarse = refinements(model.pipeline, audio.samples, audio.sample_rate)
+        names = [f"to {rows}x{cols}" for rows, cols in model.pipeline.pyramid.scales]
+        files.write_content(args.picture, draw_refinements([*coarse, mel], [*names, "original"]))
+        print(args.picture)
+    return 0
+
+
+GENERATE = Command("make audio from a text", _add_generate, _generate)
+VARY = Command("the same sound with other detail", _add_vary, _vary)
+COARSEN = Command("rebuild a sound of its coarse scales", _add_coarsen, _coarsen)

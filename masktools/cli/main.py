@@ -15,34 +15,15 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any, TextIO
 
 from masktools import __version__
-from masktools.cli import (
-    app,
-    bench,
-    bundle,
-    coarsen,
-    convert,
-    demo,
-    edit,
-    embed,
-    evaluate,
-    generate,
-    models,
-    probe,
-    push,
-    restore,
-    sweep,
-    tokens,
-    train,
-    vary,
-)
-from masktools.cli.options import Command, CommandParser, fail
+from masktools.cli import app, bench, bundle, edit, embed, evaluate, generate, probe, push, restore, train
+from masktools.cli.options import CommandParser, fail
 from masktools.core.errors import MasktoolsError
 
-_COMMANDS: dict[str, Command | ModuleType] = {
+COMMANDS = {
     "probe": probe.PROBE,
     "restore": restore.RESTORE,
     "inpaint": restore.INPAINT,
@@ -52,25 +33,24 @@ _COMMANDS: dict[str, Command | ModuleType] = {
     "extend": replace(edit.CONTINUE, hidden=True),
     "loop": edit.LOOP,
     "compare": probe.COMPARE,
-    "app": app,
-    "generate": generate,
-    "vary": vary,
-    "coarsen": coarsen,
-    "embed": embed,
-    "encode": tokens.ENCODE,
-    "decode": tokens.DECODE,
-    "models": models,
-    "bundle": bundle,
-    "push": push,
-    "convert": convert,
+    "app": app.APP,
+    "generate": generate.GENERATE,
+    "vary": generate.VARY,
+    "coarsen": generate.COARSEN,
+    "embed": embed.EMBED,
+    "encode": edit.ENCODE,
+    "decode": edit.DECODE,
+    "models": bundle.MODELS,
+    "bundle": bundle.BUNDLE,
+    "push": push.PUSH,
+    "convert": bundle.CONVERT,
     "cache": train.CACHE,
     "train": train.TRAIN,
-    "evaluate": evaluate,
-    "sweep": sweep,
-    "bench": bench,
-    "demo": demo,
+    "evaluate": evaluate.EVALUATE,
+    "sweep": evaluate.SWEEP,
+    "bench": bench.BENCH,
+    "demo": app.DEMO,
 }
-COMMANDS = {name: Command.of(one) if isinstance(one, ModuleType) else one for name, one in _COMMANDS.items()}
 ABOUT = "masktools: one masked model of mel spectrograms that fills, extends, generates and embeds audio"
 USAGE_ERROR, INTERRUPTED, READER_GONE = 2, 130, 141
 _SPINS = "1000"  # after which a waiting thread of OpenMP sleeps: by default it holds its core against other programs
@@ -95,7 +75,7 @@ def make_parser(only: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"masktools {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=CommandParser)
     for name, command in COMMANDS.items() if only not in COMMANDS else [(only, COMMANDS[only])]:
-        one = commands.add_parser(name, help=command.help, description=command.about)
+        one = commands.add_parser(name, help=command.help, description=command.about or command.run.__doc__)
         command.add_arguments(one)
         one.set_defaults(run=command.run)
     return parser

@@ -2,11 +2,9 @@
 
 import argparse
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from masktools.cli.progress import MODES
@@ -34,18 +32,13 @@ class HelpFormatter(argparse.HelpFormatter):
 
 @dataclass(frozen=True)
 class Command:
-    """A command: its line in the table of commands, what it does at length, its options, and its work."""
+    """A command: its line in the table of commands, its options, its work, and what it does at length."""
 
     help: str
-    about: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
+    about: str = ""  # what ``run`` says of itself where nothing else is said
     hidden: bool = False  # an older name of another one
-
-    @classmethod
-    def of(cls, module: ModuleType) -> "Command":
-        """Return the command that a module is."""
-        return cls(module.HELP, module.__doc__ or "", module.add_arguments, module.run)
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -72,36 +65,31 @@ _MAX_SEED = 2**63 - 1
 Group = argparse.ArgumentParser | argparse._ArgumentGroup
 
 
+def _reader(read: Callable[[str], Any], is_one: Callable[[Any], bool], what: str) -> Callable[[str], Any]:
+    """Return a reader for argparse, which says what there must be where a text is none."""
+
+    def value_of(text: str) -> Any:
+        try:
+            value = read(text)
+        except ValueError:
+            value = math.nan
+        if not is_one(value):
+            raise argparse.ArgumentTypeError(f"must be {what}, got {text!r}")
+        return value
+
+    return value_of
+
+
 def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
     """Return a reader of whole numbers in [low, high], for argparse."""
     limits = f"of at least {low}" if high is None else f"from {low} to {high}"
-
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = low - 1
-        if value < low or (high is not None and value > high):
-            raise argparse.ArgumentTypeError(f"must be a whole number {limits}, got {text!r}")
-        return value
-
-    return read
+    return _reader(int, lambda value: low <= value <= (math.inf if high is None else high), f"a whole number {limits}")
 
 
 def number(low: float, unit: str = "", above: bool = False) -> Callable[[str], float]:
     """Return a reader of finite numbers from ``low`` on (with ``above``, beyond it), for argparse."""
     limits = f"{'above' if above else 'of at least'} {low:g}{f' {unit}' if unit else ''}"
-
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value) or value < low or (above and value == low):
-            raise argparse.ArgumentTypeError(f"must be a number {limits}, got {text!r}")
-        return value
-
-    return read
+    return _reader(float, lambda value: low <= value < math.inf and not (above and value == low), f"a number {limits}")
 
 
 def steps(text: str) -> int | tuple[int, ...]:
@@ -114,31 +102,14 @@ def steps(text: str) -> int | tuple[int, ...]:
     return tuple(map(read, text.split(","))) if "," in text else read(text)
 
 
-def any_number(text: str) -> float:
-    """Return a finite number, for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}")
-    return value
+def _seconds(text: str) -> float:
+    return float(text[:-2]) * 1e-3 if text.endswith("ms") else float(text.removesuffix("s"))
 
 
-def duration(text: str) -> float:
-    """Return a duration in seconds: a number of them, or one with ms or s behind it.
+any_number = _reader(float, math.isfinite, "a number")
 
-    >>> duration("2ms"), duration("4s"), duration("0.5")
-    (0.002, 4.0, 0.5)
-    """
-    number, factor = (text[:-2], 1e-3) if text.endswith("ms") else (text.removesuffix("s"), 1.0)
-    try:
-        value = float(number) * factor
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or value < 0:
-        raise argparse.ArgumentTypeError(f"must be a duration such as 2ms or 0.5s, got {text!r}")
-    return value
+duration = _reader(_seconds, lambda value: 0 <= value < math.inf, "a duration such as 2ms or 0.5s")
+"""A number of seconds, or one with ms or s behind it: 2ms, 4s, 0.5."""
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -149,22 +120,6 @@ def names(text: str) -> tuple[str, ...]:
 def auto_or(read: Callable[[str], float], word: str = "auto") -> Callable[[str], float | None]:
     """Return a reader of a word, which is None, or of what else can be read."""
     return lambda text: None if text == word else read(text)
-
-
-def is_path(text: str) -> bool:
-    """Tell whether a list of gaps is meant to be the name of a file."""
-    try:
-        return text.lower().endswith((".txt", ".json")) or Path(text).is_file()
-    except (OSError, ValueError):  # no name of a file has so many letters
-        return False
-
-
-def layer(text: str) -> int | str:
-    """Return a layer as the model takes it: a number where the text is one, else the word."""
-    try:
-        return int(text)
-    except ValueError:
-        return text
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -254,10 +209,33 @@ def _reading(own: Field) -> dict[str, Any]:
     return {"metavar": "NAME" if own.name == "solver" else "TEXT", "help": help}
 
 
-def add_subtype(group: Group) -> None:
-    """Add the sample format of results."""
-    known = ", ".join(SUBTYPES)
-    group.add_argument("--subtype", choices=SUBTYPES, default="keep", metavar="NAME", help=f"of the samples: {known}")
+_SHARED: dict[str, dict[str, Any]] = {
+    "--subtype": {
+        "choices": SUBTYPES,
+        "default": "keep",
+        "metavar": "NAME",
+        "help": f"of the samples: {', '.join(SUBTYPES)}",
+    },
+    "--report": {"type": Path, "metavar": "JSON", "help": "write what was done to this file"},
+    "--json": {"type": Path, "metavar": "FILE", "help": "write everything to this file"},
+    "--markdown": {"type": Path, "metavar": "FILE", "help": "write the tables to this file"},
+    "--overwrite": {"action": "store_true", "help": "replace files that are there already"},
+    "--resume": {"action": "store_true", "help": "go on with an earlier run: leave out what it finished"},
+    "--recursive": {"action": "store_true", "help": "search folders inside folders, too"},
+    "--jobs": {"type": whole_number(1), "default": 1, "metavar": "N", "help": "processes that share the files"},
+    "--progress": {
+        "choices": MODES,
+        "default": "auto",
+        "metavar": "HOW",
+        "help": "auto, bar, json or none, on the error stream",
+    },
+}
+
+
+def add(group: Group, *names: str) -> None:
+    """Add options that several commands have: without --overwrite, no command replaces what is there."""
+    for name in names:
+        group.add_argument(*(("-r", name) if name == "--recursive" else (name,)), **_SHARED[name])
 
 
 def subtype(args: argparse.Namespace) -> str | None:
@@ -268,38 +246,6 @@ def subtype(args: argparse.Namespace) -> str | None:
 def add_output(parser: argparse.ArgumentParser, what: str, metavar: str = "OUT") -> None:
     """Add the file that the command writes."""
     parser.add_argument("-o", "--output", required=True, type=Path, metavar=metavar, help=what)
-
-
-def add_report(parser: Group) -> None:
-    """Add the file in which the command says what it did."""
-    parser.add_argument("--report", type=Path, metavar="JSON", help="write what was done to this file")
-
-
-def add_overwrite(group: Group) -> None:
-    """Add that what is there already may be replaced; without it no command does that."""
-    group.add_argument("--overwrite", action="store_true", help="replace files that are there already")
-
-
-def add_resume(group: Group) -> None:
-    """Add that an earlier run of the same command is gone on with."""
-    group.add_argument("--resume", action="store_true", help="go on with an earlier run: leave out what it finished")
-
-
-def add_recursive(group: Group) -> None:
-    """Add that folders are searched to the bottom."""
-    group.add_argument("-r", "--recursive", action="store_true", help="search folders inside folders, too")
-
-
-def add_jobs(group: Group) -> None:
-    """Add how many processes share the files."""
-    group.add_argument("--jobs", type=whole_number(1), default=1, metavar="N", help="processes that share the files")
-
-
-def add_progress(group: Group) -> None:
-    """Add how it is shown how far a command is."""
-    group.add_argument(
-        "--progress", choices=MODES, default="auto", metavar="HOW", help="auto, bar, json or none, on the error stream"
-    )
 
 
 def load_model(args: argparse.Namespace) -> "Model":
@@ -313,16 +259,3 @@ def load_model(args: argparse.Namespace) -> "Model":
         threads=args.threads,
         batch_size=args.batch_size,
     )
-
-
-def progress() -> Callable[[int, int], None] | None:
-    """Return what shows how far a job has come, on a terminal; None where nobody watches."""
-    if not sys.stderr.isatty():
-        return None
-
-    def show(done: int, total: int) -> None:
-        line = f"\r{int(100 * done / total):3}%" if done < total else "\r    \r"
-        sys.stderr.write(line)
-        sys.stderr.flush()
-
-    return show

@@ -28,20 +28,16 @@ _N_ROWS, _N_COLS, _RANGE_DB = 300, 1200, 80.0  # of the picture, in pixels and d
 
 
 def _add_probe(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     parser.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="recordings, or folders of them")
-    options.add_recursive(parser)
+    options.add(parser, "--recursive")
     parser.add_argument("--json", action="store_true", help="print an object, or a list of one for each recording")
     parser.add_argument(
         "--picture", type=Path, metavar="OUT.png", help="a spectrogram of the one recording, with what was found marked"
     )
-    options.add_report(parser)
-    options.add_overwrite(parser)
-    options.add_jobs(parser)
-    options.add_progress(parser)
+    options.add(parser, "--report", "--overwrite", "--jobs", "--progress")
     parser.add_argument(
         "--detect",
-        type=_words,
+        type=lambda text: options.names(text.replace("-", "_")),
         metavar="A,B",
         help="kinds of damage: zeros, hold, repeat, dropout, clicks, non_finite, or all; if left out zeros, hold, "
         "non_finite and clicks, and dropout too in what is coded lossily",
@@ -50,12 +46,13 @@ def _add_probe(parser: argparse.ArgumentParser) -> None:
     options.add_settings(parser, BandSettings, only=("min_drop_db",))
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, (word.strip().replace("-", "_") for word in text.split(","))))
-
-
 def _probe(args: argparse.Namespace) -> int:
-    """Probe each recording, and say what was found."""
+    """Say what is wrong with recordings, and change nothing.
+
+    It tells how high they reach, where they are damaged, what was clipped, how loud they are. What --json prints is
+    what `masktools inpaint --gaps FILE.json` reads. Recordings that cannot be read are named and left out; the exit
+    code is then 3, or 2 if there was no other.
+    """
     from masktools import __version__
     from masktools.batch import Task, run_tasks
     from masktools.io import find_recordings
@@ -222,7 +219,6 @@ _ENDINGS = (".html", ".png")
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     parser.add_argument("before", type=Path, metavar="A", help="the recording that was worked on")
     parser.add_argument("after", type=Path, metavar="B", help="what was made of it")
     parser.add_argument(
@@ -238,11 +234,11 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--title", metavar="TEXT", help="the heading of the page or the picture")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    options.add_overwrite(parser)
+    options.add(parser, "--overwrite")
 
 
 def _compare(args: argparse.Namespace) -> int:
-    """Compare, and write or print what was found."""
+    """Compare two versions of a recording: figures as text or JSON, a page that plays and shows both, or a picture."""
     from masktools import review
 
     if args.output is not None:
@@ -271,17 +267,5 @@ def _compare(args: argparse.Namespace) -> int:
     return 0
 
 
-PROBE = Command(
-    "say what is wrong with recordings",
-    "Say what is wrong with recordings: how high they reach, where they are damaged, what was clipped, how loud they "
-    "are. Nothing is changed. What --json prints is what `masktools inpaint --gaps FILE.json` reads. Recordings that "
-    "cannot be read are named and left out; the exit code is then 3, or 2 if there was no other.",
-    _add_probe,
-    _probe,
-)
-COMPARE = Command(
-    "compare two versions of a recording",
-    "Compare two versions of a recording: figures as text or JSON, a page that plays and shows both, or a picture.",
-    _add_compare,
-    _compare,
-)
+PROBE = Command("say what is wrong with recordings", _add_probe, _probe)
+COMPARE = Command("compare two versions of a recording", _add_compare, _compare)

@@ -1,17 +1,12 @@
-"""Write a bundle to the Hugging Face hub, in one commit, as whom you are signed in there (`hf auth login`).
-
-The model card becomes the repository's README.md, with the head that the hub reads: licence, library, task, tags, and
-with --report what was measured. Afterwards everyone can load the model by its name: --model OWNER/NAME.
-"""
+"""The command that writes a bundle to the Hugging Face hub: push."""
 
 import argparse
 from pathlib import Path
 
-HELP = "write a model to the Hugging Face hub"
+from masktools.cli.options import Command
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
+def _add_push(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="FOLDER", help="the bundle: its folder, or the name of a model at hand")
     parser.add_argument("name", metavar="OWNER/NAME", help="the repository; it is made if it does not exist")
     parser.add_argument("--private", action="store_true", help="a new repository is for you alone")
@@ -31,8 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print the card as it would be, and write nothing")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Check the bundle, make its card, write both."""
+def _push(args: argparse.Namespace) -> int:
+    """Write a bundle to the Hugging Face hub, in one commit, as whom you are signed in there (`hf auth login`).
+
+    The model card becomes the repository's README.md, with the head that the hub reads: licence, library, task, tags,
+    and with --report what was measured. Afterwards everyone can load the model by its name: --model OWNER/NAME.
+    """
     from masktools.core.downloads import is_hub_name, upload
     from masktools.core.errors import ParameterError
     from masktools.pipeline.bundles import find_bundle, verify_files
@@ -48,3 +47,6 @@ def run(args: argparse.Namespace) -> int:
         return 0
     print(upload(folder, args.name, True if args.private else None, files=files, message=args.message))
     return 0
+
+
+PUSH = Command("write a model to the Hugging Face hub", _add_push, _push)

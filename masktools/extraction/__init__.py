@@ -13,10 +13,9 @@ with open_store("vectors.parquet", [item.key for item in items], worker.settings
 from masktools.extraction.finding import Columns, find_items, write_manifest
 from masktools.extraction.formats import files_of
 from masktools.extraction.items import ExtractionSettings, Item, Row, Summary, items_hash, take_shard
-from masktools.extraction.local import run_local
 from masktools.extraction.reading import read_item
 from masktools.extraction.store import Store, check_output, finished_before, merge, open_store
-from masktools.extraction.worker import Worker
+from masktools.extraction.worker import Worker, run_local
 
 __all__ = [
     "Columns", "ExtractionSettings", "Item", "Row", "Store", "Summary", "Worker", "check_output", "files_of",

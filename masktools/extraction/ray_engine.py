@@ -23,8 +23,7 @@ from typing import Any
 
 from masktools.core.errors import ClusterError, ParameterError
 from masktools.extraction.items import Item, Row, pack_items, pack_row, unpack_items, unpack_row
-from masktools.extraction.local import Progress, Sink, Work, chunks_of, run_local, store_rows
-from masktools.extraction.worker import Worker
+from masktools.extraction.worker import Progress, Sink, Work, Worker, chunks_of, run_local, store_rows
 
 _REACH_S = 10.0  # until an address that does not answer is given up
 _STARTS = 3  # of a cluster of our own: Ray gives itself 30 s, which a machine that is busy may not have

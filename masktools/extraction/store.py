@@ -14,8 +14,7 @@ from filelock import BaseFileLock
 
 from masktools.core.errors import ParameterError
 from masktools.core.jsons import parse_json
-from masktools.extraction.array_files import place_of
-from masktools.extraction.formats import FORMATS, errors_of, exists, files_of, format_of, parts_of
+from masktools.extraction.formats import FORMATS, errors_of, exists, files_of, format_of, parts_of, place_of
 from masktools.extraction.items import ExtractionSettings, Row, Summary
 from masktools.extraction.parts import Parts
 from masktools.extraction.table import Failure, Layout, Meta, Stored, Table, keys_hash, locked, placed

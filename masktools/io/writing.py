@@ -14,7 +14,6 @@ import numpy as np
 import soundfile
 
 from masktools.core.errors import AudioError, ParameterError
-from masktools.io.atomic import replacing
 from masktools.io.chunks import Layout, aiff_layout, make_rf64, put_aiff_mask, put_wave_mask, riff_layout
 from masktools.io.coding import (
     BITS,
@@ -30,9 +29,9 @@ from masktools.io.coding import (
     coding_for,
     sound_name,
 )
+from masktools.io.paths import replacing
 from masktools.io.recordings import Recording
-from masktools.io.speakers import FLAC_MASK_TAG, flac_says, ogg_order, speakers_of
-from masktools.io.tags import Tags, put_comment
+from masktools.io.tags import FLAC_MASK_TAG, Tags, flac_says, ogg_order, put_comment, speakers_of
 
 _log = logging.getLogger("masktools")
 

@@ -2,76 +2,102 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from masktools.core.errors import ParameterError
 from masktools.core.jsons import read_json
-from masktools.pipeline.bundles import CARD, family_of, read_config
+from masktools.pipeline.bundles import CARD, CHECKSUMS, family_of, read_config, sha256_of
 
 _LICENCE = re.compile(r"\b(?:CC-BY(?:-NC)?(?:-SA|-ND)?-\d\.\d|CC0-1\.0|Apache-2\.0|MIT)\b")
-_TAGS = ("audio", "audio-inpainting", "bandwidth-extension", "audio-restoration", "masked-generative-model")
-_OF_FAMILY = {
-    "masked": ("specmaskgit", "feature-extraction", "mel-spectrogram"),
-    "streams": ("magnet", "text-to-audio"),
+_HEAD = re.compile(r"---\r?\n(.*?)^---[ \t]*\r?\n?", re.DOTALL | re.MULTILINE)
+_ENTRY = re.compile(r"^([\w-]+):.*?(?=^[\w-]+:|\Z)", re.DOTALL | re.MULTILINE)  # up to the next key at the margin
+_WORD, _NO_WORDS = re.compile(r"[a-z][\w.-]*"), ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
+_TASK = {"masked": "audio-to-audio", "streams": "text-to-audio", "scales": "text-to-audio"}
+_TAGS = {
+    "masked": "audio audio-inpainting bandwidth-extension audio-restoration text-to-audio feature-extraction "
+    "masked-generative-model specmaskgit mel-spectrogram",
+    "streams": "audio audio-inpainting masked-generative-model magnet",
+    "scales": "audio music musical-notes next-scale-prediction mars mel-spectrogram",
 }
-_OWN_METHODS = ("default", "model", "tokenizer + vocoder", "vocoder", "transformer")  # of the protocols' reports
+_OWN_METHODS = ("default", "model", "generated", "tokenizer + vocoder", "vocoder", "transformer")  # of the reports
 _ALL = "all, real"  # the group of a report that stands for all recordings
 
 
 def has_head(card: str) -> bool:
     """Whether a card begins with a block of YAML between two lines of three dashes."""
-    return bool(re.match(r"---\r?\n.*?^---\s*$", card, re.DOTALL | re.MULTILINE))
+    return _HEAD.match(card) is not None
+
+
+def without_head(card: str) -> str:
+    """Return a card as it is for people."""
+    return _HEAD.sub("", card, count=1) if has_head(card) else card
 
 
 def with_head(
-    folder: Path, licence: str | None = None, datasets: Sequence[str] = (), reports: Sequence[Path] = ()
+    folder: Path,
+    licence: str | None = None,
+    datasets: Sequence[str] = (),
+    reports: Sequence[Path] = (),
+    card: str | None = None,
 ) -> str:
-    """Return the card of a bundle for the hub: as it is where it has a head and nothing is added, else with one.
+    """Return the card of a bundle for the hub. What its head says already stays, but for what is given here.
 
     Args:
         folder: of the bundle.
-        licence: the hub's name of it, such as cc-by-sa-4.0; where it is not given, the one that the card names after
-            the heading "Licence".
+        licence: the hub's name of it, such as cc-by-sa-4.0; else that which the card names after the heading
+            "Licence".
         datasets: names on the hub of what the model was trained on.
         reports: files of `masktools evaluate`, whose figures of the model itself are told.
+        card: another one than the bundle has.
 
     Raises:
         BundleError: the bundle is incomplete.
-        ParameterError: a report that is none, or a card that has a head of its own and should get another.
+        ParameterError: a report that is none.
     """
-    card = (folder / CARD).read_text(encoding="utf-8")
-    if has_head(card):
-        if licence or datasets or reports:
-            raise ParameterError(f"{folder / CARD} has a head of YAML already: write there what it should say")
-        return card
-    results = [one for report in reports for one in results_of(read_json(report), report)]
-    return head_of(folder, card, licence, datasets, results) + card
-
-
-def head_of(
-    folder: Path,
-    card: str,
-    licence: str | None = None,
-    datasets: Sequence[str] = (),
-    results: Iterable[Mapping[str, Any]] = (),
-) -> str:
-    """Return the head of a bundle's card: YAML between two lines of three dashes."""
     config = read_config(folder)
+    card = (folder / CARD).read_text(encoding="utf-8") if card is None else card
+    head, body = _HEAD.match(card), without_head(card)
+    known = {found[1]: found[0] for found in _ENTRY.finditer(head[1] if head else "")}
     family = family_of(folder, config)
-    named = _LICENCE.search(card[max(card.find("## Licen"), 0) :]) if "## Licen" in card else None
-    known = licence or (named.group().lower() if named else None)
-    told = [*results]
-    head: dict[str, Any] = {
-        **({"license": known} if known else {}),
+    named = _LICENCE.search(body[body.find("## Licen") :]) if "## Licen" in body else None
+    results = [one for report in reports for one in results_of(read_json(report), report)]
+    made = {
+        "license": named.group().lower() if named else None,
         "library_name": "masktools",
-        "pipeline_tag": "audio-to-audio",
-        "tags": [*_TAGS, *_OF_FAMILY[family]],
-        **({"datasets": list(datasets)} if datasets else {}),
-        **({"model-index": [{"name": config["name"], "results": told}]} if told else {}),
+        "pipeline_tag": _TASK[family],
+        "tags": _TAGS[family].split(),
     }
-    return "---\n" + _yaml(head) + "---\n"
+    given = {
+        "license": licence,
+        "datasets": [*datasets],
+        "model-index": [{"name": config["name"], "results": results}] if results else None,
+    }
+    if head and not any(given.values()):
+        return card
+    told = known if head else {key: _yaml({key: value}) for key, value in made.items() if value}
+    told |= {key: _yaml({key: value}) for key, value in given.items() if value}
+    return "---\n" + "".join(told.values()) + "---\n" + body
+
+
+def renew_card(folder: Path, card: str | None = None, reports: Sequence[Path] = ()) -> None:
+    """Write the card of a bundle with its head, and its checksum.
+
+    Args:
+        folder: of the bundle.
+        card: another one than it has.
+        reports: as ``with_head`` has it.
+
+    Raises:
+        BundleError: the bundle is incomplete.
+        ParameterError: a report that is none.
+    """
+    text = with_head(folder, reports=reports, card=card)
+    sums = read_json(folder / CHECKSUMS)
+    (folder / CARD).write_text(text, encoding="utf-8")
+    sums[CARD] = sha256_of(folder / CARD)
+    (folder / CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
 
 
 def files_for_hub(
@@ -141,11 +167,16 @@ def _yaml(value: Any, margin: str = "") -> str:
         elif isinstance(entry, list):
             lines.append(f"{margin}{key}:\n" + "".join(_item(one, margin) for one in entry))
         else:
-            lines.append(f"{margin}{key}: {json.dumps(entry)}\n")
+            lines.append(f"{margin}{key}: {_scalar(entry)}\n")
     return "".join(lines)
 
 
 def _item(entry: Any, margin: str) -> str:
     if not isinstance(entry, dict):
-        return f"{margin}- {json.dumps(entry)}\n"
+        return f"{margin}- {_scalar(entry)}\n"
     return f"{margin}- {_yaml(entry, margin + '  ').lstrip()}"
+
+
+def _scalar(entry: Any) -> str:
+    plain = isinstance(entry, str) and _WORD.fullmatch(entry) and entry not in _NO_WORDS
+    return entry if plain else json.dumps(entry)

@@ -7,7 +7,7 @@
 - <part>.safetensors: the weights of each part, fp16, but for those that must not be rounded, and matrices that were
   asked for in int8, with a scale a row
 - levels.safetensors: how loud the bands above the model's are to be expected (``core.levels``); may be missing
-- MODEL_CARD.md: what the model is, for people
+- MODEL_CARD.md: what the model is, for people, below a head of YAML for the Hugging Face hub (``pipeline.cards``)
 - checksums.json: SHA-256 of every other file
 """
 
@@ -88,6 +88,7 @@ from masktools.pipeline.bundles import (
     sha256_of,
     verify_files,
 )
+from masktools.pipeline.cards import with_head
 from masktools.solver import Plan, SolverConfig, preset, stage_plan
 
 KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
@@ -318,7 +319,7 @@ def save_bundle(
         if isinstance(levels, LevelMixture):
             (temporary / _LEVELS).write_bytes(levels.to_bytes())
         (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        (temporary / CARD).write_text(card.strip() + "\n", encoding="utf-8")
+        (temporary / CARD).write_text(with_head(temporary, card=card.strip() + "\n"), encoding="utf-8")
         sums = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
         (temporary / CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
         temporary.rename(target)

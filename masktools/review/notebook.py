@@ -97,5 +97,6 @@ def _cell(players: Sequence[tuple[str, bytes]], picture: bytes, facts: str, note
         player = Markup("<div>{} <audio controls preload='none' src='{}' style='vertical-align:middle'></audio></div>")
         parts.append(player.format(name, data_uri("audio/wav", sound)))
     if picture:
-        parts.append(Markup("<img alt='spectrogram' src='{}'>").format(data_uri("image/png", picture)))
+        image = Markup("<img alt='spectrogram' style='max-width:100%;height:auto' src='{}'>")
+        parts.append(image.format(data_uri("image/png", picture)))
     return "".join([*parts, "</figure>"])

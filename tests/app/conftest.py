@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import asynccontextmanager, closing, contextmanager
 from http.client import HTTPConnection
 from json import dumps, loads
 
@@ -119,6 +119,12 @@ def service(store_folder, tape):
 @pytest.fixture(scope="module")
 def page(service):
     """A page of a server on which one recording is open."""
+    with page_of(service) as page:
+        yield page
+
+
+@contextmanager
+def page_of(service):
     app = make_app(service, {"index.html": (b"<!doctype html>", "text/html")})
     app.router.lifespan_context = lifespan_of(service)
     with TestClient(Guard(app, service.keys, PORT), base_url=f"http://127.0.0.1:{PORT}") as client:
@@ -126,8 +132,6 @@ def page(service):
 
 
 def lifespan_of(service):
-    from contextlib import asynccontextmanager
-
     @asynccontextmanager
     async def lifespan(_):
         await service.start()

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from masktools.extraction import Worker, local
+from masktools.extraction import Worker
 from tests.cli.conftest import RATE, recording
 
 
@@ -200,7 +200,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(command, collection, tm
             raise KeyboardInterrupt
         return embed(self, batch)
 
-    monkeypatch.setattr(local, "CHUNK", 2)
+    monkeypatch.setattr("masktools.extraction.worker.CHUNK", 2)
     monkeypatch.setattr(Worker, "embed", interrupted)
     code, said, errors = command("embed", collection, "-o", out)
     assert (code, said) == (130, "")

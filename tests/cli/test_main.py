@@ -11,7 +11,6 @@ import soundfile
 
 from masktools.cli.generate import numbered
 from masktools.cli.main import COMMANDS, main
-from masktools.cli.options import progress
 from masktools.cli.progress import Watcher
 from masktools.core.errors import ParameterError
 from masktools.io import replacing
@@ -93,11 +92,11 @@ def test_a_link_stays_a_link(tmp_path):
 
 
 def test_progress_is_for_those_who_watch(monkeypatch):
-    assert progress() is None
+    assert percent() is None
     terminal = io.StringIO()
     terminal.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", terminal)
-    show = progress()
+    show = percent()
     show(1, 2)
     show(2, 2)
     assert terminal.getvalue() == "\r 50%\r    \r"

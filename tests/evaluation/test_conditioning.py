@@ -8,9 +8,8 @@ import torch
 
 from masktools.core.configs import from_dict, to_dict
 from masktools.core.errors import ParameterError
-from masktools.evaluation.conditioning import ConditioningSettings, LabelSet, evaluate_conditioning
 from masktools.evaluation.scores import Statistics
-from masktools.evaluation.transformer import guesses_of
+from masktools.evaluation.transformer import ConditioningSettings, LabelSet, evaluate_conditioning, guesses_of
 from tests.evaluation.sounding import CLASSES, Ear, clips, tiny_model
 
 QUICK = Statistics(n_resamples=20, n_folds=0)

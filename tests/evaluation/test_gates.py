@@ -2,8 +2,8 @@
 
 import pytest
 
+from docs.model_gates import Gate, gates_of, gates_table
 from masktools.core.errors import ParameterError
-from masktools.evaluation.gates import Gate, gates_of, gates_table
 from masktools.evaluation.report import Figure, Report
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from masktools.evaluation.gates import TARGETS, Target, gates_of, targets_table
+from docs.model_gates import TARGETS, Target, gates_of, targets_table
 from masktools.evaluation.report import Figure, Report
 
 

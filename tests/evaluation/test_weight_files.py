@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masktools.core.errors import CheckpointError
-from masktools.evaluation.weight_files import read_tf_checkpoint
+from masktools.evaluation.pretrained import read_tf_checkpoint
 from tests.evaluation.weight_packages import tf_checkpoint
 
 RNG = np.random.default_rng(0)

@@ -6,9 +6,8 @@ import time
 import pytest
 
 from masktools.core.errors import AudioError
-from masktools.extraction import Row, local, run_local
-from masktools.extraction.local import in_processes
-from masktools.extraction.worker import ahead
+from masktools.extraction import Row, run_local
+from masktools.extraction.worker import ahead, in_processes
 from tests.extraction.fakes import FakeWorker, items, row
 
 
@@ -30,7 +29,7 @@ def keys(rows):
 
 
 def test_every_recording_has_one_row(monkeypatch):
-    monkeypatch.setattr(local, "CHUNK", 8)
+    monkeypatch.setattr("masktools.extraction.worker.CHUNK", 8)
     store, seen = Kept(), []
     run_local(items(30), FakeWorker(), store, lambda done, total: seen.append((done, total)))
     assert sorted(keys(store.rows)) == sorted(item.key for item in items(30))
@@ -40,7 +39,7 @@ def test_every_recording_has_one_row(monkeypatch):
 
 
 def test_short_ones_have_the_same_company_after_any_interruption(monkeypatch):
-    monkeypatch.setattr(local, "CHUNK", 8)
+    monkeypatch.setattr("masktools.extraction.worker.CHUNK", 8)
     whole = FakeWorker()
     run_local(items(30), whole, Kept())
     company = {tuple(batch) for batch in whole.embedded}
@@ -74,7 +73,7 @@ def test_the_first_bad_recording_ends_a_run_that_shall_fail():
 
 
 def test_parts_of_a_slow_chunk_are_stored_before_it_ends(monkeypatch):
-    monkeypatch.setattr(local, "_PAUSE_S", 0.0)
+    monkeypatch.setattr("masktools.extraction.worker._PAUSE_S", 0.0)
     worker, sizes = FakeWorker(), []
 
     class Watched(Kept):

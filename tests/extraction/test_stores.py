@@ -14,9 +14,8 @@ from masktools.extraction import (
     merge,
     open_store,
 )
-from masktools.extraction.array_files import place_of
 from masktools.extraction.formats import FORMATS as STORED
-from masktools.extraction.formats import errors_of, format_of, parts_of
+from masktools.extraction.formats import errors_of, format_of, parts_of, place_of
 from masktools.extraction.store import read_failures
 from tests.extraction.fakes import PLAIN, SETTINGS, contents, items, row
 

@@ -12,7 +12,7 @@ import masktools
 from masktools.cli.main import make_parser
 from tests.house.source import ROOT
 
-MADE = {"_build", "auto", "cli"}  # by the build of the site
+MADE = {"_build", "auto", "cards", "cli"}  # by the build of the site
 PAGES = [ROOT / "README.md", ROOT / "recipes" / "README.md"]
 PAGES += [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.relative_to(ROOT).parts[1] not in MADE]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

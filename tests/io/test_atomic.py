@@ -11,7 +11,7 @@ import pytest
 
 from masktools.core.errors import AudioError
 from masktools.io import clear_parts, open_writer, replacing
-from masktools.io.atomic import JsonLines
+from masktools.io.paths import JsonLines
 from tests.house.source import ROOT
 
 WRITING = """

@@ -1,6 +1,9 @@
 """The head of a card, as the hub's own library reads it."""
 
 import json
+import os
+import subprocess
+import sys
 
 import huggingface_hub
 import pytest
@@ -9,7 +12,9 @@ from masktools.cli.main import main
 from masktools.core.errors import ParameterError
 from masktools.evaluation.report import Figure, Report
 from masktools.pipeline import hub
-from masktools.pipeline.cards import files_for_hub, has_head, results_of, with_head
+from masktools.pipeline.bundles import list_models, verify_files
+from masktools.pipeline.cards import files_for_hub, has_head, renew_card, results_of, with_head, without_head
+from tests.house.source import ROOT
 from tests.tiny import tiny_pipeline
 
 BODY = """# Tiny
@@ -62,14 +67,53 @@ def test_the_hub_reads_what_was_measured_of_the_model_alone(folder, report):
     assert card.data.model_name == "tiny"
 
 
-def test_a_card_that_has_a_head_stays_as_it_is(tmp_path):
-    own = "---\nlicense: mit\n---\n" + BODY
+def test_a_bundle_is_born_with_a_head(folder):
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert has_head(card)
+    assert without_head(card) == BODY
+    assert with_head(folder) == card
+    verify_files(folder)
+
+
+def test_a_head_keeps_what_it_says_but_for_what_is_given(tmp_path, report):
+    own = "---\n# by hand\nlicense: mit\nlanguage:\n- en\ntags: [a, b]\n---\n" + BODY
     folder = hub.save_bundle(tiny_pipeline(), tmp_path / "own", own)
-    assert has_head(own)
     assert not has_head(BODY)
     assert with_head(folder) == own
-    with pytest.raises(ParameterError, match="has a head of YAML already: write there what it should say"):
-        with_head(folder, "mit")
+    card = huggingface_hub.ModelCard(with_head(folder, "cc0-1.0", reports=[report]))
+    assert (card.data.license, card.data.language, card.data.tags) == ("cc0-1.0", ["en"], ["a", "b"])
+    assert len(card.data.eval_results) == 2
+    assert card.text.strip() == BODY.strip()
+
+
+def test_a_card_is_renewed_and_its_bundle_stays_whole(tmp_path, report):
+    folder = hub.save_bundle(tiny_pipeline(), tmp_path / "tiny", BODY)
+    renew_card(folder, reports=[report])
+    renew_card(folder, reports=[report])
+    verify_files(folder)
+    card = huggingface_hub.ModelCard.load(folder / "MODEL_CARD.md")
+    assert len(card.data.eval_results) == 2
+    renew_card(folder, "# Another\n")
+    verify_files(folder)
+    assert without_head((folder / "MODEL_CARD.md").read_text()) == "# Another\n"
+    assert huggingface_hub.ModelCard.load(folder / "MODEL_CARD.md").data.eval_results is None
+
+
+def test_the_tool_writes_credits_and_figures_into_the_card_of_a_bundle(tmp_path, report):
+    folder = hub.save_bundle(tiny_pipeline(), tmp_path / "tiny", BODY)
+    (tmp_path / "head.md").write_text("# Tiny\n\n{n} recordings, {hours} hours.\n")
+    (tmp_path / "m.csv").write_text(
+        "path,split,kind,licence,author,duration_s\na.wav,train,music,CC-BY-4.0,Somebody,3600\nb.wav,test,music,MIT,Nobody,9\n"
+    )
+    words = [tmp_path / "head.md", tmp_path / "m.csv", "--into", folder, "--report", report]
+    command = [sys.executable, ROOT / "docs" / "make_card.py", *words]
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    verify_files(folder)
+    card = huggingface_hub.ModelCard.load(folder / "MODEL_CARD.md")
+    assert "1 recordings, 1.0 hours." in card.text
+    assert "- CC-BY-4.0, Somebody: a.wav: 1 excerpt" in card.text
+    assert "Nobody" not in card.text
+    assert len(card.data.eval_results) == 2
 
 
 def test_transformers_finds_what_its_feature_extractor_asks_for(folder):
@@ -90,8 +134,14 @@ def test_the_card_can_be_seen_before_it_is_pushed(folder, report, capsys):
     assert huggingface_hub.ModelCard(shown).data.eval_results[0].metric_value == 5.25
 
 
-def test_the_card_of_the_bundled_model_is_read_by_the_hub(capsys):
-    assert main(["push", "mini", "someone/mini", "--dry-run"]) == 0
-    card = huggingface_hub.ModelCard(capsys.readouterr().out)
-    assert card.data.license == "cc-by-sa-4.0"
+@pytest.mark.parametrize("name", list_models())
+def test_the_hub_reads_the_cards_of_the_models_in_the_package(name, capsys):
+    path = list_models()[name] / "MODEL_CARD.md"
+    card = huggingface_hub.ModelCard.load(path)
+    assert main(["push", name, f"someone/{name}", "--dry-run"]) == 0
+    assert capsys.readouterr().out == path.read_text(), "it goes to the hub as it is"
     assert card.data.library_name == "masktools"
+    assert card.data.license
+    assert card.data.pipeline_tag in ("audio-to-audio", "text-to-audio")
+    assert "audio" in card.data.tags
+    assert card.text.strip().startswith(f"# {name}\n")

@@ -14,19 +14,20 @@ export function startBatch() {
     if (last) made.selectedIndex = folders.length - 1;
     return made;
   };
+  const what = make('select', { id: 'what' }, new Option('fill gaps and extend the band', 'restore'), new Option('fill gaps', 'inpaint'), new Option('extend the band', 'bwe'));
   get('batch').replaceChildren(
     make('h1', {}, 'Many files'),
     make('p', { className: 'soft' }, 'Every recording of a folder is looked at and restored. A broken one does not stop the others, and what was done is not done again.'),
     folders.length > 1
       ? make('div', {},
-        make('div', { className: 'fields' }, make('label', {}, 'From ', choice('source')), make('label', {}, 'To ', choice('target', true))),
+        make('div', { className: 'fields' }, make('label', {}, 'From ', choice('source')), make('label', {}, 'To ', choice('target', true)), make('label', {}, 'What ', what)),
         make('div', { className: 'buttons' }, button('Restore all of them', begin, { className: 'main', id: 'batch-go' })))
       : make('p', {}, 'Name two folders on the command line, one to read and one to write: ', make('code', {}, 'masktools app tapes/ restored/')),
     make('div', { id: 'working' }), make('ul', { id: 'worked', className: 'recordings' }));
   const shown = () => {
     showRunning(get('working'), (job) => job.kind === 'batch');
-    const ended = [...app.jobs.values()].filter((job) => job.kind === 'batch' && !['queued', 'running'].includes(job.state)).reverse();
-    get('worked').replaceChildren(...ended.map((job) => make('li', {}, make('div', {}, summary(job), make('ul', { className: 'files' }, ...files(job))))));
+    const listed = [...app.jobs.values()].filter((job) => job.kind === 'batch' && job.state !== 'queued').reverse();
+    get('worked').replaceChildren(...listed.map((job) => make('li', {}, make('div', {}, summary(job), make('ul', { className: 'files' }, ...files(job))))));
   };
   on('jobs', shown);
   shown();
@@ -41,14 +42,15 @@ function files(job) {
 
 /** @param {import('./state.js').Job} job */
 function summary(job) {
-  const { recordings, finished_before: before, failed } = job.report ?? {};
-  const counts = [recordings === undefined ? '' : `${recordings} recordings`, before ? `${before} of them done earlier` : '', failed ? `${failed} failed` : ''].filter(Boolean).join(', ');
+  const { recordings, finished_before: before, files = [] } = job.report ?? {};
+  const failed = files.filter((/** @type {any} */ one) => one.error).length, done = files.length;
+  const counts = [recordings === undefined ? `${done} file${done === 1 ? '' : 's'} so far` : `${recordings} recordings`, before ? `${before} of them done earlier` : '', failed ? `${failed} failed` : ''].filter(Boolean).join(', ');
   return [job.state, counts, job.error?.message ?? job.error].filter(Boolean).join(': ');
 }
 
 function begin() {
   return trying(async () => {
-    const { job } = await askJson('api/jobs', { method: 'POST', json: { kind: 'batch', source: input('source').value, target: input('target').value } });
+    const { job } = await askJson('api/jobs', { method: 'POST', json: { kind: 'batch', source: input('source').value, target: input('target').value, what: input('what').value } });
     started(job, { kind: 'batch' });
   });
 }

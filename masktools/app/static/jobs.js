@@ -51,7 +51,9 @@ export async function loadJobs() {
 export function heardJob(data) {
   const id = data.id ?? data.job;
   const before = app.jobs.get(id);
-  const job = /** @type {Job} */ ({ ...before, ...data, id });
+  const { file, ...more } = data;
+  const job = /** @type {Job} */ ({ ...before, ...more, id });
+  if (file) job.report = { ...before?.report, files: [...(before?.report?.files ?? []), file] };
   app.jobs.set(id, job);
   if (!before || (ENDED.includes(job.state) && !ENDED.includes(before.state))) trying(() => look(id));
   tell('jobs');

@@ -1,4 +1,4 @@
-/** Pieces of picture and sound: what is wanted now is fetched, newest view first, and what is not is let go. */
+/** Pieces of picture and sound: what is wanted now is fetched, newest view first. */
 
 import { ask } from './net.js';
 
@@ -6,6 +6,8 @@ import { ask } from './net.js';
  * @typedef {{key: string, path: string, stamp: string, read: (response: Response) => Promise<any>}} Wish
  * @typedef {{stamp: string, value: any, failed: number}} Kept
  */
+
+const PATIENCE = 2000; // ms
 
 /** A cache that fetches: the least recently used goes first, and what is old is shown until the new is there. */
 export class Loader {
@@ -22,7 +24,7 @@ export class Loader {
     this.drop = drop;
     /** @type {Map<string, Kept>} */
     this.kept = new Map();
-    /** @type {Map<string, {abort: AbortController, stamp: string}>} */
+    /** @type {Map<string, {abort: AbortController, stamp: string, since: number}>} */
     this.flying = new Map();
     /** @type {Wish[]} */
     this.queue = [];
@@ -40,13 +42,14 @@ export class Loader {
   /** Fetch these, the first first, and nothing else any more. @param {Wish[]} wishes */
   want(wishes) {
     const keys = new Map(wishes.map((wish) => [wish.key, wish.stamp]));
+    const now = performance.now();
+    // The server draws what it has begun to draw, whoever has left: what flies may land, unless it takes too long.
     for (const [key, flight] of this.flying) {
-      if (keys.get(key) !== flight.stamp) {
+      if (keys.get(key) !== flight.stamp && now - flight.since > PATIENCE) {
         flight.abort.abort();
         this.flying.delete(key);
       }
     }
-    const now = performance.now();
     const seen = new Set();
     this.queue = wishes.filter((wish) => {
       if (seen.has(wish.key)) return false;
@@ -67,7 +70,7 @@ export class Loader {
 
   /** @param {Wish} wish */
   async fetch(wish) {
-    const flight = { abort: new AbortController(), stamp: wish.stamp };
+    const flight = { abort: new AbortController(), stamp: wish.stamp, since: performance.now() };
     this.flying.set(wish.key, flight);
     let value = null;
     try {

@@ -86,7 +86,7 @@ export function upload(file, name, onProgress) {
   return { done, cancel: () => request.abort() };
 }
 
-const KINDS = ['survey', 'damage', 'length', 'job', 'edits', 'recording', 'reset'];
+const KINDS = ['survey', 'damage', 'length', 'job', 'edits', 'recording', 'model', 'reset'];
 
 /**
  * Listen to the server for as long as the page is open; a lost connection is taken up again.

@@ -122,6 +122,7 @@ def server(tmp_path_factory, tape, browser):
 EXPECTED = (
     "The Cross-Origin-Opener-Policy header",  # a plain name without TLS cannot have it honoured
     "Failed to load resource: the server responded with a status of 409",  # another page was first: it is tried again
+    "Failed to load resource: net::ERR_",  # the server has ended, as it does when a file is saved in place
 )
 
 

@@ -1,7 +1,5 @@
 """The scale-wise transformer and its session: who attends whom, what is remembered, and what is drawn."""
 
-from itertools import product
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,9 +10,25 @@ from masktools.networks.scales import ScaleSession, ScaleTokenizer, ScaleTransfo
 from masktools.networks.scales.pyramid import ScalePyramid
 from masktools.solver import SolverConfig
 from masktools.solver.prediction import combine
-from tests.networks.scales.small import SCALES, mels, tokenizer, transformer
+from tests.networks.scales.small import SCALES, latents, mels, quantiser, scale_lists, tokenizer, transformer
 
 VARIANTS = ({}, {"unit_queries": True}, {"shared_modulation": True})
+seeds = st.integers(0, 1000)
+
+
+def pair(scales, seed=0, **variant):
+    """Return a transformer and a quantiser over the same scales."""
+    return transformer(seed, 12, scales=scales, **variant), quantiser(ScalePyramid(scales), seed, 12, 6)
+
+
+def given_of(codes, n):
+    """Return tokens of noise and what a transformer is shown of them."""
+    tokens = codes.encode(latents(codes.pyramid, n, 6))
+    return tokens, codes.inputs(tokens)
+
+
+def all_equal(tokens, others):
+    return all(torch.equal(a, b) for a, b in zip(tokens, others, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +42,20 @@ def inputs_of(codec, n=2, seed=1):
     return tokens, codec.quantiser.inputs(tokens)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_no_token_hears_finer_scales_and_each_hears_its_own_and_coarser_ones(codec, variant):
-    net = transformer(**variant)
-    _, inputs = inputs_of(codec)
-    inputs = [part.clone().requires_grad_() for part in inputs]
+@settings(deadline=None, max_examples=15)
+@given(scale_lists(), seeds, st.sampled_from(VARIANTS))
+def test_no_token_hears_finer_scales_and_each_hears_its_own_and_coarser_ones(scales, seed, variant):
+    net, codes = pair(scales, seed, **variant)
+    inputs = [part.clone().requires_grad_() for part in given_of(codes, 2)[1]]
     logits = net(inputs, torch.randn(2, 5))
-    for scale, place in enumerate(map(net.pyramid.place, range(3))):
-        gradients = torch.autograd.grad(logits[:, place, 0].sum(), inputs, retain_graph=True, allow_unused=True)
-        for number, gradient in enumerate(gradients, start=1):
-            assert (gradient is not None and bool((gradient.abs().sum(2) > 0).all())) == (number <= scale)
-            assert number <= scale or gradient is None or not gradient.any()
+    for scale, place in enumerate(map(net.pyramid.place, range(len(scales)))):
+        heard = [0.0] * len(inputs)
+        if inputs:
+            asked = logits[:, place].square().sum()
+            gradients = torch.autograd.grad(asked, inputs, retain_graph=True, allow_unused=True)
+            heard = [0.0 if one is None else float(one.abs().sum(2).min()) for one in gradients]
+            assert all(one is None or not one.any() for one in gradients[scale:])
+        assert [value > 0 for value in heard] == [number < scale for number in range(len(inputs))]
 
 
 def test_each_token_hears_all_of_its_scale(codec):
@@ -51,22 +68,21 @@ def test_each_token_hears_all_of_its_scale(codec):
         assert (gradient.abs().sum(2) > 0).all()
 
 
-@pytest.mark.parametrize(
-    ("variant", "conditional", "one_by_one"), list(product(VARIANTS, [True, False], [True, False]))
-)
+@settings(deadline=None, max_examples=15)
+@given(scale_lists(), seeds, st.sampled_from(VARIANTS), st.booleans(), st.booleans())
 @torch.no_grad()
-def test_a_session_that_remembers_gives_what_one_pass_gives(codec, variant, conditional, one_by_one):
-    net = transformer(**variant)
-    tokens, inputs = inputs_of(codec, 3)
+def test_a_session_that_remembers_gives_what_one_pass_gives(scales, seed, variant, conditional, one_by_one):
+    net, codes = pair(scales, seed, **variant)
+    tokens, inputs = given_of(codes, 3)
     condition = torch.randn(3, 5)
-    whole = net(inputs, condition if conditional else None)
-    session = ScaleSession(net, codec.quantiser, condition, one_by_one)
+    whole = net(inputs, condition if conditional else None, n_items=3)
+    session = ScaleSession(net, codes, condition, one_by_one)
     items = torch.arange(3)
-    for scale in range(3):
-        n = net.pyramid.lengths[scale]
+    for scale, n in enumerate(net.pyramid.lengths):
         nothing = torch.zeros(3, n, dtype=torch.long), torch.ones(3, n, dtype=torch.bool)
         logits = session.predictor(scale, tokens[:scale])(*nothing, items, conditional)
-        torch.testing.assert_close(logits, whole[:, net.pyramid.place(scale)], atol=1e-4, rtol=1e-4)
+        expected = whole[:, net.pyramid.place(scale)].expand(3, -1, -1)
+        torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
@@ -79,24 +95,23 @@ def test_a_session_computes_scales_that_it_was_not_asked_for(codec):
     torch.testing.assert_close(logits, net(inputs)[1:, net.pyramid.place(2)], atol=1e-4, rtol=1e-4)
 
 
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=6)
 @given(
+    scale_lists(),
     st.lists(st.integers(0, 2**40), min_size=2, max_size=4, unique=True),
     st.sampled_from([1.0, (1.0, 2.5), 0.0]),
     st.sampled_from([None, 3]),
     st.sampled_from([None, 0.8]),
 )
-def test_a_batch_draws_what_its_items_draw_alone(seeds, guidance, top_k, top_p):
-    codec, net = tokenizer(), transformer()
-    torch.manual_seed(2)
+def test_a_batch_draws_what_its_items_draw_alone(scales, seeds, guidance, top_k, top_p):
+    net, codes = pair(scales)
     condition = torch.randn(len(seeds), 5)
-    plan = scale_plan(3, guidance, top_k=top_k, top_p=top_p)
-    together = draw_scales(net, codec.quantiser, seeds, condition, plan).tokens
-    again = draw_scales(net, codec.quantiser, seeds, condition, plan).tokens
-    assert all(torch.equal(a, b) for a, b in zip(together, again, strict=True))
+    plan = scale_plan(len(scales), guidance, top_k=top_k, top_p=top_p)
+    together = draw_scales(net, codes, seeds, condition, plan).tokens
+    assert all_equal(together, draw_scales(net, codes, seeds, condition, plan).tokens)
     for item, seed in enumerate(seeds):
-        alone = draw_scales(net, codec.quantiser, [seed], condition[item : item + 1], plan).tokens
-        assert all(torch.equal(a[item : item + 1], b) for a, b in zip(together, alone, strict=True))
+        alone = draw_scales(net, codes, [seed], condition[item : item + 1], plan).tokens
+        assert all_equal([grid[item : item + 1] for grid in together], alone)
 
 
 def test_refined_batches_too_draw_what_their_items_draw_alone(codec):
@@ -107,7 +122,7 @@ def test_refined_batches_too_draw_what_their_items_draw_alone(codec):
     assert together.n_forwards > 3 + 3  # of a pass a scale, with and without condition
     for item, seed in enumerate([3, 1, 4]):
         alone = draw_scales(net, codec.quantiser, [seed], condition[item : item + 1], plan).tokens
-        assert all(torch.equal(a[item : item + 1], b) for a, b in zip(together.tokens, alone, strict=True))
+        assert all_equal([grid[item : item + 1] for grid in together.tokens], alone)
 
 
 def test_known_tokens_of_a_scale_are_shown_where_a_model_refines(codec):
@@ -128,71 +143,60 @@ def test_a_model_that_does_not_refine_refuses_more_steps(codec):
         draw_scales(transformer(), codec.quantiser, [0], plan=scale_plan(3, n_steps=2))
 
 
-@torch.no_grad()
-def test_two_decodings_that_take_turns_do_not_meet(codec):
-    net = transformer()
-    torch.manual_seed(0)
-    conditions = torch.randn(2, 1, 5)
-    plan = scale_plan(3, (1.0, 2.0))
-    alone = [
-        draw_scales(net, codec.quantiser, [7 + n], condition, plan).tokens for n, condition in enumerate(conditions)
-    ]
-    sessions = [ScaleSession(net, codec.quantiser, condition) for condition in conditions]
+@settings(deadline=None, max_examples=5)
+@given(scale_lists(most=4), seeds)
+def test_decodings_that_go_on_at_once_do_not_meet(scales, seed):
+    net, codes = pair(scales, seed)
+    conditions, plan = torch.randn(2, 1, 5), scale_plan(len(scales), (1.0, 2.0))
+    one, other = (draw_scales(net, codes, [seed + n], conditions[n], plan).tokens for n in (0, 1))
+    inside = []
 
-    class InTurn:
-        """A session that lets the other one take a step of its own between its steps."""
+    def meanwhile():
+        inside.append(draw_scales(net, codes, [seed + 1], conditions[1], plan).tokens)
 
-        def rescorer(self, stage, decided):
-            return None
-
-        def predictor(self, stage, decided):
-            other = sessions[1].predictor(stage, list(alone[1][:stage]))
-            n = net.pyramid.lengths[stage]
-            other(torch.zeros(1, n, dtype=torch.long), torch.ones(1, n, dtype=torch.bool), torch.tensor([0]), True)
-            return sessions[0].predictor(stage, decided)
-
-    from masktools.solver import solve_stages
-
-    grids = [torch.zeros(1, *scale, dtype=torch.long) for scale in SCALES]
-    found = solve_stages(InTurn(), grids, [torch.ones_like(grid) > 0 for grid in grids], [7], plan).tokens
-    assert all(torch.equal(a, b) for a, b in zip(found, alone[0], strict=True))
+    assert all_equal(draw_scales(net, codes, [seed], conditions[0], plan, on_call=meanwhile).tokens, one)
+    assert inside
+    assert all(all_equal(made, other) for made in inside)
 
 
-def test_a_decoding_that_fails_leaves_the_model_as_it_was(codec):
-    net = transformer()
-    before = draw_scales(net, codec.quantiser, [5]).tokens
-    calls = []
+@settings(deadline=None, max_examples=10)
+@given(scale_lists(), seeds, st.data())
+def test_a_decoding_that_fails_anywhere_leaves_the_model_as_it_was(scales, seed, data):
+    net, codes = pair(scales, seed)
+    before, state = draw_scales(net, codes, [seed]).tokens, {key: own.clone() for key, own in net.state_dict().items()}
+    left = [None] * data.draw(st.integers(0, len(scales) - 1))
 
     def fail():
-        calls.append(None)
-        if len(calls) == 2:
+        if not left:
             raise RuntimeError("in the middle")
+        left.pop()
 
-    state = {name: value.clone() for name, value in net.state_dict().items()}
     with pytest.raises(RuntimeError, match="in the middle"):
-        draw_scales(net, codec.quantiser, [5], on_call=fail)
+        draw_scales(net, codes, [seed], on_call=fail)
     assert all(torch.equal(net.state_dict()[name], value) for name, value in state.items())
-    assert all(torch.equal(a, b) for a, b in zip(before, draw_scales(net, codec.quantiser, [5]).tokens, strict=True))
+    assert all_equal(draw_scales(net, codes, [seed]).tokens, before)
 
 
+@settings(deadline=None, max_examples=6)
+@given(scale_lists(), seeds, st.data())
+def test_scales_that_are_given_are_kept_and_finer_ones_drawn(scales, seed, data):
+    net, codes = pair(scales, seed)
+    n_given = data.draw(st.integers(1, len(scales)))
+    tokens, _ = given_of(codes, 2)
+    drawn = draw_scales(net, codes, [1, 2], given=tokens[:n_given]).tokens
+    assert all_equal(drawn[:n_given], tokens[:n_given])
+    others = [draw_scales(net, codes, [3 + n, 40 + n], given=tokens[:n_given]).tokens for n in range(4)]
+    assert any(not all_equal(drawn, other) for other in others) == (n_given < len(scales))
+
+
+@settings(deadline=None, max_examples=10)
+@given(scale_lists(), seeds)
 @torch.no_grad()
-def test_scales_that_are_given_are_kept_and_finer_ones_drawn(codec):
-    net = transformer()
-    tokens, _ = inputs_of(codec, 2)
-    kept = draw_scales(net, codec.quantiser, [1, 2], given=tokens).tokens
-    assert all(torch.equal(a, b) for a, b in zip(kept, tokens, strict=True))
-    one, other = (draw_scales(net, codec.quantiser, seeds, given=tokens[:2]).tokens for seeds in ([1, 2], [3, 4]))
-    assert torch.equal(one[0], tokens[0])
-    assert torch.equal(one[1], tokens[1])
-    assert not torch.equal(one[2], other[2])
-
-
-@torch.no_grad()
-def test_top_k_of_one_takes_the_likeliest_token(codec):
-    net = transformer()
+def test_top_k_of_one_takes_the_likeliest_token(scales, seed):
+    net, codes = pair(scales, seed)
     condition = torch.randn(2, 5)
-    drawn = draw_scales(net, codec.quantiser, [1, 2], condition, scale_plan(3, top_k=1)).tokens
-    logits = net(codec.quantiser.inputs(drawn), condition)
+    drawn = draw_scales(net, codes, [1, 2], condition, scale_plan(len(scales), top_k=1)).tokens
+    logits = net(codes.inputs(drawn), condition)
     assert torch.equal(logits.argmax(2), net.pyramid.pack(drawn))
 
 
