@@ -162,21 +162,6 @@ class TokenCache(audio_cache.Cache):
         nearest = min(round(2 * start / self.n_cols), item.n_conditions - 1)
         return self._conditions[item.first_condition + nearest].astype(np.float32)
 
-    def check(
-        self, mel: MelConfig | None = None, tokenizer: Tokenizer | None = None, conditioner: Any | None = None
-    ) -> None:
-        """Refuse to go with parts that the cache was not made with; those that are not given are not compared.
-
-        Raises:
-            ParameterError: Something differs; the message says what.
-        """
-        given = {
-            "mel": None if mel is None else configs.to_dict(mel),
-            "tokenizer": None if tokenizer is None else fingerprint(tokenizer),
-            "conditioner": None if conditioner is None else fingerprint(conditioner),
-        }
-        _check_same(self.folder, self.made_of, {name: value for name, value in given.items() if value is not None})
-
 
 def _tokenised(row: Mapping[str, Any]) -> Tokenised:
     return Tokenised(

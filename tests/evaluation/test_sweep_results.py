@@ -14,8 +14,9 @@ from masktools.evaluation.report import Figure
 from masktools.evaluation.scores import Statistics
 from masktools.evaluation.sweep import COST, Sweep, counting, over_repeats, points_of, run_sweep
 from masktools.evaluation.sweep_results import draw_cost, frontier, loss_lines, named_points, priced, priced_measures
-from masktools.solver import SPEEDS, SolverConfig, planned_work, preset
+from masktools.solver import SPEEDS, SolverConfig, preset
 from tests.evaluation.sounding import Ear, clips, tiny_model
+from tests.solver.planned import planned_work
 
 QUICK = Statistics(n_resamples=10, n_folds=0)
 MEASURE = ("all", "", "lsd_db", None)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from masktools.core.errors import ParameterError
-from masktools.solver import PRESETS, SPEEDS, SolverConfig, item_seeds, planned_work, preset, solve, span_groups
+from masktools.solver import PRESETS, SPEEDS, SolverConfig, item_seeds, preset, solve, span_groups
+from tests.solver.planned import planned_work
 from tests.solver.toys import Toy
 
 

@@ -14,11 +14,10 @@ from masktools.solver import (
     forward_count,
     make_plan,
     over_windows,
-    planned_slots,
-    planned_work,
     solve,
 )
 from masktools.solver.prediction import combine, needed_passes, predict_guided
+from tests.solver.planned import planned_slots, planned_work
 from tests.solver.remembering import Ledger, RememberingToy
 from tests.solver.toys import Toy, problems
 

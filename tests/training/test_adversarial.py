@@ -324,7 +324,7 @@ def test_settings_of_a_game_that_cannot_be_are_refused(cache_folder):
     ("settings", "message"),
     [
         ({"schedule": "linear"}, r"unknown schedule 'linear': choose from cosine, exponential"),
-        ({"betas": (0.9, 1.0)}, r"betas must lie in \[0, 1\), got 1"),
+        ({"betas": (0.9, 1.0)}, r"betas must lie in \[0, 1\), got \(0.9, 1.0\)"),
         ({"weight_decay": -1.0}, r"weight_decay must be at least 0, got -1"),
         ({"final": 2.0}, r"final must lie in \[0, 1\], got 2"),
         ({"decay": 0.0}, r"decay must lie in \(0, 1\], got 0"),

@@ -171,11 +171,8 @@ def test_a_cache_of_something_else_is_refused_with_what_differs(cache_folder, to
         build_token_cache(cache_folder, tokens_folder, tokenizer, encoder, wider, N_COLS)
     with pytest.raises(ParameterError, match=r"another n_cols .4 there, 8 given."):
         build_token_cache(cache_folder, tokens_folder, tokenizer, encoder, MEL, 8)
-    cache = TokenCache(tokens_folder)
-    cache.check(MEL, tokenizer, encoder)
-    cache.check()
     with pytest.raises(ParameterError, match="holds tokens made of another conditioner"):
-        cache.check(conditioner=JointEncoder(encoder.config))
+        build_token_cache(cache_folder, tokens_folder, tokenizer, JointEncoder(encoder.config), MEL, N_COLS)
 
 
 def test_a_fingerprint_knows_weights_settings_and_encoders_that_load_late(encoder):

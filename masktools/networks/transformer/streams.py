@@ -300,18 +300,17 @@ class DelayedPrior(StreamTransformer):
         hidden, n_cols = self.hidden(self.delayed(tokens), self.attention(0), text), tokens.shape[2]
         return torch.stack([head(hidden[:, k : k + n_cols]) for k, head in enumerate(self.heads)], dim=1)
 
-    def log_p(self, tokens: Tensor, stream: int, text: Text | None = None, temperature: float = 1.0) -> Tensor:
+    def log_p(self, tokens: Tensor, stream: int, text: Text | None = None) -> Tensor:
         """Return the log probability (b, w) of the tokens of one stream.
 
         Args:
             tokens: (b, K, w) codes, and ``mask_id`` where one is unknown.
             stream: Its number.
             text: From ``read``; None for none.
-            temperature: Divisor of the logits, above 0.
         """
         n_cols = tokens.shape[2]
         hidden = self.hidden(self.delayed(tokens), self.attention(0), text)
-        logits = self.heads[stream](hidden[:, stream : stream + n_cols]).float() / temperature
+        logits = self.heads[stream](hidden[:, stream : stream + n_cols]).float()
         return -F.cross_entropy(logits.flatten(0, 1), tokens[:, stream].flatten().long(), reduction="none").view(
             len(tokens), n_cols
         )
