@@ -23,6 +23,4 @@ main(["probe", str(place)])
 # %%
 # The tape itself:
 
-masktools.model.Result(
-    tape, rate, {"job": "tape", "gaps": [{"start_s": 2.5, "end_s": 2.9}, {"start_s": 5.2, "end_s": 6.2}]}
-)
+masktools.Result(tape, rate, {"job": "tape", "gaps": [{"start_s": 2.5, "end_s": 2.9}, {"start_s": 5.2, "end_s": 6.2}]})
