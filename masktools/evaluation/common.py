@@ -191,10 +191,7 @@ class TrueTokens(Pipeline):
         """
         super().__init__(
             pipeline.mel,
-            pipeline.tokenizer,
-            pipeline.transformer,
-            pipeline.vocoder,
-            pipeline.conditioner,
+            **pipeline.parts,
             name=pipeline.name,
             decoding=pipeline.decoding,
             device=pipeline.device,
