@@ -44,7 +44,7 @@ test-site: $(VENV)/.installed-docs
 test-space:
 	test -d $(VENV)-space || $(PYTHON) -m venv $(VENV)-space
 	$(VENV)-space/bin/python -m pip install --disable-pip-version-check -e . -r spaces/requirements.txt \
-		pytest hypothesis beartype
+		pytest hypothesis beartype playwright
 	OMP_NUM_THREADS=2 $(VENV)-space/bin/python -m pytest -m space tests/test_space.py
 
 # laion-clap needs numpy below 2, so it has an environment of its own

@@ -69,10 +69,9 @@ def compare_speed():
             times.append(time.process_time() - started)
     scales, step, rest = (median(times[1:]) for times in found.values())  # the first warms up
     print(f"over scales, {peer.n_steps} passes: {scales:.2f} s of one thread for {peer.audio_s:.2f} s of sound")
-    print(
-        f"SpecMaskGIT, {N_STEPS} passes: {N_STEPS * step + rest:.2f} s ({step:.2f} a pass, {rest:.2f} tokens to wave)"
-    )
-    print(f"ratio {(N_STEPS * step + rest) / scales:.1f}")
+    whole = N_STEPS * step + rest
+    print(f"SpecMaskGIT, {N_STEPS} passes: {whole:.2f} s, {step:.2f} a pass, {rest:.2f} from tokens to wave")
+    print(f"ratio {whole / scales:.1f}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""The Space, called by gradio's own client on loopback, in an environment that has gradio: `make test-space`."""
+"""The Space, called by gradio's own client and seen by a browser, both on loopback: `make test-space`."""
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -93,3 +95,41 @@ def test_what_is_too_long_or_no_sound_is_told_in_one_line(client, tmp_path):
     (tmp_path / "words.wav").write_text("no sound")
     with pytest.raises(Exception, match=r"words.wav"):
         talk.predict(file(str(tmp_path / "words.wav")), api_name="/find")
+
+
+@pytest.fixture
+def page(client):
+    """Yield the page in a browser that reaches this machine alone; ``page.foreign`` are the addresses it asked for."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    if path is None:
+        pytest.skip("needs chromium-headless-shell")
+    talk, _ = client
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.set_default_timeout(120_000)
+        page.foreign, page.errors = [], []
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+
+        def watch(route):
+            here = urlsplit(route.request.url).hostname in ("127.0.0.1", "localhost")
+            route.continue_() if here else (page.foreign.append(route.request.url), route.abort())
+
+        page.route("**/*", watch)
+        page.goto(talk.src)
+        yield page
+        browser.close()
+
+
+def test_a_visitor_restores_a_clip_and_nothing_is_asked_for_elsewhere(page, clip):
+    page.locator("input[type=file]").first.set_input_files(clip)
+    page.get_by_text("1 gap found").wait_for()
+    page.get_by_role("button", name="Restore", exact=True).click()
+    page.locator("img[src*='comparison.png']").wait_for()
+    assert page.get_by_text("After", exact=True).first.is_visible()
+    page.get_by_role("tab", name="Make").click()
+    page.get_by_role("button", name="Make", exact=True).click()
+    page.locator("a[href*='made.wav'], audio[src*='made.wav']").first.wait_for(state="attached")
+    assert page.foreign == []
+    assert page.errors == []

@@ -5,6 +5,8 @@ Bandwidth
 Rain that a low-pass has made dull at 4 kHz. The band above is added up to 20 kHz, below it every sample stays.
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 import masktools
 from masktools.demo.recordings import low_passed, play_rain
 

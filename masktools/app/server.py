@@ -89,9 +89,9 @@ def serve(
     """
     port = sock.getsockname()[1] if sock.family == socket.AF_INET else None
     keys = Keys(f"masktools-{port or 'socket'}")
-    for path in files:
+    for number, path in enumerate(files, 1):
         session = store.open_file(path)
-        session.is_named = True
+        session.named = number
         if settings.in_place:
             session.in_place = path
     asyncio.run(_serve(Service(store, keys, settings), sock, port, allowed, said))

@@ -101,7 +101,7 @@ class Service:
         state = session.state
         told: dict[str, Any] = {"id": state.id, "name": state.name, "created_s": state.created_s}
         told |= {"changed": bool(state.edits.cursor), "surveyed": round(session.share, 4), "bad": state.bad}
-        told |= {"named": session.is_named}
+        told |= {"named": session.named}
         if state.facts is not None:
             told |= to_dict(state.facts) | {"seconds": state.facts.samples / state.facts.rate}
         return told
@@ -163,6 +163,9 @@ class Service:
         self._asked[name] = self._asked.get(name, 0) + 1
         try:
             return await self.reader.ask(do, folder=str(session.folder), path=session.state.source.path, **wanted)
+        except RefusalError as error:  # what it is called here, not where it lies
+            told = str(error).replace(session.state.source.path, session.state.name)
+            raise RefusalError(error.status, told, error.field, error.hint) from None
         finally:
             self._asked[name] -= 1
 
@@ -240,8 +243,6 @@ class Service:
         except RefusalError as error:
             if error.status in (413, 415, 422):
                 self.store.remove(session.id)
-                told = str(error).replace(str(path), name)
-                raise RefusalError(error.status, told, error.field, error.hint) from None
             raise
         self.events.tell("recording", recording=session.id)
         return session

@@ -145,7 +145,7 @@ class Session:
         self.failure: str | None = None  # why it could not be to its end
         self.n_crashes = 0
         self.in_place: Path | None = None  # where it may be saved to
-        self.is_named = False  # on the command line: the page shows it at once
+        self.named = 0  # its place on the command line, from 1 on: the page shows the first at once
 
     @property
     def id(self) -> str:

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import correlate
 from scipy.signal.windows import hann
 
-from masktools.classical.noise import FRAME_S, SPECTRUM_S, noise_between, offset_between, shaped
+from masktools.classical.noise import FRAME_S, noise_between, offset_between, shaped
 from masktools.classical.prediction import extrapolate
 from masktools.classical.similarity import EDGES_HZ, WINDOW_S, Found, Known, Place, Similarity, bands_db, window_length
 from masktools.classical.spans import Span, fade_in, join_ends, with_residuals
@@ -187,6 +187,7 @@ REPEATED = 0.5  # likeness from which on even noise is copied: it returns to the
 ODD = 640.0  # mean squared distance from the expected levels that is as bad as a cost of 1
 MARGIN_S = 0.05  # of a grain beside its gap
 TONES_S, TONES_FRAME_S = 0.25, 0.372  # on either side, whose partials go on; frames that tell them apart
+NOISE_S = 0.5  # on either side, whose spectrum noise has: of less, chance leaves lines that ring throughout the gap
 SEAM_S = 0.012  # at most, at each end of a gap
 GO_ON_S = 0.003  # of it, in which the known goes on while a copy that is not the same takes over
 DEPTH_DB = 25.0  # below what counts as silence when places are compared, down to which levels are still shaped
@@ -352,7 +353,7 @@ def flatness_db(known: Known, span: Span, sample_rate: int) -> float:
 def _steady(envelopes: Envelopes, span: Span, wanted: np.ndarray, grain: str, seeds: tuple[int, ...]) -> Copy:
     """Return what goes from one side's spectrum to the other's, with the expected levels: noise, or its partials."""
     rate, margin = envelopes.sample_rate, round(MARGIN_S * envelopes.sample_rate)
-    side_s, frame_s = (SPECTRUM_S, FRAME_S) if grain == NOISE else (TONES_S, TONES_FRAME_S)
+    side_s, frame_s = (NOISE_S, FRAME_S) if grain == NOISE else (TONES_S, TONES_FRAME_S)
     before, after = sides_of(envelopes.known, span, round(side_s * rate))
     made = noise_between(before, after, span.length, rate, np.random.default_rng(seeds), margin, frame_s)
     present = envelopes.levels_of(made, margin, wanted.shape[2])

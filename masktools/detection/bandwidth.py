@@ -171,7 +171,9 @@ def find_shelves(spectrum: LongSpectrum) -> list[Shelf]:
 def _shelf(spectrum: LongSpectrum, edge: int, drop_db: float) -> Shelf:
     hz, level = spectrum.hz, spectrum.loud_db
     steepness = _level(level, edge, SHOULDER) - _level(level, edge, FOOT)
-    floor = slice(int(min(FLOOR_FROM * edge, len(hz) - FLOOR_HZ / hz[1])), int(FLOOR_TO * len(hz)))
+    least = round(FLOOR_HZ / hz[1])
+    low = min(int(FLOOR_FROM * edge), len(hz) - least)
+    floor = slice(low, max(int(FLOOR_TO * len(hz)), low + least // 2))
     liveliness = float(np.median(level[floor] - spectrum.median_db[floor]))
     return Shelf(float(hz[edge]), drop_db, steepness, liveliness)
 

@@ -218,7 +218,9 @@ SHORTEST_DROPOUT_S = 0.005  # a low note falls as far for less than that
 MEAN_DROP_DB = 18.0  # below what came before, on the average over all of it
 ALIKE_DB = 25.0  # the shoulders of a dropout belong to the same sound
 SLOPE_DROP_DB = 10.0  # of the wave's slope meanwhile: where a low note crosses zero, it is the steepest
-_REACH = WITHIN_HOPS + SHOULDER_HOPS
+LASTS_HOPS, LASTS_SHARE = 20, 0.95  # that the sound stays on either side: what ticks, or is gated, is not broken
+_APART_HOPS = 2  # of those from the dropout
+_REACH = WITHIN_HOPS + max(SHOULDER_HOPS, _APART_HOPS + LASTS_HOPS)
 
 
 class Dropouts:
@@ -271,7 +273,8 @@ class Dropouts:
                 start, end = _widened(level_db, fall, last, before[fall], after[last])
                 alike = abs(before[fall] - after[last]) <= ALIKE_DB and _gone(slopes, fall, last)
                 gone = decibels(np.mean(powers[start:end])) <= before[fall] - MEAN_DROP_DB
-                if alike and gone and self._shortest <= end - start <= self._longest:
+                lasts = _lasts(level_db[:start][::-1], before[fall]) and _lasts(level_db[end:], after[last])
+                if alike and gone and lasts and self._shortest <= end - start <= self._longest:
                     span = (first + start) * self._hop, (first + end) * self._hop
                     found.append(Damage(*span, "dropout", (channel,)))
         else:
@@ -287,7 +290,8 @@ def _shoulders(powers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     total = np.concatenate([[0.0], np.cumsum(powers)])
     places = np.arange(len(powers))
     levels = []
-    for low, high in ((places - _REACH, places - WITHIN_HOPS), (places + WITHIN_HOPS + 1, places + _REACH + 1)):
+    far = WITHIN_HOPS + SHOULDER_HOPS
+    for low, high in ((places - far, places - WITHIN_HOPS), (places + WITHIN_HOPS + 1, places + far + 1)):
         inside = (low >= 0) & (high <= len(powers))
         low, high = low.clip(0, len(powers)), high.clip(0, len(powers))
         levels.append(np.where(inside, decibels((total[high] - total[low]) / SHOULDER_HOPS), -np.inf))
@@ -299,6 +303,12 @@ def _gone(slopes: np.ndarray, fall: int, last: int) -> bool:
     before, after = _shoulders(slopes)
     inside = decibels(np.mean(slopes[fall : last + 1]))
     return bool(inside <= min(before[fall], after[last]) - SLOPE_DROP_DB)
+
+
+def _lasts(level_db: np.ndarray, shoulder: float) -> bool:
+    """Tell whether a sound stays near the level of its shoulder, on the way from a dropout."""
+    near = level_db[_APART_HOPS : _APART_HOPS + LASTS_HOPS] > shoulder - STAY_DB
+    return bool(near.mean() >= LASTS_SHARE) if len(near) else False
 
 
 def _widened(level_db: np.ndarray, fall: int, last: int, before: float, after: float) -> tuple[int, int]:

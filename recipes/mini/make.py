@@ -8,7 +8,7 @@ done is not done again: after a kill, the same command goes on where it stopped,
 
 Stages: cache, text (a sentence encoder distilled; needs the package of one and a list of words, see text.yaml),
 conditioner (sounds and texts), tokenizer (tokens by reconstruction), decoder (texture), vocoder, transformer, bundle,
-report.
+report, card (the figures of the report go into the head of the bundle's card, for the Hugging Face hub).
 --set changes a key of a stage's recipe, as in --set transformer trainer.max_steps=9000; --skip leaves a stage out, and
 what it would have made is taken from the bundle named by --base.
 """
@@ -22,7 +22,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 TRAINED = ("text", "conditioner", "tokenizer", "decoder", "vocoder", "transformer")
-STAGES = ("cache", *TRAINED, "bundle", "report")
+STAGES = ("cache", *TRAINED, "bundle", "report", "card")
+REPORTS, MAKE_CARD = "reports", str(ROOT / "docs" / "make_card.py")
 CHECKPOINT = {"conditioner": "best"}  # the best by captions; of all others the last
 
 
@@ -64,6 +65,15 @@ def command_of(stage, args, made):
         card = ["--card", "card.md", "--decoding", str(HERE / "decoding.json"), "--base", args.base]
         card += ["--int8", "tokenizer,transformer"]  # a third of the bundle, for 0.1 % of the tokenizer's L1
         return [*masktools, "bundle", *dict.fromkeys(parts), *card, "-o", args.name]
+    if stage == "card":
+        return [
+            sys.executable,
+            MAKE_CARD,
+            "--into",
+            args.name,
+            "--report",
+            *map(str, sorted(args.reports.glob("*.json"))),
+        ]
     return [
         sys.executable,
         str(ROOT / "docs" / "model_report.py"),
@@ -72,6 +82,8 @@ def command_of(stage, args, made):
         args.name,
         "-o",
         "report.md",
+        "--keep",
+        REPORTS,
         *own,
     ]
 
@@ -92,7 +104,7 @@ def made_by(args):
 def write_card(args, folder):
     """Write the model card: what it is, and the attributions of the manifests among the sources."""
     manifests = [source for source in args.sources if source.is_file()]
-    command = [sys.executable, str(ROOT / "docs" / "make_card.py"), str(HERE / "card-head.md"), *map(str, manifests)]
+    command = [sys.executable, MAKE_CARD, str(HERE / "card-head.md"), *map(str, manifests)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 of this checkout
     (folder / "card.md").write_text(done.stdout, encoding="utf-8")
 
@@ -123,7 +135,9 @@ def main(arguments=None):
         if not source.exists():
             parser.error(f"no source at {source}")
     args.sources = [source.resolve() for source in args.sources]
-    folder, done = args.output, args.output / "done"
+    folder, done, args.reports = args.output, args.output / "done", args.output.resolve() / REPORTS
+    if "report" in args.skip:
+        args.skip.append("card")
     done.mkdir(parents=True, exist_ok=True)
     made = made_by(args)
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]  # a checkout need not be installed

@@ -10,7 +10,7 @@ the lowest half of the bands and the first half of the frames alone. What was do
 written to compare-run/compare.md.
 
 What is counted: arithmetic of encoding and decoding one note, values that the layers give out meanwhile (memory of
-training grows with them), and the time of both on this machine, the shortest of several.
+training grows with them), and the processor time of both on this machine, the shortest of several.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def train(name, args):
 
 
 def cost(tokenizer):
-    """Return arithmetic (GFLOP), values given out (MB in fp32) and milliseconds of encoding and decoding a note."""
+    """Return GFLOP, values given out (MB in fp32) and milliseconds of one thread for encoding and decoding a note."""
     mel = torch.zeros(1, tokenizer.config.n_mels, 64)
     given = []
     hooks = [
@@ -87,9 +87,9 @@ def cost(tokenizer):
     times = []
     with torch.inference_mode():
         for _ in range(10):
-            started = time.perf_counter()
+            started = time.process_time()
             tokenizer.decode(tokenizer.encode(mel), 64)
-            times.append(time.perf_counter() - started)
+            times.append(time.process_time() - started)
     return counter.get_total_flops() / 1e9, sum(given) * 4 / 1e6, 1000 * min(times)
 
 
@@ -119,21 +119,19 @@ def main():
     parser.add_argument("--classifier", required=True, help="a checkpoint of recipes/notes/classifier.yaml")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--n", type=int, default=20, help="notes of each family")
-    parser.add_argument("--only", default="", help="names of variants, separated by semicolons")
+    parser.add_argument("--only", default=";".join(VARIANTS), help="names of variants, separated by semicolons")
     parser.add_argument("--set", action="append", default=[], type=lambda text: tuple(text.split("=", 1)))
     args = parser.parse_args()
-    chosen = [name for name in VARIANTS if not args.only or name in args.only.split(";")]
     lines = [f"| variant | {' | '.join(MEASURES)} | GFLOP | values, MB | ms |", "|" + "---|" * (len(MEASURES) + 4)]
-    real = {}
-    for name in chosen:
+    for name in args.only.split(";"):
         train(name, args)
         (gflop, megabytes, milliseconds), found, real = measure(name, args)
         cells = [f"{found[measure]:.3f}" if measure in found else "-" for measure in MEASURES]
         lines.append(f"| {name} | {' | '.join(cells)} | {gflop:.3f} | {megabytes:.1f} | {milliseconds:.1f} |")
         print(lines[-1], flush=True)
-    cells = [f"{real[measure]:.3f}" if measure in real else "-" for measure in MEASURES]
-    lines.append(f"| real notes | {' | '.join(cells)} | - | - | - |")
-    (args.output / "compare.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        cells = [f"{real[measure]:.3f}" if measure in real else "-" for measure in MEASURES]
+        table = [*lines, f"| real notes | {' | '.join(cells)} | - | - | - |"]
+        (args.output / "compare.md").write_text("\n".join(table) + "\n", encoding="utf-8")
     print(f"{args.output / 'compare.md'}")
 
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy.signal import lfilter
+from scipy.signal import lfilter, welch
 
 from masktools.classical import GAP_FILLS
+from masktools.classical.prediction import extrapolate
 from masktools.classical.search import COPY, NOISE, TONES, fills_from_elsewhere
 from masktools.classical.similarity import Similarity
 from masktools.classical.spans import Damaged
@@ -131,6 +132,28 @@ def test_where_nothing_returns_noise_goes_on_as_noise_and_a_chord_as_a_chord():
         inside, beside = (band_level_db(fill.samples, RATE, some) for some in (band, between))
         assert inside > beside + 12  # it rings
         assert inside == pytest.approx(band_level_db(chord, RATE, band, (0.6, 2.0)), abs=4)
+
+
+def test_no_line_rings_through_noise():
+    rain = noise(8.0)
+    (fill,), _ = looked_up(rain, [(4.0, 5.5)])
+    of_fill, of_rain = (
+        np.std(10 * np.log10(welch(some[0], RATE, nperseg=1024)[1][20:400]))
+        for some in (fill.samples, of_gap(rain, (4.0, 5.5)))
+    )
+    assert of_fill < 1.5 * of_rain
+
+
+def test_what_is_known_goes_on_into_a_copy_that_is_not_the_same():
+    bars = np.concatenate([beats(2, seed=bar) for bar in range(6)], axis=1)  # no stroke is twice the same
+    wave = bars + 0.05 * noise(12.0)
+    (fill,), _ = looked_up(wave, [(5.1, 6.2)])
+    assert fill.grain == COPY
+    assert fill.likeness < 0.8
+    before, after = wave[0, : round(5.1 * RATE)], wave[0, round(6.2 * RATE) :]
+    for known, made in ((before, fill.samples[0]), (after[::-1], fill.samples[0, ::-1])):
+        expected = extrapolate(known[-1102:].astype(np.float64), 5)
+        np.testing.assert_allclose(made[:5], expected, atol=0.1 * np.std(wave))
 
 
 @pytest.mark.parametrize("method", ["search", "spectral_noise", "copy"])

@@ -40,7 +40,7 @@ def test_a_model_is_made_of_checkpoints(command, checkpoints, card, tmp_path):
     code, said, errors = command("bundle", *checkpoints, "-o", bundle, "--card", card, model=None)
     assert (code, errors) == (0, "")
     assert said == f"{bundle}: made, made of tokenizer, transformer, vocoder\n"
-    assert (bundle / "MODEL_CARD.md").read_text() == card.read_text()
+    assert (bundle / "MODEL_CARD.md").read_text().endswith(card.read_text())
     ours, loaded = random_pipeline(), hub.load_bundle(bundle, "cpu")
     assert loaded.name == "made"
     assert loaded.conditioner is None

@@ -36,8 +36,10 @@ def test_a_steep_analogue_filter_is_found_to_ten_percent():
     assert find_bandwidth(filtered, 44_100).cutoff_hz == pytest.approx(3_000, rel=0.1)
 
 
-def test_white_noise_has_no_cutoff_and_that_is_certain():
-    found = find_bandwidth(noise(4.0), RATE)
+@pytest.mark.parametrize("rate", [RATE, 96_000])
+@pytest.mark.filterwarnings("error")
+def test_white_noise_has_no_cutoff_and_that_is_certain(rate):
+    found = find_bandwidth(noise(4.0, rate), rate)
     assert found.cutoff_hz is None
     assert found.confidence > 0.7
 

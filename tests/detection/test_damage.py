@@ -154,6 +154,14 @@ def test_a_sound_that_fades_and_comes_back_is_no_dropout():
     assert find_damage(wave, RATE, ("dropout",)) == []
 
 
+@pytest.mark.parametrize("hit_s", [0.004, 0.012])
+def test_a_sound_that_ticks_is_not_broken_between_its_ticks(hit_s):
+    wave, hit = noise(4.0), round(hit_s * RATE)
+    for start in range(0, wave.shape[1], hit + RATE // 20):
+        wave[:, start + hit : start + hit + RATE // 20] *= 1e-3
+    assert find_damage(wave, RATE, ("dropout",)) == []
+
+
 def test_a_click_is_found():
     wave = low_passed(noise(4.0), RATE, 5_000)
     wave[0, 30_000] += 0.5

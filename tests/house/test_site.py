@@ -4,6 +4,7 @@ Pages and notebooks are executed by `make test-site` (-m site); the whole site i
 """
 
 import ast
+import html
 import importlib.util
 import json
 import os
@@ -11,6 +12,7 @@ import re
 import shlex
 import subprocess
 import sys
+from urllib.parse import unquote
 
 import pytest
 import soundfile
@@ -94,6 +96,44 @@ def desk(tmp_path, monkeypatch):
     (tmp_path / "labels.txt").write_text("1.2\t1.5\tgap\n\\\t3000\t6000\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+BUILT = DOCS / "_build" / "html"
+FOREIGN = re.compile(
+    r"""<(?:script|img|audio|iframe|source)\b[^>]*\bsrc=["']?https?:|<link\b[^>]*\bhref=["']?https?:"""
+)
+
+
+@pytest.mark.site
+def test_the_built_site_is_whole_without_a_network():
+    """No dead link, nothing from elsewhere, every picture and sound in it, at most 40 MB."""
+    if not BUILT.exists():
+        pytest.skip("make docs builds it")
+    names: dict = {}
+
+    def has(target, fragment):
+        if target not in names:
+            names[target] = set(re.findall(r'\bid="([^"]+)"', target.read_text(encoding="utf-8")))
+        return fragment in names[target]
+
+    dead = []
+    for page in BUILT.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert not FOREIGN.search(text), page
+        assert "data:audio/" not in text, page
+        for link in map(html.unescape, re.findall(r"""(?:href|src)=["']([^"'\s]+)["']""", text)):
+            path, _, fragment = link.partition("#")
+            if re.match(r"(https?|data|mailto|javascript):", link):
+                continue
+            target = page.parent / unquote(path.split("?")[0]) if path else page
+            target = target / "index.html" if target.is_dir() else target
+            if not target.exists() or (fragment and target.suffix == ".html" and not has(target, unquote(fragment))):
+                dead.append(f"{page.relative_to(BUILT)}: {link}")
+    assert dead == []
+    assert len(list((BUILT / "_sounds").glob("*.opus"))) >= 20
+    for sheet in BUILT.rglob("*.css"):
+        assert not re.search(r"url\([\"']?(https?:)?//|@import [\"']https?:", sheet.read_text(encoding="utf-8")), sheet
+    assert sum(path.stat().st_size for path in BUILT.rglob("*") if path.is_file()) < 40e6
 
 
 def blocks_of(page, *languages):

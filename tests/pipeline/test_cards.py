@@ -1,6 +1,9 @@
 """The head of a card, as the hub's own library reads it."""
 
 import json
+import os
+import subprocess
+import sys
 
 import huggingface_hub
 import pytest
@@ -11,6 +14,7 @@ from masktools.evaluation.report import Figure, Report
 from masktools.pipeline import hub
 from masktools.pipeline.bundles import list_models, verify_files
 from masktools.pipeline.cards import files_for_hub, has_head, renew_card, results_of, with_head, without_head
+from tests.house.source import ROOT
 from tests.tiny import tiny_pipeline
 
 BODY = """# Tiny
@@ -93,6 +97,23 @@ def test_a_card_is_renewed_and_its_bundle_stays_whole(tmp_path, report):
     verify_files(folder)
     assert without_head((folder / "MODEL_CARD.md").read_text()) == "# Another\n"
     assert huggingface_hub.ModelCard.load(folder / "MODEL_CARD.md").data.eval_results is None
+
+
+def test_the_tool_writes_credits_and_figures_into_the_card_of_a_bundle(tmp_path, report):
+    folder = hub.save_bundle(tiny_pipeline(), tmp_path / "tiny", BODY)
+    (tmp_path / "head.md").write_text("# Tiny\n\n{n} recordings, {hours} hours.\n")
+    (tmp_path / "m.csv").write_text(
+        "path,split,kind,licence,author,duration_s\na.wav,train,music,CC-BY-4.0,Somebody,3600\nb.wav,test,music,MIT,Nobody,9\n"
+    )
+    words = [tmp_path / "head.md", tmp_path / "m.csv", "--into", folder, "--report", report]
+    command = [sys.executable, ROOT / "docs" / "make_card.py", *words]
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    verify_files(folder)
+    card = huggingface_hub.ModelCard.load(folder / "MODEL_CARD.md")
+    assert "1 recordings, 1.0 hours." in card.text
+    assert "- CC-BY-4.0, Somebody: a.wav: 1 excerpt" in card.text
+    assert "Nobody" not in card.text
+    assert len(card.data.eval_results) == 2
 
 
 def test_transformers_finds_what_its_feature_extractor_asks_for(folder):

@@ -26,9 +26,9 @@ async function enter() {
   await ask('api/enter', { method: 'POST', json: { token } });
 }
 
-/** Show a recording. @param {string} id */
+/** Show a recording; whether that could be. @param {string} id */
 export async function open(id) {
-  await trying(async () => {
+  return trying(async () => {
     const state = await askJson(`api/recordings/${id}`);
     forget();
     app.selected = null;
@@ -40,6 +40,7 @@ export async function open(id) {
     receive(state.regions);
     tell('recording');
     tell('selection');
+    return true;
   });
 }
 
@@ -76,6 +77,12 @@ function refresh() {
   }, 30);
 }
 
+/** How a recording is coded, in words. @param {import('./state.js').Recording} recording */
+function coding({ format, subtype }) {
+  const lossy = /** @type {Record<string, string>} */ ({ MPEG_LAYER_III: 'MP3', OPUS: 'Opus', VORBIS: 'Ogg Vorbis' })[subtype];
+  return lossy ?? `${format} ${subtype.replace(/^PCM_[SU]?(\d+)$/, '$1 bit').replace(/_/g, ' ').toLowerCase()}`;
+}
+
 /** What is said of the recording in the title. */
 function facts() {
   const recording = app.recording;
@@ -85,14 +92,14 @@ function facts() {
   const channels = recording.channels === 1 ? 'mono' : recording.channels === 2 ? 'stereo' : `${recording.channels} channels`;
   const cutoff = recording.bandwidth?.cutoff_hz, gaps = recording.damage.length, repaired = holding().size;
   const said = [
-    clock(recording.samples / recording.rate, 0), hertz(recording.rate), `${recording.format} ${recording.subtype ?? ''}`.replace('_', ' '), channels,
+    clock(recording.samples / recording.rate, 0), hertz(recording.rate), coding(recording), channels,
     recording.surveyed < 1 ? `looking for damage, ${Math.round(100 * recording.surveyed)} %` : gaps ? `${gaps} place${gaps > 1 ? 's' : ''} damaged` : 'no gap found',
     ...(repaired ? [`${repaired} repaired`] : []), ...(cutoff ? [`band ends at ${hertz(cutoff)}`] : []), ...(recording.warnings ?? []),
   ];
   get('facts').replaceChildren(...said.map((text, number) => {
     const item = document.createElement('li');
     item.textContent = text;
-    if (number === 4 && (gaps || recording.surveyed < 1)) item.className = 'marked';
+    if (number === 4) item.className = recording.surveyed < 1 ? 'busy' : gaps ? 'marked' : '';
     return item;
   }));
   /** @type {HTMLButtonElement} */ (get('save')).disabled = false;
@@ -233,8 +240,8 @@ async function start() {
   window.addEventListener('pageshow', (event) => event.persisted && location.reload());
   await trying(list);
   const wanted = location.hash.slice(1);
-  const first = app.recordings.find((one) => one.id === wanted) ?? app.recordings.find((one) => one.named);
-  if (first && !first.bad) await open(first.id);
+  const named = app.recordings.filter((one) => one.named).sort((one, other) => one.named - other.named);
+  for (const one of [...app.recordings.filter(({ id }) => id === wanted), ...named]) if (!one.bad && await open(one.id)) break;
   await trying(loadJobs);
   tell('started');
 }

@@ -145,7 +145,7 @@ function drawSpectrumWords(context, lane, width) {
   const cutoff = recording.bandwidth?.cutoff_hz, limit = app.about.model_hz, first = lane === stage.lanes.find((one) => one.kind === 'spectrum');
   if (limit && limit < recording.rate / 2) {
     drawLevel(context, lane, stage.scale.share(limit), width, first ? `the model reaches ${hertz(limit)}` : '',
-      { colour: '#c9d2dc99', dash: [2, 4], above: true });
+      { colour: '#e8edf2', dash: [2, 4], above: true });
   }
   if (cutoff) {
     drawLevel(context, lane, stage.scale.share(cutoff), width, first ? `band ends at ${hertz(cutoff)}` : '',
