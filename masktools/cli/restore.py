@@ -180,8 +180,7 @@ class _Run:
         from masktools.batch.restoring import Restorer
 
         args = self._args
-        model = {name: getattr(args, name) for name in ("model", "device", "precision", "batch_size", "threads")}
-        return Restorer(self._settings, model, args.dry_run, args.ab, step)
+        return Restorer(self._settings, options.model_options(args), args.dry_run, args.ab, step)
 
     def _outputs_of(self, task: "Task") -> list[Path]:
         from masktools.batch import outputs_of
