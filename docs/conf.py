@@ -42,7 +42,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_timeout = 900
 nb_execution_raise_on_error = True
-nb_merge_streams = True
+nb_merge_streams, nb_output_stderr = True, "remove"  # progress; what goes wrong ends the build
 
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
@@ -52,6 +52,7 @@ sphinx_gallery_conf = {
     "image_scrapers": ("conf.draw_thumbnail", "matplotlib"),
     "write_computation_times": False,  # its page loads scripts from elsewhere
     "show_memory": False,
+    "min_reported_time": 1e6,  # seconds: how long it took says more of the machine than of the example
     "thumbnail_size": (400, 240),
     "show_signature": False,
     "download_all_examples": False,

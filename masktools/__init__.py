@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         VariationSettings,
     )
     from masktools.features import Encoder
-    from masktools.model import Model, load
+    from masktools.model import Model, Result, load
 
 __all__ = [
     "BandSettings",
@@ -30,6 +30,7 @@ __all__ = [
     "MasktoolsError",
     "Model",
     "RepairSettings",
+    "Result",
     "VariationSettings",
     "__version__",
     "load",
@@ -37,7 +38,7 @@ __all__ = [
 
 __version__ = "0.2.0"
 
-_HOMES = {"Model": "model", "load": "model", "Encoder": "features", "MasktoolsError": "core.errors"}
+_HOMES = {"Model": "model", "Result": "model", "load": "model", "Encoder": "features", "MasktoolsError": "core.errors"}
 
 
 def __getattr__(name: str) -> Any:

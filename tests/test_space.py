@@ -117,7 +117,9 @@ def page(client):
             route.continue_() if here else (page.foreign.append(route.request.url), route.abort())
 
         page.route("**/*", watch)
-        page.goto(talk.src)
+        page.goto(talk.src, wait_until="load")
+        page.get_by_role("button", name="Restore", exact=True).wait_for()
+        page.wait_for_timeout(5000)  # until it talks to its server; what is put in before gets no answer
         yield page
         browser.close()
 

@@ -51,3 +51,12 @@ def tone(hertz: float, seconds: float, sample_rate: int = SAMPLE_RATE, level: fl
 def other_mel(**changes) -> MelConfig:
     """Return the mel settings of the tiny model with changes."""
     return replace(MEL, **changes)
+
+
+def states_of(transformer, tokens, mask=None, condition=None):
+    """Return the states (b, 1 + n, width) of a transformer: what enters its first block, what leaves each."""
+    nothing = torch.zeros_like(tokens, dtype=torch.bool)
+    states = [transformer.enter(tokens, nothing if mask is None else mask, condition)]
+    for block in transformer.blocks:
+        states.append(block(states[-1]))
+    return states

@@ -27,4 +27,4 @@ for gap in filled.report["gaps"]:
 # %%
 # The damaged recording, for comparison:
 
-masktools.model.Result(damaged, rate, {"job": "damaged", "gaps": filled.report["gaps"]})
+masktools.Result(damaged, rate, {"job": "damaged", "gaps": filled.report["gaps"]})

@@ -12,7 +12,7 @@ from masktools.demo.recordings import low_passed, play_rain
 
 rain, rate = play_rain()
 dull = low_passed(rain[:, : 5 * rate], rate, 4000.0)
-masktools.model.Result(dull, rate, {"job": "dull"})
+masktools.Result(dull, rate, {"job": "dull"})
 
 # %%
 # Where the band ends is found:

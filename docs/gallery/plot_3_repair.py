@@ -14,7 +14,7 @@ voice, rate = play_voice()
 voice = voice[:, : 4 * rate].copy()
 time_s = np.arange(rate // 2) / rate
 voice[:, 2 * rate : 2 * rate + rate // 2] += 0.2 * np.sin(2 * np.pi * 2500 * time_s).astype(np.float32)
-masktools.model.Result(voice, rate, {"job": "with a whistle"})
+masktools.Result(voice, rate, {"job": "with a whistle"})
 
 # %%
 

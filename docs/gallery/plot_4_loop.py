@@ -18,4 +18,4 @@ round_ = model.loop(bar, rate, seam_s=0.3)
 # %%
 # Twice in a row; the seam is in the middle.
 
-masktools.model.Result(np.concatenate([round_.samples, round_.samples], axis=1), rate, {"job": "twice"})
+masktools.Result(np.concatenate([round_.samples, round_.samples], axis=1), rate, {"job": "twice"})

@@ -14,7 +14,7 @@ music, rate = play_music()
 model = masktools.load("mini")
 encoded = model.encode(music[:1, : 5 * rate], rate)
 figure, axes = plt.subplots(figsize=(8, 2))
-axes.imshow(encoded.tokens[0], origin="lower", aspect="auto", cmap="nipy_spectral", interpolation="nearest")
+axes.imshow(encoded.tokens[0], origin="lower", aspect="auto", interpolation="nearest")
 axes.set(xlabel="column (0.186 s)", ylabel="row")
 figure.tight_layout()
 

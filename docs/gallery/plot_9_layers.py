@@ -20,10 +20,12 @@ for play in (play_rain, play_music, play_voice):
 vectors = np.stack([encoder.encode(wave, rate, layer="all").clip for wave, rate in stretches])  # (6, layers, d)
 vectors -= vectors.mean(axis=0)
 unit = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-alike = [np.mean([unit[2 * n, layer] @ unit[2 * n + 1, layer] for n in range(3)]) for layer in range(unit.shape[1])]
-other = [
-    np.mean([unit[2 * n, layer] @ unit[(2 * n + 3) % 6, layer] for n in range(3)]) for layer in range(unit.shape[1])
-]
+n_layers = unit.shape[1]
+alike = [np.mean([unit[n, at] @ unit[n + 1, at] for n in (0, 2, 4)]) for at in range(n_layers)]
+other = [np.mean([unit[n, at] @ unit[(n + 3) % 6, at] for n in (0, 2, 4)]) for at in range(n_layers)]
+
+# %%
+# Two stretches of one sound, and of two:
 
 figure, axes = plt.subplots(figsize=(7, 3))
 axes.plot(alike, marker="o", label="two stretches of one sound")

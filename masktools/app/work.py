@@ -96,12 +96,20 @@ class Job:
         Raises:
             RefusalError: it is not at its end.
         """
-        path = self.view.folder / "survey" / "findings.json"
-        if not path.is_file():
+        if not self.is_surveyed:
             raise RefusalError(
                 409, "the recording is still being surveyed: wait until it has been, or mark what is meant"
             )
-        return read_json(path)
+        return read_json(self._findings)
+
+    @property
+    def is_surveyed(self) -> bool:
+        """Whether it is known what is damaged."""
+        return self._findings.is_file()
+
+    @property
+    def _findings(self) -> Path:
+        return self.view.folder / "survey" / "findings.json"
 
     def keep(self, name: str, rank: int, told: Told, pieces: Iterable[FilledGap]) -> None:
         """Keep pieces as those of a candidate of a region."""
@@ -135,7 +143,7 @@ def _filled(job: Job, progress: Progress | None) -> Told:
     rate = job.view.recording.sample_rate
     filling = restoration.inpaint_pieces(
         None,
-        job.signal,
+        replace(job.signal, damaged=tuple(_still_damaged(job, regions))),
         [Gap(one.start / rate, one.end / rate, one.channels) for one in regions],
         job.of(GapSettings, n_candidates=job.n_candidates),
         n_ranks=job.n_candidates,
@@ -147,6 +155,17 @@ def _filled(job: Job, progress: Progress | None) -> Told:
             for rank, fill in enumerate(ranked if len({id(one) for one in ranked}) > 1 else ranked[:1]):
                 job.keep(region.id, rank, _said(fill.report, rank), [fill])
     return filling.report()
+
+
+def _still_damaged(job: Job, regions: Iterable[Region]) -> Iterator[Gap]:
+    """Yield what was found, was not repaired, and is not to be filled now: no fill shall be made of it."""
+    n_samples, n_channels, rate = job.size
+    touched = [(one.start, one.end, set(one.channels or range(n_channels))) for one in regions]
+    touched += [(one.start, one.stop, set(one.channels)) for one in job.view.pieces if one.stop - one.start < n_samples]
+    for one in _damage(job) if job.is_surveyed else ():
+        own = set(one.channels or range(n_channels))
+        if not any(start <= one.end and one.start <= stop and own & channels for start, stop, channels in touched):
+            yield Gap(one.start / rate, one.end / rate, one.channels)
 
 
 def _said(report: Told, rank: int) -> Told:

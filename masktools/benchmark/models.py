@@ -46,7 +46,7 @@ SIZES: Mapping[str, Size] = MappingProxyType(
             TransformerConfig(),
             {
                 "light": LightVocoderConfig(width=512, depth=8, mlp_ratio=3.0),
-                "hifigan": HifiganConfig.v1(),
+                "hifigan": HifiganConfig(),
                 "bigvgan": BigvganConfig(),
                 "griffin_lim": GriffinLimConfig(),
             },
@@ -58,7 +58,7 @@ SIZES: Mapping[str, Size] = MappingProxyType(
             TransformerConfig(width=192, depth=8, n_heads=3, condition_dim=128),
             {
                 "light": LightVocoderConfig(n_phase_rounds=16, n_corrections=8),
-                "hifigan": HifiganConfig.v2(),
+                "hifigan": HifiganConfig(channels=128),
                 "griffin_lim": GriffinLimConfig(),
             },
         ),

@@ -116,8 +116,8 @@ def check_positive(unit: str = "", **values: float | None) -> None:
             raise ParameterError(f"{name} must be positive, got {_said(value)}{unit and f' {unit}'}")
 
 
-def check_within(interval: str, unit: str = "", /, **values: float | None) -> None:
-    """Refuse numbers outside an interval; None is no number.
+def check_within(interval: str, unit: str = "", /, **values: Any) -> None:
+    """Refuse numbers, or lists of them, outside an interval; None is no number.
 
     Args:
         interval: as mathematicians write it, such as "[0, 1)": a round bracket leaves the end out; "[0, inf]" has no
@@ -129,18 +129,18 @@ def check_within(interval: str, unit: str = "", /, **values: float | None) -> No
         ParameterError: one is outside; the message names it and the interval.
     """
     low, high = map(float, interval[1:-1].split(","))
+    of = f" {unit}" if unit else ""
+    least = f"be {'at least' if interval[0] == '[' else 'above'} {low:g}"
+    limits = least if interval.endswith("inf]") else f"lie in {interval}"
     for name, value in values.items():
-        if value is None:
-            continue
-        inside = low < value < high or (value == low and interval[0] == "[") or (value == high and interval[-1] == "]")
-        if not inside:
-            of = f" {unit}" if unit else ""
-            least = f"be {'at least' if interval[0] == '[' else 'above'} {low:g}"
-            limits = least if interval.endswith("inf]") else f"lie in {interval}"
-            raise ParameterError(f"{name} must {limits}{of}, got {_said(value)}{of}")
+        for number in value if isinstance(value, tuple | list) else (value,):
+            if number is None or low < number < high:
+                continue
+            if not ((number == low and interval[0] == "[") or (number == high and interval[-1] == "]")):
+                raise ParameterError(f"{name} must {limits}{of}, got {_said(value)}{of}")
 
 
-def _said(number: float) -> str:
+def _said(number: Any) -> str:
     return f"{number:g}" if isinstance(number, float) else str(number)
 
 
@@ -185,6 +185,8 @@ def settle(settings: Any) -> None:
         if value is not None and field.metadata.get("choices"):
             checked_name(field.name, value, field.metadata["choices"])
         elif "within" in field.metadata:
+            if value == ():
+                raise ParameterError(f"{field.name} must have at least one entry, got none")
             check_within(field.metadata["within"], field.metadata.get("unit", ""), **{field.name: value})
 
 

@@ -18,7 +18,7 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?/[A-Za-z0-9](?:[\w.-]
 
 
 def is_hub_name(model: str) -> bool:
-    """Whether a text could be the name of a model on the hub.
+    """Return whether a text could be the name of a model on the hub.
 
     >>> is_hub_name("someone/a-model"), is_hub_name("./a-model"), is_hub_name("a-model")
     (True, False, False)

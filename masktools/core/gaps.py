@@ -27,7 +27,7 @@ class Gap(NamedTuple):
 
 
 GapLike = Gap | tuple[float, float] | tuple[float, float, tuple[int, ...] | None]
-"""What is taken for a gap: a plain (start, end) is one in all channels."""
+"""A gap as it may be given: a plain (start, end) is one in all channels."""
 
 
 def as_gap(gap: Any) -> Gap:

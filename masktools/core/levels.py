@@ -1,4 +1,4 @@
-"""How loud the upper bands of a recording are to be expected, moment by moment, where only the lower ones are known.
+"""Expected levels of the upper bands of a recording, frame by frame, given those of the lower ones.
 
 The levels of 29 bands from 200 Hz to 20 kHz, in frames of 23 ms and as averages of the half second around them, are
 taken for a mixture of normal distributions. Given the bands below any cutoff, the mean of the others is a sum of

@@ -1,4 +1,4 @@
-"""Where a model runs: its device, its precision, its threads and its memory; names are checked before use."""
+"""Device, precision, threads and memory of a model: names are checked before use."""
 
 import math
 import os

@@ -9,12 +9,12 @@ Lengths are in samples, or in whatever the last axis counts.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from masktools.core.arguments import check_least
 from masktools.core.errors import ParameterError
 
 
@@ -28,6 +28,10 @@ class Window(NamedTuple):
     def length(self) -> int:
         """Number of samples in the window."""
         return self.stop - self.start
+
+    def scaled(self, factor: int) -> "Window":
+        """Return the same stretch counted in units of which ``factor`` make one of these."""
+        return Window(self.start * factor, self.stop * factor)
 
 
 def cover(n: int, window: int, hop: int) -> list[Window]:
@@ -47,9 +51,7 @@ def cover(n: int, window: int, hop: int) -> list[Window]:
     Raises:
         ParameterError: a length out of its range.
     """
-    for name, length in (("n", n), ("window", window)):
-        if length < 1:
-            raise ParameterError(f"{name} must be at least 1, got {length}")
+    check_least(1, n=n, window=window)
     if not 1 <= hop <= window:
         raise ParameterError(f"hop must lie in [1, {window}], got {hop}: a longer one leaves holes")
     if n <= window:
@@ -70,11 +72,7 @@ def stitch(parts: Sequence[Tensor], windows: Sequence[Window], n: int, fade: int
         windows: in order, as ``cover`` makes them: no hole between them, none inside another.
         n: length of the recording.
         fade: at least 0, which is a hard cut.
-
-    Raises:
-        ParameterError: parts that do not fit their windows, windows that do not cover [0, n), a negative fade.
     """
-    _check(parts, windows, n, fade)
     first = parts[0]
     wave = first.new_empty((*first.shape[:-1], n))
     wave[..., : windows[0].stop] = first
@@ -92,23 +90,3 @@ def _rise(n_shared: int, fade: int, like: Tensor) -> Tensor:
     since_middle = torch.arange(n_shared, device=like.device, dtype=torch.float64) + 0.5 - n_shared / 2
     rise = (since_middle / fade + 0.5).clamp(0.0, 1.0) if fade else (since_middle > 0)
     return rise.to(like.dtype)
-
-
-def _check(parts: Sequence[Tensor], windows: Sequence[Window], n: int, fade: int) -> None:
-    if len(parts) != len(windows) or not windows:
-        raise ParameterError(f"each window needs one part, got {len(parts)} parts for {len(windows)} windows")
-    if fade < 0:
-        raise ParameterError(f"fade must not be negative, got {fade}")
-    for index, (part, window) in enumerate(zip(parts, windows, strict=True)):
-        if part.shape[-1] != window.length or part.shape[:-1] != parts[0].shape[:-1]:
-            wanted = (*parts[0].shape[:-1], window.length)
-            raise ParameterError(f"part {index} must have the shape {wanted}, got {tuple(part.shape)}")
-        if not part.is_floating_point():
-            raise ParameterError(f"part {index} must hold floats, got {part.dtype}")
-    if windows[0].start != 0 or windows[-1].stop != n:
-        raise ParameterError(f"windows must cover [0, {n}), got [{windows[0].start}, {windows[-1].stop})")
-    for window, after in pairwise(windows):
-        if not window.start <= after.start <= window.stop <= after.stop:
-            raise ParameterError(
-                f"windows must follow each other without a hole, got {tuple(window)} before {tuple(after)}"
-            )

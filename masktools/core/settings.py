@@ -1,4 +1,4 @@
-"""What jobs can be told: one frozen dataclass a job, with the default, help, unit and range of every setting.
+"""Settings of the jobs: one frozen dataclass a job, with the default, help, unit and range of every setting.
 
 Nothing of it stands anywhere else: calls of Python take settings, or changes of them by name; the command line makes an
 option of every field (``cli.options.add_settings``); journals and reports are made of the same dataclasses. No torch is
@@ -43,7 +43,7 @@ def setting(default: Any, help: str, unit: str = "", **more: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class DecodingSettings:
-    """How tokens are decoded; what is None is the model's own."""
+    """Settings of the decoding of tokens; None stands for the model's own."""
 
     TITLE: ClassVar[str] = "decoding"
 
@@ -112,7 +112,7 @@ def _methods(help: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class VariationSettings(DecodingSettings):
-    """How other detail is drawn for a sound, with a model over scales."""
+    """Settings for drawing other detail for a sound, with a model over scales."""
 
     TITLE: ClassVar[str] = ""
 
@@ -122,7 +122,7 @@ class VariationSettings(DecodingSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class RestorationSettings(DecodingSettings):
-    """What all jobs can be told that restore recordings."""
+    """Settings of all jobs that restore recordings."""
 
     TITLE: ClassVar[str] = ""
 
@@ -153,7 +153,7 @@ _LEAKS = (
 
 @dataclass(frozen=True, kw_only=True)
 class GapSettings(RestorationSettings):
-    """How gaps are found and filled."""
+    """Settings for finding and filling gaps."""
 
     TITLE: ClassVar[str] = "gaps"
 
@@ -190,7 +190,7 @@ class GapSettings(RestorationSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class BandSettings(RestorationSettings):
-    """From where on a band is extended, and how."""
+    """Settings of the bandwidth extension."""
 
     TITLE: ClassVar[str] = "bandwidth"
 
@@ -230,7 +230,7 @@ class BandSettings(RestorationSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class RepairSettings(RestorationSettings):
-    """How regions of time and frequency are replaced."""
+    """Settings for replacing regions of time and frequency."""
 
     TITLE: ClassVar[str] = "regions"
 
@@ -244,7 +244,7 @@ class RepairSettings(RestorationSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class ContinuationSettings(RestorationSettings):
-    """How a recording goes on after its end, or begins before its start."""
+    """Settings for continuing a recording after its end, or before its start."""
 
     TITLE: ClassVar[str] = "continuation"
 
@@ -257,7 +257,7 @@ class ContinuationSettings(RestorationSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class LoopSettings(RestorationSettings):
-    """How the end of a recording is made to lead into its start."""
+    """Settings for making the end of a recording lead into its start."""
 
     TITLE: ClassVar[str] = "loop"
 

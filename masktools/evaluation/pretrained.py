@@ -29,8 +29,7 @@ from torch import Tensor, nn
 from masktools.core.errors import CheckpointError
 from masktools.io import resample
 from masktools.mel import MelConfig, mel_filterbank
-from masktools.networks.conditioning.clap_files import restricted_load
-from masktools.pipeline.convert.weights import fill, read_weights
+from masktools.networks.weights import fill, read_weights, restricted_load
 
 MOST_BYTES = 1 << 30  # that a file of weights may have
 
@@ -302,7 +301,7 @@ class AisfxEmbedder:
 
 def _weights_of(content: bytes, source: Path) -> dict[str, Tensor]:
     """Return the weights of the network; the checkpoint is a pair of them and of what was trained on."""
-    found = restricted_load(source, io.BytesIO(content))
+    found = restricted_load(source, file=io.BytesIO(content))
     state = found[0] if isinstance(found, tuple) and found else found
     if not isinstance(state, Mapping):
         raise CheckpointError(f"{source} must hold named tensors, got {type(state).__name__}")

@@ -105,7 +105,7 @@ A masktools bundle, written by `Encoder.save_pretrained`. The encoder reads {sam
 
 
 class Options(TypedDict, total=False):
-    """What ``Encoder.encode`` may be asked, as its type checkers read it."""
+    """Keyword arguments of ``Encoder.encode``, for type checkers."""
 
     layer: LayerLike
     pool: str
@@ -164,8 +164,8 @@ class Encoder:
             ParameterError: a value out of its range, or an unknown name.
             DeviceError: a device or a precision that this machine does not offer.
         """
-        if batch_size is not None and arguments.checked_whole("batch_size", batch_size) < 1:
-            raise ParameterError(f"batch_size must be at least 1, got {batch_size}")
+        if batch_size is not None:
+            arguments.checked_whole("batch_size", batch_size, lowest=1)
         if isinstance(precision, str) and precision == "auto" and runtime.resolve_device(device).type == "cpu":
             precision = "fp32"
         with use_threads(threads):
@@ -296,7 +296,7 @@ class Encoder:
         tokens: bool = False,
         progress: Progress | None = None,
     ) -> Embedding | list[Embedding]:
-        """Return what a recording is like; for a list, a tuple or a batch of them, a list.
+        """Return the embedding of a recording; for a list, a tuple or a batch of them, a list.
 
         A recording is the same alone and in any batch: on a CPU exactly, on a GPU as far as the rounding of its
         precision goes. Open files (``io.open_recording``) and sources are read piece by piece, and take no more memory

@@ -1,4 +1,4 @@
-"""Which layers an embedding is made of, and how vectors of tokens become those of columns and of the clip."""
+"""Layers of an embedding, and pooling: vectors of tokens -> those of columns -> that of the clip."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from masktools.networks.transformer import MaskedTransformer
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """What a recording is like. With several layers asked for, vectors have one more axis, the first.
+    """Embedding of a recording. With several layers asked for, vectors have one more axis, the first.
 
     Attributes:
         clip: (d,) float32, one vector for all of the recording; None where nothing was pooled.
@@ -174,7 +174,7 @@ def hidden_states(
 
 
 POOLS = ("mean", "rows", "max", "mean_std", "rows_std", "none")
-"""How the vectors of tokens become one.
+"""Pools, by name.
 
 ``mean`` averages over rows and time. ``rows`` keeps the rows apart, one after the other, lowest first, and averages
 over time. ``max`` is the largest over rows and time. ``mean_std`` is the mean and the standard deviation over time of

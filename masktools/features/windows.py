@@ -7,7 +7,6 @@ the same in every batch.
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import isfinite
 
 import numpy as np
@@ -29,7 +28,7 @@ _ROUNDING = 1e-6  # relative; a hop in seconds that was computed from samples is
 
 @dataclass(frozen=True)
 class Hop:
-    """How frames follow each other.
+    """Hop from one frame to the next.
 
     Attributes:
         n_shifts: how often the recording is encoded, each time from another moment: from half a column before it on,
@@ -159,7 +158,7 @@ _MEL_CONTEXT_COLS = 1  # what the front end sees beyond those
 
 @dataclass(frozen=True, eq=False)
 class TokenisedWindow:
-    """What the transformer reads at once: the tokens (r, w) of a window of columns, and perhaps its wave (1, t)."""
+    """One input of the transformer: the tokens (r, w) of a window of columns, and perhaps its wave (1, t)."""
 
     window: Window
     tokens: Tensor
@@ -189,7 +188,7 @@ def tokenised_windows(
     tokens = torch.empty(pipeline.grid.n_rows, n_cols, dtype=torch.int64)
     buffer = _Buffer(source, pipeline.sample_rate)
     columns = _Columns(pipeline, buffer, times.first_frame(shift))
-    for read, kept in _token_windows(n_cols, pipeline.window_cols):
+    for read, kept in pipeline.token_windows(n_cols):
         found = pipeline.tokenise(columns.mel(read))[0].cpu()
         tokens[:, kept.start : kept.stop] = found[:, kept.start - read.start : kept.stop - read.start]
         while pending and pending[0].stop <= kept.stop:
@@ -198,15 +197,6 @@ def tokenised_windows(
             yield TokenisedWindow(window, tokens[:, window.start : window.stop], own)
         needed = kept.stop - _CONTEXT_COLS - _MEL_CONTEXT_COLS - pipeline.window_cols
         columns.forget(min(needed, pending[0].start) if wave and pending else needed)
-
-
-def _token_windows(n_cols: int, window_cols: int) -> Iterator[tuple[Window, Window]]:
-    """Yield the columns that the tokenizer reads at once, and those of them whose tokens are kept."""
-    context = min(_CONTEXT_COLS, (window_cols - 1) // 2)
-    windows = cover(n_cols, window_cols, window_cols - 2 * context)
-    cuts = [0, *((before.stop + after.start) // 2 for before, after in pairwise(windows)), n_cols]
-    for window, (start, stop) in zip(windows, pairwise(cuts), strict=True):
-        yield window, Window(start, stop)
 
 
 class _Buffer:

@@ -1,4 +1,4 @@
-"""Where the parts meet: wave <-> mel <-> tokens, or wave <-> token streams, and the one call that fills masked ones."""
+"""Models of all families: wave <-> mel <-> tokens, or wave <-> token streams, and the one call that fills masks."""
 
 from masktools.pipeline.family import JOBS, Progress, Walk, WalkShape, check_mel_settings, share_of
 from masktools.pipeline.scales import ScaleWalk

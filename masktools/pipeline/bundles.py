@@ -20,7 +20,7 @@ from masktools.networks.packing import StoredWeights
 
 
 class Layout(NamedTuple):
-    """What the bundles of a family of models hold."""
+    """Parts of the bundles of a family of models."""
 
     format: int
     parts: tuple[str, ...]

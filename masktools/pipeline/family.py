@@ -1,24 +1,26 @@
-"""What jobs may ask of any model, whatever its parts; whether parts are of one model; progress of a job."""
+"""Base of all models, whatever their parts; checks that parts are of one model; progress of a job."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, TypedDict, Unpack
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from masktools.core.errors import BundleError, MelMismatchError, ParameterError
+from masktools.core.arguments import check_least
+from masktools.core.arrays import check_loudest
+from masktools.core.errors import BundleError, MasktoolsError, MelMismatchError, ParameterError
 from masktools.core.runtime import has_fast_bf16, in_batches, to_device
+from masktools.core.segments import Window, stitch
 from masktools.core.shapes import Mask, Mel, Tokens, Wave
 from masktools.mel import MelConfig, MelFrontEnd, differing_fields
-from masktools.mel.grid import Columns
-from masktools.networks.conditioning import Conditioner, Prompts
-from masktools.networks.transformer import MaskedTransformer
-from masktools.solver import Plan, SolveResult
+from masktools.networks.conditioning import Conditioner, Prompts, as_condition
+from masktools.solver import Plan, SolverConfig, SolveResult, stage_plan
 
 Progress = Callable[[int, int], object]
 """Called with (steps done, steps in all) while something is computed."""
@@ -32,19 +34,20 @@ def share_of(progress: Progress | None, index: int, n_parts: int) -> Progress | 
 
 
 class Counter:
-    """Counts predictions and tells how far they have come."""
+    """Counts predictions and tells how far they have come; None is told nothing."""
 
-    def __init__(self, progress: Progress, total: int) -> None:
+    def __init__(self, progress: Progress | None, total: int) -> None:
         self.progress, self.total, self.done = progress, total, 0
 
     def __call__(self) -> None:
         """Count one prediction."""
         self.done = min(self.done + 1, self.total)
-        self.progress(self.done, self.total)
+        if self.progress is not None:
+            self.progress(self.done, self.total)
 
     def finish(self) -> None:
         """Say that everything is done, where it took fewer predictions than foreseen."""
-        if self.done < self.total:
+        if self.done < self.total and self.progress is not None:
             self.progress(self.total, self.total)
 
 
@@ -59,7 +62,7 @@ JOBS = {
     "coarsen": "rebuild a recording of its coarse scales",
     "vary": "draw other detail for a recording",
 }
-"""What models can do, by name."""
+"""The jobs of models, by name."""
 
 
 @dataclass(frozen=True)
@@ -75,16 +78,69 @@ class WalkShape:
     reach_cols: int = 0  # columns beside a gap whose tokens hear it
 
 
-class OnDevice:
-    """What the walks of all families have in common: their window, their spectrogram, and how their parts compute."""
+class Placed(TypedDict, total=False):
+    """Name of a model, and where and how it computes."""
 
-    mel: MelConfig
-    device: torch.device
+    name: str  # in reports
+    decoding: Mapping[str, Plan] | None  # job -> the settings that suit it
+    device: torch.device | str
     precision: torch.dtype
+    batch_size: int  # clips that are computed at once; halved when memory runs out
+
+
+_FADE = 512  # samples of the cross-fade between windows of a vocoder or a decoder
+
+
+class Walk(ABC):
+    """A model on a device: wave <-> tokens (b, rows, columns), and the call that fills masked ones.
+
+    The parts are put into evaluation, without gradients. Its mel settings are those in which results are judged.
+
+    Args:
+        mel: settings of the mel front end.
+        parts: the parts by name, None for one that the model goes without.
+        **placed: what it is called, and where it computes.
+
+    Raises:
+        ParameterError: a batch size below 1.
+    """
+
+    jobs: ClassVar[frozenset[str]]  # what it can do, names in ``JOBS``
     transformer: Any
-    grid: Any
-    front_end: MelFrontEnd
-    batch_size: int  # clips that are computed at once
+    conditioner: Conditioner | None
+    grid: Any  # where its token columns lie in time
+    usual: Plan = SolverConfig()  # of the decoding, where nothing is asked for
+
+    def __init__(self, mel: MelConfig, parts: Mapping[str, Any], **placed: Unpack[Placed]) -> None:
+        self.mel, self.name = mel, placed.get("name", "unnamed")
+        self.decoding: Mapping[str, Plan] = dict(placed.get("decoding") or {})
+        self.device = torch.device(placed.get("device", "cpu"))
+        self.precision, self.batch_size = placed.get("precision", torch.float32), placed.get("batch_size", 8)
+        check_least(1, batch_size=self.batch_size)
+        self.folder: Path | None = None  # of the bundle that it was loaded from
+        self.on_solved: Callable[[SolveResult], object] | None = None  # told of every decoding
+        self.front_end = MelFrontEnd(mel)
+        self._parts = tuple(parts)
+        for name, part in parts.items():
+            setattr(self, name, part)
+        self._check_fit()
+        for part in (self.front_end, *parts.values()):
+            if isinstance(part, nn.Module):
+                part.eval().requires_grad_(False).to(self.device)
+
+    @abstractmethod
+    def _check_fit(self) -> None:
+        """Refuse parts that are not of one model."""
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The parts by name, None for one that the model goes without."""
+        return {name: getattr(self, name) for name in self._parts}
+
+    @property
+    @abstractmethod
+    def shape(self) -> WalkShape:
+        """The sizes of the tokens."""
 
     @property
     def sample_rate(self) -> int:
@@ -93,7 +149,7 @@ class OnDevice:
 
     @property
     def window_cols(self) -> int:
-        """Columns that the transformer reads at once."""
+        """Columns that are decoded at once."""
         return self.transformer.config.n_cols
 
     @property
@@ -113,110 +169,145 @@ class OnDevice:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=dtype)
 
-    @torch.inference_mode()
-    def to_mel(self, wave: Wave) -> Mel:
-        """Return the spectrogram in whole frames; what the wave does not reach of the last one is silence.
+    def pack(self) -> None:
+        """Exchange the layers of the parts for those that compute fastest in the model's precision.
+
+        The parts are changed themselves, and can be trained no more. A bundle's are packed while it is loaded, and what
+        is packed stays as it is.
 
         Raises:
-            ParameterError: a wave without samples.
+            DeviceError: int8 on a processor that does not compute in it.
         """
-        if not wave.numel():
-            raise ParameterError("a wave must have at least one sample, got none")
-        n_frames, hop = ceil(wave.shape[-1] / self.mel.hop_length), self.mel.hop_length
-        shortest = self.mel.margin // hop + 1
-        filled = F.pad(to_device(wave.float(), self.device), (0, max(n_frames, shortest) * hop - wave.shape[-1]))
-        return self.front_end(filled)[..., :n_frames]
+        for part in self.parts.values():
+            if hasattr(part, "pack"):
+                part.pack(self.precision)
 
-    def in_batches(self, compute: Callable[[slice], Tensor], n_clips: int) -> list[Tensor]:
+    def in_batches(self, compute: Callable[[slice], Tensor], n_clips: int) -> Tensor:
         """Return what a function makes of clips, ``batch_size`` at a time, and fewer from when memory runs out.
 
         Raises:
             MasktoolsError: memory ran out for a single clip.
         """
         made, self.batch_size = in_batches(compute, n_clips, self.batch_size)
-        return made
+        return torch.cat(made)
 
-
-@runtime_checkable
-class Walk(Protocol):
-    """A model on a device. Tokens are (b, rows, columns); its mel settings are those in which results are judged."""
-
-    name: str
-    mel: MelConfig
-    device: torch.device
-    precision: torch.dtype
-    batch_size: int
-    folder: Path | None
-    on_solved: Callable[[SolveResult], object] | None
-
-    @property
-    def decoding(self) -> Mapping[str, Plan]:
-        """The settings of the decoding that suit it, by job."""
-        ...
-
-    @property
-    def jobs(self) -> frozenset[str]:
-        """What it can do, names in ``JOBS``."""
-        ...
-
-    @property
-    def shape(self) -> WalkShape:
-        """The sizes of its tokens."""
-        ...
-
-    @property
-    def grid(self) -> Columns:
-        """Where its token columns lie in time."""
-        ...
-
-    @property
-    def sample_rate(self) -> int:
-        """The model's rate in Hz."""
-        ...
-
-    @property
-    def window_cols(self) -> int:
-        """Columns that are decoded at once."""
-        ...
-
-    @property
-    def window_samples(self) -> int:
-        """Samples of a full window, at the model's rate."""
-        ...
-
-    @property
-    def parts(self) -> dict[str, Any]:
-        """The parts by name, None for one that it goes without."""
-        ...
-
+    @torch.inference_mode()
     def to_mel(self, wave: Wave) -> Mel:
-        """Return the mel spectrogram of waves at the model's rate."""
-        ...
+        """Return the spectrogram in whole frames; what the wave does not reach of the last one is silence.
 
+        Raises:
+            ParameterError: a wave without samples.
+            AudioError: samples that are NaN, infinite or far beyond full scale.
+        """
+        filled, n_frames = self._in_frames(wave)
+        return self.front_end(filled)[..., :n_frames]
+
+    def _in_frames(self, wave: Wave) -> tuple[Tensor, int]:
+        """Return a wave on the device, filled up with silence to whole frames, enough to be framed; and its frames."""
+        check_sound(wave)
+        n_frames, hop = ceil(wave.shape[-1] / self.mel.hop_length), self.mel.hop_length
+        n_filled = max(n_frames, self.mel.margin // hop + 1) * hop
+        return F.pad(to_device(wave.float(), self.device), (0, n_filled - wave.shape[-1])), n_frames
+
+    def joined(self, parts: Sequence[Tensor], windows: Sequence[Window], column_samples: int) -> Wave:
+        """Return the wave whose windows, given in columns, are the parts.
+
+        Raises:
+            MasktoolsError: the vocoder, or a codec's decoder, returned something that is not finite.
+        """
+        wide = [window.scaled(column_samples) for window in windows]
+        wave = stitch(parts, wide, wide[-1].stop, _FADE)
+        if wave.isfinite().all():
+            return wave
+        remedy = "use --precision fp32"
+        if self.precision == torch.float32:
+            remedy = "the weights of the model, or its mel spectrogram, are not what it was trained with"
+        raise MasktoolsError(f"the vocoder must return finite samples, got NaN or infinity: {remedy}")
+
+    @abstractmethod
     def encode(self, wave: Wave) -> Tokens:
-        """Return the tokens of waves at the model's rate; the last column is filled up."""
-        ...
+        """Return the tokens of waves at the model's rate; the last column is filled up with silence.
 
+        Raises:
+            ParameterError: a wave without samples.
+        """
+
+    @abstractmethod
     def decode(self, tokens: Tokens, n_samples: int | None = None) -> Wave:
         """Return the waves that tokens stand for, cut after n_samples if that is given."""
-        ...
 
     def condition(self, prompts: Prompts | None) -> Tensor | None:
-        """Return the conditions of texts or embeddings, one for each along the first axis; None for none."""
-        ...
+        """Return the conditions (b, d) of texts or of embeddings made before; None for none.
 
+        Raises:
+            ParameterError: prompts that the conditioner cannot read.
+        """
+        if prompts is None:
+            return None
+        return as_condition(prompts, self.conditioner, self.transformer.config.condition_dim).to(self.device)
+
+    @torch.inference_mode()
     def fill(
         self,
         tokens: Tokens,
         mask: Mask,
         seeds: Sequence[int],
-        solver: Plan = ...,
+        solver: Plan | None = None,
         condition: Tensor | None = None,
         overlap_cols: int | None = None,
         progress: Progress | None = None,
     ) -> SolveResult:
-        """Return tokens without masked ones."""
-        ...
+        """Return tokens without masked ones, whatever the mask.
+
+        Tokens wider than the transformer reads are filled in windows from left to right; what one has filled is known
+        to the next. Stages follow each other: streams, or scales from coarse to fine.
+
+        Args:
+            tokens: values under the mask are never read.
+            mask: True where a token is to be predicted.
+            seeds: one for each item.
+            solver: settings of the decoding, one for all stages or one for each; the usual ones where not given.
+            condition: one for each item, or None to decode without.
+            overlap_cols: columns that neighbouring windows share; the model's own number where it is not given.
+            progress: called after every prediction.
+
+        Raises:
+            ParameterError: arguments that do not fit each other, or settings that the model was not trained for.
+        """
+        tokens, mask = to_device(tokens, self.device), to_device(mask, self.device)
+        count = Counter(progress, 0)
+        plan = stage_plan(self.usual if solver is None else solver, self.shape.n_stages)
+        result = self._fill(tokens, mask, seeds, plan, condition, overlap_cols, count)
+        count.finish()
+        if self.on_solved is not None:
+            self.on_solved(result)
+        return result
+
+    @abstractmethod
+    def _fill(
+        self,
+        tokens: Tokens,
+        mask: Mask,
+        seeds: Sequence[int],
+        plan: Sequence[SolverConfig],
+        condition: Tensor | None,
+        overlap_cols: int | None,
+        count: Counter,
+    ) -> SolveResult:
+        """Fill tokens on the device; ``count`` is told how many predictions it takes, and called after each."""
+
+
+def check_sound(wave: Wave) -> None:
+    """Refuse waves without samples, and on a CPU those that are NaN, infinite or far beyond full scale.
+
+    Raises:
+        ParameterError: there are no samples.
+        AudioError: samples of which no spectrum can be computed.
+    """
+    if not wave.numel():
+        raise ParameterError("a wave must have at least one sample, got none")
+    if wave.device.type == "cpu":
+        check_loudest(float(wave.abs().max()))
 
 
 def check_mel_settings(ours: MelConfig, parts: Mapping[str, MelConfig]) -> None:
@@ -235,34 +326,15 @@ def check_mel_settings(ours: MelConfig, parts: Mapping[str, MelConfig]) -> None:
             )
 
 
-def check_fit(
-    mel: MelConfig, tokenizer: Any, transformer: MaskedTransformer, vocoder: Any, conditioner: Conditioner | None
-) -> None:
-    """Refuse parts that are not of one model.
-
-    Raises:
-        MelMismatchError: the vocoder was made for other mel settings.
-        BundleError: sizes that must be the same are not.
-    """
-    check_mel_settings(mel, {"vocoder": vocoder.mel_config})
-    config = transformer.config
-    pairs = {
-        "the tokenizer's mel bins and the model's": (tokenizer.n_rows * tokenizer.patch, mel.n_mels),
-        "the codes of the tokenizer and of the transformer": (tokenizer.n_codes, config.n_codes),
-        "the token rows of the tokenizer and of the transformer": (tokenizer.n_rows, config.n_rows),
-    }
-    if conditioner is not None:
-        sizes = (conditioner.dim, config.condition_dim)
-        pairs["the embeddings of the conditioner and those the transformer reads"] = sizes
-    check_same(pairs)
-
-
-def check_same(pairs: Mapping[str, tuple[int, int]]) -> None:
+def check_same(pairs: Mapping[str, tuple[int, int]], conditioner: Any, condition_dim: int) -> None:
     """Refuse sizes that must be the same and are not; each pair is named by what it is the size of.
 
     Raises:
         BundleError: the message names the first that differ, with both values.
     """
+    if conditioner is not None:
+        sizes = (conditioner.dim, condition_dim)
+        pairs = {**pairs, "the embeddings of the conditioner and those the transformer reads": sizes}
     for what, (left, right) in pairs.items():
         if left != right:
             raise BundleError(f"{what} must be of one number, got {left} and {right}: these parts are of two models")

@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -42,9 +42,36 @@ from masktools.networks.conditioning import (
     T5Config,
     as_conditioner,
 )
-from masktools.networks.packing import StoredWeights, halved, has_lost_weights, in_int8, laid_out, weights_digest
-from masktools.networks.tokenizer import decoding_weights, token_fingerprint
-from masktools.pipeline import JOBS, Walk, check_mel_settings
+from masktools.networks.packing import (
+    StoredWeights,
+    fill_rest,
+    give_back,
+    halved,
+    has_lost_weights,
+    in_int8,
+    keep_stored,
+    laid_out,
+    weights_digest,
+)
+from masktools.networks.scales import (
+    NoteClassifier,
+    NoteClassifierConfig,
+    ScaleTokenizer,
+    ScaleTokenizerConfig,
+    ScaleTransformer,
+    ScaleTransformerConfig,
+)
+from masktools.networks.tokenizer import CODECS, TOKENIZERS, decoding_weights, token_fingerprint
+from masktools.networks.transformer import (
+    DelayedPrior,
+    DelayedPriorConfig,
+    MaskedTransformer,
+    StreamTransformer,
+    StreamTransformerConfig,
+    TransformerConfig,
+)
+from masktools.networks.vocoder import VOCODERS
+from masktools.pipeline import JOBS, Pipeline, ScaleWalk, StreamWalk, Walk, check_mel_settings
 from masktools.pipeline.bundles import (
     ALTERED,
     CARD,
@@ -62,8 +89,85 @@ from masktools.pipeline.bundles import (
     verify_files,
 )
 from masktools.pipeline.cards import with_head
-from masktools.pipeline.families import KINDS, WALKS, build_part, make_part
 from masktools.solver import Plan, SolverConfig, preset, stage_plan
+
+KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
+    "tokenizer": {**TOKENIZERS, "scales": (ScaleTokenizerConfig, ScaleTokenizer)},
+    "codec": CODECS,
+    "transformer": {
+        "masked": (TransformerConfig, MaskedTransformer),
+        "streams": (StreamTransformerConfig, StreamTransformer),
+        "scales": (ScaleTransformerConfig, ScaleTransformer),
+    },
+    "vocoder": VOCODERS,
+    "conditioner": {**CONDITIONERS, "t5": (T5Config, DeferredT5)},
+    "prior": {"delayed": (DelayedPriorConfig, DelayedPrior)},
+    "classifier": {"notes": (NoteClassifierConfig, NoteClassifier)},
+}
+"""Each part's kinds, name -> (class of its settings, class of itself)."""
+
+
+WALKS: Mapping[str, type[Any]] = {"masked": Pipeline, "streams": StreamWalk, "scales": ScaleWalk}
+"""The class of a family's models, each a ``Walk``."""
+
+
+@single_precision()
+def build_part(part: str, kind: str, config: Mapping[str, Any], mel: MelConfig) -> nn.Module:
+    """Return a part without its weights, from its kind and its settings.
+
+    Raises:
+        ParameterError: an unknown part or kind, or settings that are not those of its kind.
+    """
+    kinds = KINDS[checked_name("part", part, KINDS)]
+    config_class, part_class = kinds[checked_name(f"kind of {part}", kind, kinds)]
+    settings = from_dict(config_class, config)
+    return part_class(settings, mel) if part == "vocoder" else part_class(settings)
+
+
+def make_part(
+    part: str,
+    kind: str,
+    config: Mapping[str, Any],
+    mel: MelConfig,
+    weights: Mapping[str, Tensor],
+    precision: torch.dtype | None,
+    device: torch.device | str = "cpu",
+) -> nn.Module:
+    """Return a part with weights, packed for inference; each weight is asked for once, and let go of when it is used.
+
+    Args:
+        part: one of ``KINDS``.
+        kind: one of the part's.
+        config: its settings, as JSON has them.
+        mel: settings of the model.
+        weights: by name, of any float type.
+        precision: in which the model computes; None leaves the part unpacked, in single precision.
+        device: where to.
+
+    Raises:
+        ParameterError: an unknown part or kind, or settings that are not those of its kind.
+        DeviceError: int8 on a processor that does not compute in it.
+    """
+    with laid_out():
+        module = build_part(part, kind, config, mel)
+    kept = module.state_dict()
+    if any(value.is_meta for name, value in module.named_buffers() if name not in kept):
+        module = build_part(part, kind, config, mel)  # it has constants, which are nowhere but in it
+        module.load_state_dict({name: weights[name] for name in kept})
+        own: Mapping[str, Tensor] | None = None
+    else:
+        own = weights
+    module.eval().requires_grad_(False)
+    if precision is not None and hasattr(module, "pack"):
+        cast(Any, module).pack(precision, own, device)
+    elif own is not None:
+        fill_rest(module, own, device)
+    if isinstance(weights, StoredWeights):
+        keep_stored(module, weights)
+    module.to(device)
+    give_back()
+    return module
+
 
 _LEARNED = "learned_tokens"  # the name under which a transformer carries the fingerprint of its tokenizer
 _LEVELS = "levels.safetensors"
@@ -380,11 +484,8 @@ def read_decoding(settings: Mapping[str, Any]) -> dict[str, Plan]:
     Raises:
         ParameterError: an unknown job, or settings that the solver does not have.
     """
-    for job in settings:
-        if job not in DECODINGS:
-            raise unknown_name("job", job, DECODINGS)
     return {
-        job: tuple(from_dict(SolverConfig, stage) for stage in own)
+        checked_name("job", job, DECODINGS): tuple(from_dict(SolverConfig, stage) for stage in own)
         if isinstance(own, list)
         else from_dict(SolverConfig, own)
         for job, own in settings.items()

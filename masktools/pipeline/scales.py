@@ -4,21 +4,19 @@ A column of tokens is a whole clip: all of its scales, one after the other. A re
 several columns, which know nothing of each other.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.core.errors import MasktoolsError, ParameterError
+from masktools.core.errors import ParameterError
 from masktools.core.runtime import to_device
-from masktools.core.segments import Window, cover, stitch
+from masktools.core.segments import cover
 from masktools.core.shapes import Mask, Mel, Tokens, Wave
-from masktools.mel import MelConfig, MelFrontEnd
+from masktools.mel import MelConfig
 from masktools.mel.grid import ColumnGrid
-from masktools.networks.conditioning import Conditioner, Prompts, as_condition
 from masktools.networks.scales import (
     NoteClassifier,
     ScaleSession,
@@ -28,22 +26,25 @@ from masktools.networks.scales import (
     scale_plan,
 )
 from masktools.networks.vocoder import GriffinLim, GriffinLimConfig
-from masktools.pipeline.family import Counter, OnDevice, Progress, WalkShape, check_mel_settings, check_same
-from masktools.solver import Plan, SolveResult, over_windows, solve_stages, stage_plan
+from masktools.pipeline.family import Counter, Placed, Walk, WalkShape, check_mel_settings, check_same
+from masktools.solver import SolverConfig, SolveResult, over_windows, solve_stages
 from masktools.solver.request import StepTrace
 
 _RENDERED_CLIPS = 12  # that the vocoder computes at once; the first and the last are heard by their neighbours alone
-_FADE = 512  # samples of the cross-fade between them
 
 
-class ScaleWalk(OnDevice):
-    """The parts of a model over scales on one device, and the ways between wave and tokens.
+class ScaleWalk(Walk):
+    """A model over scales: the ways between wave and tokens.
 
-    The parts are put into evaluation, without gradients. Without a vocoder, Griffin-Lim makes waves of spectrograms. A
-    classifier of notes has no part in drawing them: notes are measured with it.
+    Without a vocoder, Griffin-Lim makes waves of spectrograms. A classifier of notes has no part in drawing them: notes
+    are measured with it.
     """
 
     jobs = frozenset({"generate", "coarsen", "vary"})
+    tokenizer: ScaleTokenizer
+    transformer: ScaleTransformer
+    vocoder: Any
+    classifier: NoteClassifier | None
 
     def __init__(
         self,
@@ -53,31 +54,16 @@ class ScaleWalk(OnDevice):
         vocoder: nn.Module | None = None,
         conditioner: Any = None,
         classifier: NoteClassifier | None = None,
-        *,
-        name: str = "unnamed",
-        decoding: Mapping[str, Plan] | None = None,
-        device: torch.device | str = "cpu",
-        precision: torch.dtype = torch.float32,
-        batch_size: int = 8,
+        **placed: Unpack[Placed],
     ) -> None:
-        if batch_size < 1:
-            raise ParameterError(f"batch_size must be at least 1, got {batch_size}")
-        self.mel, self.name, self.precision, self.batch_size = mel, name, precision, batch_size
-        self.device = torch.device(device)
-        self.tokenizer, self.transformer, self.conditioner = tokenizer, transformer, conditioner
-        self.vocoder, self.classifier = vocoder, classifier
         self._render: Any = GriffinLim(GriffinLimConfig(), mel) if vocoder is None else vocoder
         self.pyramid = tokenizer.pyramid
-        self.folder: Path | None = None  # of the bundle that it was loaded from
-        self.on_solved: Callable[[SolveResult], object] | None = None  # told of every decoding
-        self.front_end = MelFrontEnd(mel)
-        self._check_fit()
-        usual: Mapping[str, Plan] = {"generate": scale_plan(len(self.pyramid))}
-        self.decoding: Mapping[str, Plan] = {**usual, **(decoding or {})}
+        parts = {"tokenizer": tokenizer, "transformer": transformer, "vocoder": vocoder, "conditioner": conditioner}
+        super().__init__(mel, {**parts, "classifier": classifier}, **placed)
+        self._render.eval().requires_grad_(False).to(self.device)
+        self.decoding = {"generate": scale_plan(len(self.pyramid)), **self.decoding}
+        self.usual = self.decoding["generate"]
         self.grid = ColumnGrid(self.pyramid.total, tokenizer.n_frames * mel.hop_length, mel.sample_rate)
-        for part in (self.front_end, tokenizer, transformer, self._render, conditioner, classifier):
-            if isinstance(part, nn.Module):
-                part.eval().requires_grad_(False).to(self.device)
 
     def _check_fit(self) -> None:
         theirs, ours = self.tokenizer.config, self.transformer.config
@@ -92,21 +78,7 @@ class ScaleWalk(OnDevice):
             "the codes of the tokenizer and of the transformer": (theirs.n_codes, ours.n_codes),
             "the code dimensions of the tokenizer and of the transformer": (theirs.code_dim, ours.code_dim),
         }
-        if self.conditioner is not None:
-            sizes = (self.conditioner.dim, ours.condition_dim)
-            pairs["the embeddings of the conditioner and those the transformer reads"] = sizes
-        check_same(pairs)
-
-    @property
-    def parts(self) -> dict[str, Any]:
-        """The parts by name, None for one that the model goes without."""
-        return {
-            "tokenizer": self.tokenizer,
-            "transformer": self.transformer,
-            "vocoder": self.vocoder,
-            "conditioner": self.conditioner,
-            "classifier": self.classifier,
-        }
+        check_same(pairs, self.conditioner, ours.condition_dim)
 
     @property
     def window_cols(self) -> int:
@@ -121,11 +93,7 @@ class ScaleWalk(OnDevice):
 
     @torch.inference_mode()
     def encode(self, wave: Wave) -> Tokens:
-        """Return the tokens (b, n, w) of waves at the model's rate; the last clip is filled up with silence.
-
-        Raises:
-            ParameterError: a wave without samples.
-        """
+        """Return the tokens (b, n, w) of waves at the model's rate; the last clip is filled up with silence."""
         mel = self.to_mel(wave)
         n_cols, n_frames = self.grid.n_columns(wave.shape[-1]), self.tokenizer.n_frames
         mel = F.pad(mel, (0, n_cols * n_frames - mel.shape[-1]), value=self.front_end.silence)
@@ -134,7 +102,7 @@ class ScaleWalk(OnDevice):
         def encoded(part: slice) -> Tensor:
             return self.pyramid.pack(self.tokenizer.encode(clips[part]))
 
-        return torch.cat(self.in_batches(encoded, len(clips))).unflatten(0, (len(mel), n_cols)).transpose(1, 2)
+        return self.in_batches(encoded, len(clips)).unflatten(0, (len(mel), n_cols)).transpose(1, 2)
 
     @torch.inference_mode()
     def decode(self, tokens: Tokens, n_samples: int | None = None, n_scales: int | None = None) -> Wave:
@@ -149,19 +117,14 @@ class ScaleWalk(OnDevice):
             ParameterError: a number of scales that the model does not have.
             MasktoolsError: the vocoder returned something that is not finite.
         """
-        mel, hop = self.to_spectrogram(tokens, n_scales), self.mel.hop_length
-        n_cols, n_frames = tokens.shape[-1], self.tokenizer.n_frames
+        mel, n_cols, n_frames = self.to_spectrogram(tokens, n_scales), tokens.shape[-1], self.tokenizer.n_frames
         windows = cover(n_cols, min(n_cols, _RENDERED_CLIPS), max(1, min(n_cols, _RENDERED_CLIPS) - 2))
         parts = [self._rendered(mel[..., window.start * n_frames : window.stop * n_frames]) for window in windows]
-        wide = [Window(window.start * n_frames * hop, window.stop * n_frames * hop) for window in windows]
-        wave = stitch(parts, wide, n_cols * n_frames * hop, _FADE)
-        if not wave.isfinite().all():
-            raise MasktoolsError("the vocoder must return finite samples, got NaN or infinity: use --precision fp32")
-        return wave[:, :n_samples]
+        return self.joined(parts, windows, self.grid.column_samples)[:, :n_samples]
 
     def _rendered(self, mel: Mel) -> Wave:
         with self.autocast(self._render):
-            return torch.cat(self.in_batches(lambda part: self._render(mel[part]).float(), len(mel)))
+            return self.in_batches(lambda part: self._render(mel[part]).float(), len(mel))
 
     @torch.inference_mode()
     def to_spectrogram(self, tokens: Tokens, n_scales: int | None = None) -> Mel:
@@ -175,7 +138,7 @@ class ScaleWalk(OnDevice):
         def decoded(part: slice) -> Tensor:
             return self.tokenizer.decode([grid[part] for grid in kept])
 
-        made = torch.cat(self.in_batches(decoded, len(kept[0])))
+        made = self.in_batches(decoded, len(kept[0]))
         return made.unflatten(0, (len(tokens), tokens.shape[-1])).transpose(1, 2).flatten(2)
 
     def scales_of(self, tokens: Tokens, n_scales: int | None = None) -> list[Tensor]:
@@ -201,53 +164,23 @@ class ScaleWalk(OnDevice):
         mask[:, self.pyramid.offsets[n_scales] :] = True
         return mask
 
-    def condition(self, prompts: Prompts | None) -> Tensor | None:
-        """Return the conditions (b, condition_dim) of texts or embeddings; None for none.
-
-        Raises:
-            ParameterError: prompts that the model cannot read.
-        """
-        reader: Conditioner | None = self.conditioner
-        if prompts is None:
-            return None
-        return as_condition(prompts, reader, self.transformer.config.condition_dim).to(self.device)
-
-    @torch.inference_mode()
-    def fill(
+    def _fill(
         self,
         tokens: Tokens,
         mask: Mask,
         seeds: Sequence[int],
-        solver: Plan | None = None,
-        condition: Tensor | None = None,
-        overlap_cols: int | None = None,
-        progress: Progress | None = None,
+        plan: Sequence[SolverConfig],
+        condition: Tensor | None,
+        overlap_cols: int | None,
+        count: Counter,
     ) -> SolveResult:
-        """Return tokens without masked ones: clip after clip, the scales of each from coarse to fine.
-
-        Args:
-            tokens: (b, n, w); values under the mask are never read.
-            mask: True where a token is to be drawn.
-            seeds: one for each item.
-            solver: settings of the decoding, one for all scales or one for each; the model's own where not given.
-            condition: one for each item, or None to decode without.
-            overlap_cols: has no meaning here: clips do not know each other.
-            progress: called after every prediction.
-
-        Raises:
-            ParameterError: arguments that do not fit each other, or settings that the model was not trained for.
-        """
-        tokens, mask = to_device(tokens, self.device), to_device(mask, self.device)
-        plan = stage_plan(self.decoding["generate"] if solver is None else solver, len(self.pyramid))
+        """Fill clip after clip: they do not know each other, whatever ``overlap_cols`` is."""
         check_steps(self.transformer, plan)
         passes = 1 if condition is None else 2
-        n_calls = sum(config.n_steps for config in plan) * passes * tokens.shape[-1]
-        count = None if progress is None else Counter(progress, n_calls)
+        count.total = sum(config.n_steps for config in plan) * passes * tokens.shape[-1]
         use_condition = [condition is not None] * len(tokens)
 
-        def fill_clip(
-            columns: slice, given: Tensor, own: Tensor, words: list[int]
-        ) -> tuple[Tensor, Sequence[StepTrace]]:
+        def fill_clip(_: slice, given: Tensor, own: Tensor, words: list[int]) -> tuple[Tensor, Sequence[StepTrace]]:
             quantiser = self.tokenizer.quantiser
             session = ScaleSession(self.transformer, quantiser, condition, self.device.type == "cpu", count)
             grids, masks = (self.pyramid.unpack(part.squeeze(-1)) for part in (given, own))
@@ -255,9 +188,4 @@ class ScaleWalk(OnDevice):
                 done = solve_stages(session, grids, masks, words, plan, use_condition)
             return self.pyramid.pack(done.tokens)[..., None], done.trace
 
-        result = over_windows(fill_clip, tokens, mask, seeds, 1, 0)
-        if count is not None:
-            count.finish()
-        if self.on_solved is not None:
-            self.on_solved(result)
-        return result
+        return over_windows(fill_clip, tokens, mask, seeds, 1, 0)

@@ -1,51 +1,52 @@
 """A model over token streams: wave <-> K streams of tokens, and the stages that fill masked ones."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.core.errors import BundleError, MasktoolsError, ParameterError
+from masktools.core.errors import BundleError, ParameterError
 from masktools.core.runtime import to_device
-from masktools.core.segments import Window, cover, stitch
-from masktools.core.shapes import Mask, Tokens, Wave
-from masktools.mel import MelConfig, MelFrontEnd
+from masktools.core.segments import Window, cover
+from masktools.core.shapes import FlatMask, FlatTokens, Logits, Mask, Tokens, Wave, unflatten
+from masktools.mel import MelConfig
 from masktools.mel.grid import ColumnGrid
-from masktools.networks.conditioning import Conditioner, Prompts, as_condition
-from masktools.networks.transformer import DelayedPrior, StreamTransformer
-from masktools.pipeline.family import Counter, OnDevice, Progress, WalkShape, check_mel_settings, check_same
-from masktools.pipeline.stream_session import StreamSession
+from masktools.networks.conditioning import Prompts, as_condition
+from masktools.networks.transformer import DelayedPrior, StreamTransformer, Text
+from masktools.pipeline.family import Counter, Placed, Walk, WalkShape, check_mel_settings, check_same, check_sound
 from masktools.solver import (
-    Plan,
+    Predict,
+    Rescore,
     SolverConfig,
     SolveResult,
+    derive_seed,
     over_windows,
+    solve,
     solve_stages,
     span_groups,
     stage_forwards,
-    stage_plan,
 )
 from masktools.solver.request import StepTrace
 
 _CODEC_COLS = 1024  # that a codec computes at once
 _CODEC_CONTEXT = 64  # columns that it hears beyond those that are kept
-_FADE = 512  # samples of the cross-fade between windows of a decoder
-_STREAM_JOBS = frozenset({"generate", "inpaint", "continue", "loop"})
 
 
-class StreamWalk(OnDevice):
-    """The parts of a streams model on one device, and the ways between wave and tokens.
+class StreamWalk(Walk):
+    """A model over token streams: the ways between wave and tokens.
 
-    The parts are put into evaluation, without gradients. A codec reads waves, or mel spectrograms that a vocoder makes
-    waves of.
+    A codec reads waves, or mel spectrograms that a vocoder makes waves of.
     """
 
-    jobs = _STREAM_JOBS
+    jobs = frozenset({"generate", "inpaint", "continue", "loop"})
+    codec: Any
+    transformer: StreamTransformer
+    vocoder: Any
+    prior: DelayedPrior | None
 
     def __init__(
         self,
@@ -55,29 +56,12 @@ class StreamWalk(OnDevice):
         vocoder: nn.Module | None = None,
         conditioner: Any = None,
         prior: DelayedPrior | None = None,
-        *,
-        name: str = "unnamed",
-        decoding: Mapping[str, Plan] | None = None,
-        device: torch.device | str = "cpu",
-        precision: torch.dtype = torch.float32,
-        batch_size: int = 8,
+        **placed: Unpack[Placed],
     ) -> None:
-        if batch_size < 1:
-            raise ParameterError(f"batch_size must be at least 1, got {batch_size}")
-        self.mel, self.name, self.precision, self.batch_size = mel, name, precision, batch_size
-        self.decoding: Mapping[str, Plan] = dict(decoding or {})
-        self.device = torch.device(device)
-        self.codec: Any = codec
-        self.transformer, self.vocoder, self.conditioner, self.prior = transformer, vocoder, conditioner, prior
-        self.folder: Path | None = None  # of the bundle that it was loaded from
-        self.on_solved: Callable[[SolveResult], object] | None = None  # told of every decoding
-        self.front_end = MelFrontEnd(mel)
-        self._check_fit()
+        parts = {"codec": codec, "transformer": transformer, "vocoder": vocoder, "conditioner": conditioner}
+        super().__init__(mel, {**parts, "prior": prior}, **placed)
         column = self.codec.config.hop_length if self.codec.reads_waves else self.codec.patch * mel.hop_length
         self.grid = ColumnGrid(self.codec.n_rows, column, mel.sample_rate)
-        for part in (self.front_end, codec, transformer, vocoder, conditioner, prior):
-            if isinstance(part, nn.Module):
-                part.eval().requires_grad_(False).to(self.device)
 
     def _check_fit(self) -> None:
         codec, sizes = self.codec, self.transformer.config
@@ -85,8 +69,7 @@ class StreamWalk(OnDevice):
             what = "no vocoder" if codec.reads_waves else "a vocoder"
             raise BundleError(f"this model's codec goes with {what}: these parts are of two models")
         if self.vocoder is not None:
-            vocoder: Any = self.vocoder
-            check_mel_settings(self.mel, {"vocoder": vocoder.mel_config})
+            check_mel_settings(self.mel, {"vocoder": self.vocoder.mel_config})
         pairs = {
             "the streams of the codec and of the transformer": (codec.n_rows, sizes.n_streams),
             "the codes of the codec and of the transformer": (codec.n_codes, sizes.n_codes),
@@ -102,23 +85,7 @@ class StreamWalk(OnDevice):
                 f"the {what} of the prior and of the transformer": pair
                 for what, pair in zip(("streams", "codes", "text"), zip(theirs, ours, strict=True), strict=True)
             }
-        if self.conditioner is not None:
-            pairs["the embeddings of the conditioner and those the transformer reads"] = (
-                self.conditioner.dim,
-                sizes.text_dim,
-            )
-        check_same(pairs)
-
-    @property
-    def parts(self) -> dict[str, Any]:
-        """The parts by name, None for one that the model goes without."""
-        return {
-            "codec": self.codec,
-            "transformer": self.transformer,
-            "vocoder": self.vocoder,
-            "conditioner": self.conditioner,
-            "prior": self.prior,
-        }
+        check_same(pairs, self.conditioner, sizes.text_dim)
 
     @property
     def shape(self) -> WalkShape:
@@ -128,21 +95,10 @@ class StreamWalk(OnDevice):
             sizes.n_streams, sizes.n_streams, sizes.n_codes, sizes.n_cols, column, False, self.codec.reach_cols
         )
 
-    def pack(self) -> None:
-        """Exchange the layers of the parts for those that compute fastest in the model's precision."""
-        for part in (self.codec, self.transformer, self.vocoder, self.prior):
-            if hasattr(part, "pack"):
-                part.pack(self.precision)  # pyright: ignore
-
     @torch.inference_mode()
     def encode(self, wave: Wave) -> Tokens:
-        """Return the tokens (b, K, w) of waves at the model's rate; the last column is filled up with silence.
-
-        Raises:
-            ParameterError: a wave without samples.
-        """
-        if not wave.numel():
-            raise ParameterError("a wave must have at least one sample, got none")
+        """Return the tokens (b, K, w) of waves at the model's rate; the last column is filled up with silence."""
+        check_sound(wave)
         n_cols, column = self.grid.n_columns(wave.shape[-1]), self.grid.column_samples
         wave = to_device(wave.float(), self.device)
         if not self.codec.reads_waves:
@@ -154,33 +110,21 @@ class StreamWalk(OnDevice):
         for window in self._codec_windows(n_cols):
             start, stop = max(0, window.start - _CODEC_CONTEXT), min(n_cols, window.stop + _CODEC_CONTEXT)
             part = given[..., start * column : stop * column]
-            tokens = torch.cat(self.in_batches(lambda clips, part=part: self.codec.encode(part[clips]), len(part)))
+            tokens = self.in_batches(lambda clips, part=part: self.codec.encode(part[clips]), len(part))
             kept.append(tokens[..., window.start - start : window.stop - start])
         return torch.cat(kept, dim=-1)
 
     @torch.inference_mode()
     def decode(self, tokens: Tokens, n_samples: int | None = None) -> Wave:
-        """Return the waves that tokens stand for, cut after n_samples if that is given.
-
-        Raises:
-            MasktoolsError: a decoder returned something that is not finite.
-        """
-        tokens, n_cols, column = to_device(tokens, self.device), tokens.shape[-1], self.grid.column_samples
+        """Return the waves that tokens stand for, cut after n_samples if that is given."""
+        tokens, n_cols = to_device(tokens, self.device), tokens.shape[-1]
         windows = cover(n_cols, _CODEC_COLS, _CODEC_COLS - 2 * _CODEC_CONTEXT)
-        parts = [
-            torch.cat(
-                self.in_batches(
-                    lambda clips, window=window: self._rendered(tokens[clips, :, window.start : window.stop]),
-                    len(tokens),
-                )
-            )
-            for window in windows
-        ]
-        wide = [Window(window.start * column, window.stop * column) for window in windows]
-        wave = stitch(parts, wide, n_cols * column, _FADE)
-        if not wave.isfinite().all():
-            raise MasktoolsError("the codec must return finite samples, got NaN or infinity: use --precision fp32")
-        return wave[:, :n_samples]
+
+        def rendered(window: Window) -> Tensor:
+            part = tokens[..., window.start : window.stop]
+            return self.in_batches(lambda clips: self._rendered(part[clips]), len(part))
+
+        return self.joined([rendered(window) for window in windows], windows, self.grid.column_samples)[:, :n_samples]
 
     def _rendered(self, tokens: Tokens) -> Wave:
         decoded = self.codec.decode(tokens)
@@ -205,75 +149,37 @@ class StreamWalk(OnDevice):
             return None
         states_of = getattr(self.conditioner, "text_states", None)
         if states_of is None:
-            reader: Conditioner | None = self.conditioner
-            return as_condition(prompts, reader, self.transformer.config.text_dim).to(self.device)[:, None]
+            return as_condition(prompts, self.conditioner, self.transformer.config.text_dim).to(self.device)[:, None]
         texts = [prompts] if isinstance(prompts, str) else prompts
         if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
             raise ParameterError("this model reads texts, not embeddings: give a text")
         return states_of(list(texts)).to(self.device)
 
-    def session(
-        self, condition: Tensor | None, on_call: Callable[[], object] | None = None, show: tuple | None = None
-    ) -> StreamSession:
-        """Return what the solver's stages ask, for one batch.
-
-        Args:
-            condition: one for each item, or None for no condition at all.
-            on_call: called after every prediction.
-            show: tokens and mask of which what is known of finer streams is shown.
-        """
-        return StreamSession(
-            self.transformer,
-            condition,
-            shown=show,
-            prior=self.prior,
-            batch_size=self.batch_size,
-            precision=self.autocast,
-            on_call=on_call,
-        )
-
-    @torch.inference_mode()
-    def fill(
+    def _fill(
         self,
         tokens: Tokens,
         mask: Mask,
         seeds: Sequence[int],
-        solver: Plan = SolverConfig(),
-        condition: Tensor | None = None,
-        overlap_cols: int | None = None,
-        progress: Progress | None = None,
+        plan: Sequence[SolverConfig],
+        condition: Tensor | None,
+        overlap_cols: int | None,
+        count: Counter,
     ) -> SolveResult:
-        """Return tokens without masked ones: the streams one after the other, window by window where they are long.
-
-        Args:
-            tokens: (b, K, w); values under the mask are never read.
-            mask: True where a token is to be predicted.
-            seeds: one for each item.
-            solver: settings of the decoding, one for all streams or one for each.
-            condition: one for each item, or None to decode without.
-            overlap_cols: columns that neighbouring windows share; half a window where it is not given.
-            progress: called after every prediction.
-
-        Raises:
-            ParameterError: arguments that do not fit each other.
-        """
-        tokens, mask = to_device(tokens, self.device), to_device(mask, self.device)
-        plan, width = stage_plan(solver, self.shape.n_stages), min(self.window_cols, tokens.shape[-1])
+        width = min(self.window_cols, tokens.shape[-1])
         stages = [replace(config, prior_start=0.0) for config in plan]
         overlap = min(width - 1, width // 2 if overlap_cols is None else overlap_cols)
         n_windows = 1 + max(0, ceil((tokens.shape[-1] - width) / (width - overlap)))
         groups = [self._groups(config, width) for config in plan]
         n_units = [width if labels is None else ceil(width / self.transformer.config.span) for labels in groups]
-        total = sum(
+        count.total = n_windows * sum(
             stage_forwards([config], units, condition is not None) for config, units in zip(plan, n_units, strict=True)
         )
-        count = None if progress is None else Counter(progress, n_windows * total)
         use_condition = [condition is not None] * len(tokens)
 
         def fill_window(
             columns: slice, given: Tensor, own: Tensor, words: list[int]
         ) -> tuple[Tensor, Sequence[StepTrace]]:
-            session = self.session(condition, count)
+            session = StreamSession(self, condition, count)
             labels = [None if part is None else part[:, : given.shape[-1]] for part in groups]
             begun: Sequence[StepTrace] = ()
             n_begun = round(plan[0].prior_start * width)
@@ -286,14 +192,143 @@ class StreamWalk(OnDevice):
             done = solve_stages(session, grids, masks, words, stages, use_condition, labels)
             return torch.cat(done.tokens, dim=1), (*begun, *done.trace)
 
-        result = over_windows(fill_window, tokens, mask, seeds, width, overlap)
-        if count is not None:
-            count.finish()
-        if self.on_solved is not None:
-            self.on_solved(result)
-        return result
+        return over_windows(fill_window, tokens, mask, seeds, width, overlap)
 
     def _groups(self, config: SolverConfig, width: int) -> Tensor | None:
         """Return the spans of columns that are accepted together, where settings do not have spans that overlap."""
         span = self.transformer.config.span
         return None if config.overlap or span == 1 or config.pace != "closed" else span_groups(1, width, span)
+
+
+_TOP_K, _GUIDANCE = 250, 3.0  # of what the prior writes
+
+
+class StreamSession:
+    """The stages of one batch: stage k predicts stream k, knows the coarser streams, and is not shown the finer ones.
+
+    Keys and values of the texts are made once. The module keeps nothing.
+    """
+
+    def __init__(self, walk: Any, condition: Tensor | None = None, on_call: Callable[[], object] | None = None) -> None:
+        """Read the texts.
+
+        Args:
+            walk: A ``StreamWalk``: its transformer and its causal model, and how they compute.
+            condition: States (b, l, text_dim) of a text for each item, as ``StreamTransformer.read`` takes them; None
+                for no condition at all.
+            on_call: Called after every prediction.
+        """
+        self.walk, self.transformer, self.prior, self._on_call = walk, walk.transformer, walk.prior, on_call
+        self._text = None if condition is None else self._read(self.transformer, condition)
+        self._prior_text = None if condition is None or self.prior is None else self._read(self.prior, condition)
+
+    @torch.inference_mode()
+    def _read(self, network: StreamTransformer, condition: Tensor) -> Text:
+        with self.walk.autocast():
+            return network.read(condition)
+
+    def columns(self, stage: int, decided: Sequence[Tensor], row: Tensor, items: Tensor) -> Tensor:
+        """Return all streams (a, K, w) as a stage sees them.
+
+        Args:
+            stage: Its number.
+            decided: Tokens (b, 1, w) of the streams before it.
+            row: (a, w) of its own stream, masked ones marked.
+            items: (a,) which of the batch they are.
+        """
+        grid = row.new_full((len(row), self.transformer.config.n_streams, row.shape[1]), self.transformer.mask_id)
+        for stream, tokens in enumerate(decided):
+            grid[:, stream] = tokens[items, 0]
+        grid[:, stage] = row
+        return grid
+
+    def predictor(self, stage: int, decided: Sequence[Tensor]) -> Predict:
+        """Return the function that tells the solver the logits of a stream."""
+        mask_id = self.transformer.mask_id
+
+        @torch.inference_mode()
+        def predict(tokens: FlatTokens, mask: FlatMask, items: Tensor, conditional: bool) -> Logits:
+            columns = self.columns(stage, decided, tokens.masked_fill(mask, mask_id), items)
+            text = self._text if conditional else None
+
+            def compute(part: slice) -> Tensor:
+                with self.walk.autocast():
+                    given = None if text is None else text.select(items[part])
+                    return self.transformer.logits(columns[part], stage, given).float()
+
+            return self._in_parts(compute, len(columns))
+
+        return predict
+
+    def rescorer(self, stage: int, decided: Sequence[Tensor]) -> Rescore | None:
+        """Return the function that tells the solver what the external model thinks of drawn tokens, None without one.
+
+        Finer streams are unknown to it, as they are to the stage.
+        """
+        prior = self.prior
+        if prior is None:
+            return None
+
+        @torch.inference_mode()
+        def rescore(tokens: FlatTokens, mask: FlatMask, items: Tensor) -> Tensor:
+            columns = self.columns(stage, decided, tokens, items)
+
+            def compute(part: slice) -> Tensor:
+                with self.walk.autocast():
+                    given = None if self._prior_text is None else self._prior_text.select(items[part])
+                    return prior.log_p(columns[part], stage, given).float()
+
+            return self._in_parts(compute, len(columns))
+
+        return rescore
+
+    def _in_parts(self, compute: Callable[[slice], Tensor], n_clips: int) -> Tensor:
+        made = self.walk.in_batches(compute, n_clips)
+        if self._on_call is not None:
+            self._on_call()
+        return made
+
+    def begin(self, n_cols: int, seeds: Sequence[int]) -> SolveResult:
+        """Return the first columns (b, K, n_cols) as the causal model writes them, one after the other.
+
+        Args:
+            n_cols: their number, at least 1.
+            seeds: one for each clip.
+
+        Raises:
+            ParameterError: the model has none.
+
+        Source: MusicGen (arXiv:2306.05284), section 3.1, for the 250 codes and the guidance of 3.
+        """
+        prior = self.prior
+        if prior is None:
+            raise ParameterError("prior_start needs a causal model beside this one, which has none: leave it 0")
+        n_streams = prior.config.n_streams
+
+        @torch.inference_mode()
+        def predict(tokens: FlatTokens, mask: FlatMask, items: Tensor, conditional: bool) -> Logits:
+            columns = unflatten(tokens.masked_fill(mask, prior.mask_id), n_streams)
+
+            def compute(part: slice) -> Tensor:
+                with self.walk.autocast():
+                    given = self._prior_text.select(items[part]) if conditional and self._prior_text else None
+                    return prior.all_logits(columns[part], given).float()
+
+            return self._in_parts(compute, len(columns)).movedim(1, 2).flatten(1, 2)
+
+        # Stream k lags k places behind the first: what stands at the same place is written at once.
+        places = torch.arange(n_cols) + torch.arange(n_streams)[:, None]
+        counts = places.flatten().bincount().flip(0).cumsum(0).flip(0).tolist()[1:]
+        config = SolverConfig(
+            policy="raster",
+            temperature=0.0,
+            counts=(*counts, 0),
+            guidance=_GUIDANCE,
+            guidance_schedule="constant",
+            top_k=min(_TOP_K, prior.config.n_codes),
+        )
+        unknown = torch.ones(len(seeds), n_streams, n_cols, dtype=torch.bool, device=prior.norm.weight.device)
+        words = [derive_seed(seed, n_streams) for seed in seeds]  # others than those of the streams
+        use_condition = [self._prior_text is not None] * len(seeds)
+        blank = torch.zeros_like(unknown, dtype=torch.int64)
+        return solve(predict, blank, unknown, words, config, use_condition, places)

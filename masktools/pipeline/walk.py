@@ -4,30 +4,29 @@ Only the pipeline knows the whole walk. Waves are (b, t) at the model's rate; re
 channels and of any length are the business of the jobs above.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import ceil
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from masktools.core.arrays import check_loudest
-from masktools.core.errors import MasktoolsError, ParameterError
+from masktools.core.errors import ParameterError
 from masktools.core.levels import FixedSlope, Levels
 from masktools.core.runtime import single_precision, to_device
 from masktools.core.segments import Window, cover, stitch
 from masktools.core.shapes import Condition, FlatMask, FlatTokens, Logits, Mask, Mel, Tokens, Wave
-from masktools.mel import MelConfig, MelFrontEnd, level_of
+from masktools.mel import MelConfig, level_of
 from masktools.mel.grid import TokenGrid
-from masktools.networks.conditioning import Conditioner, Prompts, as_condition, as_conditioner
+from masktools.networks.conditioning import as_conditioner
 from masktools.networks.transformer import MaskedTransformer
 from masktools.networks.transformer.cached import CachedPredictor, CompiledLogits, check_compiler
-from masktools.pipeline.family import Counter, OnDevice, Progress, WalkShape, check_fit
-from masktools.solver import Plan, Predict, SolverConfig, SolveResult, solve, solve_windows, stage_forwards, stage_plan
+from masktools.pipeline.family import Counter, Placed, Walk, WalkShape, check_mel_settings, check_same
+from masktools.solver import Predict, SolverConfig, SolveResult, over_windows, solve, stage_forwards, stage_plan
+from masktools.solver.request import StepTrace
 
 
 def keep_known(
@@ -58,18 +57,20 @@ def _carried(offset: Tensor, unknown: Tensor, dim: int, reach: int) -> Tensor:
 
 
 _CONTEXT_COLS = 4  # what a part sees beyond the columns that are kept, where audio is computed in windows
-_FADE = 512  # samples of the cross-fade between windows of the vocoder
 _BLOCK_COLS = 256  # columns of mel spectrogram computed at once
 
 
-class Pipeline(OnDevice):
-    """The parts of a model on one device, and the ways between wave, mel spectrogram and tokens.
+class Pipeline(Walk):
+    """A model over a grid of bands: the ways between wave, mel spectrogram and tokens.
 
-    The parts are put into evaluation, without gradients. Precision lower than fp32 is used where tokens are
-    predicted and decoded; they are always computed from audio in fp32. ``batch_size`` is halved when memory runs out.
+    Precision lower than fp32 is used where tokens are predicted and decoded; they are always computed from audio in
+    fp32.
     """
 
     jobs = frozenset({"generate", "inpaint", "continue", "loop", "bwe", "repair", "embed"})
+    tokenizer: Any
+    transformer: MaskedTransformer
+    vocoder: Any
 
     @single_precision()
     def __init__(
@@ -79,46 +80,25 @@ class Pipeline(OnDevice):
         transformer: MaskedTransformer,
         vocoder: nn.Module,
         conditioner: Any = None,
-        *,
-        name: str = "unnamed",
-        decoding: Mapping[str, Plan] | None = None,
-        device: torch.device | str = "cpu",
-        precision: torch.dtype = torch.float32,
-        batch_size: int = 8,
+        **placed: Unpack[Placed],
     ) -> None:
-        if batch_size < 1:
-            raise ParameterError(f"batch_size must be at least 1, got {batch_size}")
-        self.mel, self.name, self.precision, self.batch_size = mel, name, precision, batch_size
-        # job -> the settings that suit this model
-        self.decoding: Mapping[str, SolverConfig] = {
-            job: stage_plan(own, 1)[0] for job, own in (decoding or {}).items()
-        }
-        self.device = torch.device(device)
-        self.front_end = MelFrontEnd(mel)
-        self.tokenizer: Any = tokenizer
-        self.transformer = transformer
+        reader = None if conditioner is None else as_conditioner(conditioner)
+        parts = {"tokenizer": tokenizer, "transformer": transformer, "vocoder": vocoder, "conditioner": reader}
+        super().__init__(mel, parts, **placed)
+        self.decoding = {job: stage_plan(own, 1)[0] for job, own in self.decoding.items()}
         self._compiled: CompiledLogits | None = None
-        self.vocoder: Any = vocoder
-        conditioner = None if conditioner is None else as_conditioner(conditioner)
-        self.conditioner: Conditioner | None = conditioner
         self.levels: Levels = FixedSlope()  # of what lies above the model's band
-        self.folder: Path | None = None  # of the bundle that it was loaded from
-        self.on_solved: Callable[[SolveResult], object] | None = None  # told of every decoding
-        check_fit(mel, tokenizer, transformer, vocoder, conditioner)
         self.grid = TokenGrid.from_mel(mel, self.tokenizer.patch)
-        for part in (self.front_end, tokenizer, transformer, vocoder, conditioner):
-            if isinstance(part, nn.Module):
-                part.eval().requires_grad_(False).to(self.device)
 
-    @property
-    def parts(self) -> dict[str, Any]:
-        """The parts by name, None for one that the model goes without."""
-        return {
-            "tokenizer": self.tokenizer,
-            "transformer": self.transformer,
-            "vocoder": self.vocoder,
-            "conditioner": self.conditioner,
+    def _check_fit(self) -> None:
+        tokenizer, config = self.tokenizer, self.transformer.config
+        check_mel_settings(self.mel, {"vocoder": self.vocoder.mel_config})
+        pairs = {
+            "the tokenizer's mel bins and the model's": (tokenizer.n_rows * tokenizer.patch, self.mel.n_mels),
+            "the codes of the tokenizer and of the transformer": (tokenizer.n_codes, config.n_codes),
+            "the token rows of the tokenizer and of the transformer": (tokenizer.n_rows, config.n_rows),
         }
+        check_same(pairs, self.conditioner, config.condition_dim)
 
     @property
     def shape(self) -> WalkShape:
@@ -127,10 +107,7 @@ class Pipeline(OnDevice):
         return WalkShape(1, grid.n_rows, self.tokenizer.n_codes, self.window_cols, grid.column_samples, True)
 
     def pack(self) -> None:
-        """Exchange the layers of the parts for those that compute fastest in the pipeline's precision.
-
-        The parts are changed themselves, and can be trained no more. A bundle's are packed while it is loaded, and what
-        is packed stays as it is.
+        """Exchange the layers of the parts for packed ones, unless the transformer is compiled.
 
         Raises:
             DeviceError: int8 on a processor that does not compute in it.
@@ -138,9 +115,7 @@ class Pipeline(OnDevice):
         """
         if self._compiled is not None:
             raise ParameterError("a compiled transformer must stay as it is: pack the model before it is compiled")
-        for part in (self.transformer, self.tokenizer, self.vocoder):
-            if hasattr(part, "pack"):
-                part.pack(self.precision)
+        super().pack()
 
     def compile(self, backend: str = "inductor") -> None:
         """Have predictions computed by the compiled transformer from now on, which takes a while at first calls.
@@ -176,14 +151,7 @@ class Pipeline(OnDevice):
             ParameterError: a wave without samples.
             AudioError: samples that are NaN, infinite or far beyond full scale.
         """
-        n_samples, hop = wave.shape[-1], self.mel.hop_length
-        if not wave.numel():
-            raise ParameterError("a wave must have at least one sample, got none")
-        if wave.device.type == "cpu":
-            check_loudest(float(wave.abs().max()))
-        n_frames = ceil(n_samples / hop)
-        shortest = self.mel.margin // hop + 1
-        wave = F.pad(to_device(wave.float(), self.device), (0, max(n_frames, shortest) * hop - n_samples))
+        wave, n_frames = self._in_frames(wave)
         parts = [self._frames(wave, block, lowest) for block in self._blocks(n_frames)]
         mel = torch.cat(parts, dim=-1)[..., :n_frames]
         return F.pad(mel, (0, -n_frames % self.grid.patch_frames), value=max(lowest, self.front_end.bottom))
@@ -216,14 +184,20 @@ class Pipeline(OnDevice):
     @torch.inference_mode()
     def tokenise(self, mel: Mel) -> Tokens:
         """Return the tokens of a mel spectrogram of whole columns, window by window where it is long."""
-        windows = self._windows(mel.shape[-1] // self.grid.patch_frames)
-        parts = self._by_window(self.tokenizer.encode, mel, windows, self.grid.patch_frames)
-        cuts = [0, *((before.stop + after.start) // 2 for before, after in pairwise(windows)), windows[-1].stop]
+        windows = self.token_windows(mel.shape[-1] // self.grid.patch_frames)
+        read = [window for window, _ in windows]
+        parts = self._by_window(self.tokenizer.encode, mel, read, self.grid.patch_frames)
         kept = [
-            part[..., start - window.start : stop - window.start]
-            for part, window, (start, stop) in zip(parts, windows, pairwise(cuts), strict=True)
+            part[..., own.start - window.start : own.stop - window.start]
+            for part, (window, own) in zip(parts, windows, strict=True)
         ]
         return torch.cat(kept, dim=-1)
+
+    def token_windows(self, n_cols: int) -> list[tuple[Window, Window]]:
+        """Return the columns that the tokenizer reads at once, and those of them whose tokens are kept."""
+        windows = self._windows(n_cols)
+        cuts = [0, *((before.stop + after.start) // 2 for before, after in pairwise(windows)), n_cols]
+        return [(window, Window(*kept)) for window, kept in zip(windows, pairwise(cuts), strict=True)]
 
     @torch.inference_mode()
     def to_mel_from(self, tokens: Tokens) -> Mel:
@@ -232,7 +206,7 @@ class Pipeline(OnDevice):
         windows = self._windows(n_cols)
         with self.autocast(self.tokenizer):
             parts = self._by_window(self.tokenizer.decode, to_device(tokens, self.device), windows, 1)
-        return stitch(parts, _scaled(windows, frames), n_cols * frames, frames).clamp(-1.0, 1.0)
+        return stitch(parts, [window.scaled(frames) for window in windows], n_cols * frames, frames).clamp(-1.0, 1.0)
 
     def deepened(self, mel: Mel, wave: Wave, unknown: Bool[Tensor, "b f m"]) -> Mel:
         """Return a mel spectrogram that reaches as far down as the vocoder can tell where it is known from a wave."""
@@ -252,38 +226,15 @@ class Pipeline(OnDevice):
         windows = self._windows(n_cols)
         with self.autocast(self.vocoder):
             parts = self._by_window(self.vocoder, to_device(mel, self.device), windows, self.grid.patch_frames)
-        samples = self.grid.column_samples
-        wave = stitch(parts, _scaled(windows, samples), n_cols * samples, _FADE)
-        if not wave.isfinite().all():
-            raise MasktoolsError(f"the vocoder must return finite samples, got NaN or infinity: {self._remedy()}")
-        return wave
-
-    def _remedy(self) -> str:
-        if self.precision == torch.float32:
-            return "the weights of the model, or its mel spectrogram, are not what it was trained with"
-        return "use --precision fp32"
+        return self.joined(parts, windows, self.grid.column_samples)
 
     def encode(self, wave: Wave) -> Tokens:
-        """Return the tokens of waves at the model's rate; the last column is filled up with silence.
-
-        Raises:
-            ParameterError: a wave without samples.
-        """
+        """Return the tokens of waves at the model's rate; the last column is filled up with silence."""
         return self.tokenise(self.to_mel(wave))
 
     def decode(self, tokens: Tokens, n_samples: int | None = None) -> Wave:
         """Return the waves that tokens stand for, cut after n_samples if that is given."""
         return self.render(self.to_mel_from(tokens))[:, :n_samples]
-
-    def condition(self, prompts: Prompts | None) -> Condition | None:
-        """Return the conditions of texts or of embeddings made before, (b, d); None for none.
-
-        Raises:
-            ParameterError: prompts that the conditioner cannot read.
-        """
-        if prompts is None:
-            return None
-        return as_condition(prompts, self.conditioner, self.transformer.config.condition_dim).to(self.device)
 
     def predictor(
         self,
@@ -315,61 +266,34 @@ class Pipeline(OnDevice):
             logits = self.in_batches(compute, len(tokens))
             if on_call is not None:
                 on_call()
-            return torch.cat(logits)
+            return logits
 
         return predict
 
-    @torch.inference_mode()
-    def fill(
+    def _fill(
         self,
         tokens: Tokens,
         mask: Mask,
         seeds: Sequence[int],
-        solver: Plan = SolverConfig(),
-        condition: Condition | None = None,
-        overlap_cols: int | None = None,
-        progress: Progress | None = None,
+        plan: Sequence[SolverConfig],
+        condition: Tensor | None,
+        overlap_cols: int | None,
+        count: Counter,
     ) -> SolveResult:
-        """Return tokens without masked ones: one call of the solver, whatever the mask.
-
-        Tokens wider than the transformer reads are filled in windows from left to right; what one has filled is
-        known to the next.
-
-        Args:
-            tokens: values under the mask are never read.
-            mask: True where a token is to be predicted.
-            seeds: one for each item.
-            solver: settings of the decoding.
-            condition: one for each item, or None to decode without.
-            overlap_cols: columns that neighbouring windows share; a quarter of a window where it is not given.
-            progress: called after every prediction.
-
-        Raises:
-            ParameterError: arguments that do not fit each other.
-        """
-        tokens, mask = to_device(tokens, self.device), to_device(mask, self.device)
-        (solver,) = stage_plan(solver, 1)
-        use_condition = [condition is not None] * len(tokens)
-        overlap = self.window_cols // 4 if overlap_cols is None else overlap_cols
-        count = None if progress is None else Counter(progress, self._n_forwards(tokens, overlap, solver, condition))
+        (solver,) = plan
+        width, n_cols = self.window_cols, tokens.shape[-1]
+        overlap = width // 4 if overlap_cols is None else overlap_cols
+        n_windows = 1 + max(0, ceil((n_cols - width) / max(1, width - overlap)))
+        n_slots = tokens.shape[-2] * min(n_cols, width)
+        count.total = n_windows * stage_forwards(plan, n_slots, condition is not None)  # a full mask; others take less
         predict = self.predictor(condition, count, solver.cache_every > 1)
-        if tokens.shape[-1] <= self.window_cols:
-            result = solve(predict, tokens, mask, seeds, solver, use_condition)
-        else:
-            result = solve_windows(
-                predict, tokens, mask, seeds, solver, self.window_cols, overlap, use_condition=use_condition
-            )
-        if count is not None:
-            count.finish()
-        if self.on_solved is not None:
-            self.on_solved(result)
-        return result
+        use_condition = [condition is not None] * len(tokens)
 
-    def _n_forwards(self, tokens: Tokens, overlap: int, solver: SolverConfig, condition: Condition | None) -> int:
-        """Return how many predictions a full mask takes; other masks take as many, or fewer."""
-        n_windows = 1 + max(0, ceil((tokens.shape[-1] - self.window_cols) / (self.window_cols - overlap)))
-        n_slots = tokens.shape[-2] * min(tokens.shape[-1], self.window_cols)
-        return n_windows * stage_forwards([solver], n_slots, condition is not None)
+        def window(_: slice, given: Tensor, own: Tensor, words: list[int]) -> tuple[Tensor, Sequence[StepTrace]]:
+            result = solve(predict, given, own, words, solver, use_condition)
+            return result.tokens, result.trace
+
+        return over_windows(window, tokens, mask, seeds, width, overlap if n_cols > width else 0)
 
     def _windows(self, n_cols: int) -> list[Window]:
         """Return windows of columns that share enough for each part to know what surrounds the columns it keeps."""
@@ -385,9 +309,5 @@ class Pipeline(OnDevice):
         ]
         if not clips:
             raise ParameterError("a batch must hold at least one clip, got none")
-        done = torch.cat(self.in_batches(lambda part: function(torch.stack(clips[part])), len(clips)))
+        done = self.in_batches(lambda part: function(torch.stack(clips[part])), len(clips))
         return list((done.float() if done.is_floating_point() else done).split(len(whole)))
-
-
-def _scaled(windows: Sequence[Window], factor: int) -> list[Window]:
-    return [Window(window.start * factor, window.stop * factor) for window in windows]

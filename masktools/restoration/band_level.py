@@ -153,7 +153,7 @@ def floor_of(powers: np.ndarray, cutoff_hz: float, top_hz: float) -> Floor | Non
     level_db = float(np.mean(density_db[upper] - slope_db * np.log2(centres[upper] / cutoff_hz)))
     hertz = np.linspace(cutoff_hz, top_hz, 65)
     line = 10 ** ((level_db + slope_db * np.log2(hertz / cutoff_hz)) / 10)
-    return Floor(below, float(np.trapezoid(line, hertz)), cutoff_hz, top_hz)
+    return Floor(below, float((np.diff(hertz) * (line[1:] + line[:-1]) / 2.0).sum()), cutoff_hz, top_hz)
 
 
 def _width(low: float, high: float) -> float:

@@ -44,8 +44,10 @@ from masktools.restoration.gap_plan import (
     GapPlan,
     GapTask,
     WindowJob,
+    channel_spans,
     first_start,
     hidden_in,
+    merged,
     plan_gaps,
     wanted_gaps,
 )
@@ -183,8 +185,10 @@ def inpaint_pieces(
                 f"needs a model by method {made.method!r}, got none: load one, or choose a classical method"
             )
         model = None if made.prompt is None else later()
+    others = channel_spans(signal.damaged, signal.n_samples, signal.n_channels, signal.sample_rate)
+    hidden = [merged([*own, *more]) for own, more in zip(plan.hidden, others, strict=True)]
     decoder = Decoder.of(model, "inpaint", made, "filled")
-    surroundings = Surroundings(signal.read, signal.n_samples, signal.n_channels, signal.sample_rate, plan.hidden)
+    surroundings = Surroundings(signal.read, signal.n_samples, signal.n_channels, signal.sample_rate, hidden)
     loads = None if later is None else lambda: (walk := later(), plan_for(walk, "inpaint", made))
     return Inpainting(decoder, surroundings, plan, made, n_ranks, progress, loads)
 

@@ -11,6 +11,7 @@ import soxr
 from torch import Tensor
 
 from masktools.core.errors import AudioError, ParameterError
+from masktools.core.gaps import Gap
 from masktools.core.segments import Window
 from masktools.core.settings import MID_SIDE
 from masktools.networks.conditioning import Prompts
@@ -32,6 +33,7 @@ class Signal:
     n_samples: int
     n_channels: int
     sample_rate: int  # Hz
+    damaged: tuple[Gap, ...] = ()  # what else must not be taken for sound, apart from what is filled
 
     @classmethod
     def of(cls, samples: np.ndarray, sample_rate: int) -> "Signal":

@@ -10,7 +10,6 @@ from masktools.solver.decode import (
     plan_value,
     solve,
     solve_stages,
-    solve_windows,
     stage_forwards,
     stage_plan,
 )
@@ -24,5 +23,5 @@ __all__ = [
     "RecallingPredict", "Rescore", "Session", "SolveResult", "SolverConfig", "StagesResult", "Step", "StepTrace",
     "closed_counts", "column_groups", "derive_seed", "forward_count", "item_seeds", "make_plan", "over_windows",
     "plan_value", "planned_slots", "planned_work", "preset", "remaining_counts", "solve", "solve_stages",
-    "solve_windows", "span_groups", "stage_forwards", "stage_plan",
+    "span_groups", "stage_forwards", "stage_plan",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Which masked positions a step accepts or re-masks: policies, groups, overlapping spans, Halton order, re-masking."""
+"""Choice of the positions that a step accepts or re-masks: policies, groups, overlapping spans, Halton order."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _MAX_SHARPNESS = 16.0  # of the moment policy; the cold limit is the greedy choi
 
 
 class Policy(NamedTuple):
-    """What a policy reads, and the noise that is added to its values."""
+    """Inputs of a policy, and the noise that is added to its values."""
 
     reads: str  # "sample": the drawn tokens; "distribution": the probabilities; "order": neither
     noise: str  # "annealed": Gumbel times the step's temperature; "unit": Gumbel; "none"

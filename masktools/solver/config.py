@@ -9,7 +9,8 @@ from operator import index
 from types import MappingProxyType
 from typing import Any
 
-from masktools.core.arguments import checked_name, checked_real, checked_switch, plain, shown
+from masktools.core.arguments import checked_name, checked_real, settle, shown
+from masktools.core.configs import ranged
 from masktools.core.errors import ParameterError, unknown_name
 from masktools.solver.choice import GROUP_SCORES, POLICIES
 
@@ -73,7 +74,8 @@ PACES = ("share", "closed")
 ANNEALINGS = ("none", "over_steps", "to_zero")
 CONFIDENCES = ("drawn", "whole")
 CACHE_SCOPES = ("masked", "chosen")
-_MAX_INTEGER = 1 << 20  # more than any grid has tokens
+_ONE_BY_ONE = 1 << 20  # more steps than any grid has slots: one token per step
+_COUNT, _FROM_0 = f"[1, {_ONE_BY_ONE}]", "[0, inf)"
 
 
 @dataclass(frozen=True)
@@ -136,123 +138,71 @@ class SolverConfig:
         pace, guidance, spans and rescoring; section 3.5 for the start by a causal model.
     """
 
-    n_steps: int = 16
-    schedule: str = "cosine"
-    pace: str = "share"
-    temperature: float = 1.5
-    guidance: float = 3.0
-    guidance_schedule: str = "linear_up"
+    n_steps: int = ranged(16, _COUNT)
+    schedule: str = ranged("cosine", SCHEDULES)
+    pace: str = ranged("share", PACES)
+    temperature: float = ranged(1.5, _FROM_0)
+    guidance: float = ranged(3.0, _FROM_0)
+    guidance_schedule: str = ranged("linear_up", GUIDANCE_SCHEDULES)
     guidance_interval: tuple[float, float] | None = None
-    guidance_min: float = 1.0
-    policy: str = "confidence"
-    token_temperature: float = 1.0
-    token_annealing: str | bool = "none"  # noqa: S105 - a name, no password
-    top_k: int | None = None
-    top_p: float | None = None
-    confidence: str = "drawn"
-    overlap: int = 0
-    rescore_weight: float = 0.7
-    prior_start: float = 0.0
-    revocation: float = 0.0
-    scaling: str = "relative"
+    guidance_min: float = ranged(1.0, _FROM_0)
+    policy: str = ranged("confidence", POLICIES)
+    token_temperature: float = ranged(1.0, "(0, inf)")
+    token_annealing: str | bool = ranged("none", ANNEALINGS)
+    top_k: int | None = ranged(None, _COUNT)
+    top_p: float | None = ranged(None, "(0, 1]")
+    confidence: str = ranged("drawn", CONFIDENCES)
+    overlap: int = ranged(0, _FROM_0)
+    rescore_weight: float = ranged(0.7, "[0, 1]")
+    prior_start: float = ranged(0.0, "[0, 1)")
+    revocation: float = ranged(0.0, "[0, 1)")
+    scaling: str = ranged("relative", SCALINGS)
     counts: tuple[int, ...] | None = None
     deterministic_batch: bool = False
-    group_score: str = "mean"
-    entropy_bound: float | None = None
-    cache_every: int = 1
-    cache_scope: str = "masked"
+    group_score: str = ranged("mean", GROUP_SCORES)
+    entropy_bound: float | None = ranged(None, _FROM_0, "nats")
+    cache_every: int = ranged(1, _COUNT)
+    cache_scope: str = ranged("masked", CACHE_SCOPES)
 
     def __post_init__(self) -> None:
         if isinstance(self.token_annealing, bool):  # as format 1 has it
             object.__setattr__(self, "token_annealing", "over_steps" if self.token_annealing else "none")
-        for kind, got, choices in (
-            ("schedule", self.schedule, SCHEDULES),
-            ("pace", self.pace, PACES),
-            ("guidance schedule", self.guidance_schedule, GUIDANCE_SCHEDULES),
-            ("policy", self.policy, POLICIES),
-            ("token annealing", str(self.token_annealing), ANNEALINGS),
-            ("confidence", self.confidence, CONFIDENCES),
-            ("scaling", self.scaling, SCALINGS),
-            ("group score", self.group_score, GROUP_SCORES),
-            ("cache scope", self.cache_scope, CACHE_SCOPES),
-        ):
-            checked_name(kind, got, choices)
-        for field in fields(self):
-            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
-        checked_switch("deterministic_batch", self.deterministic_batch)
-        for name in ("n_steps", "top_k", "cache_every"):
-            if name != "top_k" or self.top_k is not None:
-                _check_integer(name, getattr(self, name))
-        if _number("token_temperature", self.token_temperature) <= 0:
+        settle(self)
+        self._settle_interval()
+        self._settle_counts()
+        if self.pace == "closed" and (self.counts is not None or self.scaling != "relative"):
             raise ParameterError(
-                f"token_temperature must be above 0, got {self.token_temperature:g}; "
-                "use top_k=1 to take the most likely token"
+                "pace 'closed' follows the schedule over the unknown tokens: it goes without counts and with scaling "
+                f"'relative', got {self.counts} and {self.scaling!r}"
             )
-        for name, holds, rule in (
-            ("temperature", lambda value: value >= 0, "be 0 or more"),
-            ("guidance", lambda value: value >= 0, "be 0 or more"),
-            ("guidance_min", lambda value: value >= 0, "be 0 or more"),
-            ("top_p", lambda value: 0 < value <= 1, "lie in (0, 1]"),
-            ("revocation", lambda value: 0 <= value < 1, "lie in [0, 1)"),
-            ("rescore_weight", lambda value: 0 <= value <= 1, "lie in [0, 1]"),
-            ("prior_start", lambda value: 0 <= value < 1, "lie in [0, 1)"),
-            ("entropy_bound", lambda value: value >= 0, "be 0 nats or more"),
-        ):
-            value = getattr(self, name)
-            if value is None and name in ("top_p", "entropy_bound"):
-                continue  # it asks for nothing
-            if not holds(_number(name, value)):
-                raise ParameterError(f"{name} must {rule}, got {value:g}")
-        self._check_interval()
-        self._check_counts()
-        self._check_spans()
-        self._check_cost()
+        varies = self.revocation > 0 or self.entropy_bound is not None
+        if self.overlap and (self.policy != "confidence" or varies or self.chooses_ahead):
+            raise ParameterError(
+                "overlap needs the policy 'confidence', and goes without revocation, entropy_bound and cache_scope "
+                f"'chosen'; got {self.policy!r}, {self.revocation:g}, {self.entropy_bound} and {self.cache_scope!r}"
+            )
+        if self.chooses_ahead and varies:
+            raise ParameterError(
+                "cache_scope 'chosen' fixes ahead what is accepted, and goes without revocation and entropy_bound: "
+                f"got {self.revocation:g} and {self.entropy_bound}; use cache_scope='masked'"
+            )
 
-    def _check_interval(self) -> None:
+    def _settle_interval(self) -> None:
         if self.guidance_interval is None:
             if self.guidance_schedule == "interval":
                 raise ParameterError(
                     "guidance_schedule 'interval' needs guidance_interval, such as (0.2, 0.8); got None"
                 )
             return
-        try:
-            edges = tuple(self.guidance_interval)
-        except TypeError:
-            edges = (self.guidance_interval,)
-        interval = tuple(_number("guidance_interval", edge) for edge in edges)
+        edges = (
+            self.guidance_interval if isinstance(self.guidance_interval, list | tuple) else (self.guidance_interval,)
+        )
+        interval = tuple(checked_real("guidance_interval", edge) for edge in edges)
         if len(interval) != 2 or not 0 <= interval[0] <= interval[1] <= 1:
             raise ParameterError(f"guidance_interval must be (start, end) with 0 <= start <= end <= 1, got {interval}")
         object.__setattr__(self, "guidance_interval", interval)
 
-    def _check_spans(self) -> None:
-        if self.pace == "closed" and (self.counts is not None or self.scaling != "relative"):
-            raise ParameterError(
-                "pace 'closed' follows the schedule over the unknown tokens: it goes without counts and with scaling "
-                f"'relative', got {self.counts} and {self.scaling!r}"
-            )
-        if isinstance(self.overlap, bool) or not isinstance(self.overlap, int) or self.overlap < 0:
-            raise ParameterError(f"overlap must be a whole number of columns, 0 or more, got {self.overlap!r}")
-        if self.overlap and (
-            self.policy != "confidence" or self.revocation > 0 or self.entropy_bound is not None or self.chooses_ahead
-        ):
-            raise ParameterError(
-                "overlap needs the policy 'confidence', and goes without revocation, entropy_bound and cache_scope "
-                f"'chosen'; got {self.policy!r}, {self.revocation:g}, {self.entropy_bound} and {self.cache_scope!r}"
-            )
-
-    def _check_cost(self) -> None:
-        if self.chooses_ahead and (self.revocation > 0 or self.entropy_bound is not None):
-            raise ParameterError(
-                "cache_scope 'chosen' fixes ahead what is accepted, and goes without revocation and entropy_bound: "
-                f"got {self.revocation:g} and {self.entropy_bound}; use cache_scope='masked'"
-            )
-
-    @property
-    def chooses_ahead(self) -> bool:
-        """Whether full steps choose what the steps between them accept."""
-        return self.cache_every > 1 and self.cache_scope == "chosen"
-
-    def _check_counts(self) -> None:
+    def _settle_counts(self) -> None:
         if self.counts is None:
             return
         try:
@@ -264,22 +214,11 @@ class SolverConfig:
             raise ParameterError(f"counts must fall strictly and end at 0, got {counts}")
         object.__setattr__(self, "counts", counts)
 
+    @property
+    def chooses_ahead(self) -> bool:
+        """Whether full steps choose what the steps between them accept."""
+        return self.cache_every > 1 and self.cache_scope == "chosen"
 
-def _check_integer(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ParameterError(f"{name} must be an integer of at least 1, got {shown(value)}")
-    if value > _MAX_INTEGER:
-        raise ParameterError(f"{name} must be at most {_MAX_INTEGER}, got {shown(value)}")
-
-
-def _number(name: str, value: object) -> float:
-    number = checked_real(name, value)
-    if not math.isfinite(number):
-        raise ParameterError(f"{name} must be a finite number, got {shown(value)}")
-    return number
-
-
-_ONE_BY_ONE = 1 << 20  # more steps than any grid has slots: one token per step
 
 PRESETS: Mapping[str, SolverConfig] = MappingProxyType(
     {

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from masktools.core.arguments import check_within
 from masktools.core.errors import ParameterError
 from masktools.core.shapes import unflatten
 from masktools.solver.config import SolverConfig
@@ -160,56 +161,9 @@ def window_starts(n_cols: int, window_cols: int, overlap_cols: int) -> tuple[int
     >>> window_starts(100, 53, 8)
     (0, 45, 47)
     """
-    if not 0 <= overlap_cols < window_cols:
-        raise ParameterError(f"overlap_cols must lie in [0, {window_cols}), got {overlap_cols}")
+    check_within(f"[0, {window_cols})", overlap_cols=overlap_cols)
     last = max(0, n_cols - window_cols)
     return (*range(0, last, window_cols - overlap_cols), last)
-
-
-def solve_windows(
-    predict: Predict,
-    tokens: Tensor,
-    mask: Tensor,
-    seeds: Sequence[int] | Tensor,
-    config: SolverConfig,
-    window_cols: int,
-    overlap_cols: int = 8,
-    use_condition: Sequence[bool] | Tensor | None = None,
-    groups: Tensor | None = None,
-    logit_bias: Tensor | None = None,
-) -> SolveResult:
-    """Fill a mask of any width by windows that the predictor can read.
-
-    A decision is never taken twice: what a window has filled is known to the next one. Windows without
-    masked slots cost nothing. With one window the result is that of ``solve``.
-
-    Args:
-        predict: As for ``solve``; it sees (a, n) slots of one window.
-        tokens: Integers (b, r, w) of any width.
-        mask: Booleans (b, r, w), True where a token must be predicted.
-        seeds: One integer per item.
-        config: Settings of the decoding of every window.
-        window_cols: Columns of a window; a narrower grid is one window.
-        overlap_cols: Columns that neighbouring windows share, in [0, window_cols).
-        use_condition: As for ``solve``.
-        groups: As for ``solve``.
-        logit_bias: As for ``solve``.
-
-    Raises:
-        ParameterError: As ``solve`` does, or if the windows do not overlap as they must.
-    """
-    check_request(tokens, mask, seeds, use_condition, groups, config.group_score, logit_bias)
-    n_rows = tokens.shape[-2]
-
-    def fill(columns: slice, given: Tensor, own: Tensor, words: list[int]) -> tuple[Tensor, Sequence[StepTrace]]:
-        bias = logit_bias
-        if bias is not None and bias.ndim == 3:
-            bias = bias[:, columns.start * n_rows : columns.stop * n_rows]
-        part = None if groups is None else groups[..., columns]
-        result = solve(predict, given, own, words, config, use_condition=use_condition, groups=part, logit_bias=bias)
-        return result.tokens, result.trace
-
-    return over_windows(fill, tokens, mask, seeds, window_cols, overlap_cols)
 
 
 def over_windows(
@@ -222,13 +176,15 @@ def over_windows(
 ) -> SolveResult:
     """Fill a mask of any width by a function that fills windows, from left to right.
 
+    A decision is never taken twice: what a window has filled is known to the next one.
+
     Args:
         fill: Fills a window; the first one has the seeds as they are, others seeds derived from them.
-        tokens: As for ``solve_windows``.
-        mask: As for ``solve_windows``.
-        seeds: As for ``solve_windows``.
-        window_cols: As for ``solve_windows``.
-        overlap_cols: As for ``solve_windows``.
+        tokens: Integers (b, r, w) of any width.
+        mask: Booleans (b, r, w), True where a token must be predicted.
+        seeds: One integer per item.
+        window_cols: Columns of a window; a narrower grid is one window.
+        overlap_cols: Columns that neighbouring windows share, in [0, window_cols).
 
     Raises:
         ParameterError: If the windows do not overlap as they must.

@@ -28,7 +28,7 @@ _GOLDEN_S, _FIRST_S, _SECOND_S = _signed(_GOLDEN), _signed(_FIRST), _signed(_SEC
 
 
 class Stream(IntEnum):
-    """What a random number is for; streams are independent of each other."""
+    """Purpose of a random number; streams are independent of each other."""
 
     TOKEN = 0
     CHOICE = 1

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from masktools.core.arguments import check_within, checked_name
+from masktools.core.arguments import check_least, check_within, checked_name
 from masktools.core.errors import ParameterError
 from masktools.solver.config import GUIDANCE_SCHEDULES, SCHEDULES, SolverConfig
 
@@ -14,7 +14,7 @@ _COLDEST = 0.01  # token temperature in place of 0: little is left to chance
 
 
 class Step(NamedTuple):
-    """What one decoding step does to one item, in plain numbers."""
+    """One decoding step of one item, in plain numbers."""
 
     n_before: int  # masked tokens at the start of the step; masked groups where pace "closed" counts in groups
     n_after: int  # masked ones at its end
@@ -38,10 +38,9 @@ def remaining_counts(n_unknown: int, n_steps: int, schedule: str = "cosine") -> 
     >>> remaining_counts(3, 16)
     (2, 1, 0)
     """
-    checked_name("schedule", schedule, SCHEDULES)
-    if n_unknown < 0 or n_steps < 1:
-        raise ParameterError(f"need n_unknown >= 0 and n_steps >= 1, got {n_unknown} and {n_steps}")
-    curve, total = SCHEDULES[schedule], min(n_steps, n_unknown)
+    curve, total = SCHEDULES[checked_name("schedule", schedule, SCHEDULES)], min(n_steps, n_unknown)
+    check_least(0, n_unknown=n_unknown)
+    check_least(1, n_steps=n_steps)
     counts, before = [], n_unknown
     for i in range(total):
         wanted = int(n_unknown * curve((i + 1) / total) + 1e-9)
@@ -67,10 +66,10 @@ def closed_counts(n_units: int, n_steps: int, schedule: str = "cosine") -> tuple
     >>> closed_counts(1, 5)
     ((4, 0),)
     """
-    checked_name("schedule", schedule, SCHEDULES)
-    if n_units < 0 or n_steps < 1:
-        raise ParameterError(f"need n_units >= 0 and n_steps >= 1, got {n_units} and {n_steps}")
-    shares = [SCHEDULES[schedule](progress) for progress in torch.linspace(0, 1, n_steps).tolist()[1:]]
+    curve = SCHEDULES[checked_name("schedule", schedule, SCHEDULES)]
+    check_least(0, n_units=n_units)
+    check_least(1, n_steps=n_steps)
+    shares = [curve(progress) for progress in torch.linspace(0, 1, n_steps).tolist()[1:]]
     counts = [n_units, *(min(n_units, max(1, int(n_units * share))) for share in shares), 0]
     return tuple((i, counts[i + 1]) for i in range(n_steps) if counts[i + 1] < counts[i])
 

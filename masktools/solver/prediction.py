@@ -47,7 +47,7 @@ def check_remembers(predict: object, cache_every: int) -> None:
 
 
 class Memory:
-    """Which slots have changed since each pass computed them, for the items of a batch."""
+    """Positions that have changed since each pass computed them, for the items of a batch."""
 
     def __init__(self, mask: Bool[Tensor, "b n"]) -> None:
         self.stale = torch.zeros(2, *mask.shape, dtype=torch.bool, device=mask.device)  # unconditional, conditional

@@ -18,7 +18,7 @@ from masktools.solver.request import Request, StepTrace
 
 @dataclass(frozen=True)
 class Job:
-    """What stays the same from step to step."""
+    """Arguments of a decoding, the same in all steps."""
 
     predict: prediction.Predict
     config: SolverConfig
@@ -29,7 +29,7 @@ class Job:
 
 @dataclass
 class Canvas:
-    """What the steps work on, for the whole batch."""
+    """Tokens and mask of the whole batch, changed by the steps."""
 
     tokens: FlatTokens  # 0 under the mask
     mask: FlatMask

@@ -11,7 +11,6 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from masktools.core.arguments import settle
 from masktools.core.configs import ranged
-from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.training import losses, part
 from masktools.training.discriminators import DiscriminatorOutput
@@ -51,24 +50,17 @@ ADVERSARIAL_LOSSES = {
 class OptimiserConfig:
     """Optimisers of generator and discriminator: AdamW, with a cosine or exponential learning-rate schedule."""
 
-    betas: tuple[float, float] = (0.8, 0.99)
+    betas: tuple[float, float] = ranged((0.8, 0.99), "[0, 1)")
     weight_decay: float = ranged(0.01, "[0, inf]")  # 0: plain Adam
     schedule: str = ranged("cosine", ("cosine", "exponential"))
     final: float = ranged(0.1, "[0, 1]")  # of the first rate, at the end of the cosine
     decay: float = ranged(0.999, "(0, 1]")  # of the exponential schedule; 1: a constant rate
     n_decay: int = ranged(1000, "[1, inf]")  # iterations between two of its steps
-    clip_norm: float | None = 1.0  # of the trained part's gradient
-    discriminator_clip_norm: float | None = None
+    clip_norm: float | None = ranged(1.0, "(0, inf]")  # of the trained part's gradient
+    discriminator_clip_norm: float | None = ranged(None, "(0, inf]")
     accumulate_iterations: int = ranged(1, "[1, inf]")  # batches for each step of the optimisers
 
-    def __post_init__(self) -> None:
-        """Check every range."""
-        settle(self)
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ParameterError(f"betas must lie in [0, 1), got {self.betas}")
-        for name in ("clip_norm", "discriminator_clip_norm"):
-            if (value := getattr(self, name)) is not None and value <= 0:
-                raise ParameterError(f"{name} must be positive, or null for none, got {value:g}")
+    __post_init__ = settle
 
 
 class AdversarialTraining(part.PartTraining):

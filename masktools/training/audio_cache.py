@@ -47,6 +47,11 @@ class Recording:
         captions = tuple(filter(None, (self.caption, *self.other_captions)))
         return captions or (self.labels.replace(";", " ").replace("_", " ") or "sound",)
 
+    def described(self, rng: np.random.Generator) -> str:
+        """Return one of the descriptions, drawn at random."""
+        texts = self.descriptions
+        return texts[int(rng.integers(len(texts)))]
+
 
 class Cache:
     """A folder of memory-mapped values, and an index of whose they are.

@@ -23,6 +23,7 @@ from masktools.core.arguments import settle
 from masktools.core.configs import ranged
 from masktools.core.errors import ParameterError
 from masktools.core.jsons import parse_json
+from masktools.io import replacing
 from masktools.mel import DB_PER_NEPER, MelConfig, MelFrontEnd
 from masktools.training.audio_cache import AudioCache
 
@@ -93,7 +94,7 @@ class CaptionedMel:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a training crop may depart from its recording."""
+    """Augmentation of training crops: gain, tilt, speed, shift, low-pass and erased stripes."""
 
     n_frames: int = ranged(320, "[1, inf]")
     gain_db: float = ranged(6.0, "[0, inf]", "dB")  # either way
@@ -264,9 +265,8 @@ def pack_mels(recordings: Sequence[CaptionedMel], path: str | os.PathLike[str], 
     if not rows:
         raise ParameterError(f"no recording fits into {max_bytes} bytes")
     head = json.dumps(rows).encode()
-    partial = target.with_name(f"{target.name}.part")
-    partial.write_bytes(b"".join([_MAGIC, len(head).to_bytes(8, "little"), head, *pieces]))
-    partial.replace(target)
+    with replacing(target) as part:
+        part.write_bytes(b"".join([_MAGIC, len(head).to_bytes(8, "little"), head, *pieces]))
     return len(rows)
 
 

@@ -62,7 +62,7 @@ class LastStep(pl.Callback):
 
 CLAP = "clap"
 _NET = "net."  # before the names of a network's weights
-_CUT_OFF = "was it written by `masktools train`?"
+_CUT_OFF = "was it written by `masktools train` or `masktools convert`?"
 
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -75,9 +75,21 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(f"{checkpoint} is not a readable training checkpoint: {error}") from error
 
 
-def _is_part_file(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is one that `masktools convert` writes, rather than a training checkpoint."""
-    return Path(path).suffix == ".safetensors" and Path(path).is_file()
+def _stored(source: str | os.PathLike[str], part: str | None) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
+    """Return what a source says of the part that it holds, None for nothing, and the weights of the part's network."""
+    if part is not None and bundles.is_bundle(source):
+        return bundles.stored_part(source, part)
+    if Path(source).suffix == ".safetensors" and Path(source).is_file():  # of `masktools convert`
+        try:
+            with safe_open(source, framework="pt") as stored:
+                told = (stored.metadata() or {}).get("masktools")
+            return None if told is None else jsons.parse_json(told), load_file(source)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise CheckpointError(f"{source} is not readable ({error}): it was altered, or cut off") from error
+    checkpoint = _read(source)
+    state = checkpoint.get("state_dict", {})
+    weights = {name.removeprefix(_NET): value for name, value in state.items() if name.startswith(_NET)}
+    return checkpoint.get("masktools"), weights
 
 
 def network_state(source: str | os.PathLike[str], part: str | None = None) -> dict[str, Tensor]:
@@ -91,18 +103,10 @@ def network_state(source: str | os.PathLike[str], part: str | None = None) -> di
         CheckpointError: There is no such file, or it holds no network.
         BundleError: A bundle that is incomplete or altered, or lacks the part.
     """
-    if part is not None and bundles.is_bundle(source):
-        return bundles.stored_part(source, part)[1]
-    if _is_part_file(source):
-        try:
-            return load_file(source)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{source} is not readable ({error}): it was altered, or cut off") from error
-    state = _read(source).get("state_dict", {})
-    found = {name.removeprefix(_NET): value for name, value in state.items() if name.startswith(_NET)}
-    if not found:
+    _, weights = _stored(source, part)
+    if not weights:
         raise CheckpointError(f"{source} holds no weights under {_NET!r}: {_CUT_OFF}")
-    return found
+    return weights
 
 
 def part_description(source: str | os.PathLike[str], part: str | None = None) -> dict[str, Any]:
@@ -114,20 +118,13 @@ def part_description(source: str | os.PathLike[str], part: str | None = None) ->
         CheckpointError: There is no such file, or it does not say.
         BundleError: A bundle that is incomplete or altered, or lacks the part.
     """
-    if part is not None and bundles.is_bundle(source):
-        return bundles.stored_part(source, part)[0]
-    if _is_part_file(source):
-        try:
-            with safe_open(source, framework="pt") as stored:
-                return jsons.parse_json((stored.metadata() or {})["masktools"])
-        except (SafetensorError, OSError, ValueError, KeyError) as error:
-            raise CheckpointError(
-                f"{source} does not say which part it holds: did `masktools convert` write it?"
-            ) from error
-    description = _read(source).get("masktools")
-    if description is None:
+    return _described(source, _stored(source, part)[0])
+
+
+def _described(source: str | os.PathLike[str], told: dict[str, Any] | None) -> dict[str, Any]:
+    if told is None:
         raise CheckpointError(f"{source} does not say which part it holds: {_CUT_OFF}")
-    return description
+    return told
 
 
 def load_part(source: str | os.PathLike[str], part: str, kinds: Mapping[str, tuple[type, type]]) -> Any:
@@ -142,7 +139,8 @@ def load_part(source: str | os.PathLike[str], part: str, kinds: Mapping[str, tup
         CheckpointError: There is no such file, or it holds no such part.
         BundleError: A bundle that is incomplete or altered, or lacks the part.
     """
-    description = part_description(source, part)
+    told, weights = _stored(source, part)
+    description = _described(source, told)
     if description.get("part") != part or description.get("kind") not in kinds:
         held = f"{description.get('part')} of the kind {description.get('kind')}"
         raise CheckpointError(f"{source} must hold a {part} of the kind {' or '.join(kinds)}, got a {held}")
@@ -150,7 +148,7 @@ def load_part(source: str | os.PathLike[str], part: str, kinds: Mapping[str, tup
     mel = (configs.from_dict(MelConfig, description["mel"]),) if part == "vocoder" else ()
     module: nn.Module = network_class(configs.from_dict(config_class, description["config"]), *mel)
     try:
-        module.load_state_dict(network_state(source, part=part))
+        module.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(f"{source} must hold the weights of the part that it describes: {error}") from error
     return module.eval().requires_grad_(False)

@@ -3,7 +3,6 @@
 import functools
 import os
 import warnings
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
@@ -19,7 +18,7 @@ from masktools.core.errors import AudioError, MasktoolsError, ParameterError
 from masktools.io import resample_to
 from masktools.training.audio_cache import AudioCache, Recording, build_cache
 from masktools.training.shards import ShardSet
-from masktools.training.streams import Batch, Stream, StreamData, StreamLoader, assembled, drawn_index, weighted_by_kind
+from masktools.training.streams import Batch, RecordingStream, Stream, StreamData, StreamLoader, assembled, spread_over
 
 _LONGEST_PAUSE_S = 0.4  # between recordings that fill a clip together
 _LONGEST_WEIGHT_S = 40.0  # from here on a recording is not drawn more often for being longer
@@ -32,7 +31,7 @@ Draw = Callable[[np.random.Generator, int], tuple[np.ndarray, str]]  # so many s
 
 @dataclass(frozen=True)
 class WaveAugmentation:
-    """How far a training clip may depart from its recording."""
+    """Augmentation of training clips: gain, mixing and speed."""
 
     gain_db: float = ranged(6.0, "[0, inf]", "dB")  # either way
     mix_share: float = ranged(0.1, "[0, 1]")  # of clips have a second, quieter one under them
@@ -72,11 +71,11 @@ def _pauses(sample_rate: int) -> tuple[int, int]:
     return 1, 1 + int(_LONGEST_PAUSE_S * sample_rate)
 
 
-class ClipStream(Stream):
+class ClipStream(RecordingStream):
     """Random clips of a split, ``wave`` (n_samples,) and ``caption``, with gain, mixing and speed as augmentation.
 
-    A recording shorter than the clip is followed by others of the same kind and labels, with short pauses between. A
-    recording is drawn as often as it is long, up to 40 s, times the weight of its kind.
+    A recording shorter than the clip is followed by others of the same kind and labels. One is drawn as often as it is
+    long, up to 40 s, times the weight of its kind.
     """
 
     def __init__(
@@ -88,35 +87,33 @@ class ClipStream(Stream):
         augmentation: WaveAugmentation = USUAL,
         kind_weights: dict[str, float] | None = None,
     ) -> None:
-        super().__init__(seed)
         check_least(1, n_samples=n_samples)
         self.cache, self.n_samples, self.augmentation = cache, n_samples, augmentation
-        self.recordings = cache.split(split)
-        self._alike: dict[tuple[str, str], list[Recording]] = defaultdict(list)
-        for recording in self.recordings:
-            self._alike[recording.kind, recording.labels].append(recording)
+        self.recordings, self.pauses = cache.split(split), _pauses(cache.sample_rate)
         seconds = np.array([r.n_samples for r in self.recordings]) / cache.sample_rate
-        kinds, seconds = [r.kind for r in self.recordings], seconds.clip(1.0, _LONGEST_WEIGHT_S)
-        self._cumulative = np.cumsum(weighted_by_kind(seconds, kinds, kind_weights, f"of split {split!r}"))
+        kinds, alike = [r.kind for r in self.recordings], [(r.kind, r.labels) for r in self.recordings]
+        super().__init__(seed, seconds.clip(1.0, _LONGEST_WEIGHT_S), kinds, alike, kind_weights, f"of split {split!r}")
+
+    def length(self, index: int) -> int:
+        """Return the samples of a recording."""
+        return self.recordings[index].n_samples
+
+    def read(self, index: int, start: int, n: int) -> np.ndarray:
+        """Return samples of a recording."""
+        return self.cache.wave(self.recordings[index], start, n)
+
+    def silence(self, n: int) -> np.ndarray:
+        """Return zeros."""
+        return np.zeros(n, np.float32)
 
     def sample(self, index: int) -> Batch:
         """Return clip ``index``."""
         return augmented(self._draw, self.n_samples, self.augmentation, np.random.default_rng((self.seed, index)))
 
     def _draw(self, rng: np.random.Generator, n_samples: int) -> tuple[np.ndarray, str]:
-        recording = self.recordings[drawn_index(self._cumulative, rng)]
-        texts = recording.descriptions
-        caption = texts[int(rng.integers(len(texts)))]
-        if recording.n_samples >= n_samples:
-            start = int(rng.integers(recording.n_samples - n_samples + 1))
-            return self.cache.wave(recording, start, n_samples), caption
-        alike = self._alike[recording.kind, recording.labels]
-
-        def following() -> np.ndarray:
-            return self.cache.wave(alike[int(rng.integers(len(alike)))], 0, n_samples)
-
-        first, pauses = self.cache.wave(recording), _pauses(self.cache.sample_rate)
-        return assembled(np.zeros(n_samples, np.float32), first, following, pauses, rng), caption
+        number = self.drawn(rng)
+        caption = self.recordings[number].described(rng)
+        return self.clip(number, n_samples, rng)[0], caption
 
 
 def fixed_clips(cache: AudioCache, split: str, n_samples: int, n_clips: int) -> list[Batch]:
@@ -126,7 +123,7 @@ def fixed_clips(cache: AudioCache, split: str, n_samples: int, n_clips: int) -> 
     """
     recordings = cache.split(split)
     long_enough = [r for r in recordings if r.n_samples >= n_samples] or [max(recordings, key=lambda r: r.n_samples)]
-    chosen = long_enough[:: max(1, len(long_enough) // n_clips)][:n_clips]
+    chosen = spread_over(long_enough, n_clips)
     waves = [cache.wave(r, max(0, (r.n_samples - n_samples) // 2), n_samples) for r in chosen]
     waves = [np.pad(wave, (0, n_samples - len(wave))) for wave in waves]
     return [wave_batch(wave, r.caption) for wave, r in zip(waves, chosen, strict=True)]
@@ -191,8 +188,7 @@ class ShardClipStream(Stream):
     def _cut(
         self, recording: Recording, wave: np.ndarray, n_samples: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, str]:
-        texts = recording.descriptions
-        caption = texts[int(rng.integers(len(texts)))]
+        caption = recording.described(rng)
         if len(wave) >= n_samples:
             start = int(rng.integers(len(wave) - n_samples + 1))
             return wave[start : start + n_samples], caption

@@ -36,8 +36,6 @@ class SlicedConv(nn.Module):
 
     def __init__(self, n_in: int, kernel: Sequence[int]) -> None:
         super().__init__()
-        if len(kernel) not in (1, 2) or any(size < 1 or size % 2 == 0 for size in kernel):
-            raise ParameterError(f"kernel must be one or two odd positive sizes, got {tuple(kernel)}")
         plain = nn.Conv1d(n_in, 1, kernel[0]) if len(kernel) == 1 else nn.Conv2d(n_in, 1, (kernel[0], kernel[1]))
         length = plain.weight.detach().norm().clamp_min(_TINY)
         self.weight = nn.Parameter(plain.weight.detach() / length)
@@ -158,7 +156,7 @@ class PatchGan(nn.Module):
 
 
 class DiscriminatorOutput(NamedTuple):
-    """What discriminators say of a batch of waves."""
+    """Logits and features of discriminators for a batch of waves."""
 
     logits: list[Tensor]  # one map of each discriminator; with ``split``, two stacked ones of each
     features: list[Tensor]  # of every layer before the last
@@ -281,7 +279,7 @@ class LogResolutionDiscriminator(Discriminator):
 
 @dataclass(frozen=True)
 class DiscriminatorsConfig:
-    """Which discriminators there are, and how wide.
+    """Settings of the discriminators: which there are, and their widths.
 
     ``hifigan`` has periods and scales (41.1 M + 29.6 M parameters), ``bigvgan`` periods and resolutions (41.1 M +
     0.28 M), ``light`` periods and resolutions of a small width. Widths that are not given are the published ones, for
@@ -289,8 +287,8 @@ class DiscriminatorsConfig:
     """
 
     kind: str = "light"
-    periods: tuple[int, ...] = (2, 3, 5, 7, 11)
-    period_widths: tuple[int, ...] | None = None
+    periods: tuple[int, ...] = ranged((2, 3, 5, 7, 11), "[1, inf]")
+    period_widths: tuple[int, ...] | None = ranged(None, "[1, inf]")
     scale_width: int | None = None  # of the first layer; the last ones have eight times as many channels
     resolution_width: int | None = ranged(None, "[1, inf]")
     sliced: bool = False  # the last layers are those of a slicing adversarial network
@@ -299,10 +297,6 @@ class DiscriminatorsConfig:
         """Check every range."""
         settle(self)
         checked_name("kind of discriminators", self.kind, DISCRIMINATORS)
-        if not self.periods or min(self.periods) < 1:
-            raise ParameterError(f"periods must be positive numbers, got {self.periods}")
-        if self.period_widths is not None and (not self.period_widths or min(self.period_widths) < 1):
-            raise ParameterError(f"period_widths must be positive numbers, got {self.period_widths}")
         if self.scale_width is not None and (self.scale_width < 8 or self.scale_width % 8):
             raise ParameterError(f"scale_width must be a positive multiple of 8, got {self.scale_width}")
 

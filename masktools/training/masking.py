@@ -1,4 +1,4 @@
-"""Masks that training draws.
+"""Random masks for training.
 
 Each is a function of (seed, index, purpose). How many processes share a run, how its batches are accumulated, and
 whether it was stopped and resumed therefore changes nothing of what a clip is masked by.
@@ -26,7 +26,7 @@ _OF_CLIPS, _OF_STEPS = 0, 1
 
 
 class Purpose(IntEnum):
-    """What a random number is for; the numbers of two purposes are independent."""
+    """Purpose of a random number; the numbers of two purposes are independent."""
 
     RATIO = 0
     SLOTS = 1

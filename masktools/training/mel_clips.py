@@ -4,7 +4,6 @@ Training on mels instead of waves spares the front end and the text-audio encode
 matters as augmentation: any start, any gain, any erased cell.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from masktools.core import configs
 from masktools.core.errors import ParameterError
+from masktools.io import replacing
 from masktools.mel import MelConfig
 from masktools.networks.conditioning.joint import JointEncoder
 from masktools.networks.transformer import TransformerConfig
@@ -22,7 +22,6 @@ from masktools.training import audio_cache, checkpoints, streams, token_cache
 from masktools.training.captioned_mels import CaptionedMel, captioned_mels, is_packed, mixed_mels, read_packed
 
 MIXED_BELOW_DB = (6.0, 18.0)  # how much quieter the second clip of a mixture is
-_LONGEST_PAUSE = 31  # frames between recordings that fill a clip together
 _SILENCE = -1.0
 
 
@@ -35,13 +34,15 @@ def sound_embeddings(encoder: JointEncoder, mel: np.ndarray, n_frames: int) -> n
         return np.concatenate([encoder.encode_mel(part).numpy() for part in parts])
 
 
-class MelClipStream(streams.Stream):
+class MelClipStream(streams.RecordingStream):
     """Endless random clips: ``mel`` (f, n_frames), ``condition`` (d,) of their sound, ``caption``, ``full_band``.
 
     A recording shorter than the clip is followed by others of the same tags, with short silences between. A share
     of the clips is mixed with a quieter one, which their condition does not tell of. ``full_band`` says whether a
     clip reaches the upper rows, or is of a recording that never had them.
     """
+
+    pauses = (0, 31)  # frames
 
     def __init__(
         self,
@@ -54,35 +55,25 @@ class MelClipStream(streams.Stream):
         mix_share: float = 0.0,
         span_db: float = 100.0,
     ) -> None:
-        super().__init__(seed)
         if not recordings:
             raise ParameterError("there are no recordings to draw clips from")
         self.recordings, self.embeddings, self.n_frames = recordings, embeddings, n_frames
         self.gain_share, self.mix_share = gain_share, mix_share
         self.span_db = span_db  # of the mel spectrogram's unit, -1 to 1
-        self.alike: dict[frozenset[str], list[int]] = defaultdict(list)
-        for index, recording in enumerate(recordings):
-            self.alike[recording.tags].append(index)
         lengths = np.array([min(max(len(r.mel), 80), 3440) for r in recordings], float)
-        self._cumulative = np.cumsum(streams.weighted_by_kind(lengths, [r.kind for r in recordings], kind_weights))
+        super().__init__(seed, lengths, [r.kind for r in recordings], [r.tags for r in recordings], kind_weights)
 
-    def _assembled(self, first: int, rng: np.random.Generator) -> np.ndarray:
-        own, alike = self.recordings[first], self.alike[self.recordings[first].tags]
-        silence = np.full((self.n_frames, own.mel.shape[1]), _SILENCE, np.float32)
+    def length(self, index: int) -> int:
+        """Return the frames of a recording."""
+        return len(self.recordings[index].mel)
 
-        def following() -> np.ndarray:
-            return self.recordings[int(rng.choice(alike))].mel
+    def read(self, index: int, start: int, n: int) -> np.ndarray:
+        """Return frames (n, f) of a recording."""
+        return np.asarray(self.recordings[index].mel[start : start + n], np.float32)
 
-        return streams.assembled(silence, own.mel, following, (0, _LONGEST_PAUSE), rng)
-
-    def _drawn(self, rng: np.random.Generator) -> tuple[np.ndarray, int, int]:
-        """Return a clip (m, f), of which recording it is, and at which frame of it it starts."""
-        index = streams.drawn_index(self._cumulative, rng)
-        mel, start = self.recordings[index].mel, 0
-        if len(mel) < self.n_frames:
-            return self._assembled(index, rng), index, start
-        start = int(rng.integers(len(mel) - self.n_frames + 1))
-        return np.asarray(mel[start : start + self.n_frames], np.float32), index, start
+    def silence(self, n: int) -> np.ndarray:
+        """Return frames of silence."""
+        return np.full((n, self.recordings[0].mel.shape[1]), _SILENCE, np.float32)
 
     def _is_full_band(self, index: int) -> bool:
         bandwidth_hz = self.recordings[index].bandwidth_hz
@@ -91,10 +82,12 @@ class MelClipStream(streams.Stream):
     def sample(self, index: int) -> streams.Batch:
         """Return clip ``index``."""
         rng = np.random.default_rng((self.seed, index))
-        clip, number, start = self._drawn(rng)
+        number = self.drawn(rng)
+        clip, start = self.clip(number, self.n_frames, rng)
         full_band = self._is_full_band(number)
         if rng.random() < self.mix_share:
-            other, second, _ = self._drawn(rng)
+            second = self.drawn(rng)
+            other, _ = self.clip(second, self.n_frames, rng)
             below_db = rng.uniform(*MIXED_BELOW_DB)
             clip = mixed_mels(clip, other - 2.0 * below_db / self.span_db, self.span_db)
             full_band = full_band and self._is_full_band(second)
@@ -173,9 +166,8 @@ class MelClipData(streams.StreamData):
                 return np.split(found["vectors"], found["edges"])
         parts = [sound_embeddings(encoder, r.mel, self.n_frames) for r in recordings]
         edges = np.cumsum([len(p) for p in parts])[:-1]
-        partial = stored.with_name(f"{stored.stem}.part.npz")
-        np.savez(partial, vectors=np.concatenate(parts), edges=edges)
-        partial.replace(stored)
+        with replacing(stored) as part, part.open("wb") as file:
+            np.savez(file, vectors=np.concatenate(parts), edges=edges)
         return parts
 
     def setup(self, stage: str | None = None) -> None:
@@ -193,7 +185,7 @@ class MelClipData(streams.StreamData):
             raise ParameterError(f"training needs the splits train and valid, {own['cache']} has not both")
         longest = max(of_split, key=lambda pair: len(pair[0].mel))
         long_enough = [p for p in of_split if len(p[0].mel) >= self.n_frames] or [longest]
-        self.valid = long_enough[:: max(1, len(long_enough) // own["n_valid_clips"])][: own["n_valid_clips"]]
+        self.valid = streams.spread_over(long_enough, own["n_valid_clips"])
 
     def train_dataloader(self) -> streams.StreamLoader:
         """Return the endless training batches."""

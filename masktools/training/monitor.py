@@ -1,4 +1,4 @@
-"""What a run shows while it trains: pictures and sounds of validation clips."""
+"""Pictures and sounds of validation clips, logged while a run trains."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Tools:
-    """What samples are made with, beside the part itself."""
+    """Vocoder, tokenizer and settings with which samples are made."""
 
     mel: MelConfig
     render: Callable[[Tensor], Tensor]  # mel (b, f, m) -> wave (b, t)
@@ -144,7 +144,7 @@ def _filled(module: Any, tokens: Tensor, mask: Tensor, conditions: Tensor | None
 
 
 class MonitorSamples(pl.Callback):
-    """Shows what a part makes of the first validation clips, at a validation each ``every_n_steps`` at most.
+    """Log samples of the first validation clips, at a validation each ``every_n_steps`` at most.
 
     A tokenizer reconstructs, a vocoder renders, a transformer generates with and without condition and fills a gap.
     It sees the weights that are validated: averaged ones where the run keeps an average. What fails here is warned of

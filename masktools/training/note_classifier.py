@@ -16,33 +16,6 @@ from masktools.training.note_data import NoteData
 from masktools.training.part import PartTraining
 from masktools.training.streams import Batch
 
-_SILENCE = -1.0
-
-
-def varied(mel: Tensor, amount: float) -> Tensor:
-    """Return notes (b, f, m) in [-1, 1] as another instrument of the kind might sound: what is silent stays so.
-
-    Each has its level changed along frequency and over time, by smooth curves of up to about ``amount``, begins up to
-    three frames late, and loses a stretch of bins and one of frames.
-
-    Source: the stretches are those of SpecAugment (Park et al., arXiv:1904.08779), section 2.
-    """
-    n_clips, n_bins, n_frames = mel.shape
-    drawn = torch.rand(n_clips, 12, 1, device=mel.device)
-    bins, frames = (torch.linspace(0, 1, size, device=mel.device) for size in (n_bins, n_frames))
-    turns = torch.tensor([1.0, 2.0, 5.0], device=mel.device)[:, None]
-    curves = torch.cos(torch.pi * (turns * bins + 2 * drawn[:, 3:6]))
-    curve = ((drawn[:, :3] - 0.5) * curves).sum(dim=1)
-    made = mel + 2 * amount * (curve[:, :, None] - drawn[:, 6, :, None] * frames)
-    made = torch.where(mel <= _SILENCE, mel, made.clamp(_SILENCE, 1.0))
-    source = torch.arange(n_frames, device=mel.device) - drawn[:, 7].mul(4).long()
-    made = made.gather(2, source.clamp(min=0)[:, None].expand_as(made))
-    for axis, where, longest in ((1, bins, 0.15), (2, frames, 0.25)):
-        start, length = drawn[:, 6 + 2 * axis], drawn[:, 7 + 2 * axis] * longest
-        lost = (where >= start) & (where < start + length)
-        made = made.masked_fill(lost.unsqueeze(3 - axis), _SILENCE)
-    return made
-
 
 class NoteClassifierTraining(PartTraining):
     """Batches hold ``mel`` (b, f, m), ``pitch`` and ``family``; ``NoteData`` gives them, and names the classes.
@@ -54,8 +27,6 @@ class NoteClassifierTraining(PartTraining):
         n_steps: Of the schedule of the learning rate.
         n_warmup: Steps in which it rises.
         learning_rate: The highest.
-        variety: How much the notes of a batch are varied, as for ``varied``; 0 leaves them as they are.
-        smoothing: Share of the probability that a label leaves to the other families.
     """
 
     part, kind = "classifier", "notes"
@@ -69,8 +40,6 @@ class NoteClassifierTraining(PartTraining):
         n_steps: int = 1500,
         n_warmup: int = 50,
         learning_rate: float = 1e-3,
-        variety: float = 0.0,
-        smoothing: float = 0.0,
     ) -> None:
         super().__init__(mel)
         self.save_hyperparameters(ignore=["mel"])
@@ -104,10 +73,9 @@ class NoteClassifierTraining(PartTraining):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch: the sum of both cross-entropies."""
-        own, mel = self.hparams, batch["mel"].float()
-        guess = self.net(varied(mel, own["variety"]) if own["variety"] else mel)
+        guess = self.net(batch["mel"].float())
         pitch = F.cross_entropy(guess.pitch.float(), batch["pitch"] - self.net.config.lowest)
-        family = F.cross_entropy(guess.family.float(), batch["family"], label_smoothing=own["smoothing"])
+        family = F.cross_entropy(guess.family.float(), batch["family"])
         self.log_dict({"pitch": pitch, "family": family}, prog_bar=True)
         return pitch + family
 

@@ -2,7 +2,7 @@
 
 import os
 import tarfile
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from masktools.mel import MelConfig, MelFrontEnd
 from masktools.networks.conditioning.notes import NoteWords, NoteWordsConfig, instruments_of
 from masktools.training.captioned_mels import long_mel
 from masktools.training.notes import Note, read_notes
-from masktools.training.streams import Batch, Stream, StreamData, StreamLoader, write_json
+from masktools.training.streams import Batch, Stream, StreamData, StreamLoader, spread_over, write_json
 
 _TABLE, _MELS = "notes.json", "mels.npy"
 _SILENCE = -1.0
@@ -215,10 +215,9 @@ class NoteData(StreamData):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the fixed validation batches."""
-        numbers, n_wanted = self.notes.split("valid"), self.hparams["n_valid_notes"]
+        numbers = self.notes.split("valid")
         if not numbers:
             raise ParameterError("no note of split 'valid': the sources must hold one")
-        chosen = numbers[:: max(1, len(numbers) // n_wanted)][:n_wanted]
-        words = self.notes.words
-        items = [item_of(replace(self.notes.notes[n]), words, self.notes.mel(n)) for n in chosen]
+        chosen, words = spread_over(numbers, self.hparams["n_valid_notes"]), self.notes.words
+        items = [item_of(self.notes.notes[n], words, self.notes.mel(n)) for n in chosen]
         return DataLoader(items, self.hparams["batch_size"])  # type: ignore[arg-type]

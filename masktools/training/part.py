@@ -44,20 +44,11 @@ def exponential_factor(step: int, decay: float, n_decay: int, n_warmup: int = 0)
     >>> [exponential_factor(step, 0.5, 100) for step in (0, 99, 100, 200)]
     [1.0, 1.0, 0.5, 0.25]
     """
-    if step < n_warmup:
-        return step / n_warmup
-    return decay ** ((step - n_warmup) // n_decay)
+    return step / n_warmup if step < n_warmup else decay ** ((step - n_warmup) // n_decay)
 
 
 def exponential(optimizer: Optimizer, decay: float, n_decay: int, n_warmup: int = 0) -> LambdaLR:
-    """Return the scheduler, to be stepped once a training step.
-
-    Raises:
-        ParameterError: a decay outside (0, 1], or numbers of steps that are not positive.
-    """
-    check_within("(0, 1]", decay=decay)
-    if n_decay < 1 or n_warmup < 0:
-        raise ParameterError(f"n_decay must be at least 1 and n_warmup at least 0, got {n_decay} and {n_warmup}")
+    """Return the scheduler, to be stepped once a training step."""
     return LambdaLR(optimizer, lambda step: exponential_factor(step, decay, n_decay, n_warmup))
 
 
@@ -102,6 +93,8 @@ class PartTraining(pl.LightningModule):
     part: str  # its name in a bundle: tokenizer, vocoder or transformer
     kind: str  # which of the kinds of that part
     net: nn.Module
+    compiled: tuple[str, ...] = ("net",)  # where a recipe wants it
+    _frozen: tuple[Any, ...] = ()  # parts outside the module's state: a checkpoint holds what is trained, nothing else
     _run_seed: int = 0
 
     def __init__(self, mel: MelConfig) -> None:
@@ -111,6 +104,23 @@ class PartTraining(pl.LightningModule):
     def setup(self, stage: str) -> None:
         """Take the seed of the run."""
         self._run_seed = torch.initial_seed()
+
+    def on_fit_start(self) -> None:
+        """Bring the frozen parts to the device, and compile where that is wanted."""
+        for part in self._frozen:
+            if isinstance(part, nn.Module):
+                part.to(self.device)
+        if self.hparams.get("compile"):
+            for name in self.compiled:
+                self.get_submodule(name).compile()
+
+    def mel_of(self, batch: Mapping[str, Any]) -> Tensor:
+        """Return the mel spectrograms (b, f, m) of a batch, or of its waves, in fp32."""
+        if "mel" in batch:
+            return batch["mel"].float()
+        wave = batch["wave"].float()
+        with torch.autocast(wave.device.type, enabled=False):
+            return self.front_end(wave)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed what is drawn while a batch is computed."""
@@ -137,8 +147,17 @@ class PartTraining(pl.LightningModule):
         schedule = warmup_cosine(optimizer, own["n_warmup"], own["n_steps"], final)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    @property
+    def learned_tokens(self) -> str | None:
+        """The fingerprint of the tokenizer or codec whose tokens are learned, None where nobody knows."""
+        return None
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the part's settings beside its weights, so that a bundle can be made of the file alone."""
+        """Write the part's settings beside its weights, so that a bundle can be made of the file alone.
+
+        Whose tokens are learned is written too, so that no bundle joins the weights to another tokenizer.
+        """
         config: Any = self.net.config
-        description = {"part": self.part, "kind": self.kind, "config": to_dict(config)}
-        checkpoint["masktools"] = description | {"mel": to_dict(self.front_end.config)}
+        told = {"part": self.part, "kind": self.kind, "config": to_dict(config), "mel": to_dict(self.front_end.config)}
+        learned = self.learned_tokens
+        checkpoint["masktools"] = told if learned is None else told | {"tokenizer": learned}

@@ -9,8 +9,6 @@ from typing import Any, TextIO
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 
-from masktools.core.errors import ParameterError
-
 
 def clock(seconds: float) -> str:
     """Return a duration as people say it.
@@ -36,8 +34,6 @@ class ProgressLine(ProgressBar):
 
     def __init__(self, stream: TextIO, every_s: float = 30.0, window: int = 200) -> None:
         super().__init__()
-        if every_s < 0:
-            raise ParameterError(f"every_s must be at least 0 s, got {every_s:g} s")
         self.stream, self.every_s = stream, every_s
         self.in_place = stream.isatty()
         self._enabled, self._last, self._width = True, -float("inf"), 0
@@ -129,7 +125,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a run came to."""
+    """Result of a training run: steps, time, figures and files."""
 
     part: str
     n_steps: int  # in all, those before a resumption included

@@ -291,7 +291,7 @@ class ScaleTransformerTraining(PartTraining):
     ) -> None:
         super().__init__(mel)
         self.save_hyperparameters(ignore=["transformer", "mel"])
-        self._frozen = (load_scale_tokenizer(tokenizer_checkpoint),)  # out of the module's state
+        self._frozen = (load_scale_tokenizer(tokenizer_checkpoint),)
         theirs = self.tokenizer.config
         for what, own, other in (
             ("scales", str(transformer.pyramid), str(theirs.pyramid)),
@@ -315,12 +315,12 @@ class ScaleTransformerTraining(PartTraining):
         return self._frozen[0]
 
     def on_fit_start(self) -> None:
-        """Bring the frozen tokenizer to the device.
+        """Bring the frozen tokenizer to the device, and check the conditions.
 
         Raises:
             ParameterError: Conditions of another size than the transformer reads.
         """
-        self.tokenizer.to(self.device)
+        super().on_fit_start()
         notes = getattr(getattr(self.trainer, "datamodule", None), "notes", None)
         if notes is not None and notes.words.dim != self.net.config.condition_dim:
             raise ParameterError(
@@ -328,10 +328,14 @@ class ScaleTransformerTraining(PartTraining):
                 f"got {self.net.config.condition_dim}"
             )
 
+    @property
+    def learned_tokens(self) -> str:
+        """The fingerprint of the tokenizer."""
+        return token_fingerprint(self.tokenizer.state_dict())
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write whose tokens are learned, so that no bundle joins the weights to another tokenizer, and the words."""
+        """Write the words of the conditions too."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["masktools"]["tokenizer"] = token_fingerprint(self.tokenizer.state_dict())
         notes = getattr(getattr(self.trainer, "datamodule", None), "notes", None)
         if notes is not None:
             words: NoteWords = notes.words

@@ -18,7 +18,7 @@ import numpy as np
 
 from masktools.core.errors import AudioError, ParameterError
 from masktools.core.jsons import parse_json, read_json
-from masktools.io import SUFFIXES, write
+from masktools.io import SUFFIXES, replacing, write
 from masktools.training.audio_cache import Recording, decoded, read_sources
 from masktools.training.sources import Row, split_named
 from masktools.training.streams import Note, Progress, ResumableBuild, is_built, write_json
@@ -115,9 +115,8 @@ class ShardSet:
 
     def write_index(self) -> None:
         """Write what was found beside the shards, so that nobody must read their headers again."""
-        unfinished = self.folder / f"{INDEX}.part.npz"
-        np.savez(unfinished, shards=np.array(self.shards), sizes=self.sizes, samples=self.samples)
-        os.replace(unfinished, self.folder / INDEX)
+        with replacing(self.folder / INDEX) as part, part.open("wb") as file:
+            np.savez(file, shards=np.array(self.shards), sizes=self.sizes, samples=self.samples)
 
     def _indexed(self) -> np.ndarray | None:
         path = self.folder / INDEX

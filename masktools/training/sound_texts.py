@@ -1,4 +1,4 @@
-"""What the contrastive training sees at each step: sounds, texts, and which text is true of which sound."""
+"""Data of the contrastive training: sounds, texts, and which text is true of which sound."""
 
 import math
 from collections import Counter

@@ -26,7 +26,7 @@ _VALID_SHARE, _TEST_SHARE = 0.05, 0.05  # of a folder without splits of its own
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one recording before it is decoded."""
+    """Metadata of one recording, before it is decoded."""
 
     path: str
     split: str = "train"

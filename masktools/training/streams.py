@@ -10,7 +10,8 @@ import os
 import secrets
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -22,6 +23,7 @@ from masktools.core.arguments import check_least, checked_real
 from masktools.core.errors import MasktoolsError, ParameterError
 from masktools.core.jsons import read_json
 from masktools.core.processes import until_broken
+from masktools.io import replacing
 
 FULL_BAND_HZ = 10_000.0  # what a recording must reach to teach what upper rows hold
 
@@ -125,8 +127,7 @@ class Stream(IterableDataset[Batch], ABC):
         Raises:
             ParameterError: A negative number.
         """
-        if sample_index < 0:
-            raise ParameterError(f"sample_index must not be negative, got {sample_index}")
+        check_least(0, sample_index=sample_index)
         self._start = sample_index
 
     def share_out(self, rank: int, n_ranks: int, batch_size: int) -> None:
@@ -145,6 +146,68 @@ class Stream(IterableDataset[Batch], ABC):
         own = (worker.id, worker.num_workers) if worker else (0, 1)
         for index in shared_indices(self._start, self._rank, self._n_ranks, *own, self._batch_size):
             yield self.sample(index) | {"index": index}
+
+
+class RecordingStream(Stream):
+    """Random clips of recordings, which are drawn as often as they weigh, times the weight of their kind.
+
+    A recording shorter than a clip is followed by others that are alike, with short pauses between.
+
+    Args:
+        seed: random seed of all that is drawn.
+        weights: weights (n,) of the recordings.
+        kinds: kind of each recording.
+        alike: what those have in common that may follow each other, for each recording.
+        kind_weights: kind -> how often it is drawn; 1 where it is not named.
+        where: whose the recordings are, for errors.
+    """
+
+    pauses: tuple[int, int]  # shortest and longest, in the unit of ``read``
+
+    def __init__(
+        self,
+        seed: int,
+        weights: np.ndarray,
+        kinds: Sequence[str],
+        alike: Sequence[Hashable],
+        kind_weights: Mapping[str, float] | None = None,
+        where: str = "of those at hand",
+    ) -> None:
+        super().__init__(seed)
+        self._key_of, self._alike = alike, defaultdict(list)
+        for index, key in enumerate(alike):
+            self._alike[key].append(index)
+        self._cumulative = np.cumsum(weighted_by_kind(weights, kinds, kind_weights, where))
+
+    @abstractmethod
+    def length(self, index: int) -> int:
+        """Return how long a recording is."""
+
+    @abstractmethod
+    def read(self, index: int, start: int, n: int) -> np.ndarray:
+        """Return entries [start, start + n) of a recording, as far as there are any, (n, ...)."""
+
+    @abstractmethod
+    def silence(self, n: int) -> np.ndarray:
+        """Return a clip without anything, to be written to."""
+
+    def drawn(self, rng: np.random.Generator) -> int:
+        """Return which recording comes next."""
+        return drawn_index(self._cumulative, rng)
+
+    def clip(self, index: int, n: int, rng: np.random.Generator, step: int = 1) -> tuple[np.ndarray, int]:
+        """Return a clip of a recording, (n, ...), and where in it it begins, a multiple of ``step``."""
+        length = self.length(index)
+        if length >= n:
+            start = int(rng.integers(length - n + 1))
+            start -= start % step
+            return self.read(index, start, n), start
+        alike = self._alike[self._key_of[index]]
+
+        def following() -> np.ndarray:
+            return self.read(alike[int(rng.integers(len(alike)))], 0, n)
+
+        return assembled(self.silence(n), self.read(index, 0, length), following, self.pauses, rng), 0
 
 
 class StreamLoader(DataLoader[Batch]):
@@ -171,7 +234,7 @@ _MIN_ITEMS = 8  # of a part, so that small files do not outnumber the recordings
 
 
 class PartWork(Protocol):
-    """What computes a part: it writes the files that it is given names for, and returns the part's note."""
+    """A function that computes a part: it writes the files that it is given names for, and returns the part's note."""
 
     def __call__(self, job: Any, outputs: Mapping[str, Path]) -> Note:
         """Write a part."""
@@ -203,9 +266,17 @@ def is_built(index: Path, key: str, what: str) -> bool:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, whole or not at all."""
-    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    unfinished.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(unfinished, path)
+    with replacing(path) as part:
+        part.write_text(json.dumps(content), encoding="utf-8")
+
+
+def spread_over(items: Sequence[Item], n: int) -> Sequence[Item]:
+    """Return up to n of some items, evenly chosen, the same at each call.
+
+    >>> spread_over(range(10), 3)
+    range(0, 9, 3)
+    """
+    return items[:: max(1, len(items) // n)][:n]
 
 
 class ResumableBuild:
@@ -222,9 +293,8 @@ class ResumableBuild:
         self.parts.mkdir(parents=True, exist_ok=True)
         of = self.parts / "key.txt"
         if not of.is_file():
-            unfinished = of.with_suffix(".part")
-            unfinished.write_text(key, encoding="utf-8")
-            os.replace(unfinished, of)
+            with replacing(of) as part:
+                part.write_text(key, encoding="utf-8")
         if of.read_text(encoding="utf-8") != key:
             raise ParameterError(
                 f"{folder} holds the beginning of another build, of other recordings or settings: "

@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 from masktools.core.arguments import check_positive, check_within
 from masktools.core.errors import ParameterError
 from masktools.core.jsons import read_json
+from masktools.io import replacing
 from masktools.networks.conditioning import JointEncoder, JointEncoderConfig
 from masktools.networks.conditioning.text_encoder import MAX_PIECES, WordPiece
 from masktools.networks.packing import quantise_rows
@@ -32,7 +33,7 @@ from masktools.training.audio_cache import AudioCache
 from masktools.training.captioned_mels import tag_words
 from masktools.training.losses import geometry_loss
 from masktools.training.part import PartTraining
-from masktools.training.streams import Batch, Stream, StreamData, StreamLoader
+from masktools.training.streams import Batch, Stream, StreamData, StreamLoader, write_json
 
 _PIECES = 512  # pieces at a time
 HiddenStates = Callable[[Tensor], Tensor]  # (b, n) token indices -> (b, n, d)
@@ -246,9 +247,7 @@ def build_library(
     ends = (asked.vocabulary.index("[CLS]"), asked.vocabulary.index("[SEP]"))
     np.save(target / "pieces.npy", distil_vectors(asked.hidden_states, pieces, ids, ends, piece_dim).numpy())
     np.save(target / "sentences.npy", sentences)
-    partial = target / "library.json.part"
-    partial.write_text(json.dumps({"key": key, "texts": list(texts), "pieces": pieces}), encoding="utf-8")
-    partial.replace(target / "library.json")
+    write_json(target / "library.json", {"key": key, "texts": list(texts), "pieces": pieces})
     return TextLibrary(target)
 
 
@@ -260,9 +259,8 @@ def _answers(teacher: SentenceTeacher, texts: Sequence[str], place: Path) -> np.
         if not file.is_file():
             chosen = texts[start : start + per_file]
             batches = (chosen[first : first + _BATCH] for first in range(0, len(chosen), _BATCH))
-            partial = file.with_suffix(".part.npy")
-            np.save(partial, np.concatenate([teacher(batch).half().numpy() for batch in batches]))
-            partial.replace(file)
+            with replacing(file) as part, part.open("wb") as opened:
+                np.save(opened, np.concatenate([teacher(batch).half().numpy() for batch in batches]))
         parts.append(file)
     found = np.concatenate([np.load(file, allow_pickle=False) for file in parts])
     for file in parts:

@@ -8,7 +8,6 @@
 import hashlib
 import json
 import os
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -308,16 +307,17 @@ class _TokenWork:
 
 
 _LONGEST_WEIGHT_S_COLS = 215  # 40 s: from here on a recording is not drawn more often for being longer
-_LONGEST_PAUSE_COLS = 2  # between recordings that fill a clip together
 
 
-class TokenClipStream(streams.Stream):
+class TokenClipStream(streams.RecordingStream):
     """Random clips: ``tokens`` (r, w), ``condition`` (d,) of their sound, ``caption``, ``full_band``.
 
     With a tokenizer whose tokens are local, a clip begins at any column, and a recording shorter than the clip is
     followed by others of the same kind and labels. With another one, clips are those that were tokenised.
     ``full_band`` says whether a recording reaches the upper rows.
     """
+
+    pauses = (0, 2)  # columns
 
     def __init__(
         self,
@@ -327,41 +327,36 @@ class TokenClipStream(streams.Stream):
         seed: int = 0,
         kind_weights: dict[str, float] | None = None,
     ) -> None:
-        super().__init__(seed)
         self.cache, self.n_cols = cache, cache.n_cols if n_cols is None else n_cols
         if self.n_cols < 1 or (not cache.local and self.n_cols != cache.n_cols):
             wanted = "at least 1" if cache.local else f"{cache.n_cols}, as the cache was made"
             raise ParameterError(f"n_cols must be {wanted}, got {self.n_cols}")
         self.items = cache.split(split)
-        self._alike: dict[tuple[str, str], list[Tokenised]] = defaultdict(list)
-        for item in self.items:
-            self._alike[item.recording.kind, item.recording.labels].append(item)
         lengths = np.array([item.n_cols for item in self.items]).clip(5, _LONGEST_WEIGHT_S_COLS)
         kinds = [item.recording.kind for item in self.items]
-        self._cumulative = np.cumsum(streams.weighted_by_kind(lengths, kinds, kind_weights, f"of split {split!r}"))
+        alike = [(item.recording.kind, item.recording.labels) for item in self.items]
+        super().__init__(seed, lengths, kinds, alike, kind_weights, f"of split {split!r}")
+
+    def length(self, index: int) -> int:
+        """Return the columns of a recording."""
+        return self.items[index].n_cols
+
+    def read(self, index: int, start: int, n: int) -> np.ndarray:
+        """Return columns (n, r) of a recording."""
+        return self.cache.tokens(self.items[index], start, n)
+
+    def silence(self, n: int) -> np.ndarray:
+        """Return columns of silence."""
+        return np.tile(self.cache.silent_column, (n, 1))
 
     def sample(self, index: int) -> streams.Batch:
         """Return clip ``index``."""
         rng = np.random.default_rng((self.seed, index))
-        item = self.items[streams.drawn_index(self._cumulative, rng)]
-        texts = item.recording.descriptions
-        caption = texts[int(rng.integers(len(texts)))]
-        if item.n_cols < self.n_cols:
-            return _batch(self._assembled(item, rng), self.cache.condition(item), caption, item)
-        start = int(rng.integers(item.n_cols - self.n_cols + 1))
-        if not self.cache.local:
-            start -= start % self.n_cols
-        clip = self.cache.tokens(item, start, self.n_cols)
+        number = self.drawn(rng)
+        item = self.items[number]
+        caption = item.recording.described(rng)
+        clip, start = self.clip(number, self.n_cols, rng, step=1 if self.cache.local else self.n_cols)
         return _batch(clip, self.cache.condition(item, start), caption, item)
-
-    def _assembled(self, first: Tokenised, rng: np.random.Generator) -> np.ndarray:
-        silence = np.tile(self.cache.silent_column, (self.n_cols, 1))
-        alike = self._alike[first.recording.kind, first.recording.labels]
-
-        def following() -> np.ndarray:
-            return self.cache.tokens(alike[int(rng.integers(len(alike)))])
-
-        return streams.assembled(silence, self.cache.tokens(first), following, (0, _LONGEST_PAUSE_COLS), rng)
 
 
 def _batch(columns: np.ndarray, condition: np.ndarray, caption: str, item: Tokenised) -> streams.Batch:
@@ -411,10 +406,8 @@ class TokenClipData(streams.StreamData):
         long_enough = [item for item in self.tokens.split("valid") if item.n_cols >= n_cols]
         if not long_enough:
             raise ParameterError(f"no recording of split 'valid' lasts {n_cols} columns")
-        n_clips = self.hparams["n_valid_clips"]
-        chosen = long_enough[:: max(1, len(long_enough) // n_clips)][:n_clips]
         clips = [
             _batch(self.tokens.tokens(i, 0, n_cols), self.tokens.condition(i), i.recording.descriptions[0], i)
-            for i in chosen
+            for i in streams.spread_over(long_enough, self.hparams["n_valid_clips"])
         ]
         return DataLoader(clips, self.hparams["batch_size"])  # type: ignore[arg-type]

@@ -198,9 +198,8 @@ class StreamTraining(PartTraining):
         self.save_hyperparameters(ignore=["transformer", "mel", "t5"])
         config_class, net_class = self.network
         self.net = net_class(config_class(**vars(transformer)))
-        # Frozen parts stay out of the module's state: a checkpoint holds what is trained, and nothing else.
         reader = None if conditioner is None else load_joint_encoder(conditioner)
-        self._frozen: tuple[Any, ...] = (load_codec(codec), reader, None if t5 is None else DeferredT5(t5))
+        self._frozen = (load_codec(codec), reader, None if t5 is None else DeferredT5(t5))
         found = (self.codec.n_rows, self.codec.n_codes)
         if found != (transformer.n_streams, transformer.n_codes):
             wanted = f"{transformer.n_streams} streams of {transformer.n_codes} codes"
@@ -213,19 +212,14 @@ class StreamTraining(PartTraining):
 
     def on_fit_start(self) -> None:
         """Bring the frozen parts to the device, and compile where that is wanted."""
-        codec, reader, t5 = self._frozen
-        for part in (codec, reader):
-            if part is not None:
-                part.to(self.device)
-        if t5 is not None:
-            t5.device = self.device
-        if self.hparams["compile"]:
-            self.net.compile()
+        super().on_fit_start()
+        if self._frozen[2] is not None:
+            self._frozen[2].device = self.device
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write whose tokens are learned, so that no bundle joins the weights to another codec."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["masktools"]["tokenizer"] = token_fingerprint(self.codec.state_dict())
+    @property
+    def learned_tokens(self) -> str:
+        """The fingerprint of the codec."""
+        return token_fingerprint(self.codec.state_dict())
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW, without decay on vectors."""
@@ -237,11 +231,7 @@ class StreamTraining(PartTraining):
         codec, n_cols = self.codec, self.net.config.n_cols
         if codec.reads_waves:
             return codec.encode(batch["wave"].float())[..., :n_cols]
-        if "mel" in batch:
-            mel = batch["mel"].float()
-        else:
-            with torch.autocast(self.device.type, enabled=False):
-                mel = self.front_end(batch["wave"].float())
+        mel = self.mel_of(batch)
         return codec.encode(mel[..., : min(mel.shape[-1] // codec.patch, n_cols) * codec.patch])
 
     @torch.no_grad()

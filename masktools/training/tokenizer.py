@@ -152,18 +152,13 @@ class Reconstruction(NamedTuple):
 
 
 class TokenizerValidation(PartTraining):
-    """What all trainings of a tokenizer validate: the reconstruction's error and roughness, and the codes in use."""
+    """Validation of a tokenizer: error and roughness of the reconstruction, and the codes in use."""
 
     net: Any
 
     def mel_of(self, batch: Mapping[str, Any]) -> Tensor:
         """Return the mel spectrograms of a batch, or of its waves, in fp32, in whole columns."""
-        if "mel" in batch:
-            mel = batch["mel"].float()
-        else:
-            wave = batch["wave"].float()
-            with torch.autocast(wave.device.type, enabled=False):
-                mel = self.front_end(wave)
+        mel = super().mel_of(batch)
         return mel[..., : mel.shape[-1] // self.net.patch * self.net.patch]
 
     def on_validation_epoch_start(self) -> None:
@@ -192,6 +187,7 @@ class WholeTokenizerTraining(TokenizerValidation):
     """Encoder, codebook and decoder in training together."""
 
     part = "tokenizer"
+    compiled = ("net.encoder", "net.decoder")
     care: CodebookCare
 
     def make(self, kind: str, settings: Any) -> None:
@@ -199,12 +195,6 @@ class WholeTokenizerTraining(TokenizerValidation):
         self.kind = kind
         config = config_of(TOKENIZERS, kind, settings, self.part)
         self.net = TOKENIZERS[kind][1](config)
-
-    def on_fit_start(self) -> None:
-        """Compile what is to be compiled."""
-        if self.hparams["compile"]:
-            self.net.encoder.compile()
-            self.net.decoder.compile()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the latents that wait for the placing of the codebook too."""
@@ -286,6 +276,7 @@ class DecoderTraining(TokenizerValidation, PatchAdversarialTraining):
     """Stage B: the decoder alone, by reconstruction and a hinge loss with a patch discriminator that starts first."""
 
     part = "tokenizer"
+    compiled = ("net.decoder",)
 
     def __init__(
         self,
@@ -316,11 +307,6 @@ class DecoderTraining(TokenizerValidation, PatchAdversarialTraining):
         super().on_save_checkpoint(checkpoint)
         learned = {f"net.{name}" for name, parameter in self.net.named_parameters() if parameter.requires_grad}
         checkpoint["state_dict"] |= {name: value for name, value in self._given.items() if name not in learned}
-
-    def on_fit_start(self) -> None:
-        """Compile what is to be compiled."""
-        if self.hparams["compile"]:
-            self.net.decoder.compile()
 
     def training_step(self, batch: streams.Batch, batch_idx: int) -> None:
         """Take one step of generator and discriminator on a batch of waves (b, t)."""

@@ -42,7 +42,7 @@ _BATCH_STRIDE = 1 << 20  # more than clips in a batch
 
 
 class Scores(NamedTuple):
-    """How well the masked tokens of a batch are predicted."""
+    """Loss and accuracy on the masked tokens of a batch."""
 
     loss: Tensor  # cross-entropy, the mean over masked tokens
     accuracy: Tensor  # share of them that is predicted right
@@ -186,14 +186,13 @@ class TransformerTraining(TransformerValidation):
         self.net = MaskedTransformer(transformer)
         if start_checkpoint:
             self._start_from(start_checkpoint)
-        # Frozen parts stay out of the module's state: a checkpoint holds what is trained, and nothing else.
         self._frozen = (
             load_tokenizer(tokenizer_checkpoint) if tokenizer_checkpoint else None,
             load_conditioner(conditioner) if conditioner else None,
         )
         if start_from_codes and not start_checkpoint:
             self._place_embeddings(seed)
-        self._learned: str | None = None  # the fingerprint of the tokenizer whose tokens are learned
+        self._learned: str | None = None
         self._sums = torch.zeros(3)  # loss, masked tokens and right ones since the last step of the optimiser
 
     def _start_from(self, checkpoint: str) -> None:
@@ -233,17 +232,12 @@ class TransformerTraining(TransformerValidation):
                 f"the clips are tokens of another tokenizer ({given}) than tokenizer_checkpoint ({own})"
             )
         self._learned = own or given
-        for part in self._frozen:
-            if part is not None:
-                part.to(self.device)
-        if self.hparams["compile"]:
-            self.net.compile()
+        super().on_fit_start()
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write whose tokens are learned, so that no bundle joins the weights to another tokenizer."""
-        super().on_save_checkpoint(checkpoint)
-        if self._learned is not None:
-            checkpoint["masktools"]["tokenizer"] = self._learned
+    @property
+    def learned_tokens(self) -> str | None:
+        """The fingerprint of the tokenizer that is given, or that the clips are tokens of."""
+        return self._learned
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW, without decay on vectors."""

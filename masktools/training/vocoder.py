@@ -77,7 +77,7 @@ _OPTIMISER = OptimiserConfig(betas=(0.8, 0.9), final=0.04)
 
 @dataclass(frozen=True)
 class AdversarialConfig:
-    """Which discriminators a vocoder meets and by which rules; the defaults are those of the light vocoder.
+    """Settings of the adversarial loss of a vocoder; the defaults are those of the light vocoder.
 
     HiFi-GAN has the discriminators ``hifigan`` with the losses ``least_squares``, BigVGAN with ``bigvgan`` by
     ``least_squares``, BigVSAN with ``bigvgan`` by ``san``. Its mel spectrograms are compared on a ``unit`` scale, as
@@ -120,7 +120,7 @@ class VocoderTraining(AdversarialTraining):
         reconstructed_share: share of clips whose mel comes through the tokenizer, in [0, 1].
         start_checkpoint: a trained vocoder to start from.
         kind: ``light``, ``hifigan`` or ``bigvgan``.
-        adversarial: discriminators and rules.
+        adversarial: discriminators and losses.
         optimiser: how generator and discriminator learn.
         normalised: whether the vocoder is trained with weight normalisation; it is always kept without.
         compile: whether the vocoder is compiled; its discriminators would gain nothing.
@@ -173,15 +173,7 @@ class VocoderTraining(AdversarialTraining):
             )
         )
         self.full_band = MelFrontEnd(replace(mel, f_max=mel.sample_rate / 2))
-        # Frozen, and so outside the module's state: a checkpoint holds what is trained, and nothing else.
         self._frozen = (load_tokenizer(tokenizer_checkpoint),) if tokenizer_checkpoint else ()
-
-    def on_fit_start(self) -> None:
-        """Bring the frozen tokenizer to the device, and compile what is to be compiled."""
-        for part in self._frozen:
-            part.to(self.device)
-        if self.hparams["compile"]:
-            self.net.compile()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the plain weights, of which a bundle is made, beside normalised ones."""
@@ -218,9 +210,7 @@ class VocoderTraining(AdversarialTraining):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Take one step of generator and discriminator on a batch of waves (b, t)."""
         own, wave = self.hparams, batch["wave"].float()
-        with torch.autocast(wave.device.type, enabled=False):
-            mel = self.front_end(wave)
-        estimate = self.net(self._given(mel)).float()
+        estimate = self.net(self._given(self.mel_of(batch))).float()
         adversarial = self.n_iterations >= own["n_spectral"]
         discriminator_loss = self._discriminator_loss(wave, estimate) if adversarial else None
         self.discriminator_step(discriminator_loss, batch_idx)
@@ -243,9 +233,7 @@ class VocoderTraining(AdversarialTraining):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the errors of a batch: of mel spectrograms on both scales, and of short-time spectra."""
-        wave = batch["wave"].float()
-        with torch.autocast(wave.device.type, enabled=False):
-            mel = self.front_end(wave)
+        wave, mel = batch["wave"].float(), self.mel_of(batch)
         estimate = self.net(mel).float()
         with torch.autocast(wave.device.type, enabled=False):
             errors = {

@@ -13,7 +13,7 @@ from masktools.core.shapes import flatten
 from masktools.pipeline import hub
 from masktools.pipeline.bundles import stored_part
 from masktools.pipeline.convert import convert_checkpoint
-from tests.tiny import noise, tiny_pipeline
+from tests.tiny import noise, states_of, tiny_pipeline
 
 RATE = 22_050
 
@@ -49,7 +49,7 @@ def test_every_block_gives_what_it_gives_in_masktools(name, encoder, seconds):
     model = timm.create_model(name, pretrained=True).eval()
     mel = mel_of(encoder, seconds)
     tokens = flatten(encoder.pipeline.tokenise(mel))
-    ours = encoder.pipeline.transformer.hidden_states(tokens, torch.zeros_like(tokens, dtype=torch.bool))
+    ours = states_of(encoder.pipeline.transformer, tokens)
     with torch.no_grad():
         last, found = model.forward_intermediates(mel[:, None])
         features = model.forward_features(mel[:, None])

@@ -17,6 +17,7 @@ from masktools.networks.transformer import MaskedTransformer, TransformerConfig
 from masktools.pipeline import Pipeline
 from masktools.restoration.generation import generate
 from masktools.solver import SolverConfig
+from tests.tiny import states_of
 
 
 def _transformer(config):
@@ -34,7 +35,7 @@ def test_the_formula_counts_what_torch_counts(batch):
     condition = torch.randn(batch, 12)
     with_condition = counted(lambda: transformer.logits(tokens, tokens == 0, condition))
     assert with_condition - by_torch == batch * 2 * 12 * 48
-    hidden = counted(lambda: transformer.hidden_states(tokens, tokens == 0))
+    hidden = counted(lambda: states_of(transformer, tokens, tokens == 0))
     assert hidden == batch * transformer_flop(config, n_slots, head=False)
 
 

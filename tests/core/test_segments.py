@@ -102,25 +102,3 @@ def test_a_recording_shorter_than_a_window_is_one_window():
 def test_lengths_out_of_range_are_refused(lengths, message):
     with pytest.raises(ParameterError, match=message):
         cover(*lengths)
-
-
-@pytest.mark.parametrize(
-    ("shapes", "windows", "fade", "message"),
-    [
-        ([4], [(0, 4), (2, 6)], 1, "each window needs one part, got 1 parts for 2 windows"),
-        ([], [], 1, "each window needs one part, got 0 parts for 0 windows"),
-        ([4, 4], [(0, 4), (2, 6)], -1, "fade must not be negative, got -1"),
-        ([4, 3], [(0, 4), (2, 6)], 1, r"part 1 must have the shape \(4,\), got \(3,\)"),
-        ([4, 4], [(1, 5), (2, 6)], 1, r"windows must cover \[0, 6\), got \[1, 6\)"),
-        ([2, 3], [(0, 2), (3, 6)], 1, r"without a hole, got \(0, 2\) before \(3, 6\)"),
-        ([5, 2, 2], [(0, 5), (1, 3), (4, 6)], 1, r"without a hole, got \(0, 5\) before \(1, 3\)"),
-    ],
-)
-def test_parts_that_do_not_fit_are_refused(shapes, windows, fade, message):
-    with pytest.raises(ParameterError, match=message):
-        stitch([torch.zeros(n) for n in shapes], [Window(*w) for w in windows], 6, fade)
-
-
-def test_whole_numbers_are_not_faded():
-    with pytest.raises(ParameterError, match="part 0 must hold floats, got torch.int64"):
-        stitch([torch.zeros(4, dtype=torch.int64)], [Window(0, 4)], 4, 0)

@@ -10,7 +10,7 @@ import masktools
 from masktools import io
 from masktools.core.errors import AudioError, ParameterError
 from masktools.features import Encoder, Source, windows
-from tests.tiny import COLUMN, SAMPLE_RATE, noise, tiny_pipeline
+from tests.tiny import COLUMN, SAMPLE_RATE, noise, states_of, tiny_pipeline
 
 ENCODER = Encoder(tiny_pipeline())
 WIDTH, DEPTH, N_ROWS = 32, 2, 5
@@ -142,7 +142,7 @@ def test_a_window_of_a_long_recording_is_heard_as_if_it_were_alone():
     for start in (0, 16, 24):
         columns = slice(start, start + 16)
         tokens = torch.from_numpy(whole.tokens[:, columns].astype(np.int64)).T.reshape(1, -1)
-        direct = transformer.hidden_states(tokens, torch.zeros_like(tokens, dtype=torch.bool))[-1][0, 1:]
+        direct = states_of(transformer, tokens)[-1][0, 1:]
         kept = slice(0, 16) if start < 24 else slice(8, 16)  # what the window before it has is not heard again
         expected = direct.unflatten(0, (16, N_ROWS)).numpy()[kept]
         np.testing.assert_allclose(whole.frames[columns][kept], expected, atol=1e-5)

@@ -54,7 +54,7 @@ def test_the_identity_of_the_bundled_model_is_known():
 
 
 def test_what_cannot_be_loaded_is_refused():
-    with pytest.raises(ParameterError, match="batch_size must be at least 1, got 0"):
+    with pytest.raises(ParameterError, match="batch_size must be a whole number of at least 1, got 0"):
         Encoder.from_pretrained(batch_size=0)
     with pytest.raises(ParameterError, match="threads must be at least 1, got 0"):
         Encoder.from_pretrained(threads=0)

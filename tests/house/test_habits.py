@@ -8,7 +8,7 @@ FOLDERS = ("masktools", "tests", "recipes", "scripts", "probes")
 EVERYTHING = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 MAX_LINES = 600
 MAX_PARAMETERS = 8
-STILL_LONG = {"solve", "solve_windows"}  # tensors of one call
+STILL_LONG = {"solve"}  # tensors of one call
 STILL_LONG |= {
     "encode",
     "load_bundle",

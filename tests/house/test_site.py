@@ -26,7 +26,7 @@ DOCS = ROOT / "docs"
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
 GALLERY = sorted((DOCS / "gallery").glob("plot_*.py"))
 # Of these pages all blocks of Python run one after the other, as a reader would type them.
-RUN = [ROOT / "README.md", DOCS / "start.md", *sorted((DOCS / "guides").glob("*.md"))]
+RUN = [ROOT / "README.md", DOCS / "start.md", DOCS / "api" / "settings.md", *sorted((DOCS / "guides").glob("*.md"))]
 NEED_MORE = {
     "app",
     "train",

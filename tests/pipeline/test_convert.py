@@ -337,7 +337,7 @@ def test_mel_bins_that_are_not_those_of_the_weights_are_refused(tmp_path):
         ({"upsample_kernel_sizes": [16, 16]}, "cannot be built: upsample_kernels must be as many"),
         ({"resblock": "3"}, "must have 'resblock' '1' or '2', got '3'"),
         ({"num_mels": "80"}, "must have 'num_mels' of type int, got '80'"),
-        ({"fmin": None}, "must have 'fmin' of type float, got None"),
+        ({"fmin": None}, "must have 'fmin' of type float, got none"),
         ({"upsample_rates": [8, 8.0, 2, 2]}, "must have whole numbers in 'upsample_rates'"),
         ({"resblock_dilation_sizes": [1, 3]}, "must have whole numbers in 'resblock_dilation_sizes', got 1"),
         ({"resblock_kernel_sizes": [3, 7]}, "of another shape: resblocks.1.convs1.0.weight"),

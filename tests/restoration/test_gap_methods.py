@@ -1,5 +1,7 @@
 """Every method and every way of treating channels keeps what is known, and looks at nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -263,6 +265,20 @@ class TestTheSearch:
         (fills,) = ranked(pipeline, self.song(), [(5.1, 6.0)], 3, method="search")
         assert len({fill.report["source_s"][0] for fill in fills}) == 3
         assert [fill.report["rank"] for fill in fills] == [0, 1, 2]
+
+    def test_what_is_damaged_elsewhere_is_no_source(self):
+        song, elsewhere = self.song(), [5.3 + 1.6 * turn for turn in (-3, -2, -1, 1, 3)]
+        for start_s in elsewhere:
+            song[:, round(start_s * SAMPLE_RATE) :][:, : SAMPLE_RATE // 20] = 0.0
+
+        def longest_hole(damaged):
+            signal = replace(Signal.of(song, SAMPLE_RATE), damaged=damaged)
+            (piece,) = inpaint_pieces(None, signal, [(5.1, 6.0)], method="search")
+            edges = np.flatnonzero(np.abs(piece.samples[0]) > 1e-4)
+            return np.diff(edges).max() / SAMPLE_RATE
+
+        assert longest_hole(()) > 0.03
+        assert longest_hole(tuple(Gap(start_s, start_s + 0.05) for start_s in elsewhere)) < 0.01
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_what_is_not_finite_far_away_is_no_source_and_no_error(self, value):

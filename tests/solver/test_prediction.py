@@ -13,10 +13,10 @@ from masktools.solver import (
     SolverConfig,
     forward_count,
     make_plan,
+    over_windows,
     planned_slots,
     planned_work,
     solve,
-    solve_windows,
 )
 from masktools.solver.prediction import combine, needed_passes, predict_guided
 from tests.solver.remembering import Ledger, RememberingToy
@@ -245,7 +245,13 @@ def test_windows_forget_what_the_one_before_has_seen():
     tokens = torch.zeros(1, 2, 11, dtype=torch.int64)
     mask = torch.ones(1, 2, 11, dtype=torch.bool)
     config = SolverConfig(n_steps=6, cache_every=3)
-    result = solve_windows(Ledger(4), tokens, mask, [0], config, window_cols=5, overlap_cols=2)
+    predict = Ledger(4)
+
+    def fill(columns, given, own, words):
+        result = solve(predict, given, own, words, config)
+        return result.tokens, result.trace
+
+    result = over_windows(fill, tokens, mask, [0], window_cols=5, overlap_cols=2)
     assert bool((result.tokens >= 0).all())
 
 

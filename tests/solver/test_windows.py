@@ -12,18 +12,26 @@ from masktools.solver import (
     SolverConfig,
     derive_seed,
     item_seeds,
+    over_windows,
     preset,
     solve,
     solve_stages,
-    solve_windows,
     span_groups,
     stage_forwards,
     stage_plan,
 )
 from masktools.solver.decode import window_starts
-from tests.solver.toys import Toy, only, problems
+from tests.solver.toys import Toy, problems
 
 CONFIG = SolverConfig(n_steps=4)
+
+
+def solve_windows(predict, tokens, mask, seeds, window_cols, overlap_cols):
+    def fill(columns, given, own, words):
+        result = solve(predict, given, own, words, CONFIG)
+        return result.tokens, result.trace
+
+    return over_windows(fill, tokens, mask, seeds, window_cols, overlap_cols)
 
 
 def problem(n_cols, b=2, k=6):
@@ -37,7 +45,7 @@ def test_one_window_is_the_plain_solver(n_cols):
     mask[1, :, ::2] = False
     plain, windowed = Toy([0, 1], 3 * n_cols, 6), Toy([0, 1], 3 * n_cols, 6)
     one = solve(plain, tokens, mask, seeds, CONFIG)
-    long = solve_windows(windowed, tokens, mask, seeds, CONFIG, window_cols=10, overlap_cols=4)
+    long = solve_windows(windowed, tokens, mask, seeds, window_cols=10, overlap_cols=4)
     assert torch.equal(one.tokens, long.tokens)
     assert one.n_forwards == long.n_forwards
 
@@ -56,7 +64,7 @@ def test_windows_cover_the_grid_and_overlap_as_asked():
 def test_what_a_window_has_decided_is_known_to_the_next_and_stays():
     tokens, mask, seeds = problem(28)
     toy = Toy([0, 1], 30, 6)
-    result = solve_windows(toy, tokens, mask, seeds, CONFIG, window_cols=10, overlap_cols=4)
+    result = solve_windows(toy, tokens, mask, seeds, window_cols=10, overlap_cols=4)
     first = solve(Toy([0, 1], 30, 6), tokens[..., :10], mask[..., :10], seeds, CONFIG).tokens
     assert torch.equal(result.tokens[..., :10], first)
     starts = window_starts(28, 10, 4)
@@ -74,40 +82,23 @@ def test_known_tokens_survive_and_windows_without_a_gap_cost_nothing():
     mask = torch.zeros_like(tokens, dtype=torch.bool)
     mask[0, 1:, 21:24] = True
     toy = Toy([0, 1], 30, 6)
-    result = solve_windows(toy, tokens, mask, seeds, CONFIG, window_cols=10, overlap_cols=2)
+    result = solve_windows(toy, tokens, mask, seeds, window_cols=10, overlap_cols=2)
     assert torch.equal(result.tokens[~mask], tokens[~mask])
     assert all(items == [0] for items, *_ in toy.calls)
     assert len(result.trace) == 4
 
 
-def test_labels_and_biases_follow_the_window():
-    tokens, mask, seeds = problem(25, b=1)
-    wanted = torch.randint(0, 6, (1, 3, 25), generator=torch.Generator().manual_seed(1))
-    bias = torch.stack([only(6, code) for code in wanted.transpose(1, 2).flatten().tolist()])[None]
-    result = solve_windows(
-        Toy([0], 30, 6),
-        tokens,
-        mask,
-        seeds,
-        CONFIG,
-        10,
-        groups=torch.arange(25).expand(3, -1),
-        logit_bias=bias,
-    )
-    assert torch.equal(result.tokens, wanted)
-
-
 def test_windows_do_not_repeat_each_other():
     tokens, mask, seeds = problem(20, b=1)
     flat = torch.zeros(1, 30, 6)
-    result = solve_windows(lambda *_: flat, tokens, mask, seeds, CONFIG, window_cols=10, overlap_cols=0)
+    result = solve_windows(lambda *_: flat, tokens, mask, seeds, window_cols=10, overlap_cols=0)
     assert (result.tokens[..., :10] != result.tokens[..., 10:]).float().mean() > 0.5
 
 
 def test_windows_that_cannot_join_are_refused():
     tokens, mask, seeds = problem(25)
     with pytest.raises(ParameterError, match=r"overlap_cols must lie in \[0, 10\), got 10"):
-        solve_windows(Toy([0, 1], 30, 6), tokens, mask, seeds, CONFIG, 10, 10)
+        solve_windows(Toy([0, 1], 30, 6), tokens, mask, seeds, 10, 10)
 
 
 class Tables:

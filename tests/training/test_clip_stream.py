@@ -63,7 +63,7 @@ def test_a_loader_begins_where_training_stands():
 
 
 def test_places_and_shares_that_there_are_not_are_refused():
-    with pytest.raises(ParameterError, match="sample_index must not be negative, got -1"):
+    with pytest.raises(ParameterError, match="sample_index must be at least 0, got -1"):
         Numbers(0).seek(-1)
     with pytest.raises(ParameterError, match="0 <= rank < n_ranks must hold, got 2 and 2"):
         Numbers(0).share_out(2, 2, 1)

@@ -146,9 +146,9 @@ def test_judges_that_cannot_be_are_refused():
         ParameterError, match=r"unknown kind of discriminators 'bigvan': .* \(did you mean 'bigvgan'\?\)"
     ):
         DiscriminatorsConfig("bigvan")
-    with pytest.raises(ParameterError, match=r"periods must be positive numbers, got \(\)"):
+    with pytest.raises(ParameterError, match="periods must have at least one entry, got none"):
         DiscriminatorsConfig(periods=())
-    with pytest.raises(ParameterError, match=r"period_widths must be positive numbers, got \(0,\)"):
+    with pytest.raises(ParameterError, match="period_widths must be at least 1, got 0"):
         DiscriminatorsConfig(period_widths=(0,))
     with pytest.raises(ParameterError, match=r"scale_width must be a positive multiple of 8, got 12"):
         DiscriminatorsConfig(scale_width=12)
@@ -160,5 +160,3 @@ def test_judges_that_cannot_be_are_refused():
         PatchGanConfig(norm="layer")
     with pytest.raises(ParameterError, match=r"width must be positive, for a group norm a multiple of 4, got 6"):
         PatchGanConfig(width=6, norm="group")
-    with pytest.raises(ParameterError, match=r"kernel must be one or two odd positive sizes, got \(2,\)"):
-        SlicedConv(4, (2,))

@@ -221,7 +221,7 @@ def test_a_tokenizer_of_either_kind_is_read_from_a_checkpoint_or_a_converted_fil
     with pytest.raises(CheckpointError, match="must hold a vocoder of the kind light or .*, got a tokenizer"):
         load_vocoder(path)
     save_file(state, path)
-    with pytest.raises(CheckpointError, match="does not say which part it holds: did `masktools convert` write it"):
+    with pytest.raises(CheckpointError, match="does not say which part it holds: was it written by"):
         load_tokenizer(path)
 
 

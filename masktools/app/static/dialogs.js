@@ -39,7 +39,8 @@ function dialog(title, ...inside) {
   return made;
 }
 
-function openDialog() {
+async function openDialog() {
+  await trying(async () => (app.recordings = await askJson('api/recordings')));
   const list = app.recordings.map((one) => {
     const item = make('li', {}, button(one.name, () => {
       window_.close();

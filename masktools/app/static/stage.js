@@ -143,14 +143,13 @@ function drawSpectrumWords(context, lane, width) {
   const recording = /** @type {import('./state.js').Recording} */ (app.recording);
   drawFrequencies(context, stage.scale, lane);
   const cutoff = recording.bandwidth?.cutoff_hz, limit = app.about.model_hz, first = lane === stage.lanes.find((one) => one.kind === 'spectrum');
-  if (limit && limit < recording.rate / 2) {
-    drawLevel(context, lane, stage.scale.share(limit), width, first ? `the model reaches ${hertz(limit)}` : '',
-      { colour: '#e8edf2', dash: [2, 4], above: true });
-  }
-  if (cutoff) {
-    drawLevel(context, lane, stage.scale.share(cutoff), width, first ? `band ends at ${hertz(cutoff)}` : '',
-      { colour: '#6ee7ff', dash: [6, 4], above: false });
-  }
+  const levels = [
+    ...(limit && limit < recording.rate / 2 ? [{ at: limit, words: `the model reaches ${hertz(limit)}`, colour: '#e8edf2', dash: [2, 4] }] : []),
+    ...(cutoff ? [{ at: cutoff, words: `band ends at ${hertz(cutoff)}`, colour: '#6ee7ff', dash: [6, 4] }] : []),
+  ].sort((one, other) => one.at - other.at);
+  const near = levels.length > 1 && lane.height * (stage.scale.share(levels[1].at) - stage.scale.share(levels[0].at)) < 24;
+  levels.forEach(({ at, words, colour, dash }, number) =>
+    drawLevel(context, lane, stage.scale.share(at), width, first ? words : '', { colour, dash, above: number > 0 && near }));
   if (stage.shown.length > 1) label(context, channelNames([lane.channel], recording.channels), width - 14, lane.top + lane.height - 10, '#e8edf2');
 }
 
@@ -158,7 +157,7 @@ function drawSpectrumWords(context, lane, width) {
 function drawOverview(span) {
   const { context, ratio, width, height } = sized(canvas('overview'));
   const recording = span.recording;
-    const state = `${recording.id} ${span.side} ${width} ${height} ${ratio} ${colours.wave} ${wishes(span).map((wish) => waves.kept.get(wish.key)?.stamp)}`;
+  const state = `${recording.id} ${span.side} ${width} ${height} ${ratio} ${colours.wave} ${wishes(span).map((wish) => waves.kept.get(wish.key)?.stamp)}`;
   if (state !== whole.overview || !whole.image) {
     whole.image ??= document.createElement('canvas');
     Object.assign(whole.image, { width: Math.round(width * ratio), height: Math.round(height * ratio) });

@@ -1,8 +1,7 @@
 """Conditions: texts and sounds -> unit vectors that tell the transformer what to generate."""
 
-from masktools.networks.conditioning.clap import ClapEncoder, ClapEncoderConfig, DeferredClap
+from masktools.networks.conditioning.clap import ClapEncoder, ClapEncoderConfig, DeferredClap, LaionClap, as_conditioner
 from masktools.networks.conditioning.joint import JointEncoder, JointEncoderConfig
-from masktools.networks.conditioning.laion import LaionClap, as_conditioner
 from masktools.networks.conditioning.notes import NoteWords, NoteWordsConfig
 from masktools.networks.conditioning.prompts import Conditioner, Prompts, as_condition
 from masktools.networks.conditioning.t5 import DeferredT5, T5Config

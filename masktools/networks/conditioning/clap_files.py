@@ -2,19 +2,16 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from io import BytesIO
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from masktools.core.errors import CheckpointError
 from masktools.core.jsons import parse_json
+from masktools.networks.weights import check_weights, read_weights
 
 # What has no counterpart: losses' and classifiers' heads, the front end that is rebuilt, tables that follow from sizes.
 _DROPPED = re.compile(
@@ -35,16 +32,6 @@ _PROJECTION = re.compile(r"^(text|audio)_projection\.([02])\.")
 _LINEAR = {"0": "linear1", "2": "linear2"}
 # Buffers that are made from the sizes alone, so that a checkpoint may leave them out.
 _REBUILT = ("position_ids", "token_type_ids", "relative_position_index", "num_batches_tracked")
-
-
-def without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state without the ``module.`` that data-parallel training puts before each name."""
-    return {name.removeprefix("module."): value for name, value in state.items()}
-
-
-def is_laion(names: Iterable[str]) -> bool:
-    """Whether names are those of LAION's code."""
-    return any(name.startswith(("audio_branch.", "text_branch.")) for name in names)
 
 
 def from_laion(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -82,20 +69,10 @@ def check_keys(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], sour
     Raises:
         CheckpointError: Names are missing or unknown, or shapes differ.
     """
-    missing = [name for name in expected if name not in state and not name.endswith(_REBUILT)]
-    unknown = [name for name in state if name not in expected and not name.endswith(_REBUILT)]
-    shaped = [
-        f"{name} {tuple(value.shape)} instead of {tuple(expected[name].shape)}"
-        for name, value in state.items()
-        if name in expected and value.shape != expected[name].shape
-    ]
-    faults = [
-        f"{len(names)} {what}: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}"
-        for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", shaped))
-        if names
-    ]
-    if faults:
-        raise CheckpointError(f"{source} does not fit: {'; '.join(faults)}. It looks like {describe_layout(state)}")
+    try:
+        check_weights(state, expected, source, "this CLAP", _REBUILT)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}. It looks like {describe_layout(state)}") from None
 
 
 def describe_layout(state: Mapping[str, Tensor]) -> str:
@@ -162,8 +139,9 @@ def read_checkpoint(source: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if not found or not settings.is_file():
             raise CheckpointError(f"the folder {source} must hold config.json and {_WEIGHTS[0]}: give {_FORMS}")
         weights = found[0]
-    state = without_prefix(_tensors(weights))
-    if is_laion(state):
+    named = read_weights(weights, "state_dict", "model")
+    state = {name.removeprefix("module."): value for name, value in named.items()}  # of data-parallel training
+    if any(name.startswith(("audio_branch.", "text_branch.")) for name in state):
         return from_laion(state), {}
     return state, _architecture(settings) if settings.is_file() else {}
 
@@ -176,46 +154,6 @@ def _architecture(settings: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("model_type") != "clap":
         raise CheckpointError(f"{settings} must describe a model of type 'clap': give {_FORMS}")
     return content
-
-
-def _tensors(weights: Path) -> dict[str, Tensor]:
-    """Return the named tensors of a .safetensors file or of a checkpoint of torch."""
-    if weights.suffix == ".safetensors":
-        try:
-            return load_file(weights)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{weights} cannot be read as safetensors: {error}") from error
-    content = restricted_load(weights, weights)
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{weights} must hold named tensors, got {type(content).__name__}: give {_FORMS}")
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-
-
-def restricted_load(weights: Path, file: Path | BytesIO) -> object:
-    """Return the content of a checkpoint of torch, tensors and plain numbers only; nothing in it is executed.
-
-    Args:
-        weights: what it is called where it cannot be read.
-        file: the checkpoint, open or to be opened.
-
-    Raises:
-        CheckpointError: it is damaged, or holds other objects.
-    """
-    scalar = np.float64(0).__reduce__()[0]  # how numpy's numbers are rebuilt; LAION's trainer logged some
-    allowed: list[Any] = [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype]
-    allowed += [type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")]
-    try:
-        with torch.serialization.safe_globals(allowed):
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # of many kinds: a zip, a pickle, or a text that is none
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f"{weights} cannot be read without running code that may hide in it ({reason[:160]}). If you trust its "
-            f"source, save its 'state_dict' with safetensors in an environment of its own, and give that file"
-        ) from error
 
 
 class ClapTokenizer:

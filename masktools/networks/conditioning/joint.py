@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.core.arguments import check_counts, check_within
-from masktools.core.configs import later
+from masktools.core.arguments import check_counts, check_least, settle
+from masktools.core.configs import later, ranged
 from masktools.core.errors import ParameterError
 from masktools.core.shapes import Condition, Mel, Wave
 from masktools.io import resample
@@ -92,29 +92,24 @@ class JointEncoderConfig:
     n_tokens: int = 1  # pieces of the vocabulary
     n_vocabulary_bytes: int = 1  # the vocabulary as UTF-8, one piece a line
     text_hidden: int = 256
-    widths: tuple[int, ...] = (32, 96, 256)  # channels at 1/4, 1/8 and 1/16 of the resolution
+    widths: tuple[int, ...] = ranged((32, 96, 256), "[1, inf]")  # channels at 1/4, 1/8 and 1/16 of the resolution
     n_blocks: int = 1  # blocks a resolution
-    dropout: float = 0.2
+    dropout: float = ranged(0.2, "[0, 1)")
     text_depth: int = later(0)  # layers of the network over the pieces; 0: their sum
     text_width: int = later(192)  # of that network
     sentence_dim: int = later(384)  # of the vectors that it gives
 
     def __post_init__(self) -> None:
         """Check every range."""
+        settle(self)
+        check_least(0, text_depth=self.text_depth)
         check_counts(self, "dim", "token_dim", "n_tokens", "n_vocabulary_bytes", "text_hidden", "n_blocks")
-        if not self.widths or min(self.widths) < 1:
-            raise ParameterError(f"widths must be positive channel counts, got {self.widths}")
+        check_counts(self, "text_width", "sentence_dim")
         stride = 4 * 2 ** (len(self.widths) - 1)
         if self.mel.n_mels % stride:
             raise ParameterError(
                 f"n_mels must be a multiple of {stride} for {len(self.widths)} widths, got {self.mel.n_mels}"
             )
-        if self.text_depth < 0 or self.text_width < 1 or self.sentence_dim < 1:
-            raise ParameterError(
-                f"text_depth must not be negative and text_width and sentence_dim at least 1, got {self.text_depth}, "
-                f"{self.text_width} and {self.sentence_dim}"
-            )
-        check_within("[0, 1)", dropout=self.dropout)
 
 
 class JointEncoder(nn.Module):

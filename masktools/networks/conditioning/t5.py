@@ -25,7 +25,7 @@ _WEIGHTS = "model.safetensors"
 
 @dataclass(frozen=True)
 class T5Config:
-    """Which T5 a model was trained with; the defaults are those of the public models of music."""
+    """The T5 that a model was trained with; the defaults are those of the public models of music."""
 
     name: str = "t5-base"
     dim: int = 768  # of a state

@@ -2,8 +2,7 @@
 
 Two kinds. ``ema``: entries follow their vectors by a moving average, are placed by k-means on real encoder
 outputs, and dead ones restart on vectors of the current batch (restart is the ingredient that matters).
-``gradient``: the codebook of SpecVQGAN, trained by its loss, with the commitment weight on the codebook term
-as upstream has it, for parity with its checkpoints.
+``gradient``: the codebook of SpecVQGAN, trained by a loss, for parity with its checkpoints.
 """
 
 from collections.abc import Mapping
@@ -13,14 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.core.errors import ParameterError, unknown_name
+from masktools.core.arguments import checked_name
+from masktools.core.errors import ParameterError
 from masktools.networks.packing import weights_digest
 
 KINDS = ("ema", "gradient")
 
 
 class Quantised(NamedTuple):
-    """What quantising a map of vectors gives."""
+    """Result of quantising a map of vectors."""
 
     vectors: Tensor  # (b, d, r, w), straight-through: its gradient goes to the encoder
     tokens: Tensor  # (b, r, w) int64
@@ -28,7 +28,7 @@ class Quantised(NamedTuple):
 
 
 class CodebookUsage(NamedTuple):
-    """How much of the codebook a set of tokens uses."""
+    """Use of the codebook by a set of tokens: codes in use and perplexity."""
 
     n_used: int
     perplexity: float
@@ -82,8 +82,7 @@ class Codebook(nn.Module):
         restart_share: float = 0.1,
     ) -> None:
         super().__init__()
-        if kind not in KINDS:
-            raise unknown_name("codebook kind", kind, KINDS)
+        checked_name("codebook kind", kind, KINDS)
         self.kind, self.decay, self.commitment, self.restart_share = kind, decay, commitment, restart_share
         self.n_codes, self.dim = n_codes, dim
         initial = torch.empty(n_codes, dim).uniform_(-1.0 / n_codes, 1.0 / n_codes)
@@ -102,17 +101,16 @@ class Codebook(nn.Module):
         return F.embedding(tokens, self.weight).movedim(-1, 1)
 
     def forward(self, z: Tensor) -> Quantised:
-        """Quantise (b, d, r, w); in training mode an ``ema`` codebook also moves towards its vectors."""
+        """Quantise (b, d, r, w); in training mode an ``ema`` codebook also moves towards its vectors.
+
+        The loss is that of the commitment; a ``gradient`` codebook needs another, ``losses.codebook_loss``.
+        """
         z = z.float()
         tokens = self.nearest(z)
         vectors = self.lookup(tokens)
-        if self.kind == "gradient":
-            # Differs: the weight sits on the codebook term, not on the commitment, as upstream trained it.
-            loss = F.mse_loss(vectors.detach(), z) + self.commitment * F.mse_loss(vectors, z.detach())
-        else:
-            loss = self.commitment * F.mse_loss(z, vectors.detach())
-            if self.training:
-                self.follow(z.detach().movedim(1, -1).reshape(-1, self.dim), tokens.flatten())
+        loss = self.commitment * F.mse_loss(z, vectors.detach())
+        if self.kind == "ema" and self.training:
+            self.follow(z.detach().movedim(1, -1).reshape(-1, self.dim), tokens.flatten())
         return Quantised(z + (vectors - z).detach(), tokens, loss)
 
     @torch.no_grad()
@@ -162,8 +160,6 @@ class ResidualQuantiser(nn.Module):
 
     def __init__(self, n_streams: int, n_codes: int, dim: int) -> None:
         super().__init__()
-        if n_streams < 1:
-            raise ParameterError(f"n_streams must be at least 1, got {n_streams}")
         self.codebooks = nn.ModuleList(Codebook(n_codes, dim) for _ in range(n_streams))
 
     def encode(self, z: Tensor) -> Tensor:

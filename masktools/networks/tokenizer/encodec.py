@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from masktools.core.arguments import check_counts
+from masktools.core.arguments import check_counts, settle
+from masktools.core.configs import ranged
 from masktools.core.errors import CheckpointError, ParameterError
 from masktools.core.shapes import Wave
 
@@ -25,30 +26,25 @@ class EncodecConfig:
     n_codes: int = 2048
     code_dim: int = 128
     n_filters: int = 64
-    ratios: tuple[int, ...] = (8, 5, 4, 4)  # of the decoder, in its order
+    ratios: tuple[int, ...] = ranged((8, 5, 4, 4), "[1, inf]")  # of the decoder, in its order
     n_residual_layers: int = 1
     kernel_size: int = 7
     last_kernel_size: int = 7
     residual_kernel_size: int = 3
     dilation_base: int = 2
     compress: int = 2
-    n_lstm_layers: int = 2
-    pad_mode: str = "reflect"
+    n_lstm_layers: int = ranged(2, "[0, inf]")
+    pad_mode: str = ranged("reflect", ("reflect", "constant", "replicate"))
 
     def __post_init__(self) -> None:
         """Check every range."""
+        settle(self)
         names = "sample_rate n_streams n_codes code_dim n_filters n_residual_layers kernel_size last_kernel_size"
         check_counts(self, *names.split(), "residual_kernel_size", "dilation_base", "compress")
-        if not self.ratios or min(self.ratios) < 1 or self.n_lstm_layers < 0:
-            raise ParameterError(
-                f"ratios must be positive and n_lstm_layers at least 0, got {self.ratios} and {self.n_lstm_layers}"
-            )
         if self.n_codes & (self.n_codes - 1):
             raise ParameterError(f"n_codes must be a power of 2, got {self.n_codes}")
         if self.sample_rate % self.hop_length:
             raise ParameterError(f"sample_rate must be a multiple of the hop {self.hop_length}, got {self.sample_rate}")
-        if self.pad_mode not in ("reflect", "constant", "replicate"):
-            raise ParameterError(f"pad_mode must be reflect, constant or replicate, got {self.pad_mode!r}")
 
     @property
     def hop_length(self) -> int:

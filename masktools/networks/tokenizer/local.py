@@ -5,19 +5,17 @@ token depends on its neighbourhood alone: erasing a gap leaves the tokens a few 
 any length of audio is legal.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from masktools.core.arguments import check_counts
+from masktools.core.arguments import check_counts, check_least
 from masktools.core.configs import later
 from masktools.core.errors import ParameterError
 from masktools.core.shapes import Mel, Tokens
 from masktools.mel import check_patches
-from masktools.networks.packing import fill_rest
-from masktools.networks.tokenizer.codebook import Codebook, Quantised
+from masktools.networks.packing import KeepsLayers
+from masktools.networks.tokenizer.codebook import Codebook
 
 _STEM = 4  # the pixel-unshuffle that spares the cost of the full resolution
 
@@ -41,8 +39,7 @@ class LocalTokenizerConfig:
         if self.n_mels % 16 or self.n_mels < 16:
             raise ParameterError(f"n_mels must be a multiple of 16, got {self.n_mels}")
         check_counts(self, "n_codes", "code_dim", "n_encoder_blocks", "n_decoder_blocks")
-        if self.n_deep_blocks < 0:
-            raise ParameterError(f"n_deep_blocks must not be negative, got {self.n_deep_blocks}")
+        check_least(0, n_deep_blocks=self.n_deep_blocks)
 
 
 class ChannelNorm(nn.Module):
@@ -99,7 +96,7 @@ def _decoder(config: LocalTokenizerConfig) -> nn.Sequential:
     return nn.Sequential(*layers, ChannelNorm(widths[-1]), nn.SiLU(), head, nn.PixelShuffle(_STEM))
 
 
-class LocalTokenizer(nn.Module):
+class LocalTokenizer(KeepsLayers):
     """Mel spectrogram <-> tokens. ``encode``: (b, f, m) -> (b, f // 16, m // 16); ``decode`` the other way."""
 
     patch = 16
@@ -107,7 +104,6 @@ class LocalTokenizer(nn.Module):
     def __init__(self, config: LocalTokenizerConfig) -> None:
         super().__init__()
         self.config = config
-        self.packed = False  # whether ``pack`` has been called
         self.encoder = _encoder(config)
         self.decoder = _decoder(config)
         self.codebook = Codebook(config.n_codes, config.code_dim)
@@ -138,25 +134,3 @@ class LocalTokenizer(nn.Module):
     def decode(self, tokens: Tokens) -> Mel:
         """Return the mel spectrogram in [-1, 1] that the tokens stand for."""
         return self.from_latents(self.codebook.lookup(tokens)).clamp(-1.0, 1.0)
-
-    def pack(
-        self,
-        precision: torch.dtype,
-        weights: Mapping[str, Tensor] | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        """Fill the tokenizer; on a CPU it is so small that it always computes in single precision.
-
-        Args:
-            precision: that of the model.
-            weights: by name, for a tokenizer on the meta device; None for one that has its weights.
-            device: where weights that are read go to.
-        """
-        if weights is not None:
-            fill_rest(self, weights, device)
-        self.packed = self.codebook.weight.device.type == "cpu"
-
-    def forward(self, mel: Mel) -> tuple[Tensor, Quantised]:
-        """Return the reconstruction and what the quantiser did, for training."""
-        quantised: Quantised = self.codebook(self.to_latents(mel))
-        return self.from_latents(quantised.vectors), quantised

@@ -2,6 +2,9 @@
 
 Its tokens are not local: attention and group normalisation look at the whole clip, so erasing a gap changes
 the tokens far from it.
+
+For inference its convolutions hold weights of a number type in the order of channels in which they are multiplied, and
+blocks compute in place what they need not keep, which takes less memory, and less time to get it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,20 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.core.arguments import check_counts
-from masktools.core.errors import ParameterError, unknown_name
+from masktools.core.arguments import check_counts, check_within, settle
+from masktools.core.configs import ranged
+from masktools.core.errors import ParameterError
 from masktools.core.runtime import has_fast_bf16
 from masktools.core.shapes import Mel, Tokens
 from masktools.mel import check_patches
-from masktools.networks.packing import (
-    ResidualInPlace,
-    fill_rest,
-    halve_convolutions,
-    order_convolutions,
-    refuse_weights,
-    through,
-)
-from masktools.networks.tokenizer.codebook import KINDS, Codebook, Quantised
+from masktools.networks.packing import fill_layer, fill_rest, refuse_weights
+from masktools.networks.tokenizer.codebook import KINDS, Codebook
 
 
 def _norm(channels: int, n_groups: int) -> nn.GroupNorm:
@@ -196,6 +193,73 @@ class Decoder(nn.Module):
         return self.conv_out(F.silu(self.norm_out(cells)))
 
 
+def order_convolutions(
+    part: nn.Module, path: str, dtype: torch.dtype, weights: Mapping[str, Tensor] | None = None
+) -> None:
+    """Bring the two-dimensional convolutions inside a part to a number type, channels last; norms stay as they are.
+
+    Their input must come in that type then, and is best ordered in the same way.
+
+    Args:
+        part: the part.
+        path: name of the module inside it whose convolutions are meant.
+        dtype: the number type.
+        weights: of the whole part by name, read one after the other; None where the part has them.
+    """
+    for name, layer in part.get_submodule(path).named_modules(prefix=path):
+        if isinstance(layer, nn.Conv2d):
+            _order(layer, name, dtype, weights)
+
+
+def halve_convolutions(part: nn.Module, path: str, weights: Mapping[str, Tensor] | None = None) -> None:
+    """Bring those convolutions that lose nothing by it to half precision, in which they can wait to be ordered.
+
+    Args:
+        part: the part.
+        path: name of the module inside it whose convolutions are meant.
+        weights: of the whole part by name, read one after the other; None where the part has them.
+    """
+    for name, layer in part.get_submodule(path).named_modules(prefix=path):
+        if isinstance(layer, nn.Conv2d):
+            _order(layer, name, torch.float32, weights)
+            if all(torch.equal(value.half().float(), value) for value in layer.parameters()):
+                _order(layer, name, torch.float16, None)
+
+
+def _order(layer: nn.Conv2d, name: str, dtype: torch.dtype, weights: Mapping[str, Tensor] | None) -> None:
+    if weights is not None:
+        fill_layer(layer, name, weights)
+    layer.to(dtype)
+    layer.weight.data = layer.weight.detach().contiguous(memory_format=torch.channels_last)
+
+
+class ResidualInPlace(nn.Module):
+    """Two normalised convolutions beside a skip, for inference. ``forward``: (b, n_in, h, w) -> (b, n_out, h, w).
+
+    It has the layers of the block that it is made of, by the same names, and gives what that gives.
+    """
+
+    def __init__(self, block: Any) -> None:
+        """Take over a block with ``norm1``, ``conv1``, ``norm2``, ``conv2`` and ``nin_shortcut``."""
+        super().__init__()
+        self.norm1, self.conv1, self.norm2, self.conv2 = block.norm1, block.conv1, block.norm2, block.conv2
+        self.nin_shortcut = block.nin_shortcut
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """Return the cells, brought to ``n_out`` channels, plus what the two convolutions add."""
+        change = self.conv1(F.silu(self.norm1(cells), inplace=True))
+        change = self.norm2(change)
+        change = self.conv2(F.silu(change, inplace=True))
+        return change.add_(self.nin_shortcut(cells))
+
+
+def through(steps: Iterable[nn.Module], cells: Tensor) -> Tensor:
+    """Return what modules make of cells one after the other, each of which is let go of when the next has read it."""
+    for step in steps:
+        cells = step(cells)
+    return cells
+
+
 _N_LEVELS = 5  # four halvings: a token is 16 x 16 cells
 
 
@@ -212,26 +276,24 @@ class SpecVqganConfig:
     n_codes: int = 1024
     code_dim: int = 256
     channels: int = 128
-    multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)  # channels of each level, in units of ``channels``
+    multipliers: tuple[int, ...] = ranged((1, 1, 2, 2, 4), "[1, inf]")  # channels of each level
     n_blocks: int = 2  # of each encoder level; the decoder has one more
     latent_channels: int = 256
     attention_levels: tuple[int, ...] = (4,)
     n_groups: int = 32
-    codebook: str = "ema"
+    codebook: str = ranged("ema", KINDS)
 
     def __post_init__(self) -> None:
         """Check every range."""
-        if len(self.multipliers) != _N_LEVELS or min(self.multipliers) < 1:
+        settle(self)
+        if len(self.multipliers) != _N_LEVELS:
             raise ParameterError(f"multipliers must be {_N_LEVELS} positive numbers, got {self.multipliers}")
         if self.n_mels < 16 or self.n_mels % 16:
             raise ParameterError(f"n_mels must be a positive multiple of 16, got {self.n_mels}")
         check_counts(self, "n_codes", "code_dim", "channels", "n_blocks", "latent_channels", "n_groups")
         if any(width % self.n_groups for width in self.widths):
             raise ParameterError(f"n_groups must divide the widths {self.widths}, got {self.n_groups}")
-        if any(not 0 <= level < _N_LEVELS for level in self.attention_levels):
-            raise ParameterError(f"attention_levels must lie in [0, {_N_LEVELS - 1}], got {self.attention_levels}")
-        if self.codebook not in KINDS:
-            raise unknown_name("codebook kind", self.codebook, KINDS)
+        check_within(f"[0, {_N_LEVELS - 1}]", attention_levels=self.attention_levels)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -359,11 +421,6 @@ class SpecVqgan(nn.Module):
     def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._order_encoder()
         super()._save_to_state_dict(*args, **kwargs)
-
-    def forward(self, mel: Mel) -> tuple[Tensor, Quantised]:
-        """Return the reconstruction and what the quantiser did, for training."""
-        quantised: Quantised = self.codebook(self.to_latents(mel))
-        return self.from_latents(quantised.vectors), quantised
 
 
 def _steps(stages: Iterable[Any]) -> Iterator[nn.Module]:

@@ -5,7 +5,7 @@ mask vector where there is none. A masked slot holds the same vector as the pref
 mask, "C") or always the learned one ("M"); values under the mask are never read.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.core.arguments import check_counts
-from masktools.core.errors import ParameterError, unknown_name
+from masktools.core.arguments import check_counts, settle
+from masktools.core.configs import ranged
+from masktools.core.errors import ParameterError
 from masktools.core.shapes import Condition, FlatMask, FlatTokens, Logits
 from masktools.networks.packing import PackedLinear, refuse_weights
 from masktools.networks.transformer.block import Block, pack_blocks
@@ -40,18 +41,15 @@ class TransformerConfig:
     n_heads: int = 8
     mlp_ratio: float = 4.0
     condition_dim: int = 512
-    mask_token: str = "conditional"  # noqa: S105 - the vector in masked slots, no password
-    dropout: float = 0.0
+    mask_token: str = ranged("conditional", MASK_TOKENS)  # the vector in masked slots
+    dropout: float = ranged(0.0, "[0, 1)")
 
     def __post_init__(self) -> None:
         """Check every range."""
+        settle(self)
         check_counts(self, "n_codes", "n_rows", "n_cols", "width", "depth", "n_heads", "condition_dim")
         if self.width % self.n_heads:
             raise ParameterError(f"width must be a multiple of n_heads, got {self.width} and {self.n_heads}")
-        if self.mask_token not in MASK_TOKENS:
-            raise unknown_name("mask_token", self.mask_token, MASK_TOKENS)
-        if not 0 <= self.dropout < 1:
-            raise ParameterError(f"dropout must lie in [0, 1), got {self.dropout:g}")
 
     @property
     def n_tokens(self) -> int:
@@ -216,7 +214,8 @@ class MaskedTransformer(nn.Module):
             ParameterError: Shapes that do not fit each other or the configuration.
         """
         if self.one_by_one and len(tokens) > 1:
-            clips = _each(tokens, mask, condition, use_condition)
+            given = [(None,) * len(tokens) if part is None else part.split(1) for part in (condition, use_condition)]
+            clips = zip(tokens.split(1), mask.split(1), *given, strict=True)
             return torch.cat([self.logits(*clip, only_masked=only_masked) for clip in clips])
         sequence = self.enter(tokens, mask, condition, use_condition)
         for block in self.blocks:
@@ -228,43 +227,6 @@ class MaskedTransformer(nn.Module):
         return found.new_zeros(*mask.shape, found.shape[-1]).masked_scatter_(mask[:, :, None], found)
 
     forward = logits
-
-    def hidden_states(
-        self,
-        tokens: FlatTokens,
-        mask: FlatMask,
-        condition: Condition | None = None,
-        use_condition: Tensor | None = None,
-        layers: Sequence[int] | None = None,
-    ) -> tuple[Tensor, ...]:
-        """Return states (b, 1 + n, width): number 0 enters the first block, number i leaves the i-th.
-
-        Args:
-            tokens: As for ``logits``.
-            mask: As for ``logits``.
-            condition: As for ``logits``.
-            use_condition: As for ``logits``.
-            layers: The numbers of the states that are wanted, in the order in which they are returned; all
-                depth + 1 of them where it is not given. Blocks beyond the last of them are not computed.
-
-        Raises:
-            ParameterError: As ``logits``, and layers that there are not.
-        """
-        depth = self.config.depth
-        wanted = range(depth + 1) if layers is None else layers
-        if not wanted or not all(0 <= layer <= depth for layer in wanted):
-            raise ParameterError(f"layers must be numbers from 0 to {depth}, at least one, got {tuple(wanted)}")
-        if self.one_by_one and len(tokens) > 1:
-            clips = _each(tokens, mask, condition, use_condition)
-            each = [self.hidden_states(*clip, layers=wanted) for clip in clips]
-            return tuple(torch.cat(states) for states in zip(*each, strict=True))
-        state = self.enter(tokens, mask, condition, use_condition)
-        kept = {0: state} if 0 in wanted else {}
-        for number, block in enumerate(self.blocks[: max(wanted)], start=1):
-            state = block(state)
-            if number in wanted:
-                kept[number] = state
-        return tuple(kept[layer] for layer in wanted)
 
     def pack(
         self,
@@ -291,13 +253,6 @@ class MaskedTransformer(nn.Module):
         pack_blocks(self, ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"), precision, weights, device)
         self.head = PackedHead(cast(TokenHead, self.head), self.token_embedding.weight)
         refuse_weights(self)
-
-
-def _each(*parts: Tensor | None) -> Iterator[tuple[Any, ...]]:
-    """Yield what each clip has of some tensors over a batch, as batches of one."""
-    n_clips = next(len(part) for part in parts if part is not None)
-    for clip in range(n_clips):
-        yield tuple(None if part is None else part[clip : clip + 1] for part in parts)
 
 
 def _initialise(module: nn.Module) -> None:

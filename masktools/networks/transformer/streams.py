@@ -14,7 +14,6 @@ Source: Copet et al., Simple and controllable music generation (arXiv:2306.05284
     (arXiv:2401.04577), sections 3.4 and 3.5, for the uses.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.core.arguments import check_counts
+from masktools.core.arguments import check_counts, settle
+from masktools.core.configs import ranged
 from masktools.core.errors import ParameterError
 from masktools.networks.packing import refuse_weights
 from masktools.networks.transformer.block import Attend, Attention, Perceptron, attention_of, pack_blocks
@@ -42,23 +42,20 @@ class StreamTransformerConfig:
     depth: int = 24
     n_heads: int = 16
     mlp_ratio: float = 4.0
-    context: int | None = 5  # columns on either side that stages after the first attend; None: all
+    context: int | None = ranged(5, "[0, inf]")  # columns on either side that stages after the first attend; None: all
     span: int = 3  # columns of the spans that were masked in training
     text_dim: int = 768  # of a text's states
-    dropout: float = 0.0
+    dropout: float = ranged(0.0, "[0, 1)")
     attend_absent: bool = False  # whether places where a shorter text has no state are attended, as zeros
 
     def __post_init__(self) -> None:
         """Check every range."""
+        settle(self)
         check_counts(self, "n_streams", "n_codes", "n_cols", "width", "depth", "n_heads", "span", "text_dim")
         if self.width % self.n_heads or self.width % 2 or self.width < 4:
             raise ParameterError(
                 f"width must be even, at least 4 and a multiple of n_heads, got {self.width} and {self.n_heads}"
             )
-        if self.context is not None and self.context < 0:
-            raise ParameterError(f"context must be 0 columns or more, or null for all, got {self.context}")
-        if not 0 <= self.dropout < 1:
-            raise ParameterError(f"dropout must lie in [0, 1), got {self.dropout:g}")
 
 
 @dataclass(frozen=True)
@@ -266,8 +263,6 @@ def positions(n: int, width: int, like: Tensor) -> Tensor:
 
 
 def _draw(weight: Tensor, deviation: float) -> None:
-    if not math.isfinite(deviation):
-        raise ParameterError(f"a deviation must be finite, got {deviation}")
     nn.init.trunc_normal_(weight, std=deviation, a=-3 * deviation, b=3 * deviation)
 
 

@@ -10,13 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.core.errors import ParameterError, unknown_name
+from masktools.core.configs import ranged
 from masktools.core.shapes import Mel, Wave
 from masktools.mel import MelConfig
 from masktools.networks.vocoder.hifigan import Generator, UpsamplingConfig
 
-_ACTIVATIONS = ("snake", "snakebeta")
-_ENDS = ("tanh", "clamp")
 _N_TAPS = 12  # of the filters around an activation
 _TINY = 1e-9
 
@@ -28,39 +26,10 @@ class BigvganConfig(UpsamplingConfig):
     Source: BigVGAN (arXiv:2206.04658), section 3 and appendix A; version 2 for ``clamp`` and no last bias.
     """
 
-    activation: str = "snakebeta"
+    activation: str = ranged("snakebeta", ("snake", "snakebeta"))
     log_scale: bool = True  # the activation stores the logarithms of its constants
-    end: str = "tanh"
+    end: str = ranged("tanh", ("tanh", "clamp"))
     last_bias: bool = True
-
-    def __post_init__(self) -> None:
-        """Check every range."""
-        super().__post_init__()
-        if self.activation not in _ACTIVATIONS:
-            raise unknown_name("activation", self.activation, _ACTIVATIONS)
-        if self.end not in _ENDS:
-            raise unknown_name("end", self.end, _ENDS)
-
-    @classmethod
-    def bigvgan_base_22khz(cls) -> "BigvganConfig":
-        """Return the small model, of HiFi-GAN V1's size: 13.94 M parameters."""
-        return cls()
-
-    @classmethod
-    def bigvgan_22khz(cls) -> "BigvganConfig":
-        """Return the large model of version 1: 112.2 M parameters."""
-        return cls(channels=1536, upsample_rates=(4, 4, 2, 2, 2, 2), upsample_kernels=(8, 8, 4, 4, 4, 4))
-
-    @classmethod
-    def bigvgan_v2_22khz_80band_fmax8k_256x(cls) -> "BigvganConfig":
-        """Return the large model of version 2 for the paper's mel settings: 112.2 M parameters."""
-        return cls(
-            channels=1536,
-            upsample_rates=(4, 4, 2, 2, 2, 2),
-            upsample_kernels=(8, 8, 4, 4, 4, 4),
-            end="clamp",
-            last_bias=False,
-        )
 
 
 def kaiser_sinc_filter(cutoff: float, half_width: float, n_taps: int) -> Tensor:
@@ -71,15 +40,8 @@ def kaiser_sinc_filter(cutoff: float, half_width: float, n_taps: int) -> Tensor:
         half_width: half of the transition, in the same unit.
         n_taps: length, even.
 
-    Raises:
-        ParameterError: if ``n_taps`` is odd or not positive, or ``cutoff`` out of range.
-
     Source: Oppenheim and Schafer, Discrete-Time Signal Processing, section 7.5.3, for Kaiser's window.
     """
-    if n_taps < 2 or n_taps % 2:
-        raise ParameterError(f"n_taps must be even and positive, got {n_taps}")
-    if not 0 < cutoff <= 0.5:
-        raise ParameterError(f"cutoff must lie in (0, 0.5], got {cutoff:g}")
     half = n_taps // 2
     attenuation_db = 2.285 * (half - 1) * pi * 4.0 * half_width + 7.95
     if attenuation_db > 50.0:

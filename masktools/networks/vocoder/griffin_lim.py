@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.core.errors import ParameterError
+from masktools.core.arguments import settle
+from masktools.core.configs import ranged
 from masktools.core.shapes import Mel, Wave
 from masktools.mel import MelConfig, MelFrontEnd, mel_filterbank, mel_to_log, power_of
 from masktools.networks.vocoder.hifigan import check_mel_bins
@@ -58,18 +59,12 @@ class GriffinLimConfig:
     Source: Perraudin, Balazs and Sondergaard, A fast Griffin-Lim algorithm (WASPAA 2013), for the momentum.
     """
 
-    n_iterations: int = 32
-    momentum: float = 0.99  # 0 is the plain algorithm of 1984
-    n_mel_iterations: int = 16  # of the mel inversion
+    n_iterations: int = ranged(32, "[0, inf]")
+    momentum: float = ranged(0.99, "[0, 1)")  # 0 is the plain algorithm of 1984
+    n_mel_iterations: int = ranged(16, "[0, inf]")  # of the mel inversion
     seed: int = 0  # of the first phases
 
-    def __post_init__(self) -> None:
-        """Check every range."""
-        for name in ("n_iterations", "n_mel_iterations"):
-            if getattr(self, name) < 0:
-                raise ParameterError(f"{name} must be at least 0, got {getattr(self, name)}")
-        if not 0.0 <= self.momentum < 1.0:
-            raise ParameterError(f"momentum must lie in [0, 1), got {self.momentum:g}")
+    __post_init__ = settle
 
 
 class GriffinLim(nn.Module):
@@ -170,8 +165,6 @@ class MelConsistency(nn.Module):
 
     def __init__(self, mel_config: MelConfig, n_rounds: int) -> None:
         super().__init__()
-        if n_rounds < 0:
-            raise ParameterError(f"n_rounds must not be negative, got {n_rounds}")
         self.n_rounds = n_rounds
         self.front_end = MelFrontEnd(mel_config)
         weights = self.front_end.filterbank / self.front_end.filterbank.sum(dim=1, keepdim=True).clamp_min(1e-12)

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from masktools.core.arguments import settle
+from masktools.core.configs import ranged
 from masktools.core.errors import ParameterError
 from masktools.core.shapes import Mel, Wave
 from masktools.mel import MelConfig, mel_to_log
@@ -29,20 +31,19 @@ class UpsamplingConfig:
     Source: HiFi-GAN (arXiv:2010.05646), section 2.2 and appendix A.1.
     """
 
-    channels: int = 512  # before the first step
-    upsample_rates: tuple[int, ...] = (8, 8, 2, 2)
+    channels: int = ranged(512, "[1, inf]")  # before the first step
+    upsample_rates: tuple[int, ...] = ranged((8, 8, 2, 2), "[1, inf]")
     upsample_kernels: tuple[int, ...] = (16, 16, 4, 4)
-    block_kind: int = 1  # 1: two convolutions for each dilation; 2: one
-    block_kernels: tuple[int, ...] = (3, 7, 11)
+    block_kind: int = ranged(1, "[1, 2]")  # 1: two convolutions for each dilation; 2: one
+    block_kernels: tuple[int, ...] = ranged((3, 7, 11), "[1, inf]")
     block_dilations: tuple[tuple[int, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
     # dB, down to which the mel spectrograms reach that it was trained on; None: to db_min; no part of the skeleton
     floor_db: float | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Check every range."""
+        settle(self)
         n_steps = len(self.upsample_rates)
-        if n_steps == 0 or min(self.upsample_rates) < 1:
-            raise ParameterError(f"upsample_rates must be positive numbers, got {self.upsample_rates}")
         if len(self.upsample_kernels) != n_steps:
             raise ParameterError(
                 f"upsample_kernels must be as many as upsample_rates, got {self.upsample_kernels} "
@@ -53,11 +54,9 @@ class UpsamplingConfig:
                 raise ParameterError(
                     f"each upsample kernel must be its rate plus an even number >= 0, got {kernel} for {rate}"
                 )
-        if self.channels < 1 or self.channels % 2**n_steps:
+        if self.channels % 2**n_steps:
             raise ParameterError(f"channels must be a positive multiple of {2**n_steps}, got {self.channels}")
-        if self.block_kind not in (1, 2):
-            raise ParameterError(f"block_kind must be 1 or 2, got {self.block_kind}")
-        if not self.block_kernels or any(kernel < 1 or kernel % 2 == 0 for kernel in self.block_kernels):
+        if any(kernel % 2 == 0 for kernel in self.block_kernels):
             raise ParameterError(f"block_kernels must be odd positive numbers, got {self.block_kernels}")
         if len(self.block_dilations) != len(self.block_kernels) or any(
             not dilations or min(dilations) < 1 for dilations in self.block_dilations
@@ -199,28 +198,6 @@ class HifiganConfig(UpsamplingConfig):
 
     Source: HiFi-GAN (arXiv:2010.05646), appendix A.1, table 5.
     """
-
-    @classmethod
-    def v1(cls) -> "HifiganConfig":
-        """Return the best-sounding variant: 13.93 M parameters."""
-        return cls()
-
-    @classmethod
-    def v2(cls) -> "HifiganConfig":
-        """Return the variant of the same depth and a quarter of the width: 0.93 M parameters."""
-        return cls(channels=128)
-
-    @classmethod
-    def v3(cls) -> "HifiganConfig":
-        """Return the shallow variant: 1.46 M parameters."""
-        return cls(
-            channels=256,
-            upsample_rates=(8, 8, 4),
-            upsample_kernels=(16, 16, 8),
-            block_kind=2,
-            block_kernels=(3, 5, 7),
-            block_dilations=((1, 2), (2, 6), (3, 12)),
-        )
 
 
 class Hifigan(Generator):

@@ -11,7 +11,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from masktools.core.errors import ParameterError
+from masktools.core.arguments import settle
+from masktools.core.configs import ranged
 from masktools.core.shapes import Mel, Wave
 from masktools.mel import MelConfig
 from masktools.networks.packing import PackedLinear, fill_rest, refuse_weights, swap_linear
@@ -30,21 +31,13 @@ _MAX_MAGNITUDE = 100.0
 class LightVocoderConfig:
     """Settings of the light vocoder; the defaults are those of the bundled model."""
 
-    width: int = 256
-    depth: int = 8
-    mlp_ratio: float = 3.0
-    n_phase_rounds: int = 0  # of Griffin-Lim from the network's phases, in evaluation only
-    n_corrections: int = 0  # rounds of mel consistency after rendering, in evaluation only
+    width: int = ranged(256, "[1, inf]")
+    depth: int = ranged(8, "[1, inf]")
+    mlp_ratio: float = ranged(3.0, "(0, inf]")
+    n_phase_rounds: int = ranged(0, "[0, inf]")  # of Griffin-Lim from the network's phases, in evaluation only
+    n_corrections: int = ranged(0, "[0, inf]")  # rounds of mel consistency after rendering, in evaluation only
 
-    def __post_init__(self) -> None:
-        """Check every range."""
-        if self.width < 1 or self.depth < 1 or self.mlp_ratio <= 0:
-            raise ParameterError(
-                f"width, depth and mlp_ratio must be positive, got {self.width}, {self.depth}, {self.mlp_ratio}"
-            )
-        for name in ("n_phase_rounds", "n_corrections"):
-            if getattr(self, name) < 0:
-                raise ParameterError(f"{name} must not be negative, got {getattr(self, name)}")
+    __post_init__ = settle
 
 
 class ConvNeXtBlock(nn.Module):

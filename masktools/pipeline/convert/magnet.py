@@ -8,21 +8,20 @@ Source: the released models of Ziv et al., MAGNeT (arXiv:2401.04577); their weig
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
-from masktools.core.errors import CheckpointError, ParameterError
+from masktools.core.errors import CheckpointError
 from masktools.mel import MelConfig
 from masktools.networks.conditioning import T5Config
 from masktools.networks.tokenizer import Encodec, EncodecConfig
 from masktools.networks.transformer import DelayedPrior, DelayedPriorConfig, StreamTransformer, StreamTransformerConfig
-from masktools.pipeline.convert.weights import fill
+from masktools.networks.weights import fill
+from masktools.pipeline.convert.settings import ForeignSettings, count_parts, read_exported, yaml_settings
 from masktools.solver import SolverConfig, preset
 
 _TEXT = "condition_provider.conditioners.description.output_proj"
@@ -78,126 +77,6 @@ def encodec_weights(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return ours
 
 
-_REFERENCE = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")
-_MISSING = "???"  # a value that a configuration leaves open
-_MAX_DEPTH = 8  # of references to references
-
-
-def read_exported(path: Path) -> dict[str, Any]:
-    """Return what an exported file holds: weights, settings as a text, and what they are of; no code is run.
-
-    Raises:
-        CheckpointError: it is missing, damaged, or holds Python objects.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"{path} must be an exported checkpoint, but there is no such file")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unsafe and damaged files fail in many ways
-        raise CheckpointError(
-            f"{path} must hold tensors and texts alone, but it is damaged, or it holds Python objects, which can run "
-            "foreign code when they are read: take the exported file that is published, or export it anew"
-        ) from error
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path} must hold named entries, got {type(content).__name__}")
-    return dict(content)
-
-
-class ForeignSettings:
-    """Settings of another project, read one by one with their types checked."""
-
-    def __init__(self, text: Any, path: Path) -> None:
-        """Read a text of YAML.
-
-        Raises:
-            CheckpointError: it is none, or the package pyyaml is missing.
-        """
-        self.path = path
-        if not isinstance(text, str):
-            raise CheckpointError(f"{path} must have its settings as a text in 'xp.cfg', got {type(text).__name__}")
-        try:
-            import yaml
-        except ImportError as error:
-            raise CheckpointError("settings of audiocraft need pyyaml: pip install 'masktools[streams]'") from error
-        try:
-            content = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise CheckpointError(f"{path} must have its settings as YAML: {' '.join(str(error).split())}") from error
-        if not isinstance(content, dict):
-            raise CheckpointError(f"{path} must have named settings in 'xp.cfg', got {type(content).__name__}")
-        self._content: dict[str, Any] = content
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return the value at a key such as ``rvq.n_q``, the default where there is none.
-
-        Raises:
-            CheckpointError: it refers to a value that there is not.
-        """
-        value: Any = self._content
-        for name in key.split("."):
-            if not isinstance(value, Mapping) or name not in value:
-                return default
-            value = value[name]
-        value = self._followed(value, key)
-        return default if value is None or value == _MISSING else value
-
-    def _followed(self, value: Any, key: str) -> Any:
-        for _ in range(_MAX_DEPTH):
-            found = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
-            if found is None:
-                return value
-            value = self._content
-            for name in found[1].split("."):
-                if not isinstance(value, Mapping) or name not in value:
-                    raise CheckpointError(f"{self.path}: {key} refers to {found[1]}, which there is not")
-                value = value[name]
-        raise CheckpointError(f"{self.path}: {key} refers to itself")
-
-    def number(self, key: str, kind: type, default: Any = None) -> Any:
-        """Return a number.
-
-        Raises:
-            CheckpointError: there is none, or something else.
-        """
-        value = self.get(key, default)
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            got = "none" if value is None else repr(value)
-            raise CheckpointError(f"{self.path} must have {key} of type {kind.__name__}, got {got}")
-        return value
-
-    def whole_numbers(self, key: str, default: list[int] | None = None) -> tuple[int, ...]:
-        """Return a list of whole numbers.
-
-        Raises:
-            CheckpointError: there is none, or something else.
-        """
-        values = self.get(key, default)
-        if not isinstance(values, list) or not values or not all(type(value) is int for value in values):
-            raise CheckpointError(f"{self.path} must have whole numbers in {key}, got {values!r}")
-        return tuple(values)
-
-    def refuse(self, key: str, *accepted: Any) -> None:
-        """Refuse a value that is given and none of those that the network has.
-
-        Raises:
-            CheckpointError: it is given.
-        """
-        value = self.get(key)
-        if value is not None and value not in accepted:
-            wanted = " or ".join(map(repr, accepted))
-            raise CheckpointError(f"{self.path}: {key} must be {wanted} for a network of this kind, got {value!r}")
-
-    @contextmanager
-    def blamed(self) -> Iterator[None]:
-        """Turn a parameter out of its range into the fault of this file."""
-        try:
-            yield
-        except ParameterError as error:
-            raise CheckpointError(f"{self.path} describes what cannot be built: {error}") from error
-
-
 Network = TypeVar("Network", bound=StreamTransformer)
 
 _TRANSFORMER, _CODEC = "state_dict.bin", "compression_state_dict.bin"
@@ -249,7 +128,7 @@ _CODEC_NEVER = {
 
 @dataclass(frozen=True, eq=False)
 class MagnetParts:
-    """What a folder of MAGNeT's holds."""
+    """The parts of a model in a folder of MAGNeT's."""
 
     codec: Encodec
     transformer: StreamTransformer
@@ -288,7 +167,7 @@ def magnet_from(
     mel = MelConfig(sample_rate=codec.config.sample_rate, f_max=codec.config.sample_rate / 2)
     decoding = _decoding_of(settings, transformer.config)
     external = None if prior is None else _prior_from(Path(prior), codec, t5)
-    seconds = settings.number("dataset.segment_duration", float)
+    seconds = settings.read("dataset.segment_duration", float)
     return MagnetParts(codec, transformer, external, t5, mel, decoding, seconds)
 
 
@@ -324,7 +203,7 @@ def _opened(path: Path) -> tuple[ForeignSettings, dict[str, Tensor]]:
     weights = content.get("best_state")
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise CheckpointError(f"{path} must have named tensors in 'best_state': is it an exported checkpoint?")
-    return ForeignSettings(content.get("xp.cfg"), path), dict(weights)
+    return yaml_settings(content.get("xp.cfg"), path), dict(weights)
 
 
 def _codec_from(path: Path) -> Encodec:
@@ -338,25 +217,25 @@ def _codec_from(path: Path) -> Encodec:
     for key, accepted in _CODEC_NEVER.items():
         settings.refuse(key, *accepted)
     weights = encodec_weights(theirs)
-    n_streams = _count(weights, "model.quantizer.layers.")
+    n_streams = count_parts(weights, "model.quantizer.layers.")
     book = weights.get("model.quantizer.layers.0.codebook.embed")
     if book is None or book.ndim != 2:
         raise CheckpointError(f"{path} must be an EnCodec, but it has no codebook")
     with settings.blamed():
         config = EncodecConfig(
-            sample_rate=settings.number("sample_rate", int),
+            sample_rate=settings.read("sample_rate", int),
             n_streams=n_streams,
             n_codes=len(book),
             code_dim=book.shape[1],
-            n_filters=settings.number("seanet.n_filters", int),
+            n_filters=settings.read("seanet.n_filters", int),
             ratios=settings.whole_numbers("seanet.ratios"),
-            n_residual_layers=settings.number("seanet.n_residual_layers", int, 1),
-            kernel_size=settings.number("seanet.kernel_size", int, 7),
-            last_kernel_size=settings.number("seanet.last_kernel_size", int, 7),
-            residual_kernel_size=settings.number("seanet.residual_kernel_size", int, 3),
-            dilation_base=settings.number("seanet.dilation_base", int, 2),
-            compress=settings.number("seanet.compress", int, 2),
-            n_lstm_layers=settings.number("seanet.lstm", int, 0),
+            n_residual_layers=settings.read("seanet.n_residual_layers", int, 1),
+            kernel_size=settings.read("seanet.kernel_size", int, 7),
+            last_kernel_size=settings.read("seanet.last_kernel_size", int, 7),
+            residual_kernel_size=settings.read("seanet.residual_kernel_size", int, 3),
+            dilation_base=settings.read("seanet.dilation_base", int, 2),
+            compress=settings.read("seanet.compress", int, 2),
+            n_lstm_layers=settings.read("seanet.lstm", int, 0),
             pad_mode=str(settings.get("seanet.pad_mode", "reflect")),
         )
         module = Encodec(config)
@@ -389,9 +268,9 @@ def _transformer_from(
     except KeyError as error:
         raise CheckpointError(f"{path} must be a MAGNeT or MusicGen, but it has no {error.args[0]}") from error
     width, n_codes = table.shape[1], len(table) - 1
-    context = settings.number("transformer_lm.subcodes_context", int, 5)
-    seconds = settings.number("dataset.segment_duration", float)
-    n_streams, depth = _count(weights, "streams."), _count(weights, "blocks.")
+    context = settings.read("transformer_lm.subcodes_context", int, 5)
+    seconds = settings.read("dataset.segment_duration", float)
+    n_streams, depth = count_parts(weights, "streams."), count_parts(weights, "blocks.")
     sizes = codec.config
     with settings.blamed():
         config = sizes_of(
@@ -400,10 +279,10 @@ def _transformer_from(
             n_cols=max(1, round(seconds * sizes.sample_rate / sizes.hop_length)),
             width=width,
             depth=depth,
-            n_heads=settings.number("transformer_lm.num_heads", int, max(1, width // _HEAD_DIM)),
+            n_heads=settings.read("transformer_lm.num_heads", int, max(1, width // _HEAD_DIM)),
             mlp_ratio=hidden / width,
             context=None if context < 0 else context,
-            span=settings.number("masking.span_len", int, 3),
+            span=settings.read("masking.span_len", int, 3),
             text_dim=text.shape[1],
         )
         module = network(config)
@@ -444,7 +323,7 @@ def _decoding_of(settings: ForeignSettings, config: StreamTransformerConfig) -> 
     """Return the settings of the decoding of each stream; those that the file leaves out are MAGNeT's."""
 
     def number(name: str, default: float) -> float:
-        return settings.number(f"generate.lm.{name}", float, default)
+        return settings.read(f"generate.lm.{name}", float, default)
 
     steps = settings.whole_numbers("generate.lm.decoding_steps", [20, *[10] * (config.n_streams - 1)])
     if len(steps) != config.n_streams:
@@ -469,8 +348,3 @@ def _decoding_of(settings: ForeignSettings, config: StreamTransformerConfig) -> 
             overlap=config.span if arrangement == "stride1" else 0,
         )
         return tuple(replace(base, n_steps=n) for n in steps)
-
-
-def _count(weights: Mapping[str, Tensor], prefix: str) -> int:
-    """Return how many parts follow a prefix, counted by their numbers."""
-    return len({name.removeprefix(prefix).split(".")[0] for name in weights if name.startswith(prefix)})

@@ -1,7 +1,6 @@
 """Checkpoints of SpecVQGAN, HiFi-GAN, BigVGAN and vision transformers, with sizes from weights or the config beside."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,12 @@ import torch
 from torch import Tensor
 
 from masktools.core.errors import CheckpointError, MelMismatchError, ParameterError
-from masktools.core.jsons import parse_json
 from masktools.mel import MelConfig, differing_fields
 from masktools.networks.tokenizer import SpecVqgan, SpecVqganConfig
 from masktools.networks.transformer import MaskedTransformer, TransformerConfig
 from masktools.networks.vocoder import Bigvgan, BigvganConfig, Hifigan, HifiganConfig
-from masktools.pipeline.convert.weights import fill, fold_weight_norm, read_weights
+from masktools.networks.weights import fill, fold_weight_norm, read_weights
+from masktools.pipeline.convert.settings import ForeignSettings, count_parts, json_settings
 
 # Differs: upstream's frames are centred, ours are HiFi-GAN's; all else of its front end is said here.
 SPECVQGAN_MEL = MelConfig(f_min=125.0, f_max=7600.0)
@@ -49,7 +48,7 @@ def _config_of(weights: Mapping[str, Tensor], n_mels: int) -> SpecVqganConfig:
     """Return the settings that the shapes tell; the groups of the norms are always upstream's 32."""
     channels = weights["encoder.conv_in.weight"].shape[0]
     n_codes, code_dim = weights["quantize.embedding.weight"].shape
-    levels = range(_count(weights, "encoder.down."))
+    levels = range(count_parts(weights, "encoder.down."))
     widths = [weights[f"encoder.down.{level}.block.0.conv2.weight"].shape[0] for level in levels]
     return SpecVqganConfig(
         n_mels=n_mels,
@@ -57,16 +56,11 @@ def _config_of(weights: Mapping[str, Tensor], n_mels: int) -> SpecVqganConfig:
         code_dim=code_dim,
         channels=channels,
         multipliers=tuple(width // channels for width in widths),
-        n_blocks=_count(weights, "encoder.down.0.block."),
+        n_blocks=count_parts(weights, "encoder.down.0.block."),
         latent_channels=weights["encoder.conv_out.weight"].shape[0],
-        attention_levels=tuple(level for level in levels if _count(weights, f"encoder.down.{level}.attn.")),
+        attention_levels=tuple(level for level in levels if count_parts(weights, f"encoder.down.{level}.attn.")),
         codebook="gradient",
     )
-
-
-def _count(weights: Mapping[str, Tensor], prefix: str) -> int:
-    """Return how many parts follow a prefix, counted by their numbers."""
-    return len({name.removeprefix(prefix).split(".")[0] for name in weights if name.startswith(prefix)})
 
 
 _MEL_NAMES = {  # ours -> theirs
@@ -87,7 +81,7 @@ def hifigan_from(path: Path, config_path: Path | None, mel_config: MelConfig | N
         CheckpointError: if a file is missing or damaged, or they do not belong together.
         MelMismatchError: if the mel settings are not those of ``mel_config`` or of the weights.
     """
-    settings = _Settings(config_path or path.parent / "config.json")
+    settings = json_settings(config_path or path.parent / "config.json")
     weights = fold_weight_norm(read_weights(path, "generator"))
     mel = _mel_of(settings, weights, mel_config)
     with settings.blamed():
@@ -103,7 +97,7 @@ def bigvgan_from(path: Path, config_path: Path | None, mel_config: MelConfig | N
         CheckpointError: if a file is missing or damaged, or they do not belong together.
         MelMismatchError: if the mel settings are not those of ``mel_config`` or of the weights.
     """
-    settings = _Settings(config_path or path.parent / "config.json")
+    settings = json_settings(config_path or path.parent / "config.json")
     weights = fold_weight_norm(read_weights(path, "generator"))
     mel = _mel_of(settings, weights, mel_config)
     with settings.blamed():
@@ -111,8 +105,8 @@ def bigvgan_from(path: Path, config_path: Path | None, mel_config: MelConfig | N
             **_skeleton(settings),
             activation=settings.read("activation", str),
             log_scale=settings.read("snake_logscale", bool),
-            end="tanh" if settings.read("use_tanh_at_final", bool, default=True) else "clamp",
-            last_bias=settings.read("use_bias_at_final", bool, default=True),
+            end="tanh" if settings.read("use_tanh_at_final", bool, True) else "clamp",
+            last_bias=settings.read("use_bias_at_final", bool, True),
         )
         module = Bigvgan(config, mel)
     fill(module, _without_filters(weights, module.activation_post.filter, path), path)
@@ -131,75 +125,28 @@ def _without_filters(weights: Mapping[str, Tensor], ours: Tensor, path: Path) ->
     return {name: value for name, value in weights.items() if not name.endswith(_FILTERS)}
 
 
-class _Settings:
-    """The entries of a config.json, read one by one with their types checked."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        if not path.is_file():
-            raise CheckpointError(f"the config.json of the checkpoint must be given, but there is no file {path}")
-        try:
-            entries = parse_json(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise CheckpointError(f"{path} must be JSON: {error}") from error
-        if not isinstance(entries, dict):
-            raise CheckpointError(f"{path} must hold a JSON object, got {type(entries).__name__}")
-        self.entries: dict[str, Any] = entries
-
-    def read(self, name: str, kind: type, default: Any = None) -> Any:
-        """Return an entry of one type; a missing one is an error unless there is a default."""
-        value = self.entries.get(name, default)
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            got = repr(value) if name in self.entries else "none"
-            raise CheckpointError(f"{self.path} must have {name!r} of type {kind.__name__}, got {got}")
-        return value
-
-    def numbers(self, name: str) -> tuple[int, ...]:
-        """Return an entry that is a list of whole numbers."""
-        return self._whole(name, self.read(name, list))
-
-    def lists(self, name: str) -> tuple[tuple[int, ...], ...]:
-        """Return an entry that is a list of lists of whole numbers."""
-        return tuple(self._whole(name, inner) for inner in self.read(name, list))
-
-    def _whole(self, name: str, values: object) -> tuple[int, ...]:
-        if not isinstance(values, list) or not all(type(value) is int for value in values):
-            raise CheckpointError(f"{self.path} must have whole numbers in {name!r}, got {values!r}")
-        return tuple(values)
-
-    @contextmanager
-    def blamed(self) -> Iterator[None]:
-        """Turn a parameter out of its range into the fault of this file."""
-        try:
-            yield
-        except ParameterError as error:
-            raise CheckpointError(f"{self.path} describes what cannot be built: {error}") from error
-
-
-def _skeleton(settings: _Settings) -> dict[str, Any]:
+def _skeleton(settings: ForeignSettings) -> dict[str, Any]:
     """Return the arguments that both generators share."""
-    kind = str(settings.entries.get("resblock"))
+    kind = str(settings.get("resblock"))
     if kind not in ("1", "2"):
         raise CheckpointError(f"{settings.path} must have 'resblock' '1' or '2', got {kind!r}")
     return {
         "channels": settings.read("upsample_initial_channel", int),
-        "upsample_rates": settings.numbers("upsample_rates"),
-        "upsample_kernels": settings.numbers("upsample_kernel_sizes"),
+        "upsample_rates": settings.whole_numbers("upsample_rates"),
+        "upsample_kernels": settings.whole_numbers("upsample_kernel_sizes"),
         "block_kind": int(kind),
-        "block_kernels": settings.numbers("resblock_kernel_sizes"),
+        "block_kernels": settings.whole_numbers("resblock_kernel_sizes"),
         "block_dilations": settings.lists("resblock_dilation_sizes"),
         "floor_db": _FLOOR_DB,
     }
 
 
-def _mel_of(settings: _Settings, weights: Mapping[str, Tensor], wanted: MelConfig | None) -> MelConfig:
+def _mel_of(settings: ForeignSettings, weights: Mapping[str, Tensor], wanted: MelConfig | None) -> MelConfig:
     """Return the mel settings of a config.json; what it does not tell is ours: floor and decibel range."""
     told = {ours: settings.read(theirs, int) for ours, theirs in _MEL_NAMES.items()}
     told["f_min"] = settings.read("fmin", float)
     nyquist = told["sample_rate"] / 2
-    told["f_max"] = nyquist if settings.entries.get("fmax") is None else settings.read("fmax", float)
+    told["f_max"] = nyquist if settings.get("fmax") is None else settings.read("fmax", float)
     with settings.blamed():
         mel = replace(wanted or MelConfig(), **told)
     first = weights.get("conv_pre.weight")
@@ -236,7 +183,7 @@ def vit_from(path: Path, config_path: Path | None, mel_config: MelConfig | None)
     named = {name.removeprefix("module."): value for name, value in read_weights(path, "model").items()}
     kept = {name.removeprefix("fc_"): value for name, value in named.items()}  # of fine-tuned ones
     kept = {name: value for name, value in kept.items() if name.startswith(_VIT_KEPT)}
-    depth, first = _count(kept, "blocks."), kept.get("blocks.0.mlp.fc1.weight")
+    depth, first = count_parts(kept, "blocks."), kept.get("blocks.0.mlp.fc1.weight")
     if not depth or first is None or first.ndim != 2 or first.shape[1] % _HEAD_WIDTH:
         raise CheckpointError(
             f"{path} must be a vision transformer in timm's layout, with blocks.0.mlp.fc1.weight over a width that is "

@@ -278,14 +278,14 @@ class Harmful:
 
 def test_a_checkpoint_with_code_in_it_is_refused_unread(tmp_path):
     torch.save({"state_dict": {}, "code": Harmful()}, tmp_path / "bad.pt")
-    with pytest.raises(CheckpointError, match="without running code that may hide in it"):
+    with pytest.raises(CheckpointError, match="without running code"):
         ClapEncoder.from_checkpoint(tmp_path / "bad.pt")
 
 
 @pytest.mark.parametrize("name", ["clap.pt", "clap.safetensors"])
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"not a checkpoint, but long enough for a header")
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="damaged"):
         ClapEncoder.from_checkpoint(tmp_path / name)
 
 
@@ -303,7 +303,7 @@ def test_a_folder_of_another_model_is_refused(tmp_path):
 
 def test_weights_of_another_size_are_told_by_name(network, folder):
     wider = SMALL | {"projection_dim": 16}
-    with pytest.raises(CheckpointError, match=r"does not fit: .* of another shape: .* with 8 channels"):
+    with pytest.raises(CheckpointError, match=r"of another shape: .* with 8 channels"):
         ClapEncoder.from_checkpoint(folder / "630k-audioset-best.pt", architecture=wider)
 
 
@@ -311,7 +311,7 @@ def test_a_checkpoint_that_lacks_a_weight_is_told_by_name(network, tmp_path):
     state = to_laion(network.state_dict())
     del state["module.audio_branch.norm.weight"]
     save_file(state, tmp_path / "clap.safetensors")
-    with pytest.raises(CheckpointError, match=r"1 missing: audio_model\.audio_encoder\.norm\.weight"):
+    with pytest.raises(CheckpointError, match=r"missing: audio_model\.audio_encoder\.norm\.weight"):
         ClapEncoder.from_checkpoint(tmp_path / "clap.safetensors", architecture=SMALL)
 
 

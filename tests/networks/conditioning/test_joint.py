@@ -153,8 +153,8 @@ def test_pieces_and_vectors_must_match():
     [
         ({"dim": 0}, "dim must be at least 1"),
         ({"n_blocks": 0}, "n_blocks must be at least 1"),
-        ({"widths": ()}, "widths must be positive"),
-        ({"widths": (8, 0)}, "widths must be positive"),
+        ({"widths": ()}, "widths must have at least one entry"),
+        ({"widths": (8, 0)}, "widths must be at least 1, got 0"),
         ({"dropout": 1.0}, r"dropout must lie in \[0, 1\), got 1"),
         ({"mel": MelConfig(n_mels=72)}, "multiple of 16 for 3 widths, got 72"),
     ],

@@ -5,8 +5,13 @@ import copy
 import torch
 from torch import nn
 
-from masktools.networks.packing import ResidualInPlace, halve_convolutions, order_convolutions, through
-from masktools.networks.tokenizer.specvqgan import ResidualBlock
+from masktools.networks.tokenizer.specvqgan import (
+    ResidualBlock,
+    ResidualInPlace,
+    halve_convolutions,
+    order_convolutions,
+    through,
+)
 
 
 def test_convolutions_change_their_type_and_norms_do_not():

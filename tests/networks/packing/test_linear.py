@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from masktools.core.errors import DeviceError, ParameterError
+from masktools.networks import packing as packed_linear
 from masktools.networks.packing import Int8Linear, PackedLinear, can_compute_int8, can_pack
-from masktools.networks.packing import linear as packed_linear
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.int8: 5e-2}
 needs_int8 = pytest.mark.skipif(not can_compute_int8(), reason="this CPU does not compute in int8")

@@ -56,7 +56,8 @@ def test_the_bundled_size_is_4_3_million_parameters():
 
 def test_training_moves_every_parameter(tokenizer):
     tokenizer.train()
-    estimate, quantised = tokenizer(torch.empty(2, 80, 64).uniform_(-1, 1))
+    quantised = tokenizer.codebook(tokenizer.to_latents(torch.empty(2, 80, 64).uniform_(-1, 1)))
+    estimate = tokenizer.from_latents(quantised.vectors)
     (estimate.square().mean() + quantised.loss).backward()
     still = [
         name for name, p in tokenizer.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())

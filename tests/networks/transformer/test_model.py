@@ -8,6 +8,7 @@ from masktools.core.errors import DeviceError, ParameterError
 from masktools.networks.packing import can_compute_int8, laid_out
 from masktools.networks.transformer import MaskedTransformer, TransformerConfig
 from masktools.networks.transformer.block import attend
+from tests.tiny import states_of
 
 SMALL = TransformerConfig(n_codes=32, n_cols=8, width=32, depth=3, n_heads=2, condition_dim=6)
 
@@ -69,7 +70,7 @@ def test_dropping_the_condition_of_one_clip_is_having_none(model):
 def test_the_conditional_mask_puts_the_condition_into_masked_slots(model):
     tokens, mask = clip()
     condition = torch.randn(2, 6)
-    entered = model.hidden_states(tokens, mask, condition)[0]
+    entered = states_of(model, tokens, mask, condition)[0]
     projected = model.condition(condition)
     slots = model.enter_norm(projected[:, None] + model.position[None, 1:41])
     torch.testing.assert_close(entered[:, 1:][mask], slots[mask])
@@ -77,7 +78,7 @@ def test_the_conditional_mask_puts_the_condition_into_masked_slots(model):
 
 def test_hidden_states_are_those_the_logits_come_from(model):
     tokens, mask = clip()
-    states = model.hidden_states(tokens, mask)
+    states = states_of(model, tokens, mask)
     assert [tuple(s.shape) for s in states] == [(2, 41, 32)] * 4
     again = model.head(model.norm(states[-1][:, 1:]), model.token_embedding.weight)
     torch.testing.assert_close(again, model.logits(tokens, mask))
@@ -141,22 +142,6 @@ def test_settings_out_of_range_are_refused(settings, message):
         TransformerConfig(**settings)
 
 
-def test_layers_that_are_asked_for_are_those_of_all(model):
-    tokens, mask = clip()
-    states = model.hidden_states(tokens, mask)
-    third, first = model.hidden_states(tokens, mask, layers=[2, 0])
-    assert torch.equal(third, states[2])
-    assert torch.equal(first, states[0])
-    with pytest.raises(ParameterError, match=r"layers must be numbers from 0 to 3, at least one, got \(4,\)"):
-        model.hidden_states(tokens, mask, layers=[4])
-
-
-def test_blocks_beyond_the_last_layer_asked_for_do_not_run(model):
-    model.blocks[1].forward = None
-    tokens, mask = clip()
-    assert len(model.hidden_states(tokens, mask, layers=[0, 1])) == 2
-
-
 @torch.inference_mode()
 def test_known_slots_can_be_spared_the_head(model):
     tokens, mask = clip()
@@ -173,7 +158,7 @@ KINDS = [("float32", 1e-5), ("bfloat16", 3e-2)] + [("int8", 6e-2)] * can_compute
 def test_packing_changes_predictions_by_rounding_only_and_no_name(model, precision, tolerance):
     tokens, mask = clip(3)
     condition = torch.randn(3, 6)
-    wanted, states = model.logits(tokens, mask, condition), model.hidden_states(tokens, mask)
+    wanted, states = model.logits(tokens, mask, condition), states_of(model, tokens, mask)
     names = model.state_dict().keys()
     model.pack(getattr(torch, precision))
     assert model.packed
@@ -181,7 +166,7 @@ def test_packing_changes_predictions_by_rounding_only_and_no_name(model, precisi
     found = model.logits(tokens, mask, condition)
     torch.testing.assert_close(found, wanted, atol=tolerance, rtol=0)
     assert torch.equal(found[2:], model.logits(tokens[2:], mask[2:], condition[2:]))
-    torch.testing.assert_close(model.hidden_states(tokens, mask)[-1], states[-1], atol=4 * tolerance, rtol=0)
+    torch.testing.assert_close(states_of(model, tokens, mask)[-1], states[-1], atol=4 * tolerance, rtol=0)
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), KINDS)

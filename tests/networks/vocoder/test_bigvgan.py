@@ -1,5 +1,7 @@
 """BigVGAN's generator has its published sizes, and its activations do not alias."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -36,26 +38,24 @@ def mels(n_clips, n_frames, seed=1):
     return 2.0 * torch.rand(n_clips, 80, n_frames, generator=torch.Generator().manual_seed(seed)) - 1.0
 
 
+LARGE = BigvganConfig(channels=1536, upsample_rates=(4, 4, 2, 2, 2, 2), upsample_kernels=(8, 8, 4, 4, 4, 4))
+LARGE_V2 = replace(LARGE, end="clamp", last_bias=False)
+
+
 @pytest.mark.parametrize(
     ("config", "n_parameters", "millions"),
     [
-        (BigvganConfig.bigvgan_base_22khz(), 13_943_361, 13.94),
-        (BigvganConfig.bigvgan_22khz(), 112_199_473, 112.2),
-        (BigvganConfig.bigvgan_v2_22khz_80band_fmax8k_256x(), 112_199_472, 112.2),
+        (BigvganConfig(), 13_943_361, 13.94),
+        (LARGE, 112_199_473, 112.2),
+        (LARGE_V2, 112_199_472, 112.2),
     ],
 )
-def test_the_presets_have_the_published_sizes(config, n_parameters, millions):
+def test_the_published_models_have_the_published_sizes(config, n_parameters, millions):
     with torch.device("meta"):
         module = Bigvgan(config, MelConfig())
     got = sum(weight.numel() for weight in module.parameters())
     assert got == n_parameters
     assert got / 1e6 == pytest.approx(millions, abs=0.005)
-
-
-def test_version_2_ends_in_a_clamp_without_bias():
-    config = BigvganConfig.bigvgan_v2_22khz_80band_fmax8k_256x()
-    assert (config.end, config.last_bias, config.activation, config.log_scale) == ("clamp", False, "snakebeta", True)
-    assert "conv_post.bias" not in small(VARIANTS[2]).state_dict()
 
 
 def test_the_names_are_those_of_upstream_without_filters():
@@ -97,13 +97,6 @@ def test_weaker_filters_use_the_other_branches_of_kaisers_formula():
         beta = 0.5842 * above**0.4 + 0.07886 * above
         expected = np.kaiser(12, beta) * np.sinc(0.5 * (np.arange(12) - 5.5))
         np.testing.assert_allclose(taps, expected / expected.sum(), atol=1e-6)
-
-
-def test_filters_that_cannot_be_are_refused():
-    with pytest.raises(ParameterError, match="n_taps must be even and positive, got 7"):
-        kaiser_sinc_filter(0.25, 0.3, 7)
-    with pytest.raises(ParameterError, match=r"cutoff must lie in \(0, 0.5\], got 0.6"):
-        kaiser_sinc_filter(0.6, 0.3, 12)
 
 
 @pytest.mark.parametrize("log_scale", [True, False])

@@ -54,7 +54,7 @@ def test_it_learns_the_mel_of_one_tone():
 
 
 def test_settings_out_of_range_are_refused():
-    with pytest.raises(ParameterError, match="width, depth and mlp_ratio must be positive"):
+    with pytest.raises(ParameterError, match="depth must be at least 1, got 0"):
         LightVocoderConfig(depth=0)
 
 

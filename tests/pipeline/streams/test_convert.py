@@ -250,7 +250,7 @@ CHANGES = {
     "conditioners.description.t5.name": ("t5-base", "states of 24 numbers, but t5-base has 768"),
     "conditioners.self_wav": ({"model": "chroma_stem"}, "conditioners must be one description read by t5"),
     "generate.lm.decoding_steps": ([20, 10], "decoding_steps must be 3 numbers"),
-    "generate.lm.temp": ("hot", "generate.lm.temp of type float"),
+    "generate.lm.temp": ("hot", "'generate.lm.temp' of type float"),
     "dataset.segment_duration": ("${nowhere.at_all}", "refers to nowhere.at_all"),
     "codebooks_pattern.modeling": ("delay", "hybrid"),
 }
@@ -289,7 +289,7 @@ def test_files_that_are_unsafe_or_damaged_are_refused_in_one_line(tmp_path, caps
     source = publish(tmp_path / "small", weights=weights)
     if fault == "object":
         write(source / "state_dict.bin", weights, settings(), **{"more": Settings()})
-        words = "tensors and texts alone"
+        words = "must hold tensors alone"
     elif fault == "cut off":
         content = (source / "state_dict.bin").read_bytes()
         (source / "state_dict.bin").write_bytes(content[: len(content) // 2])

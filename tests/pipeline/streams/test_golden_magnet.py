@@ -1,6 +1,8 @@
 """MAGNeT's golden values: what audiocraft's modules compute, our stream transformer, stages and prior compute."""
 
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ import torch
 from masktools.networks.transformer import DelayedPrior, DelayedPriorConfig, StreamTransformer, StreamTransformerConfig
 from masktools.networks.transformer.block import near_mask
 from masktools.pipeline.convert.magnet import stream_weights
-from masktools.pipeline.stream_session import StreamSession
+from masktools.pipeline.streams import StreamSession
 from masktools.solver import preset, solve_stages, span_groups
 from masktools.training.masking import span_masks, span_starts
 from masktools.training.token_streams import stage_loss
@@ -105,14 +107,21 @@ def configs_of(case):
 
 
 class Recorder(StreamSession):
-    """Notes what the network is given in the passes that golden inputs tell of, one per step."""
+    """Notes what the network is given in the passes that golden inputs tell of, one per step.
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.inputs = []
+    Differs: there what is known of finer streams is shown, though training hides it.
+    """
+
+    def __init__(self, transformer, condition, shown):
+        walk = SimpleNamespace(transformer=transformer, prior=None, autocast=nullcontext)
+        walk.in_batches = lambda compute, n: compute(slice(0, n))
+        super().__init__(walk, condition)
+        self.shown, self.inputs = shown, []
 
     def columns(self, stage, decided, row, items):
         grid = super().columns(stage, decided, row, items)
+        tokens, mask = (part[items, stage + 1 :] for part in self.shown)
+        grid[:, stage + 1 :] = tokens.masked_fill(mask, self.transformer.mask_id)
         self.inputs.append((stage, grid))
         return grid
 
@@ -135,7 +144,7 @@ def decoded(golden, magnet, name, monkeypatch):
         return uniforms[starts[0] + step, :, :n].double()
 
     monkeypatch.setattr("masktools.solver.step.uniform", stored)
-    session = Recorder(magnet, states_of(golden, texts) if texts else None, shown=(tokens, mask))
+    session = Recorder(magnet, states_of(golden, texts) if texts else None, (tokens, mask))
     configs = configs_of(case)
     groups = None
     if not configs[0].overlap and case["span_len"] > 1:

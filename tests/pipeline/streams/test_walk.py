@@ -11,6 +11,7 @@ from masktools.mel import MelConfig
 from masktools.model import Model
 from masktools.pipeline import StreamWalk, Walk, hub
 from masktools.pipeline.bundles import stored_part
+from masktools.pipeline.streams import StreamSession
 from tests.pipeline.streams.small import PLAN, SPANS, small_encodec, small_walk, transformer
 from tests.tiny import SAMPLE_RATE, noise, tiny_pipeline, tone
 
@@ -221,7 +222,7 @@ def test_a_prior_writes_the_start_and_the_streams_go_on_from_it():
     condition = walk.condition(["rain", "a bell"])
     hybrid = tuple(replace(config, prior_start=0.25) for config in PLAN)
     made = walk.fill(tokens, mask, [3, 4], hybrid, condition)
-    start = walk.session(condition).begin(6, [3, 4])
+    start = StreamSession(walk, condition).begin(6, [3, 4])
     assert start.n_forwards == 2 * (6 + 3 - 1), "a place at a time, with and without the text"
     assert torch.equal(made.tokens[0, :, :6], start.tokens[0])
     assert (made.tokens[1, :, :3] == 5).all()
@@ -240,7 +241,7 @@ def test_what_a_prior_writes_is_what_it_believes():
     with torch.no_grad():
         for head in walk.prior.heads:  # so sure that a draw is the likeliest code, or all but that
             head.weight *= 200.0
-    written = walk.session(None).begin(9, [1, 2]).tokens
+    written = StreamSession(walk).begin(9, [1, 2]).tokens
     logits = walk.prior.all_logits(written)
     drawn = logits.gather(-1, written[..., None])[..., 0]
     assert (logits.amax(dim=-1) - drawn).max() < 0.05 * logits.abs().amax()

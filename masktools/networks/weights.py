@@ -1,9 +1,11 @@
 """Foreign checkpoint -> named tensors -> a filled module; no code is run and no name is passed over."""
 
 from collections.abc import Iterable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -18,7 +20,7 @@ _WEIGHT_NORM = (  # how old and new torch name the magnitudes g and the directio
 _N_LISTED = 8
 
 
-def read_weights(path: Path, nested_under: str) -> dict[str, Tensor]:
+def read_weights(path: Path, *nested_under: str) -> dict[str, Tensor]:
     """Return the named tensors of a file, which may stand in the entry ``nested_under`` of something larger.
 
     Raises:
@@ -26,12 +28,14 @@ def read_weights(path: Path, nested_under: str) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise CheckpointError(f"{path} must be a checkpoint, but there is no such file")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path, nested_under)
-    if isinstance(content, Mapping) and isinstance(content.get(nested_under), Mapping):
-        content = content[nested_under]
+    content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else restricted_load(path, nested_under[0])
+    for entry in nested_under:
+        if isinstance(content, Mapping) and isinstance(content.get(entry), Mapping):
+            content = content[entry]
     if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
         got = f"the entries {_some(content)}" if isinstance(content, Mapping) else type(content).__name__
-        raise CheckpointError(f"{path} must hold named tensors, at its top or in its entry {nested_under!r}, got {got}")
+        entries = " or ".join(map(repr, nested_under))
+        raise CheckpointError(f"{path} must hold named tensors, at its top or in its entry {entries}, got {got}")
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
 
 
@@ -42,15 +46,30 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} must be a safetensors file, but it is damaged: {error}") from error
 
 
-def _read_torch(path: Path, nested_under: str) -> Any:
+def restricted_load(path: Path, entry: str = "state_dict", file: BytesIO | None = None, remedy: str = "") -> object:
+    """Return what a checkpoint of torch holds: tensors, texts and plain numbers; nothing in it is executed.
+
+    Args:
+        path: the file, or what it is called.
+        entry: of the weights in it, for the remedy.
+        file: its content, where it is open.
+        remedy: what to do about a file that holds more; to strip it, where it is not given.
+
+    Raises:
+        CheckpointError: it is damaged, or holds other objects.
+    """
+    scalar = np.float64(0).__reduce__()[0]  # how numpy's numbers are rebuilt; LAION's trainer logged some
+    allowed: list[Any] = [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype]
+    allowed += [type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")]
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(allowed):
+            return torch.load(file or path, map_location="cpu", weights_only=True)
     except Exception as error:  # unsafe and damaged files fail in many ways, in several libraries
+        strip = f"torch.save({{{entry!r}: torch.load(FILE, weights_only=False)[{entry!r}]}}, 'stripped.pt')"
         raise CheckpointError(
-            f"{path} must hold tensors alone, but it is damaged, or it holds Python objects, which can run "
-            "foreign code when they are read. If you trust where it comes from, strip it once with "
-            f"torch.save({{{nested_under!r}: torch.load(FILE, weights_only=False)[{nested_under!r}]}}, "
-            "'stripped.pt') and convert stripped.pt"
+            f"{path} must hold tensors alone, but it cannot be read without running code: it is damaged, or it holds "
+            "Python objects, which can run foreign code when they are read. "
+            + (remedy or f"If you trust where it comes from, strip it once with {strip} and give stripped.pt")
         ) from error
 
 
@@ -89,22 +108,38 @@ def fill(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
     Raises:
         CheckpointError: if they do not; it lists what is missing, unexpected, misshapen or not finite.
     """
-    wanted = module.state_dict()
+    check_weights(weights, module.state_dict(), path, type(module).__name__)
+    module.load_state_dict({name: value.float() for name, value in weights.items()})
+
+
+def check_weights(
+    weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: object, name: str, rebuilt: tuple[str, ...] = ()
+) -> None:
+    """Refuse weights that are not exactly those of a module.
+
+    Args:
+        weights: what there is.
+        wanted: the module's state.
+        path: where it came from.
+        name: of the module.
+        rebuilt: ends of the names that may be missing, or too many: of what is made from sizes alone.
+
+    Raises:
+        CheckpointError: it lists what is missing, unexpected, misshapen or not finite.
+    """
     faults = {
-        "missing": wanted.keys() - weights.keys(),
-        "unexpected": weights.keys() - wanted.keys(),
+        "missing": {one for one in wanted.keys() - weights.keys() if not one.endswith(rebuilt)},
+        "unexpected": {one for one in weights.keys() - wanted.keys() if not one.endswith(rebuilt)},
         "of another shape": {
-            f"{name} {tuple(weights[name].shape)} instead of {tuple(wanted[name].shape)}"
-            for name in wanted.keys() & weights.keys()
-            if weights[name].shape != wanted[name].shape
+            f"{one} {tuple(weights[one].shape)} instead of {tuple(wanted[one].shape)}"
+            for one in wanted.keys() & weights.keys()
+            if weights[one].shape != wanted[one].shape
         },
-        "not finite": {name for name, value in weights.items() if not value.isfinite().all()},
+        "not finite": {one for one, value in weights.items() if not value.isfinite().all()},
     }
     if any(faults.values()):
         listed = "; ".join(f"{fault}: {_some(names)}" for fault, names in faults.items() if names)
-        name = type(module).__name__
         raise CheckpointError(f"{path} must hold the weights of {name} and no others, got {listed}")
-    module.load_state_dict({name: value.float() for name, value in weights.items()})
 
 
 def _some(names: Iterable[object]) -> str:
