@@ -329,7 +329,7 @@ def batch(
         tell: called with (share in all, report of a recording or None).
     """
     from masktools.batch import Journals, outputs_of, plan_tasks, run_tasks
-    from masktools.batch.restoring import Restoring, restorer
+    from masktools.batch.restoring import Restorer, Restoring
 
     wanted = Restoring(
         inpaint=settings.of(GapSettings, seed=seed) if kind != "bwe" else None,
@@ -352,7 +352,7 @@ def batch(
     for task in left:  # what is there and is not ours stays
         if task.target.exists() and not journals.of(task.target).is_ours(task.target):
             raise RefusalError(409, f"{task.target.name} is there already, and no earlier run made it")
-    for outcome in run_tasks(left, restorer(wanted, options, progress=step), begin=begin):
+    for outcome in run_tasks(left, Restorer(wanted, options, progress=step), begin=begin):
         n_done += 1
         name = outcome.task.source.name
         if outcome.error is None:

@@ -261,35 +261,24 @@ def _digest(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Restorer:
-    """Restores one recording after the other with one model, which each process loads once."""
+    """Restores one recording after the other with the model that ``masktools.load`` gives once in each process."""
 
     settings: Restoring
-    model_options: tuple[tuple[str, Any], ...]
+    model_options: Mapping[str, Any]
     dry_run: bool = False
     comparison: str = "none"  # png, html or none
     progress: Progress | None = None
 
     def __call__(self, task: Task) -> dict[str, Any]:
         """Restore a recording and return its report."""
-        model = functools.partial(_loaded, self.model_options)
-        with threads(dict(self.model_options).get("threads")):  # not fewer with more jobs: sums depend on their number
+        model = functools.partial(_loaded, tuple(sorted(self.model_options.items())))
+        with threads(self.model_options.get("threads")):  # not fewer with more jobs: sums depend on their number
             report = restore_file(
                 task.source, task.target, self.settings, model, dry_run=self.dry_run, progress=self.progress
             )
         if self.comparison != "none" and not self.dry_run:
             report["comparison"] = str(_compared(task, report, self.comparison))
         return report
-
-
-def restorer(
-    settings: Restoring,
-    model_options: Mapping[str, Any],
-    dry_run: bool = False,
-    comparison: str = "none",
-    progress: Progress | None = None,
-) -> Restorer:
-    """Return what restores recordings with the model that ``masktools.load`` gives for these options."""
-    return Restorer(settings, tuple(sorted(model_options.items())), dry_run, comparison, progress)
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,7 +1,7 @@
 """Other models at their published sizes with random weights, timed beside ours in one run."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from types import MappingProxyType
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from masktools.benchmark.measurements import Measurement, Value, interleaved, ratio_to, spread_of
-from masktools.benchmark.models import random_condition
+from masktools.benchmark.models import RunSettings, random_condition
 from masktools.benchmark.roofline import Peaks, bound_figures, counted, model_costs, part_precision, precision_name
 from masktools.core.arguments import checked_name
-from masktools.core.errors import ParameterError, unknown_name
+from masktools.core.errors import ParameterError
 from masktools.core.runtime import threads as use_threads
 from masktools.mel import MelConfig
 from masktools.model import Model
@@ -229,29 +229,8 @@ _TEXT_TOKENS = 16
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-@dataclass(frozen=True)
-class PeerSettings:
-    """Who is beside us, and how."""
-
-    peers: tuple[str, ...] = tuple(PEERS)
-    precisions: tuple[str, ...] = ("fp32",)  # of theirs: fp32, bf16 or fp16, by autocast
-    solver: SolverConfig = field(default_factory=SolverConfig)  # of ours
-    repeats: int = 3
-    threads: int | None = None
-    seed: int = 0
-    sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # peer -> what is not as published
-
-    def __post_init__(self) -> None:
-        """Check every name."""
-        for name in self.peers:
-            checked_name("peer", name, PEERS)
-        for precision in self.precisions:
-            if precision != "fp32" and precision not in _TYPES:
-                raise unknown_name("precision of peers", precision, ("fp32", *_TYPES))
-
-
 def measure_peers(
-    pipeline: Pipeline, peaks: Peaks, settings: PeerSettings, progress: Progress | None = None
+    pipeline: Pipeline, peaks: Peaks, settings: RunSettings, solver: SolverConfig, progress: Progress | None = None
 ) -> tuple[Measurement, ...]:
     """Return what a clip takes ours, and what it takes the others; ratios are of real-time factors.
 
@@ -261,36 +240,40 @@ def measure_peers(
     Args:
         pipeline: ours.
         peaks: of the machine, with the same number of threads.
-        settings: who else.
+        settings: who else; precisions but int8 are theirs too, by autocast, and fp32 is where there is none.
+        solver: of ours.
         progress: called with (calls done, calls in all).
 
     Raises:
-        ParameterError: the packages that a peer is built from are not installed.
+        ParameterError: an unknown peer, or the packages that one is built from are not installed.
     """
-    device = pipeline.device
-    model = Model(pipeline, settings.threads)
+    for name in settings.peers:
+        checked_name("peer", name, PEERS)
+    precisions = [name for name in settings.precisions if name in ("fp32", *_TYPES)] or ["fp32"]
+    device, n_threads = pipeline.device, settings.threads[0]
+    model = Model(pipeline, n_threads)
     condition = random_condition(pipeline, 1, settings.seed)
     ours_s = pipeline.window_samples / pipeline.sample_rate
     runs = {
-        name: build_peer(name, device, settings.seed, settings.sizes.get(name))
+        name: build_peer(name, device, settings.seed, settings.peer_sizes.get(name))
         for name in dict.fromkeys(settings.peers)
     }
     calls: dict[str, Callable[[], object]] = {
-        "ours": lambda: model.generate(condition, seed=settings.seed, solver=settings.solver)
+        "ours": lambda: model.generate(condition, seed=settings.seed, solver=solver)
     }
     for name, run in runs.items():
-        for precision in settings.precisions:
+        for precision in precisions:
             for call, (compute, _) in run.calls.items():
                 calls[f"{name} {precision} {call}"] = _computing(compute, precision, device)
-    with use_threads(settings.threads):
+    with use_threads(n_threads):
         times = interleaved(calls, settings.repeats, device, progress=progress)
         threads = torch.get_num_threads()
     case: dict[str, Value] = {"batch": 1, "threads": threads}
     base = [seconds / ours_s for seconds in times["ours"]]
-    found = [_ours(pipeline, settings, peaks, times["ours"], case)]
+    found = [_ours(pipeline, solver, peaks, times["ours"], case)]
     for name, run in runs.items():
         flop = sum(n_times * counted(compute) for compute, n_times in run.calls.values())
-        for precision in settings.precisions:
+        for precision in precisions:
             counts = [n_times for _, n_times in run.calls.values()]
             rounds = zip(*(times[f"{name} {precision} {call}"] for call in run.calls), strict=True)
             whole = [sum(n * seconds for n, seconds in zip(counts, taken, strict=True)) for taken in rounds]
@@ -308,16 +291,16 @@ def _computing(call: Callable[[], object], precision: str, device: torch.device)
 
 
 def _ours(
-    pipeline: Pipeline, settings: PeerSettings, peaks: Peaks, times: Sequence[float], case: Mapping[str, Value]
+    pipeline: Pipeline, solver: SolverConfig, peaks: Peaks, times: Sequence[float], case: Mapping[str, Value]
 ) -> Measurement:
     costs, precision = model_costs(pipeline), precision_name(pipeline)
-    flop = {precision: costs.solving(settings.solver, True)}
+    flop = {precision: costs.solving(solver, True)}
     for part, amount in (("decoder", costs.decode), ("vocoder", costs.vocoder)):
         name = part_precision(pipeline, part)
         flop[name] = flop.get(name, 0.0) + amount
     audio_s = pipeline.window_samples / pipeline.sample_rate
     figures = bound_figures(flop, spread_of(times).median, audio_s, peaks)
-    figures |= {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0, "n_steps": float(settings.solver.n_steps)}
+    figures |= {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0, "n_steps": float(solver.n_steps)}
     figures["parameters"] = float(sum(costs.parameters.values()))
     return Measurement.of_times("peers", pipeline.name, {**case, "precision": precision}, times, figures)
 

@@ -145,12 +145,12 @@ def _measured(
     recordings: Sequence[tuple[np.ndarray, int]],
     shown: Callable[[int, int], object] | None,
 ) -> tuple[measurements.Measurement, ...]:
-    threads, seed = settings.threads[0], settings.seed
-    peaks = limits[threads]
+    peaks = limits[settings.threads[0]]
     solver = settings.solver(models.load(settings.precisions[0]))
     if subject == "stages":
-        wanted = timing.StageSettings(settings.batches[0], solver, settings.repeats, threads, seed)
-        each = (timing.measure_stages(models.load(name), peaks, wanted, shown) for name in settings.precisions)
+        each = (
+            timing.measure_stages(models.load(name), peaks, settings, solver, shown) for name in settings.precisions
+        )
         return tuple(one for made in each for one in made)
     if subject == "jobs":
         return timing.measure_jobs(models.load, limits, settings, shown)
@@ -160,11 +160,7 @@ def _measured(
         return processes.measure_start_up(models.bundle, settings, shown)
     if subject == "accuracy":
         return _accuracy(settings, models, recordings, shown)
-    names = [name for name in settings.precisions if name in ("fp32", "bf16", "fp16")]
-    beside = peers.PeerSettings(
-        settings.peers, tuple(names) or ("fp32",), solver, settings.repeats, threads, seed, settings.peer_sizes
-    )
-    return peers.measure_peers(models.load(settings.precisions[0]), peaks, beside, shown)
+    return peers.measure_peers(models.load(settings.precisions[0]), peaks, settings, solver, shown)
 
 
 def _accuracy(

@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -43,19 +43,8 @@ from masktools.solver import SolverConfig, SolveResult, item_seeds, solve
 _FILE_RATE = 44_100  # Hz
 
 
-@dataclass(frozen=True)
-class StageSettings:
-    """Settings of the stages: clips of a full window, decoded under a condition from a full mask."""
-
-    batch: int = 1
-    solver: SolverConfig = field(default_factory=SolverConfig)
-    repeats: int = 5
-    threads: int | None = None
-    seed: int = 0
-
-
 def measure_stages(
-    pipeline: Pipeline, peaks: Peaks, settings: StageSettings, progress: Progress | None = None
+    pipeline: Pipeline, peaks: Peaks, settings: RunSettings, solver: SolverConfig, progress: Progress | None = None
 ) -> tuple[Measurement, ...]:
     """Return the time, the share, the arithmetic and the rate of each stage, then of each step of the solver.
 
@@ -66,17 +55,18 @@ def measure_stages(
     Args:
         pipeline: the model.
         peaks: peak rates of the machine, with the same number of threads.
-        settings: what is walked through.
+        settings: the first batch and the first number of threads are those of the walk, over clips of a full window.
+        solver: how a full mask is decoded.
         progress: called with (rounds done, rounds in all).
     """
-    with use_threads(settings.threads), tempfile.TemporaryDirectory() as folder:
-        walk = _Walk(pipeline, settings, Path(folder))
+    with use_threads(settings.threads[0]), tempfile.TemporaryDirectory() as folder:
+        walk = _Walk(pipeline, settings, solver, Path(folder))
         rounds = [walk.round() for _ in watched(range(settings.repeats + 1), progress)][1:]
         threads = torch.get_num_threads()
     case: dict[str, Value] = {
         "precision": precision_name(pipeline),
         "model_precision": precision_name(pipeline),
-        "batch": settings.batch,
+        "batch": settings.batches[0],
         "threads": threads,
     }
     costs = model_costs(pipeline)
@@ -95,18 +85,18 @@ class _Round:
 class _Walk:
     """The stages of one model, each ready to be called with what the one before it made."""
 
-    def __init__(self, pipeline: Pipeline, settings: StageSettings, folder: Path) -> None:
-        self.pipeline, self.settings, self.folder = pipeline, settings, folder
+    def __init__(self, pipeline: Pipeline, settings: RunSettings, solver: SolverConfig, folder: Path) -> None:
+        self.pipeline, self.solver, self.seed, self.batch = pipeline, solver, settings.seed, settings.batches[0]
         self.seconds = pipeline.window_samples / pipeline.sample_rate
-        samples = synthetic_clip(self.seconds, _FILE_RATE, 2, settings.seed)
+        samples = synthetic_clip(self.seconds, _FILE_RATE, 2, self.seed)
         self.source, self.target = folder / "in.wav", folder / "out.wav"
         io.write(self.source, samples, _FILE_RATE)
-        self.condition = random_condition(pipeline, settings.batch, settings.seed).to(pipeline.device)
+        self.condition = random_condition(pipeline, self.batch, self.seed).to(pipeline.device)
 
     def round(self) -> _Round:
         """Go through all stages once."""
         pipeline, device = self.pipeline, self.pipeline.device
-        batch, rate = self.settings.batch, pipeline.sample_rate
+        batch, rate = self.batch, pipeline.sample_rate
         times: dict[str, float] = {}
         made: dict[str, Any] = {}
 
@@ -137,18 +127,17 @@ class _Walk:
     @torch.inference_mode()
     def _solve(self) -> tuple[SolveResult, tuple[float, ...], float]:
         """Return what the solver made, the seconds of each of its steps, and those within the transformer."""
-        pipeline, settings = self.pipeline, self.settings
-        device = pipeline.device
-        mask = torch.ones(settings.batch, pipeline.grid.n_rows, pipeline.window_cols, dtype=torch.bool, device=device)
-        remembers = settings.solver.cache_every > 1
+        pipeline, device = self.pipeline, self.pipeline.device
+        mask = torch.ones(self.batch, pipeline.grid.n_rows, pipeline.window_cols, dtype=torch.bool, device=device)
+        remembers = self.solver.cache_every > 1
         predict = _TimedPredict(pipeline.predictor(self.condition, remembers=remembers), device)
         clock = _StepClock(device)
         solved = solve(
             predict,
             torch.zeros_like(mask, dtype=torch.int64),
             mask,
-            item_seeds(settings.seed, settings.batch),
-            settings.solver,
+            item_seeds(self.seed, self.batch),
+            self.solver,
             callback=clock,
         )
         return solved, clock.steps_s(), sum(predict.times_s)

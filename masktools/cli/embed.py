@@ -13,7 +13,7 @@ from masktools.cli.progress import Meter
 from masktools.core.errors import AudioError, ParameterError
 
 if TYPE_CHECKING:
-    from masktools.extraction import ExtractionSettings, Item, Store, Summary, Worker
+    from masktools.extraction import Item, Store, Summary, Worker
 
 SOME_FAILED, INTERRUPTED = 3, 130
 FORMATS = ("npz", "npy", "parquet", "h5", "dir")  # as in extraction.formats, which must not be imported here
@@ -143,11 +143,20 @@ def _embed(args: argparse.Namespace) -> int:
         args.output = Path(os.path.realpath(args.output))
     if args.merge:
         return _merge(args)
-    from masktools.extraction import Columns, Worker, check_output, find_items, items_hash, open_store, take_shard
+    from masktools.extraction import (
+        Columns,
+        ExtractionSettings,
+        Worker,
+        check_output,
+        find_items,
+        items_hash,
+        open_store,
+        take_shard,
+    )
 
     if args.address and args.engine != "ray":
         raise ParameterError("--address is that of a Ray cluster: say --engine ray, too")
-    settings = _settings(args)
+    settings = options.settings_of(args, ExtractionSettings, prefix=_prefix(args.prefix))
     check_output(args.output, settings, args.format, is_free=not (args.resume or args.overwrite or args.dry_run))
     named = {field.name: (args.manifest or {}).get(field.name, field.default) for field in fields(Columns)}
     every = find_items(args.inputs, recursive=args.recursive, columns=Columns(**named), root=args.root)
@@ -250,20 +259,6 @@ def _tell_plan(args: argparse.Namespace, items: "list[Item]") -> int:
     said = f", {len(before)} are done" if before else ""
     print(f"{args.output}: {len(left)} recordings would be embedded{more}{said}")
     return 0
-
-
-def _settings(args: argparse.Namespace) -> "ExtractionSettings":
-    from masktools.extraction import ExtractionSettings
-
-    return ExtractionSettings(
-        layer=args.layer,
-        pool=args.pool,
-        hop_s=args.hop_s,
-        frames=args.frames,
-        tokens=args.tokens,
-        prefix=_prefix(args.prefix),
-        dtype=args.dtype,
-    )
 
 
 def _prefix(text: str) -> str | tuple[float, ...]:

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from masktools import __version__
-from masktools.cli import app, bench, bundle, edit, embed, evaluate, generate, probe, push, restore, train
+from masktools.cli import app, bench, bundle, edit, embed, evaluate, generate, probe, restore, train
 from masktools.cli.options import CommandParser, fail
 from masktools.core.errors import MasktoolsError
 
@@ -42,7 +42,7 @@ COMMANDS = {
     "decode": edit.DECODE,
     "models": bundle.MODELS,
     "bundle": bundle.BUNDLE,
-    "push": push.PUSH,
+    "push": bundle.PUSH,
     "convert": bundle.CONVERT,
     "cache": train.CACHE,
     "train": train.TRAIN,

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from masktools.cli.progress import MODES
 from masktools.core.settings import DecodingSettings
@@ -57,7 +57,6 @@ class CommandParser(argparse.ArgumentParser):
 if TYPE_CHECKING:
     from masktools.model import Model
 
-Made = TypeVar("Made", bound=DecodingSettings)
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 SUBTYPES = {"keep": None, "pcm16": "PCM_16", "pcm24": "PCM_24", "float": "FLOAT"}
 _MAX_SEED = 2**63 - 1
@@ -165,7 +164,7 @@ def group_of(parser: Group, title: str) -> Group:
     return known or parser.add_argument_group(title)
 
 
-def settings_of(args: argparse.Namespace, settings: type[Made], **more: Any) -> Made:
+def settings_of(args: argparse.Namespace, settings: type[Any], **more: Any) -> Any:
     """Return what the options of a command say about a job.
 
     Raises:
@@ -248,14 +247,13 @@ def add_output(parser: argparse.ArgumentParser, what: str, metavar: str = "OUT")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar=metavar, help=what)
 
 
+def model_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what ``masktools.load`` is to be given."""
+    return {name: getattr(args, name) for name in ("model", "device", "precision", "threads", "batch_size")}
+
+
 def load_model(args: argparse.Namespace) -> "Model":
     """Return the model that the options choose, on its device."""
     import masktools
 
-    return masktools.load(
-        args.model,
-        device=args.device,
-        precision=args.precision,
-        threads=args.threads,
-        batch_size=args.batch_size,
-    )
+    return masktools.load(**model_options(args))

@@ -177,11 +177,10 @@ class _Run:
             sys.stderr.write(f"masktools: warning: {task.source}: {warning}\n")
 
     def _work(self, step: Callable[[int, int], None] | None) -> "Restorer":
-        from masktools.batch.restoring import restorer
+        from masktools.batch.restoring import Restorer
 
         args = self._args
-        model = {name: getattr(args, name) for name in ("model", "device", "precision", "batch_size", "threads")}
-        return restorer(self._settings, model, args.dry_run, args.ab, step)
+        return Restorer(self._settings, options.model_options(args), args.dry_run, args.ab, step)
 
     def _outputs_of(self, task: "Task") -> list[Path]:
         from masktools.batch import outputs_of

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import overload
+from typing import Any
 
 import numpy as np
 from scipy.signal import ShortTimeFFT
@@ -188,14 +188,9 @@ class Clips(Sequence[Clip]):
     chosen: tuple[Clip, ...]
     left_out: tuple[LeftOut, ...] = ()
 
-    @overload
-    def __getitem__(self, index: int) -> Clip: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Clips": ...
-    def __getitem__(self, index: int | slice) -> "Clip | Clips":
-        if isinstance(index, slice):
-            return Clips(self.chosen[index], self.left_out)
-        return self.chosen[index]
+    def __getitem__(self, index: Any) -> Any:
+        """Return a clip, or some of them with what was left out."""
+        return Clips(self.chosen[index], self.left_out) if isinstance(index, slice) else self.chosen[index]
 
     def __len__(self) -> int:
         return len(self.chosen)

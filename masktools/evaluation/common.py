@@ -99,8 +99,8 @@ def chosen_methods(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ..
     return tuple(method for method in known if not wanted or method in wanted)
 
 
-def batches(clips: Sequence[Clip], size: int = BATCH) -> Iterator[list[int]]:
-    """Yield places of clips of one length, so many at once at most, the longest ones first."""
+def batches(clips: Sequence[Any], size: int = BATCH) -> Iterator[list[int]]:
+    """Yield places of clips, or sounds, of one length, so many at once at most, the longest ones first."""
     lengths: dict[int, list[int]] = {}
     for place, clip in enumerate(clips):
         lengths.setdefault(len(clip.wave), []).append(place)
@@ -115,8 +115,8 @@ def small_seeds(seed: int, n: int) -> list[int]:
     return [derive_seed(seed, number) >> 31 for number in range(n)]
 
 
-def stacked(clips: Sequence[Clip], places: Sequence[int]) -> np.ndarray:
-    """Return clips of one length side by side, (b, t) float32."""
+def stacked(clips: Sequence[Any], places: Sequence[int]) -> np.ndarray:
+    """Return clips, or sounds, of one length side by side, (b, t) float32."""
     return np.stack([clips[place].wave for place in places])
 
 
@@ -191,10 +191,7 @@ class TrueTokens(Pipeline):
         """
         super().__init__(
             pipeline.mel,
-            pipeline.tokenizer,
-            pipeline.transformer,
-            pipeline.vocoder,
-            pipeline.conditioner,
+            **pipeline.parts,
             name=pipeline.name,
             decoding=pipeline.decoding,
             device=pipeline.device,

@@ -24,7 +24,7 @@ from masktools.evaluation.scores import Statistics
 from masktools.io import resample
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.metrics import frechet_distance, inception_score, multiquadric_distance, ndb, principal_axes
-from masktools.metrics.pitch import pitch_of_note
+from masktools.metrics.signal import pitch_of_note
 from masktools.model import Model
 from masktools.networks.conditioning.notes import pitch_name
 from masktools.networks.scales import NoteClassifier

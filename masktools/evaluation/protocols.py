@@ -53,70 +53,51 @@ class Preset:
 
     protocol: str
     settings: Callable[[TokenGrid], Any]
-    source: str  # where it stands
     seconds: float = 10.0  # of the clips
-    note: str = ""  # what must be the same besides, for figures that can be compared
 
 
 _PAPER = SOLVERS["paper"]  # 16 steps, cosine, temperature 1.5, guidance 3.0 rising linearly
 _PUBLISHED = Statistics(n_components=0)
-_VGGISH = "FAD by VGGish on the AudioCaps test split"
-_LEAK = "known tokens are computed from audio that holds the answer, and the whole clip is the decoder's"
-_NO_LEAK = "the answer is erased before tokens are computed, and known audio is kept"
 _COLUMNS = (25, 35)
 
 
-def _inpaint(paper_like: bool) -> Callable[[TokenGrid], InpaintSettings]:
-    def settings(grid: TokenGrid) -> InpaintSettings:
-        return InpaintSettings(
-            columns=_COLUMNS,
-            around_s=None,
-            leak_free=not paper_like,
-            composite=not paper_like,
-            solver=_PAPER,
-            statistics=_PUBLISHED,
-        )
-
-    return settings
+def _inpaint(paper_like: bool) -> InpaintSettings:
+    return InpaintSettings(
+        columns=_COLUMNS,
+        around_s=None,
+        leak_free=not paper_like,
+        composite=not paper_like,
+        solver=_PAPER,
+        statistics=_PUBLISHED,
+    )
 
 
-def _bandwidth(paper_like: bool) -> Callable[[TokenGrid], BandwidthSettings]:
-    def settings(grid: TokenGrid) -> BandwidthSettings:
-        return BandwidthSettings(
-            cutoffs_hz=(grid.row_edges_hz[-2],),
-            min_bandwidth_hz=0.0 if paper_like else BandwidthSettings().min_bandwidth_hz,  # the paper takes all clips
-            leak_free=not paper_like,
-            solver=_PAPER,
-            statistics=_PUBLISHED,
-        )
-
-    return settings
+def _bandwidth(grid: TokenGrid, paper_like: bool) -> BandwidthSettings:
+    return BandwidthSettings(
+        cutoffs_hz=(grid.row_edges_hz[-2],),
+        min_bandwidth_hz=0.0 if paper_like else BandwidthSettings().min_bandwidth_hz,  # the paper takes all clips
+        leak_free=not paper_like,
+        solver=_PAPER,
+        statistics=_PUBLISHED,
+    )
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "table3": Preset("tokenizer", lambda grid: TokenizerSettings(_PUBLISHED), "table 3 (rFAD)", note=_VGGISH),
-        "audiocaps": Preset(
-            "generate",
-            lambda grid: GenerationSettings(solver=_PAPER, statistics=_PUBLISHED),
-            "tables 1, 2, 5, 6 and 7; sections 4.2 and 5.1",
-            note=f"{_VGGISH}, one clip for each caption",
-        ),
-        "table8_inpaint_paper_like": Preset(
-            "inpaint", _inpaint(True), "table 8 (time inpaint), section 4.2", note=f"{_VGGISH}; {_LEAK}"
-        ),
-        "table8_inpaint_leak_free": Preset(
-            "inpaint", _inpaint(False), "table 8 (time inpaint), section 4.2", note=f"{_VGGISH}; {_NO_LEAK}"
-        ),
-        "table8_bwe_paper_like": Preset(
-            "bwe", _bandwidth(True), "table 8 (BWE, with and without LFR), section 4.2", note=f"{_VGGISH}; {_LEAK}"
-        ),
-        "table8_bwe_leak_free": Preset(
-            "bwe", _bandwidth(False), "table 8 (BWE, with and without LFR), section 4.2", note=f"{_VGGISH}; {_NO_LEAK}"
-        ),
+        "table3": Preset("tokenizer", lambda grid: TokenizerSettings(_PUBLISHED)),
+        "audiocaps": Preset("generate", lambda grid: GenerationSettings(solver=_PAPER, statistics=_PUBLISHED)),
+        "table8_inpaint_paper_like": Preset("inpaint", lambda grid: _inpaint(paper_like=True)),
+        "table8_inpaint_leak_free": Preset("inpaint", lambda grid: _inpaint(paper_like=False)),
+        "table8_bwe_paper_like": Preset("bwe", lambda grid: _bandwidth(grid, paper_like=True)),
+        "table8_bwe_leak_free": Preset("bwe", lambda grid: _bandwidth(grid, paper_like=False)),
     }
 )
-"""The protocols of SpecMaskGIT (arXiv:2406.17672) by name.
+"""The protocols of SpecMaskGIT (arXiv:2406.17672) by name: rFAD of table 3; tables 1, 2, 5, 6 and 7, and sections 4.2
+and 5.1; table 8, time inpaint and BWE with and without LFR, section 4.2.
+
+Figures can be compared where FAD is by VGGish on the AudioCaps test split, one clip for each caption. Paper-like, known
+tokens are computed from audio that holds the answer, and the whole clip is the decoder's; leak-free, the answer is
+erased before tokens are computed, and known audio is kept.
 
 The paper's "25th to 35th Mel-spec frames (around 1.9 s)" are columns of tokens: ten of them last 1.86 s, ten frames
 0.12 s. Its "top 16 Mel-spec bins, beyond 4.3 kHz" are the top row of tokens; where that begins is the model's matter.

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from masktools.evaluation.clips import Clip
-from masktools.evaluation.common import Meter
+from masktools.evaluation.common import Meter, batches, stacked
 from masktools.evaluation.report import Figure, Row, groups_of
 from masktools.evaluation.scores import Statistics
 from masktools.metrics import Interval
@@ -149,16 +149,11 @@ class Maker:
     def of_recordings(self, sounds: Sequence[Sound]) -> list[Sound]:
         """Return recordings after the tokenizer and the vocoder: as good as what is generated could be."""
         pipeline, made = self.model.pipeline, dict[int, Sound]()
-        lengths: dict[int, list[int]] = {}
-        for place, sound in enumerate(sounds):
-            lengths.setdefault(len(sound.wave), []).append(place)
-        for length, places in lengths.items():
-            for start in range(0, len(places), pipeline.batch_size):
-                part = places[start : start + pipeline.batch_size]
-                waves = torch.from_numpy(np.stack([sounds[place].wave for place in part]))
-                again = pipeline.decode(pipeline.encode(waves), length).cpu().numpy()
-                made |= {place: replace(sounds[place], wave=wave) for place, wave in zip(part, again, strict=True)}
-                self.meter.step(len(part))
+        for part in batches(sounds, pipeline.batch_size):
+            waves = torch.from_numpy(stacked(sounds, part))
+            again = pipeline.decode(pipeline.encode(waves), waves.shape[1]).cpu().numpy()
+            made |= {place: replace(sounds[place], wave=wave) for place, wave in zip(part, again, strict=True)}
+            self.meter.step(len(part))
         return [made[place] for place in range(len(sounds))]
 
 

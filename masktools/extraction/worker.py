@@ -258,15 +258,10 @@ class Worker:
         return self.encoder.encode(sources, **self._options())
 
     def _options(self) -> dict[str, Any]:
-        settings = self.settings
-        layer, prefix = settings.layer, settings.prefix
-        return {
+        layer, prefix = self.settings.layer, self.settings.prefix
+        return {name: getattr(self.settings, name) for name in ("pool", "hop_s", "frames", "tokens")} | {
             "layer": np.array(layer) if isinstance(layer, tuple) else layer,
-            "pool": settings.pool,
             "prefix": np.array(prefix, np.float32) if isinstance(prefix, tuple) else prefix,
-            "hop_s": settings.hop_s,
-            "frames": settings.frames,
-            "tokens": settings.tokens,
         }
 
     def _row(self, prepared: Prepared, embedding: Embedding) -> Row:

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from masktools.benchmark.peers import PEERS, PeerSettings, build_peer, measure_peers
+from masktools.benchmark.models import RunSettings
+from masktools.benchmark.peers import PEERS, build_peer, measure_peers
 from masktools.core.errors import ParameterError
 from masktools.solver import SolverConfig
 
@@ -59,14 +60,14 @@ def test_a_peer_steps_and_finishes(name):
 @pytest.mark.filterwarnings("ignore")
 def test_calls_are_multiplied_and_said_to_be(pipeline, peaks):
     pytest.importorskip("transformers")
-    settings = PeerSettings(
-        ("magnet-small",),
-        ("fp32", "bf16"),
-        SolverConfig(n_steps=2),
+    settings = RunSettings(
+        ("peers",),
+        peers=("magnet-small",),
+        precisions=("fp32", "bf16", "int8"),
         repeats=1,
-        sizes={"magnet-small": SMALL["magnet-small"]},
+        peer_sizes={"magnet-small": SMALL["magnet-small"]},
     )
-    ours, *theirs = measure_peers(pipeline, peaks, settings)
+    ours, *theirs = measure_peers(pipeline, peaks, settings, SolverConfig(n_steps=2))
     assert ours.figures["ratio"] == 1.0
     assert [one.case["precision"] for one in theirs] == ["fp32", "bf16"]
     for one in theirs:
@@ -81,8 +82,6 @@ def test_a_missing_package_is_named(monkeypatch):
         build_peer("audioldm-s", torch.device("cpu"))
 
 
-def test_names_are_checked():
+def test_names_are_checked(pipeline, peaks):
     with pytest.raises(ParameterError, match="unknown peer 'audiogen'"):
-        PeerSettings(("audiogen",))
-    with pytest.raises(ParameterError, match="unknown precision of peers 'int8'"):
-        PeerSettings(precisions=("int8",))
+        measure_peers(pipeline, peaks, RunSettings(("peers",), peers=("audiogen",)), SolverConfig())

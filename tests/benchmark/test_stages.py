@@ -3,7 +3,7 @@
 import pytest
 
 from masktools.benchmark.models import RunSettings, Variant, random_pipeline
-from masktools.benchmark.timing import JOBS, StageSettings, measure_jobs, measure_stages, prepared
+from masktools.benchmark.timing import JOBS, measure_jobs, measure_stages, prepared
 from masktools.core.errors import ParameterError
 from masktools.model import Model
 from masktools.solver import SolverConfig
@@ -12,7 +12,7 @@ JOBS_ONLY = ("jobs",)
 
 
 def test_all_stages_together_are_all_of_the_time(pipeline, peaks):
-    found = measure_stages(pipeline, peaks, StageSettings(2, SolverConfig(n_steps=3), repeats=2))
+    found = measure_stages(pipeline, peaks, RunSettings(("stages",), batches=(2,), repeats=2), SolverConfig(n_steps=3))
     stages = [one for one in found if one.name != "solver step"]
     assert [one.name for one in stages] == [
         *("read file", "resample", "mel", "encode", "transformer", "choice of tokens"),
@@ -25,7 +25,7 @@ def test_all_stages_together_are_all_of_the_time(pipeline, peaks):
 
 
 def test_the_steps_are_those_of_the_solver(pipeline, peaks):
-    found = measure_stages(pipeline, peaks, StageSettings(1, SolverConfig(n_steps=3), repeats=1))
+    found = measure_stages(pipeline, peaks, RunSettings(("stages",), repeats=1), SolverConfig(n_steps=3))
     steps = [one for one in found if one.name == "solver step"]
     (transformer,) = [one for one in found if one.name == "transformer"]
     assert [one.case["step"] for one in steps] == [1, 2, 3]
@@ -36,7 +36,7 @@ def test_the_steps_are_those_of_the_solver(pipeline, peaks):
 def test_steps_that_recall_cost_less(pipeline, peaks):
     config = SolverConfig(n_steps=4, cache_every=2)
     exact, cheap = (
-        measure_stages(pipeline, peaks, StageSettings(1, solver, repeats=1))
+        measure_stages(pipeline, peaks, RunSettings(("stages",), repeats=1), solver)
         for solver in (SolverConfig(n_steps=4), config)
     )
     flop = [next(one for one in found if one.name == "transformer").figures["flop"] for found in (exact, cheap)]

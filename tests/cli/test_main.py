@@ -11,7 +11,7 @@ import soundfile
 
 from masktools.cli.generate import numbered
 from masktools.cli.main import COMMANDS, main
-from masktools.cli.progress import Watcher
+from masktools.cli.progress import Watcher, percent
 from masktools.core.errors import ParameterError
 from masktools.io import replacing
 from tests.cli.conftest import RATE, recording

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masktools.core.errors import ParameterError
-from masktools.metrics.pitch import pitch_of_note
+from masktools.metrics.signal import pitch_of_note
 
 RATE = 16_000
 
