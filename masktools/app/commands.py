@@ -1,5 +1,6 @@
 """The routes by which a page has something done: jobs, edits, labels, exports, saving."""
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +10,12 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from masktools.app.jobs import Job, choices_of, edit_of
+from masktools.app.edits import Edit
+from masktools.app.jobs import Job, choices_of
 from masktools.app.refusals import RefusalError
-from masktools.app.requests import Routes, as_download, as_json, bytes_of, json_of, object_of, told
+from masktools.app.requests import Routes, as_download, bytes_of, json_of, object_of, told
 from masktools.app.settings import KINDS, JobSettings
-from masktools.app.store import Region, Session, new_id, read_regions
+from masktools.app.store import Region, Session, damage_in, new_id, read_regions
 from masktools.core.configs import from_dict, to_dict
 from masktools.core.errors import ParameterError
 from masktools.core.gaps import Label, label_lines, parse_labels
@@ -117,7 +119,7 @@ class Commands(Routes):
         job = self._service.jobs[str(body.get("job"))]
         if job.recording != session.id:
             raise RefusalError(422, "this job is of another recording", "job")
-        edit = edit_of(job, choices_of(job, session.folder, body.get("choices")))
+        edit = Edit(new_id(), job.kind, job.id, choices_of(job, session.folder, body.get("choices")))
         return self._changed(session, edits=session.state.edits.add(edit))
 
     async def undo(self, request: Request) -> Response:
@@ -156,7 +158,7 @@ class Commands(Routes):
         session = self._session(request)
         await self._service.ready(session)
         rate = session.facts.rate
-        regions = session.state.regions or self._service.damage(session)
+        regions = session.state.regions or damage_in(session.findings(), session.facts.channels)
         lines = [
             label_lines(Label(0, one.start / rate, one.end / rate, one.prompt or one.kind, one.low_hz, one.high_hz))
             for one in regions
@@ -196,7 +198,11 @@ class Commands(Routes):
         stem = Path(session.state.name).stem
         if what == "report":
             headers = {"content-disposition": as_download(f"{stem}-report.json")}
-            return Response(as_json(self._service.report(session)), headers=headers, media_type="application/json")
+            return Response(
+                json.dumps(self._service.report(session), indent=2) + "\n",
+                headers=headers,
+                media_type="application/json",
+            )
         if what not in ("audio", "page"):
             raise RefusalError(422, f"what must be audio, report or page, got {what[:20]!r}", "what")
         path, name = await self._service.export(session, what, format)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from masktools.app.edits import Edit, result_of
+from masktools.app.edits import result_of
 from masktools.app.events import Events
 from masktools.app.link import Process, Told
 from masktools.app.refusals import RefusalError
@@ -278,8 +278,3 @@ def choices_of(job: Job, folder: Path, given: Any) -> dict[str, int]:
             n = len(found[region])
             raise RefusalError(422, f"a candidate must lie in 0-{n - 1}, got {str(candidate)[:20]}", "choices")
     return choices
-
-
-def edit_of(job: Job, choices: dict[str, int]) -> Edit:
-    """Return what accepting a job is among the edits of its recording."""
-    return Edit(new_id(), job.kind, job.id, choices)

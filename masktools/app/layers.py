@@ -128,7 +128,7 @@ def _array(path: Path, shape: tuple[int, ...], kind: str) -> np.ndarray:
     return new_array(path, shape, kind)
 
 
-def new_array(path: Path, shape: tuple[int, ...], kind: str) -> np.ndarray:
+def new_array(path: Path, shape: tuple[int, ...], kind: str) -> np.memmap:
     """Return a new array on the disk, which has all its room from the beginning.
 
     Raises:

@@ -9,7 +9,8 @@ from typing import Any
 from masktools.app import exports
 from masktools.app.children import Answer, Server
 from masktools.app.refusals import refusal_of
-from masktools.app.survey import FOUND, survey
+from masktools.app.store import FOUND
+from masktools.app.survey import survey
 from masktools.app.views import View
 from masktools.core.errors import MasktoolsError
 
@@ -33,7 +34,7 @@ class Reader:
                 view = None
             if view is None:
                 view = self._views[folder] = View(Path(folder), Path(path))
-                if not view.recording.is_exact and (view.folder / "survey" / FOUND).is_file():
+                if not view.recording.is_exact and (view.folder / FOUND).is_file():
                     threading.Thread(target=self._settle, args=(view,), daemon=True, name="settle").start()
             self._views.move_to_end(folder)
             idle = [name for name in self._views if name not in self._surveyed and name != folder]

@@ -1,6 +1,5 @@
 """Requests as the routes take them, and answers as they give them."""
 
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
@@ -105,8 +104,3 @@ def number_of(request: Request, name: str) -> int:
 def as_download(name: str) -> str:
     """Return the header that names a download, whatever letters the name has."""
     return f"attachment; filename*=UTF-8''{quote(name, safe='')}"
-
-
-def as_json(content: Any) -> bytes:
-    """Return content as JSON for a download."""
-    return json.dumps(content, indent=2).encode() + b"\n"

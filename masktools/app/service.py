@@ -16,7 +16,7 @@ from masktools.app.jobs import Jobs
 from masktools.app.link import Process, Told
 from masktools.app.refusals import RefusalError
 from masktools.app.settings import Settings
-from masktools.app.store import Facts, Region, Session, Source, Store, new_id
+from masktools.app.store import Facts, Session, Source, Store, new_id
 from masktools.core.configs import from_dict, to_dict
 from masktools.io import READABLE, replacing
 
@@ -79,7 +79,7 @@ class Service:
     def about(self) -> dict[str, Any]:
         """Return what this server is, and may."""
         own = self.settings
-        told: dict[str, Any] = {"version": __version__, "model": own.model, "models": [own.model]}
+        told: dict[str, Any] = {"version": __version__, "model": own.model}
         told |= {"device": own.device, "precision": own.precision, "limits": to_dict(own.limits)}
         folders = [{"id": str(number), "name": path.name} for number, path in enumerate(own.folders)]
         return told | {"in_place": own.in_place, "folders": folders, **(self._of_model or {})}
@@ -252,21 +252,6 @@ class Service:
         await self._ask(session, "close")
         self.store.remove(session.id)
         self.events.tell("recording", recording=session.id, removed=True)
-
-    def damage(self, session: Session) -> list[Region]:
-        """Return what the survey found, as regions."""
-        found = (session.findings() or {"damage": []})["damage"]
-        n_channels = session.facts.channels
-        return [
-            Region(
-                f"damage-{number}",
-                one["start"],
-                one["end"],
-                one["kind"],
-                channels=None if len(one["channels"]) == n_channels else tuple(one["channels"]),
-            )
-            for number, one in enumerate(found)
-        ]
 
     def report(self, session: Session) -> Told:
         """Return what was found in a recording, and what was done to it."""

@@ -106,8 +106,6 @@ class Limits:
     seconds: float = 12 * 3600.0
     channels: int = 32
     jobs: int = 20
-    samples_s: float = 10.0
-    json_bytes: int = 64 << 10
 
 
 @dataclass(frozen=True)

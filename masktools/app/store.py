@@ -30,7 +30,7 @@ from masktools.core.errors import ParameterError
 from masktools.core.jsons import read_json
 from masktools.io import replacing
 
-STATE, LOCK = "recording.json", "lock"
+STATE, LOCK, FOUND = "recording.json", "lock", "survey/findings.json"
 ID = re.compile("[a-z2-7]{26}")
 FREE_BYTES = 2 << 30  # of the disk that are left alone
 _DAY_S = 86_400.0
@@ -194,7 +194,7 @@ class Session:
 
     def findings(self) -> dict[str, Any] | None:
         """Return what the survey found; None while it is not at its end."""
-        path = self.folder / "survey" / "findings.json"
+        path = self.folder / FOUND
         return read_json(path) if path.is_file() else None
 
     def touch(self) -> None:
@@ -347,6 +347,20 @@ def _state_in(folder: Path) -> State | None:
         return from_dict(State, read_json(folder / STATE))
     except ParameterError:
         return None
+
+
+def damage_in(findings: dict[str, Any] | None, n_channels: int) -> list[Region]:
+    """Return the damage that a survey found, as regions; none while it is not at its end."""
+    return [
+        Region(
+            f"damage-{number}",
+            one["start"],
+            one["end"],
+            one["kind"],
+            channels=None if len(one["channels"]) == n_channels else tuple(one["channels"]),
+        )
+        for number, one in enumerate((findings or {"damage": []})["damage"])
+    ]
 
 
 def read_regions(data: Any, facts: Facts) -> tuple[Region, ...]:

@@ -6,12 +6,12 @@ from dataclasses import asdict
 from typing import Any
 
 from masktools.app.layers import COLUMN
+from masktools.app.store import FOUND
 from masktools.app.views import BEFORE, View
 from masktools.core.errors import AudioError
 from masktools.detection import Findings, Probe, ProbeSettings
 from masktools.io import replacing
 
-FOUND = "findings.json"
 KINDS = ("zeros", "hold", "dropout", "non_finite")  # a search for repeats takes as long as all others
 _AT_ONCE = 32  # columns
 _EVENT_SHARE = 0.02
@@ -57,7 +57,7 @@ def survey(view: View) -> Iterator[Event]:
     if error is not None:
         findings["warnings"].append(error)
     findings["scale"] = asdict(view.scale)
-    with replacing(view.folder / "survey" / FOUND) as part:
+    with replacing(view.folder / FOUND) as part:
         part.write_text(json.dumps(findings), encoding="utf-8")
     view.share = 1.0
     yield "damage", {"n": len(findings["damage"]), "bandwidth": findings["bandwidth"]}

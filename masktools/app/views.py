@@ -163,7 +163,8 @@ class View:
         """Return samples (channels, stop - start) as they are in the file; zeros outside of it."""
         with self.lock:
             inside = self.recording.read(min(start, self.limit), min(stop, self.limit), finite=False)
-        return np.pad(inside, ((0, 0), (0, stop - start - inside.shape[1])))
+        n_missing = stop - start - inside.shape[1]
+        return np.pad(inside, ((0, 0), (0, n_missing))) if n_missing else inside
 
     def after(self, start: int, stop: int) -> np.ndarray:
         """Return samples with all repairs in their places."""

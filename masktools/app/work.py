@@ -16,7 +16,7 @@ from masktools.app.edits import RESULT, Place
 from masktools.app.layers import new_array
 from masktools.app.refusals import RefusalError
 from masktools.app.settings import JobSettings
-from masktools.app.store import Region
+from masktools.app.store import FOUND, Region, damage_in
 from masktools.app.views import View
 from masktools.core.gaps import Gap
 from masktools.core.jsons import read_json
@@ -109,7 +109,7 @@ class Job:
 
     @property
     def _findings(self) -> Path:
-        return self.view.folder / "survey" / "findings.json"
+        return self.view.folder / FOUND
 
     def keep(self, name: str, rank: int, told: Told, pieces: Iterable[FilledGap]) -> None:
         """Keep pieces as those of a candidate of a region."""
@@ -177,12 +177,10 @@ def _said(report: Told, rank: int) -> Told:
 
 
 def _damage(job: Job) -> Iterator[Region]:
-    found, longest_s = job.findings()["damage"], job.of(GapSettings).max_gap_s
-    for number, one in enumerate(found):
-        seconds = (one["end"] - one["start"]) / job.size[2]
-        if one["kind"] in GAP_KINDS and seconds <= longest_s:
-            channels = None if len(one["channels"]) == job.size[1] else tuple(one["channels"])
-            yield Region(f"damage-{number}", one["start"], one["end"], one["kind"], channels=channels)
+    longest = job.of(GapSettings).max_gap_s * job.size[2]
+    for one in damage_in(job.findings(), job.size[1]):
+        if one.kind in GAP_KINDS and one.end - one.start <= longest:
+            yield one
 
 
 def _of(regions: Iterable[Region], piece: FilledGap, n_channels: int) -> list[Region]:

@@ -160,11 +160,18 @@ def _frames(read: Reader, n_samples: int, starts: np.ndarray, length: int) -> np
     """Return frames (channels, frames, length); zeros stand for what lies outside the recording."""
     first, last = int(starts[0]), int(starts[-1]) + length
     if last - first > 2 * length * len(starts):  # far apart: what lies between them need not be read
-        return np.concatenate([_frames(read, n_samples, starts[[at]], length) for at in range(len(starts))], axis=1)
-    inside = read(max(0, first), min(n_samples, last))
-    inside = np.nan_to_num(inside, nan=0.0, posinf=0.0, neginf=0.0)
-    padded = np.pad(inside, ((0, 0), (max(0, -first), max(0, last - n_samples))))
-    return np.stack([padded[:, start - first : start - first + length] for start in starts], axis=1)
+        frames = np.stack([_held(read, n_samples, start, start + length) for start in starts.tolist()], axis=1)
+        return np.nan_to_num(frames, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    held = np.nan_to_num(_held(read, n_samples, first, last), nan=0.0, posinf=0.0, neginf=0.0)
+    return np.stack([held[:, start - first : start - first + length] for start in starts], axis=1)
+
+
+def _held(read: Reader, n_samples: int, start: int, stop: int) -> np.ndarray:
+    """Return samples, with zeros for those outside the recording."""
+    inside = read(max(0, start), min(n_samples, stop))
+    if start >= 0 and stop <= n_samples:
+        return inside
+    return np.pad(inside, ((0, 0), (max(0, -start), max(0, stop - n_samples))))
 
 
 _LEFT, _RIGHT, _TOP, _BOTTOM, _BETWEEN = 64, 84, 14, 44, 34  # margins in pixels

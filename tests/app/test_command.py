@@ -87,6 +87,14 @@ def test_a_second_server_does_not_take_what_the_first_has(command, tape, tmp_pat
         Store(tmp_path / "sessions").open_file(tape)
 
 
+def test_a_foreign_name_in_the_address_is_refused_by_the_program_itself(command, tmp_path):
+    server = command(folder=tmp_path / "sessions")
+    assert server.ask("GET", "about")[0] == 200
+    for name in ("evil.example", f"evil.example:{server.port}"):
+        status, _, answer = server.ask("GET", "about", Host=name)
+        assert (status, json.loads(answer)["error"]["code"]) == (403, "foreign")
+
+
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no such sockets here")
 def test_a_socket_is_for_its_owner_alone(tape, tmp_path):
     path = tmp_path / "s"
