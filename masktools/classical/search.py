@@ -28,6 +28,7 @@ MAX_LEVEL_DB = 6.0
 DECAY = 0.065  # of costs: how fast places lose weight
 NOISE_COST, NOISE_WEIGHT = 0.5, 2.0  # of going straight from one side's levels to the other's
 MAX_GAIN_DB = 12.0  # either way
+STEADY_DB = 60.0  # the same, of what is made of a side that may have been louder than its end
 _SMOOTHING = (0.5, 1.0)  # standard deviations, in bands and in moments
 _LEAST_WEIGHT = 1e-3
 _FLAT_BINS = 6
@@ -143,7 +144,13 @@ class Envelopes:
         return np.array(flat_db), np.array(level_db)
 
     def brought_to(
-        self, wanted: np.ndarray, grain: np.ndarray, present: np.ndarray, margin: int, share: float
+        self,
+        wanted: np.ndarray,
+        grain: np.ndarray,
+        present: np.ndarray,
+        margin: int,
+        share: float,
+        most_db: float = MAX_GAIN_DB,
     ) -> np.ndarray:
         """Return a grain (channels, t), float64, whose levels go towards the wanted ones.
 
@@ -153,8 +160,9 @@ class Envelopes:
             present: (channels, bands, moments) its own levels; where they are silent nothing is changed.
             margin: in samples.
             share: how far, from 0 (as it is) to 1.
+            most_db: by which a level is changed, either way.
         """
-        gains_db = np.where(present <= self.floor_db + 1.0, 0.0, np.clip(wanted - present, -MAX_GAIN_DB, MAX_GAIN_DB))
+        gains_db = np.where(present <= self.floor_db + 1.0, 0.0, np.clip(wanted - present, -most_db, most_db))
         times_s = (margin + (np.arange(wanted.shape[2]) + 0.5) * self.hop) / self.sample_rate
         centres_hz = _CENTRES_HZ[: wanted.shape[1]]
         made = []
@@ -357,7 +365,7 @@ def _steady(envelopes: Envelopes, span: Span, wanted: np.ndarray, grain: str, se
     before, after = sides_of(envelopes.known, span, round(side_s * rate))
     made = noise_between(before, after, span.length, rate, np.random.default_rng(seeds), margin, frame_s)
     present = envelopes.levels_of(made, margin, wanted.shape[2])
-    shaped = envelopes.brought_to(wanted, made, present, margin, 1.0)[:, margin : margin + span.length]
+    shaped = envelopes.brought_to(wanted, made, present, margin, 1.0, STEADY_DB)[:, margin : margin + span.length]
     seam = _seam_length(span, rate)
     left, right = sides_of(envelopes.known, span, margin)
     made = [

@@ -153,7 +153,7 @@ def test_what_is_known_goes_on_into_a_copy_that_is_not_the_same():
     before, after = wave[0, : round(5.1 * RATE)], wave[0, round(6.2 * RATE) :]
     for known, made in ((before, fill.samples[0]), (after[::-1], fill.samples[0, ::-1])):
         expected = extrapolate(known[-1102:].astype(np.float64), 5)
-        np.testing.assert_allclose(made[:5], expected, atol=0.1 * np.std(wave))
+        np.testing.assert_allclose(made[:5], expected, atol=0.1 * float(np.std(wave)))
 
 
 @pytest.mark.parametrize("method", ["search", "spectral_noise", "copy"])
