@@ -2,7 +2,7 @@
 
 import os
 import tarfile
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -220,5 +220,5 @@ class NoteData(StreamData):
             raise ParameterError("no note of split 'valid': the sources must hold one")
         chosen = numbers[:: max(1, len(numbers) // n_wanted)][:n_wanted]
         words = self.notes.words
-        items = [item_of(replace(self.notes.notes[n]), words, self.notes.mel(n)) for n in chosen]
+        items = [item_of(self.notes.notes[n], words, self.notes.mel(n)) for n in chosen]
         return DataLoader(items, self.hparams["batch_size"])  # type: ignore[arg-type]
