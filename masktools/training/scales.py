@@ -321,11 +321,10 @@ class ScaleTransformerTraining(PartTraining):
             ParameterError: Conditions of another size than the transformer reads.
         """
         super().on_fit_start()
-        notes = getattr(getattr(self.trainer, "datamodule", None), "notes", None)
-        if notes is not None and notes.words.dim != self.net.config.condition_dim:
+        words, own = self._words(), self.net.config.condition_dim
+        if words is not None and words.dim != own:
             raise ParameterError(
-                f"condition_dim must be {notes.words.dim}, the size of the conditions of these notes, "
-                f"got {self.net.config.condition_dim}"
+                f"condition_dim must be {words.dim}, the size of the conditions of these notes, got {own}"
             )
 
     @property
@@ -333,12 +332,16 @@ class ScaleTransformerTraining(PartTraining):
         """The fingerprint of the tokenizer."""
         return token_fingerprint(self.tokenizer.state_dict())
 
+    def _words(self) -> NoteWords | None:
+        """Return the words of the notes that are learned, where notes they are."""
+        notes = getattr(getattr(self.trainer, "datamodule", None), "notes", None)
+        return None if notes is None else notes.words
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the words of the conditions too."""
         super().on_save_checkpoint(checkpoint)
-        notes = getattr(getattr(self.trainer, "datamodule", None), "notes", None)
-        if notes is not None:
-            words: NoteWords = notes.words
+        words = self._words()
+        if words is not None:
             checkpoint["masktools"]["conditioner"] = {"kind": "notes", "config": to_dict(words.config)}
 
     def configure_optimizers(self) -> dict[str, object]:
