@@ -23,6 +23,7 @@ from masktools.classical.spans import Span, fade_in, join_ends, with_residuals
 HOP_S = 0.0232
 SIDE_S = 0.5  # on either side of a gap, by which the level of a place is compared
 EDGE_S = 0.15  # on either side, between which the levels of noise go
+NEAR_S, ABOVE_DB = 0.045, 6.0  # next to the gap, above whose level that of a side may lie: what has died away stays so
 LEVEL_SHARE = 0.6  # of the difference at the sides that is made good
 MAX_LEVEL_DB = 6.0
 DECAY = 0.065  # of costs: how fast places lose weight
@@ -95,12 +96,8 @@ class Envelopes:
         along = (np.arange(n) + 0.5) / n
         own, known = self.levels_db(span.start - side * self.hop, n + 2 * side)
         left, right = slice(0, side), slice(side + n, None)
-        edge = round(EDGE_S / HOP_S)
-        ends = []
-        for part in (slice(side - edge, side), slice(side + n, side + n + edge)):
-            heard = own[:, :, part][:, :, known[part]]
-            ends.append(10 * np.log10((10 ** (heard / 10)).mean(axis=2)) if heard.shape[2] else None)
-        between = _between(ends[0], ends[1], along)
+        before, after = own[:, :, left][:, :, known[left]][:, :, ::-1], own[:, :, right][:, :, known[right]]
+        between = _between(_end_level(before), _end_level(after), along)
         if between is None:
             return None
         least = min([NOISE_COST, *(place.cost for place in places[:1])])
@@ -171,6 +168,16 @@ class Envelopes:
             own_db = share * gaussian_filter(own, _SMOOTHING, mode="nearest")
             made.append(shaped(wave - offset, self.sample_rate, own_db, centres_hz, times_s) + offset)
         return np.stack(made)
+
+
+def _end_level(levels: np.ndarray) -> np.ndarray | None:
+    """Return the level (channels, bands) of a side at its gap, of levels (channels, bands, moments) from there on."""
+    if not levels.shape[2]:
+        return None
+    whole, near = (
+        10 * np.log10((10 ** (levels[:, :, : round(long_s / HOP_S)] / 10)).mean(axis=2)) for long_s in (EDGE_S, NEAR_S)
+    )
+    return np.minimum(whole, near + ABOVE_DB)
 
 
 def _between(left: np.ndarray | None, right: np.ndarray | None, along: np.ndarray) -> np.ndarray | None:
