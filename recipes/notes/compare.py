@@ -122,6 +122,8 @@ def main():
     parser.add_argument("--only", default=";".join(VARIANTS), help="names of variants, separated by semicolons")
     parser.add_argument("--set", action="append", default=[], type=lambda text: tuple(text.split("=", 1)))
     args = parser.parse_args()
+    if unknown := set(args.only.split(";")) - set(VARIANTS):
+        parser.error(f"--only: no variant {', '.join(map(repr, unknown))}: there are {'; '.join(VARIANTS)}")
     lines = [f"| variant | {' | '.join(MEASURES)} | GFLOP | values, MB | ms |", "|" + "---|" * (len(MEASURES) + 4)]
     for name in args.only.split(";"):
         train(name, args)

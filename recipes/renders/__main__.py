@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from masktools.cli.options import number, whole_number
-from masktools.cli.train import progress
+from masktools.cli.progress import counting
 from masktools.core.errors import MasktoolsError
 from recipes.renders.folder import RenderSettings, render_folder
 from recipes.renders.music import SOUNDFONT
@@ -43,7 +43,7 @@ def render_recordings(args):
     """Render music, speech and mixtures."""
     minutes = args.music_minutes, args.speech_minutes, args.mixture_minutes
     settings = RenderSettings(*minutes, args.seed, soundfont=args.soundfont)
-    rows = render_folder(args.output, settings, args.workers, progress("renders"))
+    rows = render_folder(args.output, settings, args.workers, counting("renders"))
     for kind in dict.fromkeys(row["kind"] for row in rows):
         lengths = [float(row["duration_s"]) for row in rows if row["kind"] == kind]
         print(f"{kind:<8}{len(lengths):>6} renders{sum(lengths) / 60:>8.1f} min")
@@ -54,7 +54,7 @@ def render_recordings(args):
 def render_all_notes(args):
     """Render single notes."""
     settings = NoteRenderSettings(step=args.notes, seed=args.seed, soundfont=args.soundfont)
-    for split, n_notes in render_notes(args.output, settings, args.workers, progress("instruments")).items():
+    for split, n_notes in render_notes(args.output, settings, args.workers, counting("instruments")).items():
         print(f"{split:<8}{n_notes:>6} notes")
     print(args.output)
     return 0

@@ -92,7 +92,7 @@ def test_a_speed_to_start_from_changes_the_models_own_settings(command, recordin
         (("--policy", "halten"), "unknown policy 'halten'"),
         (("--presets", "exact,drat"), "unknown preset 'drat'"),
         (("--axis", "cache_every"), "--axis must be KEY=V,V, got 'cache_every'"),
-        (("--axis", "cache_every=0,2"), "cache_every must be an integer of at least 1, got 0"),
+        (("--axis", "cache_every=0,2"), "cache_every must lie in [1, 1048576], got 0"),
         (("--axis", "cash=1"), "unknown axis 'cash'"),
         (("--steps", "2", "--axis", "n_steps=4"), "the axis n_steps must be given once"),
     ],

@@ -49,7 +49,7 @@ def test_one_axis_at_a_time_or_all_combinations():
         ({"n_steps": ()}, "the axis n_steps must have different values, at least one"),
         ({"n_steps": (4, 4)}, "the axis n_steps must have different values"),
         ({"policy": ("confidence", "halten")}, "unknown policy 'halten'"),
-        ({"temperature": (-1.0,)}, "temperature must be 0 or more"),
+        ({"temperature": (-1.0,)}, r"temperature must lie in \[0, inf\)"),
     ],
 )
 def test_axes_that_make_no_sense_are_refused_before_anything_is_computed(axes, message):
