@@ -146,7 +146,7 @@ def results_of(report: Any, path: Path | str = "the report") -> list[dict[str, A
             {
                 "type": figure["metric"],
                 "name": ", ".join(filter(None, (figure["metric"], figure["case"], figure["embedder"]))),
-                "value": figure["value"],
+                "value": float(f"{figure['value']:.4g}"),
             }
             for figure in figures
             if figure["group"] == group and figure["value"] is not None
