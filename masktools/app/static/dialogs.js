@@ -46,10 +46,13 @@ async function openDialog() {
       window_.close();
       show(one.id);
     }, { disabled: Boolean(one.bad) }), make('span', { className: 'soft' }, one.bad ?? [one.seconds ? clock(one.seconds, 0) : '', one.changed ? 'repaired' : ''].filter(Boolean).join(', ')));
-    item.append(button('Forget', () => trying(async () => {
-      await ask(`api/recordings/${one.id}`, { method: 'DELETE' });
-      item.remove();
-    }), { className: 'quiet', 'aria-label': `Forget ${one.name}` }));
+    item.append(button('Forget', async () => {
+      const shown = app.recording?.id === one.id;
+      if (shown) tell('left'); // first: what is asked for of a recording that is gone is not found
+      const done = await trying(async () => (await ask(`api/recordings/${one.id}`, { method: 'DELETE' }), true));
+      if (done) item.remove();
+      else if (shown) show(one.id);
+    }, { className: 'quiet', 'aria-label': `Forget ${one.name}` }));
     return item;
   });
   const window_ = dialog('Open a recording',

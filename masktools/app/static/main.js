@@ -232,6 +232,7 @@ async function start() {
   }
   tell('about');
   on('made', open);
+  on('left', close);
   on('recording', facts);
   startMake(open);
   startBatch();
