@@ -3,10 +3,10 @@
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from operator import index
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from masktools.core.arguments import checked_real, plain, shown
 from masktools.core.errors import ParameterError
@@ -15,6 +15,7 @@ from masktools.core.jsons import parse_json
 _NUMBER = r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))"
 _GAP = re.compile(rf"\s*{_NUMBER}\s*[-\u2013]\s*{_NUMBER}\s*")
 _FREQUENCIES = "\\"  # begins the second line of a label of Audacity's that has a lowest and a highest frequency
+_Stretch = TypeVar("_Stretch")  # a gap or a region
 _ROUNDING_S = 1e-6  # times were computed from samples, or typed with six digits
 
 
@@ -83,17 +84,67 @@ def read_gaps(path: Path | str) -> list[Gap]:
         ParameterError: a file that cannot be read or is of another form, or gaps that ``check_gaps`` refuses; the
             message names the file, and the line.
     """
+    return read_listed(path, "gap", _from_item, _from_labels, check_gaps, reports=True)
+
+
+def read_listed(
+    path: Path | str,
+    what: str,
+    from_item: Callable[[Any, str], _Stretch],
+    from_labels: Callable[[str, Path], list[_Stretch]],
+    check: Callable[[list[_Stretch]], list[_Stretch]],
+    reports: bool = False,
+) -> list[_Stretch]:
+    """Return the gaps or regions that a file lists: JSON where its name ends in ``.json``, else labels.
+
+    Args:
+        path: of the file.
+        what: a word for one of them, ``gap``; with an s, the key of the list in a JSON object.
+        from_item: makes one of an item of JSON, and is told where it stands.
+        from_labels: makes them of a text of labels, and is told the path.
+        check: refuses what cannot be, and puts the others in order.
+        reports: whether a JSON list of one object with such a list is taken, too, as ``masktools probe --json`` prints.
+
+    Raises:
+        ParameterError: a file that cannot be read or is of another form, or what ``check`` refuses; the message names
+            the file.
+    """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
-        raise ParameterError(f"{path} cannot be read as a list of gaps: {reason}") from error
-    listed = _from_json(text, path) if path.suffix.lower() == ".json" else _from_labels(text, path)
+        raise ParameterError(f"{path} cannot be read as a list of {what}s: {reason}") from error
+    if path.suffix.lower() == ".json":
+        listed = [from_item(item, f"{path}, {what} {n}") for n, item in enumerate(_items(text, path, what, reports), 1)]
+    else:
+        listed = from_labels(text, path)
     try:
-        return check_gaps(listed)
+        return check(listed)
     except ParameterError as error:
         raise ParameterError(f"{path}: {error}") from None
+
+
+def _items(text: str, path: Path, what: str, reports: bool) -> list[Any]:
+    """Return the items of the list that a JSON text is, or has as the value of ``what`` with an s."""
+    key = f"{what}s"
+    try:
+        content: Any = parse_json(text)
+    except json.JSONDecodeError as error:
+        raise ParameterError(f"{path}, line {error.lineno}: this is no JSON: {error.msg}") from None
+    if (
+        reports
+        and isinstance(content, list)
+        and len(content) == 1
+        and isinstance(content[0], dict)
+        and key in content[0]
+    ):
+        content = content[0]
+    if isinstance(content, dict):
+        content = content.get(key)
+    if not isinstance(content, list):
+        raise ParameterError(f'{path} must hold a list of {key}, or an object with one as its "{key}"')
+    return content
 
 
 class Label(NamedTuple):
@@ -160,22 +211,6 @@ def _from_labels(text: str, path: Path) -> list[Gap]:
     if labels and not gaps:
         raise ParameterError(f"{path} must have a label that spans a time, got {len(labels)} of a point only")
     return gaps
-
-
-def _from_json(text: str, path: Path) -> list[Gap]:
-    try:
-        content: Any = parse_json(text)
-    except json.JSONDecodeError as error:
-        raise ParameterError(f"{path}, line {error.lineno}: this is no JSON: {error.msg}") from None
-    except RecursionError:
-        raise ParameterError(f"{path} is nested too deep: it must hold a list of gaps") from None
-    if isinstance(content, list) and len(content) == 1 and isinstance(content[0], dict) and "gaps" in content[0]:
-        content = content[0]
-    if isinstance(content, dict):
-        content = content.get("gaps")
-    if not isinstance(content, list):
-        raise ParameterError(f'{path} must hold a list of gaps, or an object with one as its "gaps"')
-    return [_from_item(item, f"{path}, gap {number}") for number, item in enumerate(content, 1)]
 
 
 def _from_item(item: Any, where: str) -> Gap:

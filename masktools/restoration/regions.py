@@ -14,8 +14,7 @@ import numpy as np
 
 from masktools.core.arguments import checked_real, plain, shown
 from masktools.core.errors import ParameterError
-from masktools.core.gaps import parse_labels
-from masktools.core.jsons import parse_json
+from masktools.core.gaps import parse_labels, read_listed
 
 Corner = tuple[float, float]
 
@@ -195,17 +194,7 @@ def read_regions(path: Path | str) -> list[Region]:
         ParameterError: a file that cannot be read or is of another form, or regions that ``check_regions`` refuses;
             the message names the file, and the line.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
-        raise ParameterError(f"{path} cannot be read as a list of regions: {reason}") from error
-    listed = _from_json(text, path) if path.suffix.lower() == ".json" else _from_labels(text, path)
-    try:
-        return check_regions(listed)
-    except ParameterError as error:
-        raise ParameterError(f"{path}: {error}") from None
+    return read_listed(path, "region", _from_item, _from_labels, check_regions)
 
 
 def check_regions(
@@ -262,18 +251,6 @@ def _from_labels(text: str, path: Path) -> list[Region]:
         except ParameterError as error:
             raise ParameterError(f"{path}, line {label.line}: {error}") from None
     return regions
-
-
-def _from_json(text: str, path: Path) -> list[Region]:
-    try:
-        content: Any = parse_json(text)
-    except json.JSONDecodeError as error:
-        raise ParameterError(f"{path}, line {error.lineno}: this is no JSON: {error.msg}") from None
-    if isinstance(content, dict):
-        content = content.get("regions")
-    if not isinstance(content, list):
-        raise ParameterError(f'{path} must hold a list of regions, or an object with one as its "regions"')
-    return [_from_item(item, f"{path}, region {number}") for number, item in enumerate(content, 1)]
 
 
 def _from_item(item: Any, where: str) -> Region:
