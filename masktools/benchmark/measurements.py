@@ -6,7 +6,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -326,14 +326,6 @@ def _own_s() -> float:
     """Return the seconds of processor time of this process and of those it has started and waited for."""
     taken = os.times()
     return taken.user + taken.system + taken.children_user + taken.children_system
-
-
-def watched(items: Sequence[Item], progress: Progress | None) -> Iterator[Item]:
-    """Yield items, and tell after each how many of how many are done."""
-    for number, item in enumerate(items, start=1):
-        yield item
-        if progress is not None:
-            progress(number, len(items))
 
 
 Call = Callable[[], object]

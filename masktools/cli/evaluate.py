@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from masktools.cli import files, options
 from masktools.cli.options import Command
 from masktools.cli.progress import counting, percent
+from masktools.core.arguments import PLOTTING, check_installed
 from masktools.core.errors import ParameterError
 from masktools.core.jsons import parse_json
 
@@ -276,9 +277,7 @@ def _sweep(args: argparse.Namespace) -> int:
 
     sweep = _asked(args)
     if not args.no_plots:
-        from masktools.evaluation.sweep_results import check_matplotlib
-
-        check_matplotlib()  # before anything is computed
+        check_installed(*PLOTTING)  # before anything is computed
     models = _models(args)
     first = next(iter(models.values()))
     if args.preset is not None:

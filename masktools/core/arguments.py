@@ -8,6 +8,7 @@ import reprlib
 import types
 from collections.abc import Iterable
 from dataclasses import fields
+from importlib.util import find_spec
 from math import inf
 from numbers import Integral, Real
 from typing import Any, Union, cast, get_args, get_origin, get_type_hints
@@ -77,6 +78,21 @@ def checked_whole(name: str, value: object, lowest: int | None = None, highest: 
     if not whole or not _within(value, lowest, highest):
         raise ParameterError(f"{name} must be a whole number{limits}, got {shown(value)}")
     return int(value)  # type: ignore[call-overload]
+
+
+PLOTTING = ("plots are drawn with", ("matplotlib",), "plots")
+"""What ``check_installed`` is asked of plots."""
+
+
+def check_installed(what: str, packages: Iterable[str], extra: str) -> None:
+    """Refuse what needs packages that are not installed, and say which extra brings them.
+
+    Raises:
+        ParameterError: some are not.
+    """
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise ParameterError(f'{what} {" and ".join(missing)}: pip install "masktools[{extra}]"')
 
 
 def check_least(lowest: int, **values: float | None) -> None:

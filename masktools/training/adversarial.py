@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -13,7 +14,7 @@ from masktools.core.arguments import settle
 from masktools.core.configs import ranged
 from masktools.mel import MelConfig
 from masktools.training import losses, part
-from masktools.training.discriminators import DiscriminatorOutput
+from masktools.training.discriminators import DiscriminatorOutput, MelPatchDiscriminator
 from masktools.training.part import exponential, warmup_cosine
 
 
@@ -144,25 +145,54 @@ class AdversarialTraining(part.PartTraining):
         return True
 
 
+DECODER_OPTIMISER = OptimiserConfig(betas=(0.8, 0.95))
+
+
 class PatchAdversarialTraining(AdversarialTraining):
-    """Adversarial training of a tokenizer's decoder against a discriminator of patches of mel spectrograms."""
+    """Adversarial training of a tokenizer's decoder against a discriminator of patches of mel spectrograms.
+
+    Args:
+        mel: settings of the mel front end.
+        optimiser: how both learn.
+        net: the tokenizer, frozen but for its decoder.
+        discriminator_width: channels of the discriminator.
+    """
 
     net: Any
+    n_ramp = 0  # steps in which the discriminator comes to count fully
+
+    def __init__(self, mel: MelConfig, optimiser: OptimiserConfig, net: nn.Module, discriminator_width: int) -> None:
+        super().__init__(mel, optimiser)
+        self.net = net
+        self.net.decoder.requires_grad_(True)
+        self.discriminator = MelPatchDiscriminator(discriminator_width)
 
     @property
     def trained(self) -> nn.Module:
         """The part that the discriminator is trained against."""
         return self.net.decoder
 
-    def patch_loss(self, mel: Tensor, estimate: Tensor) -> Tensor:
-        """Return the loss of the discriminator on real and decoded spectrograms (b, f, m)."""
+    def decoder_step(self, mel: Tensor, estimate: Tensor, batch_idx: int, further: Tensor | float = 0.0) -> None:
+        """Let discriminator and decoder learn, one after the other, from true and decoded spectrograms (b, f, m).
+
+        The decoder loses by its error and that of its slopes, by whatever is ``further`` given, and, after the steps in
+        which the discriminator learns alone, by being told apart and by the distance of the discriminator's features.
+        """
+        own = self.hparams
+        n_against = self.n_iterations - own["n_discriminator_only"]
         real, _ = self.discriminator(mel)
         generated, _ = self.discriminator(estimate.detach())
-        return losses.discriminator_hinge(real, generated)
+        discriminator_loss = losses.discriminator_hinge(real, generated)
+        self.discriminator_step(discriminator_loss, batch_idx)
 
-    def decoder_losses(self, mel: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the decoder loses by being told apart, and the distance of the discriminator's features."""
-        with self.frozen_discriminator():
-            _, wanted = self.discriminator(mel)
-            output, features = self.discriminator(estimate)
-        return losses.generator_hinge(output), losses.feature_matching(wanted, features)
+        error = F.l1_loss(estimate, mel)
+        loss = error + 0.5 * losses.slope_loss(estimate, mel) + further
+        if n_against >= 0:
+            with self.frozen_discriminator():
+                _, wanted = self.discriminator(mel)
+                output, features = self.discriminator(estimate)
+            adversarial = own["adversarial_weight"] * losses.generator_hinge(output)
+            share = min(1.0, n_against / self.n_ramp) if self.n_ramp else 1.0
+            loss = loss + share * (adversarial + own["feature_weight"] * losses.feature_matching(wanted, features))
+        self.generator_step(loss, batch_idx)
+        self.log_dict({"l1": error, "discriminator": discriminator_loss}, prog_bar=True)

@@ -4,7 +4,7 @@ The second stage freezes the encoder and the codebook, so that tokens that were 
 trained on them, stay valid. The paper's tokenizer is trained in one, by ``masktools.training.specvqgan``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
@@ -17,13 +17,62 @@ from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.networks.tokenizer import TOKENIZERS, LocalTokenizerConfig, SpecVqganConfig
 from masktools.networks.tokenizer.codebook import Codebook, Quantised, codebook_usage
-from masktools.training import checkpoints, discriminators, losses, streams
-from masktools.training.adversarial import OptimiserConfig, PatchAdversarialTraining
+from masktools.training import checkpoints, losses, streams
+from masktools.training.adversarial import DECODER_OPTIMISER, OptimiserConfig, PatchAdversarialTraining
 from masktools.training.losses import codebook_loss
 from masktools.training.part import PartTraining, config_of
 
 _EVERY = 50  # steps between two looks at the codebook
+_WAITING = "masktools_latents"  # in a checkpoint
 _N_REMEMBERED = 16  # batches whose tokens tell how much of it is in use
+
+
+class WaitingLatents:
+    """The last latents of steps without quantiser, of which a codebook is placed: n or a few more, (n, ...)."""
+
+    def __init__(self, n_wanted: int) -> None:
+        self.n_wanted = n_wanted
+        self._held: list[Tensor] = []
+
+    def add(self, latents: Tensor) -> None:
+        """Take those of a step, and drop the oldest ones that are no longer needed."""
+        self._held = [*(part.to(latents.device) for part in self._held), latents.detach()]
+        while sum(map(len, self._held[1:])) >= self.n_wanted:
+            self._held.pop(0)
+
+    def taken(self) -> Tensor:
+        """Return all, and hold none any more."""
+        held, self._held = self._held, []
+        return torch.cat(held)
+
+    def state(self) -> Tensor | None:
+        """Return all that wait, if there are any."""
+        return torch.cat(self._held) if self._held else None
+
+    def resume(self, waiting: Tensor | None) -> None:
+        """Go on with those of ``state``."""
+        self._held = [] if waiting is None else [waiting]
+
+
+class GathersLatents(PartTraining):
+    """A part in training whose checkpoints hold the latents that wait for the placing of its codebooks."""
+
+    @property
+    def waiting(self) -> Sequence[WaitingLatents]:
+        """Those that wait, for one codebook or for several."""
+        raise NotImplementedError
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the latents that wait, too."""
+        super().on_save_checkpoint(checkpoint)
+        states = [latents.state() for latents in self.waiting]
+        checkpoint[_WAITING] = states[0] if len(states) == 1 else states
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the latents that waited."""
+        held = checkpoint.get(_WAITING)
+        for number, latents in enumerate(self.waiting):
+            latents.resume(held[number] if isinstance(held, list) else held)
 
 
 class CodebookCare:
@@ -49,10 +98,9 @@ class CodebookCare:
                 f"n_placing_vectors must be at least the {codebook.n_codes} codes, got {n_placing_vectors}"
             )
         self.codebook, self.legacy = codebook, legacy
-        self.n_unquantised, self.n_placing_vectors = n_unquantised, n_placing_vectors
-        self.n_restarting = n_restarting
+        self.n_unquantised, self.n_restarting = n_unquantised, n_restarting
         self.n_restarted = 0  # at the last look
-        self._waiting: list[Tensor] = []
+        self.waiting = WaitingLatents(n_placing_vectors)
         self._seen: list[Tensor] = []
 
     def quantise(self, latents: Tensor, step: int, trainer: pl.Trainer) -> Quantised | None:
@@ -84,22 +132,11 @@ class CodebookCare:
         found = {"used": float(usage.n_used), "perplexity": usage.perplexity}
         return found | ({"restarted": float(self.n_restarted)} if self.codebook.kind == "ema" else {})
 
-    def state(self) -> Tensor | None:
-        """Return the latents that wait for the placing, (n, d), if there are any."""
-        return torch.cat(self._waiting) if self._waiting else None
-
-    def resume(self, waiting: Tensor | None) -> None:
-        """Go on with the latents of ``state``."""
-        self._waiting = [] if waiting is None else [waiting]
-
     def _gather(self, latents: Tensor, step: int, trainer: pl.Trainer) -> None:
         """Keep the latents of the last un-quantised steps, and place the codebook on them at the last."""
-        device = latents.device
-        self._waiting = [*(part.to(device) for part in self._waiting), latents.detach().movedim(1, -1).flatten(0, -2)]
-        while sum(map(len, self._waiting[1:])) >= self.n_placing_vectors:
-            self._waiting.pop(0)
+        self.waiting.add(latents.movedim(1, -1).flatten(0, -2))
         if step == self.n_unquantised - 1:
-            gathered = _of_all(torch.cat(self._waiting), trainer)
+            gathered = _of_all(self.waiting.taken(), trainer)
             if len(gathered) < self.codebook.n_codes:
                 raise ParameterError(
                     f"the codebook needs {self.codebook.n_codes} latents to be placed, got {len(gathered)}: "
@@ -107,7 +144,6 @@ class CodebookCare:
                 )
             self.codebook.place(gathered)
             self._follow_first(trainer)
-            self._waiting.clear()
 
     def _moving_averages(self) -> tuple[Tensor, Tensor]:
         """Return the sums of vectors and the hits that an ``ema`` codebook is the quotient of."""
@@ -139,9 +175,6 @@ class CodebookCare:
 def _of_all(tensor: Tensor, trainer: pl.Trainer) -> Tensor:
     """Return what all processes hold of a tensor, one after the other along its first axis."""
     return tensor if trainer.world_size == 1 else trainer.strategy.all_gather(tensor.detach()).flatten(0, 1)
-
-
-_WAITING = "masktools_latents"
 
 
 class Reconstruction(NamedTuple):
@@ -183,7 +216,7 @@ class TokenizerValidation(PartTraining):
         self.log_dict(figures, prog_bar=True, rank_zero_only=True)
 
 
-class WholeTokenizerTraining(TokenizerValidation):
+class WholeTokenizerTraining(TokenizerValidation, GathersLatents):
     """Encoder, codebook and decoder in training together."""
 
     part = "tokenizer"
@@ -196,14 +229,10 @@ class WholeTokenizerTraining(TokenizerValidation):
         config = config_of(TOKENIZERS, kind, settings, self.part)
         self.net = TOKENIZERS[kind][1](config)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the latents that wait for the placing of the codebook too."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint[_WAITING] = self.care.state()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the latents that waited."""
-        self.care.resume(checkpoint.get(_WAITING))
+    @property
+    def waiting(self) -> Sequence[WaitingLatents]:
+        """The latents that wait for the placing of the codebook."""
+        return (self.care.waiting,)
 
     def reconstruct(self, mel: Tensor, step: int) -> Reconstruction:
         """Return the reconstruction of mel spectrograms (b, f, m) at a step of the training."""
@@ -212,9 +241,6 @@ class WholeTokenizerTraining(TokenizerValidation):
         vectors = latents if quantised is None else quantised.vectors
         codes = latents.new_zeros(()) if quantised is None else quantised.loss
         return Reconstruction(self.net.from_latents(vectors).float(), codes)
-
-
-_DECODER_OPTIMISER = OptimiserConfig(betas=(0.8, 0.95))
 
 
 class TokenizerTraining(WholeTokenizerTraining):
@@ -277,6 +303,7 @@ class DecoderTraining(TokenizerValidation, PatchAdversarialTraining):
 
     part = "tokenizer"
     compiled = ("net.decoder",)
+    n_ramp = 500
 
     def __init__(
         self,
@@ -290,16 +317,13 @@ class DecoderTraining(TokenizerValidation, PatchAdversarialTraining):
         feature_weight: float = 0.1,
         discriminator_width: int = 32,
         level_weight: float = 0.0,
-        optimiser: OptimiserConfig = _DECODER_OPTIMISER,
+        optimiser: OptimiserConfig = DECODER_OPTIMISER,
         compile: bool = False,
     ) -> None:
-        super().__init__(mel, optimiser)
+        super().__init__(mel, optimiser, checkpoints.load_tokenizer(checkpoint), discriminator_width)
         self.save_hyperparameters(ignore=["mel", "optimiser"])
         self.kind = checkpoints.part_description(checkpoint, self.part)["kind"]
-        self.net = checkpoints.load_tokenizer(checkpoint)
         self._given = {f"net.{name}": value.clone() for name, value in self.net.state_dict().items()}
-        self.net.decoder.requires_grad_(True)
-        self.discriminator = discriminators.MelPatchDiscriminator(discriminator_width)
         self.levels = losses.ThirdOctaveLevels(mel)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -310,22 +334,9 @@ class DecoderTraining(TokenizerValidation, PatchAdversarialTraining):
 
     def training_step(self, batch: streams.Batch, batch_idx: int) -> None:
         """Take one step of generator and discriminator on a batch of waves (b, t)."""
-        own, step = self.hparams, self.n_iterations
-        mel = self.mel_of(batch)
+        mel, weight = self.mel_of(batch), self.hparams["level_weight"]
         with torch.no_grad():
             vectors = self.net.codebook.lookup(self.net.encode(mel))
         estimate = self.net.from_latents(vectors).float()
-
-        discriminator_loss = self.patch_loss(mel, estimate)
-        self.discriminator_step(discriminator_loss, batch_idx)
-
-        error = F.l1_loss(estimate, mel)
-        loss = error + 0.5 * losses.slope_loss(estimate, mel)
-        if own["level_weight"] > 0:
-            loss = loss + own["level_weight"] * losses.level_loss(estimate, mel, self.levels)
-        if step >= own["n_discriminator_only"]:
-            ramp = min(1.0, (step - own["n_discriminator_only"]) / 500)
-            adversarial, distance = self.decoder_losses(mel, estimate)
-            loss = loss + ramp * (own["adversarial_weight"] * adversarial + own["feature_weight"] * distance)
-        self.generator_step(loss, batch_idx)
-        self.log_dict({"l1": error, "discriminator": discriminator_loss}, prog_bar=True)
+        further = weight * losses.level_loss(estimate, mel, self.levels) if weight > 0 else 0.0
+        self.decoder_step(mel, estimate, batch_idx, further)
