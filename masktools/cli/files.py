@@ -148,7 +148,7 @@ def plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
-_PAUSE_S = 1.0  # between two writings, and
+_BETWEEN_S = 1.0  # between two writings, and
 _SHARE = 0.1  # of the time that passes may be spent on writing
 
 
@@ -203,7 +203,7 @@ class GrowingReport:
                 file.write(f",\n  {json.dumps(key)}: {json.dumps(value, default=plain)}")
             file.write("\n}\n")
         now = time.monotonic()
-        self._due = now + max(_PAUSE_S, (now - started) / _SHARE)
+        self._due = now + max(_BETWEEN_S, (now - started) / _SHARE)
 
 
 def is_report(path: Path | None) -> bool:
