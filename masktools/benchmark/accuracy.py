@@ -18,7 +18,7 @@ from masktools.core.errors import ParameterError
 from masktools.core.shapes import Condition, Mask, Mel, Tokens, flatten
 from masktools.pipeline import Pipeline, Progress, watched
 from masktools.solver import SolverConfig, derive_seed, item_seeds
-from masktools.solver.noise import sample
+from masktools.solver.choice import sample
 
 _RATIOS = (0.25, 0.5, 0.75, 1.0)  # of masked tokens in single predictions
 

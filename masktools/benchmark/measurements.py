@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import torch
 
 from masktools.core.arguments import checked_name
+from masktools.core.configs import parse_json
 from masktools.core.errors import ParameterError
-from masktools.core.jsons import parse_json
 from masktools.core.runtime import cpu_quota, n_cores, resolve_device
 from masktools.pipeline import Progress
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from masktools.cli import files, options
+from masktools.cli.files import percent
 from masktools.cli.options import Command
-from masktools.cli.progress import percent
 from masktools.core.arguments import PLOTTING, check_installed
+from masktools.core.configs import parse_json
 from masktools.core.errors import ParameterError, unknown_name
-from masktools.core.jsons import parse_json
 
 if TYPE_CHECKING:
     from masktools.benchmark.measurements import Benchmark

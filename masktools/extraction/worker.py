@@ -281,9 +281,8 @@ class Worker:
 
     def _at_model_rate(self, source: Source) -> Source:
         """Return a source in memory: resampled, if that changes neither its columns nor its times."""
-        from masktools.features.inputs import Source as Held
-        from masktools.features.inputs import mono_blocks
-        from masktools.features.windows import Times, parse_hop
+        from masktools.features.windows import Source as Held
+        from masktools.features.windows import Times, mono_blocks, parse_hop
 
         grid, rate = self.encoder.pipeline.grid, self.encoder.sample_rate
         hop = parse_hop(self.settings.hop_s, grid)

@@ -12,12 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.core.arguments import check_least
-from masktools.core.arrays import check_loudest
+from masktools.core.arguments import check_least, check_loudest
 from masktools.core.errors import BundleError, MasktoolsError, MelMismatchError, ParameterError
 from masktools.core.runtime import has_fast_bf16, in_batches, to_device
-from masktools.core.segments import Window, stitch
-from masktools.core.shapes import Mask, Mel, Tokens, Wave
+from masktools.core.shapes import Mask, Mel, Tokens, Wave, Window, stitch
 from masktools.mel import MelConfig, MelFrontEnd, differing_fields
 from masktools.networks.conditioning import Conditioner, Prompts, as_condition
 from masktools.solver import Plan, SolverConfig, SolveResult, stage_plan

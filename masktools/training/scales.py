@@ -19,11 +19,10 @@ from masktools.networks.scales import (
     scale_usage,
 )
 from masktools.networks.tokenizer import token_fingerprint
-from masktools.networks.tokenizer.codebook import Codebook
-from masktools.training.adversarial import DECODER_OPTIMISER, OptimiserConfig, PatchAdversarialTraining
+from masktools.networks.tokenizer.local import Codebook
 from masktools.training.checkpoints import load_part
 from masktools.training.losses import slope_loss
-from masktools.training.part import PartTraining
+from masktools.training.part import DECODER_OPTIMISER, OptimiserConfig, PartTraining, PatchAdversarialTraining
 from masktools.training.streams import Batch
 from masktools.training.tokenizer import GathersLatents, WaitingLatents
 

@@ -16,7 +16,7 @@ from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.networks.conditioning import DeferredT5, T5Config
 from masktools.networks.tokenizer import MelRvq, MelRvqConfig, token_fingerprint
-from masktools.networks.tokenizer.codebook import codebook_usage
+from masktools.networks.tokenizer.local import codebook_usage
 from masktools.networks.transformer import (
     DelayedPrior,
     DelayedPriorConfig,

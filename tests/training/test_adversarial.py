@@ -9,15 +9,19 @@ from masktools.cli.parts import read_part
 from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.networks.tokenizer import SpecVqganConfig
-from masktools.networks.tokenizer.codebook import Codebook
+from masktools.networks.tokenizer.local import Codebook
 from masktools.networks.vocoder import Hifigan, HifiganConfig, LightVocoderConfig
-from masktools.training.adversarial import OptimiserConfig
 from masktools.training.checkpoints import network_state
 from masktools.training.clips import AudioData
 from masktools.training.discriminators import PatchGanConfig, SlicedConv
-from masktools.training.part import config_of
-from masktools.training.specvqgan import AdversarialSchedule, SpecVqganTraining, adaptive_weight
-from masktools.training.tokenizer import CodebookCare, TokenizerTraining
+from masktools.training.part import OptimiserConfig, config_of
+from masktools.training.tokenizer import (
+    AdversarialSchedule,
+    CodebookCare,
+    SpecVqganTraining,
+    TokenizerTraining,
+    adaptive_weight,
+)
 from masktools.training.vocoder import (
     TRAINABLE,
     AdversarialConfig,
