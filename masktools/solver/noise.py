@@ -36,7 +36,7 @@ class Stream(IntEnum):
     ROLL = 3
 
 
-def as_seeds(seeds: Sequence[int] | Tensor) -> Int64[Tensor, "b"]:
+def as_seeds(seeds: Sequence[int] | Tensor) -> Int64[Tensor, " b"]:
     """Return seeds as 64-bit words on the CPU; integers of any size count modulo 2**64.
 
     Raises:
@@ -70,7 +70,7 @@ def item_seeds(base_seed: int, n: int) -> list[int]:
     return [derive_seed(base_seed, item) for item in range(n)]
 
 
-def uniform(seeds: Int64[Tensor, "b"], step: int, stream: int, n: int) -> Float64[Tensor, "b n"]:
+def uniform(seeds: Int64[Tensor, " b"], step: int, stream: int, n: int) -> Float64[Tensor, "b n"]:
     """Return numbers strictly between 0 and 1, one per item and position.
 
     Differs: 52 bits of the hash are used. With 53, the highest word plus one half rounds to 1 in double
@@ -82,7 +82,7 @@ def uniform(seeds: Int64[Tensor, "b"], step: int, stream: int, n: int) -> Float6
     return _shift(word, 12).double().add_(0.5).mul_(2.0**-52)
 
 
-def gumbel(seeds: Int64[Tensor, "b"], step: int, stream: int, n: int) -> Float64[Tensor, "b n"]:
+def gumbel(seeds: Int64[Tensor, " b"], step: int, stream: int, n: int) -> Float64[Tensor, "b n"]:
     """Return standard Gumbel noise, finite, one number per item and position."""
     return uniform(seeds, step, stream, n).log_().neg_().log_().neg_()
 
@@ -150,7 +150,7 @@ def keep_likely(
     return log_probs.masked_fill(~kept, -torch.inf)
 
 
-def sample(log_probs: Float[Tensor, "m k"], uniforms: Float[Tensor, "m"]) -> Int64[Tensor, "m"]:
+def sample(log_probs: Float[Tensor, "m k"], uniforms: Float[Tensor, " m"]) -> Int64[Tensor, " m"]:
     """Return one token per slot by the inverse of its cumulative distribution.
 
     A code of probability zero is never drawn, whatever the uniform number in (0, 1).

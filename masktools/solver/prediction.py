@@ -56,18 +56,18 @@ class Memory:
         """Return whether a pass remembers an item."""
         return item in self._met[which]
 
-    def take(self, which: int, items: Int64[Tensor, "a"], wanted: Bool[Tensor, "a n"]) -> Bool[Tensor, "a n"]:
+    def take(self, which: int, items: Int64[Tensor, " a"], wanted: Bool[Tensor, "a n"]) -> Bool[Tensor, "a n"]:
         """Return what a pass must compute of items that it remembers, and count it as computed."""
         slots = wanted | self.stale[which, items]
         self.stale[which, items] = False
         return slots
 
-    def meet(self, which: int, items: Int64[Tensor, "a"]) -> None:
+    def meet(self, which: int, items: Int64[Tensor, " a"]) -> None:
         """Count all slots of items as computed by a pass."""
         self.stale[which, items] = False
         self._met[which].update(items.tolist())
 
-    def change(self, items: Int64[Tensor, "a"], slots: Bool[Tensor, "a n"]) -> None:
+    def change(self, items: Int64[Tensor, " a"], slots: Bool[Tensor, "a n"]) -> None:
         """Note slots that no longer hold what either pass has read there."""
         self.stale[:, items] |= slots
 
@@ -139,7 +139,7 @@ class GuidedLogits:
         """Size of the codebook."""
         return self.conditional.shape[2]
 
-    def rows(self, items: Int64[Tensor, "m"], positions: Int64[Tensor, "m"]) -> Float[Tensor, "m k"]:
+    def rows(self, items: Int64[Tensor, " m"], positions: Int64[Tensor, " m"]) -> Float[Tensor, "m k"]:
         """Return the guided logits of m slots in single precision."""
         passes = [needed_passes(scale) for scale in self.guidance]
         rows_of_pass = [_places(passes, which, items.device) for which in (0, 1)]
@@ -171,7 +171,7 @@ def predict_guided(
     predict: Predict,
     tokens: FlatTokens,
     mask: FlatMask,
-    items: Int64[Tensor, "b"],
+    items: Int64[Tensor, " b"],
     guidance: Sequence[float],
     one_by_one: bool = False,
     recall: Recall | None = None,
@@ -266,7 +266,7 @@ def mixed_confidence(
     rescore: Rescore,
     tokens: FlatTokens,
     mask: Bool[Tensor, "a n"],
-    items: Int64[Tensor, "a"],
+    items: Int64[Tensor, " a"],
     log_p: Float[Tensor, "a n"],
     weight: float,
 ) -> Float[Tensor, "a n"]:

@@ -22,7 +22,7 @@ class Request:
     dtype: torch.dtype  # of the caller's tokens
     n_rows: int
     n_cols: int
-    seeds: Int64[Tensor, "b"]  # on the CPU, as all noise is
+    seeds: Int64[Tensor, " b"]  # on the CPU, as all noise is
     has_condition: tuple[bool, ...]
     groups: Groups | None
     logit_bias: Float[Tensor, "bias_b bias_n k"] | None  # axes of length 1 stand for all
