@@ -3,6 +3,7 @@
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch is imported
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # the cores are those of other tests: who waits for a thread sleeps
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import ipaddress
