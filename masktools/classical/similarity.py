@@ -7,6 +7,7 @@ leads to known audio gets a cost, the weighted mean squared difference there. An
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from scipy.fft import next_fast_len, rfft
@@ -21,7 +22,7 @@ Known = Callable[[int, int], np.ndarray]
 EDGES_HZ = 50.0 * 2 ** (np.arange(28) / 3)  # of third octaves
 WINDOW_S = 0.0929  # of their levels
 STEP_S = 0.0464  # between descriptions
-_PHASES = 4  # fractions of a step at which a gap asks
+_PHASES = 2  # fractions of a step at which a gap asks; what lies between, a copy is aligned to
 _BLOCK = 64  # descriptions computed at once: their spectra stay in the cache
 WANDERING, JUMPING_DB = 0.5, 3.0  # from which on what is around a gap sounds like speech
 SPEECH_COST, SPEECH_CONFIDENCE = 0.4, 0.6  # up to the one, or from the other on, even that returns
@@ -211,7 +212,9 @@ class Similarity:
         if not len(lags):
             return Found((), 0.0)
         taken: list[int] = []
-        for number in np.lexsort((lags, costs)):
+        near = n_places * (2 * ceil(_APART_S * self.sample_rate * _PHASES / self.step) + 1)  # lags that places rule out
+        best = np.flatnonzero(costs <= np.partition(costs, min(near, len(costs) - 1))[min(near, len(costs) - 1)])
+        for number in best[np.lexsort((lags[best], costs[best]))]:
             if all(abs(lags[number] - lags[one]) > _APART_S * self.sample_rate for one in taken):
                 taken.append(int(number))
                 if len(taken) == n_places:

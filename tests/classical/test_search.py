@@ -6,7 +6,7 @@ from scipy.signal import lfilter, welch
 
 from masktools.classical import GAP_FILLS
 from masktools.classical.prediction import extrapolate
-from masktools.classical.search import COPY, NOISE, TONES, fills_from_elsewhere
+from masktools.classical.search import COPY, NOISE, TONES, fills_from_elsewhere, levels_elsewhere
 from masktools.classical.similarity import Similarity
 from masktools.classical.spans import Damaged
 from masktools.demo.recordings import play_music, play_voice
@@ -106,6 +106,26 @@ def test_a_voice_that_says_a_word_again_is_filled_from_there():
     _, found = looked_up(np.tile(wave, 2), [(4.3, 5.3)], rate)
     assert found.like_speech
     assert found.is_alike
+
+
+def test_what_no_word_fills_is_as_loud_and_as_faint_by_turns_as_speech_is():
+    wave, rate = play_voice()
+    damaged, span_s = Damaged.of(wave, rate, [(4.3, 5.3)]), (0.0, 1.0)
+    span, similarity = damaged.spans[0], Similarity(damaged.known, wave.shape[1], rate)
+    levels = levels_elsewhere(similarity, damaged.known, span, similarity.find(span))
+    margin = rate // 10
+    grain = noise((span.length + 2 * margin) / rate, rate, level=0.01)
+    made = levels.given_to(grain, margin)[:, margin : margin + span.length]
+    true = of_gap(wave, (4.3, 5.3), rate)
+    assert level_db(made, rate, span_s) == pytest.approx(level_db(true, rate, span_s), abs=9)
+    moments = [level_db(made, rate, (0.1 * n, 0.1 * n + 0.1)) for n in range(10)]
+    assert max(moments) > min(moments) + 25  # words, and a pause
+
+
+def test_without_any_place_there_are_no_levels_either():
+    damaged = Damaged.of(tone(220.0, 2.6), RATE, [(0.6, 2.0)])
+    similarity = Similarity(damaged.known, round(2.6 * RATE), RATE)
+    assert levels_elsewhere(similarity, damaged.known, damaged.spans[0], similarity.find(damaged.spans[0])) is None
 
 
 def test_what_returns_to_the_sample_keeps_the_levels_it_has():
