@@ -282,7 +282,8 @@ def search_fills(
         return []
     best = _best_copies(envelopes, span, found.places, n_fills, wanted)
     is_noise = is_noisy(known, span, similarity.sample_rate)
-    if (is_noise or found.confidence < COPIED) and all(likeness < REPEATED for _, likeness in best):
+    is_alone = found.confidence < COPIED or all(similarity.rings_on(span, lag) for lag, _ in best[:1])
+    if (is_noise or is_alone) and all(likeness < REPEATED for _, likeness in best):
         grain = NOISE if is_noise else TONES
         return [_steady(envelopes, span, wanted, grain, (*seeds, *range(number))) for number in range(1, n_fills + 1)]
     share = float(np.interp(found.confidence, (UNSURE, SURE), (1.0, SHARE)))

@@ -223,6 +223,17 @@ class Similarity:
         confidence = 1.0 - places[0].cost / max(float(np.median(costs)), _MIN_MEDIAN) ** 0.5
         return Found(places, max(0.0, round(confidence, _DIGITS)), self._is_like_speech(span))
 
+    def rings_on(self, span: Span, lag: int) -> bool:
+        """Return whether the sides of a gap have more tones in common with each other than with those a lag away."""
+        beside, there = self._lengths[-1] // 2, round(lag / self.step)
+        sides = np.array([(span.start - beside) // self.step, -(-(span.stop + beside) // self.step)])
+        tones, both = self._values[-1], np.concatenate([sides, sides + there])
+        if both.min() < 0 or both.max() >= len(tones) or not self._valid[-1][both].all():
+            return False
+        before, after, *places = tones[both].astype(np.float32)
+        apart = np.mean((before - after) ** 2)
+        return bool(apart < np.mean((np.stack(places) - np.stack([before, after])) ** 2))
+
     def _is_like_speech(self, span: Span) -> bool:
         """Return whether tones wander and levels jump around a gap, as they do in speech and seldom in music.
 

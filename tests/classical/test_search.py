@@ -154,6 +154,22 @@ def test_where_nothing_returns_noise_goes_on_as_noise_and_a_chord_as_a_chord():
         assert inside == pytest.approx(band_level_db(chord, RATE, band, (0.6, 2.0)), abs=4)
 
 
+def test_a_chord_that_dies_away_alone_keeps_its_notes_though_others_died_away_alike():
+    def struck(semitones):
+        notes = [2 ** (semitones / 12) * hertz for hertz in (220.0, 277.2, 329.6)]
+        chord = sum(tone(hertz, 3.0, level=0.1) for hertz in notes)
+        return (chord * np.exp(-np.arange(chord.shape[1]) / (1.5 * RATE))).astype(np.float32), notes
+
+    chords = [struck(semitones) for semitones in (1, -1, 2, 0, 3, -2)]
+    wave, (_, notes) = np.concatenate([chord for chord, _ in chords], axis=1), chords[3]
+    (fill,), found = looked_up(wave, [(9.8, 11.0)])
+    assert found.places
+    assert fill.grain == TONES
+    for hertz in notes:
+        inside = band_level_db(fill.samples, RATE, (hertz - 6, hertz + 6))
+        assert inside == pytest.approx(band_level_db(wave, RATE, (hertz - 6, hertz + 6), (9.8, 11.0)), abs=4)
+
+
 def test_no_line_rings_through_noise():
     rain = noise(8.0)
     (fill,), _ = looked_up(rain, [(4.0, 5.5)])
