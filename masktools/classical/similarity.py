@@ -212,8 +212,9 @@ class Similarity:
         if not len(lags):
             return Found((), 0.0)
         taken: list[int] = []
-        near = n_places * (2 * ceil(_APART_S * self.sample_rate * _PHASES / self.step) + 1)  # lags that places rule out
-        best = np.flatnonzero(costs <= np.partition(costs, min(near, len(costs) - 1))[min(near, len(costs) - 1)])
+        ruled_out = 2 * ceil(_APART_S * self.sample_rate * _PHASES / self.step) + 1  # lags at most, by each place
+        last = min(n_places * ruled_out, len(costs) - 1)
+        best = np.flatnonzero(costs <= np.partition(costs, last)[last])
         for number in best[np.lexsort((lags[best], costs[best]))]:
             if all(abs(lags[number] - lags[one]) > _APART_S * self.sample_rate for one in taken):
                 taken.append(int(number))
