@@ -325,15 +325,15 @@ def note_scores(
     """Return the measures of sets of notes that compare them with a reference, by the name of the set.
 
     Args:
-        classifier: Names notes.
+        classifier: names notes.
         reference: Spectrograms (n, f, m) of real notes that no model was trained on.
         sets: Spectrograms (m, f, m) of others, by name: real ones in one of them, for comparison.
-        k: Bins.
-        seed: Of the bins.
-        biased: Whether PKID and IKID are those of published figures, see ``multiquadric_distance``.
+        k: bins.
+        seed: of the bins.
+        biased: whether PKID and IKID are those of published figures, see ``multiquadric_distance``.
 
     Raises:
-        ParameterError: Fewer than 4 reference notes or 2 of a set, or spectrograms of another size.
+        ParameterError: fewer than 4 reference notes or 2 of a set, or spectrograms of another size.
     """
     for name, mels in sets.items():
         if len(reference) < 4 or len(mels) < 2 or reference.shape[1] != mels.shape[1]:

@@ -141,7 +141,7 @@ def keep_likely(
     Args:
         log_probs: Log probabilities of the codes.
         top_k: Exactly so many codes are kept; ties go to the lower code.
-        top_p: The fewest codes are kept whose probabilities sum to this share of what top_k kept.
+        top_p: the fewest codes are kept whose probabilities sum to this share of what top_k kept.
     """
     ranked, order = log_probs.sort(dim=1, descending=True, stable=True)
     rank = torch.arange(ranked.shape[1], device=ranked.device)
@@ -357,7 +357,7 @@ def nearest(
         scores: Preference for each group; empty groups are never taken.
         sizes: Eligible slots in each group.
         count: Slots wanted.
-        above: More slots than this are taken, so that a step makes progress.
+        above: more slots than this are taken, so that a step makes progress.
         n_later: Groups to leave for the steps to come, one each, as far as ``above`` allows.
     """
     order, running = _ranked(scores, sizes)
@@ -491,7 +491,7 @@ def remaskable_count(
     """Return how many accepted tokens each item may take back so that its next count still holds.
 
     Args:
-        share: Share of the accepted tokens to take back, in [0, 1).
+        share: share of the accepted tokens to take back, in [0, 1).
         accepted: Positions that earlier steps filled.
         masked: Positions that are masked now.
         n_after: Masked positions wanted after the step; none are taken back before the last one.
@@ -514,7 +514,7 @@ def choose_remasked(
         accepted: Positions that may be taken back.
         count: Positions to take back; with groups, the most.
         noise: Added to the log probabilities of the slots, or to the scores of the groups.
-        groups: A partition whose groups are taken back whole.
+        groups: a partition whose groups are taken back whole.
 
     Source: remasking by stored confidence, Wang et al. (arXiv:2503.00307), here with exact counts.
     """

@@ -88,14 +88,14 @@ class SolverConfig:
     Attributes:
         n_steps: Decoding steps, at least 1. An item with fewer unknown tokens takes one step per token.
         schedule: Curve of the number of masked tokens, a name in ``SCHEDULES``.
-        pace: Where the curve is read. ``share`` (MaskGIT): step i of n leaves the share at (i + 1) / n. ``closed``
+        pace: where the curve is read. ``share`` (MaskGIT): step i of n leaves the share at (i + 1) / n. ``closed``
             (MAGNeT): step i starts from the share at i / (n - 1), one unit at least, where units are tokens or
             groups, and accepts all but what the next one starts from; steps that would accept nothing are left out.
         temperature: Scale of the Gumbel noise in the choice of positions at the start, 0 or more; it
             falls linearly to 0 at the last step.
         guidance: Scale of classifier-free guidance, 0 or more: 0 is unconditional, 1 conditional.
         guidance_schedule: Course of the guidance, a name in ``GUIDANCE_SCHEDULES``.
-        guidance_interval: Share of the decoding, (start, end) within [0, 1], outside which the
+        guidance_interval: share of the decoding, (start, end) within [0, 1], outside which the
             guidance is 1; None guides everywhere.
         guidance_min: Guidance at the last step of ``linear_down`` and ``share_down``, 0 or more.
         policy: Rule that chooses which positions are accepted, a name in ``POLICIES``.
@@ -104,33 +104,33 @@ class SolverConfig:
         token_annealing: Course of the token temperature: ``none``; ``over_steps``, linearly to
             token_temperature / n_steps; or ``to_zero``, linearly to 0.01 at the last step. False stands for ``none``,
             True for ``over_steps``.
-        top_k: Number of most likely codes that a token is drawn from, at least 1; None takes all.
-        top_p: Share of probability that a token is drawn from, in (0, 1]; None takes all.
-        revocation: Share of the accepted tokens, in [0, 1), that every step but the last takes back in
+        top_k: number of most likely codes that a token is drawn from, at least 1; None takes all.
+        top_p: share of probability that a token is drawn from, in (0, 1]; None takes all.
+        revocation: share of the accepted tokens, in [0, 1), that every step but the last takes back in
             exchange for as many others. Known tokens are never touched.
         confidence: Probability that a drawn token is judged by: ``drawn``, that of the truncated distribution that
             it was drawn from; or ``whole``, that before top_k and top_p.
         overlap: Columns of the spans that stay masked, each beginning at any column: the spans of least confidence,
             as many as their union needs to come near the count. 0 has no such spans. For grids of one row, without
             groups, and with the policy ``confidence``.
-        rescore_weight: Share in [0, 1] of an external model's probability in the confidence of a drawn token, where
+        rescore_weight: share in [0, 1] of an external model's probability in the confidence of a drawn token, where
             ``solve`` is given such a model.
-        prior_start: Share in [0, 1) of a window that a causal model beside the predictor writes first, column by
+        prior_start: share in [0, 1) of a window that a causal model beside the predictor writes first, column by
             column, where nothing is known before it; of models that have such a prior.
         scaling: ``relative`` spends all steps on the unknown tokens; ``resume`` enters the schedule of
             the whole grid where as many tokens are left.
-        counts: Number of masked tokens left after each step, strictly falling to 0, in place of
+        counts: number of masked tokens left after each step, strictly falling to 0, in place of
             ``n_steps`` and ``schedule``. With ``resume`` it describes the whole grid.
-        deterministic_batch: Whether the predictor is asked for one item at a time, so that an item's
+        deterministic_batch: whether the predictor is asked for one item at a time, so that an item's
             logits cannot depend on the size of its batch.
-        group_score: How the slots of a group vote: ``mean``, ``max`` or ``sum``.
+        group_score: how the slots of a group vote: ``mean``, ``max`` or ``sum``.
         entropy_bound: Nats, 0 or more: a step accepts more than its count where the entropies of what it
             accepts, all but the largest of them, add up to no more than this, and the steps that have become
             needless are left out. None accepts what the count says. Not together with groups.
-        cache_every: Each so many steps the predictor computes all slots; in the steps between it recalls those
+        cache_every: each so many steps the predictor computes all slots; in the steps between it recalls those
             that are known, and computes the others and what has changed. 1 computes all slots in every step,
             which is exact; above 1 the predictor must remember, see ``RecallingPredict``.
-        cache_scope: What the steps between compute: ``masked``, all that is still masked; or ``chosen``, only
+        cache_scope: what the steps between compute: ``masked``, all that is still masked; or ``chosen``, only
             the slots that the last full step has chosen for them. ``chosen`` goes without groups, revocation and
             entropy_bound.
 
@@ -398,9 +398,9 @@ def make_plan(n_unknown: int, n_slots: int, config: SolverConfig, n_units: int |
 
     Args:
         n_unknown: Masked tokens at the start.
-        n_slots: All tokens of the item, known or not.
-        config: Settings of the decoding.
-        n_units: Number of masked groups, where whole groups are accepted; at most so many steps. With pace "closed"
+        n_slots: all tokens of the item, known or not.
+        config: settings of the decoding.
+        n_units: number of masked groups, where whole groups are accepted; at most so many steps. With pace "closed"
             the counts of the plan are of groups then.
 
     Raises:

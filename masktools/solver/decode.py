@@ -52,21 +52,21 @@ def solve(
     longer predicted, and an item without masked slots never is.
 
     Args:
-        predict: Function of (tokens (a, n), mask (a, n), items (a,), conditional) to logits (a, n, k), with
+        predict: function of (tokens (a, n), mask (a, n), items (a,), conditional) to logits (a, n, k), with
             n time-major and ``items`` the rows' places in this batch. The solver knows no network. It must be a
             ``RecallingPredict`` where ``config.cache_every`` is above 1.
         tokens: Integers (b, r, w). Values under the mask are never read.
         mask: Booleans (b, r, w), True where a token must be predicted.
-        seeds: One integer per item. The same seed gives the same result in any batch and on any device, as
+        seeds: one integer per item. The same seed gives the same result in any batch and on any device, as
             far as the predictor does; see ``item_seeds``.
-        config: Settings of the decoding.
-        use_condition: One boolean per item, False for an item that has no condition and costs no conditional
+        config: settings of the decoding.
+        use_condition: one boolean per item, False for an item that has no condition and costs no conditional
             pass; None stands for True throughout.
         groups: Integer labels (r, w) or (b, r, w); slots of the same label are accepted together. The counts
             of the plan are then met to the nearest group; those of pace "closed" are of groups, and met exactly.
         logit_bias: Added to the guided logits: (k,), (b, k) or (b, n, k); -inf bans a code.
-        callback: Called after each step; it may return False to have the rest filled in one step.
-        rescore: An external model with a share in the confidence of what was drawn, called once in every step but
+        callback: called after each step; it may return False to have the rest filled in one step.
+        rescore: an external model with a share in the confidence of what was drawn, called once in every step but
             the last; with the policy ``confidence`` alone.
 
     Returns:
@@ -191,7 +191,7 @@ def over_windows(
         fill: Fills a window; the first one has the seeds as they are, others seeds derived from them.
         tokens: Integers (b, r, w) of any width.
         mask: Booleans (b, r, w), True where a token must be predicted.
-        seeds: One integer per item.
+        seeds: one integer per item.
         window_cols: Columns of a window; a narrower grid is one window.
         overlap_cols: Columns that neighbouring windows share, in [0, window_cols).
 
@@ -225,7 +225,7 @@ class Session(Protocol):
         """Return the predictor of a stage.
 
         Args:
-            stage: Number of the stage, from 0.
+            stage: number of the stage, from 0.
             decided: Complete tokens (b, r, w) of every stage before it.
         """
         ...
@@ -240,7 +240,7 @@ class StagesResult:
     """The outcome of all stages.
 
     Attributes:
-        stages: The result of each stage.
+        stages: the result of each stage.
     """
 
     stages: tuple[SolveResult, ...]
@@ -310,13 +310,13 @@ def solve_stages(
         session: Gives the predictor of each stage.
         grids: Integers (b, r, w) of each stage. Values under the mask are never read.
         masks: Booleans (b, r, w) of each stage, True where a token must be predicted.
-        seeds: One integer per item.
-        plan: Settings of the decoding, one for all stages or one for each.
-        use_condition: As for ``solve``.
-        groups: As for ``solve``, for each stage.
+        seeds: one integer per item.
+        plan: settings of the decoding, one for all stages or one for each.
+        use_condition: as for ``solve``.
+        groups: as for ``solve``, for each stage.
 
     Raises:
-        ParameterError: As ``solve``, or if there are other numbers of grids, masks, groups and settings.
+        ParameterError: as ``solve``, or if there are other numbers of grids, masks, groups and settings.
     """
     configs = stage_plan(plan, len(grids))
     if len(masks) != len(grids) or (groups is not None and len(groups) != len(grids)):

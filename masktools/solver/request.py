@@ -130,8 +130,8 @@ class StepTrace:
     """The record of one step; tuples hold one entry per item that was still being decoded.
 
     Attributes:
-        step: Number of the step, from 0.
-        items: Index of the items in the batch.
+        step: number of the step, from 0.
+        items: index of the items in the batch.
         n_before: Masked tokens of each item before the step.
         n_after: Masked tokens of each item after it.
         n_revoked: Accepted tokens that were taken back.
@@ -141,7 +141,7 @@ class StepTrace:
         min_log_p: Least log probability among them.
         forwards: Calls of the predictor.
         seconds: Time that the step took.
-        filled: Whether the step filled all that was left because a callback had asked to stop.
+        filled: whether the step filled all that was left because a callback had asked to stop.
         slots: Slots that the predictor computed for each item, in all passes; 0 where none were counted.
     """
 
@@ -166,7 +166,7 @@ class SolveResult:
 
     Attributes:
         tokens: Complete tokens (b, r, w), of the type and on the device of the given ones.
-        trace: One record per step.
+        trace: one record per step.
     """
 
     tokens: Tensor
@@ -366,13 +366,13 @@ def predict_guided(
     pass only; a pass that no item needs is not run. An item that a pass has not met is computed whole.
 
     Args:
-        predict: The predictor.
-        tokens: Tokens of the items that are still being decoded.
+        predict: the predictor.
+        tokens: tokens of the items that are still being decoded.
         mask: True where the predictor must predict.
-        items: Index of these items in the original batch.
+        items: index of these items in the original batch.
         guidance: Scale for each item; 0 for an item without a condition.
-        one_by_one: Whether each item is predicted by a call of its own.
-        recall: What the predictor may recall; None computes all slots.
+        one_by_one: whether each item is predicted by a call of its own.
+        recall: what the predictor may recall; None computes all slots.
 
     Raises:
         ParameterError: If the predictor returns something else than logits (a, n, k).
@@ -457,12 +457,12 @@ def mixed_confidence(
     """Return the log of weight * external + (1 - weight) * own probability of each drawn token.
 
     Args:
-        rescore: The external model.
-        tokens: The candidate.
-        mask: Where its tokens were drawn.
-        items: Index of the rows in the original batch.
+        rescore: the external model.
+        tokens: the candidate.
+        mask: where its tokens were drawn.
+        items: index of the rows in the original batch.
         log_p: Log probabilities under the predictor.
-        weight: Share of the external model in [0, 1]; 0 does without it.
+        weight: share of the external model in [0, 1]; 0 does without it.
 
     Raises:
         ParameterError: If the external model returns something else than log probabilities (a, n).

@@ -101,7 +101,7 @@ def network_state(source: str | os.PathLike[str], part: str | None = None) -> di
 
     Raises:
         CheckpointError: There is no such file, or it holds no network.
-        BundleError: A bundle that is incomplete or altered, or lacks the part.
+        BundleError: a bundle that is incomplete or altered, or lacks the part.
     """
     _, weights = _stored(source, part)
     if not weights:
@@ -116,7 +116,7 @@ def part_description(source: str | os.PathLike[str], part: str | None = None) ->
 
     Raises:
         CheckpointError: There is no such file, or it does not say.
-        BundleError: A bundle that is incomplete or altered, or lacks the part.
+        BundleError: a bundle that is incomplete or altered, or lacks the part.
     """
     return _described(source, _stored(source, part)[0])
 
@@ -137,7 +137,7 @@ def load_part(source: str | os.PathLike[str], part: str, kinds: Mapping[str, tup
 
     Raises:
         CheckpointError: There is no such file, or it holds no such part.
-        BundleError: A bundle that is incomplete or altered, or lacks the part.
+        BundleError: a bundle that is incomplete or altered, or lacks the part.
     """
     told, weights = _stored(source, part)
     description = _described(source, told)
@@ -158,9 +158,9 @@ def load_joint_encoder(source: str) -> JointEncoder:
     """Return the text-audio encoder of a training checkpoint, of a bundle, or of a folder of earlier versions.
 
     Raises:
-        ParameterError: A folder without an encoder.
+        ParameterError: a folder without an encoder.
         CheckpointError: There is no such file, or it holds no text-audio encoder.
-        BundleError: A bundle that is incomplete or altered, or has none.
+        BundleError: a bundle that is incomplete or altered, or has none.
     """
     if bundles.is_bundle(source) or Path(source).is_file():
         return load_part(source, "conditioner", {"joint": (JointEncoderConfig, JointEncoder)})
@@ -177,9 +177,9 @@ def load_conditioner(source: str) -> JointEncoder | ClapEncoder:
     """Return the encoder of conditions: CLAP of its file or of the word "clap", else a text-audio encoder.
 
     Raises:
-        ParameterError: A folder without an encoder.
+        ParameterError: a folder without an encoder.
         CheckpointError: CLAP's checkpoint is missing, or a file cannot be read.
-        BundleError: A bundle that is incomplete or altered, or has no text-audio encoder.
+        BundleError: a bundle that is incomplete or altered, or has no text-audio encoder.
     """
     if source == CLAP:
         return ClapEncoder.from_checkpoint()

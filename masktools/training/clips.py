@@ -232,7 +232,7 @@ def fixed_shard_clips(shards: ShardSet, split: str, n_samples: int, n_clips: int
     """Return up to n_clips clips of a split, the same at each call: evenly chosen, from their middle.
 
     Raises:
-        ParameterError: No recording of the split that was looked at is that long.
+        ParameterError: no recording of the split that was looked at is that long.
     """
     numbers = shards.split(split)
     clips: list[Batch] = []

@@ -156,9 +156,9 @@ def run_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = (), resu
     """Train what the recipe says, e.g. ``run_recipe("recipes/mini/tokenizer.yaml", ["--trainer.max_steps", "10"])``.
 
     Args:
-        path: The YAML file.
+        path: the YAML file.
         overrides: Keys and their values, as on the command line.
-        resume: Whether to go on from the newest checkpoint of the recipe, if there is one; the word ``--resume``
+        resume: whether to go on from the newest checkpoint of the recipe, if there is one; the word ``--resume``
             among the overrides says the same.
 
     Returns:
@@ -166,8 +166,8 @@ def run_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = (), resu
 
     Raises:
         ParameterError: There is no such recipe, or a key or a value that the recipe's classes do not accept.
-        CheckpointError: A checkpoint that is missing, or of other settings.
-        DeviceError: A device that this machine does not offer.
+        CheckpointError: a checkpoint that is missing, or of other settings.
+        DeviceError: a device that this machine does not offer.
     """
     recipe = Path(path)
     if not recipe.is_file():

@@ -64,7 +64,7 @@ class ShardSet:
         """Return the numbers of the samples of a split, those of one shard together.
 
         Raises:
-            ParameterError: No shard is of that split.
+            ParameterError: no shard is of that split.
         """
         of_split = np.array([split == name for split in self.splits])
         chosen = np.flatnonzero(of_split[self.samples["shard"]])
@@ -259,8 +259,8 @@ def write_shards(
         kind: kind of the sources, or auto to find out
 
     Raises:
-        ParameterError: A source is not one, or ``folder`` holds shards of other recordings or settings.
-        MasktoolsError: A process died.
+        ParameterError: a source is not one, or ``folder`` holds shards of other recordings or settings.
+        MasktoolsError: a process died.
     """
     rows, n_missing = read_sources(sources, kind, non_commercial)
     told = json.dumps([sample_rate, PER_SHARD, PIECE_S, [asdict(row) for row in rows]], sort_keys=True)

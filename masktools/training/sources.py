@@ -319,7 +319,7 @@ def read_source(path: str | os.PathLike[str], kind: str = "auto", non_commercial
         non_commercial: whether to take rows of a manifest whose ``nc`` is 1
 
     Raises:
-        ParameterError: The path holds nothing of the kind, or of no kind at all.
+        ParameterError: the path holds nothing of the kind, or of no kind at all.
     """
     place = Path(path)
     checked_name("kind of source", kind, ("auto", *SOURCES))

@@ -210,7 +210,7 @@ def build_token_cache(
 
     Raises:
         ParameterError: There is no audio, or ``folder`` holds tokens made of something else (the message says what).
-        MasktoolsError: A process died.
+        MasktoolsError: a process died.
     """
     arguments.check_least(2, n_cols=n_cols)
     conditioner = as_conditioner(conditioner)

@@ -82,7 +82,7 @@ def check_keys(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], sour
     """Check that a state is exactly what a model takes; only buffers made from sizes may be missing, or too many.
 
     Raises:
-        CheckpointError: Names are missing or unknown, or shapes differ.
+        CheckpointError: names are missing or unknown, or shapes differ.
     """
     try:
         check_weights(state, expected, source, "this CLAP", _REBUILT)
@@ -145,7 +145,7 @@ def read_checkpoint(source: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the weights under the names of transformers, and the architecture that lies beside them (or none).
 
     Raises:
-        CheckpointError: The file is unsafe to read, damaged, or of no known form.
+        CheckpointError: the file is unsafe to read, damaged, or of no known form.
     """
     weights, settings = source, source.parent / "config.json"
     if source.is_dir():
@@ -175,7 +175,7 @@ class ClapTokenizer:
     """RoBERTa's byte-level splitting, from files: texts -> token indices and what of them is text.
 
     Raises:
-        CheckpointError: The vocabulary is not of the size that the weights were trained for, or it does not tell
+        CheckpointError: the vocabulary is not of the size that the weights were trained for, or it does not tell
             texts apart.
     """
 
@@ -199,7 +199,7 @@ class ClapTokenizer:
         """Return the tokenizer's file or folder at or beside ``place``; None where there is none and none is required.
 
         Raises:
-            CheckpointError: One is required and there is none.
+            CheckpointError: one is required and there is none.
         """
         start = Path(place).expanduser()
         if start.name == "tokenizer.json" and start.is_file():
@@ -402,7 +402,7 @@ class ClapEncoder(ClapSides):
         """Return the embedding of each text.
 
         Raises:
-            ParameterError: A text is empty.
+            ParameterError: a text is empty.
             CheckpointError: There is no tokenizer.
         """
         if self.tokenizer is None:
@@ -488,7 +488,7 @@ class LaionClap(ClapSides):
         """Return the embedding of each text.
 
         Raises:
-            ParameterError: A text is empty.
+            ParameterError: a text is empty.
         """
         check_texts(texts)
         return self._unit(self.module.get_text_embedding(list(texts), use_tensor=False))

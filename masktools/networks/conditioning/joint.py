@@ -107,7 +107,7 @@ def pack_vocabulary(pieces: Sequence[str]) -> Tensor:
     r"""Return the pieces as UTF-8 bytes, one a line: uint8, (n_bytes,).
 
     Raises:
-        ParameterError: A piece is empty or holds a line break, or a piece occurs twice.
+        ParameterError: a piece is empty or holds a line break, or a piece occurs twice.
     """
     if any(not piece or "\n" in piece for piece in pieces):
         raise ParameterError("a piece of a vocabulary must be a text without line breaks, got an empty or a broken one")
@@ -148,7 +148,7 @@ class StaticText(nn.Module):
         """The splitting by the vocabulary that is loaded.
 
         Raises:
-            ParameterError: No vocabulary is loaded.
+            ParameterError: no vocabulary is loaded.
         """
         if self._wordpiece is None:
             pieces = unpack_vocabulary(self.vocabulary) if self.vocabulary.any() else []
@@ -284,7 +284,7 @@ class AudioTower(nn.Module):
         """Return one vector a clip, of any length.
 
         Raises:
-            ParameterError: The mel spectrogram has another number of bands.
+            ParameterError: the mel spectrogram has another number of bands.
         """
         if mel.shape[1] != self.n_mels:
             raise ParameterError(f"the audio side reads mel spectrograms of {self.n_mels} bands, got {mel.shape[1]}")

@@ -98,11 +98,11 @@ class NoteWords(nn.Module):
 
         Args:
             pitch: MIDI number; None leaves it open.
-            instrument: A name in the settings; None leaves it open, and may leave a family.
-            family: That of the instrument, where no instrument is given.
+            instrument: a name in the settings; None leaves it open, and may leave a family.
+            family: that of the instrument, where no instrument is given.
 
         Raises:
-            ParameterError: A pitch, an instrument or a family that the model does not know.
+            ParameterError: a pitch, an instrument or a family that the model does not know.
         """
         own, found = self.config, torch.zeros(self.dim)
         if pitch is not None:
@@ -140,7 +140,7 @@ class NoteWords(nn.Module):
         """Return the condition (b, dim) of each text.
 
         Raises:
-            ParameterError: A text that is empty or names nothing that the model knows.
+            ParameterError: a text that is empty or names nothing that the model knows.
         """
         check_texts(texts)
         return torch.stack([self.vector(*self.classes(text)) for text in texts])

@@ -70,7 +70,7 @@ def as_condition(prompts: Prompts, conditioner: Conditioner | None, dim: int | N
         dim: the size that embeddings must have, where there is no conditioner to say it
 
     Raises:
-        ParameterError: A text is empty or there is no conditioner to read it; or embeddings are of another size,
+        ParameterError: a text is empty or there is no conditioner to read it; or embeddings are of another size,
             zero, not finite, or not in a .npy file of numbers.
 
     >>> as_condition(np.array([[3.0, 4.0]]), None)

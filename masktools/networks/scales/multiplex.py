@@ -75,8 +75,8 @@ class Truncation(nn.Module):
     """The baseline of channel multiplexing: the lowest bins and the first frames, the rest lost. (b, c, h, w) -> less.
 
     Args:
-        rows: Bins that are kept; None keeps all.
-        cols: Frames that are kept; None keeps all.
+        rows: bins that are kept; None keeps all.
+        cols: frames that are kept; None keeps all.
         pad_value: Stands in the inverse for what was lost.
     """
 

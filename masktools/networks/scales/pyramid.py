@@ -90,7 +90,7 @@ class ScalePyramid:
         """Return the grids (b, h, w) of a sequence (b, n) that ends where a scale does.
 
         Raises:
-            ParameterError: A sequence of another length.
+            ParameterError: a sequence of another length.
         """
         ends = list(accumulate(self.lengths))
         if sequence.shape[1] not in ends:
@@ -103,7 +103,7 @@ class ScalePyramid:
         """Refuse grids that are not those of the first scales.
 
         Raises:
-            ParameterError: No grid, too many, or one of another size.
+            ParameterError: no grid, too many, or one of another size.
         """
         sizes = [tuple(grid.shape[1:]) for grid in grids]
         if not 1 <= len(sizes) <= len(self) or sizes != list(self.scales[: len(sizes)]):

@@ -36,15 +36,15 @@ class MultiScaleQuantiser(nn.Module):
     convolution ``phi(x) = (1 - rho) x + rho conv(x)``, and are subtracted. All of it is computed in single precision.
 
     Args:
-        pyramid: The scales.
-        n_codes: Size of a codebook.
+        pyramid: the scales.
+        n_codes: size of a codebook.
         dim: Dimensions of the vectors.
         phi: ``shared``: ``n_phi`` convolutions, each for several scales; ``per_scale``; or ``none``.
         n_phi: Convolutions where they are shared.
-        rho: Share of the convolution in phi, in [0, 1].
+        rho: share of the convolution in phi, in [0, 1].
         up: Interpolation: ``bicubic``, ``bilinear`` or ``nearest``.
-        shared_codebook: Whether all scales have one codebook, or each its own.
-        kind: As for ``Codebook``: ``ema`` or ``gradient``.
+        shared_codebook: whether all scales have one codebook, or each its own.
+        kind: as for ``Codebook``: ``ema`` or ``gradient``.
         commitment: Weight of the term that draws the latents towards the entries.
 
     Differs: convolutions begin as the identity, and which scales share one is an integer table, kept with the weights.
@@ -147,7 +147,7 @@ class MultiScaleQuantiser(nn.Module):
         The loss draws the latents and every partial sum towards each other; its mean is over scales.
 
         Args:
-            latents: The vectors.
+            latents: the vectors.
             n_keep: Scales (b,) that each item keeps, 1 to all: scale dropout. None keeps all.
         """
         latents = latents.float()
@@ -196,7 +196,7 @@ class MultiScaleQuantiser(nn.Module):
         A codebook that all scales share has an even part of its entries from each.
 
         Args:
-            latents: The vectors.
+            latents: the vectors.
             generator: Draws the first centres.
             batch_size: Items of the batches that the codebooks will follow; None takes that of the latents. Entries
                 begin with the hits of an even share of one batch: with more they would neither follow the encoder nor

@@ -33,16 +33,16 @@ class ScaleTokenizerConfig:
     """Settings of the tokenizer over scales; the defaults are for notes of 2.4 s with the mel settings of the house.
 
     Attributes:
-        n_mels: Bins of the spectrogram.
-        scales: Rows and columns of each scale, from coarse to fine.
+        n_mels: bins of the spectrogram.
+        scales: rows and columns of each scale, from coarse to fine.
         multiplex: Factors of channel multiplexing, in frequency and in time.
-        layout: That of ``ChannelMultiplex``.
-        truncate: Bins and frames that are kept, for the baseline of channel multiplexing; null keeps all.
+        layout: that of ``ChannelMultiplex``.
+        truncate: bins and frames that are kept, for the baseline of channel multiplexing; null keeps all.
         widths: Channels at each resolution; each is half the one before, from that after multiplexing on.
         n_blocks: Residual blocks at each resolution, on either side.
-        n_codes: Size of a codebook.
+        n_codes: size of a codebook.
         code_dim: Dimensions of a latent.
-        phi: As for ``MultiScaleQuantiser``, as are the others that follow.
+        phi: as for ``MultiScaleQuantiser``, as are the others that follow.
     """
 
     n_mels: int = 80
@@ -150,7 +150,7 @@ class ScaleTokenizer(KeepsLayers):
         """Return the vectors (b, d, h, w) before quantisation; a clip that is shorter is followed by silence.
 
         Raises:
-            ParameterError: Another number of bins, no frames, or more than the scales reach.
+            ParameterError: another number of bins, no frames, or more than the scales reach.
         """
         n_bins, n_frames = mel.shape[1:]
         longest = self.n_frames if self.config.truncate is None else n_frames

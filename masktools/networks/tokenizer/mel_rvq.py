@@ -115,7 +115,7 @@ class MelRvq(KeepsLayers):
         """Return the vectors (b, d, w) before quantisation.
 
         Raises:
-            ParameterError: Another number of bands, or frames that are no whole columns.
+            ParameterError: another number of bands, or frames that are no whole columns.
         """
         check_patches(mel, self.config.n_mels, self.patch)
         return self.encoder(mel)
