@@ -30,7 +30,7 @@ def with_room(dry: np.ndarray, sample_rate: int, decay_s: float, share: float, r
     Args:
         dry: the sound without a room.
         sample_rate: in Hz.
-        decay_s: Time in which the echo falls by 60 dB.
+        decay_s: time in which the echo falls by 60 dB.
         share: level of the echo beside the sound, from 0.
         rng: where the echo's noise comes from.
     """
@@ -61,7 +61,7 @@ def pluck(midi: float, seconds: float, brightness: float, rng: np.random.Generat
     """Return a plucked string (t,): a burst of noise that a delay line repeats and dulls.
 
     Args:
-        midi: Pitch as a MIDI number, 69 for 440 Hz.
+        midi: pitch as a MIDI number, 69 for 440 Hz.
         seconds: length of the sound.
         brightness: share of the burst's treble that stays, in (0, 1].
         rng: where the burst comes from.

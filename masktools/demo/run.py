@@ -59,9 +59,9 @@ def run_demo(
         folder: where to write; made if it is not there.
         model: what does the work.
         seed: of everything random in the model's work.
-        say: Told what is being done, line by line, and the results at the end.
+        say: told what is being done, line by line, and the results at the end.
         recordings: what to repair.
-        prompts: Texts to generate from.
+        prompts: texts to generate from.
 
     Raises:
         ParameterError: no folder can be there, there is nothing to do, or the model cannot do all of it.

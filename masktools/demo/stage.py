@@ -50,7 +50,7 @@ def make_page(title: str, facts: str, said: Sequence[str], chapters: Sequence[Ch
     """Return the page.
 
     Args:
-        title: Its heading.
+        title: its heading.
         facts: what was run, in one line.
         said: the results in sentences.
         chapters: the jobs, in order.

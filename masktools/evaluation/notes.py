@@ -326,8 +326,8 @@ def note_scores(
 
     Args:
         classifier: names notes.
-        reference: Spectrograms (n, f, m) of real notes that no model was trained on.
-        sets: Spectrograms (m, f, m) of others, by name: real ones in one of them, for comparison.
+        reference: spectrograms (n, f, m) of real notes that no model was trained on.
+        sets: spectrograms (m, f, m) of others, by name: real ones in one of them, for comparison.
         k: bins.
         seed: of the bins.
         biased: whether PKID and IKID are those of published figures, see ``multiquadric_distance``.
@@ -366,7 +366,7 @@ def spectrogram_errors(reference: Tensor, estimate: Tensor) -> Mapping[str, floa
     """Return the mean squared and mean absolute error of spectrograms of one shape, in their unit, [-1, 1].
 
     Raises:
-        ParameterError: Spectrograms of different shapes, or none.
+        ParameterError: spectrograms of different shapes, or none.
     """
     if reference.shape != estimate.shape or not reference.numel():
         raise ParameterError(

@@ -213,7 +213,7 @@ class StreamSession:
 
         Args:
             walk: a ``StreamWalk``: its transformer and its causal model, and how they compute.
-            condition: States (b, l, text_dim) of a text for each item, as ``StreamTransformer.read`` takes them; None
+            condition: states (b, l, text_dim) of a text for each item, as ``StreamTransformer.read`` takes them; None
                 for no condition at all.
             on_call: called after every prediction.
         """
@@ -230,7 +230,7 @@ class StreamSession:
         """Return all streams (a, K, w) as a stage sees them.
 
         Args:
-            stage: Its number.
+            stage: its number.
             decided: tokens (b, 1, w) of the streams before it.
             row: (a, w) of its own stream, masked ones marked.
             items: (a,) which of the batch they are.

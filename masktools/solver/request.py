@@ -52,7 +52,7 @@ def check_request(
     """Return the request behind the arguments of ``solve``.
 
     Raises:
-        ParameterError: If an argument has a wrong shape or type, or a known token is negative.
+        ParameterError: if an argument has a wrong shape or type, or a known token is negative.
     """
     if tokens.ndim != 3 or tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool:
         raise ParameterError(
@@ -132,17 +132,17 @@ class StepTrace:
     Attributes:
         step: number of the step, from 0.
         items: index of the items in the batch.
-        n_before: Masked tokens of each item before the step.
-        n_after: Masked tokens of each item after it.
-        n_revoked: Accepted tokens that were taken back.
-        guidance: Guidance scale; 0 for an item without a condition.
-        temperature: Scale of the Gumbel noise.
-        mean_log_p: Mean log probability of the tokens accepted in this step.
-        min_log_p: Least log probability among them.
-        forwards: Calls of the predictor.
-        seconds: Time that the step took.
+        n_before: masked tokens of each item before the step.
+        n_after: masked tokens of each item after it.
+        n_revoked: accepted tokens that were taken back.
+        guidance: guidance scale; 0 for an item without a condition.
+        temperature: scale of the Gumbel noise.
+        mean_log_p: mean log probability of the tokens accepted in this step.
+        min_log_p: least log probability among them.
+        forwards: calls of the predictor.
+        seconds: time that the step took.
         filled: whether the step filled all that was left because a callback had asked to stop.
-        slots: Slots that the predictor computed for each item, in all passes; 0 where none were counted.
+        slots: slots that the predictor computed for each item, in all passes; 0 where none were counted.
     """
 
     step: int
@@ -165,7 +165,7 @@ class SolveResult:
     """The outcome of a decoding.
 
     Attributes:
-        tokens: Complete tokens (b, r, w), of the type and on the device of the given ones.
+        tokens: complete tokens (b, r, w), of the type and on the device of the given ones.
         trace: one record per step.
     """
 
@@ -219,7 +219,7 @@ def check_remembers(predict: object, cache_every: int) -> None:
     """Refuse a predictor that does not remember where the steps rely on it.
 
     Raises:
-        ParameterError: It has no ``recall``, and cache_every is above 1.
+        ParameterError: it has no ``recall``, and cache_every is above 1.
     """
     if cache_every > 1 and not isinstance(predict, RecallingPredict):
         raise ParameterError(
@@ -370,12 +370,12 @@ def predict_guided(
         tokens: tokens of the items that are still being decoded.
         mask: True where the predictor must predict.
         items: index of these items in the original batch.
-        guidance: Scale for each item; 0 for an item without a condition.
+        guidance: scale for each item; 0 for an item without a condition.
         one_by_one: whether each item is predicted by a call of its own.
         recall: what the predictor may recall; None computes all slots.
 
     Raises:
-        ParameterError: If the predictor returns something else than logits (a, n, k).
+        ParameterError: if the predictor returns something else than logits (a, n, k).
     """
     passes = [needed_passes(scale) for scale in guidance]
     logits: list[Tensor] = []
@@ -461,12 +461,12 @@ def mixed_confidence(
         tokens: the candidate.
         mask: where its tokens were drawn.
         items: index of the rows in the original batch.
-        log_p: Log probabilities under the predictor.
+        log_p: log probabilities under the predictor.
         weight: share of the external model in [0, 1]; 0 does without it.
 
     Raises:
-        ParameterError: If the external model returns something else than log probabilities (a, n).
-        MasktoolsError: If they hold NaN or plus infinity where a token was drawn.
+        ParameterError: if the external model returns something else than log probabilities (a, n).
+        MasktoolsError: if they hold NaN or plus infinity where a token was drawn.
 
     Source: MAGNeT (arXiv:2401.04577), section 3.4 and figure 4: the mix decides what stays masked, after the draw.
         Differs: Eq. 5 of the text gives the predictor the weight, and speaks of drawing from the mix.

@@ -75,10 +75,10 @@ def take_step(
         job: the decoding that the step belongs to.
         canvas: tokens and masks of the whole batch; only the rows of active items change.
         number: number of the step, from 0; it selects the noise.
-        active: Items that still have masked tokens.
+        active: items that still have masked tokens.
         steps: what the plan of each active item says for this step.
         n_later: steps that the plan of each active item has after this one.
-        n_ahead: Masked tokens of each active item when the predictor next computes all slots.
+        n_ahead: masked tokens of each active item when the predictor next computes all slots.
         filled: whether the record says that a callback had asked to stop.
     """
     start = time.perf_counter()

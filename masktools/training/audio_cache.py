@@ -71,7 +71,7 @@ class Cache:
         """Open a cache.
 
         Raises:
-            ParameterError: There is none, or it is empty.
+            ParameterError: there is none, or it is empty.
         """
         self.folder = Path(folder)
         index = self.folder / INDEX
@@ -196,7 +196,7 @@ def decoded(path: str | os.PathLike[str], sample_rate: int) -> np.ndarray:
     """Return a whole file as mono float32 samples (t,) at a rate.
 
     Raises:
-        AudioError: It cannot be decoded.
+        AudioError: it cannot be decoded.
     """
     audio = read(Path(path))
     samples = audio.samples[0] if audio.n_channels == 1 else audio.samples.mean(axis=0)

@@ -273,7 +273,7 @@ def read_packed(path: str | os.PathLike[str]) -> list[CaptionedMel]:
     """Return the recordings of a file of packed mel spectrograms, their mels as float16.
 
     Raises:
-        ParameterError: It is no such file, or it was cut off.
+        ParameterError: it is no such file, or it was cut off.
     """
     content = Path(path).read_bytes()
     start = len(_MAGIC) + 8

@@ -100,7 +100,7 @@ def network_state(source: str | os.PathLike[str], part: str | None = None) -> di
         part: which one of a bundle.
 
     Raises:
-        CheckpointError: There is no such file, or it holds no network.
+        CheckpointError: there is no such file, or it holds no network.
         BundleError: a bundle that is incomplete or altered, or lacks the part.
     """
     _, weights = _stored(source, part)
@@ -115,7 +115,7 @@ def part_description(source: str | os.PathLike[str], part: str | None = None) ->
     Files of `masktools convert` say the same, and where ``part`` is given, bundles of that one.
 
     Raises:
-        CheckpointError: There is no such file, or it does not say.
+        CheckpointError: there is no such file, or it does not say.
         BundleError: a bundle that is incomplete or altered, or lacks the part.
     """
     return _described(source, _stored(source, part)[0])
@@ -136,7 +136,7 @@ def load_part(source: str | os.PathLike[str], part: str, kinds: Mapping[str, tup
         kinds: kind -> (class of its settings, class of its network); a vocoder is made with mel settings, too.
 
     Raises:
-        CheckpointError: There is no such file, or it holds no such part.
+        CheckpointError: there is no such file, or it holds no such part.
         BundleError: a bundle that is incomplete or altered, or lacks the part.
     """
     told, weights = _stored(source, part)
@@ -159,7 +159,7 @@ def load_joint_encoder(source: str) -> JointEncoder:
 
     Raises:
         ParameterError: a folder without an encoder.
-        CheckpointError: There is no such file, or it holds no text-audio encoder.
+        CheckpointError: there is no such file, or it holds no text-audio encoder.
         BundleError: a bundle that is incomplete or altered, or has none.
     """
     if bundles.is_bundle(source) or Path(source).is_file():

@@ -255,7 +255,7 @@ def open_audio(folder: str | os.PathLike[str], sample_rate: int = 22_050) -> Aud
     """Return the audio cache of a folder, or its tar shards at a rate.
 
     Raises:
-        ParameterError: There is neither, or the cache is at another rate.
+        ParameterError: there is neither, or the cache is at another rate.
     """
     place = Path(folder)
     if (place / "waves.int16").is_file():

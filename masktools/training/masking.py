@@ -187,7 +187,7 @@ def draw_masks(
     Args:
         draws: the random numbers of the clips.
         n_rows: rows of tokens.
-        n_cols: Columns of tokens.
+        n_cols: columns of tokens.
         config: what is masked how often.
         full_band: (b,) bool, all if not given. Top rows are masked only in clips that reach up there: a recording
             without a band above its cutoff would teach that there is none.

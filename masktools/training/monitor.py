@@ -377,10 +377,10 @@ class MonitorSamples(pl.Callback):
         Args:
             every_n_steps: steps from one showing to the next, at least.
             n_clips: how many clips are shown.
-            vocoder: Checkpoint of the vocoder that lets mel spectrograms be heard; Griffin-Lim where there is none.
-            tokenizer: Checkpoint of the tokenizer that tokens are of, where the training itself needs none.
+            vocoder: checkpoint of the vocoder that lets mel spectrograms be heard; Griffin-Lim where there is none.
+            tokenizer: checkpoint of the tokenizer that tokens are of, where the training itself needs none.
             n_decoding_steps: steps of a generation.
-            guidance: Scale of its guidance.
+            guidance: scale of its guidance.
             seed: random seed; the same in all showings, so that they can be compared.
 
         Raises:
@@ -399,7 +399,7 @@ class MonitorSamples(pl.Callback):
         """Check that the vocoder is of the run's mel settings.
 
         Raises:
-            MelMismatchError: It is not.
+            MelMismatchError: it is not.
         """
         front_end: Any = getattr(pl_module, "front_end", None)
         if self._vocoder is None or front_end is None:

@@ -55,7 +55,7 @@ def read_notes(source: str | os.PathLike[str]) -> Iterator[tuple[Note, Callable[
             must be read before the next note is asked for.
 
     Raises:
-        ParameterError: There is nothing of the kind, or its table is none.
+        ParameterError: there is nothing of the kind, or its table is none.
     """
     place = Path(source)
     if place.is_dir() and (place / _EXAMPLES).is_file():
@@ -149,7 +149,7 @@ class NoteCache:
         """Open a cache.
 
         Raises:
-            ParameterError: There is none.
+            ParameterError: there is none.
         """
         place = Path(folder)
         if not (place / _TABLE).is_file():
@@ -292,9 +292,9 @@ class NoteData(StreamData):
         n_frames: frames of each note.
         batch_size: of both splits.
         seed: what draws the notes.
-        n_valid_notes: Notes of the validation split, spread over it.
-        open_share: Conditions that leave something open.
-        gain_share: Largest gain, up or down, in the unit of the spectrogram.
+        n_valid_notes: notes of the validation split, spread over it.
+        open_share: conditions that leave something open.
+        gain_share: largest gain, up or down, in the unit of the spectrogram.
     """
 
     def __init__(
@@ -346,7 +346,7 @@ class NoteClassifierTraining(PartTraining):
 
     Args:
         mel: settings of the front end.
-        widths: Channels of the convolutions.
+        widths: channels of the convolutions.
         dropout: share of values dropped.
         n_steps: of the schedule of the learning rate.
         n_warmup: steps in which it rises.
@@ -433,7 +433,7 @@ def load_note_classifier(source: str) -> tuple[NoteClassifier, MelConfig]:
     """Return a trained classifier, frozen, and its mel settings; its own settings say how often it is right.
 
     Raises:
-        CheckpointError: There is none, or it holds something else.
+        CheckpointError: there is none, or it holds something else.
     """
     description = part_description(source)
     if description.get("part") != "classifier":

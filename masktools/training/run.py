@@ -157,7 +157,7 @@ def run_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = (), resu
 
     Args:
         path: the YAML file.
-        overrides: Keys and their values, as on the command line.
+        overrides: keys and their values, as on the command line.
         resume: whether to go on from the newest checkpoint of the recipe, if there is one; the word ``--resume``
             among the overrides says the same.
 
@@ -165,7 +165,7 @@ def run_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = (), resu
         What the run came to; nothing on ranks other than the first.
 
     Raises:
-        ParameterError: There is no such recipe, or a key or a value that the recipe's classes do not accept.
+        ParameterError: there is no such recipe, or a key or a value that the recipe's classes do not accept.
         CheckpointError: a checkpoint that is missing, or of other settings.
         DeviceError: a device that this machine does not offer.
     """

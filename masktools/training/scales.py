@@ -31,7 +31,7 @@ def load_scale_tokenizer(source: str) -> ScaleTokenizer:
     """Return the frozen tokenizer over scales of a training checkpoint.
 
     Raises:
-        CheckpointError: There is none, it holds something else, or weights of other scales than it says.
+        CheckpointError: there is none, it holds something else, or weights of other scales than it says.
     """
     return load_part(source, "tokenizer", {"scales": (ScaleTokenizerConfig, ScaleTokenizer)})
 
@@ -68,7 +68,7 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation, GathersLatents):
     Batches hold ``mel`` (b, f, m). It trains in one process: codebooks follow the vectors of that one alone.
 
     Args:
-        tokenizer: Its settings.
+        tokenizer: its settings.
         mel: settings of the front end.
         n_steps: of the schedule of the learning rate.
         learning_rate: the highest.
@@ -78,7 +78,7 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation, GathersLatents):
         slope_weight: of the L1 distance between neighbouring cells' differences.
         codes_weight: of the quantiser's loss.
         drop_share: clips that keep fewer scales: scale dropout.
-        n_least: Scales that each clip keeps, at least.
+        n_least: scales that each clip keeps, at least.
         restart_every: steps between two restarts of dead entries.
         restart_share: share of an even count of hits below which an entry is dead.
 
@@ -134,7 +134,7 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation, GathersLatents):
         """Refuse more than one process.
 
         Raises:
-            ParameterError: There are more.
+            ParameterError: there are more.
         """
         if self.trainer.world_size > 1:
             raise ParameterError(f"a tokenizer over scales trains in one process, got {self.trainer.world_size}")
@@ -178,13 +178,13 @@ class ScaleDecoderTraining(_ScaleTokenizerValidation, PatchAdversarialTraining):
     Args:
         checkpoint: of the tokenizer.
         mel: settings of the front end.
-        n_steps: Updates of the decoder.
+        n_steps: updates of the decoder.
         learning_rate: of both.
         n_warmup: steps in which the rate rises.
         n_discriminator_only: steps in which the discriminator learns alone.
         adversarial_weight: of the adversarial loss.
         feature_weight: of the distance of the discriminator's features.
-        discriminator_width: Channels of the discriminator.
+        discriminator_width: channels of the discriminator.
         optimiser: how both learn.
     """
 
@@ -221,7 +221,7 @@ class ScaleTransformerTraining(PartTraining):
 
     Args:
         tokenizer_checkpoint: of the frozen tokenizer.
-        transformer: Its settings; the scales and sizes of codes must be the tokenizer's.
+        transformer: its settings; the scales and sizes of codes must be the tokenizer's.
         mel: settings of the front end.
         n_steps: of the schedule of the learning rate.
         n_warmup: steps in which the rate rises.
@@ -232,12 +232,12 @@ class ScaleTransformerTraining(PartTraining):
         noise_share: tokens that are replaced by random ones where finer scales are shown them, so that drawing does not
             meet its own mistakes for the first time.
         refine_share: steps that also train to refine one scale, of which some tokens are shown.
-        coarse_steps: First steps, in which only the coarsest scales are learned: they say most of a sound, and cost a
+        coarse_steps: first steps, in which only the coarsest scales are learned: they say most of a sound, and cost a
             fraction, since their tokens are few.
         coarse_scales: those scales.
 
     Raises:
-        ParameterError: Parts that do not fit each other.
+        ParameterError: parts that do not fit each other.
 
     Source: VAR (arXiv:2404.02905), section 4.
     """
@@ -290,7 +290,7 @@ class ScaleTransformerTraining(PartTraining):
         """Bring the frozen tokenizer to the device, and check the conditions.
 
         Raises:
-            ParameterError: Conditions of another size than the transformer reads.
+            ParameterError: conditions of another size than the transformer reads.
         """
         super().on_fit_start()
         words, own = self._words(), self.net.config.condition_dim
@@ -341,7 +341,7 @@ class ScaleTransformerTraining(PartTraining):
         """Return the loss of a batch.
 
         Raises:
-            MasktoolsError: It is not finite.
+            MasktoolsError: it is not finite.
         """
         own, tokens = self.hparams, self._tokens(batch)
         if self.global_step < own["coarse_steps"]:

@@ -38,7 +38,7 @@ class ShardSet:
         """Find the samples: from the folder's index if it is of these shards, else by reading the shards' headers.
 
         Raises:
-            ParameterError: There are no shards, or none of them holds a sample.
+            ParameterError: there are no shards, or none of them holds a sample.
         """
         self.folder, self.sample_rate = Path(folder), sample_rate
         self.shards = sorted(path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*.tar"))
@@ -89,7 +89,7 @@ class ShardSet:
         """Return a recording and all its samples.
 
         Raises:
-            AudioError: It cannot be decoded, or what is told of it is not JSON.
+            AudioError: it cannot be decoded, or what is told of it is not JSON.
         """
         place, name = self.samples[index], self.name(index)
         shard = self.shards[place["shard"]]

@@ -124,7 +124,7 @@ def find_checkpoint(path: str | os.PathLike[str] | None) -> Path:
     """Return the checkpoint that is asked for by path or by the environment variable MASKTOOLS_CLAP.
 
     Raises:
-        CheckpointError: Neither names a file or a folder that exists.
+        CheckpointError: neither names a file or a folder that exists.
     """
     asked = path or os.environ.get(ENVIRONMENT_VARIABLE)
     if not asked:
@@ -329,7 +329,7 @@ class ClapSides(nn.Module):
             sample_rate: their rate in Hz
 
         Raises:
-            ParameterError: There are no samples, or some are not finite.
+            ParameterError: there are no samples, or some are not finite.
         """
         check_wave(wave, sample_rate)
         if sample_rate != self.config.sample_rate:
@@ -378,7 +378,7 @@ class ClapEncoder(ClapSides):
                 630k-audioset-best.pt, where they are not given
 
         Raises:
-            CheckpointError: There is no such file, it is unsafe to read or of another layout, the tokenizer does
+            CheckpointError: there is no such file, it is unsafe to read or of another layout, the tokenizer does
                 not fit, or transformers is not installed.
         """
         source = find_checkpoint(path)
@@ -403,7 +403,7 @@ class ClapEncoder(ClapSides):
 
         Raises:
             ParameterError: a text is empty.
-            CheckpointError: There is no tokenizer.
+            CheckpointError: there is no tokenizer.
         """
         if self.tokenizer is None:
             raise CheckpointError(

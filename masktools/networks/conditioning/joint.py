@@ -359,7 +359,7 @@ class JointEncoder(nn.Module):
         """Return an untrained encoder with the vocabulary ``pieces`` and one vector a piece, (n, token_dim).
 
         Raises:
-            ParameterError: Pieces and vectors do not match in number.
+            ParameterError: pieces and vectors do not match in number.
         """
         if vectors.ndim != 2 or len(pieces) != len(vectors):
             raise ParameterError(f"vectors must be ({len(pieces)}, token_dim), got {tuple(vectors.shape)}")
@@ -412,7 +412,7 @@ class JointEncoder(nn.Module):
             sample_rate: their rate in Hz
 
         Raises:
-            ParameterError: There are no samples, or some are not finite.
+            ParameterError: there are no samples, or some are not finite.
         """
         check_wave(wave, sample_rate)
         wave = wave.to(self.front_end.window)
@@ -430,7 +430,7 @@ class JointEncoder(nn.Module):
         """Return the embedding of each text.
 
         Raises:
-            ParameterError: There are no texts, one is empty, or none of its words can be spelt by the vocabulary.
+            ParameterError: there are no texts, one is empty, or none of its words can be spelt by the vocabulary.
         """
         check_texts(texts)
         with _evaluating(self):

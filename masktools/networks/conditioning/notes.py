@@ -125,7 +125,7 @@ class NoteWords(nn.Module):
         """Return the pitch, the instrument and the family that a text names, None for what it leaves open.
 
         Raises:
-            ParameterError: It names nothing that the model knows.
+            ParameterError: it names nothing that the model knows.
         """
         words = [word for pattern, word in self._patterns if pattern.search(_PITCH.sub(" ", text))]
         instrument = next((word for word in words if word in self._family_of), None)
@@ -149,7 +149,7 @@ class NoteWords(nn.Module):
         """Refuse: notes are known by their words alone.
 
         Raises:
-            ParameterError: Always.
+            ParameterError: always.
         """
         raise ParameterError("this model is told notes by words, such as 'a clarinet, C4': it reads no sounds")
 

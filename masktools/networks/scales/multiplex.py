@@ -20,12 +20,12 @@ class ChannelMultiplex(nn.Module):
     ``inverse`` gives back every value, bit for bit. It has no parameters, keeps device and type, and passes gradients.
 
     Args:
-        rows: Factor along the height (frequency), 1 or more.
-        cols: Factor along the width (time), 1 or more.
+        rows: factor along the height (frequency), 1 or more.
+        cols: factor along the width (time), 1 or more.
         layout: ``polyphase``: channel i * cols + j holds every rows-th bin from i on and every cols-th frame from j
             on, so that each channel is a copy at low resolution; ``block``: it holds the i-th band of neighbouring
             bins and the j-th stretch of neighbouring frames.
-        pad_value: Fills sizes that the factors do not divide, above the highest bin and after the last frame.
+        pad_value: fills sizes that the factors do not divide, above the highest bin and after the last frame.
     """
 
     def __init__(self, rows: int, cols: int, layout: str = "polyphase", pad_value: float = -1.0) -> None:
@@ -56,7 +56,7 @@ class ChannelMultiplex(nn.Module):
         """Return the cells (b, c, h, w) of which ``forward`` made these, cut to ``size`` where that is given.
 
         Raises:
-            ParameterError: Channels that the factors do not divide, or a size beyond what there is.
+            ParameterError: channels that the factors do not divide, or a size beyond what there is.
         """
         n, channels, height, width = cells.shape
         if channels % self.factor:
@@ -77,7 +77,7 @@ class Truncation(nn.Module):
     Args:
         rows: bins that are kept; None keeps all.
         cols: frames that are kept; None keeps all.
-        pad_value: Stands in the inverse for what was lost.
+        pad_value: stands in the inverse for what was lost.
     """
 
     def __init__(self, rows: int | None, cols: int | None, pad_value: float = -1.0) -> None:

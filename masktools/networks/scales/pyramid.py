@@ -81,7 +81,7 @@ class ScalePyramid:
         """Return the sequence (b, n) of the grids (b, h, w) of the first scales.
 
         Raises:
-            ParameterError: Grids of other sizes, or more than there are scales.
+            ParameterError: grids of other sizes, or more than there are scales.
         """
         self.check(grids)
         return torch.cat([flatten(grid) for grid in grids], dim=1)
@@ -126,7 +126,7 @@ def keep_in_checkpoint(module: nn.Module, **tables: Sequence[Sequence[int]] | Se
     """Store integer tables beside the weights of a module, and refuse weights that come with others.
 
     Raises:
-        CheckpointError: When weights are loaded whose table differs; the message names both.
+        CheckpointError: when weights are loaded whose table differs; the message names both.
     """
     for name, table in tables.items():
         module.register_buffer(name, torch.tensor(table))

@@ -38,14 +38,14 @@ class MultiScaleQuantiser(nn.Module):
     Args:
         pyramid: the scales.
         n_codes: size of a codebook.
-        dim: Dimensions of the vectors.
+        dim: dimensions of the vectors.
         phi: ``shared``: ``n_phi`` convolutions, each for several scales; ``per_scale``; or ``none``.
-        n_phi: Convolutions where they are shared.
+        n_phi: convolutions where they are shared.
         rho: share of the convolution in phi, in [0, 1].
-        up: Interpolation: ``bicubic``, ``bilinear`` or ``nearest``.
+        up: interpolation: ``bicubic``, ``bilinear`` or ``nearest``.
         shared_codebook: whether all scales have one codebook, or each its own.
         kind: as for ``Codebook``: ``ema`` or ``gradient``.
-        commitment: Weight of the term that draws the latents towards the entries.
+        commitment: weight of the term that draws the latents towards the entries.
 
     Differs: convolutions begin as the identity, and which scales share one is an integer table, kept with the weights.
     """
@@ -110,7 +110,7 @@ class MultiScaleQuantiser(nn.Module):
         """Return the vectors (b, d, h, w) of the tokens of the first scales, as many as are given.
 
         Raises:
-            ParameterError: Grids of other sizes.
+            ParameterError: grids of other sizes.
         """
         return self.partial_sums(tokens)[-1]
 
@@ -118,7 +118,7 @@ class MultiScaleQuantiser(nn.Module):
         """Return the vectors (b, d, h, w) after each of the scales that are given.
 
         Raises:
-            ParameterError: Grids of other sizes.
+            ParameterError: grids of other sizes.
         """
         self.pyramid.check(tokens)
         total, sums = torch.zeros((), device=tokens[0].device), list[Tensor]()
@@ -136,7 +136,7 @@ class MultiScaleQuantiser(nn.Module):
         """Return ``next_input`` (b, n_k, d) of each scale after the first that the tokens (b, h_k, w_k) lead to.
 
         Raises:
-            ParameterError: Grids of other sizes.
+            ParameterError: grids of other sizes.
         """
         sums = self.partial_sums(tokens)[: len(self.pyramid) - 1]
         return [self.next_input(vectors, scale) for scale, vectors in enumerate(sums, start=1)]
@@ -148,7 +148,7 @@ class MultiScaleQuantiser(nn.Module):
 
         Args:
             latents: the vectors.
-            n_keep: Scales (b,) that each item keeps, 1 to all: scale dropout. None keeps all.
+            n_keep: scales (b,) that each item keeps, 1 to all: scale dropout. None keeps all.
         """
         latents = latents.float()
         tokens, pooled = self._quantise(latents.detach())
@@ -197,8 +197,8 @@ class MultiScaleQuantiser(nn.Module):
 
         Args:
             latents: the vectors.
-            generator: Draws the first centres.
-            batch_size: Items of the batches that the codebooks will follow; None takes that of the latents. Entries
+            generator: draws the first centres.
+            batch_size: items of the batches that the codebooks will follow; None takes that of the latents. Entries
                 begin with the hits of an even share of one batch: with more they would neither follow the encoder nor
                 be found dead for hundreds of steps.
         """
@@ -231,7 +231,7 @@ class MultiScaleQuantiser(nn.Module):
         """Move dead entries onto random residuals of latents (b, d, h, w), each scale alike; return how many moved.
 
         Raises:
-            ParameterError: Codebooks that do not follow a moving average.
+            ParameterError: codebooks that do not follow a moving average.
         """
         _, pooled = self._quantise(latents.detach())
         vectors = [_rows(part) for part in pooled]

@@ -30,14 +30,14 @@ def scale_plan(
     """Return the settings of the decoding of each scale.
 
     Args:
-        n_scales: Scales.
-        guidance: Scale of classifier-free guidance, 0 without condition, 1 conditional; a pair is that of the first
+        n_scales: scales.
+        guidance: scale of classifier-free guidance, 0 without condition, 1 conditional; a pair is that of the first
             and of the last scale, and grows linearly in between. VAR's ``cfg`` is the pair (1, 1 + cfg).
         n_steps: steps within a scale, one number for all or one for each; above 1 the model must refine.
-        temperature: Divisor of the logits, one number for all or one for each scale.
-        top_k: Most likely codes that a token is drawn from; None takes all.
+        temperature: divisor of the logits, one number for all or one for each scale.
+        top_k: most likely codes that a token is drawn from; None takes all.
         top_p: share of probability that a token is drawn from; None takes all.
-        **settings: Others of ``SolverConfig``.
+        **settings: others of ``SolverConfig``.
 
     Raises:
         ParameterError: a value out of its range, or lists of another length than there are scales.
@@ -190,7 +190,7 @@ def check_steps(transformer: ScaleTransformer, plan: Sequence[SolverConfig]) -> 
     """Refuse more steps within a scale than a transformer was trained for.
 
     Raises:
-        ParameterError: It draws all tokens of a scale at once.
+        ParameterError: it draws all tokens of a scale at once.
     """
     if not transformer.config.refines and any(config.n_steps > 1 for config in plan):
         raise ParameterError(
@@ -223,7 +223,7 @@ def draw_scales(
         on_call: as for ``ScaleSession``.
 
     Raises:
-        ParameterError: Arguments that do not fit each other.
+        ParameterError: arguments that do not fit each other.
     """
     pyramid, n_items = transformer.pyramid, len(seeds)
     for name, value in (("conditions", condition), *(("tokens of given scales", grid) for grid in given)):

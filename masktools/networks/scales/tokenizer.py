@@ -35,13 +35,13 @@ class ScaleTokenizerConfig:
     Attributes:
         n_mels: bins of the spectrogram.
         scales: rows and columns of each scale, from coarse to fine.
-        multiplex: Factors of channel multiplexing, in frequency and in time.
+        multiplex: factors of channel multiplexing, in frequency and in time.
         layout: that of ``ChannelMultiplex``.
         truncate: bins and frames that are kept, for the baseline of channel multiplexing; null keeps all.
-        widths: Channels at each resolution; each is half the one before, from that after multiplexing on.
-        n_blocks: Residual blocks at each resolution, on either side.
+        widths: channels at each resolution; each is half the one before, from that after multiplexing on.
+        n_blocks: residual blocks at each resolution, on either side.
         n_codes: size of a codebook.
-        code_dim: Dimensions of a latent.
+        code_dim: dimensions of a latent.
         phi: as for ``MultiScaleQuantiser``, as are the others that follow.
     """
 
@@ -182,7 +182,7 @@ class ScaleTokenizer(KeepsLayers):
         """Return the spectrogram in [-1, 1] of the tokens of the first scales, as many as are given.
 
         Raises:
-            ParameterError: Grids of other sizes.
+            ParameterError: grids of other sizes.
         """
         return self.from_latents(self.quantiser.decode(tokens), n_frames).clamp(-1.0, 1.0)
 
@@ -190,7 +190,7 @@ class ScaleTokenizer(KeepsLayers):
         """Return the spectrograms in [-1, 1] after one scale, after two, and so on: from coarse to fine.
 
         Raises:
-            ParameterError: Grids of other sizes.
+            ParameterError: grids of other sizes.
         """
         sums = self.quantiser.partial_sums(tokens)
         return [self.from_latents(vectors, n_frames).clamp(-1.0, 1.0) for vectors in sums]

@@ -36,13 +36,13 @@ class ScaleTransformerConfig:
     Attributes:
         scales: rows and columns of each scale: those of the tokenizer.
         n_codes: size of the codebooks.
-        code_dim: Dimensions of the codebooks' vectors.
-        condition_dim: Dimensions of a condition: 512 or 128 for the vectors of a text-audio encoder, or those of
+        code_dim: dimensions of the codebooks' vectors.
+        condition_dim: dimensions of a condition: 512 or 128 for the vectors of a text-audio encoder, or those of
             ``NoteWords``.
         width: of the slots.
-        depth: Blocks.
-        n_heads: Heads of attention.
-        mlp_ratio: Hidden width of the perceptrons, in widths.
+        depth: blocks.
+        n_heads: heads of attention.
+        mlp_ratio: hidden width of the perceptrons, in widths.
         dropout: share of values dropped in training.
         unit_queries: whether queries and keys have unit norm, with a learned scale for each head.
         shared_modulation: whether all blocks have one map from the condition to their normalisation.
@@ -103,8 +103,8 @@ class ScaleBlock(nn.Module):
             slots: (b, n, d).
             condition: (b, d), or (b, 6 d) already mapped where all blocks share one map.
             mask: which slots each slot attends, (n, n); None for all.
-            past: Keys and values of coarser scales, which are attended too.
-            keep: Told the keys and values of these slots.
+            past: keys and values of coarser scales, which are attended too.
+            keep: told the keys and values of these slots.
         """
         mapped = condition if self.modulation is None else self.modulation(condition)
         mapped = mapped if self.offset is None else mapped + self.offset
@@ -172,10 +172,10 @@ class ScaleTransformer(KeepsLayers):
         Args:
             condition: the conditions; None for none.
             use: which items (b,) have one; None for all.
-            n_items: Items, where there is no condition.
+            n_items: items, where there is no condition.
 
         Raises:
-            ParameterError: Conditions of another size.
+            ParameterError: conditions of another size.
         """
         if condition is None:
             return self.no_condition.expand(n_items, -1)
@@ -197,7 +197,7 @@ class ScaleTransformer(KeepsLayers):
         Args:
             scale: number of the scale, from 0.
             vectors: what is known of coarser scales, (b, n_k, code_dim); None for the first one.
-            embedded: Conditions from ``embed``.
+            embedded: conditions from ``embed``.
             tokens: tokens (b, n_k) of the scale of which some are known; None for none.
             mask: True where one is not known, (b, n_k).
         """
@@ -222,10 +222,10 @@ class ScaleTransformer(KeepsLayers):
 
         Args:
             slots: (b, n, d).
-            embedded: Conditions from ``embed``.
+            embedded: conditions from ``embed``.
             mask: which slots each slot attends, (n, n); None for all.
-            past: Keys and values of coarser scales, of each block.
-            keep: Told the keys and values of these slots, block after block.
+            past: keys and values of coarser scales, of each block.
+            keep: told the keys and values of these slots, block after block.
         """
         condition = embedded if self.shared is None else self.shared(embedded)
         for number, block in enumerate(self.blocks):
@@ -248,7 +248,7 @@ class ScaleTransformer(KeepsLayers):
             condition: as for ``embed``, as is ``use``.
             use: which items have a condition.
             known: tokens and mask (b, n_k) of the last of these scales, where some of its tokens are known.
-            n_items: Items, where there are neither inputs nor a condition to count.
+            n_items: items, where there are neither inputs nor a condition to count.
         """
         n_items = len(inputs[0]) if inputs else n_items
         embedded = self.embed(condition, use, n_items)

@@ -384,7 +384,7 @@ class MaskedTransformer(nn.Module):
         Args:
             tokens: codes in [0, n_codes); values under the mask are not read.
             mask: True where a token is to be predicted.
-            condition: Unit vectors of the conditioner, or None for the learned mask vector.
+            condition: unit vectors of the conditioner, or None for the learned mask vector.
             use_condition: (b,) bool, False for clips that go without their condition.
             only_masked: whether the logits of known slots are left at 0, which spares their cost.
 

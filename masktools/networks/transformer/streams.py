@@ -159,7 +159,7 @@ class StreamTransformer(nn.Module):
                 alone is no text.
 
         Raises:
-            ParameterError: States of another shape.
+            ParameterError: states of another shape.
 
         Differs: the original attends rows of zeros too, so that a text gives other logits beside a longer one;
             ``attend_absent`` does so.
@@ -305,7 +305,7 @@ class DelayedPrior(StreamTransformer):
 
         Args:
             tokens: (b, K, w) codes, and ``mask_id`` where one is unknown.
-            stream: Its number.
+            stream: its number.
             text: from ``read``; None for none.
         """
         n_cols = tokens.shape[2]
