@@ -9,21 +9,7 @@ from masktools.networks.scales.tokenizer import LINEAR, ScaleTokenizer, ScaleTok
 from masktools.networks.scales.transformer import ScaleTransformer, ScaleTransformerConfig
 
 __all__ = [
-    "LINEAR",
-    "ChannelMultiplex",
-    "MultiScaleQuantiser",
-    "NoteClassifier",
-    "NoteClassifierConfig",
-    "ScalePyramid",
-    "ScaleQuantised",
-    "ScaleSession",
-    "ScaleTokenizer",
-    "ScaleTokenizerConfig",
-    "ScaleTransformer",
-    "ScaleTransformerConfig",
-    "Truncation",
-    "check_steps",
-    "draw_scales",
-    "scale_plan",
-    "scale_usage",
-]
+    "LINEAR", "ChannelMultiplex", "MultiScaleQuantiser", "NoteClassifier", "NoteClassifierConfig", "ScalePyramid",
+    "ScaleQuantised", "ScaleSession", "ScaleTokenizer", "ScaleTokenizerConfig", "ScaleTransformer",
+    "ScaleTransformerConfig", "Truncation", "check_steps", "draw_scales", "scale_plan", "scale_usage",
+]  # fmt: skip

@@ -6,19 +6,9 @@ from masktools.networks.tokenizer.mel_rvq import MelRvq, MelRvqConfig
 from masktools.networks.tokenizer.specvqgan import SpecVqgan, SpecVqganConfig
 
 __all__ = [
-    "CODECS",
-    "TOKENIZERS",
-    "Encodec",
-    "EncodecConfig",
-    "LocalTokenizer",
-    "LocalTokenizerConfig",
-    "MelRvq",
-    "MelRvqConfig",
-    "SpecVqgan",
-    "SpecVqganConfig",
-    "decoding_weights",
-    "token_fingerprint",
-]
+    "CODECS", "TOKENIZERS", "Encodec", "EncodecConfig", "LocalTokenizer", "LocalTokenizerConfig", "MelRvq",
+    "MelRvqConfig", "SpecVqgan", "SpecVqganConfig", "decoding_weights", "token_fingerprint",
+]  # fmt: skip
 
 TOKENIZERS = {"local": (LocalTokenizerConfig, LocalTokenizer), "specvqgan": (SpecVqganConfig, SpecVqgan)}
 CODECS = {"encodec": (EncodecConfig, Encodec), "mel_rvq": (MelRvqConfig, MelRvq)}
