@@ -26,10 +26,10 @@ demo: $(VENV)/.installed-demo
 	$(BIN)/masktools demo -o $(DEMO)
 
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-slow: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow
 
 # The site, without a network, into docs/_build/html; warnings are errors. What was executed before is kept.
 docs: $(VENV)/.installed-docs

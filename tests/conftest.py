@@ -3,19 +3,26 @@
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch is imported
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # the cores are those of other tests: who waits for a thread sleeps
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import ipaddress
 import socket
 import sys
+from dataclasses import is_dataclass
 from pathlib import Path
+from types import FunctionType
 
+import jaxtyping
 import pytest
-from jaxtyping import install_import_hook
+from beartype import BeartypeConf, beartype
 
 ROOT = Path(__file__).parent.parent
+# Instrumented modules and rewritten tests are compiled once, not in every worker of every run.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Two processes that fill one empty numba cache take each other's machine code and crash (its index is written before
-# its data): librosa, which only tests use, is compiled once for each worker.
+# its data): librosa, which only tests use, has one for each worker.
 os.environ["NUMBA_CACHE_DIR"] = str(ROOT / "build" / "numba" / os.environ.get("PYTEST_XDIST_WORKER", "alone"))
 # Every annotation of these parts is checked while tests run; the rest of masktools meets tensors only through them.
 UNCHECKED = {"adapters", "cli", "demo", "training", "bundled"}  # adapters are classes of other libraries
@@ -24,7 +31,21 @@ CHECKED = sorted(
     for path in (ROOT / "masktools").iterdir()
     if path.stem not in UNCHECKED and not path.stem.startswith("_") and (path.is_dir() or path.suffix == ".py")
 )
-install_import_hook(CHECKED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+
+def checked(item, shapes=jaxtyping.jaxtyped):
+    """Have annotations checked: of functions, and of the fields of dataclasses when one is made."""
+    if is_dataclass(item):
+        item.__init__ = checked(item.__init__)
+    if not isinstance(item, FunctionType):
+        return item
+    function = beartype(conf=BeartypeConf(is_pep484_tower=True))(item)
+    # Sizes of axes are remembered during a call, which costs more than most functions: only where there are any.
+    return shapes(function, typechecker=None) if "jaxtyping" in str(item.__annotations__) else function
+
+
+jaxtyping.jaxtyped = lambda typechecker: checked  # what the hook puts before all that it finds
+jaxtyping.install_import_hook(CHECKED, None)
 
 
 class NetworkUsedError(RuntimeError):
@@ -86,7 +107,12 @@ def two_threads():
 
 
 def pytest_collection_modifyitems(config, items):
-    """Skip what needs a GPU where there is none, and what takes minutes unless it is asked for."""
+    """Skip what needs a GPU where there is none, and what takes minutes unless it is asked for.
+
+    Files that use librosa come first, and so to one worker: to compile it takes 20 seconds where no cache is filled.
+    """
+    compiled = {path for path in {item.path for item in items} if b"librosa" in path.read_bytes()}
+    items.sort(key=lambda item: item.path not in compiled)
     asked = config.getoption("markexpr") or ""
     for mark, reason in (("site", "executes the site: make test-site"), ("slow", "takes long: make test-slow")):
         if mark not in asked:

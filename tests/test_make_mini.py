@@ -16,7 +16,7 @@ pytest.importorskip("transformers", reason="a teacher needs the extra masktools[
 
 from masktools.pipeline.bundles import stored_part
 from masktools.pipeline.hub import load_bundle
-from tests.networks.conditioning.training.teacher import WIDTH, write_teacher
+from tests.training.teacher import WIDTH, write_teacher
 
 ROOT = Path(__file__).parents[1]
 MAKE = ROOT / "recipes" / "mini" / "make.py"

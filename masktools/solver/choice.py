@@ -40,7 +40,7 @@ class Stream(IntEnum):
     ROLL = 3
 
 
-def as_seeds(seeds: Sequence[int] | Tensor) -> Int64[Tensor, "b"]:
+def as_seeds(seeds: Sequence[int] | Tensor) -> Int64[Tensor, " b"]:
     """Return seeds as 64-bit words on the CPU; integers of any size count modulo 2**64.
 
     Raises:
@@ -74,7 +74,7 @@ def item_seeds(base_seed: int, n: int) -> list[int]:
     return [derive_seed(base_seed, item) for item in range(n)]
 
 
-def uniform(seeds: Int64[Tensor, "b"], step: int, stream: int, n: int) -> Float64[Tensor, "b n"]:
+def uniform(seeds: Int64[Tensor, " b"], step: int, stream: int, n: int) -> Float64[Tensor, "b n"]:
     """Return numbers strictly between 0 and 1, one per item and position.
 
     Differs: 52 bits of the hash are used. With 53, the highest word plus one half rounds to 1 in double
@@ -86,7 +86,7 @@ def uniform(seeds: Int64[Tensor, "b"], step: int, stream: int, n: int) -> Float6
     return _shift(word, 12).double().add_(0.5).mul_(2.0**-52)
 
 
-def gumbel(seeds: Int64[Tensor, "b"], step: int, stream: int, n: int) -> Float64[Tensor, "b n"]:
+def gumbel(seeds: Int64[Tensor, " b"], step: int, stream: int, n: int) -> Float64[Tensor, "b n"]:
     """Return standard Gumbel noise, finite, one number per item and position."""
     return uniform(seeds, step, stream, n).log_().neg_().log_().neg_()
 
@@ -154,7 +154,7 @@ def keep_likely(
     return log_probs.masked_fill(~kept, -torch.inf)
 
 
-def sample(log_probs: Float[Tensor, "m k"], uniforms: Float[Tensor, "m"]) -> Int64[Tensor, "m"]:
+def sample(log_probs: Float[Tensor, "m k"], uniforms: Float[Tensor, " m"]) -> Int64[Tensor, " m"]:
     """Return one token per slot by the inverse of its cumulative distribution.
 
     A code of probability zero is never drawn, whatever the uniform number in (0, 1).
@@ -196,7 +196,7 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
 def choose(
     values: Float[Tensor, "b n"],
     eligible: Bool[Tensor, "b n"],
-    count: Int64[Tensor, "b"],
+    count: Int64[Tensor, " b"],
     noise: Float[Tensor, "b n"] | None = None,
 ) -> Bool[Tensor, "b n"]:
     """Return the ``count`` best of the eligible positions of each item; ties go to the earlier position.
@@ -225,7 +225,7 @@ def bounded_count(
     entropies: Float[Tensor, "b n"],
     bound: float,
     noise: Float[Tensor, "b n"] | None = None,
-) -> Int64[Tensor, "b"]:
+) -> Int64[Tensor, " b"]:
     """Return how many of the best positions can be taken at once, so that little is lost by taking them apart.
 
     What the tokens of a set tell about each other is at most the sum of their entropies less the largest. So
@@ -258,8 +258,8 @@ def finite(score: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
 
 
 def distribution_values(
-    policy: str, log_probs: Float[Tensor, "m k"], sharpness: Float[Tensor, "m"]
-) -> Float[Tensor, "m"]:
+    policy: str, log_probs: Float[Tensor, "m k"], sharpness: Float[Tensor, " m"]
+) -> Float[Tensor, " m"]:
     """Return the preference of a policy that reads distributions, for each of m slots.
 
     Args:
@@ -279,7 +279,7 @@ def distribution_values(
     return best[:, 0] - best[:, 1]
 
 
-def moment_sharpness(temperature: Float[Tensor, "b"], is_last: Bool[Tensor, "b"]) -> Float[Tensor, "b"]:
+def moment_sharpness(temperature: Float[Tensor, " b"], is_last: Bool[Tensor, " b"]) -> Float[Tensor, " b"]:
     """Return the exponent 1 + 1 / temperature, bounded; 1 where all that is left is taken."""
     sharpness = (1 + 1 / temperature.clamp_min(1e-6)).clamp_max(_MAX_SHARPNESS)
     return sharpness.masked_fill(is_last, 1.0)
@@ -318,7 +318,7 @@ class Groups:
     n_groups: int
     score: str = "mean"
 
-    def select(self, items: Int64[Tensor, "a"]) -> "Groups":
+    def select(self, items: Int64[Tensor, " a"]) -> "Groups":
         """Return the partition of some of the items."""
         return Groups(self.of_slot[items], self.n_groups, self.score)
 
@@ -347,9 +347,9 @@ class Groups:
 def nearest(
     scores: Float[Tensor, "b g"],
     sizes: Int64[Tensor, "b g"],
-    count: Int64[Tensor, "b"],
-    above: Int64[Tensor, "b"],
-    n_later: Int64[Tensor, "b"],
+    count: Int64[Tensor, " b"],
+    above: Int64[Tensor, " b"],
+    n_later: Int64[Tensor, " b"],
 ) -> Bool[Tensor, "b g"]:
     """Return the best groups of each item whose slots come nearest to a count.
 
@@ -371,7 +371,7 @@ def nearest(
 
 
 def at_most(
-    scores: Float[Tensor, "b g"], sizes: Int64[Tensor, "b g"], count: Int64[Tensor, "b"]
+    scores: Float[Tensor, "b g"], sizes: Int64[Tensor, "b g"], count: Int64[Tensor, " b"]
 ) -> Bool[Tensor, "b g"]:
     """Return the best groups of each item that hold no more than ``count`` slots together."""
     order, running = _ranked(scores, sizes)
@@ -391,7 +391,7 @@ _NEVER = 1e4  # log probability of a column that is known: no span of less confi
 
 
 def keep_spans(
-    values: Float[Tensor, "b n"], mask: Bool[Tensor, "b n"], n_after: Int64[Tensor, "b"], span: int
+    values: Float[Tensor, "b n"], mask: Bool[Tensor, "b n"], n_after: Int64[Tensor, " b"], span: int
 ) -> Bool[Tensor, "b n"]:
     """Return the masked columns that stay masked: a union of the spans of least confidence, near a count.
 
@@ -418,7 +418,7 @@ def keep_spans(
     return kept & mask
 
 
-def _union(order: Int64[Tensor, "s"], wanted: int, span: int, n: int) -> Bool[Tensor, "n"]:
+def _union(order: Int64[Tensor, " s"], wanted: int, span: int, n: int) -> Bool[Tensor, " n"]:
     """Return the columns of the first few spans, of so many that they are about as many as wanted."""
     low, high = wanted // span, wanted - span + 1
     while True:
@@ -432,7 +432,7 @@ def _union(order: Int64[Tensor, "s"], wanted: int, span: int, n: int) -> Bool[Te
             return columns
 
 
-def _columns(starts: Int64[Tensor, "u"], span: int, n: int) -> Bool[Tensor, "n"]:
+def _columns(starts: Int64[Tensor, " u"], span: int, n: int) -> Bool[Tensor, " n"]:
     """Return True in the columns of the spans that begin at the given ones."""
     offsets = torch.arange(span, device=starts.device)
     columns = torch.zeros(n, dtype=torch.bool, device=starts.device)
@@ -473,7 +473,7 @@ def halton_order(n_rows: int, n_cols: int) -> tuple[int, ...]:
     return tuple(order)
 
 
-def halton_ranks(n_rows: int, n_cols: int, seeds: Int64[Tensor, "b"]) -> Int64[Tensor, "b n"]:
+def halton_ranks(n_rows: int, n_cols: int, seeds: Int64[Tensor, " b"]) -> Int64[Tensor, "b n"]:
     """Return the place of each position in Halton's order, rolled around the grid by each item's seed."""
     order = torch.tensor(halton_order(n_rows, n_cols))
     rank = torch.empty_like(order)
@@ -486,8 +486,8 @@ def halton_ranks(n_rows: int, n_cols: int, seeds: Int64[Tensor, "b"]) -> Int64[T
 
 
 def remaskable_count(
-    share: float, accepted: Bool[Tensor, "b n"], masked: Bool[Tensor, "b n"], n_after: Int64[Tensor, "b"]
-) -> Int64[Tensor, "b"]:
+    share: float, accepted: Bool[Tensor, "b n"], masked: Bool[Tensor, "b n"], n_after: Int64[Tensor, " b"]
+) -> Int64[Tensor, " b"]:
     """Return how many accepted tokens each item may take back so that its next count still holds.
 
     Args:
@@ -503,7 +503,7 @@ def remaskable_count(
 def choose_remasked(
     log_p: Float[Tensor, "b n"],
     accepted: Bool[Tensor, "b n"],
-    count: Int64[Tensor, "b"],
+    count: Int64[Tensor, " b"],
     noise: Float[Tensor, "b u"],
     groups: Groups | None = None,
 ) -> Bool[Tensor, "b n"]:

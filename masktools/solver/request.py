@@ -23,7 +23,7 @@ class Request:
     dtype: torch.dtype  # of the caller's tokens
     n_rows: int
     n_cols: int
-    seeds: Int64[Tensor, "b"]  # on the CPU, as all noise is
+    seeds: Int64[Tensor, " b"]  # on the CPU, as all noise is
     has_condition: tuple[bool, ...]
     groups: Groups | None
     logit_bias: Float[Tensor, "bias_b bias_n k"] | None  # axes of length 1 stand for all
@@ -240,18 +240,18 @@ class Memory:
         """Return whether a pass remembers an item."""
         return item in self._met[which]
 
-    def take(self, which: int, items: Int64[Tensor, "a"], wanted: Bool[Tensor, "a n"]) -> Bool[Tensor, "a n"]:
+    def take(self, which: int, items: Int64[Tensor, " a"], wanted: Bool[Tensor, "a n"]) -> Bool[Tensor, "a n"]:
         """Return what a pass must compute of items that it remembers, and count it as computed."""
         slots = wanted | self.stale[which, items]
         self.stale[which, items] = False
         return slots
 
-    def meet(self, which: int, items: Int64[Tensor, "a"]) -> None:
+    def meet(self, which: int, items: Int64[Tensor, " a"]) -> None:
         """Count all slots of items as computed by a pass."""
         self.stale[which, items] = False
         self._met[which].update(items.tolist())
 
-    def change(self, items: Int64[Tensor, "a"], slots: Bool[Tensor, "a n"]) -> None:
+    def change(self, items: Int64[Tensor, " a"], slots: Bool[Tensor, "a n"]) -> None:
         """Note slots that no longer hold what either pass has read there."""
         self.stale[:, items] |= slots
 
@@ -323,7 +323,7 @@ class GuidedLogits:
         """Size of the codebook."""
         return self.conditional.shape[2]
 
-    def rows(self, items: Int64[Tensor, "m"], positions: Int64[Tensor, "m"]) -> Float[Tensor, "m k"]:
+    def rows(self, items: Int64[Tensor, " m"], positions: Int64[Tensor, " m"]) -> Float[Tensor, "m k"]:
         """Return the guided logits of m slots in single precision."""
         passes = [needed_passes(scale) for scale in self.guidance]
         rows_of_pass = [_places(passes, which, items.device) for which in (0, 1)]
@@ -355,7 +355,7 @@ def predict_guided(
     predict: Predict,
     tokens: FlatTokens,
     mask: FlatMask,
-    items: Int64[Tensor, "b"],
+    items: Int64[Tensor, " b"],
     guidance: Sequence[float],
     one_by_one: bool = False,
     recall: Recall | None = None,
@@ -450,7 +450,7 @@ def mixed_confidence(
     rescore: Rescore,
     tokens: FlatTokens,
     mask: Bool[Tensor, "a n"],
-    items: Int64[Tensor, "a"],
+    items: Int64[Tensor, " a"],
     log_p: Float[Tensor, "a n"],
     weight: float,
 ) -> Float[Tensor, "a n"]:

@@ -209,7 +209,7 @@ class _View:
         return values.new_zeros(self.mask.shape).index_put(slots, values)
 
 
-def _revoke(view: _View, ours: Tensor, log_p: Tensor) -> tuple[Bool[Tensor, "b n"], Int64[Tensor, "b"]]:
+def _revoke(view: _View, ours: Tensor, log_p: Tensor) -> tuple[Bool[Tensor, "b n"], Int64[Tensor, " b"]]:
     """Return which accepted positions are taken back, and how many of each item."""
     share = view.job.config.revocation
     if share == 0 or view.all_last:

@@ -100,11 +100,6 @@ def test_precision_on_mps():
         resolve_precision("bf16", torch.device("mps"))
 
 
-def test_an_unknown_precision_lists_the_choices():
-    with pytest.raises(ParameterError, match="unknown precision 'fp23': choose from auto, fp32, bf16, fp16, int8"):
-        resolve_precision("fp23", CPU)
-
-
 @pytest.mark.gpu
 def test_a_gpu_that_is_there_is_found():
     device = resolve_device("auto")
@@ -175,9 +170,24 @@ def test_there_is_at_least_one_thread(n, wanted):
         pass
 
 
-def test_int8_needs_a_cpu():
-    with pytest.raises(DeviceError, match="int8 needs a CPU, the device is cuda:0: use --precision bf16 or fp32"):
-        resolve_precision("int8", CUDA)
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: resolve_precision("fp23", CPU),
+            ParameterError,
+            "unknown precision 'fp23': choose from auto, fp32, bf16, fp16, int8",
+        ),
+        (
+            lambda: resolve_precision("int8", CUDA),
+            DeviceError,
+            "int8 needs a CPU, the device is cuda:0: use --precision bf16 or fp32",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])

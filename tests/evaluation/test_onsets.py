@@ -1,5 +1,6 @@
 """Onsets are those of librosa, and are matched once each."""
 
+import librosa
 import numpy as np
 import pytest
 
@@ -22,8 +23,6 @@ def strokes(times, seconds=3.0, seed=0, rate=RATE):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_onsets_are_those_of_librosa(seed):
-    import librosa
-
     rng = np.random.default_rng(seed)
     wave = strokes(np.sort(rng.uniform(0, 3, rng.integers(0, 12))), seed=seed)
     expected = librosa.onset.onset_detect(y=wave, sr=RATE, hop_length=256, units="time")

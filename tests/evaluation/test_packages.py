@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import librosa
 import numpy as np
 import pytest
 import torch
@@ -74,8 +75,6 @@ def test_the_published_networks_have_the_sizes_that_were_published():
 
 
 def test_the_filters_are_librosa_s():
-    import librosa
-
     x = chord(0.5, 16_000)
     mel = librosa.feature.melspectrogram(y=x, sr=16_000, hop_length=256, n_fft=512, n_mels=96)
     np.testing.assert_allclose(musicnn_frames(x).numpy(), np.log10(1e4 * mel.T + 1), atol=2e-5)

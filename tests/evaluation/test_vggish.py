@@ -1,5 +1,6 @@
 """VGGish: its front end, its shapes, and files that are not it. The weights are random and few; the layout is real."""
 
+import librosa
 import numpy as np
 import pytest
 import torch
@@ -43,8 +44,6 @@ def test_a_tone_is_loudest_in_the_band_that_holds_it():
 
 
 def test_the_filters_are_those_of_librosa_on_the_htk_scale():
-    import librosa
-
     from masktools.evaluation.pretrained import _vggish_filters
 
     expected = librosa.filters.mel(sr=16_000, n_fft=512, n_mels=64, fmin=125, fmax=7500, htk=True, norm=None).T

@@ -32,11 +32,6 @@ def test_a_part_is_never_empty(recordings):
     assert read_item(Item("b", str(recordings / "b.wav"), start_s=0.1, stop_s=0.100001))[0].shape == (1, 1)
 
 
-def test_a_missing_file_is_told():
-    with pytest.raises(AudioError, match=r"gone\.wav does not exist"):
-        read_item(Item("g", "gone.wav"))
-
-
 fsspec = pytest.importorskip("fsspec")
 
 
@@ -88,9 +83,20 @@ def test_what_is_not_there_is_told(bucket):
         find_items([f"{bucket}/empty"])
 
 
-def test_a_kind_of_url_that_nobody_knows_is_refused():
-    with pytest.raises(ParameterError, match=r"nonsense://a/b\.wav cannot be reached: Protocol not known"):
-        read_item(Item("n", "nonsense://a/b.wav"))
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: read_item(Item("g", "gone.wav")), AudioError, r"gone\.wav does not exist"),
+        (
+            lambda: read_item(Item("n", "nonsense://a/b.wav")),
+            ParameterError,
+            r"nonsense://a/b\.wav cannot be reached: Protocol not known",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
 
 
 def test_without_fsspec_the_extra_is_named(monkeypatch):

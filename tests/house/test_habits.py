@@ -2,6 +2,12 @@
 
 import ast
 
+import pytest
+import torch
+from beartype.roar import BeartypeCallHintViolation
+
+from masktools.mel import MelConfig
+from masktools.solver.choice import moment_sharpness
 from tests.house.source import ROOT, modules, name_of, part_of, tree_of
 
 FOLDERS = ("masktools", "tests", "recipes", "scripts", "probes")
@@ -105,6 +111,15 @@ def test_what_takes_many_things_takes_settings():
     }
     assert long <= STILL_LONG, "settings are a frozen dataclass, with defaults in one place"
     assert long >= STILL_LONG, "the list can be shorter"
+
+
+def test_types_and_axes_are_checked_while_tests_run():
+    with pytest.raises(BeartypeCallHintViolation, match="temperature"):
+        moment_sharpness([1.0], torch.tensor([True]))
+    with pytest.raises(BeartypeCallHintViolation, match="is_last"):
+        moment_sharpness(torch.ones(2), torch.tensor([True]))  # one axis, two sizes
+    with pytest.raises(BeartypeCallHintViolation, match="f_max"):
+        MelConfig(f_max="8000")
 
 
 def documented(tree):

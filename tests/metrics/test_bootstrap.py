@@ -25,6 +25,13 @@ def test_the_same_seed_gives_the_same_interval():
     assert bootstrap(values, seed=1) == bootstrap(values, seed=1) != bootstrap(values, np.mean, seed=2)
 
 
+@pytest.mark.parametrize("statistic", [np.mean, np.median])
+@pytest.mark.parametrize("n", [1, 6, 3001])
+def test_many_draws_at_once_are_those_of_one_at_a_time(statistic, n):
+    values = np.random.default_rng(1).standard_normal(n)
+    assert bootstrap(values, statistic) == bootstrap(values, lambda rows: statistic(rows))
+
+
 @pytest.mark.parametrize(
     ("values", "options", "message"),
     [

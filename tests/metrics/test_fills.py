@@ -1,5 +1,6 @@
 """What a fill must get right: levels of third octaves from moment to moment, tone or noise, and harmony."""
 
+import librosa
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -78,15 +79,11 @@ def test_noise_in_place_of_tones_is_heard_by_flatness_alone():
 
 
 def test_the_chroma_filters_are_those_of_librosa():
-    import librosa
-
     for rate, n_fft in ((22_050, 4096), (44_100, 8192), (48_000, 8916)):
         np.testing.assert_allclose(chroma_filters(rate, n_fft), librosa.filters.chroma(sr=rate, n_fft=n_fft), atol=1e-6)
 
 
 def test_the_chroma_distance_is_that_of_librosa_s_vectors():
-    import librosa
-
     one, other = chord(0, 4, 7) + noise(0, level=0.01), chord(0, 3, 8) + noise(1, level=0.01)
     vectors = [
         librosa.feature.chroma_stft(y=wave, sr=RATE, n_fft=4096, hop_length=1024, tuning=0.0, center=False)

@@ -56,11 +56,6 @@ def test_parts_of_two_models_are_refused(changes, message):
         Pipeline(**parts(transformer=MaskedTransformer(TransformerConfig(**sizes))))
 
 
-def test_a_batch_holds_at_least_one_clip():
-    with pytest.raises(ParameterError, match="batch_size must be at least 1, got 0"):
-        Pipeline(**parts(), batch_size=0)
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 6 * COLUMN))
 def test_any_wave_becomes_whole_columns_and_comes_back_at_its_length(n_samples):
@@ -77,9 +72,16 @@ def test_what_a_wave_does_not_reach_is_silence():
     assert (mel[..., :20] > -1).any(dim=1).all()
 
 
-def test_a_wave_without_samples_is_refused():
-    with pytest.raises(ParameterError, match="at least one sample, got none"):
-        PIPELINE.encode(torch.zeros(1, 0))
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Pipeline(**parts(), batch_size=0), "batch_size must be at least 1, got 0"),
+        (lambda: PIPELINE.encode(torch.zeros(1, 0)), "at least one sample, got none"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(call, message):
+    with pytest.raises(ParameterError, match=message):
+        call()
 
 
 def test_a_long_mel_spectrogram_is_the_one_computed_at_once(monkeypatch):

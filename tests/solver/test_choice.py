@@ -206,11 +206,6 @@ def test_the_halton_order_rolls_with_the_seed_and_keeps_its_order_within_a_mask(
         assert set(got[item].nonzero().flatten().tolist()) == set(wanted.tolist())
 
 
-def test_a_grid_without_cells_has_no_order():
-    with pytest.raises(ParameterError, match="at least one row and one column, got 0 x 3"):
-        halton_order(0, 3)
-
-
 def masks_of(toy, problem, groups, config):
     """Return the masks before the first and after every step, and the result."""
     seen = [problem.mask]
@@ -478,13 +473,30 @@ def test_the_external_model_sees_whole_candidates_and_is_spared_the_last_step():
     assert calls[0][0].unique().numel() > 1
 
 
-def test_an_external_model_that_answers_with_nan_is_named():
-    with pytest.raises(MasktoolsError, match="rescore must return log probabilities without NaN"):
-        rescored(0.5, lambda tokens, mask, items: torch.full(tokens.shape, torch.nan))
-    with pytest.raises(ParameterError, match=r"log probabilities of shape \(2, 40\), got \(3,\)"):
-        rescored(0.5, lambda tokens, mask, items: torch.zeros(3))
-    with pytest.raises(ParameterError, match="rescore needs the policy 'confidence'"):
-        rescored(0.5, table_of_preferences, SolverConfig(policy="random"))
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: halton_order(0, 3), ParameterError, "at least one row and one column, got 0 x 3"),
+        (
+            lambda: rescored(0.5, lambda tokens, mask, items: torch.full(tokens.shape, torch.nan)),
+            MasktoolsError,
+            "rescore must return log probabilities without NaN",
+        ),
+        (
+            lambda: rescored(0.5, lambda tokens, mask, items: torch.zeros(3)),
+            ParameterError,
+            r"log probabilities of shape \(2, 40\), got \(3,\)",
+        ),
+        (
+            lambda: rescored(0.5, table_of_preferences, SolverConfig(policy="random")),
+            ParameterError,
+            "rescore needs the policy 'confidence'",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
 
 
 def masks_seen(problem, config, groups=None):

@@ -86,11 +86,6 @@ def test_seeds_of_any_size_and_sign_count():
     assert as_seeds(torch.tensor([3, -4])).tolist() == [3, -4]
 
 
-def test_a_seed_that_is_no_integer_is_refused():
-    with pytest.raises(ParameterError, match=r"seeds must be a sequence of integers, got tensor\(\[0.5"):
-        as_seeds(torch.tensor([0.5]))
-
-
 PAPER = SolverConfig()
 
 
@@ -144,9 +139,24 @@ def test_logits_without_a_meaning_are_refused(bad):
         fill(constant(torch.tensor([0.0, bad, 1.0])))
 
 
-def test_a_ban_that_leaves_nothing_possible_is_refused():
-    with pytest.raises(MasktoolsError, match="at least one possible code per slot"):
-        fill(constant(torch.tensor([-torch.inf, 0.0])), logit_bias=only(2, 0))
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: as_seeds(torch.tensor([0.5])),
+            ParameterError,
+            r"seeds must be a sequence of integers, got tensor\(\[0.5",
+        ),
+        (
+            lambda: fill(constant(torch.tensor([-torch.inf, 0.0])), logit_bias=only(2, 0)),
+            MasktoolsError,
+            "at least one possible code per slot",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
 
 
 def test_banned_codes_are_never_drawn_and_allowed_ones_alone_are():

@@ -112,22 +112,30 @@ def test_counts_of_the_user_replace_the_schedule():
     assert [(step.n_before, step.n_after) for step in resumed] == [(150, 80), (80, 0)]
 
 
-def test_counts_that_do_not_fit_are_refused():
-    with pytest.raises(ParameterError, match="counts must start below the 100 unknown tokens of an item, got 200"):
-        make_plan(100, 265, SolverConfig(counts=(200, 80, 0)))
-    with pytest.raises(ParameterError, match="counts must start below the 150 slots of the grid, got 200"):
-        make_plan(100, 150, SolverConfig(counts=(200, 80, 0), scaling="resume"))
-
-
 def test_a_plan_for_groups_has_no_more_steps_than_groups():
     assert len(make_plan(265, 265, SolverConfig(), n_units=5)) == 5
     assert len(make_plan(265, 265, SolverConfig(counts=(200, 100, 50, 0)), n_units=2)) == 2
 
 
-def test_numbers_out_of_range_are_refused():
-    with pytest.raises(ParameterError, match="n_unknown must be at least 0, got -1"):
-        remaining_counts(-1, 4)
-    with pytest.raises(ParameterError, match=r"n_unknown must lie in \[0, 10\], got 11"):
-        make_plan(11, 10, SolverConfig())
-    with pytest.raises(ParameterError, match=r"unknown schedule 'cosinus': choose from .*did you mean 'cosine'"):
-        remaining_counts(10, 4, "cosinus")
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: make_plan(100, 265, SolverConfig(counts=(200, 80, 0))),
+            "counts must start below the 100 unknown tokens of an item, got 200",
+        ),
+        (
+            lambda: make_plan(100, 150, SolverConfig(counts=(200, 80, 0), scaling="resume")),
+            "counts must start below the 150 slots of the grid, got 200",
+        ),
+        (lambda: remaining_counts(-1, 4), "n_unknown must be at least 0, got -1"),
+        (lambda: make_plan(11, 10, SolverConfig()), r"n_unknown must lie in \[0, 10\], got 11"),
+        (
+            lambda: remaining_counts(10, 4, "cosinus"),
+            r"unknown schedule 'cosinus': choose from .*did you mean 'cosine'",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(call, message):
+    with pytest.raises(ParameterError, match=message):
+        call()

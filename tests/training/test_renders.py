@@ -134,17 +134,6 @@ def test_drums_have_the_tenth_channel_to_themselves():
     assert channels == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 9]
 
 
-def test_what_midi_cannot_hold_is_refused():
-    with pytest.raises(ParameterError, match=r"a note must start at 0 beats or later and last more than 0, got -1 and"):
-        Note(-1, 1, 60, 80)
-    with pytest.raises(ParameterError, match=r"pitch must lie in \[0, 127\] and velocity in \[1, 127\], got 128 and 0"):
-        Note(0, 1, 128, 0)
-    with pytest.raises(ParameterError, match=r"tempo must lie in \[4, 1000\] beats a minute, got 2"):
-        midi_file([], 2)
-    with pytest.raises(ParameterError, match="a piece must have at most 15 parts besides drums, got 16"):
-        midi_file([Part(0, ())] * 16, 100)
-
-
 def test_general_midi_has_128_instruments():
     assert len(INSTRUMENTS) == 128
     assert (label_of(0), label_of(40), label_of(73)) == ("piano", "violin", "flute")
@@ -160,13 +149,6 @@ def test_progressions_begin_on_the_tonic_and_cadence(n_chords, seed, last):
     assert chords[0] == 0
     if n_chords > 2:
         assert chords[-2:] == {"full": (4, 0), "half": (3, 4)}[last]
-
-
-def test_names_that_harmony_does_not_know_are_refused():
-    with pytest.raises(ParameterError, match="unknown mode 'locrian': choose from major"):
-        Key(0, "locrian")
-    with pytest.raises(ParameterError, match="unknown cadence 'fall': choose from full"):
-        progression(4, rng(), "fall")
 
 
 @settings(deadline=None, max_examples=50)
@@ -219,11 +201,6 @@ def test_every_style_composes_pieces_that_last_and_can_be_written(style):
         read_tracks(midi_file(piece.parts, piece.tempo))
 
 
-def test_a_piece_of_no_length_is_refused():
-    with pytest.raises(ParameterError, match="duration_s must be above 0 s, got 0 s"):
-        compose(STYLES[0], 0.0, rng())
-
-
 def test_oscillators_play_whole_pieces():
     style = next(style for style in STYLES if style.name == "chiptune")
     wave = play_chip(compose(style, 5.0, rng()), RATE, rng())
@@ -238,11 +215,6 @@ def test_noises_are_as_loud_as_one_another_and_drawn_from_their_seed(name):
     assert sound.shape == (4 * RATE,)
     assert np.sqrt(np.mean(sound**2)) == pytest.approx(1.0, rel=1e-6)
     assert np.array_equal(sound, noise(name, 4 * RATE, RATE, rng(3)))
-
-
-def test_a_noise_that_there_is_not_is_refused():
-    with pytest.raises(ParameterError, match="unknown noise 'hail': choose from rain"):
-        noise("hail", 10, RATE, rng())
 
 
 @given(st.sampled_from(sorted(LANGUAGES)), st.sampled_from(["sentences", "commands", "digits"]), seeds)
@@ -316,15 +288,26 @@ def test_a_plan_of_fewer_minutes_is_the_beginning_of_one_of_more():
     }
 
 
-def test_settings_out_of_range_are_refused():
-    with pytest.raises(ParameterError, match=r"music_minutes must lie in \[0, 100000\], got -1"):
-        RenderSettings(-1)
-    with pytest.raises(ParameterError, match="the minutes of music, speech and mixtures must not all be 0"):
-        RenderSettings(0, 0, 0)
-    with pytest.raises(ParameterError, match="seed must be at least 0, got -1"):
-        RenderSettings(seed=-1)
-    with pytest.raises(ParameterError, match=r"sample_rate must lie in \[8000, 48000\] Hz, got 1"):
-        RenderSettings(sample_rate=1)
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Note(-1, 1, 60, 80), r"a note must start at 0 beats or later and last more than 0, got -1 and"),
+        (lambda: Note(0, 1, 128, 0), r"pitch must lie in \[0, 127\] and velocity in \[1, 127\], got 128 and 0"),
+        (lambda: midi_file([], 2), r"tempo must lie in \[4, 1000\] beats a minute, got 2"),
+        (lambda: midi_file([Part(0, ())] * 16, 100), "a piece must have at most 15 parts besides drums, got 16"),
+        (lambda: Key(0, "locrian"), "unknown mode 'locrian': choose from major"),
+        (lambda: progression(4, rng(), "fall"), "unknown cadence 'fall': choose from full"),
+        (lambda: compose(STYLES[0], 0.0, rng()), "duration_s must be above 0 s, got 0 s"),
+        (lambda: noise("hail", 10, RATE, rng()), "unknown noise 'hail': choose from rain"),
+        (lambda: RenderSettings(-1), r"music_minutes must lie in \[0, 100000\], got -1"),
+        (lambda: RenderSettings(0, 0, 0), "the minutes of music, speech and mixtures must not all be 0"),
+        (lambda: RenderSettings(seed=-1), "seed must be at least 0, got -1"),
+        (lambda: RenderSettings(sample_rate=1), r"sample_rate must lie in \[8000, 48000\] Hz, got 1"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(call, message):
+    with pytest.raises(ParameterError, match=message):
+        call()
 
 
 def test_a_folder_goes_on_where_it_was_left_and_can_be_enlarged(stand_ins, tmp_path):

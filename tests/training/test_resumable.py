@@ -34,21 +34,26 @@ def test_every_job_is_done_once_whatever_the_number_of_processes():
     assert list(unordered(double, [], n_workers=2)) == []
 
 
-def test_errors_of_another_process_are_raised_here():
-    with pytest.raises(AudioError, match="one is not to be heard"):
-        list(unordered(refuse, [1, 1], n_workers=2))
-    with pytest.raises(MasktoolsError, match="a worker failed with IndexError: list index out of range"):
-        list(unordered(refuse, [0, 0], n_workers=2))
-
-
-def test_a_process_that_dies_is_told_of():
-    with pytest.raises(MasktoolsError, match="a worker process died, perhaps for want of memory"):
-        list(unordered(die, [0, 0], n_workers=2))
-
-
-def test_less_than_one_process_is_refused():
-    with pytest.raises(ParameterError, match="n_workers must be at least 1, got 0"):
-        list(unordered(double, [1], n_workers=0))
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: list(unordered(refuse, [1, 1], n_workers=2)), AudioError, "one is not to be heard"),
+        (
+            lambda: list(unordered(refuse, [0, 0], n_workers=2)),
+            MasktoolsError,
+            "a worker failed with IndexError: list index out of range",
+        ),
+        (
+            lambda: list(unordered(die, [0, 0], n_workers=2)),
+            MasktoolsError,
+            "a worker process died, perhaps for want of memory",
+        ),
+        (lambda: list(unordered(double, [1], n_workers=0)), ParameterError, "n_workers must be at least 1, got 0"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
 
 
 @given(

@@ -190,18 +190,21 @@ def test_known_tokens_of_an_erased_clip_are_those_of_damaged_audio_and_the_targe
     assert torch.equal(given[3:], clean[3:])
 
 
-def test_mels_need_a_tokenizer_and_captions_an_encoder():
-    with pytest.raises(ParameterError, match="mel spectrograms need a tokenizer: give tokenizer_checkpoint"):
-        on_tokens().clip_tokens({"mel": torch.zeros(1, 80, 96)})
-    with pytest.raises(ParameterError, match="text_share needs a conditioner that reads captions, got 0.5 and none"):
-        on_tokens(text_share=0.5)
-
-
-def test_tokens_of_another_grid_or_codebook_are_refused():
-    with pytest.raises(ParameterError, match="tokens must have 2 rows, got 3"):
-        fit(on_tokens(), None, 1, ToyClips(n_rows=3))
-    with pytest.raises(ParameterError, match=r"tokens must be below n_codes 16, got \d+"):
-        fit(on_tokens(), None, 1, ToyClips(n_codes=64))
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: on_tokens().clip_tokens({"mel": torch.zeros(1, 80, 96)}),
+            "mel spectrograms need a tokenizer: give tokenizer_checkpoint",
+        ),
+        (lambda: on_tokens(text_share=0.5), "text_share needs a conditioner that reads captions, got 0.5 and none"),
+        (lambda: fit(on_tokens(), None, 1, ToyClips(n_rows=3)), "tokens must have 2 rows, got 3"),
+        (lambda: fit(on_tokens(), None, 1, ToyClips(n_codes=64)), r"tokens must be below n_codes 16, got \d+"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(call, message):
+    with pytest.raises(ParameterError, match=message):
+        call()
 
 
 def test_a_tokenizer_of_either_kind_is_read_from_a_checkpoint_or_a_converted_file(stage_a, tmp_path):

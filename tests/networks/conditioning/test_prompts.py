@@ -98,14 +98,16 @@ def test_empty_texts_are_refused(prompts, message):
         as_condition(prompts, Fake())
 
 
-def test_a_text_without_anyone_to_read_it_is_refused():
-    with pytest.raises(ParameterError, match="reads no texts: give embeddings instead of 'dog'"):
-        as_condition("dog", None)
-
-
-def test_a_list_of_other_things_is_refused():
-    with pytest.raises(ParameterError, match="got a list of int"):
-        as_condition([1, 2], Fake())
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: as_condition("dog", None), "reads no texts: give embeddings instead of 'dog'"),
+        (lambda: as_condition([1, 2], Fake()), "got a list of int"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(call, message):
+    with pytest.raises(ParameterError, match=message):
+        call()
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

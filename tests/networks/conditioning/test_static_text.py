@@ -28,11 +28,6 @@ def test_a_piece_must_be_one_line_of_text(pieces):
         pack_vocabulary(pieces)
 
 
-def test_a_piece_must_not_occur_twice():
-    with pytest.raises(ParameterError, match="got 1 repeated"):
-        pack_vocabulary(["dog", "dog"])
-
-
 def test_eight_bits_keep_the_direction_of_a_vector():
     vectors = torch.randn(50, 64, generator=torch.Generator().manual_seed(1))
     codes, scales = quantise_rows(vectors)
@@ -60,11 +55,14 @@ def test_new_weights_bring_their_own_vocabulary():
     assert module.wordpiece.ids("rain") == [0]
 
 
-def test_without_weights_there_is_no_vocabulary():
-    with pytest.raises(ParameterError, match="needs a vocabulary of 4 pieces, got 0"):
-        StaticText(4, 6, 16)(["dog"])
-
-
-def test_a_text_without_any_known_word_is_refused():
-    with pytest.raises(ParameterError, match="none of 'zzz' can be spelt"):
-        static_text()(["dog", "zzz"])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: pack_vocabulary(["dog", "dog"]), "got 1 repeated"),
+        (lambda: StaticText(4, 6, 16)(["dog"]), "needs a vocabulary of 4 pieces, got 0"),
+        (lambda: static_text()(["dog", "zzz"]), "none of 'zzz' can be spelt"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(call, message):
+    with pytest.raises(ParameterError, match=message):
+        call()

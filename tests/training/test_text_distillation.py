@@ -18,8 +18,8 @@ from masktools.training.text_distillation import (
     build_library,
     compose_texts,
 )
-from tests.networks.conditioning.training.teacher import WIDTH, write_teacher
 from tests.training.small import fit
+from tests.training.teacher import WIDTH, write_teacher
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -17,7 +17,7 @@ from masktools.training.token_streams import stage_loss
 from tests.pipeline.streams.small import transformer
 from tests.training.conftest import cache_folder, manifest  # noqa: F401
 
-TINY = Path(__file__).parents[3] / "recipes" / "tiny"
+TINY = Path(__file__).parents[2] / "recipes" / "tiny"
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 

@@ -34,20 +34,10 @@ def test_the_size_of_the_batches_changes_nothing(monkeypatch):
     torch.testing.assert_close(distilled(), whole)
 
 
-def test_each_piece_needs_its_index():
-    with pytest.raises(ParameterError, match="of one length, got 1 and 2"):
-        distil_vectors(teacher, ["a"], [2, 3], (0, 1))
-
-
 def test_frequent_pieces_and_single_letters_weigh_little():
     weights = rarity_weights(["x", "the", "dog", "##s", "aardvark"])
     assert weights[0] == weights[1] == weights[3] == weights.min()
     assert weights[1] < weights[2] < weights[4] < 1.0
-
-
-def test_the_smoothing_must_be_positive():
-    with pytest.raises(ParameterError, match="smoothing must be positive, got 0"):
-        rarity_weights(["dog"], smoothing=0.0)
 
 
 def test_principal_components_keep_the_distances_that_fit_in():
@@ -58,9 +48,17 @@ def test_principal_components_keep_the_distances_that_fit_in():
     assert (reduced.var(dim=0).diff() < 0).all()
 
 
-def test_there_are_no_more_components_than_vectors_or_numbers():
-    with pytest.raises(ParameterError, match=r"dim must lie in \[1, 3\], got 4"):
-        principal_components(torch.zeros(5, 3), 4)
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: distil_vectors(teacher, ["a"], [2, 3], (0, 1)), "of one length, got 1 and 2"),
+        (lambda: rarity_weights(["dog"], smoothing=0.0), "smoothing must be positive, got 0"),
+        (lambda: principal_components(torch.zeros(5, 3), 4), r"dim must lie in \[1, 3\], got 4"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(call, message):
+    with pytest.raises(ParameterError, match=message):
+        call()
 
 
 def test_special_tokens_and_other_scripts_are_left_out():
