@@ -22,7 +22,7 @@ from masktools import io
 from masktools.core.arguments import check_least, checked_name
 from masktools.core.errors import AudioError, ParameterError
 from masktools.io import resample_to
-from masktools.training.audio_cache import AudioCache, Recording, decoded
+from masktools.training.shards import AudioCache, Recording, decoded
 from masktools.training.sources import SPLITS, Row, Source, read_source, split_named
 
 UNNAMED_KIND = "recordings"

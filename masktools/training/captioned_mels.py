@@ -24,7 +24,7 @@ from masktools.core.configs import parse_json, ranged
 from masktools.core.errors import ParameterError
 from masktools.io import replacing
 from masktools.mel import DB_PER_NEPER, MelConfig, MelFrontEnd
-from masktools.training.audio_cache import AudioCache
+from masktools.training.shards import AudioCache
 
 _TEMPLATES = ("{}", "the sound of {}", "a recording of {}")
 

@@ -16,8 +16,7 @@ from masktools.core.arguments import check_least, settle
 from masktools.core.configs import ranged
 from masktools.core.errors import AudioError, MasktoolsError, ParameterError
 from masktools.io import resample_to
-from masktools.training.audio_cache import AudioCache, Recording, build_cache
-from masktools.training.shards import ShardSet
+from masktools.training.shards import AudioCache, Recording, ShardSet, build_cache
 from masktools.training.streams import Batch, RecordingStream, Stream, StreamData, StreamLoader, assembled, spread_over
 
 _LONGEST_PAUSE_S = 0.4  # between recordings that fill a clip together

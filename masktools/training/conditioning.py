@@ -21,7 +21,6 @@ from masktools.core.configs import from_dict, read_json
 from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.networks.conditioning import JointEncoder, JointEncoderConfig
-from masktools.training.audio_cache import AudioCache
 from masktools.training.captioned_mels import (
     Augmentation,
     CaptionedMel,
@@ -35,6 +34,7 @@ from masktools.training.captioned_mels import (
 from masktools.training.checkpoints import network_state, part_description
 from masktools.training.losses import contrastive_loss, geometry_loss
 from masktools.training.part import PartTraining
+from masktools.training.shards import AudioCache
 from masktools.training.streams import Batch, Stream, StreamData, StreamLoader, weighted_by_kind
 
 _USUAL = Augmentation()

@@ -29,10 +29,10 @@ from masktools.io import replacing
 from masktools.networks.conditioning import JointEncoder, JointEncoderConfig
 from masktools.networks.conditioning.joint import MAX_PIECES, WordPiece
 from masktools.networks.packing import quantise_rows
-from masktools.training.audio_cache import AudioCache
 from masktools.training.captioned_mels import tag_words
 from masktools.training.losses import geometry_loss
 from masktools.training.part import PartTraining
+from masktools.training.shards import AudioCache
 from masktools.training.streams import Batch, Stream, StreamData, StreamLoader, write_json
 
 _PIECES = 512  # pieces at a time

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from masktools.core.errors import ParameterError
-from masktools.networks.scales.quantiser import MultiScaleQuantiser
+from masktools.networks.scales.tokenizer import MultiScaleQuantiser
 from masktools.networks.scales.transformer import KeysValues, ScaleTransformer
 from masktools.solver import Predict, Rescore, SolverConfig, StagesResult, solve_stages, stage_plan
 

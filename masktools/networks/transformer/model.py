@@ -1,10 +1,11 @@
 """The masked transformer and its blocks: tokens, a mask, a condition -> logits; hidden states are embeddings.
 
-Its parts carry timm's names, so that weights of other transformers of this kind fit, and its numbers are timm's.
+The parts of a block carry timm's names, so that weights of other transformers of this kind fit, and its numbers are
+timm's.
 
-The sequence is one prefix vector and one slot per token. The prefix is the projected condition, or the learned
-mask vector where there is none. A masked slot holds the same vector as the prefix (the paper's conditional
-mask, "C") or always the learned one ("M"); values under the mask are never read.
+The sequence is one prefix vector and one slot per token. The prefix is the projected condition, or the learned mask
+vector where there is none. A masked slot holds the same vector as the prefix (the paper's conditional mask, "C") or
+always the learned one ("M"); values under the mask are never read.
 """
 
 from collections.abc import Callable, Mapping, Sequence
