@@ -254,7 +254,7 @@ def read_clips(
         non_commercial: whether to take rows of a manifest whose ``nc`` is 1.
 
     Raises:
-        ParameterError: No such source or split or kind, a value out of its range, or not one recording can be used.
+        ParameterError: no such source or split or kind, a value out of its range, or not one recording can be used.
     """
     check_least(1, n=n, n_each=n_each, sample_rate=sample_rate)
     for name, length in (("seconds", seconds), ("min_seconds", min_seconds)):

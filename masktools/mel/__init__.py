@@ -1,4 +1,4 @@
-"""Mel spectrograms: the front end between wave and mel, and the grid of tokens laid over them."""
+"""Mel spectrograms (wave -> mel), and the grid of tokens over them."""
 
 from masktools.mel.spectrogram import (
     DB_PER_NEPER,

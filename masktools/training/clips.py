@@ -231,7 +231,7 @@ def fixed_shard_clips(shards: ShardSet, split: str, n_samples: int, n_clips: int
     """Return up to n_clips clips of a split, the same at each call: evenly chosen, from their middle.
 
     Raises:
-        ParameterError: No recording of the split that was looked at is that long.
+        ParameterError: no recording of the split that was looked at is that long.
     """
     numbers = shards.split(split)
     clips: list[Batch] = []
@@ -254,7 +254,7 @@ def open_audio(folder: str | os.PathLike[str], sample_rate: int = 22_050) -> Aud
     """Return the audio cache of a folder, or its tar shards at a rate.
 
     Raises:
-        ParameterError: There is neither, or the cache is at another rate.
+        ParameterError: there is neither, or the cache is at another rate.
     """
     place = Path(folder)
     if (place / "waves.int16").is_file():

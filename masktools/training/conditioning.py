@@ -144,7 +144,7 @@ class SoundTextData(StreamData):
         """Collect the texts that are true of the recordings.
 
         Raises:
-            ParameterError: A split has no recordings.
+            ParameterError: a split has no recordings.
         """
         own = self.hparams
         if not self.train or not self.valid:
@@ -203,7 +203,7 @@ def retrieval_scores(similarity: Tensor, relevant: Tensor) -> Retrieval:
     """Return the scores of a similarity (texts, sounds) against the truth (texts, sounds) bool.
 
     Raises:
-        ParameterError: A text is true of no sound.
+        ParameterError: a text is true of no sound.
     """
     if not relevant.any(dim=1).all():
         raise ParameterError("each text must be true of a sound, but some are true of none")

@@ -77,7 +77,7 @@ class Cache:
         """Open a cache.
 
         Raises:
-            ParameterError: There is none, or it is empty.
+            ParameterError: there is none, or it is empty.
         """
         self.folder = Path(folder)
         index = self.folder / INDEX
@@ -99,7 +99,7 @@ class Cache:
         """Return the recordings of a split.
 
         Raises:
-            ParameterError: The cache has none of that split.
+            ParameterError: the cache has none of that split.
         """
         chosen = [recording for recording in self.recordings if recording.split == name]
         if not chosen:
@@ -174,8 +174,8 @@ def build_cache(
         kind: kind of the sources, or auto to find out
 
     Raises:
-        ParameterError: A source is not one, or ``folder`` holds a cache of other recordings or settings.
-        MasktoolsError: A process died.
+        ParameterError: a source is not one, or ``folder`` holds a cache of other recordings or settings.
+        MasktoolsError: a process died.
     """
     rows, n_missing = read_sources(sources, kind, non_commercial)
     described = [asdict(row) for row in rows]
@@ -202,7 +202,7 @@ def decoded(path: str | os.PathLike[str], sample_rate: int) -> np.ndarray:
     """Return a whole file as mono float32 samples (t,) at a rate.
 
     Raises:
-        AudioError: It cannot be decoded.
+        AudioError: it cannot be decoded.
     """
     audio = read(Path(path))
     samples = audio.samples[0] if audio.n_channels == 1 else audio.samples.mean(axis=0)
@@ -249,7 +249,7 @@ class ShardSet:
         """Find the samples: from the folder's index if it is of these shards, else by reading the shards' headers.
 
         Raises:
-            ParameterError: There are no shards, or none of them holds a sample.
+            ParameterError: there are no shards, or none of them holds a sample.
         """
         self.folder, self.sample_rate = Path(folder), sample_rate
         self.shards = sorted(path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*.tar"))
@@ -275,7 +275,7 @@ class ShardSet:
         """Return the numbers of the samples of a split, those of one shard together.
 
         Raises:
-            ParameterError: No shard is of that split.
+            ParameterError: no shard is of that split.
         """
         of_split = np.array([split == name for split in self.splits])
         chosen = np.flatnonzero(of_split[self.samples["shard"]])
@@ -300,7 +300,7 @@ class ShardSet:
         """Return a recording and all its samples.
 
         Raises:
-            AudioError: It cannot be decoded, or what is told of it is not JSON.
+            AudioError: it cannot be decoded, or what is told of it is not JSON.
         """
         place, name = self.samples[index], self.name(index)
         shard = self.shards[place["shard"]]
@@ -470,8 +470,8 @@ def write_shards(
         kind: kind of the sources, or auto to find out
 
     Raises:
-        ParameterError: A source is not one, or ``folder`` holds shards of other recordings or settings.
-        MasktoolsError: A process died.
+        ParameterError: a source is not one, or ``folder`` holds shards of other recordings or settings.
+        MasktoolsError: a process died.
     """
     rows, n_missing = read_sources(sources, kind, non_commercial)
     told = json.dumps([sample_rate, PER_SHARD, PIECE_S, [asdict(row) for row in rows]], sort_keys=True)

@@ -125,7 +125,7 @@ class Stream(IterableDataset[Batch], ABC):
         """Let the next iteration begin at a sample, counted over all processes.
 
         Raises:
-            ParameterError: A negative number.
+            ParameterError: a negative number.
         """
         check_least(0, sample_index=sample_index)
         self._start = sample_index
@@ -134,7 +134,7 @@ class Stream(IterableDataset[Batch], ABC):
         """Yield the share of one process only, and let its workers take turns at batches of a size.
 
         Raises:
-            ParameterError: A rank that is not below their number, or an empty batch.
+            ParameterError: a rank that is not below their number, or an empty batch.
         """
         if not 0 <= rank < n_ranks:
             raise ParameterError(f"0 <= rank < n_ranks must hold, got {rank} and {n_ranks}")
@@ -286,7 +286,7 @@ class ResumableBuild:
         """Open the folder for a build of the same ``key`` only.
 
         Raises:
-            ParameterError: The folder holds the beginning of another build, or parts of this one were removed.
+            ParameterError: the folder holds the beginning of another build, or parts of this one were removed.
         """
         self.folder, self.names = folder, tuple(names)
         self.parts = folder / "parts"
@@ -426,8 +426,8 @@ def unordered(work: Callable[[Job], Result], jobs: Iterable[Job], n_workers: int
     Each process is given ``work`` once, and then job after job; it ends with the one that started it.
 
     Raises:
-        ParameterError: Fewer than one worker.
-        MasktoolsError: A process died. What ``work`` itself raises is raised here.
+        ParameterError: fewer than one worker.
+        MasktoolsError: a process died. What ``work`` itself raises is raised here.
     """
     check_least(1, n_workers=n_workers)
     if n_workers == 1:

@@ -126,7 +126,7 @@ class SentenceTeacher:
             source: a folder with config.json, vocab.txt and weights, or an installed package that has one inside.
 
         Raises:
-            ParameterError: There is none.
+            ParameterError: there is none.
         """
         self.folder = _folder_of(source)
         try:
@@ -207,7 +207,7 @@ class TextLibrary:
         """Open a library.
 
         Raises:
-            ParameterError: There is none.
+            ParameterError: there is none.
         """
         self.folder = Path(folder)
         if not (self.folder / "library.json").is_file():
@@ -228,7 +228,7 @@ def build_library(
     What was asked before a kill is not asked again.
 
     Raises:
-        ParameterError: There is no such teacher, or ``folder`` holds a library of other texts.
+        ParameterError: there is no such teacher, or ``folder`` holds a library of other texts.
     """
     target = Path(folder)
     key = hashlib.sha256(json.dumps([teacher, piece_dim, list(texts)]).encode()).hexdigest()

@@ -209,8 +209,8 @@ def build_token_cache(
         device: where to compute
 
     Raises:
-        ParameterError: There is no audio, or ``folder`` holds tokens made of something else (the message says what).
-        MasktoolsError: A process died.
+        ParameterError: there is no audio, or ``folder`` holds tokens made of something else (the message says what).
+        MasktoolsError: a process died.
     """
     arguments.check_least(2, n_cols=n_cols)
     conditioner = as_conditioner(conditioner)

@@ -83,7 +83,7 @@ class ScalePyramid:
         """Return the sequence (b, n) of the grids (b, h, w) of the first scales.
 
         Raises:
-            ParameterError: Grids of other sizes, or more than there are scales.
+            ParameterError: grids of other sizes, or more than there are scales.
         """
         self.check(grids)
         return torch.cat([flatten(grid) for grid in grids], dim=1)
@@ -92,7 +92,7 @@ class ScalePyramid:
         """Return the grids (b, h, w) of a sequence (b, n) that ends where a scale does.
 
         Raises:
-            ParameterError: A sequence of another length.
+            ParameterError: a sequence of another length.
         """
         ends = list(accumulate(self.lengths))
         if sequence.shape[1] not in ends:
@@ -105,7 +105,7 @@ class ScalePyramid:
         """Refuse grids that are not those of the first scales.
 
         Raises:
-            ParameterError: No grid, too many, or one of another size.
+            ParameterError: no grid, too many, or one of another size.
         """
         sizes = [tuple(grid.shape[1:]) for grid in grids]
         if not 1 <= len(sizes) <= len(self) or sizes != list(self.scales[: len(sizes)]):
@@ -128,7 +128,7 @@ def keep_in_checkpoint(module: nn.Module, **tables: Sequence[Sequence[int]] | Se
     """Store integer tables beside the weights of a module, and refuse weights that come with others.
 
     Raises:
-        CheckpointError: When weights are loaded whose table differs; the message names both.
+        CheckpointError: when weights are loaded whose table differs; the message names both.
     """
     for name, table in tables.items():
         module.register_buffer(name, torch.tensor(table))
@@ -159,12 +159,12 @@ class ChannelMultiplex(nn.Module):
     ``inverse`` gives back every value, bit for bit. It has no parameters, keeps device and type, and passes gradients.
 
     Args:
-        rows: Factor along the height (frequency), 1 or more.
-        cols: Factor along the width (time), 1 or more.
+        rows: factor along the height (frequency), 1 or more.
+        cols: factor along the width (time), 1 or more.
         layout: ``polyphase``: channel i * cols + j holds every rows-th bin from i on and every cols-th frame from j
             on, so that each channel is a copy at low resolution; ``block``: it holds the i-th band of neighbouring
             bins and the j-th stretch of neighbouring frames.
-        pad_value: Fills sizes that the factors do not divide, above the highest bin and after the last frame.
+        pad_value: fills sizes that the factors do not divide, above the highest bin and after the last frame.
     """
 
     def __init__(self, rows: int, cols: int, layout: str = "polyphase", pad_value: float = -1.0) -> None:
@@ -195,7 +195,7 @@ class ChannelMultiplex(nn.Module):
         """Return the cells (b, c, h, w) of which ``forward`` made these, cut to ``size`` where that is given.
 
         Raises:
-            ParameterError: Channels that the factors do not divide, or a size beyond what there is.
+            ParameterError: channels that the factors do not divide, or a size beyond what there is.
         """
         n, channels, height, width = cells.shape
         if channels % self.factor:
@@ -214,9 +214,9 @@ class Truncation(nn.Module):
     """The baseline of channel multiplexing: the lowest bins and the first frames, the rest lost. (b, c, h, w) -> less.
 
     Args:
-        rows: Bins that are kept; None keeps all.
-        cols: Frames that are kept; None keeps all.
-        pad_value: Stands in the inverse for what was lost.
+        rows: bins that are kept; None keeps all.
+        cols: frames that are kept; None keeps all.
+        pad_value: stands in the inverse for what was lost.
     """
 
     def __init__(self, rows: int | None, cols: int | None, pad_value: float = -1.0) -> None:

@@ -55,16 +55,16 @@ class MultiScaleQuantiser(nn.Module):
     convolution ``phi(x) = (1 - rho) x + rho conv(x)``, and are subtracted. All of it is computed in single precision.
 
     Args:
-        pyramid: The scales.
-        n_codes: Size of a codebook.
-        dim: Dimensions of the vectors.
+        pyramid: the scales.
+        n_codes: size of a codebook.
+        dim: dimensions of the vectors.
         phi: ``shared``: ``n_phi`` convolutions, each for several scales; ``per_scale``; or ``none``.
-        n_phi: Convolutions where they are shared.
-        rho: Share of the convolution in phi, in [0, 1].
-        up: Interpolation: ``bicubic``, ``bilinear`` or ``nearest``.
-        shared_codebook: Whether all scales have one codebook, or each its own.
-        kind: As for ``Codebook``: ``ema`` or ``gradient``.
-        commitment: Weight of the term that draws the latents towards the entries.
+        n_phi: convolutions where they are shared.
+        rho: share of the convolution in phi, in [0, 1].
+        up: interpolation: ``bicubic``, ``bilinear`` or ``nearest``.
+        shared_codebook: whether all scales have one codebook, or each its own.
+        kind: as for ``Codebook``: ``ema`` or ``gradient``.
+        commitment: weight of the term that draws the latents towards the entries.
 
     Differs: convolutions begin as the identity, and which scales share one is an integer table, kept with the weights.
     """
@@ -129,7 +129,7 @@ class MultiScaleQuantiser(nn.Module):
         """Return the vectors (b, d, h, w) of the tokens of the first scales, as many as are given.
 
         Raises:
-            ParameterError: Grids of other sizes.
+            ParameterError: grids of other sizes.
         """
         return self.partial_sums(tokens)[-1]
 
@@ -137,7 +137,7 @@ class MultiScaleQuantiser(nn.Module):
         """Return the vectors (b, d, h, w) after each of the scales that are given.
 
         Raises:
-            ParameterError: Grids of other sizes.
+            ParameterError: grids of other sizes.
         """
         self.pyramid.check(tokens)
         total, sums = torch.zeros((), device=tokens[0].device), list[Tensor]()
@@ -155,7 +155,7 @@ class MultiScaleQuantiser(nn.Module):
         """Return ``next_input`` (b, n_k, d) of each scale after the first that the tokens (b, h_k, w_k) lead to.
 
         Raises:
-            ParameterError: Grids of other sizes.
+            ParameterError: grids of other sizes.
         """
         sums = self.partial_sums(tokens)[: len(self.pyramid) - 1]
         return [self.next_input(vectors, scale) for scale, vectors in enumerate(sums, start=1)]
@@ -166,8 +166,8 @@ class MultiScaleQuantiser(nn.Module):
         The loss draws the latents and every partial sum towards each other; its mean is over scales.
 
         Args:
-            latents: The vectors.
-            n_keep: Scales (b,) that each item keeps, 1 to all: scale dropout. None keeps all.
+            latents: the vectors.
+            n_keep: scales (b,) that each item keeps, 1 to all: scale dropout. None keeps all.
         """
         latents = latents.float()
         tokens, pooled = self._quantise(latents.detach())
@@ -215,9 +215,9 @@ class MultiScaleQuantiser(nn.Module):
         A codebook that all scales share has an even part of its entries from each.
 
         Args:
-            latents: The vectors.
-            generator: Draws the first centres.
-            batch_size: Items of the batches that the codebooks will follow; None takes that of the latents. Entries
+            latents: the vectors.
+            generator: draws the first centres.
+            batch_size: items of the batches that the codebooks will follow; None takes that of the latents. Entries
                 begin with the hits of an even share of one batch: with more they would neither follow the encoder nor
                 be found dead for hundreds of steps.
         """
@@ -250,7 +250,7 @@ class MultiScaleQuantiser(nn.Module):
         """Move dead entries onto random residuals of latents (b, d, h, w), each scale alike; return how many moved.
 
         Raises:
-            ParameterError: Codebooks that do not follow a moving average.
+            ParameterError: codebooks that do not follow a moving average.
         """
         _, pooled = self._quantise(latents.detach())
         vectors = [_rows(part) for part in pooled]
@@ -295,16 +295,16 @@ class ScaleTokenizerConfig:
     """Settings of the tokenizer over scales; the defaults are for notes of 2.4 s with the mel settings of the house.
 
     Attributes:
-        n_mels: Bins of the spectrogram.
-        scales: Rows and columns of each scale, from coarse to fine.
-        multiplex: Factors of channel multiplexing, in frequency and in time.
-        layout: That of ``ChannelMultiplex``.
-        truncate: Bins and frames that are kept, for the baseline of channel multiplexing; null keeps all.
-        widths: Channels at each resolution; each is half the one before, from that after multiplexing on.
-        n_blocks: Residual blocks at each resolution, on either side.
-        n_codes: Size of a codebook.
-        code_dim: Dimensions of a latent.
-        phi: As for ``MultiScaleQuantiser``, as are the others that follow.
+        n_mels: bins of the spectrogram.
+        scales: rows and columns of each scale, from coarse to fine.
+        multiplex: factors of channel multiplexing, in frequency and in time.
+        layout: that of ``ChannelMultiplex``.
+        truncate: bins and frames that are kept, for the baseline of channel multiplexing; null keeps all.
+        widths: channels at each resolution; each is half the one before, from that after multiplexing on.
+        n_blocks: residual blocks at each resolution, on either side.
+        n_codes: size of a codebook.
+        code_dim: dimensions of a latent.
+        phi: as for ``MultiScaleQuantiser``, as are the others that follow.
     """
 
     n_mels: int = 80
@@ -412,7 +412,7 @@ class ScaleTokenizer(KeepsLayers):
         """Return the vectors (b, d, h, w) before quantisation; a clip that is shorter is followed by silence.
 
         Raises:
-            ParameterError: Another number of bins, no frames, or more than the scales reach.
+            ParameterError: another number of bins, no frames, or more than the scales reach.
         """
         n_bins, n_frames = mel.shape[1:]
         longest = self.n_frames if self.config.truncate is None else n_frames
@@ -444,7 +444,7 @@ class ScaleTokenizer(KeepsLayers):
         """Return the spectrogram in [-1, 1] of the tokens of the first scales, as many as are given.
 
         Raises:
-            ParameterError: Grids of other sizes.
+            ParameterError: grids of other sizes.
         """
         return self.from_latents(self.quantiser.decode(tokens), n_frames).clamp(-1.0, 1.0)
 
@@ -452,7 +452,7 @@ class ScaleTokenizer(KeepsLayers):
         """Return the spectrograms in [-1, 1] after one scale, after two, and so on: from coarse to fine.
 
         Raises:
-            ParameterError: Grids of other sizes.
+            ParameterError: grids of other sizes.
         """
         sums = self.quantiser.partial_sums(tokens)
         return [self.from_latents(vectors, n_frames).clamp(-1.0, 1.0) for vectors in sums]

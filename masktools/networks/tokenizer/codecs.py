@@ -123,7 +123,7 @@ class MelRvq(KeepsLayers):
         """Return the vectors (b, d, w) before quantisation.
 
         Raises:
-            ParameterError: Another number of bands, or frames that are no whole columns.
+            ParameterError: another number of bands, or frames that are no whole columns.
         """
         check_patches(mel, self.config.n_mels, self.patch)
         return self.encoder(mel)
@@ -180,7 +180,7 @@ class Encodec(nn.Module):
     """Waves <-> token streams. ``encode``: (b, t) -> (b, K, ceil(t / hop)); ``decode`` the other way.
 
     Raises:
-        CheckpointError: The package transformers is not installed.
+        CheckpointError: the package transformers is not installed.
     """
 
     reads_waves = True
@@ -206,7 +206,7 @@ class Encodec(nn.Module):
         """Return the tokens of a wave at the codec's rate; its last column is filled up.
 
         Raises:
-            ParameterError: A wave without samples.
+            ParameterError: a wave without samples.
         """
         if not wave.shape[-1]:
             raise ParameterError("a wave must have at least one sample, got none")
@@ -220,7 +220,7 @@ class Encodec(nn.Module):
         """Return the waves (b, w * hop) of tokens (b, k, w), of all streams or the first few.
 
         Raises:
-            ParameterError: More streams than there are, or none.
+            ParameterError: more streams than there are, or none.
         """
         if not 1 <= tokens.shape[1] <= self.n_rows:
             raise ParameterError(f"tokens must be of 1 to {self.n_rows} streams, got {tokens.shape[1]}")

@@ -182,7 +182,7 @@ class ResidualQuantiser(nn.Module):
         """Return the vectors (b, d, w) of the first streams (b, k, w): as many as are given, one at least.
 
         Raises:
-            ParameterError: More streams than there are codebooks, or none.
+            ParameterError: more streams than there are codebooks, or none.
         """
         if not 1 <= tokens.shape[1] <= len(self.codebooks):
             raise ParameterError(f"tokens must be of 1 to {len(self.codebooks)} streams, got {tokens.shape[1]}")

@@ -348,7 +348,7 @@ class MaskedTransformer(nn.Module):
         """Return what enters the first block, (b, 1 + n, width): the prefix, then the slots.
 
         Raises:
-            ParameterError: As ``logits``.
+            ParameterError: as ``logits``.
         """
         self._check(tokens, mask, condition)
         prefix = self.prefix(len(tokens), condition, use_condition)
@@ -383,14 +383,14 @@ class MaskedTransformer(nn.Module):
         """Return the logits of every slot; only those of masked slots carry meaning.
 
         Args:
-            tokens: Codes in [0, n_codes); values under the mask are not read.
+            tokens: codes in [0, n_codes); values under the mask are not read.
             mask: True where a token is to be predicted.
-            condition: Unit vectors of the conditioner, or None for the learned mask vector.
+            condition: unit vectors of the conditioner, or None for the learned mask vector.
             use_condition: (b,) bool, False for clips that go without their condition.
-            only_masked: Whether the logits of known slots are left at 0, which spares their cost.
+            only_masked: whether the logits of known slots are left at 0, which spares their cost.
 
         Raises:
-            ParameterError: Shapes that do not fit each other or the configuration.
+            ParameterError: shapes that do not fit each other or the configuration.
         """
         if self.one_by_one and len(tokens) > 1:
             given = [(None,) * len(tokens) if part is None else part.split(1) for part in (condition, use_condition)]

@@ -121,7 +121,7 @@ class Generator(nn.Module):
         last_bias: whether the last convolution has a bias.
 
     Raises:
-        ParameterError: The rates of upsampling do not make ``hop_length``.
+        ParameterError: the rates of upsampling do not make ``hop_length``.
     """
 
     def __init__(
