@@ -102,8 +102,7 @@ def write_commands() -> None:
 
 def write_cards() -> None:
     """Write a page for each model in the package, with its card as it is for people."""
-    from masktools.pipeline.bundles import CARD, list_models
-    from masktools.pipeline.cards import without_head
+    from masktools.pipeline.bundles import CARD, list_models, without_head
 
     folder = HERE / "cards"
     folder.mkdir(exist_ok=True)

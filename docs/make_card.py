@@ -121,7 +121,7 @@ def main(arguments=None):
         print(card, end="")
         return
     from masktools.core.errors import MasktoolsError
-    from masktools.pipeline.cards import renew_card
+    from masktools.pipeline.bundles import renew_card
 
     try:
         renew_card(args.into, card, args.report)

@@ -17,7 +17,7 @@ import torch
 import masktools
 from masktools.benchmark.models import random_condition, random_pipeline
 from masktools.benchmark.peers import build_peer
-from masktools.review.refinements import draw_refinements
+from masktools.review.picture import draw_refinements
 from masktools.solver import SolverConfig
 
 PICTURES = Path(__file__).parent / "pictures"

@@ -23,8 +23,8 @@ from masktools.core.errors import MasktoolsError
 from masktools.evaluation.clips import read_clips
 from masktools.evaluation.embedders import parse_embedder
 from masktools.evaluation.generation import GenerationSettings
-from masktools.evaluation.protocols import PROTOCOLS
 from masktools.evaluation.report import Report
+from masktools.evaluation.sweep import PROTOCOLS
 
 PARTS = ("tokenizer", "transformer", "vocoder", "inpaint", "bwe", "conditioning", "generate")
 GENERATED_S = 5.0

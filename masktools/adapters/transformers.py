@@ -15,9 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 from masktools.core.configs import from_dict
 from masktools.core.errors import ParameterError
 from masktools.core.shapes import flatten
-from masktools.features.inputs import Source
 from masktools.features.layers import LayerChoice, hidden_states
-from masktools.features.windows import Hop, Times, tokenised_windows
+from masktools.features.windows import Hop, Source, Times, tokenised_windows
 from masktools.io import resample
 from masktools.mel import MelConfig
 from masktools.networks.transformer import MaskedTransformer

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 from masktools.app.refusals import refusal_of
-from masktools.core.jsons import parse_json
+from masktools.core.configs import parse_json
 
 Answer = dict[str, Any] | tuple[dict[str, Any], bytes]
 Handler = Callable[..., Answer]

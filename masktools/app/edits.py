@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.app.refusals import RefusalError
+from masktools.core.configs import read_json
 from masktools.core.errors import ParameterError
-from masktools.core.jsons import read_json
 
 if TYPE_CHECKING:
     from masktools.io import Piece

@@ -18,9 +18,8 @@ from masktools.app.events import Events
 from masktools.app.link import Process, Told
 from masktools.app.refusals import RefusalError
 from masktools.app.store import Region, Session, Source, Store, new_id
-from masktools.core.configs import from_dict, to_dict
+from masktools.core.configs import from_dict, read_json, to_dict
 from masktools.core.errors import ParameterError
-from masktools.core.jsons import read_json
 from masktools.io import replacing
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED, LOST = "queued", "running", "done", "failed", "cancelled", "lost"

@@ -20,7 +20,7 @@ from typing import Any
 
 import masktools
 from masktools.app.refusals import RefusalError
-from masktools.core.jsons import parse_json
+from masktools.core.configs import parse_json
 
 Told = dict[str, Any]
 _PATIENCE_S = 2.0

@@ -11,7 +11,7 @@ from masktools.app.guard import refused
 from masktools.app.refusals import RefusalError, refusal_of
 from masktools.app.service import Service
 from masktools.app.store import Session
-from masktools.core.jsons import parse_json
+from masktools.core.configs import parse_json
 
 MOST_JSON = 64 << 10
 

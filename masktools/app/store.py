@@ -25,9 +25,8 @@ from filelock import FileLock, Timeout
 
 from masktools.app.edits import Edits
 from masktools.app.refusals import RefusalError
-from masktools.core.configs import from_dict, to_dict
+from masktools.core.configs import from_dict, read_json, to_dict
 from masktools.core.errors import ParameterError
-from masktools.core.jsons import read_json
 from masktools.io import replacing
 
 STATE, LOCK, FOUND = "recording.json", "lock", "survey/findings.json"

@@ -14,10 +14,8 @@ from masktools.app.edits import Edits, pieces_of
 from masktools.app.layers import BLOCK, COLUMN, N_ROWS, Layer, as_peaks, rows_of
 from masktools.app.refusals import RefusalError
 from masktools.app.store import STATE
-from masktools.core.configs import from_dict
-from masktools.core.jsons import read_json
-from masktools.review.drawing import picture_of, to_png
-from masktools.review.panels import Scale, mean_levels, spectrogram, top_level_db
+from masktools.core.configs import from_dict, read_json
+from masktools.review.panels import Scale, mean_levels, picture_of, spectrogram, to_png, top_level_db
 
 BEFORE, AFTER, DIFFERENCE = "before", "after", "difference"
 SIDES = (BEFORE, AFTER, DIFFERENCE)

@@ -18,8 +18,8 @@ from masktools.app.refusals import RefusalError
 from masktools.app.settings import JobSettings
 from masktools.app.store import FOUND, Region, damage_in
 from masktools.app.views import View
+from masktools.core.configs import read_json
 from masktools.core.gaps import Gap
-from masktools.core.jsons import read_json
 from masktools.core.settings import (
     BandSettings,
     ContinuationSettings,

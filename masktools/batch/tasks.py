@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from masktools.core.errors import MasktoolsError, ParameterError
-from masktools.core.processes import until_broken
+from masktools.core.processes import KILLED, in_processes
 from masktools.io import AV_SUFFIXES, SUFFIXES, JsonLines, check_places, find_recordings
 
 _LOSSY = {".mp3", ".ogg", ".oga", ".opus"} | AV_SUFFIXES
@@ -277,17 +277,8 @@ def run_tasks(tasks: Sequence[Task], work: Work, n_jobs: int = 1, begin: Begin |
                 begin(task)
             yield _outcome(work, task)
         return
-    waiting, done = list(tasks), functools.partial(_outcome, work)
-    while waiting:
-        interrupted: list[Task] = []
-        for _, outcome in until_broken(waiting, done, n_jobs, interrupted, begin):
-            yield outcome
-        for task in interrupted:  # one of them has brought its process down: each alone now
-            broken: list[Task] = []
-            for _, outcome in until_broken([task], done, 1, broken, begin):
-                yield outcome
-            if broken:
-                yield Outcome(task, error=f"{task.source}: the process at work on it was killed: too little memory?")
+    for task, outcome in in_processes(tasks, functools.partial(_outcome, work), n_jobs, begin):
+        yield outcome or Outcome(task, error=f"{task.source}: {KILLED}")
 
 
 def _outcome(work: Work, task: Task) -> Outcome:

@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masktools.benchmark.measurements import Measurement, Value, watched
+from masktools.benchmark.measurements import Measurement, Value
 from masktools.benchmark.models import random_condition
 from masktools.benchmark.roofline import precision_name
 from masktools.core.arguments import settle
 from masktools.core.configs import ranged
 from masktools.core.errors import ParameterError
 from masktools.core.shapes import Condition, Mask, Mel, Tokens, flatten
-from masktools.pipeline import Pipeline, Progress
+from masktools.pipeline import Pipeline, Progress, watched
 from masktools.solver import SolverConfig, derive_seed, item_seeds
-from masktools.solver.noise import sample
+from masktools.solver.choice import sample
 
 _RATIOS = (0.25, 0.5, 0.75, 1.0)  # of masked tokens in single predictions
 

@@ -6,7 +6,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import torch
 
 from masktools.core.arguments import checked_name
+from masktools.core.configs import parse_json
 from masktools.core.errors import ParameterError
-from masktools.core.jsons import parse_json
 from masktools.core.runtime import cpu_quota, n_cores, resolve_device
 from masktools.pipeline import Progress
 
@@ -326,14 +326,6 @@ def _own_s() -> float:
     """Return the seconds of processor time of this process and of those it has started and waited for."""
     taken = os.times()
     return taken.user + taken.system + taken.children_user + taken.children_system
-
-
-def watched(items: Sequence[Item], progress: Progress | None) -> Iterator[Item]:
-    """Yield items, and tell after each how many of how many are done."""
-    for number, item in enumerate(items, start=1):
-        yield item
-        if progress is not None:
-            progress(number, len(items))
 
 
 Call = Callable[[], object]

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 
@@ -13,8 +12,7 @@ from torch import Tensor, nn
 from masktools.benchmark.measurements import Measurement, Value, interleaved, ratio_to, spread_of
 from masktools.benchmark.models import RunSettings, random_condition
 from masktools.benchmark.roofline import Peaks, bound_figures, counted, model_costs, part_precision, precision_name
-from masktools.core.arguments import checked_name
-from masktools.core.errors import ParameterError
+from masktools.core.arguments import check_installed, checked_name
 from masktools.core.runtime import threads as use_threads
 from masktools.mel import MelConfig
 from masktools.model import Model
@@ -62,9 +60,7 @@ def build_peer(name: str, device: torch.device, seed: int = 0, sizes: Sizes | No
         ParameterError: the packages that it is built from are not installed.
     """
     build, packages = PEERS[name]
-    missing = [package for package in packages if find_spec(package) is None]
-    if missing:
-        raise ParameterError(f'{name} is built from {", ".join(missing)}: pip install "masktools[bench]"')
+    check_installed(f"{name} is built from", packages, "bench")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(device, sizes or {})

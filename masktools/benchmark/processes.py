@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from masktools import io
-from masktools.benchmark.measurements import Measurement, Value, interleaved, spread_of, watched
+from masktools.benchmark.measurements import Measurement, Value, interleaved, spread_of
 from masktools.benchmark.models import RunSettings, synthetic_clip
+from masktools.core.configs import parse_json
 from masktools.core.errors import MasktoolsError
-from masktools.core.jsons import parse_json
-from masktools.pipeline import Progress
+from masktools.pipeline import Progress, watched
 
 _STATUS, _REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 

@@ -1,12 +1,12 @@
 """A benchmark as tables, one for each subject, and as a picture."""
 
-import importlib.util
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from masktools.benchmark.measurements import Benchmark, Measurement
+from masktools.core.arguments import PLOTTING, check_installed
 from masktools.core.errors import ParameterError
 from masktools.core.tables import Table, markdown_of, text_of
 
@@ -237,16 +237,6 @@ _INK, _FAINT = "#222222", "#8a8a8a"
 _LEAST = 0.005  # of the time: stages below it are not drawn
 
 
-def check_matplotlib() -> None:
-    """Say what to install if pictures cannot be drawn.
-
-    Raises:
-        ParameterError: matplotlib is not installed.
-    """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ParameterError('plots are drawn with matplotlib: pip install "masktools[plots]"')
-
-
 def draw(found: Benchmark, dots_per_inch: int = 150) -> bytes:
     """Return a PNG with a panel for each of stages, jobs and peers that were measured.
 
@@ -271,7 +261,7 @@ def draw(found: Benchmark, dots_per_inch: int = 150) -> bytes:
     ]
     if not panels:
         raise ParameterError("a plot needs stages, jobs or peers that were measured, got none")
-    check_matplotlib()
+    check_installed(*PLOTTING)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

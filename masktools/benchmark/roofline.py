@@ -21,7 +21,7 @@ from masktools.networks.packing import PackedLinear, can_pack
 from masktools.networks.transformer import TransformerConfig
 from masktools.pipeline import Pipeline
 from masktools.solver import SolverConfig, StepTrace, forward_count, make_plan
-from masktools.solver.prediction import needed_passes
+from masktools.solver.request import needed_passes
 
 
 def transformer_flop(

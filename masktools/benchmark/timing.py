@@ -22,7 +22,6 @@ from masktools.benchmark.measurements import (
     seconds_on_device,
     settle,
     spread_of,
-    watched,
 )
 from masktools.benchmark.models import RunSettings, Variant, random_condition, synthetic_clip
 from masktools.benchmark.roofline import (
@@ -37,7 +36,7 @@ from masktools.benchmark.roofline import (
 from masktools.core.arguments import checked_name
 from masktools.core.runtime import threads as use_threads
 from masktools.model import Model
-from masktools.pipeline import Pipeline, Progress, share_of
+from masktools.pipeline import Pipeline, Progress, share_of, watched
 from masktools.solver import SolverConfig, SolveResult, item_seeds, solve
 
 _FILE_RATE = 44_100  # Hz

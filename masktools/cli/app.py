@@ -4,10 +4,10 @@ import argparse
 import os
 import webbrowser
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 from masktools.cli import options
+from masktools.core.arguments import check_installed
 from masktools.core.errors import ParameterError
 
 
@@ -48,9 +48,7 @@ def _app(args: argparse.Namespace) -> int:
     worked through on the page. The page can be opened by the address that is printed, and by nobody who does not have
     it.
     """
-    missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
-    if missing:
-        raise ParameterError(f"the page needs {' and '.join(missing)}: pip install 'masktools[app]'")
+    check_installed("the page needs", ("starlette", "uvicorn"), "app")
     from masktools.app.server import listen, listen_at, serve
     from masktools.app.settings import Settings
     from masktools.app.store import Store

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from masktools.cli import files, options
+from masktools.cli.files import percent
 from masktools.cli.options import Command
-from masktools.cli.progress import percent
+from masktools.core.arguments import PLOTTING, check_installed
+from masktools.core.configs import parse_json
 from masktools.core.errors import ParameterError, unknown_name
-from masktools.core.jsons import parse_json
 
 if TYPE_CHECKING:
     from masktools.benchmark.measurements import Benchmark
@@ -104,9 +105,7 @@ def _run_speed(args: argparse.Namespace) -> int:
             raise unknown_name("subject", subject, (*SUBJECTS, "restoration"))
     files.check_outputs([args.json, args.markdown, args.plot], args.recordings, overwrite=args.overwrite)
     if args.plot is not None:
-        from masktools.benchmark.report import check_matplotlib
-
-        check_matplotlib()  # before anything is computed
+        check_installed(*PLOTTING)  # before anything is computed
     from masktools import io
     from masktools.benchmark.report import tables_of, to_markdown, to_text
     from masktools.benchmark.run import run_benchmark

@@ -7,8 +7,8 @@ from typing import Any
 
 from masktools.cli import files, options
 from masktools.cli.options import Command
+from masktools.core.configs import parse_json
 from masktools.core.errors import ParameterError
-from masktools.core.jsons import parse_json
 
 
 def _add_bundle(parser: argparse.ArgumentParser) -> None:
@@ -257,8 +257,7 @@ def _push(args: argparse.Namespace) -> int:
     """
     from masktools.core.downloads import is_hub_name, upload
     from masktools.core.errors import ParameterError
-    from masktools.pipeline.bundles import find_bundle, verify_files
-    from masktools.pipeline.cards import files_for_hub
+    from masktools.pipeline.bundles import files_for_hub, find_bundle, verify_files
 
     if not is_hub_name(args.name):
         raise ParameterError(f"the repository must be OWNER/NAME, got {args.name!r}")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
+from masktools.cli.files import percent
 from masktools.cli.options import Command, settings_of
-from masktools.cli.progress import percent
 from masktools.core.errors import ParameterError
 from masktools.core.settings import ContinuationSettings, LoopSettings, RepairSettings
 

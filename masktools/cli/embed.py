@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
+from masktools.cli.files import Meter
 from masktools.cli.options import Command, fail
-from masktools.cli.progress import Meter
 from masktools.core.errors import AudioError, ParameterError
 
 if TYPE_CHECKING:

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
+from masktools.cli.files import counting, percent
 from masktools.cli.options import Command
-from masktools.cli.progress import counting, percent
+from masktools.core.arguments import PLOTTING, check_installed
+from masktools.core.configs import parse_json
 from masktools.core.errors import ParameterError
-from masktools.core.jsons import parse_json
 
 if TYPE_CHECKING:
     from masktools.evaluation.clips import Clips
     from masktools.evaluation.embedders import Embedder
-    from masktools.evaluation.protocols import Protocol
-    from masktools.evaluation.sweep import Sweep, SweepResult
+    from masktools.evaluation.sweep import Protocol, Sweep, SweepResult
     from masktools.evaluation.sweep_results import Measure
     from masktools.model import Model
 
@@ -93,7 +93,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     """
     sources = [source for source in args.source if source.is_file()]
     files.check_outputs([args.json, args.markdown], sources, overwrite=args.overwrite)
-    from masktools.evaluation.protocols import PROTOCOLS as TABLE
+    from masktools.evaluation.sweep import PROTOCOLS as TABLE
 
     protocol = TABLE[args.protocol]
     if args.training and not protocol.reads_training:
@@ -126,7 +126,7 @@ def _clips(
 
 def _seconds(args: argparse.Namespace) -> float:
     """Return the length of clips, of the preset where none is given."""
-    from masktools.evaluation.protocols import PRESETS
+    from masktools.evaluation.sweep import PRESETS
 
     usual = PRESETS[args.preset].seconds if args.preset else SECONDS
     return usual if args.seconds is None else args.seconds
@@ -175,7 +175,7 @@ def _settings(args: argparse.Namespace, protocol: "Protocol", model: "Model") ->
 
 
 def _preset(args: argparse.Namespace, model: "Model") -> Any:
-    from masktools.evaluation.protocols import preset_settings
+    from masktools.evaluation.sweep import preset_settings
 
     protocol, settings = preset_settings(args.preset, model.pipeline.grid)
     if protocol != args.protocol:
@@ -276,9 +276,7 @@ def _sweep(args: argparse.Namespace) -> int:
 
     sweep = _asked(args)
     if not args.no_plots:
-        from masktools.evaluation.sweep_results import check_matplotlib
-
-        check_matplotlib()  # before anything is computed
+        check_installed(*PLOTTING)  # before anything is computed
     models = _models(args)
     first = next(iter(models.values()))
     if args.preset is not None:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
-from masktools.cli.files import GrowingReport, is_report
+from masktools.cli.files import GrowingReport, Watcher, is_report
 from masktools.cli.options import Command
-from masktools.cli.progress import Watcher
 from masktools.core.errors import ParameterError
 from masktools.core.settings import AUDIO_FORMATS, DecodingSettings, VariationSettings
 
@@ -258,7 +257,7 @@ def _coarsen(args: argparse.Namespace) -> int:
     files.write_audio(args.output, result.samples, result.sample_rate)
     print(f"{args.output}: of {', '.join(result.report['scales'])}")
     if args.picture is not None:
-        from masktools.review.refinements import draw_refinements
+        from masktools.review.picture import draw_refinements
 
         mel, coarse = refinements(model.pipeline, audio.samples, audio.sample_rate)
         names = [f"to {rows}x{cols}" for rows, cols in model.pipeline.pyramid.scales]

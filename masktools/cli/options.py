@@ -7,7 +7,7 @@ from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from masktools.cli.progress import MODES
+from masktools.cli.files import MODES
 from masktools.core.settings import DecodingSettings
 
 

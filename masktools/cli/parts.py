@@ -15,9 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from masktools.core.configs import from_dict, to_dict
+from masktools.core.configs import from_dict, parse_json, to_dict
 from masktools.core.errors import CheckpointError, ParameterError
-from masktools.core.jsons import parse_json
 from masktools.io import replacing
 from masktools.mel import MelConfig
 from masktools.pipeline.hub import KINDS, DeferredClap, build_part, note_tokens

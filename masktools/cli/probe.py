@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
-from masktools.cli.files import GrowingReport
+from masktools.cli.files import GrowingReport, Watcher
 from masktools.cli.options import Command
-from masktools.cli.progress import Watcher
 from masktools.core.errors import AudioError, ParameterError
 from masktools.core.settings import BandSettings, GapSettings
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.cli import files, options
-from masktools.cli.files import GrowingReport, is_report
+from masktools.cli.files import GrowingReport, Watcher, is_report
 from masktools.cli.options import Command, fail, settings_of
-from masktools.cli.progress import Watcher
 from masktools.core.errors import ParameterError
 from masktools.core.settings import AUDIO_FORMATS, BandSettings, GapSettings
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masktools.cli import options
+from masktools.cli.files import counting
 from masktools.cli.options import Command
-from masktools.cli.progress import counting
 from masktools.core.errors import ParameterError
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from masktools.core.configs import parse_json
 from masktools.core.errors import BundleError
-from masktools.core.jsons import parse_json
 
 _PATTERNS = ["*.safetensors", "*.json", "*.md"]
 _HUB_NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?/[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?")

@@ -5,10 +5,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
+
+KILLED = "the process at work on it was killed: too little memory?"
+"""What is said of a thing at which a process died twice."""
 
 _PATIENCE_S = 10.0  # for a process to clean up behind itself when the one that started it is gone
 
@@ -57,6 +60,27 @@ def until_broken(
             raise
         finally:
             waiting.reverse()
+
+
+def in_processes(
+    things: Iterable[Given],
+    work: Callable[[Given], Made],
+    n_jobs: int,
+    begin: Callable[[Given], object] | None = None,
+    n_ahead: int = 0,
+) -> Iterator[tuple[Given, Made | None]]:
+    """Yield what is made of each thing, as ``until_broken`` does; None for one at which a process died twice.
+
+    Where a process dies, what was being done is begun anew, each thing alone: only the one that brings it down is lost.
+    """
+    waiting = list(things)
+    while waiting:
+        interrupted: list[Given] = []
+        yield from until_broken(waiting, work, n_jobs, interrupted, begin, n_ahead)
+        for one in interrupted:
+            dead: list[Given] = []
+            yield from until_broken([one], work, 1, dead, begin)
+            yield from ((thing, None) for thing in dead)
 
 
 _work: Callable[[Any], Any]  # of this process, which was given it once

@@ -25,7 +25,7 @@ from masktools.evaluation.common import (
 from masktools.evaluation.embedders import Embedder
 from masktools.evaluation.report import Report, Row
 from masktools.evaluation.scores import SetScores, Statistics
-from masktools.mel.grid import band_mask
+from masktools.mel.spectrogram import band_mask
 from masktools.metrics import lsd_db, lsd_split_db, quiet_excess_db, third_octave_error_db
 from masktools.model import Model
 from masktools.pipeline import Progress

@@ -19,13 +19,13 @@ from scipy.signal.windows import hann
 from masktools.core.errors import ParameterError
 from masktools.core.runtime import threads
 from masktools.evaluation.clips import Clip
-from masktools.evaluation.common import check_clips, check_some, make_report, numbered
+from masktools.evaluation.common import check_clips, check_some, make_report
 from masktools.evaluation.report import Report, Row, summarise
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.metrics import band_level_db, quiet_excess_db, seam_crest_db
 from masktools.model import Model
 from masktools.networks.vocoder import GriffinLim, GriffinLimConfig
-from masktools.pipeline import Pipeline, Progress
+from masktools.pipeline import Pipeline, Progress, watched
 from masktools.restoration import bwe
 from masktools.restoration.band_extension import column_windows
 from masktools.restoration.band_level import band_gain, high_pass
@@ -68,7 +68,7 @@ def measure_composition(
             f"the cutoff must lie in ({_EDGE_HZ:g}, {lowest / 2 - _EDGE_HZ:g}) Hz, got {cutoff_hz:g} Hz"
         )
     rows: list[Row] = []
-    for _, clip in numbered(clips, progress):
+    for clip in watched(clips, progress):
         rate = clip.sample_rate
         low = _rounded(without_top(clip.wave, rate, cutoff_hz)).astype(np.float32)
         loud = 10 ** (gain_db / 20)
@@ -252,7 +252,7 @@ def measure_joins(
         return bwe(pipeline, wave[None], rate, cutoff_hz, seed=seed, solver=solver, texture=texture).samples[0]
 
     with threads(model.threads):
-        for number, clip in numbered(clips, progress):
+        for number, clip in enumerate(watched(clips, progress)):
             joins = times[number]
             low = without_top(clip.wave, rate, cutoff_hz)
             whole = extended(low) if joins else low
@@ -384,7 +384,7 @@ def measure_quiet(
         return made.samples[0]
 
     with threads(model.threads):
-        for _, clip in numbered(clips, progress):
+        for clip in watched(clips, progress):
             low = without_top(clip.wave, rate, cutoff_hz)
             top = high_pass(clip.wave, rate, cutoff_hz)
             for method, guard_db in ((GUARDED, GUARD_DB), (UNGUARDED, None)):

@@ -19,12 +19,12 @@ from masktools.core.errors import ParameterError
 from masktools.detection import Damage, find_bandwidth, find_damage
 from masktools.evaluation.bandwidth_checks import measure_composition, measure_joins, measure_quiet
 from masktools.evaluation.clips import Clip, Clips, read_clips, read_native
-from masktools.evaluation.common import check_some, make_report, numbered
+from masktools.evaluation.common import check_some, make_report
 from masktools.evaluation.inpainting import measure_gap_fills
 from masktools.evaluation.report import Figure, Report, Row, summarise
 from masktools.io import resample, resample_to
 from masktools.model import Model
-from masktools.pipeline import Progress
+from masktools.pipeline import Progress, watched
 
 _N_FFT, _HOP = 2048, 512  # librosa's, that three of them use
 
@@ -124,7 +124,7 @@ def measure_cutoffs(
     if not any(0 < cutoff <= TOP_SHARE * clip.sample_rate / 2 for cutoff in cutoffs_hz for clip in clips):
         raise ParameterError(f"cutoffs_hz must have one within 80 % of a clip's band, got {tuple(cutoffs_hz)}")
     rows: list[Row] = []
-    for number, clip in numbered(clips, progress):
+    for number, clip in enumerate(watched(clips, progress)):
         for method, rule in RULES.items():
             answer = rule(clip.wave, clip.sample_rate)
             alarm = answer is not None and answer < ALARM_SHARE * clip.sample_rate / 2
@@ -266,7 +266,7 @@ def measure_damage(
         raise ParameterError(f"lengths_s must be above 0 s and n_each at least 1, got {tuple(lengths_s)}, {n_each}")
     rows: list[Row] = []
     false: dict[str, int] = {FLOAT: 0, MP3: 0}
-    for number, clip in numbered(clips, progress):
+    for number, clip in enumerate(watched(clips, progress)):
         for case, kind in ((FLOAT, "zeros"), (MP3, "dropout")):
             rng = np.random.default_rng((seed, number))
             lengths = [length for length in lengths_s if case == FLOAT or length >= MP3_FROM_S]

@@ -45,14 +45,6 @@ class Meter:
         return lambda done, of: progress(before * shares + n * shares * done // max(1, of), total * shares)
 
 
-def numbered(clips: Sequence[Clip], progress: Progress | None) -> Iterator[tuple[int, Clip]]:
-    """Yield clips with their numbers, and tell after each how many are done."""
-    for number, clip in enumerate(clips):
-        yield number, clip
-        if progress is not None:
-            progress(number + 1, len(clips))
-
-
 def check_some(clips: Sequence[Clip]) -> None:
     """Refuse an empty list of clips.
 

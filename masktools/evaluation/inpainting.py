@@ -32,10 +32,9 @@ from masktools.evaluation.common import (
     stacked,
 )
 from masktools.evaluation.embedders import Embedder
-from masktools.evaluation.onsets import onset_f
 from masktools.evaluation.report import Figure, Report, Row, summarise
-from masktools.evaluation.scores import SetScores, Statistics
-from masktools.mel.grid import gap_mask
+from masktools.evaluation.scores import SetScores, Statistics, onset_f
+from masktools.mel.spectrogram import gap_mask
 from masktools.metrics import (
     chroma_distance,
     envelope_error_db,

@@ -213,7 +213,7 @@ def _figure(method: str, case: str, metric: str, value: float, n: int, embedder:
 
 def _classifier(model: Model, source: str) -> tuple[NoteClassifier, MelFrontEnd]:
     if source:
-        from masktools.training.note_classifier import load_note_classifier  # with lightning
+        from masktools.training.notes import load_note_classifier  # with lightning
 
         classifier, mel = load_note_classifier(source)
         return classifier, MelFrontEnd(mel)

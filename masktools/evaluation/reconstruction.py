@@ -16,7 +16,7 @@ from masktools.evaluation.report import Figure, Report, Row, groups_of
 from masktools.evaluation.scores import SetScores, Statistics
 from masktools.metrics import lsd_db, stft_distance
 from masktools.model import Model
-from masktools.networks.tokenizer.codebook import codebook_usage
+from masktools.networks.tokenizer.local import codebook_usage
 from masktools.networks.vocoder import GriffinLim, GriffinLimConfig
 from masktools.pipeline import Progress
 

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from masktools.core.configs import parse_json
 from masktools.core.errors import ParameterError
-from masktools.core.jsons import parse_json
 from masktools.core.tables import Table, escaped, markdown_of
 from masktools.evaluation.clips import Clip, LeftOut, group_name
 from masktools.io import replacing

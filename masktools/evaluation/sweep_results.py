@@ -1,12 +1,12 @@
 """Results of a sweep: cost and quality of its points, their Pareto frontier, and plots."""
 
-import importlib.util
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import hypot, isfinite
 from typing import Any
 
+from masktools.core.arguments import PLOTTING, check_installed
 from masktools.core.errors import ParameterError
 from masktools.evaluation.report import Figure
 from masktools.evaluation.sweep import COST, Point, SweepResult
@@ -133,19 +133,9 @@ _MARKS = "osD^vPX"
 _DASHES = ((0, (5, 3)), (0, (1, 2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 5)), (0, (4, 1)))
 
 
-def check_matplotlib() -> None:
-    """Say what to install if pictures cannot be drawn.
-
-    Raises:
-        ParameterError: matplotlib is not installed.
-    """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ParameterError("plots are drawn with matplotlib: install masktools[plots]")
-
-
 def _picture(size: tuple[float, float], dots_per_inch: int) -> Any:
     """Return an empty picture of a size in inches."""
-    check_matplotlib()
+    check_installed(*PLOTTING)
     from matplotlib.figure import Figure as Picture
 
     return Picture(figsize=size, layout="constrained", dpi=dots_per_inch)

@@ -20,7 +20,7 @@ from masktools.evaluation.embedders import Embedder, Scorer, scorers_of, unit_ro
 from masktools.evaluation.report import Report, Row
 from masktools.evaluation.scores import Statistics, blind_scores, rank_scores
 from masktools.evaluation.sounds import Results, Sound, groups_with, prompts_of
-from masktools.mel.grid import gap_mask
+from masktools.mel.spectrogram import gap_mask
 from masktools.model import Model
 from masktools.pipeline import Pipeline, Progress
 from masktools.solver import derive_seed

@@ -14,8 +14,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from masktools.core.configs import parse_json
 from masktools.core.errors import AudioError, ParameterError
-from masktools.core.jsons import parse_json
 from masktools.extraction import reading
 from masktools.extraction.items import Item, check_distinct
 from masktools.io import file_names, is_recording, replacing

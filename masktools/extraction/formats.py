@@ -41,8 +41,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from masktools.core.arguments import checked_name
+from masktools.core.configs import parse_json
 from masktools.core.errors import ParameterError
-from masktools.core.jsons import parse_json
 from masktools.extraction.table import (
     ARRAYS,
     META,

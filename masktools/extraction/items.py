@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from masktools.core import arguments, configs, jsons
+from masktools.core import arguments, configs
 from masktools.core.errors import ParameterError, unknown_name
 
 T = TypeVar("T")
@@ -198,7 +198,7 @@ def pack_items(items: Iterable[Item]) -> str:
 
 def unpack_items(packed: str) -> list[Item]:
     """Return what ``pack_items`` was given."""
-    return [Item(*values) for values in jsons.parse_json(packed)]
+    return [Item(*values) for values in configs.parse_json(packed)]
 
 
 def pack_row(row: Row) -> bytes:
@@ -213,4 +213,4 @@ def unpack_row(packed: bytes) -> Row:
     """Return what ``pack_row`` was given, bit for bit."""
     with np.load(io.BytesIO(packed), allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in _ARRAYS if name in stored}
-        return Row(**jsons.parse_json(stored["told"].tobytes().decode("ascii")), **arrays)
+        return Row(**configs.parse_json(stored["told"].tobytes().decode("ascii")), **arrays)

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from filelock import BaseFileLock
 
+from masktools.core.configs import parse_json
 from masktools.core.errors import ParameterError
-from masktools.core.jsons import parse_json
 from masktools.extraction.formats import FORMATS, errors_of, exists, files_of, format_of, parts_of, place_of
 from masktools.extraction.items import ExtractionSettings, Row, Summary
 from masktools.extraction.parts import Parts

@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 from filelock import BaseFileLock, FileLock, Timeout
 
+from masktools.core.configs import parse_json
 from masktools.core.errors import ParameterError
-from masktools.core.jsons import parse_json
 from masktools.io import telling
 
 META = "masktools"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from masktools.core.errors import AudioError, MasktoolsError
-from masktools.core.processes import until_broken
+from masktools.core.processes import KILLED, in_processes
 from masktools.extraction.items import ExtractionSettings, Item, Row
 from masktools.extraction.reading import SHARD_ENDING, ending_of, is_url, read_item, span_of
 from masktools.io import open_recording
@@ -281,9 +281,8 @@ class Worker:
 
     def _at_model_rate(self, source: Source) -> Source:
         """Return a source in memory: resampled, if that changes neither its columns nor its times."""
-        from masktools.features.inputs import Source as Held
-        from masktools.features.inputs import mono_blocks
-        from masktools.features.windows import Times, parse_hop
+        from masktools.features.windows import Source as Held
+        from masktools.features.windows import Times, mono_blocks, parse_hop
 
         grid, rate = self.encoder.pipeline.grid, self.encoder.sample_rate
         hop = parse_hop(self.settings.hop_s, grid)
@@ -315,34 +314,21 @@ def _out_of_memory(error: Exception) -> bool:
 Compute = Callable[[Sequence[Item]], list[Row]]
 
 
-def in_processes(
-    chunks: Sequence[Sequence[Item]], work: Compute, n_jobs: int
+def rows_in_processes(
+    chunks: Iterable[Sequence[Item]], work: Compute, n_jobs: int
 ) -> Generator[tuple[list[Row], bool], None, None]:
     """Yield the rows of each chunk as soon as they are known, and that they are whole.
 
-    Where a process dies (killed, out of memory), the chunks that were being computed are begun anew, each alone, and
-    where it dies again, recording by recording: the one that kills it has a row that says so.
+    A chunk at which a process died twice is begun anew recording by recording: the one that kills it has a row that
+    says so.
     """
-    waiting = list(chunks)
-    while waiting:
-        broken: list[Sequence[Item]] = []
-        yield from _rows(waiting, work, n_jobs, broken)
-        for chunk in broken:
-            again: list[Sequence[Item]] = []
-            yield from _rows([chunk], work, 1, again)
-            for item in (item for rest in again for item in rest):
-                dead: list[Sequence[Item]] = []
-                yield from _rows([[item]], work, 1, dead)
-                if dead:
-                    why = f"{item.location}: the process at work on it was killed: too little memory?"
-                    yield [Row(item.key, error=why)], True
-
-
-def _rows(
-    waiting: list[Sequence[Item]], work: Compute, n_jobs: int, broken: list[Sequence[Item]]
-) -> Generator[tuple[list[Row], bool], None, None]:
-    for _, rows in until_broken(waiting, work, n_jobs, broken, n_ahead=1):
-        yield rows, True
+    for chunk, rows in in_processes(chunks, work, n_jobs, n_ahead=1):
+        if rows is not None:
+            yield rows, True
+        elif len(chunk) > 1:
+            yield from rows_in_processes([[item] for item in chunk], work, 1)
+        else:
+            yield [Row(chunk[0].key, error=f"{chunk[0].location}: {KILLED}")], True
 
 
 CHUNK = 32
@@ -413,7 +399,7 @@ def run_local(
     """
     finished = store.finished()
     chunks = [left for chunk in chunks_of(items) if (left := [item for item in chunk if item.key not in finished])]
-    rows = _here(chunks, worker) if n_jobs == 1 else in_processes(chunks, worker, n_jobs)
+    rows = _here(chunks, worker) if n_jobs == 1 else rows_in_processes(chunks, worker, n_jobs)
     store_rows(rows, store, len(items) - sum(map(len, chunks)), len(items), progress, fail_fast)
 
 

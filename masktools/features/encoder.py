@@ -20,17 +20,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from masktools.core import arguments, configs, downloads, runtime, segments
+from masktools.core import arguments, configs, downloads, runtime, shapes
 from masktools.core.errors import ParameterError, unknown_name
 from masktools.core.runtime import threads as use_threads
 from masktools.core.shapes import Wave
-from masktools.features.inputs import Rates, Source, Waves, as_sources
 from masktools.features.layers import Embedding, LayerLike, check_pool, clip_factor, frame_factor, parse_layers
-from masktools.features.windows import Batches, Gathered, Task, Times, check_window, parse_hop, tokenised_windows
+from masktools.features.windows import (
+    Batches,
+    Gathered,
+    Rates,
+    Source,
+    Task,
+    Times,
+    Waves,
+    as_sources,
+    check_window,
+    parse_hop,
+    tokenised_windows,
+)
 from masktools.io import Recording
 from masktools.networks.packing import feed_weights
 from masktools.pipeline import Pipeline, Progress, Walk, hub
-from masktools.pipeline.cards import files_for_hub
+from masktools.pipeline.bundles import files_for_hub
 
 _PARTS = ("tokenizer", "transformer", "conditioner")
 
@@ -340,7 +351,7 @@ class Encoder:
         every_times = [Times(grid, hop, source.n_samples, source.sample_rate) for source in sources]
         shifts = range(hop.n_shifts)
         widths = [times.n_columns(shift) for times in every_times for shift in shifts]
-        n_windows = sum(len(segments.cover(n_cols, window_cols, window_cols)) for n_cols in widths if n_cols)
+        n_windows = sum(len(shapes.cover(n_cols, window_cols, window_cols)) for n_cols in widths if n_cols)
         every_gathered = [
             Gathered(times, choice, pool, self.width, frames, tokens, source.duration_s)
             for times, source in zip(every_times, sources, strict=True)

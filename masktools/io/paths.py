@@ -33,8 +33,8 @@ from typing import Any
 import soundfile
 from filelock import BaseFileLock, FileLock, Timeout
 
+from masktools.core.configs import parse_json
 from masktools.core.errors import AudioError, ParameterError
-from masktools.core.jsons import parse_json
 from masktools.io.coding import SUFFIXES, reason_of
 from masktools.io.recordings import AV_SUFFIXES
 

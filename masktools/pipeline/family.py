@@ -1,26 +1,26 @@
 """Base of all models, whatever their parts; checks that parts are of one model; progress of a job."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any, ClassVar, TypedDict, Unpack
+from typing import Any, ClassVar, TypedDict, TypeVar, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.core.arguments import check_least
-from masktools.core.arrays import check_loudest
+from masktools.core.arguments import check_least, check_loudest
 from masktools.core.errors import BundleError, MasktoolsError, MelMismatchError, ParameterError
 from masktools.core.runtime import has_fast_bf16, in_batches, to_device
-from masktools.core.segments import Window, stitch
-from masktools.core.shapes import Mask, Mel, Tokens, Wave
+from masktools.core.shapes import Mask, Mel, Tokens, Wave, Window, stitch
 from masktools.mel import MelConfig, MelFrontEnd, differing_fields
 from masktools.networks.conditioning import Conditioner, Prompts, as_condition
 from masktools.solver import Plan, SolverConfig, SolveResult, stage_plan
+
+Item = TypeVar("Item")
 
 Progress = Callable[[int, int], object]
 """Called with (steps done, steps in all) while something is computed."""
@@ -31,6 +31,14 @@ def share_of(progress: Progress | None, index: int, n_parts: int) -> Progress | 
     if progress is None:
         return None
     return lambda done, total: progress(index * total + done, n_parts * total)
+
+
+def watched(items: Sequence[Item], progress: Progress | None) -> Iterator[Item]:
+    """Yield items, and tell after each how many of how many are done."""
+    for number, item in enumerate(items, start=1):
+        yield item
+        if progress is not None:
+            progress(number, len(items))
 
 
 class Counter:

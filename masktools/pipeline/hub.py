@@ -7,7 +7,7 @@
 - <part>.safetensors: the weights of each part, fp16, but for those that must not be rounded, and matrices that were
   asked for in int8, with a scale a row
 - levels.safetensors: how loud the bands above the model's are to be expected (``core.levels``); may be missing
-- MODEL_CARD.md: what the model is, for people, below a head of YAML for the Hugging Face hub (``pipeline.cards``)
+- MODEL_CARD.md: what the model is, for people, below a head of YAML for the Hugging Face hub (``pipeline.bundles``)
 - checksums.json: SHA-256 of every other file
 """
 
@@ -87,8 +87,8 @@ from masktools.pipeline.bundles import (
     read_config,
     sha256_of,
     verify_files,
+    with_head,
 )
-from masktools.pipeline.cards import with_head
 from masktools.solver import Plan, SolverConfig, preset, stage_plan
 
 KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {

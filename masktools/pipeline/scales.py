@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 from masktools.core.errors import ParameterError
 from masktools.core.runtime import to_device
-from masktools.core.segments import cover
-from masktools.core.shapes import Mask, Mel, Tokens, Wave
+from masktools.core.shapes import Mask, Mel, Tokens, Wave, cover
 from masktools.mel import MelConfig
-from masktools.mel.grid import ColumnGrid
+from masktools.mel.spectrogram import ColumnGrid
 from masktools.networks.scales import (
     NoteClassifier,
     ScaleSession,

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from masktools.core.errors import BundleError, ParameterError
 from masktools.core.runtime import to_device
-from masktools.core.segments import Window, cover
-from masktools.core.shapes import FlatMask, FlatTokens, Logits, Mask, Tokens, Wave, unflatten
+from masktools.core.shapes import FlatMask, FlatTokens, Logits, Mask, Tokens, Wave, Window, cover, unflatten
 from masktools.mel import MelConfig
-from masktools.mel.grid import ColumnGrid
+from masktools.mel.spectrogram import ColumnGrid
 from masktools.networks.conditioning import Prompts, as_condition
 from masktools.networks.transformer import DelayedPrior, StreamTransformer, Text
 from masktools.pipeline.family import Counter, Placed, Walk, WalkShape, check_mel_settings, check_same, check_sound

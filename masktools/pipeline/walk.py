@@ -17,10 +17,21 @@ from torch import Tensor, nn
 from masktools.core.errors import ParameterError
 from masktools.core.levels import FixedSlope, Levels
 from masktools.core.runtime import single_precision, to_device
-from masktools.core.segments import Window, cover, stitch
-from masktools.core.shapes import Condition, FlatMask, FlatTokens, Logits, Mask, Mel, Tokens, Wave
+from masktools.core.shapes import (
+    Condition,
+    FlatMask,
+    FlatTokens,
+    Logits,
+    Mask,
+    Mel,
+    Tokens,
+    Wave,
+    Window,
+    cover,
+    stitch,
+)
 from masktools.mel import MelConfig, level_of
-from masktools.mel.grid import TokenGrid
+from masktools.mel.spectrogram import TokenGrid
 from masktools.networks.conditioning import as_conditioner
 from masktools.networks.transformer import MaskedTransformer
 from masktools.networks.transformer.cached import CachedPredictor, CompiledLogits, check_compiler

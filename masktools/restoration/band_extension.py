@@ -18,11 +18,10 @@ from torch import Tensor
 
 from masktools.classical import BAND_FILLS
 from masktools.core.errors import AudioError, MasktoolsError, ParameterError
-from masktools.core.segments import Window
 from masktools.core.settings import INDEPENDENT, LINKED, MID_SIDE, BandSettings
-from masktools.core.shapes import Mask, Mel, Tokens
+from masktools.core.shapes import Mask, Mel, Tokens, Window
 from masktools.mel import mel_edges_hz, mel_to_db
-from masktools.mel.grid import band_mask
+from masktools.mel.spectrogram import band_mask
 from masktools.pipeline import Pipeline, Progress, share_of
 from masktools.restoration.band_level import (
     BLOCK_SAMPLES,

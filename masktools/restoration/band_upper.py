@@ -33,7 +33,7 @@ from masktools.core.levels import (
     frames_of,
     window_of,
 )
-from masktools.core.segments import Window
+from masktools.core.shapes import Window
 from masktools.detection import find_bandwidth
 from masktools.io import resample
 from masktools.restoration.band_level import HOP, high_pass, high_pass_reach, loudness_gate

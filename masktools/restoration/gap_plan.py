@@ -10,10 +10,10 @@ from masktools.classical.prediction import MAX_GAP_S
 from masktools.core.arguments import plain, shown
 from masktools.core.errors import ParameterError
 from masktools.core.gaps import Gap, GapLike, as_gap, check_gaps, parse_gaps
-from masktools.core.segments import Window
 from masktools.core.settings import AUTO, MODEL, BandSettings, GapSettings
+from masktools.core.shapes import Window
 from masktools.detection import Findings, Probe, ProbeSettings
-from masktools.mel.grid import Columns
+from masktools.mel.spectrogram import Columns
 from masktools.restoration.recordings import Signal, check_channels
 
 BLEND, SEARCH = "blend", "search"

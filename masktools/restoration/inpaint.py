@@ -28,13 +28,11 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from masktools.classical import SEARCHES
-from masktools.core.arguments import checked_call
-from masktools.core.arrays import as_channels
+from masktools.core.arguments import as_channels, checked_call
 from masktools.core.errors import ParameterError
 from masktools.core.gaps import GapLike
-from masktools.core.segments import Window
 from masktools.core.settings import AUTO, MODEL, GapSettings
-from masktools.core.shapes import Mask, Wave
+from masktools.core.shapes import Mask, Wave, Window
 from masktools.pipeline import Pipeline, Progress, Walk
 from masktools.pipeline.hub import plan_for
 from masktools.restoration.band_level import high_pass

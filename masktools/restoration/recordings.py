@@ -12,8 +12,8 @@ from torch import Tensor
 
 from masktools.core.errors import AudioError, ParameterError
 from masktools.core.gaps import Gap
-from masktools.core.segments import Window
 from masktools.core.settings import MID_SIDE
+from masktools.core.shapes import Window
 from masktools.networks.conditioning import Prompts
 from masktools.pipeline import Walk
 

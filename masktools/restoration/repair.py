@@ -11,13 +11,11 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from masktools.classical.prediction import LONG_CONTEXT_S
-from masktools.core.arguments import checked_call
-from masktools.core.arrays import as_channels
+from masktools.core.arguments import as_channels, checked_call
 from masktools.core.errors import ParameterError
-from masktools.core.segments import Window
 from masktools.core.settings import AUTO, INTERPOLATE, MID_SIDE, MODEL, RepairSettings
-from masktools.core.shapes import Mask, Wave
-from masktools.mel.grid import TokenGrid
+from masktools.core.shapes import Mask, Wave, Window
+from masktools.mel.spectrogram import TokenGrid
 from masktools.pipeline import Pipeline, Progress, Walk, share_of
 from masktools.pipeline.hub import check_job
 from masktools.restoration.gap_plan import GapWindow, merged, plan_windows

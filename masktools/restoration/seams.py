@@ -25,7 +25,7 @@ from masktools.classical.noise import SPECTRUM_S, frame_length, noise_between
 from masktools.classical.prediction import CONTEXT_S, LONG_CONTEXT_S, LONG_ORDER, MAX_ORDER
 from masktools.classical.spans import fade_in, join_ends
 from masktools.core.errors import ParameterError
-from masktools.core.segments import Window
+from masktools.core.shapes import Window
 from masktools.mel import MelConfig
 from masktools.metrics import seam_crest_db
 from masktools.restoration.band_level import high_pass, high_pass_reach

@@ -10,8 +10,8 @@ from masktools.classical import CONTEXT_S, SEARCHES, SPAN_FILLS
 from masktools.classical.search import Copy, fills_from_elsewhere, is_noisy
 from masktools.classical.similarity import Found, Known, Similarity
 from masktools.classical.spans import Damaged, Span
-from masktools.core.arrays import check_loudest
-from masktools.core.segments import Window
+from masktools.core.arguments import check_loudest
+from masktools.core.shapes import Window
 from masktools.restoration.gap_plan import GapTask, hidden_in
 from masktools.restoration.recordings import MIX, UNMIX, Reader, check_finite, read_checked
 

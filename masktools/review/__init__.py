@@ -1,9 +1,8 @@
 """Comparison of versions of a recording: figures, a page to listen to, and a picture."""
 
-from masktools.review.comparison import Comparison, Version, compare
+from masktools.review.comparison import Comparison, Repair, Version, Work, compare, read_work, repairs_of
 from masktools.review.page import write_page
 from masktools.review.picture import write_picture
-from masktools.review.repairs import Repair, Work, read_work, repairs_of
 from masktools.review.tables import as_text
 
 __all__ = [

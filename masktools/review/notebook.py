@@ -8,11 +8,10 @@ import numpy as np
 from markupsafe import Markup
 
 from masktools.review import tables
-from masktools.review.comparison import Comparison, open_all
+from masktools.review.comparison import Comparison, Repair, open_all, repairs_of
 from masktools.review.page import data_uri, wav_bytes
 from masktools.review.panels import Mark, Panel, Rows, Scale, draw_panels, mean_levels, spectrogram, top_level_db
 from masktools.review.picture import Excerpt, choose_excerpts, rows_for, show
-from masktools.review.repairs import Repair, repairs_of
 
 LONGEST_S = 10.0
 """What a cell plays at most, of each version."""

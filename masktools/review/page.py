@@ -20,8 +20,21 @@ from masktools import io
 from masktools.core.errors import ParameterError
 from masktools.review import tables
 from masktools.review.comparison import Comparison, Version, open_all
-from masktools.review.drawing import N_LEVELS, N_SIGNED, hex_colour, level_colours, picture_of, signed_colours, to_png
-from masktools.review.panels import Mark, Panel, Rows, Scale, hz_label, time_label
+from masktools.review.panels import (
+    N_LEVELS,
+    N_SIGNED,
+    Mark,
+    Panel,
+    Rows,
+    Scale,
+    hex_colour,
+    hz_label,
+    level_colours,
+    picture_of,
+    signed_colours,
+    time_label,
+    to_png,
+)
 from masktools.review.picture import Excerpt, Shown, choose_excerpts, draw_comparison, rows_for, show
 
 _PACKAGE = "masktools.review"

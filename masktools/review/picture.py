@@ -1,4 +1,4 @@
-"""Spectrograms of two versions and their difference: which excerpts are shown, and one picture of all."""
+"""Spectrograms of two versions and their difference, or from coarse to fine, in one picture."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from masktools import io
-from masktools.review.comparison import PROFILE_S, Comparison, open_all
-from masktools.review.drawing import text_width
+from masktools.review.comparison import PROFILE_S, Comparison, Repair, open_all
 from masktools.review.panels import (
     LINE_SIZE,
+    N_LEVELS,
+    Canvas,
     Mark,
     Panel,
     Rows,
@@ -20,10 +21,11 @@ from masktools.review.panels import (
     draw_panels,
     mean_levels,
     spectrogram,
+    text_width,
     time_label,
+    to_png,
     top_level_db,
 )
-from masktools.review.repairs import Repair
 from masktools.review.tables import difference_table
 
 MARGIN_S = 2.5  # before and after a repair
@@ -218,3 +220,27 @@ def _levels(recording: io.Recording, rows: Rows, span: Excerpt, n_cols: int) -> 
         return np.pad(inside, ((0, 0), (0, last - first - inside.shape[1])))
 
     return spectrogram(read, max(stop, recording.n_samples), rate, rows, n_cols, (start, stop))
+
+
+_HEIGHT, _GAP, _HEAD = 192, 12, 20  # pixels
+_WIDTHS = (120, 480)  # of one picture, at least and at most
+
+
+def draw_refinements(pictures: Sequence[np.ndarray], names: Sequence[str]) -> bytes:
+    """Return a PNG of spectrograms (f, m) in [-1, 1] side by side, the lowest frequency at the bottom.
+
+    Args:
+        pictures: of one size, in the order in which they are shown.
+        names: what stands above each.
+    """
+    n_mels, n_frames = pictures[0].shape
+    width = min(max(n_frames * 2, _WIDTHS[0]), _WIDTHS[1])
+    rows = (np.arange(_HEIGHT)[::-1] * n_mels) // _HEIGHT
+    columns = (np.arange(width) * n_frames) // width
+    canvas = Canvas(len(pictures) * (width + _GAP) + _GAP, _HEAD + _HEIGHT + _GAP)
+    for number, (picture, name) in enumerate(zip(pictures, names, strict=True)):
+        left = _GAP + number * (width + _GAP)
+        levels = np.clip((picture[rows][:, columns] + 1.0) / 2.0, 0.0, 1.0)
+        canvas.write(left, _HEAD - 6, name)
+        canvas.show(left, _HEAD, np.rint(levels * (N_LEVELS - 1)).astype(np.uint8))
+    return to_png(canvas.image)

@@ -1,8 +1,7 @@
 """The figures of a comparison as tables of words, for the page, the picture and the command line."""
 
 from masktools.core.tables import Table, text_of
-from masktools.review.comparison import Comparison, Version
-from masktools.review.repairs import Repair
+from masktools.review.comparison import Comparison, Repair, Version
 
 _LSD = "LSD: the log-spectral distance, 0 for equal sounds, 3 to 4 for very much alike ones."
 _SEAM = (

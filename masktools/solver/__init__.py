@@ -1,7 +1,18 @@
 """The general-mask solver: any mask of a token grid, filled by any predictor."""
 
-from masktools.solver.choice import POLICIES, column_groups, span_groups
-from masktools.solver.config import GUIDANCE_SCHEDULES, PRESETS, SCHEDULES, SPEEDS, SolverConfig, preset
+from masktools.solver.choice import POLICIES, column_groups, derive_seed, item_seeds, span_groups
+from masktools.solver.config import (
+    GUIDANCE_SCHEDULES,
+    PRESETS,
+    SCHEDULES,
+    SPEEDS,
+    SolverConfig,
+    Step,
+    closed_counts,
+    make_plan,
+    preset,
+    remaining_counts,
+)
 from masktools.solver.decode import (
     Plan,
     Session,
@@ -13,10 +24,7 @@ from masktools.solver.decode import (
     stage_forwards,
     stage_plan,
 )
-from masktools.solver.noise import derive_seed, item_seeds
-from masktools.solver.plan import Step, closed_counts, make_plan, remaining_counts
-from masktools.solver.prediction import Predict, RecallingPredict, Rescore, forward_count
-from masktools.solver.request import Callback, SolveResult, StepTrace
+from masktools.solver.request import Callback, Predict, RecallingPredict, Rescore, SolveResult, StepTrace, forward_count
 
 __all__ = [
     "GUIDANCE_SCHEDULES", "POLICIES", "PRESETS", "SCHEDULES", "SPEEDS", "Callback", "Plan", "Predict",

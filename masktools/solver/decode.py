@@ -13,11 +13,20 @@ from torch import Tensor
 from masktools.core.arguments import check_within
 from masktools.core.errors import ParameterError
 from masktools.core.shapes import unflatten
-from masktools.solver.config import SolverConfig
-from masktools.solver.noise import as_seeds, derive_seed
-from masktools.solver.plan import Step, left_ahead, make_plan, next_step
-from masktools.solver.prediction import Memory, Predict, Rescore, check_remembers, forward_count
-from masktools.solver.request import Callback, Request, SolveResult, StepTrace, check_request
+from masktools.solver.choice import as_seeds, derive_seed
+from masktools.solver.config import SolverConfig, Step, left_ahead, make_plan, next_step
+from masktools.solver.request import (
+    Callback,
+    Memory,
+    Predict,
+    Request,
+    Rescore,
+    SolveResult,
+    StepTrace,
+    check_remembers,
+    check_request,
+    forward_count,
+)
 from masktools.solver.step import Canvas, Job, reading_order, take_step
 
 _PAPER = SolverConfig()

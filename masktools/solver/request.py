@@ -1,16 +1,17 @@
-"""Arguments of ``solve``, checked and flattened, and its results: tokens and a record of every step."""
+"""What a decoding starts from, asks and gives: arguments, calls of the predictor and their cost, tokens, trace."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from masktools.core.errors import ParameterError
+from masktools.core.errors import MasktoolsError, ParameterError
 from masktools.core.shapes import FlatMask, FlatTokens, flatten
-from masktools.solver.choice import Groups
-from masktools.solver.noise import as_seeds
+from masktools.solver.choice import Groups, as_seeds
+from masktools.solver.config import Step
 
 
 @dataclass(frozen=True)
@@ -194,3 +195,292 @@ Callback = Callable[[int, int, Tensor, Tensor, StepTrace], object]
 The tensors are copies; tokens under the mask are 0. A return value of ``False``, and no other, asks the
 solver to fill what is left in one more step.
 """
+
+
+@runtime_checkable
+class RecallingPredict(Protocol):
+    """A predictor that can compute some slots and recall the others, as ``cache_every`` above 1 asks for.
+
+    A call computes all slots of its items and remembers what of them other slots read. ``recall`` computes the
+    slots that it is given, reads the others as they were remembered, and remembers the new ones in their place.
+    Each item has a memory for either pass, conditional or not, and the last call is what counts.
+    """
+
+    def __call__(self, tokens: Tensor, mask: Tensor, items: Tensor, conditional: bool) -> Tensor:
+        """Return logits (a, n, k) of all slots, and remember."""
+        ...
+
+    def recall(self, tokens: Tensor, mask: Tensor, items: Tensor, conditional: bool, slots: Tensor) -> Tensor:
+        """Return logits (a, n, k) that hold for ``slots`` (a, n), True where they must."""
+        ...
+
+
+def check_remembers(predict: object, cache_every: int) -> None:
+    """Refuse a predictor that does not remember where the steps rely on it.
+
+    Raises:
+        ParameterError: It has no ``recall``, and cache_every is above 1.
+    """
+    if cache_every > 1 and not isinstance(predict, RecallingPredict):
+        raise ParameterError(
+            f"cache_every={cache_every} needs a predictor with a method recall, got {type(predict).__name__}: "
+            "use cache_every=1, or a predictor that remembers"
+        )
+
+
+class Memory:
+    """Positions that have changed since each pass computed them, for the items of a batch."""
+
+    def __init__(self, mask: Bool[Tensor, "b n"]) -> None:
+        self.stale = torch.zeros(2, *mask.shape, dtype=torch.bool, device=mask.device)  # unconditional, conditional
+        self.chosen = torch.zeros_like(mask)  # what the last full step has chosen for the steps after it
+        self._met: tuple[set[int], set[int]] = (set(), set())
+
+    def has_met(self, which: int, item: int) -> bool:
+        """Return whether a pass remembers an item."""
+        return item in self._met[which]
+
+    def take(self, which: int, items: Int64[Tensor, " a"], wanted: Bool[Tensor, "a n"]) -> Bool[Tensor, "a n"]:
+        """Return what a pass must compute of items that it remembers, and count it as computed."""
+        slots = wanted | self.stale[which, items]
+        self.stale[which, items] = False
+        return slots
+
+    def meet(self, which: int, items: Int64[Tensor, " a"]) -> None:
+        """Count all slots of items as computed by a pass."""
+        self.stale[which, items] = False
+        self._met[which].update(items.tolist())
+
+    def change(self, items: Int64[Tensor, " a"], slots: Bool[Tensor, "a n"]) -> None:
+        """Note slots that no longer hold what either pass has read there."""
+        self.stale[:, items] |= slots
+
+
+class Recall(NamedTuple):
+    """What one step asks of the memory."""
+
+    memory: Memory
+    wanted: Bool[Tensor, "a n"]  # slots of the step's items whose logits are read
+    full: bool  # whether all slots are computed whatever is remembered
+
+    def parts(self, which: int, rows: Sequence[int], items: Sequence[int]) -> list[tuple[list[int], bool]]:
+        """Return the rows that a pass computes whole, and those that it may recall; none of them empty."""
+        recalled = [row for row in rows if not self.full and self.memory.has_met(which, items[row])]
+        whole = [row for row in rows if row not in set(recalled)]
+        return [(part, kind) for part, kind in ((whole, False), (recalled, True)) if part]
+
+
+Predict = Callable[[Tensor, Tensor, Tensor, bool], Tensor]
+"""Any function of (tokens (a, n), mask (a, n), items (a,), conditional) to logits (a, n, k).
+
+``items`` holds the index of each row in the batch that was given to ``solve``; ``conditional`` asks for
+the pass with the items' conditions. The values of tokens under the mask are 0 and mean nothing.
+"""
+
+_TOLERANCE = 1e-6  # guidance this near to 0 or 1 is 0 or 1
+_LOWEST = -1e30  # stands for minus infinity where two logits are subtracted
+
+
+def needed_passes(guidance: float) -> tuple[bool, bool]:
+    """Return whether a guidance scale needs the unconditional pass, and the conditional one.
+
+    >>> [needed_passes(scale) for scale in (0.0, 1.0, 3.0)]
+    [(True, False), (False, True), (True, True)]
+    """
+    return abs(guidance - 1) > _TOLERANCE, abs(guidance) > _TOLERANCE
+
+
+def forward_count(plan: Iterable[Step], conditional: bool = True) -> int:
+    """Return how often the predictor is called for one item, or for a batch that shares the plan.
+
+    30 for the defaults of text-to-audio, 16 without conditions.
+    """
+    return sum(sum(needed_passes(step.guidance if conditional else 0.0)) for step in plan)
+
+
+def combine(
+    unconditional: Float[Tensor, "m k"], conditional: Float[Tensor, "m k"], guidance: Float[Tensor, "m 1"]
+) -> Float[Tensor, "m k"]:
+    """Return the guided logits, unconditional + guidance * (conditional - unconditional).
+
+    Source: SpecMaskGIT (arXiv:2406.17672), Eq. 2.
+    """
+    return torch.lerp(unconditional.clamp_min(_LOWEST), conditional.clamp_min(_LOWEST), guidance)  # Eq. 2
+
+
+@dataclass(frozen=True)
+class GuidedLogits:
+    """The logits of one step, combined slot by slot when they are asked for."""
+
+    unconditional: Float[Tensor, "u n k"]  # of the items that need this pass
+    conditional: Float[Tensor, "c n k"]
+    guidance: tuple[float, ...]  # one per item of the step
+    n_forwards: int
+    n_slots: tuple[int, ...]  # computed for each item, in both passes
+
+    @property
+    def n_codes(self) -> int:
+        """Size of the codebook."""
+        return self.conditional.shape[2]
+
+    def rows(self, items: Int64[Tensor, " m"], positions: Int64[Tensor, " m"]) -> Float[Tensor, "m k"]:
+        """Return the guided logits of m slots in single precision."""
+        passes = [needed_passes(scale) for scale in self.guidance]
+        rows_of_pass = [_places(passes, which, items.device) for which in (0, 1)]
+        scale = torch.tensor(self.guidance, dtype=torch.float32, device=items.device)
+
+        def read(which: int, items: Tensor, positions: Tensor) -> Tensor:
+            logits = self.unconditional if which == 0 else self.conditional
+            slots = rows_of_pass[which][items] * logits.shape[1] + positions
+            return logits.flatten(0, 1).index_select(0, slots).float()
+
+        def guided(kind: tuple[bool, bool], items: Tensor, positions: Tensor) -> Tensor:
+            if kind != (True, True):
+                return read(kind.index(True), items, positions)
+            return combine(read(0, items, positions), read(1, items, positions), scale[items, None])
+
+        kinds = sorted(set(passes))
+        if len(kinds) == 1:
+            return guided(kinds[0], items, positions)
+        kind_of_item = torch.tensor([kinds.index(kind) for kind in passes], device=items.device)
+        kind_of_slot = kind_of_item[items]
+        result = torch.empty(len(items), self.n_codes, device=items.device)
+        for number, kind in enumerate(kinds):
+            of_kind = (kind_of_slot == number).nonzero(as_tuple=True)[0]
+            result[of_kind] = guided(kind, items[of_kind], positions[of_kind])
+        return result
+
+
+def predict_guided(
+    predict: Predict,
+    tokens: FlatTokens,
+    mask: FlatMask,
+    items: Int64[Tensor, " b"],
+    guidance: Sequence[float],
+    one_by_one: bool = False,
+    recall: Recall | None = None,
+) -> GuidedLogits:
+    """Return the logits of one step at the cost of the passes that its guidance needs.
+
+    An item whose guidance is 0 joins the unconditional pass only, one whose guidance is 1 the conditional
+    pass only; a pass that no item needs is not run. An item that a pass has not met is computed whole.
+
+    Args:
+        predict: The predictor.
+        tokens: Tokens of the items that are still being decoded.
+        mask: True where the predictor must predict.
+        items: Index of these items in the original batch.
+        guidance: Scale for each item; 0 for an item without a condition.
+        one_by_one: Whether each item is predicted by a call of its own.
+        recall: What the predictor may recall; None computes all slots.
+
+    Raises:
+        ParameterError: If the predictor returns something else than logits (a, n, k).
+    """
+    passes = [needed_passes(scale) for scale in guidance]
+    logits: list[Tensor] = []
+    n_forwards, n_slots = 0, [0] * len(passes)
+    for which, conditional in enumerate((False, True)):
+        wanted = [row for row, needs in enumerate(passes) if needs[which]]
+        if not wanted:
+            continue  # the other pass then serves every item
+        parts = [(wanted, False)] if recall is None else recall.parts(which, wanted, items.tolist())
+        answers: list[Tensor] = []
+        for rows, recalled in parts:
+            for part in ([row] for row in rows) if one_by_one else (rows,):
+                place = torch.tensor(part, device=tokens.device)
+                given = tokens[place], mask[place], items[place], conditional
+                slots = recall.memory.take(which, given[2], recall.wanted[place]) if recall and recalled else None
+                answers.append(_call(predict, *given, slots))
+                counted = [tokens.shape[1]] * len(part) if slots is None else slots.sum(dim=1).tolist()
+                for row, count in zip(part, counted, strict=True):
+                    n_slots[row] += count
+                if recall is not None and slots is None:
+                    recall.memory.meet(which, given[2])
+        n_forwards += len(answers)
+        logits.append(_in_order(answers, [row for rows, _ in parts for row in rows]))
+    first, last = logits[0], logits[-1]
+    if first.shape[2] != last.shape[2]:
+        sizes = f"{last.shape[2]} and {first.shape[2]}"
+        raise ParameterError(f"predict must return as many codes with a condition as without, got {sizes}")
+    # Where only one pass ran it stands for both; rows() reads the one that an item needs.
+    return GuidedLogits(first, last, tuple(guidance), n_forwards, tuple(n_slots))
+
+
+def _in_order(answers: Sequence[Tensor], rows: Sequence[int]) -> Tensor:
+    """Return the answers for some rows as one tensor, by rising row."""
+    joined = answers[0] if len(answers) == 1 else torch.cat(list(answers))
+    if list(rows) == sorted(rows):
+        return joined
+    return joined[torch.tensor(rows, device=joined.device).argsort()]
+
+
+def _call(
+    predict: Predict, tokens: Tensor, mask: Tensor, items: Tensor, conditional: bool, slots: Tensor | None
+) -> Tensor:
+    if slots is not None and isinstance(predict, RecallingPredict):
+        logits = predict.recall(tokens, mask, items, conditional, slots)
+    else:
+        logits = predict(tokens, mask, items, conditional)
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        kind = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+        raise ParameterError(f"predict must return a tensor of floating-point logits, got {kind}")
+    wanted = tuple(tokens.shape)
+    if logits.ndim != 3 or tuple(logits.shape[:2]) != wanted or logits.shape[2] == 0:
+        raise ParameterError(f"predict must return logits (a, n, k) with (a, n) = {wanted}, got {tuple(logits.shape)}")
+    if logits.device != tokens.device:
+        raise ParameterError(f"predict must return logits on {tokens.device}, got {logits.device}")
+    return logits
+
+
+def _places(passes: Sequence[tuple[bool, bool]], which: int, device: torch.device) -> Tensor:
+    """Return the row of each item in one of the passes; meaningless where it took no part."""
+    taken = torch.tensor([needs[which] for needs in passes], device=device)
+    return taken.cumsum(dim=0) - 1
+
+
+Rescore = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Any function of (tokens (a, n), mask (a, n), items (a,)) to log probabilities (a, n) of the tokens.
+
+The tokens are a complete candidate: known ones, and drawn ones under the mask. ``items`` is as for ``Predict``.
+"""
+
+
+def mixed_confidence(
+    rescore: Rescore,
+    tokens: FlatTokens,
+    mask: Bool[Tensor, "a n"],
+    items: Int64[Tensor, " a"],
+    log_p: Float[Tensor, "a n"],
+    weight: float,
+) -> Float[Tensor, "a n"]:
+    """Return the log of weight * external + (1 - weight) * own probability of each drawn token.
+
+    Args:
+        rescore: The external model.
+        tokens: The candidate.
+        mask: Where its tokens were drawn.
+        items: Index of the rows in the original batch.
+        log_p: Log probabilities under the predictor.
+        weight: Share of the external model in [0, 1]; 0 does without it.
+
+    Raises:
+        ParameterError: If the external model returns something else than log probabilities (a, n).
+        MasktoolsError: If they hold NaN or plus infinity where a token was drawn.
+
+    Source: MAGNeT (arXiv:2401.04577), section 3.4 and figure 4: the mix decides what stays masked, after the draw.
+        Differs: Eq. 5 of the text gives the predictor the weight, and speaks of drawing from the mix.
+    """
+    if weight == 0:
+        return log_p
+    external = rescore(tokens, mask, items)
+    if not isinstance(external, Tensor) or not external.is_floating_point() or external.shape != log_p.shape:
+        got = tuple(external.shape) if isinstance(external, Tensor) else type(external).__name__
+        raise ParameterError(f"rescore must return log probabilities of shape {tuple(log_p.shape)}, got {got}")
+    external = external.to(log_p)
+    if (external.isnan() | external.isposinf())[mask].any():
+        raise MasktoolsError("rescore must return log probabilities without NaN or +inf for every drawn token")
+    if weight == 1:
+        return external
+    shares = torch.log(log_p.new_tensor([weight, 1 - weight]))
+    return torch.logaddexp(external + shares[0], log_p + shares[1])

@@ -10,21 +10,31 @@ from torch import Tensor
 
 from masktools.core.errors import ParameterError
 from masktools.core.shapes import FlatMask, FlatTokens
-from masktools.solver import choice, plan, prediction
-from masktools.solver.config import SolverConfig
-from masktools.solver.noise import Stream, gumbel, sample, to_log_probs, uniform
-from masktools.solver.request import Request, StepTrace
+from masktools.solver import choice
+from masktools.solver.choice import Stream, gumbel, sample, to_log_probs, uniform
+from masktools.solver.config import SolverConfig, Step
+from masktools.solver.request import (
+    GuidedLogits,
+    Memory,
+    Predict,
+    Recall,
+    Request,
+    Rescore,
+    StepTrace,
+    mixed_confidence,
+    predict_guided,
+)
 
 
 @dataclass(frozen=True)
 class Job:
     """Arguments of a decoding, the same in all steps."""
 
-    predict: prediction.Predict
+    predict: Predict
     config: SolverConfig
     request: Request
     order: Float[Tensor, "b n"]  # preference for each position; 0 where the policy has no order
-    rescore: prediction.Rescore | None = None
+    rescore: Rescore | None = None
 
 
 @dataclass
@@ -34,7 +44,7 @@ class Canvas:
     tokens: FlatTokens  # 0 under the mask
     mask: FlatMask
     log_p: Float[Tensor, "b n"]  # of each token when it was accepted
-    memory: prediction.Memory | None = None  # where the predictor remembers
+    memory: Memory | None = None  # where the predictor remembers
 
 
 def reading_order(policy: str, request: Request) -> Float[Tensor, "b n"]:
@@ -54,7 +64,7 @@ def take_step(
     canvas: Canvas,
     number: int,
     active: Sequence[int],
-    steps: Sequence[plan.Step],
+    steps: Sequence[Step],
     n_later: Sequence[int],
     n_ahead: Sequence[int],
     filled: bool = False,
@@ -82,10 +92,8 @@ def take_step(
     ours = request.mask[items] & ~mask
     revoked, n_revoked = _revoke(view, ours, canvas.log_p[items])
     early = _accept_early(view, n_revoked)
-    recall = None if canvas.memory is None else prediction.Recall(canvas.memory, view.wanted(early), view.is_full)
-    logits = prediction.predict_guided(
-        job.predict, tokens, mask, items, guidance, job.config.deterministic_batch, recall
-    )
+    recall = None if canvas.memory is None else Recall(canvas.memory, view.wanted(early), view.is_full)
+    logits = predict_guided(job.predict, tokens, mask, items, guidance, job.config.deterministic_batch, recall)
     if number == 0:
         _check_codes(logits.n_codes, tokens, request)
     view.logits = logits
@@ -117,7 +125,7 @@ def take_step(
 class _View:
     """The active items of one step, and the numbers that their plans hold for it."""
 
-    logits: prediction.GuidedLogits
+    logits: GuidedLogits
 
     def __init__(
         self,
@@ -125,7 +133,7 @@ class _View:
         canvas: Canvas,
         items: Tensor,
         number: int,
-        steps: Sequence[plan.Step],
+        steps: Sequence[Step],
         n_later: Sequence[int],
         n_ahead: Sequence[int],
     ) -> None:
@@ -256,10 +264,10 @@ def _accept(
     return accepted, drawn, log_p
 
 
-def _rescored(view: _View, drawn: Tensor, log_p: Tensor, rescore: prediction.Rescore) -> Float[Tensor, "b n"]:
+def _rescored(view: _View, drawn: Tensor, log_p: Tensor, rescore: Rescore) -> Float[Tensor, "b n"]:
     """Return log probabilities of drawn tokens that an external model has a share in."""
     candidate = torch.where(view.mask, drawn, view.tokens)
-    return prediction.mixed_confidence(rescore, candidate, view.mask, view.items, log_p, view.job.config.rescore_weight)
+    return mixed_confidence(rescore, candidate, view.mask, view.items, log_p, view.job.config.rescore_weight)
 
 
 def _pick(uniforms: Tensor, slots: tuple[Tensor, ...]) -> Tensor:

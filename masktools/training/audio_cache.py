@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from masktools.core.configs import read_json
 from masktools.core.errors import AudioError, ParameterError
-from masktools.core.jsons import read_json
 from masktools.io import read, resample
 from masktools.training.sources import Row, read_source
 from masktools.training.streams import Note, Progress, ResumableBuild, chunked, is_built, write_json

@@ -20,9 +20,8 @@ from filelock import FileLock
 from torch import Tensor
 
 from masktools.core.arguments import settle
-from masktools.core.configs import ranged
+from masktools.core.configs import parse_json, ranged
 from masktools.core.errors import ParameterError
-from masktools.core.jsons import parse_json
 from masktools.io import replacing
 from masktools.mel import DB_PER_NEPER, MelConfig, MelFrontEnd
 from masktools.training.audio_cache import AudioCache

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from masktools.core import configs, jsons
+from masktools.core import configs
 from masktools.core.errors import CheckpointError, ParameterError
 from masktools.mel import MelConfig
 from masktools.networks.conditioning import ClapEncoder
@@ -83,7 +83,7 @@ def _stored(source: str | os.PathLike[str], part: str | None) -> tuple[dict[str,
         try:
             with safe_open(source, framework="pt") as stored:
                 told = (stored.metadata() or {}).get("masktools")
-            return None if told is None else jsons.parse_json(told), load_file(source)
+            return None if told is None else configs.parse_json(told), load_file(source)
         except (SafetensorError, OSError, ValueError) as error:
             raise CheckpointError(f"{source} is not readable ({error}): it was altered, or cut off") from error
     checkpoint = _read(source)
@@ -167,7 +167,7 @@ def load_joint_encoder(source: str) -> JointEncoder:
     settings = Path(source, "conditioner.json")
     if not settings.is_file():
         raise ParameterError(f"no text-audio encoder in {source}: give its checkpoint, or a bundle that has one")
-    encoder = JointEncoder(configs.from_dict(JointEncoderConfig, jsons.read_json(settings)))
+    encoder = JointEncoder(configs.from_dict(JointEncoderConfig, configs.read_json(settings)))
     stored = load_file(Path(source, "conditioner.safetensors"))
     encoder.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in stored.items()})
     return encoder.eval().requires_grad_(False)

@@ -20,7 +20,7 @@ from torch import Tensor
 from masktools.core.arguments import checked_name, settle
 from masktools.core.configs import ranged
 from masktools.core.errors import ParameterError
-from masktools.solver.noise import as_seeds, derive_seed, uniform
+from masktools.solver.choice import as_seeds, derive_seed, uniform
 
 _OF_CLIPS, _OF_STEPS = 0, 1
 

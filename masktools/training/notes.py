@@ -1,4 +1,4 @@
-"""Single notes of instruments in NSynth's files, as folders or tars.
+"""Notes in NSynth's files -> a cache of spectrograms -> batches; and training of the classifier of notes.
 
 NSynth (Engel et al., arXiv:1704.01279) is ``nsynth-train``, ``nsynth-valid`` and ``nsynth-test``: each a folder, or a
 ``.jsonwav.tar.gz`` of it, with ``examples.json`` (name of a note -> what is known of it) and ``audio/NAME.wav``. Its
@@ -9,16 +9,27 @@ import os
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader
 
-from masktools.core.errors import ParameterError
-from masktools.core.jsons import parse_json, read_json
-from masktools.io import read
+from masktools.core.configs import from_dict, parse_json, read_json, to_dict
+from masktools.core.errors import AudioError, CheckpointError, ParameterError
+from masktools.io import read, resample
+from masktools.mel import MelConfig, MelFrontEnd
+from masktools.networks.conditioning.notes import NoteWords, NoteWordsConfig, instruments_of
+from masktools.networks.scales.classifier import NoteClassifier, NoteClassifierConfig
+from masktools.training.captioned_mels import long_mel
+from masktools.training.checkpoints import network_state, part_description
+from masktools.training.part import PartTraining
 from masktools.training.sources import SPLITS
+from masktools.training.streams import Batch, Stream, StreamData, StreamLoader, spread_over, write_json
 
 _EXAMPLES = "examples.json"
 
@@ -125,3 +136,308 @@ def _table(listed: Any, place: str, source: Path) -> Iterator[Note]:
         if name != PurePosixPath(name).name or not 0 <= pitch <= 127:
             raise ParameterError(f"note {name!r} in {_EXAMPLES} of {source} must be a plain name and of pitch 0 to 127")
         yield Note(name, split, pitch, velocity, instrument, str(row.get("label") or family), family)
+
+
+_TABLE, _MELS = "notes.json", "mels.npy"
+_SILENCE = -1.0
+
+
+class NoteCache:
+    """The spectrograms of notes, all of one length, and their table."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        """Open a cache.
+
+        Raises:
+            ParameterError: There is none.
+        """
+        place = Path(folder)
+        if not (place / _TABLE).is_file():
+            raise ParameterError(f"no cache of notes at {place}: give it sources, and it is made")
+        content = read_json(place / _TABLE)
+        self.notes = [Note(**row) for row in content["notes"]]
+        self.made_of: dict[str, Any] = content["made_of"]
+        self.n_skipped: int = content["n_skipped"]
+        self.mels = np.load(place / _MELS, mmap_mode="r")  # (n, f, m) float16
+
+    def split(self, name: str) -> list[int]:
+        """Return the numbers of the notes of a split."""
+        return [number for number, note in enumerate(self.notes) if note.split == name]
+
+    @property
+    def words(self) -> NoteWords:
+        """The conditions of all notes of the training split, by their words."""
+        notes = [note for note in self.notes if note.split == "train"] or self.notes
+        pairs = instruments_of([(note.label, note.family) for note in notes])
+        pitches = [note.pitch for note in self.notes]
+        return NoteWords(NoteWordsConfig(pairs, min(21, *pitches), max(108, *pitches)))
+
+    def mel(self, number: int) -> torch.Tensor:
+        """Return the spectrogram (f, m) of a note."""
+        return torch.from_numpy(np.asarray(self.mels[number], np.float32))
+
+
+def build_note_cache(sources: list[str], folder: str | os.PathLike[str], mel: MelConfig, n_frames: int) -> NoteCache:
+    """Return the cache of the notes of some sources, made if need be: whole or not at all.
+
+    Notes that cannot be read are left out, and counted.
+
+    Args:
+        sources: As for ``read_notes``.
+        folder: Where to.
+        mel: Settings of the front end.
+        n_frames: Frames of each note; longer ones are cut, shorter ones followed by silence.
+
+    Raises:
+        ParameterError: No note, or a folder that holds a cache of other settings.
+    """
+    target = Path(folder)
+    made_of = {"sources": [os.path.abspath(source) for source in sources], "mel": to_dict(mel), "n_frames": n_frames}
+    if (target / _TABLE).is_file():
+        cache = NoteCache(target)
+        if cache.made_of != made_of:
+            raise ParameterError(f"{target} is a cache of other notes or settings: choose another folder, or remove it")
+        return cache
+    target.mkdir(parents=True, exist_ok=True)
+    front_end, notes, n_skipped = MelFrontEnd(mel), list[Note](), 0
+    raw = target / "mels.part"
+    with raw.open("wb") as file:
+        for source in sources:
+            for note, load in read_notes(source):
+                try:
+                    samples, rate = load()
+                except (AudioError, OSError, tarfile.TarError):
+                    n_skipped += 1
+                    continue
+                wave = resample(samples, rate, mel.sample_rate)
+                spectrogram = long_mel(front_end, wave[: n_frames * mel.hop_length], n_frames)
+                file.write(np.ascontiguousarray(spectrogram.T, np.float16).tobytes())
+                notes.append(note)
+    if not notes:
+        raw.unlink()
+        raise ParameterError(f"no note of {', '.join(sources)} can be read, {n_skipped} were tried")
+    shape = (len(notes), mel.n_mels, n_frames)
+    partial = target / "mels.part.npy"
+    stored = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+    rows = np.memmap(raw, dtype=np.float16, mode="r", shape=shape)
+    for start in range(0, len(notes), 1024):
+        stored[start : start + 1024] = rows[start : start + 1024]
+    stored.flush()
+    del stored, rows
+    os.replace(partial, target / _MELS)
+    raw.unlink()
+    write_json(target / _TABLE, {"made_of": made_of, "n_skipped": n_skipped, "notes": [asdict(note) for note in notes]})
+    return NoteCache(target)
+
+
+class NoteStream(Stream):
+    """Endless random notes: ``mel`` (f, m), ``condition`` (d,), ``pitch`` and ``family``.
+
+    Families are drawn alike, however many notes each has. A share of the conditions leaves the pitch open, and as large
+    a one the instrument, or says the family in its place.
+    """
+
+    def __init__(
+        self, cache: NoteCache, split: str, seed: int = 0, open_share: float = 0.1, gain_share: float = 0.06
+    ) -> None:
+        super().__init__(seed)
+        self.cache, self.words = cache, cache.words
+        self.open_share, self.gain_share = open_share, gain_share
+        numbers: dict[str, list[int]] = {}
+        for number in cache.split(split):
+            numbers.setdefault(cache.notes[number].family, []).append(number)
+        if not numbers:
+            raise ParameterError(f"there are no notes of split {split!r} to draw from")
+        self._numbers = list(numbers.values())
+
+    def sample(self, index: int) -> Batch:
+        """Return note ``index``."""
+        rng = np.random.default_rng((self.seed, index))
+        of_family = self._numbers[int(rng.integers(len(self._numbers)))]
+        number = of_family[int(rng.integers(len(of_family)))]
+        note, mel = self.cache.notes[number], self.cache.mel(number)
+        gain = float(rng.uniform(-self.gain_share, self.gain_share))
+        mel = torch.where(mel <= _SILENCE, mel, (mel + gain).clamp(-1.0, 1.0))
+        pitch = None if rng.random() < self.open_share else note.pitch
+        says = rng.random()
+        if says < self.open_share:
+            condition = self.words.vector(pitch)
+        elif says < 2 * self.open_share:
+            condition = self.words.vector(pitch, family=note.family)
+        else:
+            condition = self.words.vector(pitch, note.label)
+        return item_of(note, self.words, mel) | {"condition": condition}
+
+
+def item_of(note: Note, words: NoteWords, mel: torch.Tensor) -> Batch:
+    """Return a note as an item of a batch, with its full condition."""
+    known = note.label in dict(words.config.instruments)
+    family = None if known or note.family not in words.config.families else note.family
+    return {
+        "mel": mel,
+        "condition": words.vector(note.pitch, note.label if known else None, family),
+        "pitch": note.pitch,
+        "family": -1 if note.family not in words.config.families else words.config.families.index(note.family),
+        "caption": f"a {note.label.replace('_', ' ')}",
+    }
+
+
+class NoteData(StreamData):
+    """Notes of a cache, for tokenizers, transformers and classifiers over scales.
+
+    Args:
+        cache: Folder of the cache.
+        sources: What it is made of, where it is not there yet.
+        mel: Settings of the front end.
+        n_frames: Frames of each note.
+        batch_size: Of both splits.
+        seed: What draws the notes.
+        n_valid_notes: Notes of the validation split, spread over it.
+        open_share: Conditions that leave something open.
+        gain_share: Largest gain, up or down, in the unit of the spectrogram.
+    """
+
+    def __init__(
+        self,
+        cache: str,
+        sources: list[str] | None = None,
+        mel: MelConfig = MelConfig(),
+        n_frames: int = 208,
+        batch_size: int = 16,
+        seed: int = 0,
+        n_valid_notes: int = 256,
+        open_share: float = 0.1,
+        gain_share: float = 0.06,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["mel"])
+        self.mel = mel
+
+    def prepare_data(self) -> None:
+        """Make the cache, in one process of each node."""
+        own = self.hparams
+        if own["sources"]:
+            build_note_cache(own["sources"], own["cache"], self.mel, own["n_frames"])
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the cache."""
+        self.notes = NoteCache(self.hparams["cache"])
+        if self.notes.made_of["mel"] != to_dict(self.mel):
+            raise ParameterError(f"{self.hparams['cache']} is a cache of other mel settings than those of the recipe")
+
+    def train_dataloader(self) -> StreamLoader:
+        """Return the endless training batches."""
+        own = self.hparams
+        stream = NoteStream(self.notes, "train", own["seed"], own["open_share"], own["gain_share"])
+        return self.stream_loader(stream, own["batch_size"])
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return the fixed validation batches."""
+        numbers = self.notes.split("valid")
+        if not numbers:
+            raise ParameterError("no note of split 'valid': the sources must hold one")
+        chosen, words = spread_over(numbers, self.hparams["n_valid_notes"]), self.notes.words
+        items = [item_of(self.notes.notes[n], words, self.notes.mel(n)) for n in chosen]
+        return DataLoader(items, self.hparams["batch_size"])  # type: ignore[arg-type]
+
+
+class NoteClassifierTraining(PartTraining):
+    """Batches hold ``mel`` (b, f, m), ``pitch`` and ``family``; ``NoteData`` gives them, and names the classes.
+
+    Args:
+        mel: Settings of the front end.
+        widths: Channels of the convolutions.
+        dropout: Share of values dropped.
+        n_steps: Of the schedule of the learning rate.
+        n_warmup: Steps in which it rises.
+        learning_rate: The highest.
+    """
+
+    part, kind = "classifier", "notes"
+    net: NoteClassifier
+
+    def __init__(
+        self,
+        mel: MelConfig = MelConfig(),
+        widths: tuple[int, ...] = (24, 48, 96),
+        dropout: float = 0.1,
+        n_steps: int = 1500,
+        n_warmup: int = 50,
+        learning_rate: float = 1e-3,
+    ) -> None:
+        super().__init__(mel)
+        self.save_hyperparameters(ignore=["mel"])
+
+    def configure_model(self) -> None:
+        """Make the network, whose classes are those of the data.
+
+        Raises:
+            CheckpointError: The data are no notes.
+        """
+        if hasattr(self, "net"):
+            return
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, NoteData):
+            raise CheckpointError("a classifier of notes needs masktools.training.notes.NoteData as its data")
+        words, own = data.notes.words.config, self.hparams
+        self.net = NoteClassifier(
+            NoteClassifierConfig(
+                self.front_end.config.n_mels,
+                words.lowest,
+                words.n_pitches,
+                words.families,
+                tuple(own["widths"]),
+                own["dropout"],
+            )
+        )
+
+    def configure_optimizers(self) -> dict[str, object]:
+        """Return AdamW with warm-up and cosine."""
+        return self.adamw(weight_decay=0.02, final=0.02)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch: the sum of both cross-entropies."""
+        guess = self.net(batch["mel"].float())
+        pitch = F.cross_entropy(guess.pitch.float(), batch["pitch"] - self.net.config.lowest)
+        family = F.cross_entropy(guess.family.float(), batch["family"])
+        self.log_dict({"pitch": pitch, "family": family}, prog_bar=True)
+        return pitch + family
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log how often pitch and family are right."""
+        guess, lowest = self.net(batch["mel"].float()), self.net.config.lowest
+        found = {
+            "valid_pitch": (guess.pitch.argmax(1) + lowest == batch["pitch"]).float().mean(),
+            "valid_family": (guess.family.argmax(1) == batch["family"]).float().mean(),
+        }
+        self.log_dict(found, prog_bar=True, sync_dist=True, batch_size=len(batch["mel"]))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write how often the very weights that are saved are right, on instruments that were not trained on."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        training = self.net.training
+        self.net.eval()
+        right, n_notes = torch.zeros(2), 0
+        for batch in data.val_dataloader():
+            guess = self.net.guess(batch["mel"].float().to(self.device))
+            pitch = guess.pitch.argmax(1).cpu() + self.net.config.lowest == batch["pitch"]
+            right += torch.stack([pitch, guess.family.argmax(1).cpu() == batch["family"]]).sum(1)
+            n_notes += len(pitch)
+        self.net.train(training)
+        pitch, family = (right / n_notes).tolist()
+        self.net.config = replace(self.net.config, accuracy=(round(pitch, 4), round(family, 4)))
+        super().on_save_checkpoint(checkpoint)
+
+
+def load_note_classifier(source: str) -> tuple[NoteClassifier, MelConfig]:
+    """Return a trained classifier, frozen, and its mel settings; its own settings say how often it is right.
+
+    Raises:
+        CheckpointError: There is none, or it holds something else.
+    """
+    description = part_description(source)
+    if description.get("part") != "classifier":
+        raise CheckpointError(f"{source} must hold a classifier of notes, got a {description.get('part')}")
+    made = NoteClassifier(from_dict(NoteClassifierConfig, description["config"]))
+    made.load_state_dict(network_state(source))
+    return made.eval().requires_grad_(False), from_dict(MelConfig, description["mel"])

@@ -17,7 +17,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from masktools.core.errors import CheckpointError, DeviceError, MasktoolsError, ParameterError
 from masktools.training.checkpoints import LastStep
-from masktools.training.progress import ProgressLine, RunHistory, RunReport
+from masktools.training.monitor import ProgressLine, RunHistory, RunReport
 
 _MAX_LENGTH = 300  # characters of a reason that stay readable on one line
 _NOISE = (

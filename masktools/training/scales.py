@@ -1,5 +1,6 @@
 """Training of the tokenizer over scales, of its decoder against a discriminator, and of the scale-wise transformer."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -18,16 +19,12 @@ from masktools.networks.scales import (
     scale_usage,
 )
 from masktools.networks.tokenizer import token_fingerprint
-from masktools.networks.tokenizer.codebook import Codebook
-from masktools.training.adversarial import OptimiserConfig, PatchAdversarialTraining
+from masktools.networks.tokenizer.local import Codebook
 from masktools.training.checkpoints import load_part
-from masktools.training.discriminators import MelPatchDiscriminator
 from masktools.training.losses import slope_loss
-from masktools.training.part import PartTraining
+from masktools.training.part import DECODER_OPTIMISER, OptimiserConfig, PartTraining, PatchAdversarialTraining
 from masktools.training.streams import Batch
-
-_WAITING = "masktools_latents"
-_DECODER_OPTIMISER = OptimiserConfig(betas=(0.8, 0.95))
+from masktools.training.tokenizer import GathersLatents, WaitingLatents
 
 
 def load_scale_tokenizer(source: str) -> ScaleTokenizer:
@@ -65,7 +62,7 @@ class _ScaleTokenizerValidation(PartTraining):
         self.log_dict({f"valid_perplexity_{number}": own.perplexity for number, own in enumerate(usage, start=1)})
 
 
-class ScaleTokenizerTraining(_ScaleTokenizerValidation):
+class ScaleTokenizerTraining(_ScaleTokenizerValidation, GathersLatents):
     """L1 and slopes in the unit of the spectrogram, and the quantiser's loss; k-means after steps without quantiser.
 
     Batches hold ``mel`` (b, f, m). It trains in one process: codebooks follow the vectors of that one alone.
@@ -126,7 +123,12 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation):
         self.net = ScaleTokenizer(tokenizer)
         for book in self.net.quantiser.codebooks:
             cast(Codebook, book).restart_share = restart_share
-        self._waiting: list[Tensor] = []
+        self._waiting = WaitingLatents(n_placing_clips)
+
+    @property
+    def waiting(self) -> Sequence[WaitingLatents]:
+        """The latents that wait for the placing of the codebooks."""
+        return (self._waiting,)
 
     def on_fit_start(self) -> None:
         """Refuse more than one process.
@@ -141,16 +143,6 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation):
         """Return AdamW with warm-up and cosine."""
         return self.adamw(betas=(0.9, 0.99), final=0.1)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the latents that wait for the placing of the codebooks too."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint[_WAITING] = torch.cat(self._waiting) if self._waiting else None
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the latents that waited."""
-        waiting = checkpoint.get(_WAITING)
-        self._waiting = [] if waiting is None else [waiting]
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         own, step, mel = self.hparams, self.global_step, batch["mel"].float()
@@ -158,7 +150,9 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation):
         codes = latents.new_zeros(())
         if step < own["n_unquantised"]:
             vectors = latents
-            self._gather(latents, step)
+            self._waiting.add(latents)
+            if step == own["n_unquantised"] - 1:
+                self.net.quantiser.place(self._waiting.taken(), batch_size=len(latents))
         else:
             quantised = self.net.quantiser(latents, self._kept(len(mel)))
             vectors, codes = quantised.vectors, quantised.loss
@@ -176,15 +170,6 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation):
             return None
         drawn = torch.randint(own["n_least"], n_scales + 1, (n_clips,))
         return torch.where(torch.rand(n_clips) < own["drop_share"], drawn, n_scales)
-
-    def _gather(self, latents: Tensor, step: int) -> None:
-        """Keep the latents of the last steps without quantiser, and place the codebooks on them after the last."""
-        self._waiting = [*(part.to(latents.device) for part in self._waiting), latents.detach()]
-        while sum(map(len, self._waiting[1:])) >= self.hparams["n_placing_clips"]:
-            self._waiting.pop(0)
-        if step == self.hparams["n_unquantised"] - 1:
-            self.net.quantiser.place(torch.cat(self._waiting), batch_size=len(latents))
-            self._waiting = []
 
 
 class ScaleDecoderTraining(_ScaleTokenizerValidation, PatchAdversarialTraining):
@@ -216,30 +201,17 @@ class ScaleDecoderTraining(_ScaleTokenizerValidation, PatchAdversarialTraining):
         adversarial_weight: float = 0.05,
         feature_weight: float = 0.1,
         discriminator_width: int = 32,
-        optimiser: OptimiserConfig = _DECODER_OPTIMISER,
+        optimiser: OptimiserConfig = DECODER_OPTIMISER,
     ) -> None:
-        super().__init__(mel, optimiser)
+        super().__init__(mel, optimiser, load_scale_tokenizer(checkpoint), discriminator_width)
         self.save_hyperparameters(ignore=["mel", "optimiser"])
-        self.net = load_scale_tokenizer(checkpoint)
-        self.net.decoder.requires_grad_(True)
-        self.discriminator = MelPatchDiscriminator(discriminator_width)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the discriminator and then the decoder."""
-        own, step, mel = self.hparams, self.n_iterations, batch["mel"].float()
+        mel = batch["mel"].float()
         with torch.no_grad():
             vectors = self.net.quantiser.decode(self.net.encode(mel))
-        estimate = self.net.from_latents(vectors, mel.shape[2]).float()
-        discriminator_loss = self.patch_loss(mel, estimate)
-        self.discriminator_step(discriminator_loss, batch_idx)
-        error = F.l1_loss(estimate, mel)
-        loss = error + 0.5 * slope_loss(estimate, mel)
-        if step >= own["n_discriminator_only"]:
-            adversarial, distance = self.decoder_losses(mel, estimate)
-            loss = loss + own["adversarial_weight"] * adversarial
-            loss = loss + own["feature_weight"] * distance
-        self.generator_step(loss, batch_idx)
-        self.log_dict({"l1": error, "discriminator": discriminator_loss}, prog_bar=True)
+        self.decoder_step(mel, self.net.from_latents(vectors, mel.shape[2]).float(), batch_idx)
 
 
 class ScaleTransformerTraining(PartTraining):

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from masktools.core.configs import parse_json, read_json
 from masktools.core.errors import AudioError, ParameterError
-from masktools.core.jsons import parse_json, read_json
 from masktools.io import SUFFIXES, replacing, write
 from masktools.training.audio_cache import Recording, decoded, read_sources
 from masktools.training.sources import Row, split_named

@@ -20,8 +20,8 @@ import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from masktools.core.arguments import check_least, checked_real
+from masktools.core.configs import read_json
 from masktools.core.errors import MasktoolsError, ParameterError
-from masktools.core.jsons import read_json
 from masktools.core.processes import until_broken
 from masktools.io import replacing
 

@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from masktools.core.arguments import check_positive, check_within
+from masktools.core.configs import read_json
 from masktools.core.errors import ParameterError
-from masktools.core.jsons import read_json
 from masktools.io import replacing
 from masktools.networks.conditioning import JointEncoder, JointEncoderConfig
-from masktools.networks.conditioning.text_encoder import MAX_PIECES, WordPiece
+from masktools.networks.conditioning.joint import MAX_PIECES, WordPiece
 from masktools.networks.packing import quantise_rows
 from masktools.training.audio_cache import AudioCache
 from masktools.training.captioned_mels import tag_words

@@ -4,6 +4,7 @@ Source: Ziv et al., MAGNeT (arXiv:2401.04577), sections 3.1 to 3.3; SoundStream 
     the dropout of streams.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.networks.conditioning import DeferredT5, T5Config
 from masktools.networks.tokenizer import MelRvq, MelRvqConfig, token_fingerprint
-from masktools.networks.tokenizer.codebook import codebook_usage
+from masktools.networks.tokenizer.local import codebook_usage
 from masktools.networks.transformer import (
     DelayedPrior,
     DelayedPriorConfig,
@@ -28,13 +29,12 @@ from masktools.training.losses import slope_loss
 from masktools.training.masking import ClipDraws, Purpose, span_masks, step_draws
 from masktools.training.part import PartTraining, decaying_matrices
 from masktools.training.streams import Batch
-from masktools.training.tokenizer import CodebookCare, TokenizerValidation
+from masktools.training.tokenizer import CodebookCare, GathersLatents, TokenizerValidation, WaitingLatents
 
-_WAITING = "masktools_latents"
 _VALID_SEED = 1  # of the masks of validation, the same in every run
 
 
-class MelRvqTraining(TokenizerValidation):
+class MelRvqTraining(TokenizerValidation, GathersLatents):
     """Reconstruction of mel spectrograms by a residual quantiser whose streams are placed one after the other.
 
     Args:
@@ -84,15 +84,10 @@ class MelRvqTraining(TokenizerValidation):
         """Return AdamW with warm-up and cosine."""
         return self.adamw(betas=(0.9, 0.99), final=0.1)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the latents that wait for the placing of a codebook too."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint[_WAITING] = [care.state() for care in self.cares]
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the latents that waited."""
-        for care, waiting in zip(self.cares, checkpoint.get(_WAITING) or [None] * len(self.cares), strict=True):
-            care.resume(waiting)
+    @property
+    def waiting(self) -> Sequence[WaitingLatents]:
+        """The latents that wait for the placing of each codebook."""
+        return [care.waiting for care in self.cares]
 
     def _quantise(self, latents: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Return vectors whose gradient goes straight through, and the loss of the codebooks."""

@@ -1,29 +1,90 @@
-"""Training of the tokenizer: reconstruction first, then the decoder against a discriminator; care of its codebook.
+"""Training of tokenizers: in two stages, the decoder last, or in one, as SpecVQGAN's; care of their codebooks.
 
 The second stage freezes the encoder and the codebook, so that tokens that were cached, and a transformer that was
-trained on them, stay valid. The paper's tokenizer is trained in one, by ``masktools.training.specvqgan``.
+trained on them, stay valid. The paper's tokenizer is trained in one: ``SpecVqganTraining``.
+
+Source: SpecVQGAN (arXiv:2110.08791), section 3.1, and VQGAN (arXiv:2012.09841), Eqs. 5 to 7, for the losses.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from masktools.core.arguments import check_least
+from masktools.core.arguments import check_least, settle
+from masktools.core.configs import ranged
 from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.networks.tokenizer import TOKENIZERS, LocalTokenizerConfig, SpecVqganConfig
-from masktools.networks.tokenizer.codebook import Codebook, Quantised, codebook_usage
-from masktools.training import checkpoints, discriminators, losses, streams
-from masktools.training.adversarial import OptimiserConfig, PatchAdversarialTraining
-from masktools.training.losses import codebook_loss
-from masktools.training.part import PartTraining, config_of
+from masktools.networks.tokenizer.local import Codebook, Quantised, codebook_usage
+from masktools.training import checkpoints, losses, streams
+from masktools.training.discriminators import PatchGan, PatchGanConfig
+from masktools.training.losses import codebook_loss, discriminator_hinge, generator_hinge, slope_loss
+from masktools.training.part import (
+    DECODER_OPTIMISER,
+    AdversarialTraining,
+    OptimiserConfig,
+    PartTraining,
+    PatchAdversarialTraining,
+    config_of,
+)
+from masktools.training.streams import Batch
 
 _EVERY = 50  # steps between two looks at the codebook
+_WAITING = "masktools_latents"  # in a checkpoint
 _N_REMEMBERED = 16  # batches whose tokens tell how much of it is in use
+
+
+class WaitingLatents:
+    """The last latents of steps without quantiser, of which a codebook is placed: n or a few more, (n, ...)."""
+
+    def __init__(self, n_wanted: int) -> None:
+        self.n_wanted = n_wanted
+        self._held: list[Tensor] = []
+
+    def add(self, latents: Tensor) -> None:
+        """Take those of a step, and drop the oldest ones that are no longer needed."""
+        self._held = [*(part.to(latents.device) for part in self._held), latents.detach()]
+        while sum(map(len, self._held[1:])) >= self.n_wanted:
+            self._held.pop(0)
+
+    def taken(self) -> Tensor:
+        """Return all, and hold none any more."""
+        held, self._held = self._held, []
+        return torch.cat(held)
+
+    def state(self) -> Tensor | None:
+        """Return all that wait, if there are any."""
+        return torch.cat(self._held) if self._held else None
+
+    def resume(self, waiting: Tensor | None) -> None:
+        """Go on with those of ``state``."""
+        self._held = [] if waiting is None else [waiting]
+
+
+class GathersLatents(PartTraining):
+    """A part in training whose checkpoints hold the latents that wait for the placing of its codebooks."""
+
+    @property
+    def waiting(self) -> Sequence[WaitingLatents]:
+        """Those that wait, for one codebook or for several."""
+        raise NotImplementedError
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the latents that wait, too."""
+        super().on_save_checkpoint(checkpoint)
+        states = [latents.state() for latents in self.waiting]
+        checkpoint[_WAITING] = states[0] if len(states) == 1 else states
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the latents that waited."""
+        held = checkpoint.get(_WAITING)
+        for number, latents in enumerate(self.waiting):
+            latents.resume(held[number] if isinstance(held, list) else held)
 
 
 class CodebookCare:
@@ -49,10 +110,9 @@ class CodebookCare:
                 f"n_placing_vectors must be at least the {codebook.n_codes} codes, got {n_placing_vectors}"
             )
         self.codebook, self.legacy = codebook, legacy
-        self.n_unquantised, self.n_placing_vectors = n_unquantised, n_placing_vectors
-        self.n_restarting = n_restarting
+        self.n_unquantised, self.n_restarting = n_unquantised, n_restarting
         self.n_restarted = 0  # at the last look
-        self._waiting: list[Tensor] = []
+        self.waiting = WaitingLatents(n_placing_vectors)
         self._seen: list[Tensor] = []
 
     def quantise(self, latents: Tensor, step: int, trainer: pl.Trainer) -> Quantised | None:
@@ -84,22 +144,11 @@ class CodebookCare:
         found = {"used": float(usage.n_used), "perplexity": usage.perplexity}
         return found | ({"restarted": float(self.n_restarted)} if self.codebook.kind == "ema" else {})
 
-    def state(self) -> Tensor | None:
-        """Return the latents that wait for the placing, (n, d), if there are any."""
-        return torch.cat(self._waiting) if self._waiting else None
-
-    def resume(self, waiting: Tensor | None) -> None:
-        """Go on with the latents of ``state``."""
-        self._waiting = [] if waiting is None else [waiting]
-
     def _gather(self, latents: Tensor, step: int, trainer: pl.Trainer) -> None:
         """Keep the latents of the last un-quantised steps, and place the codebook on them at the last."""
-        device = latents.device
-        self._waiting = [*(part.to(device) for part in self._waiting), latents.detach().movedim(1, -1).flatten(0, -2)]
-        while sum(map(len, self._waiting[1:])) >= self.n_placing_vectors:
-            self._waiting.pop(0)
+        self.waiting.add(latents.movedim(1, -1).flatten(0, -2))
         if step == self.n_unquantised - 1:
-            gathered = _of_all(torch.cat(self._waiting), trainer)
+            gathered = _of_all(self.waiting.taken(), trainer)
             if len(gathered) < self.codebook.n_codes:
                 raise ParameterError(
                     f"the codebook needs {self.codebook.n_codes} latents to be placed, got {len(gathered)}: "
@@ -107,7 +156,6 @@ class CodebookCare:
                 )
             self.codebook.place(gathered)
             self._follow_first(trainer)
-            self._waiting.clear()
 
     def _moving_averages(self) -> tuple[Tensor, Tensor]:
         """Return the sums of vectors and the hits that an ``ema`` codebook is the quotient of."""
@@ -139,9 +187,6 @@ class CodebookCare:
 def _of_all(tensor: Tensor, trainer: pl.Trainer) -> Tensor:
     """Return what all processes hold of a tensor, one after the other along its first axis."""
     return tensor if trainer.world_size == 1 else trainer.strategy.all_gather(tensor.detach()).flatten(0, 1)
-
-
-_WAITING = "masktools_latents"
 
 
 class Reconstruction(NamedTuple):
@@ -183,7 +228,7 @@ class TokenizerValidation(PartTraining):
         self.log_dict(figures, prog_bar=True, rank_zero_only=True)
 
 
-class WholeTokenizerTraining(TokenizerValidation):
+class WholeTokenizerTraining(TokenizerValidation, GathersLatents):
     """Encoder, codebook and decoder in training together."""
 
     part = "tokenizer"
@@ -196,14 +241,10 @@ class WholeTokenizerTraining(TokenizerValidation):
         config = config_of(TOKENIZERS, kind, settings, self.part)
         self.net = TOKENIZERS[kind][1](config)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the latents that wait for the placing of the codebook too."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint[_WAITING] = self.care.state()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the latents that waited."""
-        self.care.resume(checkpoint.get(_WAITING))
+    @property
+    def waiting(self) -> Sequence[WaitingLatents]:
+        """The latents that wait for the placing of the codebook."""
+        return (self.care.waiting,)
 
     def reconstruct(self, mel: Tensor, step: int) -> Reconstruction:
         """Return the reconstruction of mel spectrograms (b, f, m) at a step of the training."""
@@ -212,9 +253,6 @@ class WholeTokenizerTraining(TokenizerValidation):
         vectors = latents if quantised is None else quantised.vectors
         codes = latents.new_zeros(()) if quantised is None else quantised.loss
         return Reconstruction(self.net.from_latents(vectors).float(), codes)
-
-
-_DECODER_OPTIMISER = OptimiserConfig(betas=(0.8, 0.95))
 
 
 class TokenizerTraining(WholeTokenizerTraining):
@@ -277,6 +315,7 @@ class DecoderTraining(TokenizerValidation, PatchAdversarialTraining):
 
     part = "tokenizer"
     compiled = ("net.decoder",)
+    n_ramp = 500
 
     def __init__(
         self,
@@ -290,16 +329,13 @@ class DecoderTraining(TokenizerValidation, PatchAdversarialTraining):
         feature_weight: float = 0.1,
         discriminator_width: int = 32,
         level_weight: float = 0.0,
-        optimiser: OptimiserConfig = _DECODER_OPTIMISER,
+        optimiser: OptimiserConfig = DECODER_OPTIMISER,
         compile: bool = False,
     ) -> None:
-        super().__init__(mel, optimiser)
+        super().__init__(mel, optimiser, checkpoints.load_tokenizer(checkpoint), discriminator_width)
         self.save_hyperparameters(ignore=["mel", "optimiser"])
         self.kind = checkpoints.part_description(checkpoint, self.part)["kind"]
-        self.net = checkpoints.load_tokenizer(checkpoint)
         self._given = {f"net.{name}": value.clone() for name, value in self.net.state_dict().items()}
-        self.net.decoder.requires_grad_(True)
-        self.discriminator = discriminators.MelPatchDiscriminator(discriminator_width)
         self.levels = losses.ThirdOctaveLevels(mel)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -310,22 +346,153 @@ class DecoderTraining(TokenizerValidation, PatchAdversarialTraining):
 
     def training_step(self, batch: streams.Batch, batch_idx: int) -> None:
         """Take one step of generator and discriminator on a batch of waves (b, t)."""
-        own, step = self.hparams, self.n_iterations
-        mel = self.mel_of(batch)
+        mel, weight = self.mel_of(batch), self.hparams["level_weight"]
         with torch.no_grad():
             vectors = self.net.codebook.lookup(self.net.encode(mel))
         estimate = self.net.from_latents(vectors).float()
+        further = weight * losses.level_loss(estimate, mel, self.levels) if weight > 0 else 0.0
+        self.decoder_step(mel, estimate, batch_idx, further)
 
-        discriminator_loss = self.patch_loss(mel, estimate)
+
+_PATCHGAN = PatchGanConfig()
+_OPTIMISER = OptimiserConfig(betas=(0.5, 0.9), weight_decay=0.0, schedule="exponential", decay=1.0, clip_norm=None)
+
+
+@dataclass(frozen=True)
+class AdversarialSchedule:
+    """The adversarial loss of the patch discriminator; the defaults are those of SpecVQGAN's VGGSound configuration.
+
+    The discriminator learns from ``discriminator_start`` on and counts from ``start`` on, rising over ``n_ramp``
+    iterations. An ``adaptive`` weight gives the adversarial loss the gradient norm of the reconstruction at the last
+    layer of the decoder, times ``weight``, scaled up at most ``max_adaptive`` times.
+    """
+
+    start: int = ranged(30_001, "[0, inf]")  # iterations
+    discriminator_start: int | None = None  # iterations; None: with the adversarial loss, as published
+    n_ramp: int = ranged(0, "[0, inf]")  # iterations
+    weight: float = ranged(0.8, "[0, inf]")
+    adaptive: bool = False
+    max_adaptive: float = ranged(1e4, "(0, inf]")
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        settle(self)
+        if self.discriminator_start is not None and not 0 <= self.discriminator_start <= self.start:
+            raise ParameterError(
+                f"discriminator_start must lie in [0, start = {self.start}], got {self.discriminator_start}"
+            )
+
+    def discriminator_learns(self, step: int) -> bool:
+        """Tell whether the discriminator learns at an iteration."""
+        return step >= (self.start if self.discriminator_start is None else self.discriminator_start)
+
+    def weight_at(self, step: int) -> float:
+        """Return how much the discriminator counts at an iteration."""
+        if step < self.start:
+            return 0.0
+        return self.weight * (min(1.0, (step - self.start + 1) / self.n_ramp) if self.n_ramp else 1.0)
+
+
+def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, layer: Tensor, highest: float = 1e4) -> Tensor:
+    """Return the factor on the adversarial loss at which it pulls at a layer's weight as hard as the reconstruction.
+
+    Source: VQGAN (arXiv:2012.09841), Eq. 7.
+    """
+    pulls = [torch.autograd.grad(loss, layer, retain_graph=True)[0].norm() for loss in (reconstruction, adversarial)]
+    return (pulls[0] / (pulls[1] + 1e-4)).clamp(0.0, highest).detach()
+
+
+class SpecVqganTraining(WholeTokenizerTraining, AdversarialTraining):
+    """L1, codebook and, late, a hinge loss with a patch discriminator; encoder, codebook and decoder together.
+
+    Args:
+        tokenizer: settings of the network, or those that differ from the defaults of its kind.
+        mel: settings of the mel front end.
+        n_steps: iterations; ``max_steps`` of the recipe is twice as many.
+        learning_rate: of generator and discriminator; as published, 4.5e-6 for each clip of the batch over all devices.
+        n_warmup: iterations of linear warm-up.
+        discriminator: settings of the discriminator.
+        adversarial: when and how much it counts.
+        optimiser: how both learn.
+        codebook_weight: weight of the codebook's loss.
+        legacy_codebook: whether the weight of commitment is on the codebook's term, for a ``gradient`` codebook.
+        slope_weight: weight of the L1 distance between differences of neighbouring cells; 0 as published.
+        n_unquantised: iterations before the codebook is initialised by k-means; 0 leaves it as drawn, as published.
+        n_placing_vectors: latents for the k-means initialisation of the codebook.
+        kind: ``specvqgan`` or ``local``.
+        compile: whether encoder and decoder are compiled.
+    """
+
+    def __init__(
+        self,
+        tokenizer: dict[str, Any] | LocalTokenizerConfig | SpecVqganConfig | None = None,
+        mel: MelConfig = MelConfig(),
+        n_steps: int = 1_500_000,
+        learning_rate: float = 1.44e-4,
+        n_warmup: int = 0,
+        discriminator: PatchGanConfig = _PATCHGAN,
+        adversarial: AdversarialSchedule = AdversarialSchedule(),
+        optimiser: OptimiserConfig = _OPTIMISER,
+        codebook_weight: float = 1.0,
+        legacy_codebook: bool = False,
+        slope_weight: float = 0.0,
+        n_unquantised: int = 0,
+        n_placing_vectors: int = 20_480,
+        kind: str = "specvqgan",
+        compile: bool = False,
+    ) -> None:
+        super().__init__(mel, optimiser)
+        self.save_hyperparameters(ignore=["tokenizer", "mel", "discriminator", "adversarial", "optimiser"])
+        self.adversarial = adversarial
+        self.make(kind, tokenizer)
+        self.discriminator = PatchGan(discriminator)
+        n_restarting = round(0.8 * n_steps)
+        self.care = CodebookCare(self.net.codebook, n_unquantised, n_placing_vectors, n_restarting, legacy_codebook)
+
+    @property
+    def last_layer(self) -> Tensor:
+        """The weight of the decoder's last convolution."""
+        return [layer for layer in self.net.decoder.modules() if isinstance(layer, nn.Conv2d)][-1].weight
+
+    def _discriminator_loss(self, mel: Tensor, estimate: Tensor) -> Tensor | None:
+        if not self.adversarial.discriminator_learns(self.n_iterations):
+            return None
+        real, _ = self.discriminator(mel)
+        generated, _ = self.discriminator(estimate.detach())
+        return 0.5 * discriminator_hinge(real, generated)
+
+    def _adversarial_loss(self, reconstruction: Tensor, estimate: Tensor) -> Tensor | None:
+        """Return the adversarial part of the loss, weighted; None before it starts."""
+        weight = self.adversarial.weight_at(self.n_iterations)
+        if weight == 0:
+            return None
+        with self.frozen_discriminator():
+            output, _ = self.discriminator(estimate)
+        adversarial = generator_hinge(output)
+        if self.adversarial.adaptive:
+            factor = adaptive_weight(reconstruction, adversarial, self.last_layer, self.adversarial.max_adaptive)
+            self.log("adaptive", factor)
+            weight = weight * factor
+        return weight * adversarial
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Take one step of generator and discriminator on a batch of waves (b, t)."""
+        own, mel, step = self.hparams, self.mel_of(batch), self.n_iterations
+        estimate, codes = self.reconstruct(mel, step)
+        discriminator_loss = self._discriminator_loss(mel, estimate)
         self.discriminator_step(discriminator_loss, batch_idx)
 
         error = F.l1_loss(estimate, mel)
-        loss = error + 0.5 * losses.slope_loss(estimate, mel)
-        if own["level_weight"] > 0:
-            loss = loss + own["level_weight"] * losses.level_loss(estimate, mel, self.levels)
-        if step >= own["n_discriminator_only"]:
-            ramp = min(1.0, (step - own["n_discriminator_only"]) / 500)
-            adversarial, distance = self.decoder_losses(mel, estimate)
-            loss = loss + ramp * (own["adversarial_weight"] * adversarial + own["feature_weight"] * distance)
+        reconstruction = error + own["slope_weight"] * slope_loss(estimate, mel) if own["slope_weight"] else error
+        adversarial = self._adversarial_loss(reconstruction, estimate)
+        loss = reconstruction + own["codebook_weight"] * codes + (0.0 if adversarial is None else adversarial)
         self.generator_step(loss, batch_idx)
-        self.log_dict({"l1": error, "discriminator": discriminator_loss}, prog_bar=True)
+        figures = {
+            "loss": loss,
+            "l1": error,
+            "codebook": codes,
+            "discriminator": discriminator_loss,
+            "adversarial": adversarial,
+        }
+        told = {name: value for name, value in figures.items() if value is not None}
+        self.log_dict({**told, **self.care.figures(step)}, prog_bar=True)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from masktools.core.errors import ParameterError
-from masktools.core.segments import cover
+from masktools.core.shapes import cover
 from masktools.pipeline import Pipeline
 
 

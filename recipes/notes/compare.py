@@ -28,7 +28,7 @@ from masktools.evaluation.notes import CEILING, REAL, NoteSettings, evaluate_not
 from masktools.model import Model
 from masktools.networks.scales import ScaleTransformer, ScaleTransformerConfig
 from masktools.pipeline import ScaleWalk
-from masktools.training.note_classifier import load_note_classifier
+from masktools.training.notes import load_note_classifier
 from masktools.training.scales import load_scale_tokenizer
 
 HERE = Path(__file__).resolve().parent

@@ -11,8 +11,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from masktools.cli.files import counting
 from masktools.cli.options import number, whole_number
-from masktools.cli.progress import counting
 from masktools.core.errors import MasktoolsError
 from recipes.renders.folder import RenderSettings, render_folder
 from recipes.renders.music import SOUNDFONT

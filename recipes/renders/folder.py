@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from masktools.core.configs import read_json
 from masktools.core.errors import ParameterError
-from masktools.core.jsons import read_json
 from masktools.io import write
 from masktools.training.streams import Progress, unordered, write_json
 from recipes.renders.levels import bandwidth_hz

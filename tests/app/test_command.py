@@ -125,9 +125,9 @@ def test_what_cannot_be_is_said_in_one_line(capsys, tmp_path, monkeypatch):
         taken.listen()
         assert main(["app", "--port", str(taken.getsockname()[1])]) == 2
     assert "--port 0 takes a free one" in capsys.readouterr().err
-    monkeypatch.setattr("masktools.cli.app.find_spec", lambda name: None if name == "uvicorn" else name)
+    monkeypatch.setattr("masktools.core.arguments.find_spec", lambda name: None if name == "uvicorn" else name)
     assert main(["app"]) == 2
-    assert "pip install 'masktools[app]'" in capsys.readouterr().err
+    assert 'pip install "masktools[app]"' in capsys.readouterr().err
 
 
 def test_what_was_not_touched_for_long_is_forgotten(tape, tmp_path):

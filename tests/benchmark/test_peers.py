@@ -77,7 +77,7 @@ def test_calls_are_multiplied_and_said_to_be(pipeline, peaks):
 
 
 def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setattr("masktools.benchmark.peers.find_spec", lambda name: None if name == "diffusers" else object())
+    monkeypatch.setattr("masktools.core.arguments.find_spec", lambda name: None if name == "diffusers" else object())
     with pytest.raises(ParameterError, match='audioldm-s is built from diffusers: pip install "masktools.bench."'):
         build_peer("audioldm-s", torch.device("cpu"))
 

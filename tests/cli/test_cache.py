@@ -74,11 +74,11 @@ def test_options_that_do_not_go_together_are_refused(command, recordings, tmp_pa
 
 
 def test_how_far_it_is_is_written_seldom_where_nobody_watches(capsys, monkeypatch):
-    from masktools.cli import progress
+    from masktools.cli import files
 
     now = iter([0.0, 100.0, 130.0, 200.0, 210.0])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
-    show = progress.counting("recordings")
+    monkeypatch.setattr(files.time, "monotonic", lambda: next(now))
+    show = files.counting("recordings")
     for done in (10, 20, 80, 100):
         show(done, 100)
     assert capsys.readouterr().err.splitlines() == [

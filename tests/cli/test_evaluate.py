@@ -7,8 +7,8 @@ import pytest
 import soundfile
 
 from masktools.cli import evaluate
-from masktools.evaluation.protocols import PROTOCOLS
 from masktools.evaluation.report import Report
+from masktools.evaluation.sweep import PROTOCOLS
 from tests.cli.conftest import RATE, recording
 
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 import soundfile
 
+from masktools.cli.files import Watcher, percent
 from masktools.cli.generate import numbered
 from masktools.cli.main import COMMANDS, main
-from masktools.cli.progress import Watcher, percent
 from masktools.core.errors import ParameterError
 from masktools.io import replacing
 from tests.cli.conftest import RATE, recording

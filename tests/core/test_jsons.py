@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from masktools.core.configs import DEEPEST, parse_json, read_json
 from masktools.core.errors import BundleError, ParameterError
 from masktools.core.gaps import read_gaps
-from masktools.core.jsons import DEEPEST, parse_json, read_json
 from masktools.pipeline.hub import load_bundle, save_bundle
 from masktools.restoration.regions import read_regions
 from tests.tiny import tiny_pipeline

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masktools.core.errors import ParameterError
-from masktools.core.segments import Window, cover, stitch
+from masktools.core.shapes import Window, cover, stitch
 
 
 @st.composite

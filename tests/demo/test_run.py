@@ -15,7 +15,7 @@ from masktools.core.errors import AudioError, ParameterError
 from masktools.demo.recordings import Recording
 from masktools.demo.run import run_demo
 from masktools.mel import MelConfig
-from masktools.mel.grid import TokenGrid
+from masktools.mel.spectrogram import TokenGrid
 from masktools.model import Model
 from masktools.pipeline import JOBS, Walk
 from tests.tiny import tiny_pipeline

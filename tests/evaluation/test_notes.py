@@ -24,8 +24,7 @@ from masktools.evaluation.notes import (
 from masktools.mel import MelConfig
 from masktools.model import Model
 from masktools.pipeline import ScaleWalk
-from masktools.training.note_classifier import NoteClassifierTraining, load_note_classifier
-from masktools.training.note_data import NoteData
+from masktools.training.notes import NoteClassifierTraining, NoteData, load_note_classifier
 from tests.networks.scales.small import tokenizer, transformer
 from tests.training.nsynth import write_notes
 

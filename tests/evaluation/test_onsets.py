@@ -4,7 +4,7 @@ import librosa
 import numpy as np
 import pytest
 
-from masktools.evaluation.onsets import onset_f, onset_times
+from masktools.evaluation.scores import onset_f, onset_times
 
 RATE = 22_050
 

@@ -4,11 +4,11 @@ import pytest
 
 from masktools.core.errors import ParameterError
 from masktools.evaluation.generation import GenerationSettings
-from masktools.evaluation.protocols import PRESETS, preset_settings
 from masktools.evaluation.reconstruction import TokenizerSettings
 from masktools.evaluation.scores import Statistics
+from masktools.evaluation.sweep import PRESETS, preset_settings
 from masktools.mel import MelConfig
-from masktools.mel.grid import TokenGrid
+from masktools.mel.spectrogram import TokenGrid
 from masktools.solver import SolverConfig
 
 PAPER = TokenGrid.from_mel(MelConfig(f_max=8000.0))

@@ -151,10 +151,10 @@ def swept():
 
 
 def test_a_plot_has_a_panel_for_each_axis_and_a_line_for_each_setting_of_the_others(swept, monkeypatch):
+    from masktools.evaluation import sweep_results as plots
+
     pytest.importorskip("matplotlib")
     from PIL import Image
-
-    from masktools.evaluation import sweep_results as plots
 
     measures = plots.plotted_measures(swept)
     assert ("noises", "", "fad", Ear.name) in measures
@@ -184,11 +184,11 @@ def test_a_plot_without_an_axis_is_refused(swept):
 
 
 def test_without_matplotlib_one_is_told_what_to_install(monkeypatch):
-    from masktools.evaluation import sweep_results as plots
+    from masktools.core import arguments
 
-    monkeypatch.setattr(plots.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ParameterError, match=r"install masktools\[plots\]"):
-        plots.check_matplotlib()
+    monkeypatch.setattr(arguments, "find_spec", lambda name: None)
+    with pytest.raises(ParameterError, match="plots are drawn with matplotlib: pip install"):
+        arguments.check_installed(*arguments.PLOTTING)
 
 
 def test_points_are_named_by_what_they_set():

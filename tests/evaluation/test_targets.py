@@ -45,7 +45,7 @@ def test_a_level_may_be_off_either_way(value, holds):
 
 
 def test_every_target_is_of_a_protocol_that_there_is():
-    from masktools.evaluation.protocols import PROTOCOLS
+    from masktools.evaluation.sweep import PROTOCOLS
 
     assert {target.protocol for target in TARGETS} <= set(PROTOCOLS)
     assert gates_of({}) == []

@@ -7,7 +7,7 @@ import pytest
 
 from masktools.core.errors import AudioError
 from masktools.extraction import Row, run_local
-from masktools.extraction.worker import ahead, in_processes
+from masktools.extraction.worker import ahead, rows_in_processes
 from tests.extraction.fakes import FakeWorker, items, row
 
 
@@ -106,7 +106,7 @@ def deadly(chunk):
 
 def test_a_process_that_dies_takes_no_other_recording_along():
     chunks = [items(8)[:4], items(8)[4:]]
-    rows = {one.key: one for new, _ in in_processes(chunks, deadly, 2) for one in new}
+    rows = {one.key: one for new, _ in rows_in_processes(chunks, deadly, 2) for one in new}
     assert set(rows) == {item.key for item in items(8)}
     assert "was killed: too little memory?" in rows["3.wav"].error
     assert rows["live/1.wav"].error is None

@@ -72,7 +72,7 @@ def test_weights_are_loaded_as_weights_only():
 
 def test_json_is_read_in_one_place_which_knows_what_it_may_be():
     readers = {name_of(path) for path in modules() if "json.load" in path.read_text(encoding="utf-8")}
-    assert readers == {"masktools/core/jsons.py"}
+    assert readers == {"masktools/core/configs.py"}
 
 
 def test_no_pickle_reader_is_imported():

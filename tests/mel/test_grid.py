@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig, MelFrontEnd, mel_edges_hz
-from masktools.mel.grid import TokenGrid, band_mask, gap_mask
+from masktools.mel.spectrogram import TokenGrid, band_mask, gap_mask
 
 GRID = TokenGrid.from_mel(MelConfig())
 WIDE = TokenGrid.from_mel(MelConfig(f_max=11_025.0))

@@ -12,8 +12,16 @@ from masktools.cli.main import main
 from masktools.core.errors import ParameterError
 from masktools.evaluation.report import Figure, Report
 from masktools.pipeline import hub
-from masktools.pipeline.bundles import list_models, verify_files
-from masktools.pipeline.cards import files_for_hub, has_head, renew_card, results_of, with_head, without_head
+from masktools.pipeline.bundles import (
+    files_for_hub,
+    has_head,
+    list_models,
+    renew_card,
+    results_of,
+    verify_files,
+    with_head,
+    without_head,
+)
 from tests.house.source import ROOT
 from tests.tiny import tiny_pipeline
 

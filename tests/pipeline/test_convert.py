@@ -14,7 +14,7 @@ from masktools.core.errors import CheckpointError, MelMismatchError, ParameterEr
 from masktools.mel import MelConfig
 from masktools.networks.tokenizer import SpecVqgan, SpecVqganConfig
 from masktools.networks.vocoder import Bigvgan, BigvganConfig, Hifigan, HifiganConfig
-from masktools.networks.vocoder.bigvgan import SmoothActivation
+from masktools.networks.vocoder.hifigan import SmoothActivation
 from masktools.pipeline.convert import CONVERTERS, SPECVQGAN_MEL, convert_checkpoint
 
 SKELETON = {"channels": 16, "block_kernels": (3, 5), "block_dilations": ((1, 3), (1, 2))}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from masktools.core.errors import AudioError, ParameterError
-from masktools.core.segments import Window
+from masktools.core.shapes import Window
 from masktools.metrics import seam_crest_db
 from masktools.restoration.band_extension import column_windows
 from masktools.restoration.band_level import high_pass

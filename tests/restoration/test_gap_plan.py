@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from masktools.core.errors import ParameterError
 from masktools.core.gaps import Gap
-from masktools.core.segments import Window
 from masktools.core.settings import GAP_METHODS
-from masktools.mel.grid import TokenGrid
+from masktools.core.shapes import Window
+from masktools.mel.spectrogram import TokenGrid
 from masktools.restoration.gap_plan import (
     GapTask,
     channel_spans,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masktools.core.errors import ParameterError
-from masktools.core.segments import Window
+from masktools.core.shapes import Window
 from masktools.io import resample_to
 from masktools.restoration.band_level import side_of
 from masktools.restoration.recordings import (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from masktools.review.drawing import (
+from masktools.review.panels import (
     MARK,
     N_LEVELS,
     N_SIGNED,

@@ -5,8 +5,8 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from masktools.review.comparison import Repair
 from masktools.review.picture import Excerpt, choose_excerpts
-from masktools.review.repairs import Repair
 
 
 def test_a_short_recording_is_heard_as_a_whole():

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from masktools.solver import POLICIES, SolverConfig, Step, make_plan
-from masktools.solver.plan import left_ahead
-from masktools.solver.prediction import needed_passes
+from masktools.solver.config import left_ahead
+from masktools.solver.request import needed_passes
 
 
 def planned_slots(plan: Sequence[Step], n_slots: int, config: SolverConfig, conditional: bool = True) -> int:

@@ -23,6 +23,7 @@ from masktools.solver import (
 )
 from masktools.solver.choice import (
     Groups,
+    as_seeds,
     at_most,
     choose,
     choose_remasked,
@@ -33,7 +34,6 @@ from masktools.solver.choice import (
     nearest,
     remaskable_count,
 )
-from masktools.solver.noise import as_seeds
 from tests.solver.toys import Toy, problems
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from masktools.core.errors import MasktoolsError, ParameterError
 from masktools.solver import SolverConfig, derive_seed, item_seeds, solve
-from masktools.solver.noise import Stream, as_seeds, gumbel, keep_likely, sample, to_log_probs, uniform
+from masktools.solver.choice import Stream, as_seeds, gumbel, keep_likely, sample, to_log_probs, uniform
 from tests.solver.toys import only
 
 WORD = 2**64

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from masktools.solver import SolverConfig, item_seeds, solve
-from masktools.solver.noise import Stream, as_seeds, gumbel, uniform
+from masktools.solver.choice import Stream, as_seeds, gumbel, uniform
 from tests.solver.toys import Toy
 
 

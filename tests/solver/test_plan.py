@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from masktools.core.errors import ParameterError
 from masktools.solver import SCHEDULES, SolverConfig, make_plan, remaining_counts
-from masktools.solver.plan import guidance_at
+from masktools.solver.config import guidance_at
 
 
 def mage_counts(n_unknown, n_steps):

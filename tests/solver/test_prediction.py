@@ -16,7 +16,7 @@ from masktools.solver import (
     over_windows,
     solve,
 )
-from masktools.solver.prediction import combine, needed_passes, predict_guided
+from masktools.solver.request import combine, needed_passes, predict_guided
 from tests.solver.planned import planned_slots, planned_work
 from tests.solver.remembering import Ledger, RememberingToy
 from tests.solver.toys import Toy, problems

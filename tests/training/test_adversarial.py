@@ -9,15 +9,19 @@ from masktools.cli.parts import read_part
 from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.networks.tokenizer import SpecVqganConfig
-from masktools.networks.tokenizer.codebook import Codebook
+from masktools.networks.tokenizer.local import Codebook
 from masktools.networks.vocoder import Hifigan, HifiganConfig, LightVocoderConfig
-from masktools.training.adversarial import OptimiserConfig
 from masktools.training.checkpoints import network_state
 from masktools.training.clips import AudioData
 from masktools.training.discriminators import PatchGanConfig, SlicedConv
-from masktools.training.part import config_of
-from masktools.training.specvqgan import AdversarialSchedule, SpecVqganTraining, adaptive_weight
-from masktools.training.tokenizer import CodebookCare, TokenizerTraining
+from masktools.training.part import OptimiserConfig, config_of
+from masktools.training.tokenizer import (
+    AdversarialSchedule,
+    CodebookCare,
+    SpecVqganTraining,
+    TokenizerTraining,
+    adaptive_weight,
+)
 from masktools.training.vocoder import (
     TRAINABLE,
     AdversarialConfig,
@@ -117,7 +121,7 @@ def test_an_adaptive_game_pulls_as_hard_as_the_reconstruction():
 @pytest.mark.parametrize("codebook", ["ema", "gradient"])
 def test_specvqgan_trains_with_an_adaptive_game_and_tells_its_codes(cache_folder, codebook):
     module = specvqgan(codebook, AdversarialSchedule(start=1, adaptive=True), legacy_codebook=True, n_unquantised=1)
-    module.care.n_placing_vectors = 16
+    module.care.waiting.n_wanted = 16
     metrics = fit(module, cache_folder, 6).callback_metrics
     assert metrics["adaptive"] > 0
     assert {"l1", "codebook", "discriminator", "adversarial", "loss"} <= set(metrics)
@@ -288,9 +292,9 @@ def test_dead_codes_are_restarted_and_the_placing_waits_for_enough_latents():
     care = CodebookCare(book, n_unquantised=2, n_placing_vectors=16, n_restarting=100)
     latents = torch.randn(1, 4, 4, 4)
     assert care.quantise(latents, 0, Alone()) is None
-    assert care.state().shape == (16, 4)
+    assert care.waiting.state().shape == (16, 4)
     assert care.quantise(latents, 1, Alone()) is None
-    assert care.state() is None
+    assert care.waiting.state() is None
     book.hits[:3] = 0.0
     assert care.quantise(latents, 50, Alone()).tokens.shape == (1, 4, 4)
     assert care.n_restarted >= 3

@@ -15,12 +15,12 @@ from masktools.training.captioned_mels import Augmentation, CaptionedMel
 from masktools.training.checkpoints import load_conditioner, load_joint_encoder
 from masktools.training.conditioning import (
     ConditionerTraining,
+    SoundTextData,
     evaluate_retrieval,
     retrieval_scores,
     zero_shot_accuracy,
 )
 from masktools.training.losses import contrastive_loss, geometry_loss
-from masktools.training.sound_texts import SoundTextData
 from tests.networks.conditioning.conftest import small_encoder
 from tests.tiny import tiny_pipeline
 from tests.training.small import fit

@@ -12,8 +12,7 @@ from masktools.mel import MelConfig
 from masktools.networks.transformer import TransformerConfig
 from masktools.networks.vocoder import LightVocoderConfig
 from masktools.training.clips import AudioData
-from masktools.training.monitor import MonitorSamples, mel_picture
-from masktools.training.progress import Figure, ProgressLine, RunHistory, RunReport
+from masktools.training.monitor import Figure, MonitorSamples, ProgressLine, RunHistory, RunReport, mel_picture
 from masktools.training.tokenizer import TokenizerTraining
 from masktools.training.transformer import TransformerTraining
 from masktools.training.vocoder import VocoderTraining

@@ -10,8 +10,7 @@ import torch
 from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.networks.conditioning.notes import NoteWords, NoteWordsConfig, pitch_name, pitch_of
-from masktools.training.note_data import NoteData, NoteStream, build_note_cache
-from masktools.training.notes import read_notes
+from masktools.training.notes import NoteData, NoteStream, build_note_cache, read_notes
 from tests.training.nsynth import as_tars, write_notes
 
 MEL = MelConfig()

@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 from masktools.core.configs import to_dict
 from masktools.core.errors import CheckpointError, ParameterError
 from masktools.networks.scales import ScaleTokenizerConfig, ScaleTransformerConfig, draw_scales, scale_plan
-from masktools.training.note_data import NoteData
+from masktools.training.notes import NoteData
 from masktools.training.scales import (
     ScaleTokenizerTraining,
     ScaleTransformerTraining,

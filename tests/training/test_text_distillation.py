@@ -9,7 +9,7 @@ pytest.importorskip("transformers", reason="a teacher needs the extra masktools[
 from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.networks.conditioning import JointEncoderConfig
-from masktools.networks.conditioning.text_encoder import MAX_PIECES
+from masktools.networks.conditioning.joint import MAX_PIECES
 from masktools.training.checkpoints import load_conditioner
 from masktools.training.text_distillation import (
     SentenceTeacher,

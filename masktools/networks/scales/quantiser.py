@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from masktools.core.errors import ParameterError, unknown_name
 from masktools.networks.scales.pyramid import ScalePyramid, keep_in_checkpoint, phi_groups
-from masktools.networks.tokenizer.codebook import Codebook, CodebookUsage, codebook_usage, k_means
+from masktools.networks.tokenizer.local import Codebook, CodebookUsage, codebook_usage, k_means
 
 __all__ = ["PHIS", "UPS", "MultiScaleQuantiser", "ScaleQuantised", "scale_usage"]
 

@@ -19,7 +19,7 @@ from masktools.core.arguments import check_counts
 from masktools.core.errors import ParameterError
 from masktools.networks.packing import KeepsLayers
 from masktools.networks.scales.pyramid import ScalePyramid, keep_in_checkpoint
-from masktools.networks.transformer.block import Attention, Perceptron
+from masktools.networks.transformer.model import Attention, Perceptron
 
 __all__ = ["KeysValues", "ScaleTransformer", "ScaleTransformerConfig"]
 

@@ -1,8 +1,7 @@
 """Tokenizers: mel spectrogram <-> tokens on a grid of 16 x 16 patches; codecs: waves or mel <-> token streams."""
 
-from masktools.networks.tokenizer.codebook import decoding_weights, token_fingerprint
 from masktools.networks.tokenizer.encodec import Encodec, EncodecConfig
-from masktools.networks.tokenizer.local import LocalTokenizer, LocalTokenizerConfig
+from masktools.networks.tokenizer.local import LocalTokenizer, LocalTokenizerConfig, decoding_weights, token_fingerprint
 from masktools.networks.tokenizer.mel_rvq import MelRvq, MelRvqConfig
 from masktools.networks.tokenizer.specvqgan import SpecVqgan, SpecVqganConfig
 

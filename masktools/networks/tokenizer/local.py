@@ -1,21 +1,214 @@
-"""The small tokenizer whose tokens are local: mel <-> tokens without attention and without clip statistics.
+"""Vector quantisation, and the small tokenizer, whose tokens are local: mel <-> tokens without attention.
+
+Two kinds. ``ema``: entries follow their vectors by a moving average, are placed by k-means on real encoder
+outputs, and dead ones restart on vectors of the current batch (restart is the ingredient that matters).
+``gradient``: the codebook of SpecVQGAN, trained by a loss, for parity with its checkpoints.
 
 Each 16 x 16 patch of the mel spectrogram becomes one token. The encoder normalises over channels only, so a
 token depends on its neighbourhood alone: erasing a gap leaves the tokens a few columns away as they were, and
 any length of audio is legal.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.core.arguments import check_counts, check_least
+from masktools.core.arguments import check_counts, check_least, checked_name
 from masktools.core.configs import later
 from masktools.core.errors import ParameterError
 from masktools.core.shapes import Mel, Tokens
 from masktools.mel import check_patches
-from masktools.networks.packing import KeepsLayers
-from masktools.networks.tokenizer.codebook import Codebook
+from masktools.networks.packing import KeepsLayers, weights_digest
+
+KINDS = ("ema", "gradient")
+
+
+class Quantised(NamedTuple):
+    """Result of quantising a map of vectors."""
+
+    vectors: Tensor  # (b, d, r, w), straight-through: its gradient goes to the encoder
+    tokens: Tensor  # (b, r, w) int64
+    loss: Tensor  # scalar, already weighted
+
+
+class CodebookUsage(NamedTuple):
+    """Use of the codebook by a set of tokens: codes in use and perplexity."""
+
+    n_used: int
+    perplexity: float
+
+
+def codebook_usage(tokens: Tensor, n_codes: int) -> CodebookUsage:
+    """Return the number of codes in use and exp(entropy) of their histogram, over any shape of tokens."""
+    counts = torch.bincount(tokens.flatten(), minlength=n_codes).double()
+    share = counts / counts.sum().clamp_min(1.0)
+    entropy = -(share * share.clamp_min(1e-12).log()).sum()
+    return CodebookUsage(int((counts > 0).sum()), float(entropy.exp()))
+
+
+def k_means(
+    vectors: Tensor, n_clusters: int, n_iterations: int = 10, generator: torch.Generator | None = None
+) -> Tensor:
+    """Return cluster centres (n_clusters, d) of vectors (n, d); empty clusters move onto random vectors."""
+    if len(vectors) < n_clusters:
+        raise ParameterError(f"k-means needs at least {n_clusters} vectors, got {len(vectors)}")
+    order = torch.randperm(len(vectors), generator=generator, device=vectors.device)
+    centres = vectors[order[:n_clusters]].clone()
+    for _ in range(n_iterations):
+        nearest = _nearest(vectors, centres)
+        counts = torch.bincount(nearest, minlength=n_clusters).to(vectors.dtype)
+        sums = torch.zeros_like(centres).index_add_(0, nearest, vectors)
+        spare = torch.randint(len(vectors), (n_clusters,), generator=generator, device=vectors.device)
+        centres = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1.0)[:, None], vectors[spare])
+    return centres
+
+
+def _nearest(vectors: Tensor, centres: Tensor) -> Tensor:
+    """Return for each vector (n, d) the index of its nearest centre (k, d) in squared distance."""
+    return (centres.square().sum(1) - 2.0 * vectors @ centres.T).argmin(dim=1)
+
+
+class Codebook(nn.Module):
+    """Codebook of ``n_codes`` vectors of ``dim`` dimensions, read as one tensor ``weight`` (k, d).
+
+    Source: SpecVQGAN (arXiv:2110.08791) for ``gradient``; VQ-VAE-2 (arXiv:1906.00446), appendix A.1, for ``ema``.
+    """
+
+    hits: Tensor
+
+    def __init__(
+        self,
+        n_codes: int,
+        dim: int,
+        kind: str = "ema",
+        decay: float = 0.99,
+        commitment: float = 0.25,
+        restart_share: float = 0.1,
+    ) -> None:
+        super().__init__()
+        checked_name("codebook kind", kind, KINDS)
+        self.kind, self.decay, self.commitment, self.restart_share = kind, decay, commitment, restart_share
+        self.n_codes, self.dim = n_codes, dim
+        initial = torch.empty(n_codes, dim).uniform_(-1.0 / n_codes, 1.0 / n_codes)
+        self.weight = nn.Parameter(initial, requires_grad=kind == "gradient")
+        if kind == "ema":
+            self.register_buffer("hits", torch.ones(n_codes))
+
+    def nearest(self, z: Tensor) -> Tensor:
+        """Return the tokens (b, r, w) of a map of vectors (b, d, r, w), in fp32."""
+        flat = z.float().movedim(1, -1).reshape(-1, self.dim)
+        with torch.autocast(z.device.type, enabled=False):
+            return _nearest(flat, self.weight.float()).view(z.shape[0], *z.shape[2:])
+
+    def lookup(self, tokens: Tensor) -> Tensor:
+        """Return the vectors (b, d, r, w) of tokens (b, r, w)."""
+        return F.embedding(tokens, self.weight).movedim(-1, 1)
+
+    def forward(self, z: Tensor) -> Quantised:
+        """Quantise (b, d, r, w); in training mode an ``ema`` codebook also moves towards its vectors.
+
+        The loss is that of the commitment; a ``gradient`` codebook needs another, ``losses.codebook_loss``.
+        """
+        z = z.float()
+        tokens = self.nearest(z)
+        vectors = self.lookup(tokens)
+        loss = self.commitment * F.mse_loss(z, vectors.detach())
+        if self.kind == "ema" and self.training:
+            self.follow(z.detach().movedim(1, -1).reshape(-1, self.dim), tokens.flatten())
+        return Quantised(z + (vectors - z).detach(), tokens, loss)
+
+    @torch.no_grad()
+    def place(self, vectors: Tensor, generator: torch.Generator | None = None) -> None:
+        """Place the entries by k-means on encoder outputs (n, d), n >= 10 * n_codes for a good start."""
+        centres = k_means(vectors.float(), self.n_codes, generator=generator)
+        self.weight.copy_(centres)
+        if self.kind == "ema":
+            self.hits.fill_(len(vectors) / self.n_codes)
+
+    @torch.no_grad()
+    def follow(self, vectors: Tensor, nearest: Tensor) -> None:
+        """Move the entries of an ``ema`` codebook towards vectors (n, d), given the nearest entry (n,) of each."""
+        counts = torch.bincount(nearest, minlength=self.n_codes).to(vectors.dtype)
+        batch_sums = torch.zeros_like(self.weight).index_add_(0, nearest, vectors)
+        sums = (self.weight * self.hits[:, None]).lerp(batch_sums, 1.0 - self.decay)
+        self.hits.lerp_(counts, 1.0 - self.decay)
+        self.weight.copy_(sums / self.hits.clamp_min(1e-5)[:, None])
+
+    @torch.no_grad()
+    def restart(self, z: Tensor, generator: torch.Generator | None = None, n_followed: int | None = None) -> int:
+        """Move the dead entries onto random vectors of the batch (b, d, r, w); return how many moved.
+
+        An entry is dead when its moving count of hits is below ``restart_share`` of an even share; a moved one
+        is given the even share, so that it has time to gather vectors of its own. The even share is that of
+        ``n_followed`` vectors, by default of the batch.
+        """
+        if self.kind != "ema":
+            raise ParameterError(f"only an 'ema' codebook can restart dead codes, this one is {self.kind!r}")
+        vectors = z.detach().float().movedim(1, -1).reshape(-1, self.dim)
+        even_share = (len(vectors) if n_followed is None else n_followed) / self.n_codes
+        dead = (self.hits < self.restart_share * even_share).nonzero().squeeze(1)
+        if len(dead):
+            chosen = torch.randint(len(vectors), (len(dead),), generator=generator, device=vectors.device)
+            self.weight[dead] = vectors[chosen]
+            self.hits[dead] = even_share
+        return len(dead)
+
+
+class ResidualQuantiser(nn.Module):
+    """K codebooks of ``n_codes`` vectors. ``encode``: (b, d, w) -> (b, K, w); ``decode`` the other way.
+
+    It is trained stream by stream, by ``masktools.training.token_streams``.
+
+    Source: SoundStream (arXiv:2107.03312), section III-C.
+    """
+
+    def __init__(self, n_streams: int, n_codes: int, dim: int) -> None:
+        super().__init__()
+        self.codebooks = nn.ModuleList(Codebook(n_codes, dim) for _ in range(n_streams))
+
+    def encode(self, z: Tensor) -> Tensor:
+        """Return the tokens of each stream."""
+        residual, tokens = z.float(), list[Tensor]()
+        for codebook in self.codebooks:
+            tokens.append(codebook.nearest(residual))  # pyright: ignore[reportCallIssue]
+            residual = residual - codebook.lookup(tokens[-1])  # pyright: ignore[reportCallIssue]
+        return torch.stack(tokens, dim=1)
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Return the vectors (b, d, w) of the first streams (b, k, w): as many as are given, one at least.
+
+        Raises:
+            ParameterError: More streams than there are codebooks, or none.
+        """
+        if not 1 <= tokens.shape[1] <= len(self.codebooks):
+            raise ParameterError(f"tokens must be of 1 to {len(self.codebooks)} streams, got {tokens.shape[1]}")
+        rows = zip(self.codebooks, tokens.unbind(1), strict=False)
+        return torch.stack([codebook.lookup(row) for codebook, row in rows]).sum(dim=0)  # pyright: ignore
+
+
+_DECODING = ("decoder.", "post_quant_conv.")  # which may be trained further, and tokens stay what they are
+_HITS = "hits"  # how often the entries of a codebook were met in training
+
+
+def token_fingerprint(state: Mapping[str, Tensor]) -> str:
+    """Return 16 hexadecimal digits of a tokenizer's weights, of encoder and codebook alone.
+
+    Two tokenizers with the same one give the same tokens, whatever their decoders make of them. Weights count as
+    bundles keep them, in fp16, so that a tokenizer has the same one before it is saved and after it is loaded.
+    """
+    decoding = decoding_weights(state)
+    names = [name for name in state if name not in decoding and name.rsplit(".", 1)[-1] != _HITS]
+    return weights_digest(state, names)[:16]
+
+
+def decoding_weights(state: Mapping[str, Tensor]) -> set[str]:
+    """Return the names of those weights of a tokenizer that only its decoder uses: tokens do not depend on them."""
+    return {name for name in state if name.startswith(_DECODING)}
+
 
 _STEM = 4  # the pixel-unshuffle that spares the cost of the full resolution
 

@@ -12,7 +12,7 @@ from masktools.core.arguments import check_counts
 from masktools.core.shapes import Mel
 from masktools.mel import check_patches
 from masktools.networks.packing import KeepsLayers
-from masktools.networks.tokenizer.codebook import ResidualQuantiser
+from masktools.networks.tokenizer.local import ResidualQuantiser
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from masktools.core.runtime import has_fast_bf16
 from masktools.core.shapes import Mel, Tokens
 from masktools.mel import check_patches
 from masktools.networks.packing import fill_layer, fill_rest, refuse_weights
-from masktools.networks.tokenizer.codebook import KINDS, Codebook
+from masktools.networks.tokenizer.local import KINDS, Codebook
 
 
 def _norm(channels: int, n_groups: int) -> nn.GroupNorm:

@@ -1,7 +1,6 @@
 """Transformers over tokens: masked ones on a grid, and on streams; a causal one on delayed streams."""
 
-from masktools.networks.transformer.block import Block
-from masktools.networks.transformer.model import MaskedTransformer, TransformerConfig
+from masktools.networks.transformer.model import Block, MaskedTransformer, TransformerConfig
 from masktools.networks.transformer.streams import (
     DelayedPrior,
     DelayedPriorConfig,

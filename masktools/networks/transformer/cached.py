@@ -20,8 +20,7 @@ from torch import Tensor
 from masktools.core.errors import DeviceError, ParameterError
 from masktools.core.runtime import in_batches
 from masktools.core.shapes import Condition, FlatMask, FlatTokens, Logits
-from masktools.networks.transformer.block import attend
-from masktools.networks.transformer.model import MaskedTransformer
+from masktools.networks.transformer.model import MaskedTransformer, attend
 
 
 class CachedPredictor:

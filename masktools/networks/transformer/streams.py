@@ -25,7 +25,7 @@ from masktools.core.arguments import check_counts, settle
 from masktools.core.configs import ranged
 from masktools.core.errors import ParameterError
 from masktools.networks.packing import refuse_weights
-from masktools.networks.transformer.block import Attend, Attention, Perceptron, attention_of, pack_blocks
+from masktools.networks.transformer.model import Attend, Attention, Perceptron, attention_of, pack_blocks
 
 _EPSILON = 1e-5
 _PACKED = ("attn.qkv", "attn.proj", "cross.q", "cross.kv", "cross.proj", "mlp.fc1", "mlp.fc2")

@@ -1,9 +1,7 @@
 """Vocoders: mel spectrogram -> wave, all with the framing of HiFi-GAN."""
 
-from masktools.networks.vocoder.bigvgan import Bigvgan, BigvganConfig
-from masktools.networks.vocoder.griffin_lim import GriffinLim, GriffinLimConfig
-from masktools.networks.vocoder.hifigan import Hifigan, HifiganConfig
-from masktools.networks.vocoder.light import LightVocoder, LightVocoderConfig
+from masktools.networks.vocoder.hifigan import Bigvgan, BigvganConfig, Hifigan, HifiganConfig
+from masktools.networks.vocoder.light import GriffinLim, GriffinLimConfig, LightVocoder, LightVocoderConfig
 
 __all__ = [
     "VOCODERS",

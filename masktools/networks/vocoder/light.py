@@ -1,4 +1,11 @@
-"""The light vocoder: mel -> wave by ConvNeXt blocks at frame rate and one inverse Fourier transform.
+"""Vocoders by inverse Fourier transform: the light one, of ConvNeXt blocks, and Griffin-Lim, without weights.
+
+It sounds rougher than a trained vocoder, but it is always there, and it is the same everywhere: the phases it
+starts from are its own, drawn from a fixed seed.
+
+A vocoder that is small, or that meets a mel unlike those it was trained on, misses the level of some bands, often
+the same ones all the time. Each round measures the mel of the wave, and weighs every bin of its spectrum by what the
+bands around it lack or have too much of. No weights are involved.
 
 Source: Vocos (arXiv:2306.00814), with the framing of HiFi-GAN: m frames give exactly m * hop_length samples.
 """
@@ -9,20 +16,183 @@ from functools import partial
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masktools.core.arguments import settle
 from masktools.core.configs import ranged
 from masktools.core.shapes import Mel, Wave
-from masktools.mel import MelConfig
+from masktools.mel import MelConfig, MelFrontEnd, mel_filterbank, mel_to_log, power_of
 from masktools.networks.packing import PackedLinear, fill_rest, refuse_weights, swap_linear
-from masktools.networks.vocoder.griffin_lim import (
-    GriffinLim,
-    GriffinLimConfig,
-    MelConsistency,
-    inverse_frames,
-    overlap_add,
-)
+from masktools.networks.vocoder.hifigan import check_mel_bins
+
+
+def inverse_frames(spectrum: Tensor, n_fft: int) -> Tensor:
+    """Return the frames (b, n_fft, m) of a complex spectrum (b, 1 + n_fft // 2, m)."""
+    return torch.fft.irfft(spectrum.transpose(1, 2), n=n_fft).transpose(1, 2)
+
+
+def overlap_add(frames: Tensor, window: Tensor, hop_length: int, margin: int) -> Wave:
+    """Return the wave (b, m * hop) of windowed frames (b, n_fft, m), least squares (weighted overlap-add).
+
+    ``margin`` samples are trimmed at each side: the reflection that the analysis added.
+    """
+    n_fft, n_frames = frames.shape[1:]
+    length = (n_frames - 1) * hop_length + n_fft
+    summed = _sum_shifted(frames.transpose(1, 2) * window, hop_length)
+    weight = _sum_shifted(window.square().expand(1, n_frames, -1), hop_length)[0]
+    return (summed / weight.clamp_min(1e-8))[:, margin : length - margin]
+
+
+def _sum_shifted(rows: Tensor, hop_length: int) -> Tensor:
+    """Return the sum of rows (b, m, n), each ``hop_length`` after the one before: (b, at least (m - 1) * hop + n)."""
+    b, n_rows, length = rows.shape
+    n_parts = -(-length // hop_length)
+    parts = F.pad(rows, (0, n_parts * hop_length - length)).view(b, n_rows, n_parts, hop_length)
+    total = rows.new_zeros(b, n_rows + n_parts - 1, hop_length)
+    for number in range(n_parts):
+        total[:, number : number + n_rows] += parts[:, :, number]
+    return total.flatten(1)
+
+
+_TINY = 1e-8
+
+
+@dataclass(frozen=True)
+class GriffinLimConfig:
+    """Settings of Griffin-Lim.
+
+    Source: Perraudin, Balazs and Sondergaard, A fast Griffin-Lim algorithm (WASPAA 2013), for the momentum.
+    """
+
+    n_iterations: int = ranged(32, "[0, inf]")
+    momentum: float = ranged(0.99, "[0, 1)")  # 0 is the plain algorithm of 1984
+    n_mel_iterations: int = ranged(16, "[0, inf]")  # of the mel inversion
+    seed: int = 0  # of the first phases
+
+    __post_init__ = settle
+
+
+class GriffinLim(nn.Module):
+    """Griffin-Lim with HiFi-GAN's framing. ``forward``: mel (b, f, m) in [-1, 1] -> wave (b, m * hop_length).
+
+    Each clip starts from the same phases, so that a batch sounds as its clips do alone. It works in single
+    precision whatever the precision of its input. The wave may leave [-1, 1] where the spectrogram asks
+    for it.
+    """
+
+    window: Tensor
+    filterbank: Tensor
+
+    def __init__(self, config: GriffinLimConfig, mel_config: MelConfig) -> None:
+        super().__init__()
+        self.config, self.mel_config = config, mel_config
+        window = torch.hann_window(mel_config.win_length, periodic=True, device="cpu")
+        before = (mel_config.n_fft - mel_config.win_length) // 2  # a shorter window sits in the middle
+        after = mel_config.n_fft - mel_config.win_length - before
+        self.register_buffer("window", F.pad(window, (before, after)), persistent=False)
+        self.register_buffer("filterbank", mel_filterbank(mel_config), persistent=False)
+
+    def forward(self, mel: Mel) -> Wave:
+        """Return the wave of each mel spectrogram.
+
+        Raises:
+            ParameterError: if the bins are not those of ``mel_config``.
+        """
+        check_mel_bins(mel.shape[1], self.mel_config)
+        with torch.autocast(mel.device.type, enabled=False):
+            magnitude = self.magnitude(mel_to_log(mel.float(), self.mel_config).exp())
+            generator = torch.Generator("cpu").manual_seed(self.config.seed)
+            turns = torch.rand(magnitude.shape[1:], generator=generator, device="cpu").to(magnitude.device)
+            return self._find_phases(magnitude, (2.0 * torch.pi * turns).expand_as(magnitude))
+
+    def refine(self, wave: Wave, mel: Mel) -> Wave:
+        """Return the wave of each mel spectrogram that is found from the phases of another wave (b, m * hop_length).
+
+        Raises:
+            ParameterError: if the bins are not those of ``mel_config``.
+        """
+        check_mel_bins(mel.shape[1], self.mel_config)
+        if not self.config.n_iterations or wave.shape[-1] <= self.mel_config.margin:
+            return wave
+        with torch.autocast(mel.device.type, enabled=False):
+            magnitude = self.magnitude(mel_to_log(mel.float(), self.mel_config).exp())
+            return self._find_phases(magnitude, self._analyse(wave.float()).angle())
+
+    def magnitude(self, mel_magnitude: Tensor) -> Tensor:
+        """Return a non-negative spectrum (b, 1 + n_fft // 2, m) of the given mel magnitude (b, f, m).
+
+        Each mel band is first spread evenly over its filter; multiplicative updates, which cannot become
+        negative, then bring the mel magnitude to the target.
+
+        Source: Lee and Seung, Algorithms for non-negative matrix factorization (NIPS 2000), equation 5.
+        """
+        back = self.filterbank.T / self.filterbank.sum(dim=0).clamp_min(_TINY)[:, None]
+        spectrum = back @ (mel_magnitude / self.filterbank.sum(dim=1).clamp_min(_TINY)[:, None])
+        for _ in range(self.config.n_mel_iterations):
+            ratio = mel_magnitude / (self.filterbank @ spectrum).clamp_min(_TINY)
+            spectrum = spectrum * (back @ ratio)
+        return spectrum
+
+    def _find_phases(self, magnitude: Tensor, phases: Tensor) -> Wave:
+        magnitude = magnitude.transpose(1, 2).contiguous().transpose(1, 2)  # frame after frame, as the transforms
+        spectrum = torch.polar(magnitude, phases)
+        previous = torch.zeros_like(spectrum)
+        for _ in range(self.config.n_iterations):
+            consistent = self._analyse(self._synthesise(spectrum))
+            ahead = consistent + self.config.momentum * (consistent - previous)
+            spectrum = ahead * (magnitude * power_of(ahead).clamp_min(_TINY**2).rsqrt())
+            previous = consistent
+        return self._synthesise(spectrum)
+
+    def _analyse(self, wave: Wave) -> Tensor:
+        """Return the complex spectrum (b, 1 + n_fft // 2, m) in the framing of the mel front end."""
+        config = self.mel_config
+        # The shortest waves have too little to reflect.
+        mode = "reflect" if wave.shape[-1] > config.margin else "constant"
+        padded = F.pad(wave, (config.margin, config.margin), mode=mode)
+        return torch.stft(
+            padded, config.n_fft, config.hop_length, window=self.window, center=False, return_complex=True
+        )
+
+    def _synthesise(self, spectrum: Tensor) -> Wave:
+        """Return the wave (b, m * hop_length) whose frames are nearest to the spectrum in least squares."""
+        frames = inverse_frames(spectrum, self.mel_config.n_fft)
+        return overlap_add(frames, self.window, self.mel_config.hop_length, self.mel_config.margin)
+
+
+_LARGEST_STEP = 2.0  # nepers, the most that a round changes a bin
+
+
+class MelConsistency(nn.Module):
+    """Wave of which the mel is nearer to a given one. ``forward``: (b, t), (b, f, m) in [-1, 1] -> (b, t)."""
+
+    shares: Tensor
+
+    def __init__(self, mel_config: MelConfig, n_rounds: int) -> None:
+        super().__init__()
+        self.n_rounds = n_rounds
+        self.front_end = MelFrontEnd(mel_config)
+        weights = self.front_end.filterbank / self.front_end.filterbank.sum(dim=1, keepdim=True).clamp_min(1e-12)
+        shares = weights / weights.sum(dim=0, keepdim=True).clamp_min(1e-12)  # of each band in what a bin is given
+        self.register_buffer("shares", shares.T.contiguous(), persistent=False)  # (bins, f)
+
+    def forward(self, wave: Wave, mel: Mel) -> Wave:
+        """Return the wave after ``n_rounds`` rounds; one too short to be framed comes back as it is."""
+        front_end, config = self.front_end, self.front_end.config
+        if wave.shape[-1] <= config.margin:
+            return wave
+        wanted = mel_to_log(mel.float(), config)
+        for _ in range(self.n_rounds):
+            padded = F.pad(wave, (config.margin, config.margin), mode="reflect")
+            sizes = (config.n_fft, config.hop_length, config.win_length)
+            spectrum = torch.stft(padded, *sizes, window=front_end.window, center=False, return_complex=True)
+            found = (front_end.filterbank @ power_of(spectrum).sqrt()).clamp_min(config.floor).log()
+            gain = (self.shares @ (wanted - found).clamp(-_LARGEST_STEP, _LARGEST_STEP)).exp()
+            frames = inverse_frames(spectrum * gain, config.n_fft)
+            wave = overlap_add(frames, front_end.window, config.hop_length, config.margin)
+        return wave
+
 
 _MAX_MAGNITUDE = 100.0
 

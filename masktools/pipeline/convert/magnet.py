@@ -21,7 +21,7 @@ from masktools.networks.conditioning import T5Config
 from masktools.networks.tokenizer import Encodec, EncodecConfig
 from masktools.networks.transformer import DelayedPrior, DelayedPriorConfig, StreamTransformer, StreamTransformerConfig
 from masktools.networks.weights import fill
-from masktools.pipeline.convert.settings import ForeignSettings, count_parts, read_exported, yaml_settings
+from masktools.pipeline.convert.mel_models import ForeignSettings, count_parts, read_exported, yaml_settings
 from masktools.solver import SolverConfig, preset
 
 _TEXT = "condition_provider.conditioners.description.output_proj"

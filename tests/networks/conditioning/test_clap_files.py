@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from masktools.core.errors import CheckpointError
-from masktools.networks.conditioning.clap_files import check_keys, describe_layout, from_laion
+from masktools.networks.conditioning.clap import check_keys, describe_layout, from_laion
 
 BLOCK = "audio_branch.layers.2.blocks.5"
 THERE = "audio_model.audio_encoder.layers.2.blocks.5"

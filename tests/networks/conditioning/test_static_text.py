@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from masktools.core.errors import ParameterError
-from masktools.networks.conditioning.text_encoder import StaticText, pack_vocabulary, unpack_vocabulary
+from masktools.networks.conditioning.joint import StaticText, pack_vocabulary, unpack_vocabulary
 from masktools.networks.packing import quantise_rows
 
 PIECES = ["dog", "rain", "##s", "ü"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from masktools.networks.conditioning.text_encoder import WordPiece, split_words
+from masktools.networks.conditioning.joint import WordPiece, split_words
 
 ALPHABET = "abcdeéÜñß019 .,!?'\"-#$~_\t\n\u200d\x00\u3000\u0660\u03b1犬和Ж€…—¿"
 PIECES = [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from masktools.core.errors import CheckpointError, ParameterError
 from masktools.networks.scales import MultiScaleQuantiser, ScalePyramid, scale_usage
 from masktools.networks.scales.pyramid import phi_groups
-from masktools.networks.tokenizer.codebook import Codebook
+from masktools.networks.tokenizer.local import Codebook
 from tests.networks.scales.small import latents, quantiser, scale_lists
 
 PYRAMIDS = (

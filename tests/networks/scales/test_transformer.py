@@ -9,7 +9,7 @@ from masktools.core.errors import CheckpointError, ParameterError
 from masktools.networks.scales import ScaleSession, ScaleTokenizer, ScaleTransformer, draw_scales, scale_plan
 from masktools.networks.scales.pyramid import ScalePyramid
 from masktools.solver import SolverConfig
-from masktools.solver.prediction import combine
+from masktools.solver.request import combine
 from tests.networks.scales.small import SCALES, latents, mels, quantiser, scale_lists, tokenizer, transformer
 
 VARIANTS = ({}, {"unit_queries": True}, {"shared_modulation": True})

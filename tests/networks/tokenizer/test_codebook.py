@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masktools.core.errors import ParameterError
-from masktools.networks.tokenizer.codebook import Codebook, codebook_usage, k_means
+from masktools.networks.tokenizer.local import Codebook, codebook_usage, k_means
 
 
 @settings(max_examples=20, deadline=None)

@@ -7,7 +7,7 @@ import torch
 from masktools.core.errors import DeviceError, ParameterError
 from masktools.networks.packing import can_compute_int8, laid_out
 from masktools.networks.transformer import MaskedTransformer, TransformerConfig
-from masktools.networks.transformer.block import attend
+from masktools.networks.transformer.model import attend
 from tests.tiny import states_of
 
 SMALL = TransformerConfig(n_codes=32, n_cols=8, width=32, depth=3, n_heads=2, condition_dim=6)
@@ -181,7 +181,7 @@ def test_weights_that_come_one_by_one_make_the_same_model(model, precision, tole
 
 
 def test_int8_is_refused_where_there_is_none(model, monkeypatch):
-    monkeypatch.setattr("masktools.networks.transformer.block.can_compute_int8", lambda: False)
+    monkeypatch.setattr("masktools.networks.transformer.model.can_compute_int8", lambda: False)
     with pytest.raises(DeviceError, match=r"does not compute in int8 \(VNNI is missing\): use --precision fp32"):
         model.pack(torch.int8)
 

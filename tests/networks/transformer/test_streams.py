@@ -5,7 +5,7 @@ import torch
 
 from masktools.core.errors import ParameterError
 from masktools.networks.transformer import StreamTransformerConfig
-from masktools.networks.transformer.block import _by_blocks, attend_near, near_mask
+from masktools.networks.transformer.model import _by_blocks, attend_near, near_mask
 from tests.pipeline.streams.small import prior, transformer
 
 FULL = torch.nn.functional.scaled_dot_product_attention

@@ -11,7 +11,7 @@ from scipy.signal import freqz
 from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig, mel_to_log
 from masktools.networks.vocoder import Bigvgan, BigvganConfig
-from masktools.networks.vocoder.bigvgan import SmoothActivation, Snake, kaiser_sinc_filter
+from masktools.networks.vocoder.hifigan import SmoothActivation, Snake, kaiser_sinc_filter
 
 SMALL = {"channels": 16, "block_kernels": (3, 5), "block_dilations": ((1, 3), (1, 2))}
 VARIANTS = [

@@ -9,8 +9,7 @@ from scipy.signal import lfilter
 from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig, MelFrontEnd, mel_to_log
 from masktools.networks.vocoder import GriffinLim, GriffinLimConfig
-from masktools.networks.vocoder.griffin_lim import MelConsistency
-from masktools.networks.vocoder.light import LightVocoder, LightVocoderConfig
+from masktools.networks.vocoder.light import LightVocoder, LightVocoderConfig, MelConsistency
 
 MEL = MelConfig()
 

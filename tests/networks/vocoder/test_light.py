@@ -5,8 +5,7 @@ import torch
 
 from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig, MelFrontEnd
-from masktools.networks.vocoder.griffin_lim import overlap_add
-from masktools.networks.vocoder.light import LightVocoder, LightVocoderConfig
+from masktools.networks.vocoder.light import LightVocoder, LightVocoderConfig, overlap_add
 
 SMALL = LightVocoderConfig(width=16, depth=2)
 

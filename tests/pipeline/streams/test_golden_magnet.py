@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from masktools.networks.transformer import DelayedPrior, DelayedPriorConfig, StreamTransformer, StreamTransformerConfig
-from masktools.networks.transformer.block import near_mask
+from masktools.networks.transformer.model import near_mask
 from masktools.pipeline.convert.magnet import stream_weights
 from masktools.pipeline.streams import StreamSession
 from masktools.solver import preset, solve_stages, span_groups
