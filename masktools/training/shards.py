@@ -174,8 +174,8 @@ def build_cache(
         kind: kind of the sources, or auto to find out
 
     Raises:
-        ParameterError: A source is not one, or ``folder`` holds a cache of other recordings or settings.
-        MasktoolsError: A process died.
+        ParameterError: a source is not one, or ``folder`` holds a cache of other recordings or settings.
+        MasktoolsError: a process died.
     """
     rows, n_missing = read_sources(sources, kind, non_commercial)
     described = [asdict(row) for row in rows]
