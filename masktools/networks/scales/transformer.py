@@ -147,7 +147,7 @@ class ScaleTransformer(KeepsLayers):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Initialise with small Gaussians; the maps of the condition are zero, so that each block starts as the identity."""
+        """Initialise with small Gaussians; zero maps of the condition make each block start as the identity."""
         deviation = (3 * self.config.width) ** -0.5
         for module in self.modules():
             if isinstance(module, nn.Linear):

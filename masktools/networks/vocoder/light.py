@@ -221,7 +221,7 @@ class LightVocoderConfig:
 
 
 class ConvNeXtBlock(nn.Module):
-    """Residual block: depthwise convolution over time, and a two-layer perceptron. ``forward``: (b, c, m) -> the same."""
+    """Residual block: a depthwise convolution over time, a perceptron. ``forward``: (b, c, m) -> the same."""
 
     def __init__(self, width: int, hidden: int, scale: float) -> None:
         super().__init__()
