@@ -1,1 +1,1 @@
-"""Evaluation: which clips, what is done to them, how it is measured, and the report of it all."""
+"""Evaluation: choice of clips, protocols, measures, and reports."""

@@ -35,7 +35,7 @@ from masktools.solver import SolverConfig, derive_seed
 
 UNPROCESSED, MODEL, MODEL_ALONE, MODEL_NO_LFR = "unprocessed", "model", "model_alone", "model_no_lfr"
 RECORDING, CEILING = "recording", "ceiling"
-_TEXTURES = {MODEL: "blend", RECORDING: "recording"}  # of the others the vocoder's
+_TEXTURES = {MODEL: "blend", RECORDING: "recording"}  # of other methods the vocoder's
 BANDWIDTH_METHODS = (
     UNPROCESSED,
     *(name for name in BAND_FILLS if name != UNPROCESSED),
@@ -50,22 +50,22 @@ recording's texture, the model alone (with its vocoder's), that without low-freq
 vocoder given what was above the cutoff."""
 
 _FLOOR_NOTE = "elsewhere: the second halves of the originals against their first, where nothing was taken away"
-_SLOPE_HZ = 300.0  # below the cutoff: of the filter that took the band away
-_TOP_SHARE = 0.95  # of half the sample rate: what lies above is the edge of whoever resampled the recording
+_SLOPE_HZ = 300.0  # transition band of the filter, below the cutoff
+_TOP_SHARE = 0.95  # of half the sample rate: above it begins the resampler's transition band
 
 
 @dataclass(frozen=True)
 class BandwidthSettings:
     """Settings of the measurement of bandwidth extension."""
 
-    cutoffs_hz: tuple[float, ...] = ()  # where there is none: the edge of the model's top row, and 4 kHz
-    min_bandwidth_hz: float = 10_000.0  # that a recording must reach; measured where nobody said
-    top_hz: float | None = None  # measured up to here; the model's band or 95 % of the clips', whichever is lower
-    methods: tuple[str, ...] = ()  # all where none is named
-    leak_free: bool = True  # False: known tokens are computed from the whole band, and levels left as they are, as in
+    cutoffs_hz: tuple[float, ...] = ()  # default: the edge of the model's top row, and 4 kHz
+    min_bandwidth_hz: float = 10_000.0  # least bandwidth of a recording; measured where it is not given
+    top_hz: float | None = None  # of the measures; default: the lesser of the model's band and 95 % of the clips'
+    methods: tuple[str, ...] = ()  # all by default
+    leak_free: bool = True  # False: known tokens are computed from the full band, and levels are not matched, as in
     # the paper
     seed: int = 0
-    solver: SolverConfig | None = None  # the model's own where there is none
+    solver: SolverConfig | None = None  # the model's own by default
     statistics: Statistics = field(default_factory=Statistics)
 
     def __post_init__(self) -> None:
@@ -86,18 +86,18 @@ def evaluate_bandwidth(
     embedders: Sequence[Embedder] = (),
     progress: Progress | None = None,
 ) -> Report:
-    """Return how close each method of extending a recording comes to what it had above a cutoff.
+    """Return the distances of each method's extension from the original band above a cutoff.
 
     Args:
         model: the model.
-        clips: at the model's rate; those that do not reach high enough are left out.
-        settings: of the measurement.
-        embedders: what the distances between sets are computed with.
+        clips: clips at the model's rate; those without enough bandwidth are left out.
+        settings: settings of the measurement.
+        embedders: embedders for the distances between sets.
         progress: called with the pieces of work done and their number.
 
     Raises:
-        ParameterError: no clips, none that reaches high enough, clips at another rate, or a cutoff that the model
-            does not have.
+        ParameterError: no clips, none with enough bandwidth, clips at another rate, or a cutoff that the model
+            does not support.
 
     Source: SpecMaskGIT (arXiv:2406.17672), section 4.3 and table 8.
     """
@@ -139,10 +139,10 @@ def evaluate_bandwidth(
 
 
 def low_pass(waves: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.ndarray:
-    """Return waves (b, t) without what they have above a cutoff, float32.
+    """Return waves (b, t) low-pass filtered at a cutoff, float32.
 
-    It is the complement of the filter with which a generated band is added, so that the true band, added to it, gives
-    the recording back.
+    The filter is the complement of the one for the generated band, so that adding the true band restores
+    the recording.
     """
     return np.stack([wave - high_pass(wave, sample_rate, cutoff_hz) for wave in waves]).astype(np.float32)
 
@@ -157,7 +157,7 @@ def _high_enough(clips: Sequence[Clip], min_bandwidth_hz: float) -> Clips:
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """Everything that does not depend on the method."""
+    """Data that are the same for all methods."""
 
     model: Model
     settings: BandwidthSettings
@@ -166,7 +166,7 @@ class _Job:
     seed: int
 
     def extended(self, method: str, waves: np.ndarray, low: np.ndarray, progress: Progress | None) -> np.ndarray:
-        """Return band-limited waves (b, t) extended by a method; all but the ceiling know only ``low``.
+        """Return band-limited waves (b, t) extended by a method; all but the ceiling use only ``low``.
 
         Without ``leak_free``, the model's known tokens are those of ``waves``.
         """
@@ -189,7 +189,7 @@ class _Job:
         return low + np.stack([high_pass(wave, rate, self.cutoff_hz) for wave in decoded]).astype(np.float32)
 
     def _knowing(self, wave: np.ndarray, low: np.ndarray, progress: Progress | None) -> np.ndarray:
-        """Return one wave (1, t) extended with the right tokens, window by window."""
+        """Return one wave (1, t) extended with the true tokens, window by window."""
         pipeline = self.model.pipeline
         answer = clean_tokens(pipeline, wave[None])
         windows = column_windows(pipeline, len(wave))
@@ -229,7 +229,7 @@ class _Job:
 
 
 def _measured(clip: Clip, wave: np.ndarray, method: str, cutoff_hz: float, top_hz: float, case: str) -> list[Row]:
-    """Return the distances of an extended recording from what it was."""
+    """Return the distances of an extended recording from the original."""
     rate = clip.sample_rate
     envelope = third_octave_error_db(clip.wave, wave, rate, (cutoff_hz, top_hz))
     below = lsd_db(clip.wave, wave, rate, (0.0, cutoff_hz - _SLOPE_HZ))

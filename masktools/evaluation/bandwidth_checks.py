@@ -1,11 +1,11 @@
-"""Checks of bandwidth extension: composition at the cutoff, joins between windows, and quiet moments.
+"""Checks of bandwidth extension: composition at the cutoff, joins between windows, and quiet passages.
 
-A recording is band-limited, and what is to be added to it is known: the truth itself, or the truth as its mel
-spectrogram tells it, 2 dB too loud. What remains is the rule by which the two are put together: ours, and those of
-three other projects, each with its own way to find the cutoff, as they are used.
+A recording is band-limited, and the added band is known: that of the original, or of Griffin-Lim on the original's mel
+spectrogram, 2 dB too loud. The rules by which the two are combined are compared: ours, and those of
+three other projects, each with its own detection of the cutoff.
 
-At each join the extended recording is measured beside the original, beside a rendering whose only window has that
-place in its middle, and beside itself elsewhere.
+At each join the extended recording is compared with the original, with a rendering whose only window is centred
+there, and with itself elsewhere.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,9 +34,9 @@ from masktools.solver import SolverConfig
 Rule = Callable[[np.ndarray, np.ndarray, int, float], np.ndarray]
 
 TRUTH, GRIFFIN_LIM = "truth", "Griffin-Lim"
-_EDGE_HZ = 400.0  # to either side of the cutoff: where levels are compared
-_GUARD_HZ = 300.0  # below the cutoff: what lies further down must stay as it was
-_SHELF_HZ = 100.0  # over which a band-limited recording falls to either side of its cutoff
+_EDGE_HZ = 400.0  # on either side of the cutoff, for levels
+_GUARD_HZ = 300.0  # below the cutoff: lower frequencies must not change
+_SHELF_HZ = 100.0  # half-width of the transition band at the cutoff
 _STOP_BAND_DB = 100.0
 _TINY = 1e-30
 _N_FFT, _HOP = 2048, 512  # samples
@@ -45,17 +45,17 @@ _N_FFT, _HOP = 2048, 512  # samples
 def measure_composition(
     clips: Sequence[Clip], cutoff_hz: float = 4000.0, *, gain_db: float = 2.0, progress: Progress | None = None
 ) -> Report:
-    """Return what rules of composition do to the low band, and to the levels at the cutoff.
+    """Return the effect of composition rules on the low band, and on the levels at the cutoff.
 
-    The recordings that are extended are of 16 bits. ``low_db`` is the error more than 300 Hz below the cutoff, beside
-    what the recording has there; ``low_pcm16_db`` the same where the result has 16 bits, too, so that its own rounding
-    counts, and ``low_pcm16_dbfs`` that error beside a full-scale sine; ``below_db`` and ``above_db`` tell by how much
-    the 400 Hz on either side of the cutoff are louder than the truth.
+    The recordings that are extended are of 16 bits. ``low_db`` is the error more than 300 Hz below the cutoff, relative
+    to the recording there; ``low_pcm16_db`` the same with a result of 16 bits, including its own rounding,
+    and ``low_pcm16_dbfs`` that error relative to a full-scale sine; ``below_db`` and ``above_db`` are the level
+    errors of the 400 Hz on either side of the cutoff.
 
     Args:
         clips: full-band recordings, of one sample rate each.
-        cutoff_hz: where they are cut off.
-        gain_db: by which what Griffin-Lim makes is too loud.
+        cutoff_hz: cutoff in Hz.
+        gain_db: gain of Griffin-Lim's output in dB.
         progress: called with the clips done and their number.
 
     Raises:
@@ -85,7 +85,7 @@ def measure_composition(
 
 
 def without_top(wave: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.ndarray:
-    """Return a wave (t,) without what it has above a cutoff, where half of the amplitude is left."""
+    """Return a wave (t,) low-pass filtered at a cutoff, where the amplitude is halved."""
     n_taps, beta = kaiserord(_STOP_BAND_DB, 4 * _SHELF_HZ / sample_rate)
     half = n_taps // 2
     taps = np.sinc(2 * cutoff_hz / sample_rate * np.arange(-half, half + 1)) * np.kaiser(2 * half + 1, beta)
@@ -93,7 +93,7 @@ def without_top(wave: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.ndar
 
 
 def _through_mel(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Return what Griffin-Lim makes of a wave's 80-band mel spectrogram, (t,)."""
+    """Return Griffin-Lim's reconstruction of a wave from its 80-band mel spectrogram, (t,)."""
     config = MelConfig(sample_rate=sample_rate, f_max=sample_rate / 2)
     hop = config.hop_length
     padded = np.pad(wave, (0, max(-len(wave) % hop, config.n_fft - len(wave))))
@@ -119,17 +119,17 @@ def _measured(clip: Clip, low: np.ndarray, joined: np.ndarray, cutoff_hz: float,
 
 
 def _rounded(wave: np.ndarray) -> np.ndarray:
-    """Return a wave as a file of 16 bits holds it."""
+    """Return a wave rounded to 16 bits."""
     return np.rint(wave.astype(np.float64) * 32768.0).clip(-32768.0, 32767.0) / 32768.0
 
 
 def _low_error_db(low: np.ndarray, joined: np.ndarray, sample_rate: int, top_hz: float) -> float:
-    """Return the power of what differs below a frequency, beside what was there, in dB."""
+    """Return the power of the difference below a frequency, relative to the original, in dB."""
     return _low_level_dbfs(joined - low, sample_rate, top_hz) - _low_level_dbfs(low, sample_rate, top_hz)
 
 
 def _low_level_dbfs(wave: np.ndarray, sample_rate: int, top_hz: float) -> float:
-    """Return the level of what lies below a frequency, a full-scale sine at 0."""
+    """Return the level below a frequency in dBFS, a full-scale sine at 0."""
     window = hann(len(wave), sym=False)
     hertz = np.fft.rfftfreq(len(wave), 1 / sample_rate)
     power = np.sum(np.abs(np.fft.rfft(wave.astype(np.float64) * window))[hertz < top_hz] ** 2)
@@ -137,13 +137,13 @@ def _low_level_dbfs(wave: np.ndarray, sample_rate: int, top_hz: float) -> float:
 
 
 def _additive(low: np.ndarray, generated: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.ndarray:
-    """Return the recording plus what was generated above its cutoff, as loud as the recording just below it."""
+    """Return the recording plus the generated band above its cutoff, matched in level just below it."""
     levelled = generated * band_gain(low, generated, sample_rate, cutoff_hz)
     return low + high_pass(levelled, sample_rate, cutoff_hz).astype(np.float32)
 
 
 def _nvsr(low: np.ndarray, generated: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.ndarray:
-    """Return the rule of NVSR's evaluation: spectra exchanged at the bin that holds 97 % of the magnitude below it.
+    """Apply the rule of NVSR's evaluation: spectra are switched at the bin with 97 % of the magnitude below it.
 
     Source: Liu et al., Neural vocoder is all you need for speech super-resolution (arXiv:2203.14941), section 2.4.
     """
@@ -153,10 +153,10 @@ def _nvsr(low: np.ndarray, generated: np.ndarray, sample_rate: int, cutoff_hz: f
 
 
 def _audiosr(low: np.ndarray, generated: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.ndarray:
-    """Return the rule of AudioSR: as NVSR's with 98.5 %, the low band divided by a gain from one bin, the peak at 0.5.
+    """Apply the rule of AudioSR: as NVSR's with 98.5 %, the low band divided by a gain from one bin, peak at 0.5.
 
     Source: Liu et al., AudioSR: versatile audio super-resolution at scale (arXiv:2309.07314), section 3.3.
-    Differs: the cutoff is found on the recording itself, not on a copy filtered by chance.
+    Differs: the cutoff is detected in the recording itself, not in a randomly filtered copy.
     """
     frames, own, made = _spectra(low, generated, sample_rate)
     edge = _cumulative_bin(np.abs(own).sum(axis=1), 0.985)
@@ -167,9 +167,9 @@ def _audiosr(low: np.ndarray, generated: np.ndarray, sample_rate: int, cutoff_hz
 
 
 def _clearvoice(low: np.ndarray, generated: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.ndarray:
-    """Return the rule of ClearVoice: Butterworth filters of order 4 meet, faded in over the first 100 ms.
+    """Apply the rule of ClearVoice: a crossover of Butterworth filters of order 4, faded in over the first 100 ms.
 
-    The cutoff is where 99.96 % of the energy lie below, in bins of 256 samples.
+    The cutoff is the frequency with 99.96 % of the energy below it, in bins of 256 samples.
 
     Source: Zhao et al., ClearerVoice-Studio (arXiv:2506.19398), speech super-resolution.
     """
@@ -192,13 +192,13 @@ def _long_enough(wave: np.ndarray, n: int) -> np.ndarray:
 
 
 def _cumulative_bin(values: np.ndarray, share: float) -> int:
-    """Return the last bin up to which less than a share of the sum has come together."""
+    """Return the last bin whose cumulative sum is below a share of the total."""
     return int(np.searchsorted(np.cumsum(values), share * values.sum()).clip(1, len(values) - 1))
 
 
 RULES: dict[str, Rule] = {"additive": _additive, "nvsr": _nvsr, "audiosr": _audiosr, "clearvoice": _clearvoice}
-"""The rules by name: (recording (t,), generated (t,), sample rate, true cutoff) -> what they make of both; the last
-three find a cutoff of their own."""
+"""The rules by name: (recording (t,), generated (t,), sample rate, true cutoff) -> extended recording; the last
+three detect the cutoff themselves."""
 
 
 LOUDNESS_S = 0.4
@@ -215,20 +215,20 @@ def measure_joins(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Report:
-    """Return how the joins between windows stand out.
+    """Return measures of the audibility of joins between windows.
 
-    ``crest_db`` is how much a join sticks out of its surroundings; ``crest_excess_db`` how much more than the same
-    place does in the original, or in the rendering of a single window: music has onsets there, too. ``step_db`` is how
-    much otherwise the loudness (400 ms) changes over the join than in the rendering of a single window, and
-    ``band_step_db`` how much that of the added band changes there: of ``windows`` at the joins, ``elsewhere`` half way
+    ``crest_db`` is how much a join sticks out of its surroundings; ``crest_excess_db`` the excess over the same
+    position in the original, or in the rendering of a single window: music has onsets there, too. ``step_db`` is the
+    difference of the loudness step (400 ms) at the join from that in the rendering of a single window, and
+    ``band_step_db`` the level step of the added band there: of ``windows`` at the joins, ``elsewhere`` half way
     between them. The notes give 95 % quantiles over all joins.
 
     Args:
         model: the model.
-        clips: at the model's rate; those that are longer than a window have joins.
-        cutoff_hz: where they are cut off first.
-        texture: what the added band is made of.
-        seed: of the decoding.
+        clips: clips at the model's rate; those longer than a window have joins.
+        cutoff_hz: cutoff at which they are low-pass filtered, in Hz.
+        texture: texture of the added band.
+        seed: random seed of the decoding.
         progress: called with the clips done and their number.
 
     Raises:
@@ -289,16 +289,16 @@ def measure_joins(
 
 
 def join_times_s(pipeline: Pipeline, n_samples: int) -> list[float]:
-    """Return where, in seconds, windows are joined in a recording of so many samples at the model's rate."""
+    """Return the times in seconds of the joins between windows in a recording of n_samples at the model's rate."""
     windows = column_windows(pipeline, n_samples)
     middles = [(before.stop + after.start) / 2 for before, after in pairwise(windows)]
     return [middle * pipeline.grid.column_s for middle in middles]
 
 
 def loudness_db(wave: np.ndarray, sample_rate: int) -> float:
-    """Return the loudness of a wave (t,) in LKFS, without a gate.
+    """Return the loudness of a wave (t,) in LKFS, without gating.
 
-    Source: ITU-R BS.1770-4, annex 1; its two filters by their analogue prototypes, for any sample rate.
+    Source: ITU-R BS.1770-4, annex 1; its two filters from their analogue prototypes, for any sample rate.
     """
     weighted = wave.astype(np.float64)
     for numerator, denominator in (_shelf(), _high_pass()):
@@ -308,7 +308,7 @@ def loudness_db(wave: np.ndarray, sample_rate: int) -> float:
 
 
 def _shelf() -> tuple[list[float], list[float]]:
-    """Return the head's filter: 4 dB more above 1.7 kHz, as coefficients of s."""
+    """Return the high shelf for the head: +4 dB above 1.7 kHz, as coefficients of s."""
     omega, quality = 2 * np.pi * 1681.97, 0.7071752
     gain = 10 ** (3.99984 / 20)
     middle = gain**0.4996667
@@ -316,7 +316,7 @@ def _shelf() -> tuple[list[float], list[float]]:
 
 
 def _high_pass() -> tuple[list[float], list[float]]:
-    """Return the filter that takes away what lies below 38 Hz, as coefficients of s."""
+    """Return the high-pass filter at 38 Hz, as coefficients of s."""
     omega, quality = 2 * np.pi * 38.1355, 0.5003271
     return [1.0, 0.0, 0.0], [1.0, omega / quality, omega**2]
 
@@ -328,7 +328,7 @@ def _around(join_s: float, n_samples: int, window_samples: int, sample_rate: int
 
 
 def _step_db(wave: np.ndarray, sample_rate: int, at_s: float) -> float:
-    """Return by how much the loudness rises from the 400 ms before a place to the 400 ms after it."""
+    """Return the loudness step between the 400 ms before and after a time."""
     place, n = round(at_s * sample_rate), round(LOUDNESS_S * sample_rate)
     before, after = wave[max(0, place - n) : place], wave[place : place + n]
     return loudness_db(after, sample_rate) - loudness_db(before, sample_rate)
@@ -343,7 +343,7 @@ def _quantiles(rows: Sequence[Row]) -> dict[str, float]:
 
 GUARDED, UNGUARDED = "guarded", "unguarded"
 GUARD_DB = 3.0
-_HUSH_S, _MARGIN_S = 1.0, 0.1  # of the digital silence, and at its ends: where filters still sound
+_HUSH_S, _MARGIN_S = 1.0, 0.1  # length of the digital silence, and margin at its ends, where filters ring
 _FAINT_PEAK = 1e-15
 
 
@@ -356,17 +356,17 @@ def measure_quiet(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Report:
-    """Return how much louder than the truth the quietest moments of recordings become.
+    """Return the level increase of the quietest passages of recordings.
 
-    ``quiet_xs_db`` is of the whole band, ``quiet_xs_hi_db`` of what lies above the cutoff alone, down to -100 dBFS;
-    ``silence_dbfs`` is the highest sample inside a second of zeros that was put into the middle of each clip.
+    ``quiet_xs_db`` is of the full band, ``quiet_xs_hi_db`` of the band above the cutoff alone, down to -100 dBFS;
+    ``silence_dbfs`` is the greatest sample inside a second of zeros in the middle of each clip.
 
     Args:
         model: the model.
-        clips: at the model's rate.
-        cutoff_hz: where they are cut off first.
-        texture: what the added band is made of.
-        seed: of the decoding.
+        clips: clips at the model's rate.
+        cutoff_hz: cutoff at which they are low-pass filtered, in Hz.
+        texture: texture of the added band.
+        seed: random seed of the decoding.
         progress: called with the pieces of work done and their number.
 
     Raises:

@@ -1,7 +1,7 @@
-"""The checks of restoration by name, and those of detection: cutoffs and damage, beside the rules of other projects.
+"""Checks of restoration by name, and those of detection: cutoffs and damage, compared with rules of other projects.
 
-The rules of other projects ask where a fixed share of the magnitude or energy lies, so that a bass-heavy recording gets
-a lower cutoff than a bright one with the same filter; and they always find one.
+The rules of other projects take the frequency below which a fixed share of the magnitude or energy lies, so that a
+bass-heavy recording gets a lower cutoff than a bright one with the same filter; and they always return one.
 """
 
 import io as memory
@@ -26,11 +26,11 @@ from masktools.io import resample, resample_to
 from masktools.model import Model
 from masktools.pipeline import Progress, watched
 
-_N_FFT, _HOP = 2048, 512  # librosa's, that three of them use
+_N_FFT, _HOP = 2048, 512  # librosa's, used by three of them
 
 
 def nvsr(wave: np.ndarray, sample_rate: int, share: float = 0.97) -> float:
-    """Return the last frequency below which less than 97 % of all magnitude lies.
+    """Return the last frequency with less than 97 % of all magnitude below it.
 
     Source: Liu et al., Neural Vocoder is All You Need for Speech Super-resolution (arXiv:2203.14941), its evaluation.
     """
@@ -40,7 +40,7 @@ def nvsr(wave: np.ndarray, sample_rate: int, share: float = 0.97) -> float:
 
 
 def audiosr(wave: np.ndarray, sample_rate: int) -> float:
-    """Return the last frequency below which less than 98.5 % of all magnitude lies.
+    """Return the last frequency with less than 98.5 % of all magnitude below it.
 
     Source: Liu et al., AudioSR: Versatile Audio Super-resolution at Scale (arXiv:2309.07314), its inference.
     """
@@ -48,7 +48,7 @@ def audiosr(wave: np.ndarray, sample_rate: int) -> float:
 
 
 def clearvoice(wave: np.ndarray, sample_rate: int) -> float:
-    """Return the first frequency up to which 99.96 % of all energy lies, in steps of 256 bins.
+    """Return the first frequency with 99.96 % of all energy below it, in steps of 256 bins.
 
     Source: ClearVoice, its bandwidth substitution.
     """
@@ -58,7 +58,7 @@ def clearvoice(wave: np.ndarray, sample_rate: int) -> float:
 
 
 def a2sb(wave: np.ndarray, sample_rate: int) -> float:
-    """Return the mean over time of the frequency up to which 99 % of a frame's magnitude lies.
+    """Return the mean over time of the frequency with 99 % of a frame's magnitude below it.
 
     Source: Kong et al., A2SB: Audio-to-Audio Schrodinger Bridges (arXiv:2501.11311), its upsampling.
     """
@@ -72,11 +72,11 @@ PEER_RULES: Mapping[str, Callable[[np.ndarray, int], float]] = {
     "ClearVoice": clearvoice,
     "A2SB": a2sb,
 }
-"""The rules by the project that uses them: (wave, sample rate) -> cutoff in Hz."""
+"""The rules by project: (wave, sample rate) -> cutoff in Hz."""
 
 
 def _magnitudes(wave: np.ndarray, length: int, hop: int) -> np.ndarray:
-    """Return the magnitudes (frames, bins) of a wave (t,) under a Hann window, its ends padded with zeros."""
+    """Return the magnitudes (frames, bins) of a wave (t,) with a Hann window and zero padding at the ends."""
     padded = np.pad(wave.astype(np.float64), length // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::hop]
     return np.abs(np.fft.rfft(frames * hann(length, sym=False)))
@@ -85,8 +85,8 @@ def _magnitudes(wave: np.ndarray, length: int, hop: int) -> np.ndarray:
 CUTOFFS_HZ = (2000.0, 3000.0, 4000.0, 6000.0, 8000.0, 12_000.0, 16_000.0)
 OURS, FULL_BAND = "shelf-drop (ours)", "full band"
 HISS_DB = -75.0  # dBFS, root mean square
-TOP_SHARE = 0.8  # of half the sample rate: cutoffs above it are not asked for
-ALARM_SHARE = 15_000 / 22_050  # of half the sample rate: below it a cutoff of a full-band recording is a false alarm
+TOP_SHARE = 0.8  # of half the sample rate: higher cutoffs are not tested
+ALARM_SHARE = 15_000 / 22_050  # of half the sample rate: lower cutoffs in full-band recordings are false alarms
 
 Filter = Callable[[np.ndarray, int, float, np.random.Generator], np.ndarray]
 Rule = Callable[[np.ndarray, int], float | None]
@@ -100,22 +100,22 @@ def measure_cutoffs(
     *,
     progress: Progress | None = None,
 ) -> Report:
-    """Return how often our detector, and the rules of four other projects, find a cutoff.
+    """Return how often our detector, and the rules of four other projects, detect a cutoff.
 
-    ``within_5`` and ``within_10`` are percentages of all recordings at all cutoffs; ``found`` is the share in which
-    there was an answer, ``found_within_5`` and ``found_within_10`` are percentages of those; ``bias`` is the median
-    error in percent. ``false_alarms`` is the percentage of the recordings as they are of which a rule says that they
-    end below 15 kHz (68 % of half the sample rate).
+    ``within_5`` and ``within_10`` are percentages of all recordings at all cutoffs; ``found`` is the percentage
+    with an answer, ``found_within_5`` and ``found_within_10`` are percentages of those; ``bias`` is the median
+    error in percent. ``false_alarms`` is the percentage of unfiltered recordings with a detected cutoff
+    below 15 kHz (68 % of half the sample rate).
 
     Args:
         clips: full-band recordings; cutoffs above 80 % of half their sample rate are left out.
-        cutoffs_hz: to be found.
-        filters: of ``FILTERS``; all where none is named.
-        seed: of the hiss.
+        cutoffs_hz: cutoffs in Hz.
+        filters: names in ``FILTERS``; all by default.
+        seed: random seed of the hiss.
         progress: called with the clips done and their number.
 
     Raises:
-        ParameterError: no clips, no cutoff that they have, or an unknown filter.
+        ParameterError: no clips, no cutoff within their band, or an unknown filter.
     """
     chosen = tuple(filters) or tuple(FILTERS)
     for name in chosen:
@@ -166,13 +166,13 @@ RULES: Mapping[str, Rule] = {OURS: _ours, **PEER_RULES}
 
 
 def through_mp3(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Return a wave (t,) after it was coded as MP3 of constant 160 kbit/s, the most that there is below 32 kHz.
+    """Return a wave (t,) after MP3 coding at constant 160 kbit/s, the most that there is below 32 kHz.
 
     Args:
-        wave: full scale 1.
-        sample_rate: in Hz, one that MP3 has.
+        wave: (t,), full scale 1.
+        sample_rate: sampling rate in Hz, one that MP3 supports.
     """
-    level = 0.5 if sample_rate >= 32_000 else 0.0  # of compression, in libsndfile's terms
+    level = 0.5 if sample_rate >= 32_000 else 0.0  # of compression, in libsndfile's scale
     with memory.BytesIO() as file:
         options = {"compression_level": level, "bitrate_mode": "CONSTANT"}
         soundfile.write(file, wave.clip(-1, 1), sample_rate, format="MP3", subtype="MPEG_LAYER_III", **options)
@@ -223,15 +223,15 @@ FILTERS: Mapping[str, Filter] = {
     "MP3": _mp3,
 }
 """Filters and codecs by name: (wave, sample rate, cutoff in Hz, random numbers) -> wave. The last three are
-the brick-wall filter and rounding to 16 bits, hiss of -75 dBFS, or MP3 of 160 kbit/s."""
+the brick-wall filter followed by rounding to 16 bits, hiss of -75 dBFS, or MP3 at 160 kbit/s."""
 
 
 LENGTHS_S = (0.002, 0.005, 0.010, 0.020, 0.050, 0.200)
 FLOAT, MP3 = "zeros", "zeros, then MP3 of 160 kbit/s"
-MP3_FROM_S = 0.010  # a lossy codec leaves nothing of shorter ones
+MP3_FROM_S = 0.010  # a lossy codec hides shorter ones
 EDGE_SAMPLES = 8
 SHOULDER_S = 0.010
-SHOULDER_DB: Mapping[str, float] = {FLOAT: -60.0, MP3: -45.0}  # dBFS, root mean square, where damage is made
+SHOULDER_DB: Mapping[str, float] = {FLOAT: -60.0, MP3: -45.0}  # dBFS, least root mean square of the shoulders
 APART_S, MARGIN_S = 0.08, 0.3
 _TRIES = 100
 
@@ -244,22 +244,22 @@ def measure_damage(
     n_each: int = 2,
     progress: Progress | None = None,
 ) -> Report:
-    """Return how many runs of zeros are found, how well their edges are, and how much is found where nothing is.
+    """Return the recall of runs of zeros, the errors of their edges, and the false alarms.
 
     Zeros of each length are put into every clip, between shoulders that are louder than -60 dBFS. ``recall`` is a
-    percentage: found with both edges within 8 samples; after MP3 (only those of 10 ms and more, between shoulders
-    above -45 dBFS), found over half of its length. ``edge_samples`` is the worse edge of those that were found;
-    ``false_per_min`` counts what is found in the clips as they are, after MP3 too.
+    percentage: detected with both edges within 8 samples; after MP3 (only those of 10 ms and more, between shoulders
+    above -45 dBFS), detected over half of its length. ``edge_samples`` is the worse edge of the detected ones;
+    ``false_per_min`` counts detections in undamaged clips, after MP3 too.
 
     Args:
         clips: recordings without damage.
-        seed: of the places.
-        lengths_s: of the runs.
-        n_each: runs of each length in each clip.
+        seed: random seed of the positions.
+        lengths_s: lengths of the runs in seconds.
+        n_each: number of runs of each length in each clip.
         progress: called with the clips done and their number.
 
     Raises:
-        ParameterError: no clips, or lengths that are none.
+        ParameterError: no clips, or invalid lengths.
     """
     check_some(clips)
     if not lengths_s or not all(0 < length < np.inf for length in lengths_s) or n_each < 1:
@@ -311,7 +311,7 @@ def _judged(clip: Clip, span: tuple[int, int], found: Sequence[Damage], case: st
 def _spans(
     clip: Clip, lengths_s: Sequence[float], shoulder_db: float, rng: np.random.Generator
 ) -> list[tuple[int, int]]:
-    """Return places in a clip, apart from each other, where the sound is loud enough on either side."""
+    """Return positions in a clip, apart from each other, where the sound is loud enough on either side."""
     rate = clip.sample_rate
     shoulder, apart, margin = (round(seconds * rate) for seconds in (SHOULDER_S, APART_S, MARGIN_S))
     spans: list[tuple[int, int]] = []
@@ -331,12 +331,12 @@ def _spans(
 
 
 def _found(wave: np.ndarray, sample_rate: int, kind: str) -> list[Damage]:
-    """Return what is found of a kind of damage; dropouts are looked for after MP3."""
+    """Return the detected damage for a kind; after MP3, dropouts are searched for."""
     heard = wave if kind == "zeros" else through_mp3(wave, sample_rate)
     return find_damage(heard[None], sample_rate, (kind,))
 
 
-_LONG_S = 24.0  # of clips that have joins
+_LONG_S = 24.0  # length of clips with joins
 
 
 @dataclass(frozen=True)
@@ -344,10 +344,10 @@ class Checking:
     """Recordings and settings of a check."""
 
     source: str | os.PathLike[str]  # a manifest or a folder
-    n: int = 8  # recordings, as many of each kind as can be
+    n: int = 8  # number of recordings, spread over the kinds
     split: str = "test"
     seed: int = 0
-    octaves_up: int = 0  # by how many octaves recordings are taken for higher ones, where a cutoff is looked for
+    octaves_up: int = 0  # for cutoffs: octaves by which recordings are transposed
     progress: Progress | None = field(default=None, compare=False)
 
     def native(self, octaves_up: int = 0) -> Clips:
@@ -355,7 +355,7 @@ class Checking:
         return read_native(self.source, self.n, self.seed, split=self.split, octaves_up=octaves_up)
 
     def at_rate(self, model: Model, seconds: float = 10.0) -> Clips:
-        """Return recordings at the model's rate, some of each kind."""
+        """Return recordings at the model's rate, spread over the kinds."""
         return read_clips(
             self.source, model.sample_rate, self.split, seconds, n=self.n, seed=self.seed, min_seconds=seconds
         )
@@ -369,14 +369,14 @@ CHECKS: Mapping[str, Callable[[Checking, Model], Report]] = {
     "joins": lambda on, model: measure_joins(model, on.at_rate(model, _LONG_S), seed=on.seed, progress=on.progress),
     "quiet": lambda on, model: measure_quiet(model, on.at_rate(model), seed=on.seed, progress=on.progress),
 }
-"""The checks by name: detection and repair, each measured beside other rules or methods in the same run."""
+"""The checks by name: detection and repair, each compared with other rules or methods in the same run."""
 
 
 def run_check(name: str, checking: Checking, model: Model) -> Report:
-    """Return the report of a check.
+    """Run a check.
 
     Raises:
-        ParameterError: an unknown check, or no recordings that it could be run on.
+        ParameterError: an unknown check, or no recordings that are suitable for it.
     """
     checked_name("check", name, CHECKS)
     return CHECKS[name](checking, model)

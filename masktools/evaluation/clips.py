@@ -1,10 +1,10 @@
-"""The clips that an evaluation measures: read from a cache, a manifest or a folder, grouped by kind and origin.
+"""Clips for an evaluation: read from a cache, a manifest or a folder, grouped by kind and origin.
 
-A source is an audio cache, a manifest or a folder of audio. Recordings that cannot be used are left out, counted and
-named; they stop nothing as long as something remains.
+A source is an audio cache, a manifest or a folder of audio. Unusable recordings are left out, counted and
+listed; it is no error as long as something remains.
 
-Where a collection has nothing that reaches high enough, its recordings can be taken for faster ones: an octave up,
-22.05 kHz become 44.1 kHz, and what was at 8 kHz is at 16 kHz.
+Where a collection has no recordings with enough bandwidth, they can be transposed by speed: an octave up,
+22.05 kHz become 44.1 kHz, and 8 kHz become 16 kHz.
 """
 
 import os
@@ -29,16 +29,16 @@ UNNAMED_KIND = "recordings"
 REAL, ALL = "real", "all"
 
 Reader = Callable[[int, float | None], np.ndarray]
-"""(sample rate, seconds or None) -> samples (t,): the middle of a recording, or all of it where it is shorter."""
+"""(sample rate, seconds or None) -> samples (t,): the middle of a recording, or all of it if it is shorter."""
 
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A recording that could be measured."""
+    """A recording that may be used."""
 
-    place: int  # in its source
+    place: int  # index in its source
     name: str
-    row: Row | Recording  # what its source says of it
+    row: Row | Recording  # its metadata
     read: Reader
     kind: str
     origin: str
@@ -52,10 +52,10 @@ def entries_of(
 ) -> list[Entry]:
     """Return the recordings of a split; nothing is decoded yet.
 
-    A folder that names no splits is taken as a whole, whatever the split.
+    A folder without splits is taken as a whole, whatever the split.
 
     Args:
-        source: the folder of an audio cache, or what ``read_source`` reads; or several of these, one after the other.
+        source: the folder of an audio cache, or a source for ``read_source``; or several of these.
         split: train, valid or test, or all.
         kinds: only recordings of these kinds.
         non_commercial: whether to take rows of a manifest whose ``nc`` is 1.
@@ -88,7 +88,7 @@ def _entries(place: Path, non_commercial: bool) -> list[Entry]:
 
 
 def _with_own_splits(source: Source, folder: Path) -> tuple[Row, ...]:
-    """Return the rows of a folder, without the splits that it does not name itself."""
+    """Return the rows of a folder, without splits that it does not define itself."""
     tops = {Path(row.path).relative_to(folder.absolute()).parts[0] for row in source.rows}
     if any(split_named(top) for top in tops):
         return source.rows
@@ -134,17 +134,17 @@ _SILENCE = 1e-4  # RMS of full scale: -80 dB
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A recording, or a stretch of one, and what is known of it."""
+    """A recording, or a part of one, with its metadata."""
 
     name: str
     wave: np.ndarray  # (t,) float32, mono, full scale 1
     sample_rate: int  # Hz
     kind: str = UNNAMED_KIND
-    origin: str = REAL  # or what made it, e.g. "rendered"
+    origin: str = REAL  # or its generator, e.g. "rendered"
     labels: tuple[str, ...] = ()
     caption: str = ""
-    bandwidth_hz: float | None = None  # the highest frequency it reaches; None where nobody said
-    other_captions: tuple[str, ...] = ()  # where people described it more than once
+    bandwidth_hz: float | None = None  # upper limit of its band; None if unknown
+    other_captions: tuple[str, ...] = ()  # further human captions
 
     def __post_init__(self) -> None:
         """Check that the wave is one."""
@@ -159,7 +159,7 @@ class Clip:
 
     @property
     def group(self) -> str:
-        """Name of the group in which it is counted."""
+        """Name of the group that it belongs to."""
         return group_name(self.kind, self.origin)
 
 
@@ -174,22 +174,22 @@ def group_name(kind: str, origin: str = REAL) -> str:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A recording that was not used, and why."""
+    """A recording that was left out, with the reason."""
 
     name: str
-    fault: str  # broken, silent, short, or what a protocol needs and does not find
+    fault: str  # broken, silent, short, or unsuitable for a protocol
     reason: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class Clips(Sequence[Clip]):
-    """Clips in order, and the recordings that were left out on the way to them; otherwise like a list."""
+    """Clips in order, with the recordings that were left out; otherwise like a list."""
 
     chosen: tuple[Clip, ...]
     left_out: tuple[LeftOut, ...] = ()
 
     def __getitem__(self, index: Any) -> Any:
-        """Return a clip, or some of them with what was left out."""
+        """Return a clip, or some of them with the list of those left out."""
         return Clips(self.chosen[index], self.left_out) if isinstance(index, slice) else self.chosen[index]
 
     def __len__(self) -> int:
@@ -197,16 +197,16 @@ class Clips(Sequence[Clip]):
 
     @classmethod
     def keeping(cls, clips: Sequence[Clip], fault: str, reason: Callable[[Clip], str | None], need: str) -> "Clips":
-        """Return the clips for which there is no reason to leave them out; the others are named among the left out.
+        """Return the clips without a reason against them; the others are listed as left out.
 
         Args:
-            clips: what there is.
-            fault: of those that are left out, in one word.
-            reason: tells why a clip cannot be used, and None of one that can.
-            need: what a clip must have, for the error.
+            clips: clips to filter.
+            fault: category of those left out, in one word.
+            reason: function that returns why a clip cannot be used, or None.
+            need: what a clip must have, for the error message.
 
         Raises:
-            ParameterError: None remains.
+            ParameterError: no clip remains.
         """
         reasons = [reason(clip) for clip in clips]
         chosen = tuple(clip for clip, why in zip(clips, reasons, strict=True) if why is None)
@@ -217,7 +217,7 @@ class Clips(Sequence[Clip]):
 
 
 def left_out_of(clips: Sequence[Clip]) -> tuple[LeftOut, ...]:
-    """Return what was left out on the way to some clips; nothing is known of a plain list."""
+    """Return the recordings that were left out of some clips; empty for a plain list."""
     return clips.left_out if isinstance(clips, Clips) else ()
 
 
@@ -234,27 +234,27 @@ def read_clips(
     min_seconds: float | None = None,
     non_commercial: bool = False,
 ) -> Clips:
-    """Return clips of a source, drawn at random from each group, the same for the same seed.
+    """Return random clips of a source from each group, the same for the same seed.
 
     A group is a kind and an origin. Recordings are read one by one until there are enough; those that are broken,
-    silent or too short are left out, and another of their group takes their place where there is one.
+    silent or too short are left out, and replaced by others of their group if there are any.
 
     Args:
         source: the folder of an audio cache, a manifest, or a folder of audio, or several of these; all of a folder
-            that names no splits is taken, whatever the split.
-        sample_rate: of the clips, in Hz.
+            without splits is taken, whatever the split.
+        sample_rate: sampling rate of the clips in Hz.
         split: train, valid or test, or all.
-        seconds: length of each, at most, cut from the middle; whole recordings where it is not given.
-        n: clips in all, spread evenly over the groups; all there are where it is not given.
+        seconds: greatest length of each in seconds, cut from the middle; whole recordings by default.
+        n: total number of clips, spread evenly over the groups; all by default.
         kinds: only recordings of these kinds.
-        seed: of the draw.
-        n_each: clips of each group at most.
-        min_seconds: length that is enough, where ``seconds`` is more than short recordings have; as much as that
-            where it is not given.
+        seed: random seed of the choice.
+        n_each: greatest number of clips of each group.
+        min_seconds: least length in seconds, if it is less than ``seconds``; equal to that
+            by default.
         non_commercial: whether to take rows of a manifest whose ``nc`` is 1.
 
     Raises:
-        ParameterError: no such source or split or kind, a value out of its range, or not one recording can be used.
+        ParameterError: no such source or split or kind, a value out of its range, or no usable recording.
     """
     check_least(1, n=n, n_each=n_each, sample_rate=sample_rate)
     for name, length in (("seconds", seconds), ("min_seconds", min_seconds)):
@@ -287,7 +287,7 @@ def _usable(
     enough: float,
     left_out: list[LeftOut],
 ) -> Iterator[tuple[int, Clip]]:
-    """Yield the clips of a group in random order, with their places, and note what cannot be one."""
+    """Yield the clips of a group in random order, with their indices, and list the unusable ones."""
     for index in rng.permutation(len(entries)):
         entry = entries[index]
         try:
@@ -316,7 +316,7 @@ def _fault(wave: np.ndarray, sample_rate: int, enough: float) -> tuple[str, str]
 
 
 def _drawn(queues: dict[str, Iterator[tuple[int, Clip]]], n: int | None, n_each: int | None) -> list[tuple[int, Clip]]:
-    """Return clips taken from the groups in turn, until there are enough or none is left."""
+    """Return clips from the groups in turn, until there are enough or none is left."""
     drawn: list[tuple[int, Clip]] = []
     counts = dict.fromkeys(queues, 0)
     while queues and (n is None or len(drawn) < n):
@@ -333,7 +333,7 @@ def _drawn(queues: dict[str, Iterator[tuple[int, Clip]]], n: int | None, n_each:
 
 
 def class_counts(clips: Sequence[Clip]) -> Counter[str]:
-    """Return how many clips have each label."""
+    """Return the number of clips with each label."""
     return Counter(label for clip in clips for label in dict.fromkeys(clip.labels))
 
 
@@ -348,9 +348,9 @@ def class_of(labels: Sequence[str], counts: Mapping[str, int]) -> str | None:
 
 
 def common_classes(clips: Sequence[Clip], n_least: int) -> dict[str, int]:
-    """Return the classes that clips fall into, with the number of clips; those of fewer than ``n_least`` are left out.
+    """Return the classes of clips, with the number of clips; those with fewer than ``n_least`` are left out.
 
-    A clip whose class is left out falls into the next rarest one.
+    A clip whose class is left out belongs to the next rarest one.
     """
     counts: dict[str, int] = dict(class_counts(clips))
     while True:
@@ -358,7 +358,7 @@ def common_classes(clips: Sequence[Clip], n_least: int) -> dict[str, int]:
         rare = [label for label in counts if found[label] < n_least]
         if not rare:
             return {label: found[label] for label in counts}
-        fewest = min(counts[label] for label in rare)  # the most special ones go first: their clips move up
+        fewest = min(counts[label] for label in rare)  # the most specific ones go first: their clips move up
         for label in rare:
             if counts[label] == fewest:
                 del counts[label]
@@ -366,14 +366,14 @@ def common_classes(clips: Sequence[Clip], n_least: int) -> dict[str, int]:
 
 _N_FFT = 2048
 _BAND_HZ = 250.0
-_QUANTILE = 0.95  # of the frames: what is heard now and then counts, a click does not
-_FLOOR_DB, _DEPTH_DB = -90.0, 75.0  # dBFS in a band, and below the loudest band
+_QUANTILE = 0.95  # of the frames: occasional sound counts, a click does not
+_FLOOR_DB, _DEPTH_DB = -90.0, 75.0  # dBFS in a band, and depth below the loudest band
 
 
 def occupied_hz(wave: np.ndarray, sample_rate: int) -> float:
-    """Return the frequency in Hz above which a wave (t,) holds nothing to be heard, in steps of 250 Hz.
+    """Return the upper limit in Hz of the audible band of a wave (t,), in steps of 250 Hz.
 
-    A band holds something where its level, in the louder moments, exceeds -90 dB of full scale and lies less than
+    A band is audible if its 95 % quantile over time exceeds -90 dB of full scale and is less than
     75 dB below the loudest band. 0 for silence.
 
     Raises:
@@ -392,7 +392,7 @@ def occupied_hz(wave: np.ndarray, sample_rate: int) -> float:
     return float(min(edges[heard[-1]] + _BAND_HZ, sample_rate / 2)) if len(heard) else 0.0
 
 
-MIN_SHARE = 0.9  # of half the sample rate, that a recording must reach
+MIN_SHARE = 0.9  # least bandwidth of a recording, as a share of half the sample rate
 
 
 def read_native(
@@ -405,21 +405,21 @@ def read_native(
     split: str = "all",
     octaves_up: int = 0,
 ) -> Clips:
-    """Return n full-band recordings of a manifest or a folder at their own rate, of each kind as many as can be.
+    """Return n full-band recordings of a manifest or a folder at their own rate, spread over the kinds.
 
-    A recording is full-band if it reaches 90 % of half its sample rate: by its manifest, or as it is measured.
+    A recording is full-band if its band extends to 90 % of half its sample rate: by its manifest, or as measured.
 
     Args:
         source: a manifest, or a folder of audio.
-        n: recordings wanted; fewer where there are no more.
-        seed: of the choice.
-        seconds: from the middle of each; of several channels the first.
-        min_seconds: shorter recordings are left out.
+        n: number of recordings; fewer if there are no more.
+        seed: random seed of the choice.
+        seconds: length in seconds, from the middle of each; of several channels the first.
+        min_seconds: least length in seconds of a recording.
         split: train, valid or test, or all.
-        octaves_up: by how many octaves to take recordings for higher ones.
+        octaves_up: octaves by which recordings are transposed.
 
     Raises:
-        ParameterError: no such source, or nothing in it that can be used.
+        ParameterError: no such source, or no usable recording in it.
     """
     rows = [row for row in read_source(source).rows if split in (ALL, row.split)]
     kinds: dict[str, list[Row]] = {}
@@ -438,7 +438,7 @@ def read_native(
 def _full_band(
     rows: Iterable[Row], kind: str, seconds: float, min_seconds: float, faster: int, left_out: list[LeftOut]
 ) -> Iterator[tuple[int, Clip]]:
-    """Yield the middles of recordings of a kind at their own rates, numbered, and note what cannot be used."""
+    """Yield the middles of recordings of a kind at their own rates, numbered, and list the unusable ones."""
     for place, row in enumerate(rows):
         name = os.path.basename(row.path)
         try:

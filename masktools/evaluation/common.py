@@ -21,32 +21,32 @@ from masktools.pipeline import Pipeline, Progress, Walk
 from masktools.solver import Plan, SolverConfig, SolveResult, derive_seed
 
 BATCH = 16
-"""Clips that a job is given at once; on it depends which random numbers a clip gets, so that it is fixed."""
+"""Clips in a batch; fixed, since the random numbers of a clip depend on it."""
 
 
 class Meter:
-    """Counts the pieces of a job and tells how far it has come."""
+    """Counts the finished pieces of a job and reports progress."""
 
     def __init__(self, progress: Progress | None, n_pieces: int) -> None:
         self.progress, self.n_pieces, self.n_done = progress, max(1, n_pieces), 0
 
     def step(self, n: int = 1) -> None:
-        """Say that some more pieces are done."""
+        """Count finished pieces."""
         self.n_done = min(self.n_pieces, self.n_done + n)
         if self.progress is not None:
             self.progress(self.n_done, self.n_pieces)
 
     def within(self, n: int) -> Progress | None:
-        """Return the callback for something inside that makes up the next n pieces, which ``step`` then ends."""
+        """Return the callback for a task that makes up the next n pieces, to be ended by ``step``."""
         progress, before, total = self.progress, self.n_done, self.n_pieces
         if progress is None:
             return None
-        shares = 100  # of a piece
+        shares = 100  # parts of a piece
         return lambda done, of: progress(before * shares + n * shares * done // max(1, of), total * shares)
 
 
 def check_some(clips: Sequence[Clip]) -> None:
-    """Refuse an empty list of clips.
+    """Raise where a list of clips is empty.
 
     Raises:
         ParameterError: no clips.
@@ -56,12 +56,12 @@ def check_some(clips: Sequence[Clip]) -> None:
 
 
 def check_clips(model: Model, clips: Sequence[Clip], bands: bool = True) -> None:
-    """Refuse clips that are not at the model's rate: distances at different rates cannot be compared.
+    """Raise where clips are not at the model's rate: distances at different rates are not comparable.
 
     Args:
-        model: what is measured.
-        clips: on what.
-        bands: whether rows of tokens must be bands of frequency.
+        model: model to measure.
+        clips: clips to measure it on.
+        bands: whether token rows must be frequency bands.
 
     Raises:
         ParameterError: no clips, clips at another rate, or a model without bands where they are needed.
@@ -81,10 +81,10 @@ def check_clips(model: Model, clips: Sequence[Clip], bands: bool = True) -> None
 
 
 def chosen_methods(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """Return the methods that were asked for, in the order in which they are known; none stands for all.
+    """Return the requested methods, in the order in which they are defined; all by default.
 
     Raises:
-        ParameterError: one that there is not.
+        ParameterError: an unknown method.
     """
     for method in wanted:
         checked_name("method", method, known)
@@ -92,7 +92,7 @@ def chosen_methods(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ..
 
 
 def batches(clips: Sequence[Any], size: int = BATCH) -> Iterator[list[int]]:
-    """Yield places of clips, or sounds, of one length, so many at once at most, the longest ones first."""
+    """Yield indices of clips, or sounds, in batches of one length, the longest ones first."""
     lengths: dict[int, list[int]] = {}
     for place, clip in enumerate(clips):
         lengths.setdefault(len(clip.wave), []).append(place)
@@ -103,26 +103,26 @@ def batches(clips: Sequence[Any], size: int = BATCH) -> Iterator[list[int]]:
 
 
 def small_seeds(seed: int, n: int) -> list[int]:
-    """Return n seeds below 2**32, which numpy's generators and others take, derived from one."""
+    """Return n seeds below 2**32, as numpy's and other generators need, derived from one."""
     return [derive_seed(seed, number) >> 31 for number in range(n)]
 
 
 def stacked(clips: Sequence[Any], places: Sequence[int]) -> np.ndarray:
-    """Return clips, or sounds, of one length side by side, (b, t) float32."""
+    """Return clips, or sounds, of one length stacked, (b, t) float32."""
     return np.stack([clips[place].wave for place in places])
 
 
 def described(
     protocol: str, model: Model, clips: Sequence[Clip], settings: Any, embedders: Sequence[Embedder]
 ) -> dict[str, Any]:
-    """Return everything that was set, in what JSON has.
+    """Return all settings in JSON types.
 
     Args:
-        protocol: its name.
-        model: what was measured.
-        clips: on what.
-        settings: a dataclass.
-        embedders: of the distances between sets.
+        protocol: name of the protocol.
+        model: model that is measured.
+        clips: clips that it is measured on.
+        settings: settings of the protocol, a dataclass.
+        embedders: embedders for the distances between sets.
     """
     pipeline = model.pipeline
     counts = {name: len(places) for name, places in groups_of([(clip.kind, clip.origin) for clip in clips]).items()}
@@ -163,23 +163,23 @@ def make_report(
     figures: Sequence[Figure],
     notes: Sequence[str] = (),
 ) -> Report:
-    """Return the report of a protocol; what was left out on the way to the clips is named in it."""
+    """Return the report of a protocol, with the recordings that were left out."""
     return Report(title, settings, tuple(figures), tuple(rows), left_out_of(clips), tuple(notes))
 
 
 class TrueTokens(Pipeline):
-    """A pipeline that fills masks with the right tokens: what its jobs give is the ceiling of tokenizer and vocoder.
+    """A pipeline that fills masks with the true tokens: its results are the ceiling of tokenizer and vocoder.
 
-    Everything else, levels and seams among them, is done as by the pipeline that it is made of.
+    All the rest, such as levels and seams, is as in the original pipeline.
     """
 
     def __init__(self, pipeline: Pipeline, answers: Iterable[Tensor] | None = None) -> None:
         """Take over the parts of a pipeline.
 
         Args:
-            pipeline: whose parts.
-            answers: right tokens (b, r, w), one for each call of ``fill``, in order; None where what it is given to
-                fill holds them under the mask.
+            pipeline: original pipeline.
+            answers: true tokens (b, r, w), one for each call of ``fill``, in order; None if the input of ``fill``
+                holds them under the mask.
         """
         super().__init__(
             pipeline.mel,
@@ -202,7 +202,7 @@ class TrueTokens(Pipeline):
         overlap_cols: int | None = None,
         progress: Progress | None = None,
     ) -> SolveResult:
-        """Return the right tokens."""
+        """Return the true tokens."""
         return SolveResult(tokens if self._answers is None else next(self._answers), ())
 
 
@@ -220,17 +220,17 @@ def decode_masked(
     leak_free: bool,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Return the decoder's version (b, t) of waves at the pipeline's rate, with masked tokens predicted.
+    """Return waves (b, t) at the pipeline's rate as decoded from tokens, with masked tokens predicted.
 
-    Nothing of the original is put back: so the paper does it.
+    Known audio is not put back, as in the paper.
 
     Args:
         pipeline: the model.
-        waves: (b, t), with what is under the mask.
-        mask: (r, w), True where tokens are predicted.
-        seeds: one a wave.
+        waves: (b, t), with the audio under the mask.
+        mask: (r, w), True for tokens to be predicted.
+        seeds: one seed per wave.
         solver: settings of the decoding.
-        leak_free: whether what is under the mask is erased before tokens are computed; the paper does not.
+        leak_free: whether the masked part is erased before tokens are computed; in the paper it is not.
         progress: called after every prediction.
 
     Source: SpecMaskGIT (arXiv:2406.17672), section 4.3.

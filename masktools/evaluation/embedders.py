@@ -1,8 +1,8 @@
-"""Embedders: recordings to vectors, of which sets are compared; a distance always names its embedder.
+"""Embedders: recordings -> vectors, for distances between sets; a distance always names its embedder.
 
-``own`` and ``joint`` are parts of the model under test: they are biased towards it, and good for comparing its own
-settings. ``mel`` is not trained at all. The rest were trained by others, on other recordings: ``aisfx`` hears sounds
-of all kinds up to 22 kHz, ``musicnn`` music up to 8 kHz, and published figures use ``vggish`` or ``clap``. Their
+``own`` and ``joint`` are parts of the model under test: they are biased towards it, and suitable to compare its own
+settings. ``mel`` is not trained. The rest were trained by others, on other recordings: ``aisfx`` on sounds
+of all kinds up to 22 kHz, ``musicnn`` on music up to 8 kHz, and published figures use ``vggish`` or ``clap``. Their
 weights are given by path.
 """
 
@@ -29,9 +29,9 @@ from masktools.networks.packing import weights_digest
 
 @runtime_checkable
 class Embedder(Protocol):
-    """An audio encoder: a recording to vectors."""
+    """An audio encoder: recordings -> vectors."""
 
-    name: str  # what it is and which weights it has
+    name: str  # name with its weights
     dim: int
 
     def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -40,7 +40,7 @@ class Embedder(Protocol):
 
 
 class MelStatistics:
-    """Mean, deviation and mean change of 32 mel bands in dB, for each second: an embedder that nobody trained."""
+    """Mean, deviation and mean change of 32 mel bands in dB, for each second: an embedder without training."""
 
     def __init__(self) -> None:
         self._config = MelConfig(n_mels=32, f_max=11_025.0)
@@ -50,7 +50,7 @@ class MelStatistics:
 
     @torch.inference_mode()
     def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
-        """Return vectors (n, 96) in tens of dB, one for each second begun."""
+        """Return vectors (n, 96) in tens of dB, one for each second, the last one incomplete."""
         config = self._config
         mono = _at(wave, sample_rate, config.sample_rate, config.n_fft)
         level = mel_to_db(self._front_end(torch.from_numpy(mono)[None]), config)[0].numpy() / 10
@@ -107,7 +107,7 @@ class JointEmbedder:
 class ClapEmbedder:
     """LAION's CLAP from a file or folder of its weights, on equal windows of at most ten seconds.
 
-    A window may be half a second longer, so that a clip of ten seconds and a bit is one; CLAP hears its middle.
+    A window may be half a second longer, so that a clip of slightly more than ten seconds is one; CLAP crops it.
     """
 
     _SECONDS, _SPARE_S = 10.0, 0.5
@@ -117,7 +117,7 @@ class ClapEmbedder:
         self._encoder = ClapEncoder.from_checkpoint(source)
         self.dim = self._encoder.dim
         self.name = f"clap {source.name} {_digest(self._encoder)}"
-        if self._encoder.tokenizer is not None:  # without it, CLAP is no judge of texts
+        if self._encoder.tokenizer is not None:  # without a tokenizer, CLAP cannot score texts
             self.embed_text = self._embed_text
 
     @torch.inference_mode()
@@ -142,7 +142,7 @@ EMBEDDERS = ("own", "joint", "mel", *_BY_PATH)
 
 
 def parse_embedder(text: str, model: Model) -> Embedder:
-    """Return the embedder that a word of the command line names: own, joint, mel, or another with =PATH.
+    """Return the embedder for a word of the command line: own, joint, mel, or another with =PATH.
 
     Raises:
         ParameterError: an unknown name, or one that needs a path without it.
@@ -167,21 +167,21 @@ def _at(wave: np.ndarray, sample_rate: int, wanted_hz: int, shortest: int) -> np
 def _by_window(
     function: Callable[[torch.Tensor, int], torch.Tensor], wave: np.ndarray, sample_rate: int, n_windows: int
 ) -> np.ndarray:
-    """Return a function of each of so many equal parts of a wave, at least one."""
+    """Return a function of each of n equal windows of a wave, at least one."""
     samples = np.asarray(wave, np.float32) if len(wave) else np.zeros(1, np.float32)
     parts = np.array_split(samples, max(1, n_windows))
     return np.concatenate([function(torch.from_numpy(p.copy())[None], sample_rate).cpu().numpy() for p in parts])
 
 
 def _digest(*modules: nn.Module) -> str:
-    """Return the first digits of the digest of the weights of modules."""
+    """Return the first digits of the digest of modules' weights."""
     digests = [weights_digest(module.state_dict()) for module in modules]
     return (digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest())[:8]
 
 
 @runtime_checkable
 class Scorer(Protocol):
-    """An embedder that reads texts too."""
+    """An embedder that also embeds texts."""
 
     @property
     def name(self) -> str:
@@ -193,12 +193,12 @@ class Scorer(Protocol):
         ...
 
     def embed_text(self, texts: list[str]) -> np.ndarray:
-        """Return one vector a text, (n, d)."""
+        """Return one vector per text, (n, d)."""
         ...
 
 
 class ConditionerScorer:
-    """A text-audio encoder that hears each recording as a whole."""
+    """A text-audio encoder that embeds each recording as a whole."""
 
     def __init__(self, conditioner: Any, name: str) -> None:
         self.conditioner: Conditioner = as_conditioner(conditioner)
@@ -210,12 +210,12 @@ class ConditionerScorer:
         return self.conditioner.embed_audio(mono, sample_rate).cpu().numpy()
 
     def embed_text(self, texts: list[str]) -> np.ndarray:
-        """Return one unit vector a text, (n, d)."""
+        """Return one unit vector per text, (n, d)."""
         return self.conditioner.embed_text(texts).cpu().numpy()
 
 
 def scorers_of(model: Model, embedders: Sequence[Embedder] = ()) -> list[Scorer]:
-    """Return the model's own text-audio encoder, where it has one, and those embedders that read texts."""
+    """Return the model's own text-audio encoder, if it has one, and the embedders that embed texts."""
     conditioner = model.pipeline.conditioner
     own: list[Scorer] = []
     if conditioner is not None:
@@ -224,7 +224,7 @@ def scorers_of(model: Model, embedders: Sequence[Embedder] = ()) -> list[Scorer]
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """Return vectors (n, d) of length 1, in float64.
+    """Return vectors (n, d) normalised to length 1, in float64.
 
     Raises:
         ParameterError: one of them is zero or not finite.

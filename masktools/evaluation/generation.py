@@ -1,4 +1,4 @@
-"""Generation: what the model makes of captions, and without one, beside the recordings that the captions are of."""
+"""Generation: sounds generated from captions, and without, compared with the recordings of the captions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,8 +32,8 @@ from masktools.solver import Plan
 
 REAL, CEILING, TRAINING, MODEL, UNPROMPTED = "real", "ceiling", "training", "model", "unconditional"
 GENERATION_METHODS = (REAL, CEILING, TRAINING, MODEL, UNPROMPTED)
-"""The sets by name: the recordings, the recordings after the model's tokenizer and vocoder, other recordings (those the
-model may know), what the model makes of captions, and what it makes without."""
+"""The sets by name: the recordings, the recordings after the model's tokenizer and vocoder, other recordings (possibly
+from training), sounds generated from captions, and sounds generated without."""
 
 _MEANS = frozenset({"text_score", "caption_r1", "caption_r5", "clip_r5", "probe_top1", "kl", "silence_share"})
 _SILENT_DB, _FRAME = -60.0, 2048
@@ -44,17 +44,17 @@ class GenerationSettings:
     """Settings of the measurement of generation."""
 
     n_per_prompt: int = 1
-    n_prompts: int | None = None  # of the captions, spread over the groups; all of them where it is None. The values
+    n_prompts: int | None = None  # captions, spread over the groups; all of them if None. The values
     # of recordings are then counted for the same captions only; distances between sets are from all recordings
-    prompts: tuple[str, ...] = ()  # texts in place of the captions
+    prompts: tuple[str, ...] = ()  # texts instead of the captions
     n_unconditional: int = 32
-    seconds: float | None = None  # of what is generated; the model's window where it is None
-    match_lengths: bool = True  # recordings are cut, or heard again and again, to the length of what is generated
-    n_components: int = 24  # of the real clips' means, on which fad_clips is computed; 0: all
-    n_bins: int = 50  # of the NDB, at most; a fifth of the recordings where they are few
-    methods: tuple[str, ...] = ()  # all where none is named
+    seconds: float | None = None  # length of generated sounds; the model's window if None
+    match_lengths: bool = True  # recordings are cropped, or looped, to the length of generated sounds
+    n_components: int = 24  # principal components of the real clips' means for fad_clips; 0: all
+    n_bins: int = 50  # most bins of the NDB; a fifth of the recordings if they are few
+    methods: tuple[str, ...] = ()  # all by default
     seed: int = 0
-    solver: Plan | None = None  # the model's own where there is none
+    solver: Plan | None = None  # the model's own by default
     statistics: Statistics = field(default_factory=Statistics)
 
     def __post_init__(self) -> None:
@@ -78,25 +78,25 @@ def evaluate_generation(
     *,
     training: Sequence[Clip] = (),
 ) -> Report:
-    """Return how far what the model generates is from real recordings, whether it is what was asked for, and new.
+    """Return the distance of generated sounds from real recordings, their fit to the captions, and their novelty.
 
-    By the embedders: Frechet and kernel distances of the sets, bins that are filled differently (NDB), the inception
-    score, the divergence of classes (KL), and how often a probe, trained on other real recordings, hears the class of
-    the caption's clip. By the model's own text-audio encoder, and by embedders that read texts: the similarity of
-    caption and sound, and the rank of the caption among all. Recordings and chance are measured likewise. Samples that
-    were made without a caption are compared with what the model was trained on.
+    By embedders: Frechet and kernel distances of the sets, significantly different bins (NDB), the inception
+    score, the divergence of classes (KL), and how often a probe, trained on other real recordings, finds the class of
+    the caption's clip. By the model's own text-audio encoder, and by embedders of texts: the similarity of
+    caption and sound, and the rank of the caption among all. Recordings and chance are measured likewise. Unconditional
+    samples are compared with the training recordings, for memorisation.
 
     Args:
         model: the model.
-        clips: at the model's rate; their captions are the prompts.
-        settings: of the measurement.
-        embedders: what the distances between sets are computed with.
+        clips: clips at the model's rate; their captions are the prompts.
+        settings: settings of the measurement.
+        embedders: embedders for the distances between sets.
         progress: called with the pieces of work done and their number.
         training: recordings that the model was trained on, or others, but none of ``clips``; the probe is trained on
-            them. Without any, what needs them is left out.
+            them. Without any, the measures that need them are left out.
 
     Raises:
-        ParameterError: no clips, clips at another rate, no caption, or a model that reads none.
+        ParameterError: no clips, clips at another rate, no caption, or a model without text conditions.
 
     Source: SpecMaskGIT (arXiv:2406.17672), section 4.2, for the distances; AudioGen (arXiv:2209.15352), section 4.2,
         for the divergence of classes; CLAP score as in AudioLDM (arXiv:2301.12503), with the named encoder.
@@ -164,7 +164,7 @@ def _n_pieces(
     n_embedders: int,
     n_scorers: int,
 ) -> int:
-    """Return the recordings to be made and to be heard."""
+    """Return the number of recordings to make and to embed."""
     n_made = min(settings.n_prompts or len(prompts), len(prompts)) * settings.n_per_prompt if MODEL in methods else 0
     n_free = settings.n_unconditional if UNPROMPTED in methods else 0
     n_ceiling = len(clips) if CEILING in methods else 0
@@ -183,7 +183,7 @@ def _sets(
     methods: Sequence[str],
     settings: GenerationSettings,
 ) -> dict[str, list[Sound]]:
-    """Return the recordings of each set; the real ones are always among them."""
+    """Return the recordings of each set; the real ones are always included."""
     number_of = {place: number for number, prompt in enumerate(prompts) for place in prompt.clips}
     chosen = _chosen(prompts, clips, settings)
 
@@ -212,9 +212,9 @@ def _sets(
 
 
 def _chosen(prompts: Sequence[Prompt], clips: Sequence[Clip], settings: GenerationSettings) -> list[int]:
-    """Return the places of the prompts that are used: of captions, from each group the same number."""
+    """Return the indices of the prompts to use: of captions, equally many from each group."""
     first = [prompt.clips[0] for prompt in prompts if prompt.clips]
-    if len(first) < len(prompts):  # texts of no clip are of no group
+    if len(first) < len(prompts):  # texts without a clip have no group
         return list(range(len(prompts)))[: settings.n_prompts]
     used = set(spread(clips, first, settings.n_prompts, settings.seed))
     return [number for number, prompt in enumerate(prompts) if prompt.clips[0] in used]

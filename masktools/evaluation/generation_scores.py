@@ -17,16 +17,16 @@ from masktools.pipeline import Pipeline
 from masktools.solver import derive_seed
 
 _SILENCE = 1e-3  # RMS of full scale: -60 dB
-_MEL_COLS = 8  # columns of a window, 1.5 s
+_MEL_COLS = 8  # window of 1.5 s
 _MEL_HOP = 4
 _SMALLEST = 1e-12
 
 Space = Callable[[np.ndarray], np.ndarray]
-"""A wave (t,) -> the vectors (n, d) of its parts, silent ones left out; n may be 0."""
+"""A wave (t,) -> the vectors (n, d) of its windows, silent ones left out; n may be 0."""
 
 
 def audible_parts(vectors: np.ndarray, wave: np.ndarray) -> np.ndarray:
-    """Return the vectors (n, d) of equal parts of a wave (t,) without those of silent ones."""
+    """Return the vectors (n, d) of equal windows of a wave (t,) without those of silent ones."""
     parts = np.array_split(wave, len(vectors))
     return vectors[[_is_audible(part) for part in parts]]
 
@@ -37,8 +37,8 @@ def mel_space(pipeline: Pipeline, hop_cols: int = _MEL_HOP) -> Space:
     A distance divided by the square root of the vectors' size is in the unit of the mel spectrogram.
 
     Args:
-        pipeline: whose mel spectrogram.
-        hop_cols: columns from one window to the next.
+        pipeline: pipeline for the mel spectrogram.
+        hop_cols: hop of the windows in columns.
     """
     column, frames = pipeline.grid.column_samples, pipeline.grid.patch_frames
 
@@ -60,11 +60,11 @@ def _is_audible(part: np.ndarray) -> bool:
 
 
 def nearest_medians(samples: Sequence[np.ndarray], training: Iterable[np.ndarray]) -> np.ndarray:
-    """Return for each sample the median over its vectors of the distance to the nearest training vector; NaN for none.
+    """Return for each sample the median distance of its vectors to the nearest training vector; NaN for none.
 
     Args:
-        samples: the vectors (n_i, d) of each.
-        training: vectors (m_j, d), one recording after the other.
+        samples: vectors (n_i, d) of each sample.
+        training: vectors (m_j, d), recording by recording.
 
     Raises:
         ParameterError: no training vectors, or other dimensions.
@@ -95,14 +95,14 @@ def ratio_of_medians(
     """Return the median of values (n,) over that of references (m,), with its bootstrap interval over both.
 
     Args:
-        values: what is compared.
-        references: what it is compared with.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
-        level: of the interval, in (0, 1).
+        values: values in the numerator.
+        references: values in the denominator.
+        n_resamples: number of bootstrap resamples.
+        seed: random seed of the bootstrap.
+        level: level of the interval, in (0, 1).
 
     Raises:
-        ParameterError: nothing to compare.
+        ParameterError: no values.
     """
     one, other = (np.asarray(x, np.float64)[np.isfinite(x)] for x in (values, references))
     if not len(one) or not len(other):
@@ -118,9 +118,9 @@ def _ratio(values: np.ndarray, references: np.ndarray) -> float:
 
 
 REAL, CHANCE, HALVES = "real", "chance", "real halves"
-MIN_CLASS = 8  # training clips of a class that the probe learns
-_NEAREST = 5  # real clips, among which a sound's own should be
-_SPLIT_FROM, _N_SPLITS = 500, 10  # sounds from which on the inception score is of ten parts, as in the literature
+MIN_CLASS = 8  # least training clips of a class for the probe
+_NEAREST = 5  # nearest real clips in which a sound's own one is looked for
+_SPLIT_FROM, _N_SPLITS = 500, 10  # least sounds for an inception score with ten splits, as in the literature
 
 Sets = Mapping[str, Sequence[Sound]]
 Pair = tuple[np.ndarray, np.ndarray]
@@ -128,7 +128,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class SetVectors:
-    """Embeddings of each set by one embedder, and of the training recordings: vectors (n_i, d) of each sound."""
+    """Embeddings by one embedder of each set, and of the training recordings: vectors (n_i, d) of each sound."""
 
     embedder: Embedder
     vectors: dict[str, list[np.ndarray]]
@@ -138,13 +138,13 @@ class SetVectors:
     def of(
         cls, embedder: Embedder, sets: Sets, training: Sequence[Clip], sample_rate: int, meter: Meter
     ) -> "SetVectors":
-        """Return what an embedder hears.
+        """Embed all sets.
 
         Args:
-            embedder: which.
-            sets: the sounds of each method.
+            embedder: embedder to use.
+            sets: sounds of each method.
             training: further recordings.
-            sample_rate: of all of them, in Hz.
+            sample_rate: sampling rate of all of them in Hz.
             meter: counts sounds.
         """
         heard = cls(embedder, {}, [])
@@ -175,11 +175,11 @@ def text_scores(results: Results, scorer: Scorer, sets: Sets, texts: Sequence[st
     """Add the similarity of sounds and their captions, and the rank of the caption among all.
 
     Args:
-        results: where the figures go.
-        scorer: reads and hears.
-        sets: the sounds of each method; those without a caption are passed over.
-        texts: every caption.
-        sample_rate: of the sounds, in Hz.
+        results: results to add to.
+        scorer: embedder of texts and audio.
+        sets: sounds of each method; those without a caption are skipped.
+        texts: all captions.
+        sample_rate: sampling rate of the sounds in Hz.
     """
     read = unit_rows(scorer.embed_text(list(texts)))
     for method, sounds in sets.items():
@@ -199,16 +199,16 @@ def text_scores(results: Results, scorer: Scorer, sets: Sets, texts: Sequence[st
 
 
 def set_scores(results: Results, heard: SetVectors, sets: Sets, n_bins: int, seed: int) -> None:
-    """Add the Frechet and kernel distances of each set from the real recordings, and how differently it fills bins.
+    """Add the Frechet and kernel distances of each set from the real recordings, and its NDB.
 
-    Bins are made of the training recordings where there are any, else of the real ones.
+    Bins are made of the training recordings if there are any, else of the real ones.
 
     Args:
-        results: where the figures go.
-        heard: the vectors.
-        sets: the sounds of each method.
-        n_bins: at most; a fifth of the recordings that they are made of where those are few.
-        seed: of the bins.
+        results: results to add to.
+        heard: embeddings of the sets.
+        sets: sounds of each method.
+        n_bins: most bins; a fifth of the recordings that they are made of if those are few.
+        seed: random seed of the bins.
     """
     for group in results.groups:
         originals = _chosen(heard.vectors[REAL], results.members(group, sets[REAL]))
@@ -237,17 +237,17 @@ def set_scores(results: Results, heard: SetVectors, sets: Sets, n_bins: int, see
 
 
 def clip_scores(results: Results, heard: SetVectors, sets: Sets, n_components: int, seed: int) -> None:
-    """Add the Frechet distance of the clips' means from those of the real ones, and whether each finds its own clip.
+    """Add the Frechet distance of the clips' means from those of the real ones, and how sounds retrieve their clips.
 
-    Only sounds that are counted take part. Beside the sets stand two halves of the real clips, drawn at random ten
-    times: as near as other real clips come, though only half as many.
+    Only counted sounds are included. For comparison there are two random halves of the real clips, drawn ten
+    times: the distance among real clips, though of only half as many.
 
     Args:
-        results: where the figures go.
-        heard: the vectors.
-        sets: the sounds of each method.
-        n_components: principal components of the real clips' means, on which distances are computed; 0: all.
-        seed: of the halves.
+        results: results to add to.
+        heard: embeddings of the sets.
+        sets: sounds of each method.
+        n_components: principal components of the real clips' means for the distances; 0: all.
+        seed: random seed of the halves.
     """
     spread = results.statistics
     means = {method: _means(vectors) for method, vectors in heard.vectors.items() if vectors}
@@ -272,7 +272,7 @@ def clip_scores(results: Results, heard: SetVectors, sets: Sets, n_components: i
 
 
 def _between_halves(real: np.ndarray, n_components: int, seed: int) -> float:
-    """Return the mean Frechet distance between halves of clips (n, d), drawn at random."""
+    """Return the mean Frechet distance between random halves of clips (n, d)."""
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(_N_SPLITS):
@@ -290,7 +290,7 @@ def _find_own(
     means: Mapping[str, np.ndarray],
     counted: Mapping[str, Sequence[int]],
 ) -> None:
-    """Add whether the real clip that a sound answers is among the nearest five of all real clips, by cosine."""
+    """Add whether the real clip of a sound's caption is among the nearest five of all real clips, by cosine."""
     centre = means[REAL][counted[REAL]].mean(axis=0)
     candidates = {sets[REAL][place].clip: number for number, place in enumerate(counted[REAL])}
     known = _unit(means[REAL][counted[REAL]] - centre)
@@ -309,12 +309,12 @@ def _find_own(
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
-    """Return rows (n, d) of length 1; those of zeros stay so."""
+    """Return rows (n, d) normalised to length 1; zeros are unchanged."""
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def _is_widest(results: Results, group: str) -> bool:
-    """Tell whether a group holds everything of an origin: bins of all recordings say nothing of one kind."""
+    """Tell whether a group holds all of an origin: bins of all recordings are meaningless for a single kind."""
     return any(kind == "any" for kind, _ in results.groups[group])
 
 
@@ -323,7 +323,7 @@ def _chosen(vectors: Sequence[np.ndarray], places: Sequence[int]) -> list[np.nda
 
 
 def _buckets(originals: Sequence[np.ndarray], estimates: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return both sets in as many parts as the smaller one has sounds, none of them empty."""
+    """Split both sets into as many parts as the smaller one has sounds, none of them empty."""
     n = min(len(originals), len(estimates))
     sides = [
         [np.concatenate([vectors[place] for place in part]) for part in np.array_split(np.arange(len(vectors)), n)]
@@ -340,15 +340,15 @@ def _kernel(pairs: Sequence[Pair]) -> float:
 def label_scores(
     results: Results, heard: SetVectors, sets: Sets, clips: Sequence[Clip], training: Sequence[Clip], seed: int
 ) -> list[str]:
-    """Add what a probe of classes, trained on training recordings, hears in each set; return what to say of it.
+    """Add the classes of each set by a probe trained on training recordings; return notes on it.
 
     Args:
-        results: where the figures go.
-        heard: the vectors.
-        sets: the sounds of each method.
-        clips: the recordings that sounds answer.
+        results: results to add to.
+        heard: embeddings of the sets.
+        sets: sounds of each method.
+        clips: clips that the sounds' captions belong to.
         training: recordings with labels.
-        seed: of the probe.
+        seed: random seed of the probe.
     """
     counts = common_classes(training, MIN_CLASS)
     own = [class_of(clip.labels, counts) for clip in training]
@@ -394,10 +394,10 @@ def label_scores(
 
 
 COPIES = "copies"
-"""Training recordings after the model's tokenizer and vocoder: what a model that memorised them would generate."""
+"""Training recordings after the model's tokenizer and vocoder: the output of a model that memorised them."""
 
 _REAL, _UNPROMPTED = "real", "unconditional"
-_NEAR = 0.05  # of the recordings that nobody trained on are nearer than what counts as near
+_NEAR = 0.05  # share of unseen recordings that are nearer than the threshold for "near"
 _NOTE = (
     "nearest: distance of the nearest training recording; nearest_ratio: its median over that of real recordings, "
     "which nobody trained on; nearer_share: share that is nearer than 95 % of those. Copies are training recordings "
@@ -413,17 +413,17 @@ def nearness_scores(
     training: Sequence[Clip],
     everything: Sequence[SetVectors],
 ) -> list[str]:
-    """Add how near samples, real recordings and copies come to training recordings, and return what to say of it.
+    """Add the distances of samples, real recordings and copies from training recordings, and return notes on them.
 
     Distances are between vectors of an embedder, and between mel spectrograms of 1.5 s in dB, root mean square.
 
     Args:
-        results: where the figures go.
-        maker: makes the copies.
-        unprompted: the samples.
-        clips: real recordings, none of which the model was trained on.
+        results: results to add to.
+        maker: maker of the copies.
+        unprompted: unconditional samples.
+        clips: real recordings that the model was not trained on.
         training: recordings that it was trained on.
-        everything: what each embedder heard.
+        everything: embeddings by each embedder.
     """
     rng = np.random.default_rng(derive_seed(maker.seed, 1))
     drawn = [training[place] for place in rng.permutation(len(training))[: len(unprompted)]]
@@ -454,7 +454,7 @@ def nearness_scores(
 
 
 def _add(results: Results, samples: dict[str, list[Sound]], distances: np.ndarray, space: str) -> None:
-    """Add the distances of all samples, one set after the other, and what they come to."""
+    """Add the distances of all samples, set by set, and their summary."""
     ends = np.cumsum([len(sounds) for sounds in samples.values()])[:-1]
     found = dict(zip(samples, np.split(distances, ends), strict=True))
     for method, sounds in samples.items():

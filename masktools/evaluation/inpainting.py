@@ -1,6 +1,6 @@
-"""Inpainting: gaps cut into whole recordings, filled by every method, and compared with what was there.
+"""Inpainting: gaps cut into intact recordings, filled by every method, and compared with the original.
 
-Every way of filling is measured beside a stretch from elsewhere that is put in without a seam.
+Every method is compared with a splice: audio from elsewhere inserted without treatment of the seams.
 """
 
 from collections.abc import Sequence
@@ -59,14 +59,14 @@ RESTORED = {
     RECORDING: (BY_MODEL, "recording"),
     MODEL_ALONE: (BY_MODEL, "model"),
 }
-"""Method and texture, as ``Model.inpaint`` takes them, of the methods that restore."""
+"""Method and texture, as arguments of ``Model.inpaint``, of the methods that restore."""
 
 INPAINT_METHODS = (UNPROCESSED, *(name for name in GAP_FILLS if name != "zero"), *RESTORED, TRUE_TOKENS, CEILING)
-"""The methods by name: the gap left empty; what one can do without a model; what is done where nothing is said; the
-model in each texture, and whatever other methods there are; what was in the gap, as the tokenizer and the vocoder give
-it back; and that with its levels matched to the surroundings, as fills are."""
+"""The methods by name: the empty gap; methods without a model; the default; the
+model in each texture, and further methods; the original audio of the gap after tokenizer and vocoder;
+and the same with its levels matched to the surroundings, as in fills."""
 
-_PAPER_METHODS = (MODEL, CEILING)  # of those of the model, where nothing is put back
+_PAPER_METHODS = (MODEL, CEILING)  # of the model's methods, without composition
 _MEANS = ("onset_f", "chroma", "flatness_db")
 _NOTES = (
     "All distances are of the gap alone",
@@ -76,7 +76,7 @@ _NOTES = (
 )
 _FLOOR_NOTE = "elsewhere: the same recordings at another place, as far from the gap as they allow"
 _LONGEST_S = 60.0
-_SHORT_S = 0.1  # gaps in which samples can be compared one by one, and that a model of the samples can fill
+_SHORT_S = 0.1  # length of gaps for comparison sample by sample, and for models of samples
 _MAX_SNR_DB = 100.0
 
 
@@ -86,13 +86,13 @@ class InpaintSettings:
 
     gaps_s: tuple[float, ...] = (0.372, 1.0, 1.858)  # lengths of the gaps, each in the middle of every clip
     columns: tuple[int, int] | None = None  # of tokens, first and one past the last: one gap there instead
-    context_s: float = 1.0  # known audio that there must be at each side
-    around_s: float | None = 1.0  # of the known audio at each side that embedders hear; None: the whole clip
-    methods: tuple[str, ...] = ()  # all where none is named
-    leak_free: bool = True  # False: known tokens are computed from audio with what is in the gap, as in the paper
-    composite: bool = True  # False: the decoder's version of everything, as in the paper
+    context_s: float = 1.0  # least known audio at each side
+    around_s: float | None = 1.0  # context at each side for embedders; None: the whole clip
+    methods: tuple[str, ...] = ()  # all by default
+    leak_free: bool = True  # False: known tokens are computed from audio with the gap's content, as in the paper
+    composite: bool = True  # False: all of the output is decoded from tokens, as in the paper
     seed: int = 0
-    solver: SolverConfig | None = None  # the model's own where there is none
+    solver: SolverConfig | None = None  # the model's own by default
     statistics: Statistics = field(default_factory=Statistics)
 
     def __post_init__(self) -> None:
@@ -108,7 +108,7 @@ class InpaintSettings:
 
 
 class _Hole(NamedTuple):
-    """A gap that is cut into a recording."""
+    """A gap in a recording."""
 
     start: int  # samples
     stop: int
@@ -116,22 +116,22 @@ class _Hole(NamedTuple):
 
     @property
     def case(self) -> str:
-        """Its length in words."""
+        """Its length as text."""
         return f"{1000 * (self.stop - self.start) / self.sample_rate:.0f} ms"
 
     @property
     def gap(self) -> Gap:
-        """Its ends in seconds."""
+        """Start and end in seconds."""
         return Gap(self.start / self.sample_rate, self.stop / self.sample_rate)
 
     @property
     def samples(self) -> slice:
-        """The samples in it."""
+        """Slice of its samples."""
         return slice(self.start, self.stop)
 
     @property
     def is_short(self) -> bool:
-        """Gaps of up to 0.1 s, which autoregressive methods can fill sample by sample."""
+        """Whether it is at most 0.1 s long, so that autoregressive methods can fill it sample by sample."""
         return self.stop - self.start <= round(_SHORT_S * self.sample_rate)
 
 
@@ -142,15 +142,15 @@ def evaluate_inpainting(
     embedders: Sequence[Embedder] = (),
     progress: Progress | None = None,
 ) -> Report:
-    """Return how close each method of filling a gap comes to what was there, in the gap alone.
+    """Return the distances of each method's fill from the original, inside the gap.
 
-    Janssen's method, which models the samples one by one, and the ratio of signal to noise are for gaps of up to 0.1 s.
+    Janssen's method, which models single samples, and the signal-to-noise ratio are for gaps of up to 0.1 s.
 
     Args:
         model: the model.
-        clips: at the model's rate; those too short for the longest gap are left out.
-        settings: of the measurement.
-        embedders: what the distances between sets are computed with.
+        clips: clips at the model's rate; those too short for the longest gap are left out.
+        settings: settings of the measurement.
+        embedders: embedders for the distances between sets.
         progress: called with the pieces of work done and their number.
 
     Raises:
@@ -218,7 +218,7 @@ def _holes(model: Model, n_samples: int, settings: InpaintSettings) -> list[_Hol
 
 
 def _heard(hole: _Hole, clip: Clip, settings: InpaintSettings) -> slice:
-    """Return the samples that embedders hear."""
+    """Return the samples for embedders."""
     if settings.around_s is None:
         return slice(None)
     reach = round(settings.around_s * clip.sample_rate)
@@ -283,7 +283,7 @@ def _decoded(
     seed: int,
     progress: Progress | None,
 ) -> np.ndarray:
-    """Return what the decoder makes of waves (b, t), nothing of which is put back."""
+    """Return waves (b, t) decoded from tokens, without composition."""
     pipeline = model.pipeline
     if method in (TRUE_TOKENS, CEILING):
         return pipeline.decode(clean_tokens(pipeline, waves), waves.shape[1]).cpu().numpy()
@@ -294,7 +294,7 @@ def _decoded(
 
 
 def _measured(clip: Clip, wave: np.ndarray, hole: _Hole, method: str) -> list[Row]:
-    """Return the distances of a filled gap from what was there; what cannot be measured in it is left out."""
+    """Return the distances of a filled gap from the original; those that cannot be measured are left out."""
     rate, gap = clip.sample_rate, hole.gap
     span_s = gap[:2]
     found = {
@@ -313,7 +313,7 @@ def _measured(clip: Clip, wave: np.ndarray, hole: _Hole, method: str) -> list[Ro
 
 
 def _snr_db(true: np.ndarray, found: np.ndarray) -> float:
-    """Return the ratio of signal to noise in dB, within 100 dB; NaN where there is no signal."""
+    """Return the signal-to-noise ratio in dB, within 100 dB; NaN without a signal."""
     signal = float(np.sum(true.astype(np.float64) ** 2))
     noise = float(np.sum((found.astype(np.float64) - true) ** 2))
     if signal == 0:
@@ -324,27 +324,27 @@ def _snr_db(true: np.ndarray, found: np.ndarray) -> float:
 
 HARD_SPLICE, ORACLE = "hard_splice", "oracle"
 GAP_METHODS = (HARD_SPLICE, *GAP_FILLS, "model", "auto", CEILING, ORACLE)
-"""A stretch from elsewhere; the classical methods; the model; by length; the vocoder given the tokens of what was in
-the gap; and the vocoder given its mel spectrogram, which tells what putting a fill in its place costs by itself."""
+"""A splice from elsewhere; the classical methods; the model; by length; the vocoder with the true tokens of the
+gap; and the vocoder with its true mel spectrogram, which shows the loss by the composition alone."""
 
 GAPS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.186, 0.372, 1.0, 1.858)
-SHORT_S = 0.05  # gaps up to here are compared sample by sample
-EDGE_S = 0.1  # inside each edge, where levels are compared
-CONTEXT_S = 1.0  # known audio that there must be at each side
-QUIET_DB = -60.0  # dBFS; gaps in what is fainter, or beside it, are not measured
+SHORT_S = 0.05  # greatest length of gaps that are compared sample by sample
+EDGE_S = 0.1  # inside each edge, for levels
+CONTEXT_S = 1.0  # least known audio at each side
+QUIET_DB = -60.0  # dBFS; gaps in or beside fainter audio are not measured
 _TRIES = 50
 
 
 class TrueMel(TrueTokens):
-    """A pipeline whose tokens stand for the very mel spectrogram that they were made of."""
+    """A pipeline whose tokens stand for the exact mel spectrogram that they were made of."""
 
     def tokenise(self, mel: Mel) -> Tokens:
-        """Return the tokens of a mel spectrogram, which is what the next call of ``to_mel_from`` gives back."""
+        """Return the tokens of a mel spectrogram, which the next call of ``to_mel_from`` returns."""
         self._heard = mel
         return super().tokenise(mel)
 
     def to_mel_from(self, tokens: Tokens) -> Mel:
-        """Return the mel spectrogram that was made tokens of."""
+        """Return the mel spectrogram of the last call of ``tokenise``."""
         return self._heard
 
 
@@ -359,26 +359,26 @@ def measure_gap_fills(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Report:
-    """Return how gaps are filled at the clips' own rate, by method and length of the gap.
+    """Return measures of filled gaps at the clips' own rate, by method and length of the gap.
 
     ``seam_crest_db`` is of each seam: the largest residual of a predictor within 1.5 ms of the join over the 99 %
-    quantile of its surroundings; ``seam_crest_p90_db`` is its 90 % quantile over all seams. ``level_edge_db`` is by how
-    much the 100 ms inside an edge are louder or fainter than what was there, ``level_gap_db`` the same of the whole
-    gap, without signs; ``level_step_db`` how far the 100 ms inside an edge are from the 100 ms outside. ``snr_db`` is
-    of gaps up to 50 ms. ``n_changed`` counts samples outside the gap that are not the original's.
+    quantile of its surroundings; ``seam_crest_p90_db`` is its 90 % quantile over all seams. ``level_edge_db`` is the
+    level difference from the original in the 100 ms inside an edge, ``level_gap_db`` the same for the whole
+    gap, without signs; ``level_step_db`` the level difference of the 100 ms inside and outside an edge. ``snr_db`` is
+    for gaps up to 50 ms. ``n_changed`` counts samples outside the gap that differ from the original.
 
     Args:
-        clips: of any rate; those that are shorter than the longest gap and two seconds are left out.
-        gap_lengths_s: in seconds.
-        methods: of ``GAP_METHODS``; all that there can be where none is named.
-        model: for ``model``, ``auto``, ``ceiling`` and ``oracle``, which are left out without one.
-        n_positions: gaps of each length in each clip, at places drawn by the seed where the clip is not silent.
-        texture: what the model's fills are made of.
-        seed: of the places, and of what is left to chance.
+        clips: clips of any rate; those that are shorter than the longest gap and two seconds are left out.
+        gap_lengths_s: lengths in seconds.
+        methods: names in ``GAP_METHODS``; all possible ones by default.
+        model: model for ``model``, ``auto``, ``ceiling`` and ``oracle``, which are left out without one.
+        n_positions: number of gaps of each length in each clip, at random positions where the clip is not silent.
+        texture: texture of the model's fills.
+        seed: random seed of the positions, and of the methods.
         progress: called with the gaps and methods done and their number.
 
     Raises:
-        ParameterError: no clip that is long enough, no place that is not silent, a value out of its range, or an
+        ParameterError: no clip that is long enough, no position that is not silent, a value out of its range, or an
             unknown method.
     """
     if not gap_lengths_s or any(not 0.001 <= length <= 60 for length in gap_lengths_s) or n_positions < 1:
@@ -422,7 +422,7 @@ def measure_gap_fills(
 
 
 def _drawn_holes(clip: Clip, place: int, length_s: float, n_positions: int, seed: int) -> list[_Hole]:
-    """Return gaps of one length at places of a clip where there is something to be heard in and beside them."""
+    """Return gaps of one length at random positions of a clip where there is sound in and beside them."""
     rate, n = clip.sample_rate, len(clip.wave)
     length, context, edge = max(1, round(length_s * rate)), round(CONTEXT_S * rate), round(EDGE_S * rate)
     rng = np.random.default_rng((seed, place, length))
@@ -457,7 +457,7 @@ def _filled_natively(model: Model | None, clip: Clip, hole: _Hole, method: str, 
 
 
 def _seam_rows(clip: Clip, filled: np.ndarray, hole: _Hole, method: str) -> list[Row]:
-    """Return what there is to say of one filled gap; both of its seams and edges count on their own."""
+    """Return the measures of one filled gap, with separate rows for its seams and edges."""
     true, rate = clip.wave, clip.sample_rate
     start_s, end_s = hole.gap[:2]
     edge_s = min(EDGE_S, end_s - start_s)

@@ -1,7 +1,7 @@
-"""Notes: whether a model makes the pitch and the instrument that it was asked for, how variously, and how near to real.
+"""Notes: whether a model generates the requested pitch and instrument, with what diversity, and how close to real ones.
 
-Each figure has beside it what real notes get in its place, against the same half of the reference: without that, none
-of them says anything. Some depend on the classifier, and figures of two classifiers must not be compared.
+Each figure is given for real notes too, against the same half of the reference: without that, none
+of them is meaningful. Some depend on the classifier, and figures of two classifiers must not be compared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,10 +35,10 @@ from masktools.training.notes import Note, read_notes
 
 REAL, CEILING, MODEL = "real", "reconstructed", "generated"
 NOTE_METHODS = (REAL, CEILING, MODEL)
-"""The sets by name: half of the real notes, the same after the model's tokenizer and vocoder, and what the model makes
-of their pitch and instrument; all of them are compared with the other half."""
+"""The sets by name: half of the real notes, the same after the model's tokenizer and vocoder, and notes generated from
+their pitch and instrument; all of them are compared with the other half."""
 
-_N_AXES = 32  # components of the spectrograms, in which bins are made
+_N_AXES = 32  # principal components of the spectrograms for the bins
 _MEANS = ("pitch_50c", "pitch", "family")
 _AT_ONCE = 16
 
@@ -47,16 +47,14 @@ _AT_ONCE = 16
 class NoteSettings:
     """Settings of the measurement of notes."""
 
-    classifier: str = ""  # a checkpoint of ``NoteClassifierTraining``; the model's own where it is left out
-    guidance: tuple[
-        float, ...
-    ] = ()  # scales of guidance, each of which is measured; the model's own where there is none
-    k: int = 20  # bins of the NDB, at most
-    biased: bool = False  # whether PKID and IKID are those of published figures, see ``multiquadric_distance``
-    n_components: int = 24  # of the real notes' embeddings, on which FAD is computed; 0: all
-    methods: tuple[str, ...] = ()  # all where none is named
+    classifier: str = ""  # a checkpoint of ``NoteClassifierTraining``; the model's own by default
+    guidance: tuple[float, ...] = ()  # scales of guidance to measure; the model's own by default
+    k: int = 20  # most bins of the NDB
+    biased: bool = False  # whether PKID and IKID are computed as in published figures, see ``multiquadric_distance``
+    n_components: int = 24  # principal components of the real notes' embeddings for FAD; 0: all
+    methods: tuple[str, ...] = ()  # all by default
     seed: int = 0
-    solver: tuple[SolverConfig, ...] | None = None  # the model's own where there is none
+    solver: tuple[SolverConfig, ...] | None = None  # the model's own by default
     statistics: Statistics = field(default_factory=Statistics)
 
     def __post_init__(self) -> None:
@@ -70,7 +68,7 @@ class NoteSettings:
 
 @dataclass(frozen=True, eq=False)
 class NoteClips(Sequence[Clip]):
-    """Notes as clips of one length, what is known of each, and which could not be read."""
+    """Notes as clips of one length, their metadata, and those that could not be read."""
 
     chosen: tuple[Clip, ...]
     notes: tuple[Note, ...]
@@ -92,15 +90,15 @@ def read_note_clips(
     n_each: int | None = None,
     seed: int = 0,
 ) -> NoteClips:
-    """Return notes of NSynth's files at a rate, cut or followed by silence to one length.
+    """Return notes in NSynth's format at a rate, cropped or padded with silence to one length.
 
     Args:
-        sources: as for ``read_notes``, each of them.
-        sample_rate: in Hz.
-        n_samples: of each note.
+        sources: sources for ``read_notes``.
+        sample_rate: sampling rate in Hz.
+        n_samples: length of each note.
         split: train, valid or test, or all.
-        n_each: notes of each family, drawn at random; None takes all.
-        seed: of the draw.
+        n_each: number of random notes of each family; None takes all.
+        seed: random seed of the choice.
 
     Raises:
         ParameterError: no notes of the split.
@@ -136,19 +134,19 @@ def evaluate_notes(
     embedders: Sequence[Embedder] = (),
     progress: Progress | None = None,
 ) -> Report:
-    """Return how notes that the model rebuilds and makes are named, heard and spread, beside real ones.
+    """Return the measures of reconstructed and generated notes, and of real ones.
 
-    ``pitch`` and ``family`` are how often a classifier names a note as it is, ``pitch_50c`` how often a method that was
-    not trained hears its pitch within 50 cents; ``PIS`` and ``IIS`` are inception scores of pitch and of family,
+    ``pitch`` and ``family`` are the accuracies of a classifier's labels, ``pitch_50c`` the share of notes whose pitch
+    is within 50 cents by an untrained method; ``PIS`` and ``IIS`` are inception scores of pitch and of family,
     ``PKID`` and ``IKID`` multiquadric distances of their logits, ``NDB/k`` is the share of bins of the spectrograms
     that differ, ``FAD`` the Frechet distance by each embedder, ``MSE`` and ``MAE`` the errors of spectrograms in
     [-1, 1].
 
     Args:
-        model: the model, which must be told notes by words.
-        clips: at the model's rate, of one length.
-        settings: of the measurement.
-        embedders: what the Frechet distances are computed with.
+        model: the model, conditioned on words for notes.
+        clips: clips at the model's rate, of one length.
+        settings: settings of the measurement.
+        embedders: embedders for the Frechet distances.
         progress: called with the notes done and their number.
 
     Raises:
@@ -213,7 +211,7 @@ def _figure(method: str, case: str, metric: str, value: float, n: int, embedder:
 
 def _classifier(model: Model, source: str) -> tuple[NoteClassifier, MelFrontEnd]:
     if source:
-        from masktools.training.notes import load_note_classifier  # with lightning
+        from masktools.training.notes import load_note_classifier  # imports lightning
 
         classifier, mel = load_note_classifier(source)
         return classifier, MelFrontEnd(mel)
@@ -228,7 +226,7 @@ def _classifier(model: Model, source: str) -> tuple[NoteClassifier, MelFrontEnd]
 
 
 def _plans(model: Model, settings: NoteSettings) -> dict[str, Any]:
-    """Return the settings of the decoding of each case."""
+    """Return the decoding settings of each case."""
     own = settings.solver or model.solver("generate")
     if not settings.guidance:
         return {"": own}
@@ -241,7 +239,7 @@ def _plans(model: Model, settings: NoteSettings) -> dict[str, Any]:
 
 
 def _generated(model: Model, notes: Sequence[Note], like: np.ndarray, plan: Any, seed: int, meter: Meter) -> np.ndarray:
-    """Return notes (n, t) that the model makes of the words for others, as long as those."""
+    """Return notes (n, t) generated from the words for others, of the same length."""
     made, seconds = list[np.ndarray](), like.shape[1] / model.sample_rate
     for start in range(0, len(notes), _AT_ONCE):
         texts = [_text(model, note) for note in notes[start : start + _AT_ONCE]]
@@ -252,7 +250,7 @@ def _generated(model: Model, notes: Sequence[Note], like: np.ndarray, plan: Any,
 
 
 def _text(model: Model, note: Note) -> str:
-    """Return the words for a note: its instrument, or its family where the model does not know that, and its pitch."""
+    """Return the words for a note: its instrument, or its family where the model lacks that, and its pitch."""
     for word in (note.label, note.family):
         text = f"a {word.replace('_', ' ')}, {pitch_name(note.pitch)}"
         try:
@@ -280,7 +278,7 @@ def _mels(front_end: MelFrontEnd, waves: np.ndarray) -> Tensor:
 def _named(
     classifier: NoteClassifier, mels: Tensor, waves: np.ndarray, sample_rate: int, notes: Sequence[Note]
 ) -> list[dict[str, float]]:
-    """Return for each note whether its pitch and its family were named, and its pitch heard, as they are."""
+    """Return for each note whether pitch and family were classified correctly, and its pitch detected."""
     guess, names = classifier.guess(mels), classifier.config.families
     pitches = (guess.pitch.argmax(1) + classifier.config.lowest).tolist()
     families = [names[number] for number in guess.family.argmax(1).tolist()]
@@ -325,12 +323,12 @@ def note_scores(
     """Return the measures of sets of notes that compare them with a reference, by the name of the set.
 
     Args:
-        classifier: names notes.
+        classifier: classifier of notes.
         reference: spectrograms (n, f, m) of real notes that no model was trained on.
         sets: spectrograms (m, f, m) of others, by name: real ones in one of them, for comparison.
-        k: bins.
-        seed: of the bins.
-        biased: whether PKID and IKID are those of published figures, see ``multiquadric_distance``.
+        k: number of bins.
+        seed: random seed of the bins.
+        biased: whether PKID and IKID are computed as in published figures, see ``multiquadric_distance``.
 
     Raises:
         ParameterError: fewer than 4 reference notes or 2 of a set, or spectrograms of another size.

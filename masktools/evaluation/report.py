@@ -1,7 +1,7 @@
-"""Reports: figures with their intervals, the values of each clip they summarise, and their tables.
+"""Reports: figures with their intervals, the values of each clip, and tables.
 
-A row is one value of one clip; figures summarise rows over the clips of a group. Groups keep kinds apart, and real
-recordings apart from rendered ones.
+A row is one value of one clip; figures summarise rows over the clips of a group. Groups separate kinds, and real
+recordings from rendered ones.
 """
 
 import json
@@ -23,13 +23,13 @@ from masktools.metrics import bootstrap
 
 FORMAT = 1
 Statistic = Literal["median", "mean", "set"]
-_NAMED = 3  # of the recordings that were left out; JSON names all
+_NAMED = 3  # of the recordings that were left out; JSON lists all
 _STATISTICS = {"median": np.median, "mean": np.mean}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One value of one clip, as one method gave it."""
+    """One value of one clip by one method."""
 
     clip: str
     kind: str
@@ -37,7 +37,7 @@ class Row:
     method: str
     metric: str
     value: float  # NaN where it could not be measured
-    case: str = ""  # what else was set: the length of a gap, a cutoff, a number of steps
+    case: str = ""  # further settings: the length of a gap, a cutoff, a number of steps
 
     @classmethod
     def of(cls, clip: Clip, method: str, metric: str, value: float, case: str = "") -> "Row":
@@ -57,40 +57,40 @@ class Row:
 
 @dataclass(frozen=True)
 class Figure:
-    """One number of a table: what a method reached by a measure over the clips of a group."""
+    """One number of a table: the result of a method by a measure over the clips of a group."""
 
     group: str
     method: str
     metric: str
     value: float
-    low: float | None  # of the 95 % interval; None where there is none
+    low: float | None  # of the 95 % interval; None without one
     high: float | None
     n: int  # clips
-    embedder: str | None = None  # what a distance between sets was computed with
+    embedder: str | None = None  # for a distance between sets
     case: str = ""
-    statistic: Statistic = "median"  # over the clips; a set has one value as a whole
+    statistic: Statistic = "median"  # over the clips; a set as a whole has one value
 
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of an evaluation, with everything that was set."""
+    """Results of an evaluation, with all settings."""
 
     title: str
-    settings: dict[str, Any]  # what JSON has
+    settings: dict[str, Any]  # in JSON types
     figures: tuple[Figure, ...]
     per_clip: tuple[Row, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
-    notes: tuple[str, ...] = field(default=())  # for the reader of the table, a sentence each
+    notes: tuple[str, ...] = field(default=())  # on the table, a sentence each
 
     def value(self, group: str, method: str, metric: str, case: str = "", embedder: str | None = None) -> float:
         """Return one number of the tables.
 
         Args:
-            group: as in the tables.
-            method: as in the tables.
-            metric: as in the tables.
-            case: as in the tables.
-            embedder: beginning of its name, where there are several.
+            group: group, as in the tables.
+            method: method, as in the tables.
+            metric: measure, as in the tables.
+            case: case, as in the tables.
+            embedder: beginning of its name, if there are several.
 
         Raises:
             ParameterError: there is no such figure, or more than one.
@@ -107,7 +107,7 @@ class Report:
         return found[0]
 
     def to_text(self, width: int = 120) -> str:
-        """Return the tables for a screen of so many columns."""
+        """Return the tables for a terminal of this width."""
         lines = [self.title, *(piece for line in self._lines() for piece in _wrapped(line, width)), ""]
         for table in self._tables():
             lines += [table.title, *_aligned(table, width)]
@@ -122,7 +122,7 @@ class Report:
         return "\n".join([*lines, markdown_of(tables, right=False), *numbered]).rstrip() + "\n"
 
     def to_json(self) -> str:
-        """Return everything as JSON; what could not be measured is null."""
+        """Return the report as JSON; missing values are null."""
         content = {
             "format": FORMAT,
             "title": self.title,
@@ -136,10 +136,10 @@ class Report:
 
     @classmethod
     def from_json(cls, content: str) -> "Report":
-        """Return the report that ``to_json`` wrote.
+        """Parse the output of ``to_json``.
 
         Raises:
-            ParameterError: it is none.
+            ParameterError: another document.
         """
         try:
             data = parse_json(content)
@@ -159,7 +159,7 @@ class Report:
             raise ParameterError(f"a report must be JSON that `masktools evaluate` wrote: {error}") from error
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the report, whole or not at all: Markdown to .md, JSON to .json, the tables for a screen elsewhere."""
+        """Write the report, whole or not at all: Markdown to .md, JSON to .json, plain text tables elsewhere."""
         makers = {".json": self.to_json, ".md": self.to_markdown}
         content = makers.get(Path(os.path.realpath(path)).suffix.lower(), self.to_text)()
         with replacing(Path(path)) as part:
@@ -169,7 +169,7 @@ class Report:
         return list(dict.fromkeys(figure.embedder for figure in self.figures if figure.embedder))
 
     def _tables(self) -> list[Table]:
-        """Return one table for each group and case, in the order in which they came."""
+        """Return one table for each group and case, in order of appearance."""
         numbers = {name: number for number, name in enumerate(self._embedders(), 1)}
         groups: dict[str, dict[tuple[str, str], Figure]] = {}
         for figure in self.figures:
@@ -179,7 +179,7 @@ class Report:
         return [_table(heading, cells) for heading, cells in groups.items()]
 
     def _lines(self) -> list[str]:
-        """Return what stands above the tables."""
+        """Return the lines above the tables."""
         statistics = {figure.statistic for figure in self.figures} - {"set"}
         means = sorted({figure.metric for figure in self.figures if figure.statistic == "mean"})
         lines = [f"{name}: {_shown(value)}" for name, value in self.settings.items() if not isinstance(value, Mapping)]
@@ -199,7 +199,7 @@ class Report:
 
 
 def _table(heading: str, cells: Mapping[tuple[str, str], Figure]) -> Table:
-    """Return the figures of a group and case, (method, column) -> figure, as people read them."""
+    """Return the table of a group and case, (method, column) -> figure."""
     methods, columns = (list(dict.fromkeys(key[place] for key in cells)) for place in (0, 1))
     n = max(figure.n for figure in cells.values())
     rows = [(method, *(_cell(cells.get((method, column)), n) for column in columns)) for method in methods]
@@ -207,7 +207,7 @@ def _table(heading: str, cells: Mapping[tuple[str, str], Figure]) -> Table:
 
 
 def _cell(figure: Figure | None, n: int) -> str:
-    """Return a figure with its interval; how many clips it is of is said where others are of more."""
+    """Return a figure with its interval, and its number of clips if others have more."""
     if figure is None:
         return "-"
     count = "" if figure.n == n else f" (n={figure.n})"
@@ -218,7 +218,7 @@ def _cell(figure: Figure | None, n: int) -> str:
 
 
 def _digits(value: float) -> int:
-    """Return how many places of a number matter: 3 below 1, none from 1000 on."""
+    """Return the number of significant decimals: 3 below 1, none from 1000 on."""
     size = abs(value)
     if size >= 10 and float(value).is_integer():
         return 0
@@ -226,7 +226,7 @@ def _digits(value: float) -> int:
 
 
 def _aligned(table: Table, width: int) -> Iterator[str]:
-    """Yield the lines of a table for a screen; columns that do not fit beside the methods' names go on below."""
+    """Yield the lines of a table for a terminal; columns that do not fit are continued below."""
     names, *columns = (
         [cell.ljust(max(map(len, column))) for cell in column]
         for column in zip(table.columns, *table.rows, strict=True)
@@ -243,7 +243,7 @@ def _width(columns: Sequence[Sequence[str]]) -> int:
 
 
 def _wrapped(line: str, width: int) -> Iterator[str]:
-    """Yield a line in pieces that fit, broken between words where it can be."""
+    """Yield a line in pieces that fit, broken between words if possible."""
     while len(line) > width:
         cut = line.rfind(" ", width // 2, width + 1)
         cut = width if cut < 0 else cut
@@ -253,9 +253,9 @@ def _wrapped(line: str, width: int) -> Iterator[str]:
 
 
 def groups_of(pairs: Iterable[tuple[str, str]]) -> dict[str, list[int]]:
-    """Return the groups of clips, name -> places, from their kinds and origins.
+    """Return the groups of clips, name -> indices, from their kinds and origins.
 
-    Each kind and origin is a group; where there are several kinds of an origin, "all" of them are one more.
+    Each kind and origin is a group; if there are several kinds of an origin, "all" of them are another one.
 
     >>> groups_of([("music", "real"), ("speech", "real"), ("music", "rendered")])
     {'music': [0], 'speech': [1], 'music, rendered': [2], 'all, real': [0, 1]}
@@ -276,14 +276,14 @@ def summarise(
 ) -> tuple[Figure, ...]:
     """Return the median over the clips of each group, for each case, method and measure, with its interval.
 
-    Values that could not be measured are left out, and ``n`` says how many were.
+    Missing values are left out, and ``n`` is the number of the others.
 
     Args:
         rows: values of clips.
-        means: measures that are averaged instead, as the literature does.
-        n_resamples: of the bootstrap over clips.
-        seed: of the bootstrap.
-        level: of the intervals, in (0, 1).
+        means: measures that are averaged instead, as in the literature.
+        n_resamples: number of bootstrap resamples of clips.
+        seed: random seed of the bootstrap.
+        level: level of the intervals, in (0, 1).
 
     Source: percentile bootstrap, Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
@@ -308,7 +308,7 @@ def summarise(
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Return what JSON has: null where a number is none."""
+    """Return values in JSON types: null instead of NaN."""
     return {name: None if isinstance(value, float) and not isfinite(value) else value for name, value in values.items()}
 
 

@@ -24,7 +24,7 @@ from masktools.metrics import frechet_distance, principal_axes
 Pair = tuple[np.ndarray, np.ndarray]
 """Embeddings of a clip: vectors (n, d) of its original, and (m, d) of an estimate."""
 
-MIN_FOLDS = 4  # fewer tell nothing of the spread
+MIN_FOLDS = 4  # with fewer the spread is unknown
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Statistics:
     """Settings of the statistics over clips: bootstrap, jackknife, principal components."""
 
     n_resamples: int = 1000  # of the bootstrap of medians over clips
-    n_folds: int = 10  # of the jackknife of set scores over clips; 0 leaves out their intervals
+    n_folds: int = 10  # of the jackknife of set scores over clips; 0 for no intervals
     level: float = 0.95  # of the intervals
-    n_components: int = 32  # of the originals, on which Frechet distances are computed; 0: all, as published
+    n_components: int = 32  # principal components of the originals for Frechet distances; 0: all, as published
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -52,26 +52,26 @@ class Statistics:
 
 
 class SetScores:
-    """Collects what embedders hear of originals and of estimates, and tells how far apart the sets are."""
+    """Collects embeddings of originals and of estimates, and computes the distances between the sets."""
 
     def __init__(self, embedders: Sequence[Embedder], statistics: Statistics = Statistics()) -> None:
         self.embedders, self.statistics = tuple(embedders), statistics
-        self._heard: dict[tuple[str, str], dict[int, list[np.ndarray]]] = {}  # (case, method) -> place -> by embedder
-        self._against: dict[tuple[str, str], dict[int, list[np.ndarray]]] = {}  # where it is not the originals
+        self._heard: dict[tuple[str, str], dict[int, list[np.ndarray]]] = {}  # (case, method) -> index -> by embedder
+        self._against: dict[tuple[str, str], dict[int, list[np.ndarray]]] = {}  # if not compared with the originals
         self._clips: dict[int, Clip] = {}
 
     ORIGINAL, ELSEWHERE = "", "elsewhere"
-    """Stand for the originals among the methods, and for other places of them: what a stranger to a place reaches."""
+    """Names of the originals among the methods, and of other parts of them, as a reference for chance."""
 
     def add(self, place: int, clip: Clip, method: str, wave: np.ndarray, case: str = "") -> None:
-        """Hear what a method made of a clip; ``ORIGINAL`` is the clip itself, or the part of it that matters.
+        """Embed a method's output for a clip; ``ORIGINAL`` is the clip itself, or the relevant part of it.
 
         Args:
-            place: the clip's own number.
-            clip: which one.
-            method: what made the wave.
-            wave: (t,) at the clip's rate.
-            case: what else was set.
+            place: index of the clip.
+            clip: clip of the output.
+            method: method of the output.
+            wave: (t,) output at the clip's rate.
+            case: further settings.
         """
         if not self.embedders:
             return
@@ -80,7 +80,7 @@ class SetScores:
         self._heard.setdefault((case, method), {})[place] = heard
 
     def add_halves(self, place: int, case: str = "") -> None:
-        """Set the second half of an original against its first: how far other places of the originals are."""
+        """Compare the second half of an original with its first: the distance of other parts of the originals."""
         heard = self._heard.get((case, self.ORIGINAL), {}).get(place, [])
         if heard and min(map(len, heard)) > 1:
             key = case, self.ELSEWHERE
@@ -89,7 +89,7 @@ class SetScores:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes on the distances, where there are any."""
+        """Notes on the distances, if there are any."""
         n = self.statistics.n_components
         what = f"on the {n} principal components of the originals" if n else "of all vectors as they are"
         return (
@@ -136,16 +136,16 @@ class SetScores:
 def jackknife(
     pairs: Sequence[Pair], distance: Callable[[Sequence[Pair]], float], n_folds: int = 10, level: float = 0.95
 ) -> tuple[float, float | None, float | None]:
-    """Return a distance between two sets and its interval, by leaving out clips.
+    """Return a distance between two sets with its jackknife interval over clips.
 
-    Not the bootstrap: a set that holds some clips twice is further from any other than the set itself, so that its
-    intervals need not hold the distance. Fewer clips than four have no interval.
+    The bootstrap is not used: a set with duplicates of clips is further from any other than the set itself, so that its
+    intervals need not contain the distance. Fewer clips than four have no interval.
 
     Args:
         pairs: for each clip the vectors (n_i, d) of its original and (m_i, d) of its estimate.
-        distance: of the originals from the estimates.
-        n_folds: groups of clips that are left out one after the other, at most; 0 for no interval.
-        level: of the interval, in (0, 1).
+        distance: function of pairs to the distance of the originals from the estimates.
+        n_folds: most groups of clips that are left out in turn; 0 for no interval.
+        level: level of the interval, in (0, 1).
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 11.2, with groups of clips.
     """
@@ -162,7 +162,7 @@ def jackknife(
 
 
 def on_components(pairs: Sequence[Pair], originals: np.ndarray, n: int) -> Sequence[Pair]:
-    """Return pairs on the n principal components of originals (m, d); as they are where n is 0 or they have no more."""
+    """Return pairs projected on the n principal components of originals (m, d); unchanged if n is 0 or too large."""
     if not n or originals.shape[1] <= n:
         return pairs
     axes = principal_axes(originals, n)
@@ -170,19 +170,20 @@ def on_components(pairs: Sequence[Pair], originals: np.ndarray, n: int) -> Seque
 
 
 def paired_frechet(pairs: Sequence[Pair]) -> float:
-    """Return the Frechet distance of the originals of clips from their estimates, each side's vectors together."""
+    """Return the Frechet distance of the originals of clips from their estimates, vectors of all clips pooled."""
     return frechet_distance(*(np.concatenate(side) for side in zip(*pairs, strict=True)))
 
 
 def paired_kernel(pairs: Sequence[Pair]) -> float:
     """Return the squared maximum mean discrepancy of originals from estimates under a Gaussian kernel, times 100.
 
-    Vectors of one clip are not compared with each other, on either side nor across: the estimate of a clip is like
-    its original, and counted so it would make the sets seem nearer than they are. Unbiased, and so perhaps a little
-    below zero. The width of the kernel is the median distance between originals of different clips.
+    Vectors of one clip are not compared with each other, on either side nor across: the estimate of a clip is similar
+    to
+    its original, and would make the sets seem nearer than they are. Unbiased, and so possibly slightly
+    negative. The width of the kernel is the median distance between originals of different clips.
 
     Source: Chung et al., KAD: No More FAD! (arXiv:2502.15602), section 3; Gretton et al., A kernel two-sample test
-        (2012), Lemma 6, with clips for samples.
+        (2012), Lemma 6, with clips as samples.
     """
     one, other = (np.concatenate(side) for side in zip(*pairs, strict=True))
     own, others = (np.repeat(np.arange(len(pairs)), [len(pair[side]) for pair in pairs]) for side in (0, 1))
@@ -209,16 +210,16 @@ class RankScores(NamedTuple):
     """Scores of each query (n,), shares in [0, 1]."""
 
     average_precision: np.ndarray
-    r1: np.ndarray  # a right answer is the first
-    r5: np.ndarray  # or among the first five
+    r1: np.ndarray  # the first one is right
+    r5: np.ndarray  # one of the first five is right
     r10: np.ndarray
 
 
 def rank_scores(similarity: np.ndarray, relevant: np.ndarray) -> RankScores:
-    """Return how well each query finds its answers; of equally similar candidates the wrong ones come first.
+    """Return how well each query retrieves its answers; of equally similar candidates the wrong ones come first.
 
     Args:
-        similarity: (n, m), of n queries to m candidates.
+        similarity: (n, m) similarity of n queries to m candidates.
         relevant: (n, m) bool, the right answers.
 
     Raises:
@@ -235,7 +236,7 @@ def rank_scores(similarity: np.ndarray, relevant: np.ndarray) -> RankScores:
 
 
 def blind_scores(relevant: np.ndarray) -> RankScores:
-    """Return what candidates in random order would score on average.
+    """Return the expected scores of candidates in random order.
 
     Args:
         relevant: (n, m) bool, the right answers of n queries.
@@ -246,7 +247,7 @@ def blind_scores(relevant: np.ndarray) -> RankScores:
     _checked(np.zeros(relevant.shape), relevant)
     m, counts = relevant.shape[1], relevant.sum(axis=1)
     places = np.arange(1, m + 1)
-    # A right answer stands at place i, and (i - 1) (r - 1) / (m - 1) others before it on average.
+    # A right answer is at rank i, with (i - 1) (r - 1) / (m - 1) others before it on average.
     before = (counts[:, None] - 1) * (places - 1) / max(1, m - 1)
     average = ((1 + before) / places).mean(axis=1)
     recalls = [[1 - comb(m - int(r), min(k, m)) / comb(m, min(k, m)) for r in counts] for k in RECALLS]
@@ -264,8 +265,8 @@ def _checked(similarity: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     return table
 
 
-DECAYS = (0.3, 0.03, 0.003)  # of the squared weights, tried from the strongest on
-_HELD_OUT = 5  # every fifth clip of a class chooses between them
+DECAYS = (0.3, 0.03, 0.003)  # weights of the squared weights, tried from the strongest on
+_HELD_OUT = 5  # every fifth clip of a class selects among them
 _MAX_STEPS = 200
 
 
@@ -281,17 +282,17 @@ class Classifier:
 
     @classmethod
     def fit(cls, vectors: np.ndarray, labels: Sequence[str], seed: int = 0) -> "Classifier":
-        """Return the classifier of labelled vectors; every class weighs the same, however many vectors it has.
+        """Fit a classifier of labelled vectors; every class has the same weight, whatever its number of vectors.
 
-        How strongly the weights are held back is chosen on a fifth of the vectors, and all of them are fitted then.
+        The regularisation is selected on a fifth of the vectors; then all of them are fitted.
 
         Args:
-            vectors: (n, d).
-            labels: the class of each.
-            seed: of the choice of that fifth.
+            vectors: (n, d) vectors.
+            labels: class of each vector.
+            seed: random seed of that fifth.
 
         Raises:
-            ParameterError: fewer than two classes, not one label a vector, or values that are not finite.
+            ParameterError: fewer than two classes, not one label per vector, or values that are not finite.
         """
         rows = np.asarray(vectors, np.float64)
         if rows.ndim != 2 or len(rows) != len(labels) or not np.isfinite(rows).all():
@@ -315,13 +316,13 @@ class Classifier:
         return cls(classes, weights, bias, mean, scale)
 
     def probabilities(self, vectors: np.ndarray) -> np.ndarray:
-        """Return how likely each of n vectors is of each of k classes, (n, k)."""
+        """Return the probability of each of k classes for each of n vectors, (n, k)."""
         rows = (np.asarray(vectors, np.float64) - self.mean) / self.scale
         return softmax(rows @ self.weights + self.bias, axis=1)
 
 
 def _fifth(numbers: np.ndarray, seed: int) -> np.ndarray:
-    """Return which vectors are held out: a fifth of each class that has so many."""
+    """Return the mask of held-out vectors: a fifth of each class that is large enough."""
     rng = np.random.default_rng(seed)
     chosen = np.zeros(len(numbers), bool)
     for number in np.unique(numbers):
@@ -331,7 +332,7 @@ def _fifth(numbers: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _shares(numbers: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return the weight of each vector: all classes together weigh 1, each the same."""
+    """Return the weight of each vector: all classes together have weight 1, each the same."""
     counts = np.bincount(numbers, minlength=n_classes)
     return 1.0 / (counts[numbers] * np.count_nonzero(counts))
 
@@ -360,18 +361,18 @@ def _loss(weights: np.ndarray, bias: np.ndarray, rows: np.ndarray, numbers: np.n
 _RATE, _HOP = 22_050, 256
 _FRONT_END = MelConfig(_RATE, 2048, _HOP, 2048, 128, 0.0, _RATE / 2)
 _RANGE_DB = 80.0  # below the loudest
-_BEFORE_S, _AROUND_S = 0.03, 0.1  # in which an onset is the greatest rise, and above the mean rise
+_BEFORE_S, _AROUND_S = 0.03, 0.1  # windows in which an onset is the greatest rise, and above the mean rise
 _ABOVE_MEAN = 0.07  # of the greatest rise
 _TOLERANCE_S = 0.05
-_AROUND_SPAN_S = 1.0  # heard on either side of a span
+_AROUND_SPAN_S = 1.0  # context on either side of a span
 
 
 @torch.inference_mode()
 def onset_times(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Return the times (n,) in seconds at which a wave (t,) of any rate rises in many bands at once.
+    """Return the onsets of a wave (t,) of any rate in seconds, (n,), by spectral flux.
 
     Source: Boeck, Krebs and Schedl, Evaluating the online capabilities of onset detection methods (ISMIR 2012), with
-        the bands and thresholds that librosa has.
+        the bands and thresholds of librosa.
     """
     samples = torch.from_numpy(resample(np.asarray(wave, np.float32), sample_rate, _RATE))
     n_fft = _FRONT_END.n_fft
@@ -382,13 +383,13 @@ def onset_times(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     level = 10 * power.log10()
     level = level.clamp_min(float(level.max()) - _RANGE_DB)
     rise = level.diff(dim=1).clamp_min(0).mean(dim=0).numpy()
-    late = 1 + n_fft // (2 * _HOP)  # a frame hears a stroke half its length before it comes
+    late = 1 + n_fft // (2 * _HOP)  # a frame contains a stroke half its length before it
     strength = np.pad(rise, (late, 0))[: level.shape[1]]
     return _peaks(strength) * (_HOP / _RATE)
 
 
 def _peaks(strength: np.ndarray) -> np.ndarray:
-    """Return the frames of the greatest rises that stand out, none within 30 ms of the one before."""
+    """Return the frames of the greatest rises that stand out, at least 30 ms apart."""
     scaled = strength - strength.min()
     scaled = scaled / (scaled.max() + np.finfo(np.float32).tiny)
     before, around = (int(seconds * _RATE // _HOP) for seconds in (_BEFORE_S, _AROUND_S))
@@ -406,14 +407,14 @@ def _peaks(strength: np.ndarray) -> np.ndarray:
 def onset_f(
     reference: np.ndarray, estimate: np.ndarray, sample_rate: int, span_s: tuple[float, float] | None = None
 ) -> float:
-    """Return the F-measure of the onsets of an estimate (t,): found within 50 ms, each once; NaN where neither has any.
+    """Return the F-measure of the onsets of an estimate (t,), matched within 50 ms; NaN where neither has any.
 
-    A second of what lies on either side of a span is heard, too, so that what begins at its edge is no onset by itself.
+    A second of context on either side of a span is included, so that sound that begins at its edge is no onset.
 
     Args:
         reference: the true wave.
         estimate: a wave of the same length.
-        sample_rate: in Hz.
+        sample_rate: sampling rate in Hz.
         span_s: (start, end) in seconds; all of it where it is None.
 
     Source: the matching of onsets of MIREX, with a tolerance of 50 ms.
@@ -430,7 +431,7 @@ def onset_f(
 
 
 def _n_matched(one: np.ndarray, other: np.ndarray) -> int:
-    """Return how many of two rising series of times can be paired within the tolerance, each once."""
+    """Return how many of two rising series of times can be matched within the tolerance, each once."""
     n = place = 0
     for time in one:
         while place < len(other) and other[place] < time - _TOLERANCE_S:

@@ -1,4 +1,4 @@
-"""The sets of recordings that generation compares, real and generated, and the figures collected of them."""
+"""The sets of recordings for the evaluation of generation, real and generated, and collection of their figures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,9 +17,9 @@ from masktools.model import Model
 from masktools.solver import Plan, derive_seed
 
 ANY = "any"
-"""The kind of what no clip stands behind."""
+"""Kind of sounds without a clip."""
 
-_AT_ONCE = 16  # on it depends which random numbers a recording gets, so that it is fixed
+_AT_ONCE = 16  # fixed, since the random numbers of a recording depend on it
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,14 +29,14 @@ class Sound:
     name: str
     wave: np.ndarray  # (t,) float32
     kind: str = ANY
-    origin: str = "real"  # of the clip behind it
-    prompt: int | None = None  # which text describes it
-    clip: int | None = None  # which clip it is, or answers
-    counted: bool = True  # whether its own values are; distances between sets take all sounds
+    origin: str = "real"  # of its clip
+    prompt: int | None = None  # index of the text that describes it
+    clip: int | None = None  # index of the clip that it is, or whose caption it was made from
+    counted: bool = True  # whether its own values count; distances between sets take all sounds
 
 
 class Prompt(NamedTuple):
-    """A text, and the places of the clips that it describes."""
+    """A text, and the indices of the clips that it describes."""
 
     text: str
     clips: tuple[int, ...]
@@ -52,7 +52,7 @@ def prompts_of(clips: Sequence[Clip], texts: Sequence[str] = ()) -> list[Prompt]
 
 
 def spread(clips: Sequence[Clip], chosen: Sequence[int], n: int | None, seed: int = 0) -> list[int]:
-    """Return n of some places of clips, in order, drawn at random and spread evenly over the groups; or all of them."""
+    """Return n of some indices of clips, in order, drawn at random, spread evenly over the groups; or all of them."""
     if n is None or n >= len(chosen):
         return list(chosen)
     rng = np.random.default_rng(seed)
@@ -67,7 +67,7 @@ def spread(clips: Sequence[Clip], chosen: Sequence[int], n: int | None, seed: in
 
 
 def groups_with(clips: Sequence[Clip]) -> dict[str, frozenset[tuple[str, str]]]:
-    """Return the kinds and origins of each group; the widest group of an origin holds what is of no kind, too."""
+    """Return the kinds and origins of each group; the largest group of an origin includes sounds of no kind, too."""
     pairs = [(clip.kind, clip.origin) for clip in clips]
     groups = {name: frozenset(pairs[place] for place in places) for name, places in groups_of(pairs).items()}
     widest = {
@@ -81,7 +81,7 @@ def groups_with(clips: Sequence[Clip]) -> dict[str, frozenset[tuple[str, str]]]:
 
 
 def fitted(wave: np.ndarray, n_samples: int) -> np.ndarray:
-    """Return a wave (t,) of n samples: the middle of a longer one, or a shorter one over and over.
+    """Return a wave (t,) of n samples: the middle of a longer one, or a shorter one repeated.
 
     >>> fitted(np.arange(5), 3), fitted(np.arange(2), 5)
     (array([1, 2, 3]), array([0, 1, 0, 1, 0]))
@@ -93,28 +93,28 @@ def fitted(wave: np.ndarray, n_samples: int) -> np.ndarray:
 
 
 class Maker:
-    """Makes recordings with a model: of prompts, of nothing, and of recordings."""
+    """Makes recordings with a model: from prompts, unconditionally, and by reconstruction."""
 
     def __init__(self, model: Model, seconds: float | None, solver: Plan | None, seed: int, meter: Meter) -> None:
-        """Hold everything that all sets have in common.
+        """Take the settings that all sets share.
 
         Args:
             model: the model.
-            seconds: length of each recording; the model's window where it is None.
-            solver: settings of the decoding; the model's own where it is None.
-            seed: of everything random.
+            seconds: length of each recording in seconds; the model's window if None.
+            solver: settings of the decoding; the model's own if None.
+            seed: random seed.
             meter: counts recordings.
         """
         self.model, self.seconds, self.solver, self.seed, self.meter = model, seconds, solver, seed, meter
 
     @property
     def n_samples(self) -> int:
-        """Length of what is generated."""
+        """Length of generated sounds in samples."""
         window = self.model.pipeline.window_samples
         return window if self.seconds is None else max(1, round(self.seconds * self.model.sample_rate))
 
     def of_nothing(self, n: int) -> list[Sound]:
-        """Return n recordings without a prompt."""
+        """Return n unconditional recordings."""
         waves: list[np.ndarray] = []
         for start in range(0, n, _AT_ONCE):
             waves += self._generate(None, min(_AT_ONCE, n - start), start)
@@ -123,7 +123,7 @@ class Maker:
     def of_prompts(
         self, prompts: Sequence[Prompt], chosen: Sequence[int], n_each: int, clips: Sequence[Clip]
     ) -> list[Sound]:
-        """Return ``n_each`` recordings of each chosen prompt; they answer the clips that it describes in turn."""
+        """Return ``n_each`` recordings for each chosen prompt, assigned in turn to the clips that it describes."""
         made: list[Sound] = []
         for start in range(0, len(chosen), _AT_ONCE):
             part = chosen[start : start + _AT_ONCE]
@@ -147,7 +147,7 @@ class Maker:
         return [result.samples for result in results]
 
     def of_recordings(self, sounds: Sequence[Sound]) -> list[Sound]:
-        """Return recordings after the tokenizer and the vocoder: as good as what is generated could be."""
+        """Return recordings after tokenizer and vocoder: an upper bound on the quality of generated ones."""
         pipeline, made = self.model.pipeline, dict[int, Sound]()
         for part in batches(sounds, pipeline.batch_size):
             waves = torch.from_numpy(stacked(sounds, part))
@@ -158,7 +158,7 @@ class Maker:
 
 
 Groups = Mapping[str, frozenset[tuple[str, str]]]
-"""The kinds and origins of each group, by its name."""
+"""Kinds and origins of each group, by its name."""
 
 
 @dataclass(eq=False)
@@ -167,7 +167,7 @@ class Results:
 
     groups: Groups
     statistics: Statistics
-    means: frozenset[str]  # measures that are averaged; of the others the median is taken
+    means: frozenset[str]  # measures that are averaged; others are summarised by the median
     rows: list[Row] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     _embedders: list[str | None] = field(default_factory=list)  # of each row
@@ -175,14 +175,14 @@ class Results:
     def add(
         self, sound: Sound, method: str, values: Mapping[str, float], embedder: str | None = None, case: str = ""
     ) -> None:
-        """Add the values of a sound that is counted, by measure; what is not finite was not measured.
+        """Add the values of a counted sound, by measure; values that are not finite count as missing.
 
         Args:
-            sound: which.
-            method: the set that it is of.
+            sound: sound of the values.
+            method: set of the sound.
             values: measure -> value.
-            embedder: what they were measured with.
-            case: what else was set.
+            embedder: embedder of the values, if any.
+            case: further settings.
         """
         for metric, value in values.items():
             if sound.counted and isfinite(value):
@@ -190,7 +190,7 @@ class Results:
                 self._embedders.append(embedder)
 
     def members(self, group: str, sounds: Sequence[Sound]) -> list[int]:
-        """Return the places of the sounds that belong to a group."""
+        """Return the indices of the sounds that belong to a group."""
         return [place for place, sound in enumerate(sounds) if (sound.kind, sound.origin) in self.groups[group]]
 
     def add_set(
@@ -205,12 +205,12 @@ class Results:
         """Add a figure of a whole set.
 
         Args:
-            group: which group.
-            method: which set of it.
-            metric: the measure.
-            value: its value, with its interval where it has one.
-            n: sounds of the set.
-            embedder: what it was measured with.
+            group: name of the group.
+            method: name of the set.
+            metric: name of the measure.
+            value: value of the measure, with its interval if it has one.
+            n: number of sounds in the set.
+            embedder: embedder of the value, if any.
         """
         ends = value if isinstance(value, tuple) else (float(value), None, None)
         self.figures.append(Figure(group, method, metric, *ends, n, embedder, statistic="set"))
@@ -231,7 +231,7 @@ class Results:
         return tuple(figures)
 
     def named_rows(self) -> tuple[Row, ...]:
-        """Return the values, the embedder's name beside the measure."""
+        """Return the values with the embedder's name after the measure."""
         return tuple(
             row if embedder is None else replace(row, metric=f"{row.metric} [{embedder}]")
             for row, embedder in zip(self.rows, self._embedders, strict=True)

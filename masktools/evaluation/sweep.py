@@ -1,7 +1,7 @@
 """The protocols by name, and sweeps over decoding settings: the same measurement at many points, in one table.
 
-Finished points are kept, so that a sweep that was killed goes on where it stopped, and one with more values computes
-only what is new.
+Finished points are kept, so that a sweep that was killed can be resumed, and one with more values computes
+only the new points.
 """
 
 import hashlib
@@ -46,13 +46,13 @@ from masktools.solver import Plan, SolverConfig, SolveResult, derive_seed, plan_
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to measure a model."""
+    """A measurement of a model."""
 
-    evaluate: Callable[..., Report]  # of (model, clips, settings, embedders, progress)
+    evaluate: Callable[..., Report]  # function of (model, clips, settings, embedders, progress)
     settings: type[Any]  # a dataclass
-    job: str | None = None  # of the model, whose settings of the decoding hold
-    reads_training: bool = False  # whether it takes recordings that the model was trained on, as ``training``
-    of_notes: bool = False  # whether its clips are single notes in NSynth's files
+    job: str | None = None  # job of the model, for its decoding settings
+    reads_training: bool = False  # whether it takes training recordings, as ``training``
+    of_notes: bool = False  # whether its clips are single notes in NSynth's format
 
 
 PROTOCOLS: Mapping[str, Protocol] = {
@@ -74,7 +74,7 @@ class Preset:
 
     protocol: str
     settings: Callable[[TokenGrid], Any]
-    seconds: float = 10.0  # of the clips
+    seconds: float = 10.0  # length of the clips
 
 
 _PAPER = SOLVERS["paper"]  # 16 steps, cosine, temperature 1.5, guidance 3.0 rising linearly
@@ -116,12 +116,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 """The protocols of SpecMaskGIT (arXiv:2406.17672) by name: rFAD of table 3; tables 1, 2, 5, 6 and 7, and sections 4.2
 and 5.1; table 8, time inpaint and BWE with and without LFR, section 4.2.
 
-Figures can be compared where FAD is by VGGish on the AudioCaps test split, one clip for each caption. Paper-like, known
-tokens are computed from audio that holds the answer, and the whole clip is the decoder's; leak-free, the answer is
-erased before tokens are computed, and known audio is kept.
+Figures are comparable with FAD by VGGish on the AudioCaps test split, one clip for each caption. Paper-like, known
+tokens are computed from audio that contains the answer, and the whole clip is decoded from tokens; leak-free, the
+answer is erased before tokens are computed, and known audio is kept.
 
 The paper's "25th to 35th Mel-spec frames (around 1.9 s)" are columns of tokens: ten of them last 1.86 s, ten frames
-0.12 s. Its "top 16 Mel-spec bins, beyond 4.3 kHz" are the top row of tokens; where that begins is the model's matter.
+0.12 s. Its "top 16 Mel-spec bins, beyond 4.3 kHz" are the top row of tokens, whose lower edge depends on the model.
 Both run without a condition.
 """
 
@@ -137,23 +137,23 @@ def preset_settings(name: str, grid: TokenGrid) -> tuple[str, Any]:
 
 
 MODEL_AXIS = "model"
-"""The axis of different bundles; the next one and all others are settings of the solver."""
+"""Name of the axis of different bundles; all others but the next one are settings of the solver."""
 
 PRESET_AXIS = "preset"
-"""The axis of named settings, which the other axes change."""
+"""Name of the axis of presets, which the other axes modify."""
 
 Axes = Mapping[str, Sequence[Any]]
 
 
 @dataclass(frozen=True)
 class Point:
-    """One setting of everything that is swept."""
+    """One setting of all axes of a sweep."""
 
     values: tuple[tuple[str, Any], ...]  # axis and value, in the order of the axes
 
     @property
     def name(self) -> str:
-        """The point in words.
+        """The point as text.
 
         >>> Point((("n_steps", 8), ("temperature", 1.5))).name
         'n_steps=8, temperature=1.5'
@@ -161,7 +161,7 @@ class Point:
         return ", ".join(f"{axis}={_shown(value)}" for axis, value in self.values)
 
     def solver(self, base: Plan) -> Plan:
-        """Return the settings of the solver at this point, of all stages or of each."""
+        """Return the settings of the solver at this point, for all stages or each of them."""
         if isinstance(base, tuple):
             return tuple(cast(SolverConfig, self._of(stage).solver(config)) for stage, config in enumerate(base))
         named = self.get(PRESET_AXIS)
@@ -169,21 +169,21 @@ class Point:
         return replace(start, **{axis: value for axis, value in self.values if axis not in (MODEL_AXIS, PRESET_AXIS)})
 
     def _of(self, stage: int) -> "Point":
-        """Return the point as one stage has it."""
+        """Return the point for one stage."""
         each = ((axis, value[stage] if isinstance(value, _Each) else value) for axis, value in self.values)
         return Point(tuple(each))
 
     def get(self, axis: str) -> Any:
-        """Return the value on an axis; None where it is none of the sweep."""
+        """Return the value on an axis; None if the sweep lacks it."""
         return dict(self.values).get(axis)
 
 
 class _Each(tuple[Any, ...]):
-    """A value for each stage, where stages differ."""
+    """A value for each stage, if stages differ."""
 
 
 def _value_at(base: Plan, axis: str) -> Any:
-    """Return where settings stand on an axis."""
+    """Return the value of settings on an axis."""
     value = plan_value(base, axis)
     several = isinstance(base, tuple) and any(getattr(config, axis) != value for config in base)
     return _Each(value) if several else value
@@ -198,13 +198,13 @@ def _shown(value: Any) -> str:
 def points_of(axes: Axes, base: Plan, grid: bool = False, first_model: str = "") -> tuple[Point, ...]:
     """Return the points of a sweep: all combinations of a grid, or the base and each axis by itself.
 
-    In a grid the other axes overrule what a preset sets; by itself a preset sets them.
+    In a grid the other axes override a preset; by itself a preset sets them.
 
     Args:
         axes: name of a setting of the solver, "preset" or "model" -> values.
-        base: where the other axes stand while one is moved.
-        grid: whether all combinations are wanted.
-        first_model: the model at which the other axes are moved.
+        base: values of the other axes while one is varied.
+        grid: whether to take all combinations.
+        first_model: the model for which the other axes are varied.
 
     Raises:
         ParameterError: no axis, an unknown one, one without values or with equal ones, or a value out of its range.
@@ -224,12 +224,12 @@ def points_of(axes: Axes, base: Plan, grid: bool = False, first_model: str = "")
         chosen = [start, *(_moved(start, axis, value, base) for axis, values in axes.items() for value in values)]
     points = tuple(dict.fromkeys(Point(tuple(one.items())) for one in chosen))
     for point in points:
-        point.solver(base)  # refuses values out of their range before anything is computed
+        point.solver(base)  # raises for values out of their range before anything is computed
     return points
 
 
 def _moved(start: Mapping[str, Any], axis: str, value: Any, base: Plan) -> dict[str, Any]:
-    """Return the start with another value on one axis; with another preset, the other axes have what that sets."""
+    """Return the start with another value on one axis; with another preset, the other axes have its values."""
     others = start
     if axis == PRESET_AXIS and value != start[axis]:
         named = Point(((PRESET_AXIS, value),)).solver(base)
@@ -238,17 +238,17 @@ def _moved(start: Mapping[str, Any], axis: str, value: Any, base: Plan) -> dict[
 
 
 class Notebook:
-    """A JSON-lines file of finished work, rewritten whole with each line more, so that a kill leaves no half a line."""
+    """A JSON-lines file of finished points, rewritten with each line, so that a kill leaves no partial line."""
 
     def __init__(self, path: str | os.PathLike[str], keys: Sequence[str]) -> None:
-        """Read what there is.
+        """Read the existing points.
 
         Args:
             path: the file; it need not exist yet.
-            keys: what lines must have been made with, so that they can be used: fingerprints of everything else.
+            keys: fingerprints of all settings that lines must have been made with, to be used.
 
         Raises:
-            ParameterError: the file is none, or was made with something else.
+            ParameterError: the file is invalid, or was made with other settings.
         """
         self.path = Path(os.path.realpath(path))
         self._lines: list[dict[str, Any]] = []
@@ -275,17 +275,17 @@ class Notebook:
         return None
 
     def add(self, key: str, name: str, figures: Sequence[Figure]) -> None:
-        """Keep the figures of a finished point."""
+        """Store the figures of a finished point."""
         self._lines.append({"key": key, "point": name, "figures": [asdict(figure) for figure in figures]})
         with replacing(self.path) as part:
             part.write_text("".join(f"{json.dumps(line)}\n" for line in self._lines), encoding="utf-8")
 
 
 def over_repeats(repeats: Sequence[Sequence[Figure]]) -> tuple[Figure, ...]:
-    """Return the figures of one measurement, or the means over several, with the 95 % intervals of these means.
+    """Return the figures of one measurement, or the means over several, with their 95 % intervals.
 
-    The interval is Student's, of the seeds: the clips are the same each time, so that it is what the comparison of two
-    settings on these clips can tell apart. Figures that not all measurements have are left out.
+    The interval is Student's, over the seeds: the clips are the same each time, so that it shows which differences of
+    settings are significant on these clips. Figures that some measurements lack are left out.
     """
     if len(repeats) == 1:
         return tuple(repeats[0])
@@ -307,7 +307,7 @@ def _figure_key(figure: Figure) -> tuple[str | None, ...]:
 
 
 COST = "forwards"
-"""The measure of cost: full forwards of the transformer per decoded window, passes of the guidance counted singly."""
+"""The measure of cost: full forward passes of the transformer per decoded window, guidance passes counted singly."""
 
 
 @dataclass
@@ -323,7 +323,7 @@ class Spending:
         self.forwards += result.work * len(result.tokens)
 
     def figures(self, method: str) -> tuple[Figure, ...]:
-        """Return the cost of a window on average; nothing where nothing was decoded."""
+        """Return the mean cost of a window; empty without decodings."""
         if not self.n_windows:
             return ()
         each = self.forwards / self.n_windows
@@ -332,7 +332,7 @@ class Spending:
 
 @contextmanager
 def counting(pipeline: Pipeline) -> Iterator[Spending]:
-    """Count what is decoded inside the block."""
+    """Count the decodings inside the block."""
     spending, before = Spending(), pipeline.on_solved
     pipeline.on_solved = spending
     try:
@@ -346,7 +346,7 @@ REFERENCE = "reference"
 
 @dataclass(frozen=True)
 class Swept:
-    """A protocol that can be swept: which of its methods depend on the decoding, and which are measured once."""
+    """A protocol that can be swept, with the methods that depend on the decoding, and those that are measured once."""
 
     settings: type[Any]
     evaluate: Callable[..., Report]
@@ -374,14 +374,14 @@ class Sweep:
     """A sweep: a protocol with its settings, and the values on each axis."""
 
     protocol: str
-    settings: Any  # of the protocol; its solver is the base, the model's own where there is none
+    settings: Any  # of the protocol; its solver is the base, by default the model's own
     axes: Axes  # settings of the solver, or "model"
     grid: bool = False  # all combinations; otherwise each axis by itself, the others at the base
-    references: bool = True  # whether what does not depend on the decoding is measured, once
-    repeats: int = 1  # decodings of everything with other seeds; from two on, intervals are those of the seeds
+    references: bool = True  # whether to measure methods that do not depend on the decoding, once
+    repeats: int = 1  # repetitions with other seeds; from two on, intervals are over the seeds
 
     def __post_init__(self) -> None:
-        """Check that protocol and settings belong together, and that the axes make sense."""
+        """Check that protocol and settings fit each other, and that the axes are valid."""
         check_least(1, repeats=self.repeats)
         checked_name("protocol", self.protocol, SWEPT)
         if not isinstance(self.settings, SWEPT[self.protocol].settings):
@@ -409,20 +409,20 @@ def run_sweep(
     *,
     training: Sequence[Clip] = (),
 ) -> SweepResult:
-    """Return what a protocol measures at each point.
+    """Run a protocol at each point of a sweep.
 
     Args:
-        models: by the name that the axis "model" gives them; the first is the base.
-        clips: at the models' rate.
-        sweep: what is swept.
-        embedders: what the distances between sets are computed with.
-        path: JSON lines of finished points; they are taken over, and new ones are added as they are finished.
+        models: models by their values on the axis "model"; the first is the base.
+        clips: clips at the models' rate.
+        sweep: protocol, settings and axes.
+        embedders: embedders for the distances between sets.
+        path: JSON lines of finished points, which are reused; new ones are added.
         progress: called with the points done and their number.
         training: for generation: other recordings, for the probe.
 
     Raises:
-        ParameterError: no model, an axis or a value that there is not, or a file of another sweep; and what the
-            protocol refuses.
+        ParameterError: no model, an invalid axis or value, or a file of another sweep; and errors of the
+            protocol.
     """
     if not models:
         raise ParameterError("a sweep needs at least one model, got none")
@@ -477,7 +477,7 @@ def run_sweep(
 
 
 def _named(point: Point, figures: Sequence[Figure], swept: Swept) -> list[Figure]:
-    """Return the figures of a point under its name; what chance reaches stands with the references."""
+    """Return the figures of a point under its name; that of chance is among the references."""
     return [
         replace(figure, method=point.name if figure.method == swept.moving[0] else f"{point.name}, {figure.method}")
         for figure in figures
@@ -494,7 +494,7 @@ def _in_order(figures: Sequence[Figure]) -> tuple[Figure, ...]:
 def _fingerprint(
     sweep: Sweep, clips: Sequence[Clip], embedders: Sequence[Embedder], training: Sequence[Clip]
 ) -> dict[str, Any]:
-    """Return everything that the figures of a point depend on besides the point and the model."""
+    """Return all that the figures of a point depend on besides the point and the model."""
     return {
         "protocol": sweep.protocol,
         "settings": to_dict(replace(sweep.settings, solver=None, methods=())),
@@ -521,7 +521,7 @@ def _key_of(content: Mapping[str, Any]) -> str:
 
 
 class _Remembering:
-    """An embedder that embeds each recording once: the real ones are the same at all points."""
+    """An embedder with a cache, since the real recordings are the same at all points."""
 
     def __init__(self, embedder: Embedder) -> None:
         self.embedder, self.name, self.dim = embedder, embedder.name, embedder.dim

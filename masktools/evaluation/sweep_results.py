@@ -27,7 +27,7 @@ class Priced:
     name: str
     cost: float  # forwards per window
     figure: Figure
-    best: bool = False  # whether no other point is as cheap and as good, and better in one of the two
+    best: bool = False  # whether it is on the Pareto frontier
 
     @property
     def value(self) -> float:
@@ -36,15 +36,15 @@ class Priced:
 
 
 def priced(points: Sequence[tuple[str, Sequence[Figure]]], measure: Measure, method: str = "model") -> list[Priced]:
-    """Return the points that have a cost and a value by a measure, those on the frontier marked.
+    """Return the points that have a cost and a value by a measure, with those on the frontier marked.
 
     Args:
-        points: names and figures.
+        points: names and figures of the points.
         measure: group, case, measure and embedder; the measure is one of ``DIRECTIONS``.
-        method: which method of the protocol.
+        method: name of the method in the protocol.
 
     Raises:
-        ParameterError: a measure of no quality.
+        ParameterError: the measure is not one of quality.
     """
     metric = measure[2]
     if metric not in DIRECTIONS:
@@ -64,10 +64,10 @@ def priced(points: Sequence[tuple[str, Sequence[Figure]]], measure: Measure, met
 
 
 def frontier(pairs: Sequence[tuple[float, float]], direction: int) -> list[int]:
-    """Return the places of the pairs of cost and value that no other beats, from the cheapest on.
+    """Return the indices of the pairs of cost and value on the Pareto frontier, by rising cost.
 
     Args:
-        pairs: cost and value.
+        pairs: pairs of cost and value.
         direction: 1 if higher values are better, -1 if lower ones are.
 
     >>> frontier([(30, 1.0), (16, 1.1), (20, 1.3)], direction=-1)
@@ -81,14 +81,14 @@ def frontier(pairs: Sequence[tuple[float, float]], direction: int) -> list[int]:
 
 
 def loss_lines(points: Sequence[tuple[str, Sequence[Figure]]], measures: Sequence[Measure], base: str) -> list[str]:
-    """Return a table in Markdown: by each measure, what each point costs and loses against one of them.
+    """Return a Markdown table of the cost of each point, and its loss against one of them, by each measure.
 
-    A loss is within noise where it is less than the root of the sum of squares of what the two intervals reach towards
-    each other. With repeats these are of the decoding's own randomness; without, of the clips, which the points share,
+    A loss is within noise if it is less than the root of the sum of squares of the two intervals' halves that face
+    each other. With repeats these are over the decoding's randomness; without, over the clips, which the points share,
     and then they are too wide.
 
     Args:
-        points: names and figures.
+        points: names and figures of the points.
         measures: group, case, measure and embedder of each table row.
         base: name of the point that the others are compared with.
     """
@@ -99,7 +99,7 @@ def loss_lines(points: Sequence[tuple[str, Sequence[Figure]]], measures: Sequenc
         if own is None:
             continue
         for row in rows:
-            loss = DIRECTIONS[measure[2]] * (own.value - row.value) + 0.0  # no minus before nothing
+            loss = DIRECTIONS[measure[2]] * (own.value - row.value) + 0.0  # no minus before zero
             about = ", ".join(filter(None, (measure[2], measure[0], measure[1], measure[3])))
             verdict = _verdict(own.figure, row.figure, loss) if row is not own else "what it is compared with"
             marked = f"**{row.name}**" if row.best else row.name
@@ -117,7 +117,7 @@ def _interval(figure: Figure) -> str:
 
 
 def _verdict(own: Figure, other: Figure, loss: float) -> str:
-    """Return in words whether a loss can be told from noise."""
+    """Return in words whether a loss is significant."""
     low, high = (own, other) if own.value <= other.value else (other, own)
     if low.high is None or high.low is None:
         return "no intervals"
@@ -134,7 +134,7 @@ _DASHES = ((0, (5, 3)), (0, (1, 2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)),
 
 
 def _picture(size: tuple[float, float], dots_per_inch: int) -> Any:
-    """Return an empty picture of a size in inches."""
+    """Return an empty plot of a size in inches."""
     check_installed(*PLOTTING)
     from matplotlib.figure import Figure as Picture
 
@@ -147,7 +147,7 @@ def _plain(panel: Any) -> None:
 
 
 def _titled(picture: Any, measure: Measure, n: int) -> bytes:
-    """Return a picture as PNG, under a title that says what was measured of how many clips."""
+    """Return a plot as PNG, with a title of the measure and the number of clips."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     group, case, metric, embedder = measure
@@ -159,7 +159,7 @@ def _titled(picture: Any, measure: Measure, n: int) -> bytes:
 
 
 def plotted_measures(result: SweepResult, method: str = "model") -> list[Measure]:
-    """Return what can be drawn of a sweep: each measure of each group and case that all points have."""
+    """Return the measures of a sweep that can be plotted: those of each group and case that all points have."""
     each = [{_measure_of(figure) for figure in figures if figure.method == method} for _, figures in result.points]
     common = set.intersection(*each) if each else set[Measure]()
     first = result.points[0][1] if result.points else ()
@@ -176,9 +176,9 @@ def draw_sweep(result: SweepResult, measure: Measure, method: str = "model") -> 
     A line joins the points that differ on that axis only; bars are the intervals; dashed lines are the references.
 
     Args:
-        result: the sweep.
+        result: result of the sweep.
         measure: one of ``plotted_measures``.
-        method: which method of the protocol.
+        method: name of the method in the protocol.
 
     Raises:
         ParameterError: nothing to draw, or matplotlib is not installed.
@@ -260,11 +260,11 @@ def _tick(value: Any) -> str:
 
 
 _LINE = "#0072b2"
-_NAMED = 14  # points at most whose names all stand beside them; of more, only those on the frontier
+_NAMED = 14  # most points that are all labelled; of more, only those on the frontier
 
 
 def named_points(result: SweepResult) -> list[tuple[str, Sequence]]:
-    """Return the points of a sweep, named by what they change of the first one; that has its whole name."""
+    """Return the points of a sweep, named by their difference from the first one, which has its full name."""
     if not result.points:
         return []
     first, _ = result.points[0]
@@ -272,12 +272,12 @@ def named_points(result: SweepResult) -> list[tuple[str, Sequence]]:
 
 
 def _changes(first: Point, other: Point) -> str:
-    """Return the name of a point without what is as at the first one."""
+    """Return the name of a point without values equal to the first one's."""
     return Point(tuple((axis, value) for axis, value in other.values if value != first.get(axis))).name
 
 
 def priced_measures(result: SweepResult, measures: Sequence[Measure]) -> list[Measure]:
-    """Return the measures of quality by which at least two points have a cost and a value."""
+    """Return the measures of quality for which at least two points have a cost and a value."""
     points = named_points(result)
     return [one for one in measures if one[2] in DIRECTIONS and len(priced(points, one)) > 1]
 
@@ -285,12 +285,12 @@ def priced_measures(result: SweepResult, measures: Sequence[Measure]) -> list[Me
 def draw_cost(result: SweepResult, measure: Measure, dots_per_inch: int = 150) -> bytes:
     """Return a PNG of one measure against the cost of each point.
 
-    Bars are the intervals; dashed lines are the references that lie near, so that the far ones do not flatten the rest.
+    Bars are the intervals; dashed lines are the nearby references, so that distant ones do not flatten the plot.
 
     Args:
-        result: the sweep.
+        result: result of the sweep.
         measure: group, case, measure of quality and embedder.
-        dots_per_inch: of the picture.
+        dots_per_inch: resolution of the plot.
 
     Raises:
         ParameterError: no two points with a cost, or matplotlib is not installed.
@@ -315,7 +315,7 @@ def draw_cost(result: SweepResult, measure: Measure, dots_per_inch: int = 150) -
             capsize=2,
         )
         if one.best or len(points) <= _NAMED:
-            is_far = one.cost > 0.7 * max(each.cost for each in points)  # its name goes to the left
+            is_far = one.cost > 0.7 * max(each.cost for each in points)  # its label goes to the left
             panel.annotate(
                 one.name.replace(", ", "\n"),
                 (one.cost, one.value),
@@ -357,11 +357,11 @@ def _reach(points: Sequence[Priced]) -> tuple[float, float]:
 
 
 def _reach_of(figure: Figure) -> tuple[float, float]:
-    """Return how far the interval reaches below and above a value; nowhere where there is none."""
+    """Return the extent of the interval below and above a value; 0 without one."""
     low, high = (figure.value if end is None else end for end in (figure.low, figure.high))
     return max(0.0, figure.value - low), max(0.0, high - figure.value)
 
 
 def _bars(figure: Figure) -> list[list[float]] | None:
-    """Return the lengths of the bars below and above a point; None where it has no interval."""
+    """Return the lengths of the bars below and above a point; None without an interval."""
     return None if figure.low is None or figure.high is None else [[end] for end in _reach_of(figure)]

@@ -1,4 +1,4 @@
-"""What the transformer predicts of masked tokens, what a condition tells it, and how well texts and sounds match."""
+"""The transformer's predictions of masked tokens, the effect of conditions, and the match of texts and sounds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,16 +27,16 @@ from masktools.solver import derive_seed
 from masktools.training.captioned_mels import asserted_tags, tag_words
 
 SMOOTHING = 0.1
-"""Of labels, as the transformer is trained with."""
+"""Label smoothing of the transformer's training."""
 
 NOTHING, SOUND, CAPTION, OTHER = "nothing", "sound", "caption", "another caption"
 
 
 class Guess(NamedTuple):
-    """One of the errors of a clip."""
+    """One prediction error of a clip."""
 
-    ratio: float  # of masked tokens
-    given: str  # what the transformer was told: nothing, the sound, its caption, or the caption of another clip
+    ratio: float  # share of masked tokens
+    given: str  # condition: nothing, the sound, its caption, or the caption of another clip
     nats: float  # cross-entropy of the masked tokens
 
 
@@ -44,17 +44,17 @@ class Guess(NamedTuple):
 def guesses_of(
     pipeline: Pipeline, clips: Sequence[Clip], place: int, ratios: Sequence[float], n_masks: int = 1, seed: int = 0
 ) -> list[Guess]:
-    """Return the cross-entropy in nats of masked tokens of a clip, for each ratio and each thing that is told.
+    """Return the cross-entropy in nats of masked tokens of a clip, for each ratio and each condition.
 
-    The masks are the same whatever is told. Of a clip longer than the model's window, the middle is taken.
+    The masks are the same for all conditions. Of a clip longer than the model's window, the middle is taken.
 
     Args:
         pipeline: the model, with a text-audio encoder.
-        clips: at its rate; their captions are the others that may be told.
-        place: of the clip; without a caption, only the sound is told.
+        clips: clips at its rate; their captions are the other captions.
+        place: index of the clip; without a caption, only the sound is used as condition.
         ratios: shares of tokens that are masked, in (0, 1].
         n_masks: random masks of each clip and ratio.
-        seed: of the masks.
+        seed: random seed of the masks.
 
     Raises:
         ParameterError: the model has no text-audio encoder.
@@ -88,7 +88,7 @@ def guesses_of(
 
 
 def check_ratios(mask_ratios: Sequence[float]) -> None:
-    """Refuse shares of masked tokens that are none.
+    """Raise where shares of masked tokens are invalid.
 
     Raises:
         ParameterError: one lies outside (0, 1].
@@ -117,21 +117,21 @@ class GuessScores(NamedTuple):
 
     nats: Tensor  # cross-entropy
     smoothed: Tensor  # cross-entropy with smoothed labels, as in training
-    first: Tensor  # share of tokens of which the right code is the likeliest
+    first: Tensor  # share of tokens whose true code is the most likely
 
 
 @torch.inference_mode()
 def guess_scores(
     pipeline: Pipeline, known: Tensor, targets: Tensor, masks: Tensor, condition: Tensor | None = None
 ) -> GuessScores:
-    """Return how well the transformer guesses masked tokens.
+    """Return the prediction scores of the transformer for masked tokens.
 
     Args:
         pipeline: the model.
-        known: flat tokens (m, n), read where they are not masked.
-        targets: flat tokens (m, n), the right ones.
+        known: flat tokens (m, n) as input, where they are not masked.
+        targets: flat tokens (m, n), the true ones.
         masks: (m, n) bool.
-        condition: (1, d), the same for all; None where nothing is told.
+        condition: (1, d), the same for all; None for none.
     """
     given = None if condition is None else condition.to(known.device).expand(len(masks), -1)
     found: list[Tensor] = []
@@ -160,7 +160,7 @@ class TransformerSettings:
     """Settings of the measurement of a transformer."""
 
     mask_ratios: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)  # of tokens that are masked at random
-    gaps_s: tuple[float, ...] = (0.372, 1.0, 1.858)  # of gaps in the middle, of which all tokens are masked
+    gaps_s: tuple[float, ...] = (0.372, 1.0, 1.858)  # lengths of gaps in the middle, of which all tokens are masked
     n_masks: int = 4  # random masks of each clip and ratio
     seed: int = 0
     statistics: Statistics = field(default_factory=Statistics)
@@ -182,15 +182,15 @@ def evaluate_transformer(
     embedders: Sequence[Embedder] = (),
     progress: Progress | None = None,
 ) -> Report:
-    """Return the cross-entropy of masked tokens, and how often the right one of all codes is the likeliest.
+    """Return cross-entropy and accuracy of the prediction of masked tokens.
 
-    Tokens around a gap are computed without what is in it, as when a gap is filled; those beside random masks from the
-    whole, as in training. Of a clip longer than the model's window, the middle is taken. Nothing is told besides.
+    Tokens around a gap are computed without its content, as in gap filling; those beside random masks from the
+    whole, as in training. Of a clip longer than the model's window, the middle is taken. There is no condition.
 
     Args:
         model: the model.
-        clips: at the model's rate; those too short for the longest gap are left out.
-        settings: of the measurement.
+        clips: clips at the model's rate; those too short for the longest gap are left out.
+        settings: settings of the measurement.
         embedders: not used.
         progress: called with the clips done and their number.
 
@@ -227,7 +227,7 @@ def evaluate_transformer(
 
 
 class _Masked(NamedTuple):
-    """Masks of a clip, what is known beside them, and what is right: each (m, n)."""
+    """Masks of a clip, the input tokens, and the true tokens: each (m, n)."""
 
     known: Tensor
     masks: Tensor
@@ -261,14 +261,14 @@ _MEANS = frozenset({"map", "r1", "r5", "r10", "accuracy"})
 
 @dataclass(frozen=True)
 class LabelSet:
-    """Labels that exclude each other, between which a text-audio encoder is to decide."""
+    """Labels that exclude each other, for zero-shot classification by a text-audio encoder."""
 
     name: str
     labels: tuple[str, ...]
     texts: tuple[str, ...] = ("{}", "the sound of {}", "a recording of {}")  # {} is the label in words
 
     def __post_init__(self) -> None:
-        """Check that there is something to decide."""
+        """Check that there are at least two labels."""
         if len(set(self.labels)) < 2 or len(set(self.labels)) < len(self.labels):
             raise ParameterError(f"a label set must have at least 2 different labels, got {self.labels}")
         if not self.texts or any("{}" not in text for text in self.texts):
@@ -279,9 +279,9 @@ class LabelSet:
 class ConditioningSettings:
     """Settings of the measurement of conditioning."""
 
-    label_sets: tuple[LabelSet, ...] = ()  # where there is none: the rarest label of each clip
-    min_class: int = 2  # clips of a label, where the label sets are not given
-    mask_ratios: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)  # at which tokens are guessed; none leaves it out
+    label_sets: tuple[LabelSet, ...] = ()  # default: the rarest label of each clip
+    min_class: int = 2  # least clips of a label, if the label sets are not given
+    mask_ratios: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)  # for the prediction of tokens; none leaves it out
     n_masks: int = 2  # random masks of each clip and ratio
     seed: int = 0
     statistics: Statistics = field(default_factory=Statistics)
@@ -299,22 +299,22 @@ def evaluate_conditioning(
     embedders: Sequence[Embedder] = (),
     progress: Progress | None = None,
 ) -> Report:
-    """Return how well texts find sounds and sounds texts, and what a condition tells the transformer.
+    """Return the retrieval scores of texts and sounds, and the effect of conditions on the transformer.
 
-    By the model's own text-audio encoder, and by embedders that read texts: the class of a sound without training for
-    it, mean average precision and recall both ways, beside chance. By the transformer: the cross-entropy in nats of
+    By the model's own text-audio encoder, and by embedders of texts: zero-shot classification,
+    mean average precision and recall both ways, compared with chance. By the transformer: the cross-entropy in nats of
     masked tokens without a condition, given the sound, given its caption, and given the caption of another sound.
 
     Args:
         model: the model.
-        clips: at the model's rate, with captions or labels.
-        settings: of the measurement.
-        embedders: those that read texts are measured like the model's own encoder.
+        clips: clips at the model's rate, with captions or labels.
+        settings: settings of the measurement.
+        embedders: those that embed texts are measured like the model's own encoder.
         progress: called with the pieces of work done and their number.
 
     Raises:
         ParameterError: no clips, clips at another rate, or a model without a text-audio encoder where no embedder
-            reads texts.
+            embeds texts.
 
     Source: SpecMaskGIT (arXiv:2406.17672), section 3.3, for the condition; CLAP (arXiv:2211.06687), section 4, for
         retrieval and classification.
@@ -362,7 +362,7 @@ def _own_labels(clips: Sequence[Clip], n_least: int) -> tuple[LabelSet, ...]:
 def _retrieve(
     results: Results, scorer: Scorer, vectors: np.ndarray, clips: Sequence[Clip], sounds: Sequence[Sound]
 ) -> None:
-    """Add how well captions and sounds find each other, for both ideas of what is right."""
+    """Add the retrieval scores of captions and sounds, for both definitions of relevance."""
     prompts = prompts_of(clips)
     if not prompts:
         return
@@ -380,7 +380,7 @@ def _retrieve(
 
 
 def _asserted(clips: Sequence[Clip], prompts: Sequence[tuple[str, Sequence[int]]]) -> np.ndarray:
-    """Return which text is true of which clip by its labels: bool, (clips, texts)."""
+    """Return the truth of each text for each clip by its labels: bool, (clips, texts)."""
     table = np.zeros((len(clips), len(prompts)), bool)
     for number, (text, places) in enumerate(prompts):
         for tags in {asserted_tags(text, clips[place].labels) for place in places}:
@@ -398,7 +398,7 @@ def _add(
     similarity: np.ndarray,
     relevant: np.ndarray,
 ) -> None:
-    """Add the scores of queries, each counted in the group of its sound, and what blind guessing would reach."""
+    """Add the scores of queries, each counted in the group of its sound, and those of chance."""
     for name, scores in ((method, rank_scores(similarity, relevant)), (f"{method}, {CHANCE}", blind_scores(relevant))):
         for metric, values in zip(("map", "r1", "r5", "r10"), scores, strict=True):
             for sound, value in zip(sounds, values, strict=True):
@@ -413,9 +413,9 @@ def _classify(
     sounds: Sequence[Sound],
     labels: LabelSet,
 ) -> None:
-    """Add the share of sounds whose nearest label is theirs; those with none of the labels are passed over.
+    """Add the share of sounds whose nearest label is theirs; those with none of the labels are skipped.
 
-    Where a sound has several, the rarest of them is its own.
+    If a sound has several, the rarest of them counts.
     """
     counts = {label: sum(label in clip.labels for clip in clips) for label in labels.labels}
     own = [class_of(clip.labels, counts) for clip in clips]
