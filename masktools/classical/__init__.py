@@ -1,6 +1,6 @@
-"""What one can do without a model: gaps filled and bands extended by the classical methods; numpy and scipy only.
+"""Methods without a model: classical gap filling and bandwidth extension; numpy and scipy only.
 
-Samples are (channels, t) at any sample rate, in float32 or float64, and come back in the same type.
+Samples are (channels, t) at any sample rate, in float32 or float64, and are returned in the same type.
 """
 
 from masktools.classical.fills import (

@@ -1,12 +1,12 @@
-"""Gaps filled and bands extended without a model, by name: from nothing at all to the best classical methods.
+"""Classical gap filling and bandwidth extension, by name: from doing nothing to the best methods.
 
-Each takes samples (channels, t), the sample rate in Hz, gaps (start, end) in seconds, and a seed, and returns the
-samples with the gaps filled, in the same type. What was in a gap is never looked at; what is outside all gaps comes
-back bit for bit, so that every seam lies inside a gap.
+Gap filling takes samples (channels, t), the sample rate in Hz, gaps (start, end) in seconds, and a seed, and returns
+the samples with the gaps filled, in the same type. Samples in a gap are never read; samples outside all gaps are
+unchanged, bit for bit, so that every seam is inside a gap.
 
-Each takes low-passed samples (channels, t), the sample rate in Hz, the cutoff, the highest frequency that is wanted
-and a seed, and returns samples of the same shape and type. What is filled in is filtered and added: more than 200 Hz
-below the cutoff the recording stays as it was, to -100 dB.
+Bandwidth extension takes low-passed samples (channels, t), the sample rate in Hz, the cutoff, the highest wanted
+frequency and a seed, and returns samples of the same shape and type. The new band is filtered and added: more than
+200 Hz below the cutoff the recording is unchanged, to -100 dB.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +28,7 @@ SEAM_S = 0.01  # at most, at each end of a gap
 
 @runtime_checkable
 class GapFill(Protocol):
-    """A way to fill gaps."""
+    """A gap-filling method."""
 
     def __call__(
         self, samples: np.ndarray, sample_rate: int, gaps_s: Iterable[Sequence[Any]], seed: int = 0
@@ -36,24 +36,24 @@ class GapFill(Protocol):
         """Return samples (channels, t) with their gaps filled.
 
         Args:
-            samples: (channels, t), float32 or float64; what is in a gap may be anything.
-            sample_rate: in Hz.
+            samples: (channels, t), float32 or float64; samples in a gap may be anything.
+            sample_rate: sampling rate in Hz.
             gaps_s: (start, end) in seconds; they may touch, but not overlap.
-            seed: of what is left to chance.
+            seed: random seed.
 
         Raises:
-            ParameterError: samples that are no recording, a known sample that is not finite, or gaps that are none
-                of this recording or leave nothing of it.
+            ParameterError: samples that are no recording, a known sample that is not finite, or gaps that do not fit
+                this recording or cover all of it.
         """
         ...
 
 
 SpanFill = Callable[[Damaged, Span, np.random.Generator], np.ndarray]
-"""What one gap is filled with, (channels, length) in float64."""
+"""Function that fills one gap, (channels, length) in float64."""
 
 
 def _each_gap(fill: SpanFill) -> GapFill:
-    """Return the way to fill gaps that fills each of them, whatever is made of the others."""
+    """Return the gap-filling method that fills each gap independently."""
 
     def filled(samples: np.ndarray, sample_rate: int, gaps_s: Iterable[Sequence[Any]], seed: int = 0) -> np.ndarray:
         damaged = Damaged.of(samples, sample_rate, gaps_s)
@@ -66,7 +66,7 @@ def _each_gap(fill: SpanFill) -> GapFill:
 
 
 def _from_elsewhere(method: str) -> GapFill:
-    """Return the way to fill gaps from other places of the recording."""
+    """Return the gap-filling method that copies from other positions of the recording."""
 
     def filled(samples: np.ndarray, sample_rate: int, gaps_s: Iterable[Sequence[Any]], seed: int = 0) -> np.ndarray:
         damaged = Damaged.of(samples, sample_rate, gaps_s)
@@ -95,13 +95,13 @@ def _linear(damaged: Damaged, span: Span, rng: np.random.Generator) -> np.ndarra
 
 
 def _burg(damaged: Damaged, span: Span, rng: np.random.Generator) -> np.ndarray:
-    """Return what linear prediction of 200 ms on either side makes of the gap; it dies away in a long one."""
+    """Return the linear prediction from 200 ms on either side; it decays in a long gap."""
     before, after = damaged.shoulders(span, LONG_CONTEXT_S)
     return np.stack([bridge(left, right, span.length) for left, right in zip(before, after, strict=True)])
 
 
 def _janssen(damaged: Damaged, span: Span, rng: np.random.Generator) -> np.ndarray:
-    """Return what an autoregressive model of the gap and 200 ms on either side expects; over 100 ms, Burg's fill."""
+    """Return the estimate of an autoregressive model of the gap and 200 ms on either side; over 100 ms, Burg's fill."""
     if span.length > MAX_GAP_S * damaged.sample_rate:
         return _burg(damaged, span, rng)
     before, after = damaged.shoulders(span, LONG_CONTEXT_S)
@@ -109,10 +109,10 @@ def _janssen(damaged: Damaged, span: Span, rng: np.random.Generator) -> np.ndarr
 
 
 def _spectral_noise(damaged: Damaged, span: Span, rng: np.random.Generator) -> np.ndarray:
-    """Return noise whose spectrum goes, in decibels, from that of the 100 ms before the gap to that after it.
+    """Return noise whose spectrum is interpolated, in decibels, between the 100 ms before the gap and those after it.
 
-    At both ends the known audio is continued and gives way to it. Of white noise that continuation is fainter than
-    what it continues: a gap of 20 to 50 ms in it is filled 1 dB too faint.
+    At both ends the known audio is continued and cross-faded with it. The continuation of white noise is fainter than
+    the noise itself: a gap of 20 to 50 ms in it is filled 1 dB too faint.
     """
     before, after = damaged.shoulders(span, SPECTRUM_S)
     fill = noise_between(before, after, span.length, damaged.sample_rate, rng)
@@ -131,7 +131,7 @@ SPAN_FILLS: dict[str, SpanFill] = {
     "janssen": _janssen,
     "spectral_noise": _spectral_noise,
 }
-"""The methods that look at what is beside a gap: for whoever holds but a part of a recording."""
+"""The methods that use only the audio beside a gap, so that a part of a recording is enough."""
 
 CONTEXT_S: dict[str, float] = {
     "zero": 0.001,
@@ -140,10 +140,10 @@ CONTEXT_S: dict[str, float] = {
     "janssen": LONG_CONTEXT_S,
     "spectral_noise": SPECTRUM_S,
 }
-"""How far each method looks on either side of a gap: what lies beyond changes nothing."""
+"""Context of each method on either side of a gap in seconds: anything beyond does not matter."""
 
 SEARCHES = ("copy", "search")
-"""The methods that look through the whole recording."""
+"""The methods that search the whole recording."""
 
 GAP_FILLS: dict[str, GapFill] = {
     **{name: _each_gap(fill) for name, fill in SPAN_FILLS.items()},
@@ -151,29 +151,29 @@ GAP_FILLS: dict[str, GapFill] = {
 }
 
 
-MIN_CUTOFF_HZ = 500.0  # below it, too little is left to extend from
+MIN_CUTOFF_HZ = 500.0  # lowest cutoff
 FRAME_S = 0.093
 TRANSITION_HZ = 200.0  # of the filter, below the cutoff and above the top
 STOP_BAND_DB = 110.0
-_CLEAN = 0.95  # of the cutoff, up to which a low-pass filter leaves the band as it was
-_FAINT = 1e-12  # power; what is fainter is silence
+_CLEAN = 0.95  # share of the cutoff up to which a low-pass filter leaves the band unchanged
+_FAINT = 1e-12  # power; anything fainter is silence
 
 
 @runtime_checkable
 class BandFill(Protocol):
-    """A way to extend a band."""
+    """A method of bandwidth extension."""
 
     def __call__(
         self, samples: np.ndarray, sample_rate: int, cutoff_hz: float, top_hz: float, seed: int = 0
     ) -> np.ndarray:
-        """Return samples (channels, t) that reach from their cutoff on to the top.
+        """Return samples (channels, t) with their band extended from the cutoff to the top.
 
         Args:
             samples: (channels, t), float32 or float64, with nothing of value above the cutoff; it is not filtered.
-            sample_rate: in Hz.
-            cutoff_hz: from 500 Hz to the top.
-            top_hz: at most half the sample rate.
-            seed: of what is left to chance.
+            sample_rate: sampling rate in Hz.
+            cutoff_hz: cutoff in Hz, from 500 Hz to the top.
+            top_hz: upper limit of the new band in Hz, at most half the sample rate.
+            seed: random seed.
 
         Raises:
             ParameterError: samples that are no recording or not finite, or a cutoff or a top out of its range.
@@ -182,7 +182,7 @@ class BandFill(Protocol):
 
 
 def _unprocessed(samples: np.ndarray, sample_rate: int, cutoff_hz: float, top_hz: float, seed: int = 0) -> np.ndarray:
-    """Return the samples as they are."""
+    """Return the samples unchanged."""
     _check(samples, sample_rate, cutoff_hz, top_hz)
     return samples.copy()
 
@@ -190,8 +190,8 @@ def _unprocessed(samples: np.ndarray, sample_rate: int, cutoff_hz: float, top_hz
 def _noise(samples: np.ndarray, sample_rate: int, cutoff_hz: float, top_hz: float, seed: int = 0) -> np.ndarray:
     """Return the samples with noise above the cutoff.
 
-    Its spectrum goes on with the slope, in dB per octave, of the mean spectrum over the two octaves below the
-    cutoff, never upwards; from frame to frame it is as loud as the upper of these octaves.
+    The spectrum continues with the slope, in dB per octave, of the mean spectrum over the two octaves below the
+    cutoff, never upwards; its level follows the upper of these octaves from frame to frame.
     """
     _check(samples, sample_rate, cutoff_hz, top_hz)
     frames = _frames(sample_rate)
@@ -207,13 +207,13 @@ def _noise(samples: np.ndarray, sample_rate: int, cutoff_hz: float, top_hz: floa
 
 
 def _replication(samples: np.ndarray, sample_rate: int, cutoff_hz: float, top_hz: float, seed: int = 0) -> np.ndarray:
-    """Return the samples with the upper half of their band copied above the cutoff, again and again.
+    """Return the samples with the upper half of their band copied above the cutoff repeatedly.
 
     The copies follow the slope, in dB per octave, of the mean spectrum over the two octaves below the cutoff, never
     upwards.
 
     Source: Dietz et al., Spectral band replication, a novel approach in audio coding (AES 112, 2002).
-    Differs: there is no side information; the level of each band is guessed from the slope.
+    Differs: there is no side information; the level of each band is estimated from the slope.
     """
     _check(samples, sample_rate, cutoff_hz, top_hz)
     frames = _frames(sample_rate)
@@ -221,7 +221,7 @@ def _replication(samples: np.ndarray, sample_rate: int, cutoff_hz: float, top_hz
     hertz = frames.f
     slope_db = _slope_db(np.abs(spectrum) ** 2, hertz, cutoff_hz)
     edge = int(_CLEAN * cutoff_hz / frames.delta_f)
-    shift = max(OVERLAP, edge // 2 // OVERLAP * OVERLAP)  # by such a multiple no phase turns between frames
+    shift = max(OVERLAP, edge // 2 // OVERLAP * OVERLAP)  # multiples of OVERLAP keep the phases between frames
     targets = np.arange(edge + 1, len(hertz))
     sources = targets - shift * -(-(targets - edge) // shift)
     gains = 10 ** (slope_db * np.log2(hertz[targets] / hertz[sources]) / 20)
@@ -252,19 +252,19 @@ def _frames(sample_rate: int) -> ShortTimeFFT:
 
 
 def _long_enough(samples: np.ndarray, frames: ShortTimeFFT) -> np.ndarray:
-    """Return the samples in float64, with silence after what is shorter than a frame."""
+    """Return the samples in float64, padded with silence to at least a frame."""
     return np.pad(samples.astype(np.float64), ((0, 0), (0, max(0, frames.m_num - samples.shape[1]))))
 
 
 def _slope_db(power: np.ndarray, hertz: np.ndarray, cutoff_hz: float) -> float:
-    """Return by how many dB per octave the mean of power (channels, bins, frames) falls; at most 0."""
+    """Return the slope in dB per octave of the mean of power (channels, bins, frames); at most 0."""
     seen = (hertz > cutoff_hz / 4) & (hertz < _CLEAN * cutoff_hz)
     level_db = 10 * np.log10(np.mean(power, axis=(0, 2))[seen] + _FAINT)
     return min(0.0, float(np.polyfit(np.log2(hertz[seen]), level_db, 1)[0]))
 
 
 def _added(samples: np.ndarray, added: np.ndarray, sample_rate: int, cutoff_hz: float, top_hz: float) -> np.ndarray:
-    """Return the sum of samples and what of ``added`` lies from the cutoff to the top, without delay.
+    """Return the sum of samples and the part of ``added`` between cutoff and top, without delay.
 
     Source: J. F. Kaiser's formula for the length of a windowed FIR filter (1974).
     """

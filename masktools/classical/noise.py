@@ -1,4 +1,4 @@
-"""Noise with a given short-time spectrum, and waves made louder and quieter band by band."""
+"""Noise with a given short-time spectrum, and time-varying equalisation by bands."""
 
 from collections.abc import Sequence
 
@@ -7,32 +7,31 @@ from scipy.ndimage import uniform_filter1d
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
-SPECTRUM_S = 0.1  # on either side of a gap, whose spectrum the noise takes
-FRAME_S = 0.046  # of that noise
-_RELATED_BINS = 5  # over which the relation of channels is averaged
-_DEPENDENT = 1e-6  # share of a channel's power that counts as a source of its own
-_OFFSET_S = 0.045  # from which on a side tells its offset
-_FAINT = 1e-12  # power; what is fainter counts as that
+SPECTRUM_S = 0.1  # on either side of a gap, for the spectrum of the noise
+FRAME_S = 0.046  # frame length of that noise
+_RELATED_BINS = 5  # over which the coherence of channels is averaged
+_DEPENDENT = 1e-6  # least share of a channel's power for a source of its own
+_OFFSET_S = 0.045  # least length of a side for an estimate of its DC offset
+_FAINT = 1e-12  # power; floor of powers
 
 OVERLAP = 4  # frames that cover a sample
 
 
 def frame_length(sample_rate: int, seconds: float) -> int:
-    """Return the power of two of samples, 64 at least, that is nearest to a duration."""
+    """Return the power of two, at least 64, that is nearest to a duration in samples."""
     return max(64, 2 ** round(np.log2(seconds * sample_rate)))
 
 
 def mean_power(samples: np.ndarray, n_fft: int) -> np.ndarray:
     """Return the mean power spectrum (channels, n_fft // 2 + 1) of samples (channels, t), in Hann frames of n_fft.
 
-    What is shorter than a frame is seen through a shorter window, and reads as loud as if it went on. A constant
-    offset counts as none.
+    Samples shorter than a frame get a shorter window, with equal level. A DC offset is ignored.
     """
     return np.mean(np.abs(_spectra(samples, n_fft)) ** 2, axis=1)
 
 
 def _spectra(samples: np.ndarray, n_fft: int) -> np.ndarray:
-    """Return the spectra (channels, frames, bins) of samples (channels, t), without their constant offset."""
+    """Return the spectra (channels, frames, bins) of samples (channels, t), without their DC offset."""
     samples = samples - samples.mean(axis=-1, keepdims=True)
     length = min(n_fft, samples.shape[-1])
     window = hann(length + 2)[1:-1]  # without the zeros at its ends
@@ -41,10 +40,10 @@ def _spectra(samples: np.ndarray, n_fft: int) -> np.ndarray:
 
 
 def channel_relation(sides: Sequence[np.ndarray], n_fft: int) -> np.ndarray:
-    """Return how channels go together in samples (channels, t), as weights (bins, channels, sources).
+    """Return the mixing matrix of channels in samples (channels, t), as weights (bins, channels, sources).
 
-    Unit sources, each out of step with the others, added up with these weights have the coherence and the phase
-    between channels that the samples have at each frequency, averaged over the sides. The first channel is the first
+    Independent sources of unit power, mixed with these weights, have the coherence and the phase
+    between channels of the samples at each frequency, averaged over the sides. The first channel is the first
     source; channels that are equal, or opposite, share their sources.
     """
     coherence = np.mean([_coherence(side, n_fft) for side in sides], axis=0)
@@ -66,7 +65,7 @@ def _coherence(samples: np.ndarray, n_fft: int) -> np.ndarray:
     smooth = uniform_filter1d(cross.real, _RELATED_BINS, axis=0) + 1j * uniform_filter1d(
         cross.imag, _RELATED_BINS, axis=0
     )
-    power = np.maximum(np.einsum("bcc->bc", smooth).real, 0.0)  # a running sum may end a little below nothing
+    power = np.maximum(np.einsum("bcc->bc", smooth).real, 0.0)  # a running sum may be slightly negative
     scale = np.sqrt(power[:, :, None] * power[:, None, :])
     channels = np.arange(len(samples))
     coherence = np.divide(smooth, scale, out=np.zeros_like(smooth), where=scale > 0)
@@ -77,14 +76,14 @@ def _coherence(samples: np.ndarray, n_fft: int) -> np.ndarray:
 def random_phases(
     power: np.ndarray, n_samples: int, rng: np.random.Generator, relation: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return noise (channels, n_samples), float64, whose frames have a given power; equal powers give equal loudness.
+    """Return noise (channels, n_samples), float64, with a given short-time power; equal powers give equal loudness.
 
     Args:
-        power: (channels, bins, frames), of Hann frames of an even n_fft = 2 * (bins - 1) samples; the middle of frame
-            m is sample m * n_fft / 4; what lies outside the first and the last has their power.
-        n_samples: at most (frames - 1) * n_fft / 4 + 1.
-        rng: where the phases come from.
-        relation: (bins, channels, sources) of ``channel_relation``; without it all channels have the same phases.
+        power: (channels, bins, frames), of Hann frames of an even n_fft = 2 * (bins - 1) samples; the centre of frame
+            m is sample m * n_fft / 4; the first and last frame are repeated outside.
+        n_samples: number of samples, at most (frames - 1) * n_fft / 4 + 1.
+        rng: random generator of the phases.
+        relation: (bins, channels, sources) from ``channel_relation``; without it all channels have the same phases.
     """
     power = np.pad(power, ((0, 0), (0, 0), (OVERLAP // 2, OVERLAP // 2)), mode="edge")
     n_channels, n_bins, n_frames = power.shape
@@ -92,14 +91,14 @@ def random_phases(
     hop = n_fft // OVERLAP
     relation = np.ones((n_bins, n_channels, 1)) if relation is None else relation
     turns = np.exp(2j * np.pi * rng.random((relation.shape[2], n_frames, n_bins)))
-    turns[:, :, 0] = 0.0  # a constant is no noise
+    turns[:, :, 0] = 0.0  # no DC
     turns = np.einsum("bcs,sfb->cfb", relation, turns)
     frames = np.fft.irfft(np.sqrt(power).transpose(0, 2, 1) * turns, n_fft) * hann(n_fft, sym=False)
     summed = np.zeros((n_channels, (n_frames + OVERLAP - 1) * hop))
     for part in range(OVERLAP):
         quarter = frames[:, :, part * hop : (part + 1) * hop].reshape(n_channels, n_frames * hop)
         summed[:, part * hop : (part + n_frames) * hop] += quarter
-    # Independent frames add up by their powers: n_fft / energy undoes the analysis, energy / hop the overlap.
+    # Powers of independent frames add up: n_fft / energy undoes the analysis, energy / hop the overlap.
     return summed[:, n_fft : n_fft + n_samples] * np.sqrt(n_fft * hop) / _energy(n_fft)
 
 
@@ -112,16 +111,16 @@ def noise_between(
     margin: int = 0,
     frame_s: float = FRAME_S,
 ) -> np.ndarray:
-    """Return noise (channels, length + 2 * margin) whose spectrum goes, in decibels, from one side's to the other's.
+    """Return noise (channels, length + 2 * margin) with the spectrum interpolated, in decibels, between the sides.
 
     Args:
-        before: (channels, t) known samples that end where the gap starts; 100 ms are good.
+        before: (channels, t) known samples that end where the gap starts; 100 ms are enough.
         after: (channels, t) known samples that start where it ends; one side may have none.
-        length: of the gap, at least 1.
-        sample_rate: in Hz.
-        rng: where the phases come from.
-        margin: samples of each side's own colour before and after the gap.
-        frame_s: long frames hold the partials of the sides, as tones that do not change, and no moment of them.
+        length: length of the gap in samples, at least 1.
+        sample_rate: sampling rate in Hz.
+        rng: random generator of the phases.
+        margin: samples of each side's own spectrum before and after the gap.
+        frame_s: frame length in seconds; long frames resolve the partials of the sides, as steady tones.
     """
     n_fft = frame_length(sample_rate, frame_s)
     offset = offset_between(before, after, length, sample_rate, margin)
@@ -138,15 +137,15 @@ def noise_between(
 
 
 def offset_between(before: np.ndarray, after: np.ndarray, length: int, sample_rate: int, margin: int) -> np.ndarray:
-    """Return the constant offset (channels, length + 2 * margin), straight from one side's to the other's.
+    """Return the DC offset (channels, length + 2 * margin), linear from one side's to the other's.
 
-    Sides too short to tell an offset from a low tone have none of their own.
+    Sides too short to distinguish an offset from a low tone have none of their own.
 
     Args:
         before: (channels, t) known samples that end where the gap starts.
         after: (channels, t) known samples that start where it ends.
-        length: of the gap.
-        sample_rate: in Hz.
+        length: length of the gap in samples.
+        sample_rate: sampling rate in Hz.
         margin: samples before and after the gap.
     """
     ends = []
@@ -175,15 +174,15 @@ def shaped(
     times_s: np.ndarray,
     window_s: float = 0.0464,
 ) -> np.ndarray:
-    """Return samples (t,), float64, with gains that are interpolated in dB between bands and moments.
+    """Return samples (t,), float64, with gains that are interpolated in dB between bands and times.
 
     Args:
-        samples: (t,).
-        sample_rate: in Hz.
-        gains_db: (bands, moments).
-        centres_hz: (bands,) rising; below the first and above the last their own gains hold.
-        times_s: (moments,) rising, counted from the first sample.
-        window_s: length of the frames.
+        samples: (t,) samples.
+        sample_rate: sampling rate in Hz.
+        gains_db: (bands, times) gains in dB.
+        centres_hz: (bands,) rising; the outermost gains hold beyond.
+        times_s: (times,) rising, from the first sample on.
+        window_s: length of the frames in seconds.
     """
     n_fft = 2 * round(window_s * sample_rate / 2)
     stft = ShortTimeFFT(hann(n_fft, sym=False), max(1, n_fft // _HOPS_A_WINDOW), sample_rate)

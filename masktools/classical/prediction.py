@@ -1,7 +1,7 @@
 """Linear prediction: audio continued into a gap from its edges, and short gaps interpolated by an autoregressive model.
 
-The continuation is right for a few milliseconds, and goes on sounding like what came before for some more: long
-enough to hide a seam, and to keep the silence of a gap out of what is computed around it.
+The continuation is accurate for a few milliseconds, and plausible for some more: long
+enough to hide a seam, and to keep the silence of a gap out of computations on its surroundings.
 """
 
 import numpy as np
@@ -10,17 +10,17 @@ from scipy.signal import lfilter, lfiltic, oaconvolve
 
 from masktools.core.errors import ParameterError
 
-CONTEXT_S = 0.1  # of known audio that is listened to
+CONTEXT_S = 0.1  # of known audio
 MAX_ORDER = 256
 LONG_CONTEXT_S = 0.2  # for a whole gap
 LONG_ORDER = 1000
-_RIDGE = 1e-12  # share of the power, that keeps the prediction of pure tones stable
+_RIDGE = 1e-12  # share of the power, which keeps the prediction of pure tones stable
 
 
 def burg(samples: np.ndarray, order: int) -> np.ndarray:
     """Return the prediction-error filter (1, a_1, ..., a_p) of samples (t,), float64, by Burg's method.
 
-    All its poles lie within the unit circle: what it continues does not grow.
+    All its poles lie within the unit circle: continuations do not grow.
 
     Source: J. P. Burg, Maximum entropy spectral analysis (1967).
     """
@@ -40,7 +40,7 @@ def burg(samples: np.ndarray, order: int) -> np.ndarray:
 def extrapolate(known: np.ndarray, n_samples: int, max_order: int = MAX_ORDER) -> np.ndarray:
     """Return n_samples float64 that continue known samples (t,) after their end.
 
-    The order of the prediction is a third of what is known, ``max_order`` at most.
+    The order of the prediction is a third of the known samples, ``max_order`` at most.
     """
     order = min(max_order, len(known) // 3)
     if order < 1 or not known.any():
@@ -53,14 +53,14 @@ def extrapolate(known: np.ndarray, n_samples: int, max_order: int = MAX_ORDER) -
 def bridge(before: np.ndarray, after: np.ndarray, length: int, max_order: int = LONG_ORDER) -> np.ndarray:
     """Return a whole gap of ``length`` samples, float64, cross-faded from one side's continuation to the other's.
 
-    Powers add up where the two are unlike, amplitudes where they are alike: neither is a gap of noise too quiet in
-    its middle, nor one in a tone too loud. With one side only, its continuation fades out.
+    The cross-fade keeps power if the two differ, amplitude if they are alike: a gap of noise is not too quiet in
+    its middle, and one in a tone not too loud. With one side only, its continuation fades out.
 
     Args:
-        before: known samples (t,) that end where the gap starts; 200 ms are good.
+        before: known samples (t,) that end where the gap starts; 200 ms are enough.
         after: known samples (t,) that start where the gap ends.
-        length: of the gap.
-        max_order: of the predictors; a third of what is known, at most.
+        length: length of the gap in samples.
+        max_order: greatest order of the predictors, which is a third of the known samples.
     """
     turn = 0.5 * np.pi * (np.arange(length) + 0.5) / length
     ahead = extrapolate(before, length, max_order)
@@ -70,10 +70,10 @@ def bridge(before: np.ndarray, after: np.ndarray, length: int, max_order: int = 
     return (np.cos(turn) * ahead + np.sin(turn) * back) / np.sqrt(1 + likeness * np.sin(2 * turn))
 
 
-MAX_GAP_S = 0.1  # what is longer holds no trace of what was there
+MAX_GAP_S = 0.1  # longer gaps hold no trace of the original
 MAX_ITERATIONS = 20  # two are nearly as good
 _DENSE = 500  # samples of a gap, up to which a shoulder may be shorter than the order
-_TOLERANCE = 1e-2  # of the gap's energy, as amplitudes: 40 dB below what is filled in
+_TOLERANCE = 1e-2  # of the gap's energy, as amplitudes: 40 dB below the fill
 
 
 def interpolate(
@@ -83,26 +83,26 @@ def interpolate(
     max_order: int = LONG_ORDER,
     max_iterations: int = MAX_ITERATIONS,
 ) -> np.ndarray:
-    """Return a gap of ``length`` samples, float64, between what is known before and after it.
+    """Return a gap of ``length`` samples, float64, between the known samples before and after it.
 
-    In turns, a predictor is fitted to the stretch with what fills the gap now, and the gap is filled with what makes
-    the error of that predictor least, until it changes by less than 1 %: after three to five turns for most gaps.
-    Where one side is missing there is nothing to interpolate between, and the other is continued.
+    In alternation, a predictor is fitted to the samples with the current fill, and the fill is set to minimise
+    the error of that predictor, until it changes by less than 1 %: after three to five iterations for most gaps.
+    Where one side is missing, the other is continued.
 
     Args:
-        before: (t,) known samples that end where the gap starts; 200 ms are good.
+        before: (t,) known samples that end where the gap starts; 200 ms are enough.
         after: (t,) known samples that start where it ends.
-        length: of the gap, at least 1.
-        max_order: of the predictor, at least 1. High orders find their own guesses in the gap again.
-        max_iterations: turns, at least 1.
+        length: length of the gap in samples, at least 1.
+        max_order: greatest order of the predictor, at least 1. High orders reproduce their own guesses in the gap.
+        max_iterations: greatest number of iterations, at least 1.
 
     Raises:
-        ParameterError: a length, an order or a number of turns below 1.
+        ParameterError: a length, an order or a number of iterations below 1.
 
     Source: Janssen, Veldhuis and Vries, Adaptive interpolation of discrete-time signals that can be modeled as
         autoregressive processes (1986), sections II and III.
-    Differs: the order is min(3 * length + 2, a third of the stretch, max_order), the predictor is Burg's, and the
-        first turn starts from continuations of both sides.
+    Differs: the order is min(3 * length + 2, a third of the samples, max_order), the predictor is Burg's, and the
+        first iteration starts from continuations of both sides.
     """
     for name, value in (("length", length), ("max_order", max_order), ("max_iterations", max_iterations)):
         if value < 1:
@@ -123,12 +123,12 @@ def interpolate(
 
 
 def _towards_least_error(stretch: np.ndarray, start: int, length: int, taps: np.ndarray) -> np.ndarray:
-    """Return by what the gap has to change for the predictor's error over the stretch to be least.
+    """Return the change of the gap that minimises the predictor's error over the stretch.
 
-    It is solved for the change, not for the samples, so that the ridge keeps to what stands there where the equations
-    say next to nothing: the error of a pure tone is. Where the gap is at least the order away from both ends, the
-    equations are those of a Toeplitz matrix. Nearer to an end only the errors count whose samples all lie in the
-    stretch, but those of the prediction backwards as well: those forwards say little of what is near the start.
+    The change is computed, not the samples, so that the ridge keeps the current fill where the equations are
+    ill-conditioned, as for pure tones. Where the gap is at least the order away from both ends, the equations have a
+    Toeplitz matrix. Nearer to an end only errors within the stretch count, forward and backward ones: forward
+    errors say little about samples near the start.
     """
     order, stop, n = len(taps) - 1, start + length, len(stretch)
     if start >= order and stop + order <= n:
@@ -141,7 +141,7 @@ def _towards_least_error(stretch: np.ndarray, start: int, length: int, taps: np.
     square = np.diag(np.full(length, _RIDGE * np.dot(taps, taps)))
     pull = np.zeros(length)
     for first, one_way, turn in ((start, stretch, 1), (n - stop, stretch[::-1], -1)):
-        rows = np.arange(max(first, order), min(first + length + order, n))  # errors that the gap touches
+        rows = np.arange(max(first, order), min(first + length + order, n))  # errors that depend on the gap
         error = oaconvolve(one_way[rows[0] - order : rows[-1] + 1], taps, mode="valid")
         lags = rows[:, None] - np.arange(first, first + length)
         weights = np.where((lags >= 0) & (lags <= order), taps[lags.clip(0, order)], 0.0)

@@ -1,8 +1,8 @@
-"""Gaps filled from other places of the recording: a copy from the best place, as loud as all good places agree.
+"""Gaps filled from other positions of the recording: a copy from the best match, at the mean level of all matches.
 
 Source: N. Perraudin, N. Holighaus, P. Majdak, P. Balazs, Inpainting of long audio segments with similarity graphs
-    (IEEE/ACM TASLP 26, 2018), for the copy from a similar place.
-Differs: both sides of the gap ask at once, the levels are averaged over 24 places, and noise is one more of them.
+    (IEEE/ACM TASLP 26, 2018), for the copy from a similar position.
+Differs: both sides of the gap are matched at once, levels are averaged over 24 matches, and noise is one more of them.
 """
 
 from collections.abc import Sequence
@@ -21,41 +21,41 @@ from masktools.classical.similarity import EDGES_HZ, WINDOW_S, Found, Known, Pla
 from masktools.classical.spans import Span, fade_in, join_ends, with_residuals
 
 HOP_S = 0.0232
-SIDE_S = 0.5  # on either side of a gap, by which the level of a place is compared
-EDGE_S = 0.15  # on either side, between which the levels of noise go
+SIDE_S = 0.5  # on either side of a gap, for the level of a match
+EDGE_S = 0.15  # on either side, for the levels of noise
 NEAR_S, ABOVE_DB = 0.045, 6.0  # next to the gap, above whose level that of a side may lie: what has died away stays so
-LEVEL_SHARE = 0.8  # of the difference at the sides that is made good
+LEVEL_SHARE = 0.8  # of the level difference at the sides that is compensated
 MAX_LEVEL_DB = 9.0
-DECAY = 0.08  # of costs: how fast places lose weight
-NOISE_COST, NOISE_WEIGHT = 0.8, 2.0  # of going straight from one side's levels to the other's
-MAX_GAIN_DB = 12.0  # either way
-STEADY_DB = 60.0  # the same, of what is made of a side that may have been louder than its end
-_SMOOTHING = (0.5, 1.0)  # standard deviations, in bands and in moments
+DECAY = 0.08  # of costs: how fast matches lose weight
+NOISE_COST, NOISE_WEIGHT = 0.8, 2.0  # of the straight line between the sides' levels
+MAX_GAIN_DB = 12.0  # in either direction
+STEADY_DB = 60.0  # the same, for material of a side that may have been louder than its end
+_SMOOTHING = (0.5, 1.0)  # standard deviations, in bands and in frames
 _LEAST_WEIGHT = 1e-3
 _FLAT_BINS = 6
-_REACH = 0.4  # of a window, either way from its middle, that must be known
+_REACH = 0.4  # share of a window, in either direction from its centre, that must be known
 _CENTRES_HZ = np.sqrt(EDGES_HZ[:-1] * EDGES_HZ[1:])
 
 
 @dataclass(frozen=True)
 class Envelopes:
-    """Third-octave levels of stretches of a recording, every 23 ms, in windows of 93 ms."""
+    """Third-octave levels of parts of a recording, every 23 ms, in windows of 93 ms."""
 
     known: Known
     sample_rate: int
-    floor_db: float  # what is fainter is silence
+    floor_db: float  # lower levels are silence
 
     @property
     def hop(self) -> int:
-        """Samples between levels."""
+        """Samples from one level to the next."""
         return max(1, round(HOP_S * self.sample_rate))
 
     def n_moments(self, n_samples: int) -> int:
-        """Return how many levels a stretch has."""
+        """Return the number of frames of levels in n_samples."""
         return -(-n_samples // self.hop)
 
     def levels_db(self, start: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return levels (channels, bands, n) from a sample on, and at which moments all that is heard is known."""
+        """Return levels (channels, bands, n) from a sample on, and a mask (n,) of frames that are all known."""
         length = self._length
         first = start + self.hop // 2
         samples = self.known(first - length, first + n * self.hop + length)
@@ -65,7 +65,7 @@ class Envelopes:
         return self._of(np.where(known, samples, 0.0), n), lost[middles + near] == lost[middles - near]
 
     def levels_of(self, samples: np.ndarray, margin: int, n: int) -> np.ndarray:
-        """Return levels (channels, bands, n) of samples (channels, t) from ``margin`` on; silence is around them."""
+        """Return levels (channels, bands, n) of samples (channels, t) from ``margin`` on, padded with silence."""
         padded = np.pad(samples, ((0, 0), (self._length, 2 * self._length + self.hop)))
         return self._of(padded[:, margin + self.hop // 2 :], n)
 
@@ -74,7 +74,7 @@ class Envelopes:
         return window_length(WINDOW_S, self.sample_rate)
 
     def _of(self, samples: np.ndarray, n: int) -> np.ndarray:
-        """Return levels of samples whose first moment lies a window after their start."""
+        """Return levels of samples whose first frame is centred a window after their start."""
         length = self._length
         hertz = np.arange(length // 2 + 1) * (self.sample_rate / length)
         window = (hann(length, sym=False) * (4 / length)).astype(np.float32)
@@ -87,10 +87,10 @@ class Envelopes:
         return np.maximum(levels.transpose(0, 2, 1), self.floor_db)
 
     def expected(self, span: Span, places: Sequence[Place]) -> np.ndarray | None:
-        """Return the levels (channels, bands, moments) that a gap should have; None if too little is known around it.
+        """Return the expected levels (channels, bands, frames) of a gap; None if too little around it is known.
 
-        The mean, in dB, of what there is at every place, made as loud as the gap's own surroundings, and of the
-        straight way between these; each with the weight of its cost.
+        The mean, in dB, over all matches, adjusted to the level of the gap's surroundings, and over the
+        straight line between these; each weighted by its cost.
         """
         n, side = self.n_moments(span.length), round(SIDE_S / HOP_S)
         along = (np.arange(n) + 0.5) / n
@@ -120,9 +120,9 @@ class Envelopes:
         return np.maximum(mean / total, self.floor_db)
 
     def flatness_db(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return how flat the spectrum is within each band, and its level, in dB, (channels, moments, bands) each.
+        """Return the spectral flatness within each band, and its level, in dB, (channels, frames, bands) each.
 
-        Geometric over arithmetic mean of power, in bands of six bins at least and frames that half overlap; both are
+        Geometric over arithmetic mean of power, in bands of at least six bins and half overlapping frames; both are
         empty where samples (channels, t) are shorter than two frames.
         """
         length = self._length
@@ -149,29 +149,29 @@ class Envelopes:
         share: float,
         most_db: float = MAX_GAIN_DB,
     ) -> np.ndarray:
-        """Return a grain (channels, t), float64, whose levels go towards the wanted ones.
+        """Return a grain (channels, t), float64, with its levels moved towards the wanted ones.
 
         Args:
-            wanted: (channels, bands, moments).
-            grain: (channels, margin + n + margin) with the gap in its middle.
-            present: (channels, bands, moments) its own levels; where they are silent nothing is changed.
-            margin: in samples.
-            share: how far, from 0 (as it is) to 1.
-            most_db: by which a level is changed, either way.
+            wanted: (channels, bands, frames) levels in dB.
+            grain: (channels, margin + n + margin) samples with the gap in the middle.
+            present: (channels, bands, frames) its own levels; where they are silent nothing is changed.
+            margin: samples before and after the gap.
+            share: share of the way, from 0 (unchanged) to 1.
+            most_db: greatest change of a level, in either direction.
         """
         gains_db = np.where(present <= self.floor_db + 1.0, 0.0, np.clip(wanted - present, -most_db, most_db))
         times_s = (margin + (np.arange(wanted.shape[2]) + 0.5) * self.hop) / self.sample_rate
         centres_hz = _CENTRES_HZ[: wanted.shape[1]]
         made = []
         for wave, own in zip(grain, gains_db, strict=True):
-            offset = float(np.mean(wave))  # is no sound
+            offset = float(np.mean(wave))  # DC
             own_db = share * gaussian_filter(own, _SMOOTHING, mode="nearest")
             made.append(shaped(wave - offset, self.sample_rate, own_db, centres_hz, times_s) + offset)
         return np.stack(made)
 
 
 def _end_level(levels: np.ndarray) -> np.ndarray | None:
-    """Return the level (channels, bands) of a side at its gap, of levels (channels, bands, moments) from there on."""
+    """Return the level (channels, bands) of a side at its gap, from levels (channels, bands, frames) from there on."""
     if not levels.shape[2]:
         return None
     whole, near = (
@@ -181,41 +181,41 @@ def _end_level(levels: np.ndarray) -> np.ndarray | None:
 
 
 def _between(left: np.ndarray | None, right: np.ndarray | None, along: np.ndarray) -> np.ndarray | None:
-    """Return the straight way (..., n) from one side to the other; with one side only, that side."""
+    """Return the straight line (..., n) from one side to the other; with one side only, a constant."""
     first, last = right if left is None else left, left if right is None else right
     if first is None or last is None:
         return None
     return first[..., None] * (1 - along) + last[..., None] * along
 
 
-N_TRIED = 6  # of which a copy is considered
-COPIED = 0.38  # confidence from which on a copy is better than what goes on unchanged
-UNSURE, SURE = 0.45, 0.65  # confidence up to which a copy takes the expected levels, and from which on
-SHARE = 0.7  # of the way to them is enough
-GO_ALONG = 0.4  # of the way, where the place lends its levels only: the mean in dB of words and pauses is faint
-SIMILAR, SAME = 0.8, 0.9  # likeness from which on a copy keeps its own levels more and more, up to all of them
-NOISY_DB = -2.8  # flatness of a spectrum that is noise; -2.5 is Gaussian noise
-FLATNESS_S = 1.0  # on either side of a gap, in which it is measured
-ALIGNED_S = 0.2  # on either side of a gap, by which a copy is brought into step
-REACH_S = 0.012  # either way, within which it is
+N_TRIED = 6  # matches that are considered for a copy
+COPIED = 0.38  # least confidence for a copy instead of a continuation
+UNSURE, SURE = 0.45, 0.65  # confidence up to which a copy takes the expected levels, and from which on it keeps its own
+SHARE = 0.7  # share of the way to them
+GO_ALONG = 0.4  # share of the way, where a match gives its levels only: the mean in dB of words and pauses is faint
+SIMILAR, SAME = 0.8, 0.9  # similarity from which on a copy keeps its own levels partly, and entirely
+NOISY_DB = -2.8  # least flatness of noise; -2.5 is Gaussian noise
+FLATNESS_S = 1.0  # on either side of a gap, for the flatness
+ALIGNED_S = 0.2  # on either side of a gap, for the alignment of a copy
+REACH_S = 0.012  # greatest shift of the alignment, in either direction
 LIKENESS_BONUS = 0.15  # in costs
-REPEATED = 0.5  # likeness from which on even noise is copied: it returns to the sample
+REPEATED = 0.5  # least similarity for a copy of noise: an exact repetition
 ODD = 640.0  # mean squared distance from the expected levels that is as bad as a cost of 1
 MARGIN_S = 0.05  # of a grain beside its gap
-TONES_S, TONES_FRAME_S = 0.25, 0.372  # on either side, whose partials go on; frames that tell them apart
-NOISE_S = 0.5  # on either side, whose spectrum noise has: of less, chance leaves lines that ring throughout the gap
+TONES_S, TONES_FRAME_S = 0.25, 0.372  # on either side, for the partials; and frames that resolve them
+NOISE_S = 0.5  # on either side, for the spectrum of noise: less has random lines that ring throughout the gap
 SEAM_S = 0.012  # at most, at each end of a gap
-GO_ON_S = 0.003  # of it, in which the known goes on while a copy that is not the same takes over
-DEPTH_DB = 25.0  # below what counts as silence when places are compared, down to which levels are still shaped
-_LEAST_S = 0.0116  # of a side that has something to say
-_SILENCE = 1e-10  # power: what is silent here and there says nothing, either
-_DIGITS = 4  # of a score: what is beyond differs between machines
+GO_ON_S = 0.003  # of it, in which the known audio is continued where the copy is no repetition
+DEPTH_DB = 25.0  # below the silence of the search, down to which levels are still shaped
+_LEAST_S = 0.0116  # least length of a side that is used
+_SILENCE = 1e-10  # power: parts that are silent on both sides are ignored
+_DIGITS = 4  # of a score: further ones differ between machines
 COPY, TONES, NOISE = "copy", "tones", "noise"
 
 
 @dataclass(frozen=True, eq=False)
 class Copy:
-    """What fills a gap, and where it is from."""
+    """A fill of a gap, with its origin."""
 
     samples: np.ndarray  # (channels, n) float64
     grain: str  # COPY, TONES or NOISE
@@ -225,13 +225,13 @@ class Copy:
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """The levels that a gap should have, whatever it is filled with."""
+    """The target levels of a gap, for any fill."""
 
     envelopes: Envelopes
-    wanted: np.ndarray  # (channels, bands, moments)
+    wanted: np.ndarray  # (channels, bands, frames)
 
     def given_to(self, grain: np.ndarray, margin: int) -> np.ndarray:
-        """Return a grain (channels, margin + n + margin), float64, with the gap in its middle, at these levels."""
+        """Return a grain (channels, margin + n + margin), float64, with the gap in the middle, at these levels."""
         present = self.envelopes.levels_of(grain, margin, self.wanted.shape[2])
         return self.envelopes.brought_to(self.wanted, grain, present, margin, 1.0, STEADY_DB)
 
@@ -248,13 +248,13 @@ def fills_from_elsewhere(
     """Return up to ``n_fills`` fills of a gap, the best first.
 
     Args:
-        method: ``copy`` takes places as they are; ``search`` brings them to the levels that are expected.
-        similarity: of the recording.
-        known: the channels that are filled.
-        span: the gap.
-        found: what the search found for it.
-        seeds: of what is left to chance.
-        n_fills: at least 1.
+        method: ``copy`` uses matches unchanged; ``search`` moves them to the expected levels.
+        similarity: search index of the recording.
+        known: reader of the channels to fill.
+        span: gap to fill.
+        found: result of the search.
+        seeds: random seeds.
+        n_fills: number of fills, at least 1.
     """
     fills = [] if method == "copy" else search_fills(similarity, known, span, found, n_fills, seeds)
     return fills or copies(known, span, found.places, similarity.sample_rate, n_fills)
@@ -263,18 +263,18 @@ def fills_from_elsewhere(
 def search_fills(
     similarity: Similarity, known: Known, span: Span, found: Found, n_fills: int, seeds: tuple[int, ...]
 ) -> list[Copy]:
-    """Return up to ``n_fills`` fills of a gap, the best first; none where too little is known around it.
+    """Return up to ``n_fills`` fills of a gap, the best first; none where too little around it is known.
 
-    Copies from different places, where there are such as are alike; else the partials of both sides go on, and noise
-    goes on as noise. All of them have the levels that are expected.
+    Copies from different positions, if there are similar ones; else the partials of both sides are continued, and noise
+    is continued as noise. All of them have the expected levels.
 
     Args:
-        similarity: of the recording.
-        known: the channels that are filled.
-        span: the gap.
-        found: what the search found for it.
-        n_fills: at least 1.
-        seeds: of the noise.
+        similarity: search index of the recording.
+        known: reader of the channels to fill.
+        span: gap to fill.
+        found: result of the search.
+        n_fills: number of fills, at least 1.
+        seeds: random seeds of the noise.
     """
     envelopes = Envelopes(known, similarity.sample_rate, similarity.floor_db - DEPTH_DB)
     wanted = envelopes.expected(span, found.places)
@@ -291,15 +291,15 @@ def search_fills(
 
 
 def levels_elsewhere(similarity: Similarity, known: Known, span: Span, found: Found) -> Levels | None:
-    """Return the levels of the best place for a gap, some of the way to those expected; None if too little is known.
+    """Return the levels of the best match, moved partly to the expected ones; None if too little is known.
 
-    They come and go as they do there, whatever fills the gap. What many places agree on hardly moves.
+    They vary as at the match, whatever fills the gap. The mean of many matches hardly varies.
 
     Args:
-        similarity: of the recording.
-        known: the channels that are filled.
-        span: the gap.
-        found: what the search found for it.
+        similarity: search index of the recording.
+        known: reader of the channels to fill.
+        span: gap to fill.
+        found: result of the search.
     """
     envelopes = Envelopes(known, similarity.sample_rate, similarity.floor_db - DEPTH_DB)
     wanted = envelopes.expected(span, found.places)
@@ -311,7 +311,7 @@ def levels_elsewhere(similarity: Similarity, known: Known, span: Span, found: Fo
 
 
 def copies(known: Known, span: Span, places: Sequence[Place], sample_rate: int, n_fills: int) -> list[Copy]:
-    """Return up to ``n_fills`` fills of a gap copied as they are; without any place, one that fades into silence."""
+    """Return up to ``n_fills`` unchanged copies for a gap; without any match, one that fades into silence."""
     envelopes = Envelopes(known, sample_rate, -np.inf)
     best = _best_copies(envelopes, span, places, n_fills) or [(None, 0.0)]
     return [_copied(envelopes, span, *one) for one in best]
@@ -320,7 +320,7 @@ def copies(known: Known, span: Span, places: Sequence[Place], sample_rate: int, 
 def _best_copies(
     envelopes: Envelopes, span: Span, places: Sequence[Place], n_fills: int, wanted: np.ndarray | None = None
 ) -> list[tuple[int, float]]:
-    """Return the lags, to the sample, of the places that are copied from, and how like both sides are."""
+    """Return the exact lags, in samples, of the matches to copy, with the similarity of both sides."""
     scored = []
     for place in places[: max(N_TRIED, n_fills)]:
         lag, likeness = aligned(envelopes.known, span, place.lag, envelopes.sample_rate)
@@ -333,15 +333,15 @@ def _best_copies(
 
 
 def aligned(known: Known, span: Span, lag: int, sample_rate: int) -> tuple[int, float]:
-    """Return the lag near a given one at which both sides of a gap are most like what is there, and how much.
+    """Return the lag near a given one with the highest correlation of both sides of a gap, and that correlation.
 
-    The normalised correlations of both sides are added up; each takes all channels at once.
+    The normalised correlations of both sides are summed; each is over all channels.
 
     Args:
-        known: the channels that are filled.
-        span: the gap.
-        lag: in samples.
-        sample_rate: in Hz.
+        known: reader of the channels to fill.
+        span: gap to fill.
+        lag: approximate lag in samples.
+        sample_rate: sampling rate in Hz.
     """
     n, reach = round(ALIGNED_S * sample_rate), max(1, round(REACH_S * sample_rate))
     before, after = sides_of(known, span, n)
@@ -367,29 +367,29 @@ def aligned(known: Known, span: Span, lag: int, sample_rate: int) -> tuple[int, 
 
 
 def sides_of(known: Known, span: Span, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return up to n samples (channels, <= n) before and after a gap, as far as they are known without a break."""
+    """Return up to n consecutive known samples (channels, <= n) before and after a gap."""
     before, after = known(span.start - n, span.start), known(span.stop, span.stop + n)
     return before[:, before.shape[1] - _n_unbroken(before[:, ::-1]) :], after[:, : _n_unbroken(after)]
 
 
 def _n_unbroken(samples: np.ndarray) -> int:
-    """Return how many samples (channels, t) are known from the first on."""
+    """Return the number of consecutive known samples (channels, t) from the first on."""
     lost = ~np.isfinite(samples).all(axis=0)
     return int(np.argmax(lost)) if lost.any() else samples.shape[1]
 
 
 def is_noisy(known: Known, span: Span, sample_rate: int) -> bool:
-    """Return whether what is beside a gap is noise, that goes on as noise."""
+    """Return whether the audio beside a gap is noise, to be continued as noise."""
     return flatness_db(known, span, sample_rate) >= NOISY_DB
 
 
 def flatness_db(known: Known, span: Span, sample_rate: int) -> float:
-    """Return how flat the spectrum is within third octaves beside a gap, in dB; louder bands and channels count more.
+    """Return the spectral flatness within third octaves beside a gap, in dB, averaged with weights by level.
 
     Args:
-        known: the channels that are filled.
-        span: the gap.
-        sample_rate: in Hz.
+        known: reader of the channels to fill.
+        span: gap to fill.
+        sample_rate: sampling rate in Hz.
     """
     envelopes = Envelopes(known, sample_rate, -np.inf)
     found = []
@@ -401,7 +401,7 @@ def flatness_db(known: Known, span: Span, sample_rate: int) -> float:
 
 
 def _steady(envelopes: Envelopes, span: Span, wanted: np.ndarray, grain: str, seeds: tuple[int, ...]) -> Copy:
-    """Return what goes from one side's spectrum to the other's, with the expected levels: noise, or its partials."""
+    """Return a fill with the spectrum interpolated between the sides, at the expected levels: noise, or partials."""
     rate, margin = envelopes.sample_rate, round(MARGIN_S * envelopes.sample_rate)
     side_s, frame_s = (NOISE_S, FRAME_S) if grain == NOISE else (TONES_S, TONES_FRAME_S)
     before, after = sides_of(envelopes.known, span, round(side_s * rate))
@@ -424,9 +424,9 @@ def _copied(
     wanted: np.ndarray | None = None,
     share: float = 1.0,
 ) -> Copy:
-    """Return what lies a lag away, its levels brought a share of the way to the expected ones; no lag gives silence.
+    """Return a copy from a lag, with its levels moved partly to the expected ones; without a lag, silence.
 
-    The liker it is, the less of that is done, and of the known that goes on into it: what is the same stays so.
+    The higher the similarity, the less levels are changed, and the less known audio is continued into the copy.
     """
     unlike = float(np.interp(likeness, (SIMILAR, SAME), (1.0, 0.0)))
     rate, margin = envelopes.sample_rate, round(MARGIN_S * envelopes.sample_rate)

@@ -1,8 +1,8 @@
-"""Self-similarity search: where else in a recording the sound around a gap is to be found.
+"""Self-similarity search: positions of a recording that are similar to the surroundings of a gap.
 
-Every 46 ms of a recording are described once, in three ways: levels in third octaves, finer levels over shorter time,
-and which semitones stand out. A gap asks with the descriptions of what is known on both its sides; every lag that
-leads to known audio gets a cost, the weighted mean squared difference there. An hour takes less than 20 MB.
+Every 46 ms of a recording have three kinds of features: levels in third octaves, finer levels in shorter windows,
+and the prominence of semitones. The known features on both sides of a gap are the query; every lag that
+leads to known audio has a cost, the weighted mean squared difference there. An hour takes less than 20 MB.
 """
 
 from collections.abc import Callable
@@ -17,47 +17,47 @@ from scipy.signal.windows import hann
 from masktools.classical.spans import Span
 
 Known = Callable[[int, int], np.ndarray]
-"""Gives the samples [start, stop) of a recording, (channels, n); NaN in gaps and beyond the ends."""
+"""Reader of samples [start, stop) of a recording, (channels, n); NaN in gaps and beyond the ends."""
 
 EDGES_HZ = 50.0 * 2 ** (np.arange(28) / 3)  # of third octaves
-WINDOW_S = 0.0929  # of their levels
-STEP_S = 0.0464  # between descriptions
-_PHASES = 2  # fractions of a step at which a gap asks; what lies between, a copy is aligned to
-_BLOCK = 64  # descriptions computed at once: their spectra stay in the cache
-WANDERING, JUMPING_DB = 0.5, 3.0  # from which on what is around a gap sounds like speech
-SPEECH_COST, SPEECH_CONFIDENCE = 0.4, 0.6  # up to the one, or from the other on, even that returns
-_AROUND_S = 15.0  # on either side of a gap, in which speech is told from music
-_AUDIBLE_DB = 25.0  # below the loud moments, down to which tones are compared
+WINDOW_S = 0.0929  # for their levels
+STEP_S = 0.0464  # between features
+_PHASES = 2  # fractions of a step at which the query is computed; copies are aligned more finely
+_BLOCK = 64  # features computed at once, whose spectra fit into the cache
+WANDERING, JUMPING_DB = 0.5, 3.0  # thresholds above which the surroundings of a gap are like speech
+SPEECH_COST, SPEECH_CONFIDENCE = 0.4, 0.6  # thresholds of cost and confidence for a repetition even in speech
+_AROUND_S = 15.0  # on either side of a gap, for telling speech from music
+_AUDIBLE_DB = 25.0  # below the loud frames, for the comparison of tones
 _LEAST_MOMENTS = 20
-N_PLACES = 24  # that have a say in the levels of a gap
-_ROWS = 2048  # descriptions compared at once
-_RANGE_DB = 55.0  # below the recording's loud moments, where silence begins
-_LOUD = 95  # percentile of its frames, which are those
+N_PLACES = 24  # matches that count for the levels of a gap
+_ROWS = 2048  # features compared at once
+_RANGE_DB = 55.0  # below the recording's loud frames, where silence begins
+_LOUD = 95  # percentile of its frames that defines loud ones
 _FAINT = 1e-20  # power
-_REACH = 0.4  # of a window, either way from its middle, that must be known
+_REACH = 0.4  # share of a window, in either direction from its centre, that must be known
 _LEAST_WEIGHT = 0.05
-_COVERED = 0.3  # share of the weights, below which a lag is not judged
+_COVERED = 0.3  # least share of the weights for a valid lag
 _UNCOVERED_COST = 0.17
 _MIN_LAG_S = 0.093
-_APART_S = 0.07  # of places
+_APART_S = 0.07  # least distance of matches
 _MIN_MEDIAN = 0.3
-_DIGITS = 4  # of a cost: what is beyond differs between machines
+_DIGITS = 4  # of a cost: further ones differ between machines
 
 
 @dataclass(frozen=True)
 class _Feature:
-    """One way to describe a moment: the window, how fast neighbours lose weight, and what chance differences are."""
+    """One kind of feature: window, decay of weights with distance, and scale of the cost."""
 
     window_s: float
     taus_s: tuple[float, ...]
-    scale: float  # mean squared difference of two places of music taken by chance
-    top_hz: float  # above it nothing is compared
+    scale: float  # mean squared difference between random positions of music
+    top_hz: float  # upper limit of the comparison
     describe: Callable[[np.ndarray, np.ndarray], np.ndarray]  # power (n, bins), hertz (bins,) -> (n, d)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a gap could be filled from: ``lag`` samples later, and what differs around it, 0 for a repetition."""
+    """A match for a gap: ``lag`` samples later, with its cost, 0 for a repetition."""
 
     lag: int
     cost: float
@@ -65,18 +65,18 @@ class Place:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found."""
+    """Result of a search."""
 
     places: tuple[Place, ...]  # the best first
-    confidence: float  # 1: the surroundings return exactly; 0: the best place is no better than any other
-    like_speech: bool = False  # whether what is around sounds like speech
+    confidence: float  # 1: the surroundings are repeated exactly; 0: the best match is no better than any other
+    like_speech: bool = False  # whether the surroundings are like speech
 
     @property
     def is_alike(self) -> bool:
         """Whether a copy is better than an invention.
 
-        In music hardly anything is worse than an invention. In speech words find other words, and pauses pauses: there
-        the surroundings have to return.
+        In music hardly any copy is worse than an invention. In speech words match other words, and pauses pauses: there
+        the surroundings have to be repeated.
         """
         if not self.places:
             return False
@@ -84,7 +84,7 @@ class Found:
 
 
 def window_length(seconds: float, sample_rate: int) -> int:
-    """Return the number of samples, 16 at least, near a duration, that is transformed fast."""
+    """Return a window length in samples near a duration, at least 16, with a fast transform."""
     return int(next_fast_len(max(16, round(seconds * sample_rate)), real=True) or 16)
 
 
@@ -101,7 +101,7 @@ def _fine_db(power: np.ndarray, hertz: np.ndarray) -> np.ndarray:
 
 
 def _semitones_db(power: np.ndarray, hertz: np.ndarray) -> np.ndarray:
-    """Return by how much each of 62 semitones from 82 Hz on stands out of its octave, (n, 62), -6 to 12 dB."""
+    """Return the prominence of each of 62 semitones from 82 Hz on over its octave, (n, 62), -6 to 12 dB."""
     pitch = 12 * np.log2(np.maximum(hertz, 1.0) / 82.4)
     level_db = 10 * np.log10(power @ _triangles(pitch, np.arange(62.0)) + _FAINT)
     level_db = np.maximum(level_db, level_db.max(axis=1, keepdims=True) - _RANGE_DB)
@@ -109,7 +109,7 @@ def _semitones_db(power: np.ndarray, hertz: np.ndarray) -> np.ndarray:
 
 
 def _triangles(where: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Return weights (bins, bands) of triangular bands that reach to their neighbours; narrow ones take one bin."""
+    """Return weights (bins, bands) of overlapping triangular bands; narrow ones take one bin."""
     weights = np.maximum(0.0, 1.0 - np.abs(where[:, None] - centres) / (centres[1] - centres[0]))
     narrow = weights.sum(axis=0) < 0.5
     nearest = np.abs(where[:, None] - centres[narrow]).argmin(axis=0)
@@ -126,20 +126,20 @@ _FEATURES = (
 
 
 class Similarity:
-    """The descriptions of a recording, and the search in them.
+    """The features of a recording, with a search for similar positions.
 
-    Levels count from the recording's own loud moments down, over 55 dB: neither its gain nor the depth of its
-    silences decides what is alike. Channels are described together, by the mean of their powers, so that no channel
+    Levels are relative to the recording's own loud frames, over 55 dB: neither its gain nor the depth of its
+    silences matters. Features are those of the mean power of all channels, so that no channel
     cancels another.
     """
 
     def __init__(self, known: Known, n_samples: int, sample_rate: int) -> None:
-        """Describe a recording; it is read once, from the start to the end.
+        """Compute the features of a recording, which is read once, from start to end.
 
         Args:
-            known: the recording.
-            n_samples: its length.
-            sample_rate: in Hz.
+            known: reader of the recording.
+            n_samples: length of the recording in samples.
+            sample_rate: sampling rate in Hz.
         """
         self._known, self.n_samples, self.sample_rate = known, n_samples, sample_rate
         self.step = max(_PHASES, round(STEP_S * sample_rate))
@@ -164,7 +164,7 @@ class Similarity:
 
     @property
     def floor_db(self) -> float:
-        """Level of a third octave, in dB of full scale, below which there is silence in this recording."""
+        """Level of a third octave, in dB of full scale, below which this recording is silent."""
         return self._floors_db[0]
 
     def _floor_db(self, number: int) -> float:
@@ -172,11 +172,11 @@ class Similarity:
         return float(np.percentile(loudest, _LOUD)) - _RANGE_DB if len(loudest) else -200.0
 
     def _described(self, first: int, n: int) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-        """Return descriptions of n moments, a step apart, their validity, and whether the steps are known throughout.
+        """Return the features of n frames, a step apart, their validity, and whether the steps are fully known.
 
         Args:
-            first: sample of the first moment.
-            n: of moments.
+            first: centre of the first frame, in samples.
+            n: number of frames.
         """
         reach = max(*self._lengths, self.step) // 2 + 1
         samples = self._known(first - reach, first + (n - 1) * self.step + reach + 1)
@@ -202,17 +202,17 @@ class Similarity:
         return values, valid, whole
 
     def find(self, span: Span, n_places: int = N_PLACES) -> Found:
-        """Return the places from which a gap could be filled, those that fit best first, apart from each other.
+        """Return the matches for a gap, the best first, apart from each other.
 
         Args:
-            span: the gap.
-            n_places: wanted at most.
+            span: gap to fill.
+            n_places: greatest number of matches.
         """
         lags, costs = self._costs(span)
         if not len(lags):
             return Found((), 0.0)
         taken: list[int] = []
-        ruled_out = 2 * ceil(_APART_S * self.sample_rate * _PHASES / self.step) + 1  # lags at most, by each place
+        ruled_out = 2 * ceil(_APART_S * self.sample_rate * _PHASES / self.step) + 1  # lags that a match excludes
         last = min(n_places * ruled_out, len(costs) - 1)
         best = np.flatnonzero(costs <= np.partition(costs, last)[last])
         for number in best[np.lexsort((lags[best], costs[best]))]:
@@ -236,9 +236,9 @@ class Similarity:
         return bool(apart < np.mean((np.stack(places) - np.stack([before, after])) ** 2))
 
     def _is_like_speech(self, span: Span) -> bool:
-        """Return whether tones wander and levels jump around a gap, as they do in speech and seldom in music.
+        """Return whether tones wander and levels jump around a gap, as in speech but seldom in music.
 
-        Tones: how far the semitones of one moment are from those of the next that has no sample in common with it.
+        Tones: distance of the semitones of one frame from those of the next that does not overlap it.
         """
         reach = round(_AROUND_S * self.sample_rate)
         around = slice(max(0, span.start - reach) // self.step, (span.stop + reach) // self.step)
@@ -257,7 +257,7 @@ class Similarity:
         return bool(np.median(apart) >= WANDERING and np.mean(jumps_db) >= JUMPING_DB)
 
     def _costs(self, span: Span) -> tuple[np.ndarray, np.ndarray]:
-        """Return every lag in samples that leads to a known stretch, and its cost."""
+        """Return every lag in samples that leads to known audio, with its cost."""
         longest_s = max(tau for feature in _FEATURES for tau in feature.taus_s) * -np.log(_LEAST_WEIGHT)
         before = -(-round(longest_s * self.sample_rate) // self.step)
         first = span.start - before * self.step
@@ -283,7 +283,7 @@ class Similarity:
         return np.concatenate(lags), np.concatenate(costs)
 
     def _weights(self, feature: _Feature, is_before: np.ndarray, away: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        """Return what each moment around a gap counts; both sides as much, if all of them is known."""
+        """Return the weight of each frame around a gap; both sides have equal weight, if all of them is known."""
         weights = np.zeros(len(away))
         step_s, away_s = self.step / self.sample_rate, away / self.sample_rate
         for side in (is_before, ~is_before):
@@ -294,15 +294,15 @@ class Similarity:
         return weights
 
     def _costs_of(self, number: int, asked: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        """Return the share of one feature in the cost of each lag from -n on, (phases, lags).
+        """Return the contribution of one feature to the cost of each lag from -n on, (phases, lags).
 
         Args:
-            number: of the feature.
-            asked: for each phase descriptions (n, d) around the gap, and what each counts, (n,).
+            number: index of the feature.
+            asked: for each phase features (n, d) around the gap, and their weights (n,).
         """
         values, valid = self._values[number], self._valid[number]
         n_frames, n = len(values), len(asked[0][1])
-        # (w |f|^2 - 2 w f q + w |q|^2) summed over the moments, as one product of matrices and sums of its diagonals.
+        # (w |f|^2 - 2 w f q + w |q|^2) summed over the frames, as one matrix product and sums of its diagonals.
         questions, where = [], []
         for phase, (described, weights) in enumerate(asked):
             used = np.flatnonzero(weights)
@@ -325,7 +325,7 @@ class Similarity:
         return np.stack([self._mean_cost(number, *one) for one in zip(totals, asked, strict=True)])
 
     def _mean_cost(self, number: int, total: np.ndarray, asked: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        """Return costs of a sum of squares, (lags,), that is as good as what it covers; too little covered is none."""
+        """Return the mean costs (lags,) from sums of squares; infinite where too little of the query is covered."""
         (described, weights), lost = asked, np.flatnonzero(~self._valid[number])
         used, n, n_frames = np.flatnonzero(weights), len(weights), len(self._valid[number])
         if not len(used):
@@ -341,7 +341,7 @@ class Similarity:
         return np.where(covered < _COVERED, np.inf, cost)
 
     def _is_free(self, span: Span, lags: np.ndarray) -> np.ndarray:
-        """Return whether the stretch that a lag leads to is known throughout."""
+        """Return whether the audio at each lag is completely known."""
         starts, stops = span.start + lags, span.stop + lags
         inside = (starts >= 0) & (stops <= self.n_samples) & (np.abs(lags) >= _MIN_LAG_S * self.sample_rate)
         steps = [np.clip(edges, 0, len(self._missing) - 1) for edges in (starts // self.step, -(-stops // self.step))]

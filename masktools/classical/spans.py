@@ -1,4 +1,4 @@
-"""A gap as samples: what is known on either side of it, and the seams by which a fill meets that."""
+"""A gap as samples: the known samples on either side of it, and the seams of a fill."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ import numpy as np
 from masktools.classical.prediction import extrapolate
 from masktools.core.errors import ParameterError
 
-_ROUNDING = 1e-3  # samples; times in seconds that were computed from samples are off by less
+_ROUNDING = 1e-3  # samples; rounding error of times in seconds that were computed from samples
 
 
 class Span(NamedTuple):
-    """A half-open stretch [start, stop) of a recording, in samples."""
+    """A half-open span [start, stop) of a recording, in samples."""
 
     start: int
     stop: int
@@ -27,11 +27,11 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Damaged:
-    """A recording and what is missing from it; what its samples are inside a gap is never looked at.
+    """A recording with gaps; samples inside a gap are never read.
 
     Attributes:
         samples: (channels, t), zero in every gap.
-        sample_rate: in Hz.
+        sample_rate: sampling rate in Hz.
         spans: the gaps, in order, each apart from the next.
     """
 
@@ -62,7 +62,7 @@ class Damaged:
         """Return the recording with zeros in its gaps.
 
         Raises:
-            ParameterError: samples that are no recording, gaps that are none of it or leave nothing of it, or a
+            ParameterError: samples that are no recording, gaps that do not fit it or cover all of it, or a
                 sample outside the gaps that is not finite.
         """
         _check_shape(samples, sample_rate)
@@ -103,7 +103,7 @@ def _check_shape(samples: np.ndarray, sample_rate: int) -> None:
 def gap_spans(gaps_s: Iterable[Sequence[Any]], n_samples: int, sample_rate: int) -> tuple[Span, ...]:
     """Return the samples that gaps (start, end) in seconds touch, in order; gaps that touch each other become one.
 
-    A third entry, as gaps of some channels have it, must be None: all channels are filled.
+    A third entry, the channels of a gap, must be None: all channels are filled.
 
     >>> gap_spans([(0.5, 0.75), (0.1, 0.2)], 100, 100)
     (Span(start=10, stop=20), Span(start=50, stop=75))
@@ -146,7 +146,7 @@ def _times(gap: Sequence[Any]) -> tuple[float, float]:
 
 
 def fade_in(n_samples: int) -> np.ndarray:
-    """Return a slope (n_samples,) from 0 to 1; its square and that of the slope the other way round add up to 1.
+    """Return a power-complementary fade (Vorbis window), (n_samples,) from 0 to 1.
 
     >>> rise = fade_in(5)
     >>> bool(np.allclose(rise**2 + rise[::-1] ** 2, 1))
@@ -161,13 +161,13 @@ def fade_in(n_samples: int) -> np.ndarray:
 def join_ends(generated: np.ndarray, from_left: np.ndarray, from_right: np.ndarray) -> np.ndarray:
     """Return the samples of a gap, float64: generated ones, with a seam inside each end.
 
-    At a seam the continuation of the known audio gives way to what was generated, at equal power, as the two are
-    not in phase.
+    At a seam the continuation of the known audio is cross-faded with the generated samples, at equal power, since the
+    two are not in phase.
 
     Args:
-        generated: (n,) what fills the gap.
-        from_left: the continuation of what comes before, as long as the seam; zeros make it a fade-in.
-        from_right: that of what comes after, in the order of time.
+        generated: (n,) samples for the gap.
+        from_left: continuation of the audio before the gap, as long as the seam; zeros make it a fade-in.
+        from_right: continuation of the audio after the gap, in the order of time.
     """
     n, seam = len(generated), len(from_left)
     filled = generated.astype(np.float64)
@@ -179,16 +179,16 @@ def join_ends(generated: np.ndarray, from_left: np.ndarray, from_right: np.ndarr
 
 
 def with_residuals(copied: np.ndarray, before: np.ndarray, after: np.ndarray, seam: int) -> np.ndarray:
-    """Return a copied stretch (n,), float64, made to begin and end with what is known.
+    """Return copied samples (n,), float64, that begin and end in continuity with the known audio.
 
-    What the stretch lacks to the known audio on either side is continued into it and fades out: the true stretch
-    lacks nothing, and stays as it is.
+    The difference between the source's surroundings and the known audio is continued into the copy and fades out: an
+    exact copy has no difference, and is unchanged.
 
     Args:
-        copied: (n,) what fills the gap.
-        before: (t,) the known samples before the gap less those before the stretch.
+        copied: (n,) samples for the gap.
+        before: (t,) the known samples before the gap less those before the source.
         after: (t,) the same after them.
-        seam: samples over which the residual fades.
+        seam: samples over which the difference fades.
     """
     filled, n = copied.astype(np.float64), len(copied)
     fall = fade_in(seam)[::-1] ** 2
