@@ -1,4 +1,4 @@
-"""Restoration: gaps filled, bandwidth extended, regions repaired, ends continued; what is known is never changed."""
+"""Restoration: gap filling, bandwidth extension, spectral repair, continuation; known audio is never changed."""
 
 from masktools.restoration.band_plan import choose_cutoff, cutoff_limits_hz
 from masktools.restoration.bandwidth import bwe, extend_blocks

@@ -1,7 +1,7 @@
-"""One recording that is being extended: its windows, what the model adds to them, and the blocks that come out.
+"""Bandwidth extension of one recording: windows, the model's output for them, and blocks of the result.
 
-Neighbouring windows share columns. What the model chose there in one window is known to the next, so that they go on
-with the same tokens; the waves of both then agree where they are joined.
+Adjacent windows share columns. Tokens that the model chose there in one window are known in the next, so that the
+waves of both agree where they are joined.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -56,12 +56,12 @@ from masktools.restoration.recordings import (
 from masktools.restoration.render import TEXTURES, Decoder, Texture, Unknown, fill_mel, shaped_by_mel
 from masktools.solver import derive_seed, plan_value
 
-_OVERLAP_SHARE = 13 / 53  # of a window: what the next one knows
-_N_BINS = 4  # over which the generated spectrum leaves the original
+_OVERLAP_SHARE = 13 / 53  # of a window, whose tokens are known in the next
+_N_BINS = 4  # mel bins of the transition from original to generated
 
 
 def column_windows(pipeline: Pipeline, n_samples: int) -> list[Window]:
-    """Return the windows of columns that cover so many samples at the model's rate; the last one ends with them."""
+    """Return the windows of columns that cover n_samples at the model's rate; the last one ends with them."""
     n_cols, width = pipeline.grid.n_columns(n_samples), pipeline.window_cols
     hop = width - round(width * _OVERLAP_SHARE)
     if n_cols <= width:
@@ -71,7 +71,7 @@ def column_windows(pipeline: Pipeline, n_samples: int) -> list[Window]:
 
 
 class Rendered(NamedTuple):
-    """What the model made of one channel of a window; None in place of samples that were not finite."""
+    """The model's output for one channel of a window; None instead of samples that are not finite."""
 
     wave: np.ndarray | None  # (t,) at the model's rate
     mel: np.ndarray  # (f, m)
@@ -79,14 +79,14 @@ class Rendered(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Memory:
-    """The tokens of one channel of the window before."""
+    """Tokens of one channel of the window before."""
 
     window: Window
     tokens: Tokens
 
 
 class BandModel:
-    """What the model puts above a cutoff in the channels of one recording, window by window."""
+    """Generation of the band above a cutoff in the channels of one recording, window by window."""
 
     def __init__(self, decoder: Decoder, cutoff_hz: float, lfr: bool, leak_free: bool) -> None:
         self.decoder, self.cutoff_hz, self.lfr, self.leak_free = decoder, cutoff_hz, lfr, leak_free
@@ -100,14 +100,14 @@ class BandModel:
         seed_of: Sequence[int],
         progress: Progress | None,
     ) -> list[Rendered]:
-        """Return what the model makes of some channels of a window.
+        """Return the model's output for some channels of a window.
 
         Args:
-            known: (channels, t) the window at the model's rate.
+            known: (channels, t) audio of the window at the model's rate.
             window: its columns; windows come in order.
-            channels: which of them; on a CPU one after the other, so that no result depends on its neighbours.
-            seed_of: the seed of each of all channels.
-            progress: called with (steps done, steps in all).
+            channels: indices of the channels; on a CPU they are computed one by one, so that results are independent.
+            seed_of: seed of each channel.
+            progress: called with (steps done, steps in total).
         """
         model = self.decoder.model
         size = 1 if model.device.type == "cpu" else model.batch_size
@@ -120,7 +120,7 @@ class BandModel:
         return done
 
     def remember(self, places: Sequence[int]) -> None:
-        """Give each channel the memory of the channel that was computed for it: duplicates may part from here on."""
+        """Copy to each channel the memory of the one computed for it: duplicates may differ from now on."""
         self._memories = {channel: self._memories[place] for channel, place in enumerate(places)}
 
     def _render(
@@ -142,17 +142,17 @@ class BandModel:
         return [Rendered(wave, mel) for wave, mel in zip(waves, made.filled.cpu().numpy(), strict=True)]
 
     def _masks(self, window: Window, n: int, n_frames: int) -> tuple[Mask, Bool[Tensor, "b f m"]]:
-        """Return the tokens that reach above the cutoff, and the cells whose bins do; all cells without ``lfr``."""
+        """Return the masks of tokens and of cells above the cutoff; all cells without ``lfr``."""
         model = self.decoder.model
         rows = band_mask(model.grid, window.length, self.cutoff_hz, model.mel.f_max)
         bins = torch.from_numpy(mel_edges_hz(model.mel)[2:] > self.cutoff_hz) | (not self.lfr)
         return rows.expand(n, -1, -1), bins[None, :, None].expand(n, -1, n_frames)
 
     def _recalled(self, tokens: Tokens, mask: Tensor, window: Window, group: Sequence[int]) -> tuple[Tokens, Tensor]:
-        """Return the tokens of a window with those that are known from the one before, and what is left to predict.
+        """Return the tokens of a window with those known from the window before, and the mask of the rest.
 
-        Generated rows are taken over as far as the windows overlap. The known ones change over in the middle, where
-        both windows see what surrounds them.
+        Generated rows are taken over in the whole overlap. The known rows switch in its middle, where
+        both windows have enough context.
         """
         tokens, left = tokens.clone(), mask.clone()
         for row, channel in enumerate(group):
@@ -172,17 +172,16 @@ class BandModel:
             return list(self.decoder.model.render(mel)[:, :n_samples].cpu().numpy())
         except ParameterError:
             raise
-        except MasktoolsError:  # the vocoder returned something that is not finite
+        except MasktoolsError:  # the output of the vocoder is not finite
             if len(mel) == 1:
                 return [None]
             return [wave for one in mel.split(1) for wave in self._waves(one, n_samples)]
 
     def _levelled(self, generated: Mel, original: Mel) -> Mel:
-        """Return the generated spectrogram, as loud as the original just below the cutoff.
+        """Return the generated spectrogram, matched to the level of the original just below the cutoff.
 
-        The row of tokens that the cutoff runs through is generated as a whole: its lower part tells how loud the model
-        takes the missing band to be, and how loud it should. Powers are averaged over a second, and moved by 6 dB at
-        most.
+        The row of tokens at the cutoff is generated as a whole: its lower part is compared with the original to find
+            the model's level error. Powers are averaged over a second, and gains limited to 6 dB.
         """
         model = self.decoder.model
         low, high = (share * self.cutoff_hz for share in MATCHED_BAND)
@@ -208,18 +207,18 @@ class BandModel:
 class Part(NamedTuple):
     """A window of a recording."""
 
-    known: Stretch  # (channels, n) at the model's rate
-    sources: np.ndarray  # (sources, n): the waves that are extended, the channels or their middle
-    places: tuple[int, ...]  # of each source the one that is computed for it: equal ones are computed once
-    grain: np.ndarray | None = None  # (sources, n) what a classical method makes of them
+    known: Stretch  # (channels, n) audio at the model's rate
+    sources: np.ndarray  # (sources, n): waves to extend, the channels or their mid
+    places: tuple[int, ...]  # for each source the one that is computed for it: duplicates are computed once
+    grain: np.ndarray | None = None  # (sources, n) output of a classical method
 
 
 def with_grain(
     parts: Iterable[Part], texture: Texture | None, sample_rate: int, cutoff_hz: float, top_hz: float, seed: int
 ) -> Iterator[Part]:
-    """Yield windows with what a classical method makes of them, or as they are where there is no texture.
+    """Yield windows with the output of a classical method, or unchanged where there is no texture.
 
-    The method judges each window by itself; over all that neighbours share, the one's result becomes the other's.
+    The method works on each window separately; over the overlap, the result of one is cross-faded to the other's.
     """
     held: Part | None = None
     for part in parts:
@@ -246,28 +245,28 @@ def with_grain(
 
 @dataclass(eq=False)
 class Tally:
-    """What happened on the way, for the report."""
+    """Statistics for the report."""
 
     gains_db: list[np.ndarray] = field(default_factory=list)  # of frames, windows and sources
     n_frames: int = 0
-    n_guarded: int = 0  # frames that the quiet guard made quieter
-    fallen_back_s: list[float] = field(default_factory=list)  # where windows start that the model failed at
+    n_guarded: int = 0  # frames attenuated by the quiet guard
+    fallen_back_s: list[float] = field(default_factory=list)  # start times of windows for which the model failed
 
     def gain_statistics(self) -> dict[str, float]:
-        """Return the lowest, the middle and the highest gain in dB."""
+        """Return the lowest, the median and the highest gain in dB."""
         gains = np.concatenate(self.gains_db) if self.gains_db else np.zeros(1)
         found = {"min": gains.min(), "median": np.median(gains), "max": gains.max()}
         return {name: round(float(value), 2) for name, value in found.items()}
 
     @property
     def guarded_share(self) -> float:
-        """Share of frames that the quiet guard made quieter."""
+        """Share of frames attenuated by the quiet guard."""
         return round(self.n_guarded / max(1, self.n_frames), 4)
 
 
 @dataclass(frozen=True, eq=False)
 class Added:
-    """Makes what is added to the windows of one recording."""
+    """Makes the added band for the windows of one recording."""
 
     pipeline: Pipeline
     model: BandModel
@@ -280,7 +279,7 @@ class Added:
     def stretches(
         self, parts: Iterable[Part], windows: Sequence[Window], progress: Progress | None
     ) -> Iterator[Stretch]:
-        """Yield what is to be added to each window, (channels, n) float32 at the model's rate."""
+        """Yield the added band of each window, (channels, n) float32 at the model's rate."""
         for number, (part, window) in enumerate(zip(parts, windows, strict=True)):
             firsts = sorted(set(part.places))
             share = share_of(progress, number, len(windows))
@@ -319,22 +318,22 @@ class Added:
         return high_pass(levelled, rate, self.cutoff_hz)
 
 
-JOIN_S = 0.02  # of the cross-fade between what neighbouring windows add
-_MODEL_CLEAN = 0.9  # of the model's band: above it a change of rate has taken part of it
-_NOTHING = 1e-9  # of full scale: what filters leave where there is nothing to add
+JOIN_S = 0.02  # of the cross-fade between the added bands of adjacent windows
+_MODEL_CLEAN = 0.9  # of the model's band: above it resampling has attenuated the signal
+_NOTHING = 1e-9  # of full scale: rounding error of filters
 
 
 class BandExtension(Iterator[tuple[int, np.ndarray]]):
-    """A recording that is being extended: an iterator of (start, (channels, n)), blocks that follow each other.
+    """A recording during its bandwidth extension: an iterator of consecutive blocks (start, (channels, n)).
 
-    ``sample_rate`` and ``n_samples`` are those of what comes out; ``report`` is complete when the last block is out.
+    ``sample_rate`` and ``n_samples`` are those of the result; ``report`` is complete after the last block.
     """
 
     def __init__(
         self,
         decoder: Decoder,
         signal: Signal,
-        band_hz: tuple[float, float],  # the cutoff, and the top that it is extended to
+        band_hz: tuple[float, float],  # the cutoff, and the top of the added band
         settings: BandSettings,
         take: Take | None,
         block_samples: int,
@@ -384,7 +383,7 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
         self.report = self._told(added)
 
     def _of_the_model(self, added: Added, progress: Progress | None) -> Iterator[np.ndarray]:
-        """Yield what the model adds, at the rate of what comes out."""
+        """Yield the band added by the model, at the rate of the result."""
         texture = TEXTURES[self.settings.texture] if self.settings.lfr else None
         rate = self.pipeline.sample_rate
         parts = with_grain(self._parts(), texture, rate, self.cutoff_hz, self._model_top_hz, self.settings.seed)
@@ -392,12 +391,12 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
         return at_rate(joined, rate, self.sample_rate, self.n_samples)
 
     def _nothing(self) -> Iterator[np.ndarray]:
-        """Yield zeros as long as the recording, of which the model adds nothing."""
+        """Yield zeros of the recording's length, where the model adds nothing."""
         for block in _finite(read_blocks(self._reader, self._n_in), self._rate):
             yield np.zeros(block.shape, np.float32)
 
     def _upper_band(self, take: Take | None) -> UpperBand | None:
-        """Return what adds the band above the model's, or takes from it what is not wanted; None if it is as it is."""
+        """Return what adds the band above the model's, or removes unwanted parts; None if there is nothing to do."""
         model_hz = self.pipeline.mel.f_max
         if not self.settings.lfr or (self.top_hz == model_hz and self._by_model):
             return None
@@ -426,7 +425,7 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
         return survey(blocks, self._rate, self.cutoff_hz, self.top_hz)
 
     def _clean(self, found: Survey | None) -> None:
-        """Read on without what the recording has above its cutoff, if that is faint."""
+        """Remove the recording's content above its cutoff from further reading, if it is faint."""
         if found is None or found.above_db > FAINT_DB:
             if found is not None:
                 self._warnings.append(
@@ -437,7 +436,7 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
         self._reader = cleaned(self._reader, self._n_in, self._rate, self.cutoff_hz)
 
     def _parts(self) -> Iterator[Part]:
-        """Yield the windows of the recording, and which of their channels have been equal so far."""
+        """Yield the windows of the recording, with its channels that have been equal so far."""
         samples = self.pipeline.grid.column_samples
         windows = [
             Window(columns.start * samples, min(columns.stop * samples, self._n_model)) for columns in self._windows
@@ -450,7 +449,7 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
             yield Part(known, sources, tuple(duplicates.places))
 
     def _original(self, blocks: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the recording at the rate of what comes out beside blocks of that length, and these."""
+        """Yield the recording at the rate of the result, in pairs with the given blocks."""
         if self.sample_rate == self._rate:
             start = 0
             for block in blocks:
@@ -523,7 +522,7 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
         }
 
     def _told_of_take(self) -> dict[str, float] | None:
-        """Return how long the take is that lent the band, and how far the recording is from it."""
+        """Return the length of the recording that lent the band, and the recording's distance from it."""
         upper = self._upper
         if upper is None or upper.take is None:
             return None
@@ -540,7 +539,7 @@ class BandExtension(Iterator[tuple[int, np.ndarray]]):
 
 
 def _finite(blocks: Iterator[np.ndarray], sample_rate: int) -> Iterator[np.ndarray]:
-    """Yield blocks as they are, up to the first one that is not finite."""
+    """Yield blocks unchanged, up to the first one that is not finite."""
     start = 0
     for block in blocks:
         if not np.isfinite(block).all():
@@ -554,5 +553,5 @@ def _finite(blocks: Iterator[np.ndarray], sample_rate: int) -> Iterator[np.ndarr
 
 
 def _heard(added: np.ndarray) -> np.ndarray:
-    """Return what is added, with zeros for what is fainter than any file can tell: digital silence stays that."""
+    """Return the added band, with zeros where it is below any file's resolution: digital silence stays silent."""
     return np.where(np.abs(added) < _NOTHING, np.zeros((), added.dtype), added)

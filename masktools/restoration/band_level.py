@@ -1,10 +1,10 @@
-"""How an added band meets the recording below it: filter, level, quiet guard, stereo width and limiter.
+"""Level and composition of an added band: filter, level matching, quiet guard, stereo width and limiter.
 
-Plain functions of samples (t,): they know neither a model nor a file.
+Functions of samples (t,), independent of models and files.
 
-The noise floor of a recording is what it holds in its quietest moments, below its cutoff; continued above the cutoff
-with its slope, it tells how loud the missing band was at least allowed to be there. Where a recording is close to its
-floor, what is added to it is kept close to that continuation.
+The noise floor of a recording is its level in quiet passages, below its cutoff; extrapolated above the cutoff
+with its slope, it is an upper bound for the missing band there. Where a recording is close to its
+floor, the added band is limited to about that extrapolation.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,8 +17,8 @@ from scipy.signal import kaiser_beta, lfilter, oaconvolve
 from masktools.restoration.recordings import Reader
 
 HOP = 512  # samples between the frames in which levels are measured
-MATCHED_BAND = (0.7, 0.97)  # of the cutoff: where original and generated must be equally loud
-MAX_GAIN_DB = 6.0  # either way
+MATCHED_BAND = (0.7, 0.97)  # of the cutoff, where levels are matched
+MAX_GAIN_DB = 6.0  # in either direction
 SILENCE = 1e-5  # RMS; -100 dB of full scale
 SMOOTHING_S = 1.0
 TRANSITION_HZ = 200.0
@@ -29,15 +29,15 @@ _MAX_GAIN = 10 ** (MAX_GAIN_DB / 20)
 
 
 def high_pass(samples: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.ndarray:
-    """Return what lies above a cutoff, without delay: linear phase, half the amplitude at the cutoff itself.
+    """Return the band above a cutoff, without delay: linear phase, half the amplitude at the cutoff itself.
 
-    Nothing is left 100 Hz below the cutoff, and everything 100 Hz above it. What a recording still has at its edge,
-    half of what it once had, and what is added there make up a whole.
+    The filter is 0 from 100 Hz below the cutoff on, and 1 from 100 Hz above. The recording's remaining half at its edge
+    and the half added there make up a whole.
 
     Source: J. F. Kaiser's formula for the length of a windowed FIR filter (1974).
     """
     half = high_pass_reach(sample_rate)
-    middle = 2 * cutoff_hz / sample_rate  # of the transition, in Nyquist frequencies
+    middle = 2 * cutoff_hz / sample_rate  # of the transition, as a share of the Nyquist frequency
     low_pass = np.sinc(middle * np.arange(-half, half + 1)) * np.kaiser(2 * half + 1, kaiser_beta(STOP_BAND_DB))
     taps = -low_pass / low_pass.sum()
     taps[half] += 1.0
@@ -45,15 +45,15 @@ def high_pass(samples: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.nda
 
 
 def high_pass_reach(sample_rate: int) -> int:
-    """Return how many samples to either side ``high_pass`` reads."""
+    """Return the number of samples that ``high_pass`` reads to either side."""
     n_taps = int(np.ceil((STOP_BAND_DB - 7.95) / (2.285 * 2 * np.pi * TRANSITION_HZ / sample_rate))) | 1
     return n_taps // 2
 
 
 def band_gain(known: np.ndarray, generated: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.ndarray:
-    """Return the gain (t,) that makes the generated as loud as the known just below a cutoff.
+    """Return the gain (t,) that matches generated audio to the level of known audio just below a cutoff.
 
-    Powers are compared between 0.7 and 0.97 of the cutoff, averaged over a second; the gain stays within 6 dB, and is
+    Powers are compared between 0.7 and 0.97 of the cutoff, averaged over a second; the gain is limited to 6 dB, and is
     1 where there is nothing to compare.
     """
     band = [(MATCHED_BAND[0] * cutoff_hz, MATCHED_BAND[1] * cutoff_hz)]
@@ -67,14 +67,14 @@ def band_gain(known: np.ndarray, generated: np.ndarray, sample_rate: int, cutoff
 
 
 def loudness_gate(known: np.ndarray) -> np.ndarray:
-    """Return 0 where the known samples are digital silence and 1 where they are not, (t,), with short slopes."""
+    """Return a gate (t,), 0 where the known samples are digital silence and else 1, with short slopes."""
     padded = np.pad(known, (0, -len(known) % HOP)).reshape(-1, HOP)
     power = uniform_filter1d(np.square(padded, dtype=np.float64).mean(axis=1), 3, mode="nearest")
     return at_samples((power > SILENCE**2).astype(np.float64), len(known))
 
 
 def band_powers(samples: np.ndarray, sample_rate: int, bands_hz: list[tuple[float, float]]) -> np.ndarray:
-    """Return the power of each band, (frames, bands) float64: mean squares, a frame each 512 samples around it."""
+    """Return the power of each band, (frames, bands) float64: mean squares in frames centred every 512 samples."""
     n_frames = -(-len(samples) // HOP)
     half = _FRAME // 2
     padded = np.pad(samples.astype(np.float32), (half, half + n_frames * HOP - len(samples)))
@@ -92,17 +92,17 @@ def band_powers(samples: np.ndarray, sample_rate: int, bands_hz: list[tuple[floa
 
 
 def at_samples(values: np.ndarray, n_samples: int) -> np.ndarray:
-    """Return values that are 512 samples apart at every sample, by lines between them."""
+    """Return values that are 512 samples apart, linearly interpolated to every sample."""
     return np.interp(np.arange(n_samples), np.arange(len(values)) * HOP, values)
 
 
 QUIET_SHARE = 0.1  # of the frames that are not digital silence
 NEAR_DB = 6.0  # above its floor, a recording is quiet
-DYNAMICS_DB = 12.0  # by which the loud moments exceed the floor at least: steady sounds have no pauses
+DYNAMICS_DB = 12.0  # least difference of the loud frames from the floor: steady sounds have no pauses
 _LOUD_SHARE = 0.9
 _RELEASE = 4.0  # dB by which the limit rises for each dB beyond NEAR_DB
-_N_BANDS = 6  # over the two octaves below the cutoff, of which the floor's slope is taken
-_CLEAN = 0.95  # of the cutoff, up to which a low-pass filter leaves the band as it was
+_N_BANDS = 6  # over the two octaves below the cutoff, for the slope of the floor
+_CLEAN = 0.95  # of the cutoff, up to which a low-pass filter leaves the band unchanged
 _SMOOTH_FRAMES = 1.5  # standard deviation
 
 
@@ -117,12 +117,12 @@ class Floor:
 
     @property
     def octave_hz(self) -> tuple[float, float]:
-        """The band in which a recording is compared with its floor."""
+        """The band for comparing a recording with its floor."""
         return 0.5 * self.cutoff_hz, _CLEAN * self.cutoff_hz
 
 
 def floor_bands(cutoff_hz: float) -> list[tuple[float, float]]:
-    """Return the bands whose powers ``floor_of`` needs."""
+    """Return the bands of the powers for ``floor_of``."""
     edges = np.geomspace(cutoff_hz / 4, _CLEAN * cutoff_hz, _N_BANDS + 1)
     return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
 
@@ -131,9 +131,9 @@ def floor_of(powers: np.ndarray, cutoff_hz: float, top_hz: float) -> Floor | Non
     """Return the noise floor of a channel; None if it is silent, or has no pauses.
 
     Args:
-        powers: (frames, bands) of the whole channel in ``floor_bands``.
-        cutoff_hz: where its band ends.
-        top_hz: where the band ends that is to be added.
+        powers: (frames, bands) of the whole channel, in the bands of ``floor_bands``.
+        cutoff_hz: cutoff of the channel in Hz.
+        top_hz: upper limit of the added band in Hz.
     """
     bands = floor_bands(cutoff_hz)
     upper = np.array([low >= 0.45 * cutoff_hz for low, _ in bands])
@@ -167,20 +167,20 @@ def _centre(low: float, high: float) -> float:
 def quiet_gain(
     known: np.ndarray, generated: np.ndarray, sample_rate: int, floor: Floor, guard_db: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the gain (t,), at most 1, that keeps what is generated near the floor where the known is.
+    """Return the gain (t,), at most 1, that keeps generated audio near the floor where known audio is quiet.
 
-    Within 6 dB of its floor, what is added may exceed the floor's continuation by ``guard_db``; beyond, the limit rises
-    fast, and soon is none.
+    Within 6 dB of the floor, the added band may exceed the floor's extrapolation by ``guard_db``; beyond, the limit
+    rises steeply.
 
     Args:
-        known: (t,) the channel.
-        generated: (t,) of which the band above the cutoff is to be added.
-        sample_rate: in Hz.
-        floor: of the channel.
-        guard_db: in dB.
+        known: (t,) samples of the channel.
+        generated: (t,) samples whose band above the cutoff is to be added.
+        sample_rate: sampling rate in Hz.
+        floor: noise floor of the channel.
+        guard_db: allowed excess over the floor in dB.
 
     Returns:
-        The gain at each sample, and which frames, 512 samples apart, it makes quieter by more than 0.5 dB.
+        The gain at each sample, and the mask of frames, 512 samples apart, that it attenuates by more than 0.5 dB.
     """
     own = 10 * np.log10(band_powers(known, sample_rate, [floor.octave_hz])[:, 0] / floor.below + 1e-12)
     added = band_powers(generated, sample_rate, [(floor.cutoff_hz, floor.top_hz)])[:, 0]
@@ -191,25 +191,25 @@ def quiet_gain(
 
 
 BLOCK_SAMPLES = 256 * HOP
-_EDGE_FRAMES = 2  # at each end of a block, which see what is not there
+_EDGE_FRAMES = 2  # at each end of a block, which lack context
 
 
 @dataclass(frozen=True)
 class Survey:
-    """A recording as a whole."""
+    """Statistics of a whole recording."""
 
-    floors: tuple[Floor | None, ...]  # of each wave; None of one without pauses
-    above_db: float  # how loud it is above its cutoff, beside what it has below
+    floors: tuple[Floor | None, ...]  # of each wave; None without pauses
+    above_db: float  # level above the cutoff relative to that below
 
 
 def survey(blocks: Iterable[np.ndarray], sample_rate: int, cutoff_hz: float, top_hz: float) -> Survey:
-    """Return what there is to know of a recording.
+    """Return the statistics of a recording.
 
     Args:
-        blocks: of the recording, (waves, n), each ``BLOCK_SAMPLES`` long but the last.
-        sample_rate: in Hz.
-        cutoff_hz: where its band ends.
-        top_hz: where the band ends that is to be added.
+        blocks: blocks of the recording, (waves, n), each ``BLOCK_SAMPLES`` long except the last.
+        sample_rate: sampling rate in Hz.
+        cutoff_hz: cutoff of the recording in Hz.
+        top_hz: upper limit of the added band in Hz.
     """
     bands = [*floor_bands(cutoff_hz), (0.0, cutoff_hz), (min(cutoff_hz + TRANSITION_HZ, top_hz), sample_rate / 2)]
     powers: list[list[np.ndarray]] = []
@@ -225,11 +225,11 @@ def survey(blocks: Iterable[np.ndarray], sample_rate: int, cutoff_hz: float, top
     return Survey(floors, float(10 * np.log10((above + SILENCE**4) / (below + SILENCE**4))))
 
 
-FAINT_DB = -50.0  # beside what is below the cutoff: what is louder is no leftover
+FAINT_DB = -50.0  # relative to the level below the cutoff: louder content is kept
 
 
 def cleaned(reader: Reader, n_samples: int, sample_rate: int, cutoff_hz: float) -> Reader:
-    """Return a reader of the recording without what it has above the cutoff; 200 Hz below it nothing changes."""
+    """Return a reader of the recording low-passed at the cutoff; up to 200 Hz below it nothing changes."""
     reach = high_pass_reach(sample_rate)
 
     def read(start: int, stop: int) -> np.ndarray:
@@ -242,21 +242,21 @@ def cleaned(reader: Reader, n_samples: int, sample_rate: int, cutoff_hz: float) 
     return read
 
 
-MAX_RATIO = 2.0  # of the side's amplitude to the middle's
-_DELAYS_S, _FEEDBACK = (0.0031, 0.0053, 0.0089), 0.6  # of the all-pass filters that take a wave out of step with itself
+MAX_RATIO = 2.0  # of the side's amplitude to the mid's
+_DELAYS_S, _FEEDBACK = (0.0031, 0.0053, 0.0089), 0.6  # of the all-pass filters that decorrelate a wave
 
 
 def side_of(middle: np.ndarray, known: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.ndarray:
-    """Return what lies between two channels above a cutoff, (t,), made from what they share there.
+    """Return the side signal of the added band, (t,), made from its mid.
 
-    Just below the cutoff it is measured how loud the side is beside the middle, and how much of it goes with the
-    middle: that part leans the added band to one side, and the rest, out of step with the middle, makes it wide.
+    Just below the cutoff the level of the recording's side relative to its mid, and their correlation, are measured:
+    the correlated part pans the added band, and the rest, decorrelated, widens it.
 
     Args:
-        middle: (t,) the added band of the middle.
-        known: (2, t) the recording.
-        sample_rate: in Hz.
-        cutoff_hz: where the band begins.
+        middle: (t,) mid of the added band.
+        known: (2, t) samples of the recording.
+        sample_rate: sampling rate in Hz.
+        cutoff_hz: lower limit of the added band in Hz.
     """
     mid, side = 0.5 * (known[0] + known[1]), 0.5 * (known[0] - known[1])
     mid, side = (_upper_band(wave, sample_rate, cutoff_hz) for wave in (mid, side))
@@ -280,7 +280,7 @@ def _averaged(products: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def _out_of_step(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Return a wave of the same spectrum that has next to nothing in common with it, sample by sample.
+    """Return a decorrelated wave with the same spectrum.
 
     Source: M. R. Schroeder, Natural sounding artificial reverberation (1962): all-pass filters in series.
     """
@@ -297,17 +297,17 @@ LOOK_AHEAD_S = 0.005
 def limited(
     pairs: Iterable[tuple[np.ndarray, np.ndarray]], sample_rate: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Yield recordings and what is added to them, the latter attenuated where their sum would clip.
+    """Yield recordings and their added bands, the latter attenuated where the sum would clip.
 
     Args:
-        pairs: (original, added) of consecutive stretches, (channels, n) each.
-        sample_rate: in Hz.
+        pairs: pairs (original, added) of consecutive pieces, (channels, n) each.
+        sample_rate: sampling rate in Hz.
 
     Yields:
-        original, added and the number of samples that were attenuated, of stretches that follow each other but are
-        not those that came in.
+        Triples of original, added and the number of attenuated samples, for consecutive pieces, which differ
+        from those of the input.
     """
-    reach = 2 * _reach(sample_rate)  # what the gain of a sample depends on, either way
+    reach = 2 * _reach(sample_rate)  # context of the gain, in either direction
     original = added = None
     n_before = 0
     for one, other in pairs:
@@ -334,15 +334,15 @@ def _attenuated(
 
 
 def peak_gain(original: np.ndarray, added: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Return the gain (t,) in [0, 1] of what is added to an original, so that no sample of the sum leaves full scale.
+    """Return the gain (t,) in [0, 1] of an added band, so that no sample of the sum exceeds full scale.
 
-    A sample of the original that lies beyond full scale by itself is not made larger. The gain is that of all
-    channels together, 1 more than 10 ms away from a peak, and without corners.
+    Samples of the original beyond full scale are not increased. The gain is the same for all
+    channels, 1 more than 10 ms away from a peak, and smooth.
 
     Args:
-        original: (channels, t); it is never changed.
-        added: (channels, t).
-        sample_rate: in Hz.
+        original: (channels, t) samples, which are never changed.
+        added: (channels, t) samples of the added band.
+        sample_rate: sampling rate in Hz.
     """
     room = np.maximum(1.0, np.abs(original)).astype(np.float64) * (1.0 - 1e-6) - original * np.sign(added)
     needed = np.where(np.abs(original + added) > 1.0, room.clip(0.0) / np.maximum(np.abs(added), 1e-30), 1.0)

@@ -1,4 +1,4 @@
-"""How a band is extended: where a recording's own band ends, and whether a model can go on from there."""
+"""Plan of a bandwidth extension: the cutoff of a recording, and whether a model can extend from there."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -9,31 +9,31 @@ from masktools.pipeline import Pipeline
 from masktools.pipeline.hub import check_job
 
 EXTENDABLE, FULL_BAND, OUT_OF_REACH = "extendable", "full_band", "out_of_reach"
-USUAL_TOP_HZ = 20_000.0  # where the band of recordings ends that have all of it
-_MODEL_SHARE = 0.86  # of the model's band: above it the model has next to nothing to add
-_TOP_SHARE = 0.9  # of the band up to the top: above it there is next to nothing left to add
+USUAL_TOP_HZ = 20_000.0  # upper limit of the band of full-band recordings
+_MODEL_SHARE = 0.86  # of the model's band: above it the model adds next to nothing
+_TOP_SHARE = 0.9  # of the band up to the top: above it next to nothing is left to add
 
 
 @runtime_checkable
 class BandEdge(Protocol):
-    """What was found about the band of a recording."""
+    """Result of the detection of a cutoff."""
 
     @property
     def cutoff_hz(self) -> float | None:
-        """Where the band ends, or None where no edge was found."""
+        """The cutoff, or None where no edge was found."""
         ...
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether a recording is to be extended, from which frequency on, or why not."""
+    """Whether to extend a recording, and from which frequency on, or why not."""
 
-    cutoff_hz: float | None  # None unless it is to be extended
+    cutoff_hz: float | None  # None if it is not to be extended
     status: str  # extendable, full_band or out_of_reach
-    reason: str = ""  # one sentence, where it is not to be extended
+    reason: str = ""  # one sentence, if it is not to be extended
 
     def __post_init__(self) -> None:
-        """Check that a cutoff is given exactly where there is something to do."""
+        """Check that a cutoff is given exactly if the recording is to be extended."""
         if self.status not in (EXTENDABLE, FULL_BAND, OUT_OF_REACH):
             raise unknown_name("status", self.status, (EXTENDABLE, FULL_BAND, OUT_OF_REACH))
         if (self.cutoff_hz is None) == (self.status == EXTENDABLE):
@@ -44,15 +44,15 @@ class Decision:
 
 
 def choose_top(pipeline: Pipeline, sample_rate: int, to_hz: float | None = None) -> float:
-    """Return up to where a recording is extended: as it is wanted, or where the band of such recordings ends.
+    """Return the upper limit for the extension of a recording: the requested one, or that of full-band recordings.
 
     Args:
         pipeline: the model.
-        sample_rate: of the recording, in Hz; one below the model's is raised to it.
-        to_hz: what is wanted, if anything.
+        sample_rate: sampling rate of the recording in Hz; one below the model's is raised to it.
+        to_hz: requested limit in Hz, if any.
 
     Raises:
-        ParameterError: a frequency that the recording has no room for.
+        ParameterError: a frequency above half the sample rate.
     """
     nyquist_hz = max(sample_rate, pipeline.sample_rate) / 2
     if to_hz is None:
@@ -66,17 +66,17 @@ def choose_top(pipeline: Pipeline, sample_rate: int, to_hz: float | None = None)
 
 
 def model_reaches(pipeline: Pipeline, cutoff_hz: float) -> bool:
-    """Tell whether the model itself has something to add above a cutoff."""
+    """Tell whether the model itself can add something above a cutoff."""
     return cutoff_hz <= _MODEL_SHARE * pipeline.mel.f_max
 
 
 def cutoff_limits_hz(pipeline: Pipeline, top_hz: float | None = None) -> tuple[float, float]:
-    """Return the lowest and the highest cutoff from which a recording is extended up to a top, or to the model's own.
+    """Return the lowest and the highest cutoff for an extension up to a top, or to the model's own.
 
-    The model must hear its lowest row of tokens at least, and something must be left to add.
+    At least the model's lowest row of tokens must be known, and something must be left to add.
 
     Raises:
-        ParameterError: a model that extends no bandwidth.
+        ParameterError: a model without bandwidth extension.
     """
     check_job(pipeline, "bwe")
     model_hz = pipeline.mel.f_max
@@ -89,21 +89,21 @@ def cutoff_limits_hz(pipeline: Pipeline, top_hz: float | None = None) -> tuple[f
 def choose_cutoff(
     bandwidth: BandEdge, pipeline: Pipeline, sample_rate: int, to_hz: float | None = None, lfr: bool = True
 ) -> Decision:
-    """Return what to do with a recording whose band was measured.
+    """Return the decision for a recording with a given bandwidth.
 
     Args:
-        bandwidth: what ``detection.find_bandwidth`` found.
+        bandwidth: result of ``detection.find_bandwidth``.
         pipeline: the model.
-        sample_rate: of the recording, in Hz.
-        to_hz: up to where it is to be extended, as for ``choose_top``.
-        lfr: whether the original is kept below the cutoff; else the band ends with the model's.
+        sample_rate: sampling rate of the recording in Hz.
+        to_hz: upper limit of the extension in Hz; see ``choose_top``.
+        lfr: whether the original is kept below the cutoff; otherwise the band ends with the model's.
 
     Returns:
-        The cutoff to extend from; or the status ``full_band`` where no edge was found, or one where bands usually end,
-        and ``out_of_reach`` where next to nothing is left to add, or the model hears nothing below.
+        The cutoff to extend from; or the status ``full_band`` if no edge was found, or one near the top of full-band
+        recordings, and ``out_of_reach`` if next to nothing is left to add, or nothing below is known to the model.
 
     Raises:
-        ParameterError: a top that the recording has no room for.
+        ParameterError: a top above half the sample rate.
     """
     top_hz = choose_top(pipeline, sample_rate, to_hz if lfr else pipeline.mel.f_max)
     cutoff_hz = bandwidth.cutoff_hz
@@ -118,7 +118,7 @@ def choose_cutoff(
 
 
 def check_cutoff(pipeline: Pipeline, cutoff_hz: float, sample_rate: int, top_hz: float) -> None:
-    """Refuse a cutoff that the recording or the model does not have, or that the top does not lie above.
+    """Raise where a cutoff does not fit the recording or the model, or is not below the top.
 
     Raises:
         ParameterError: the message says what it must be.

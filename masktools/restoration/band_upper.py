@@ -1,13 +1,13 @@
-"""What is added above the band of the model, from the band below or from another take of the same source.
+"""The band above the model's, made from the band below or from another recording of the same source (a take).
 
-A take is heard in steps of 46 ms. For each step of the recording the places of the take are found whose lower bands are
-shaped most alike, their neighbours included: the best one lends its detail, and the mean of the best few says by how
-much the upper bands are louder there than was to be expected. Where a recording is to be like itself, its full-band
-moments lend and its dull ones borrow.
+A take is divided into steps of 46 ms. For each step of the recording the steps of the take with the most similar
+spectral shape of the lower bands are found, including their neighbours: the best one gives its detail, and the mean of
+the best few the deviation of the upper bands from their expected levels. With "own", the full-band steps of the
+recording give, and its dull ones receive.
 
-Detail comes from the band below, which is copied upwards moment by moment; how loud each band is at each moment comes
-from the levels of the bands below it. Both are functions of the recording alone: nothing is left to chance, and
-equal channels stay equal. A recording passes by in stretches of some seconds, each with what it needs on both sides.
+Without a take, detail comes from the band below, which is copied upwards frame by frame; the levels of the bands
+follow from those of the bands below. Both are deterministic functions of the recording, so that
+equal channels stay equal. A recording is processed in pieces of some seconds, each with context on both sides.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,22 +39,22 @@ from masktools.io import resample
 from masktools.restoration.band_level import HOP, high_pass, high_pass_reach, loudness_gate
 from masktools.restoration.recordings import Duplicates, Signal, in_windows
 
-STEP_FRAMES = 8  # of a quarter of 23 ms: a step
-MAX_S = 180.0  # of a take that are heard
-N_ALIKE = 12  # places that have a say in the levels
-AROUND = 2  # steps to either side that must be alike, too
-LEVEL_SHARE = 0.3  # of a difference in loudness that counts, beside differences in shape
+STEP_FRAMES = 8  # in hops of a quarter of 23 ms
+MAX_S = 180.0  # greatest length of a take that is used
+N_ALIKE = 12  # matches that count for the levels
+AROUND = 2  # neighbouring steps on either side that must match, too
+LEVEL_SHARE = 0.3  # weight of a difference in loudness, relative to differences in shape
 OWN = "own"  # the recording itself is the take
-UNLIKE_DB = 8.0  # from here on a recording is not like the take
-DULL_DB = 25.0  # by which the upper bands of a dull stretch are fainter than expected
-DULL_S = 1.0  # over which that is told
+UNLIKE_DB = 8.0  # distance from which on a recording is unlike the take
+DULL_DB = 25.0  # deviation of the upper bands of a dull passage from the expected levels
+DULL_S = 1.0  # over which that is averaged
 _FAINT = 1e-20  # power
-_EMPTY_DB = -150.0  # of full scale, per Hz: below what 16 bits leave in a band
+_EMPTY_DB = -150.0  # of full scale, per Hz: below the resolution of 16 bits
 
 
 @dataclass(frozen=True, eq=False)
 class Take:
-    """A full-band take, at the rate of the recording that is extended."""
+    """A full-band recording of the same source, at the rate of the recording to extend."""
 
     samples: np.ndarray  # (channels, n)
     sample_rate: int  # Hz
@@ -62,30 +62,30 @@ class Take:
 
     @property
     def seconds(self) -> float:
-        """Its length."""
+        """Length in seconds."""
         return self.samples.shape[1] / self.sample_rate
 
 
 class Alike(NamedTuple):
-    """Where a take is like a recording, step by step of the latter."""
+    """Matches of a take for the steps of a recording."""
 
-    steps: np.ndarray  # (steps,) the step of the take that is most alike
-    above_db: np.ndarray  # (steps, bands) by how much the upper bands are louder there than was to be expected
-    apart_db: np.ndarray  # (steps,) how far the best step is off in the known bands, root mean square
+    steps: np.ndarray  # (steps,) the best step of the take
+    above_db: np.ndarray  # (steps, bands) deviation of the upper bands there from the expected levels
+    apart_db: np.ndarray  # (steps,) distance of the best step in the known bands, root mean square
 
 
 @dataclass(frozen=True, eq=False)
 class HeardTake:
-    """A take, step by step."""
+    """Features of a take, step by step."""
 
     take: Take
     known: np.ndarray  # (bands,)
-    looks: np.ndarray  # (steps, features) what each step is like in the known bands
-    above_db: np.ndarray  # (steps, bands) by how much the others are louder than expected
-    is_dull: np.ndarray  # (steps,) whether a step lacks them, and has nothing to lend
+    looks: np.ndarray  # (steps, features) shape of the known bands
+    above_db: np.ndarray  # (steps, bands) deviation of the others from the expected levels
+    is_dull: np.ndarray  # (steps,) whether a step lacks the upper bands, and cannot give any
 
     def alike(self, levels_db: np.ndarray) -> Alike:
-        """Return where the take is most like a recording of such levels (frames, bands)."""
+        """Return the matches for a recording with given levels (frames, bands)."""
         looks = _looks(levels_db, self.known)
         squares = np.square(looks).sum(axis=1)[:, None] - 2 * looks @ self.looks.T + np.square(self.looks).sum(axis=1)
         distances = _with_neighbours(squares)
@@ -101,7 +101,7 @@ class HeardTake:
         return Alike(np.take_along_axis(places, best, axis=1)[:, 0], above_db, apart_db)
 
     def detail(self, steps: np.ndarray, channel: int, n_samples: int) -> np.ndarray:
-        """Return a wave (n,) made of those steps of a channel, each faded into the next."""
+        """Return a wave (n,) of steps of a channel, each cross-faded with the next."""
         step = self.step_samples
         wave = self.take.samples[min(channel, len(self.take.samples) - 1)]
         padded = np.pad(wave, (step, 2 * step)).astype(np.float64)
@@ -118,15 +118,15 @@ class HeardTake:
 
 
 def heard(take: Take, of_known: np.ndarray, expected: Callable[[np.ndarray], np.ndarray]) -> HeardTake:
-    """Return a take as one hears it who knows some of its bands.
+    """Compute the features of a take, given which bands are known.
 
     Args:
-        take: at the rate of the recording.
-        of_known: what makes of powers (frames, bins) the densities (frames, bands) of the bands that are known.
-        expected: what makes of known levels the levels of all bands.
+        take: take at the rate of the recording.
+        of_known: matrix from powers (frames, bins) to the densities (frames, bands) of the known bands.
+        expected: function from the levels of known bands to the expected levels of all.
 
     Raises:
-        ParameterError: a recording that is to be like itself, and is dull throughout.
+        ParameterError: the recording itself as take, if it is dull throughout.
     """
     powers = [np.square(np.abs(frames_of(wave, take.sample_rate))) for wave in take.samples]
     known, parts = np.asarray(of_known.any(axis=0)), []
@@ -144,24 +144,24 @@ def heard(take: Take, of_known: np.ndarray, expected: Callable[[np.ndarray], np.
 
 
 def levels_of(power: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Return the levels (frames, bands) in powers (frames, bins), in dB per Hz."""
+    """Return the levels (frames, bands) of powers (frames, bins), in dB per Hz."""
     return np.maximum(10 * np.log10(power @ band_matrix(sample_rate) + _FAINT), _EMPTY_DB)
 
 
 def louder_db(levels_db: np.ndarray, expected_db: np.ndarray) -> np.ndarray:
-    """Return by how much levels (frames, bands) exceed what was expected, (steps, bands)."""
+    """Return the deviation of levels (frames, bands) from the expected ones, (steps, bands)."""
     return context_of(levels_db - np.maximum(expected_db, _EMPTY_DB), STEP_FRAMES)[::STEP_FRAMES]
 
 
 def is_dull(above_db: np.ndarray, known: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Return whether steps (steps, bands), given how much louder they are than expected, lack what is not known."""
+    """Return which steps (steps, bands), by their deviation from the expected levels, lack the unknown bands."""
     step_s = STEP_FRAMES * frame_length(sample_rate) / (HOPS * sample_rate)
     stretches = context_of(above_db[:, ~known], round(DULL_S / step_s))
     return np.median(stretches, axis=1) < -DULL_DB
 
 
 def check_like(like: object) -> None:
-    """Refuse what is neither a take with its sample rate nor "own".
+    """Raise unless the argument is a take with its sample rate, or "own".
 
     Raises:
         ParameterError: the message says what it must be.
@@ -173,7 +173,7 @@ def check_like(like: object) -> None:
 
 
 def at_frames(of_steps: np.ndarray, n_frames: int) -> np.ndarray:
-    """Return values of steps (steps, bands) at every frame, by lines between them."""
+    """Return values of steps (steps, bands), linearly interpolated to every frame."""
     places = np.minimum(np.arange(n_frames) / STEP_FRAMES, len(of_steps) - 1)
     before = places.astype(int)
     after = np.minimum(before + 1, len(of_steps) - 1)
@@ -182,13 +182,13 @@ def at_frames(of_steps: np.ndarray, n_frames: int) -> np.ndarray:
 
 
 def _looks(levels_db: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return what each step is like, (steps, features): the shape of its known bands, and a share of their loudness."""
+    """Return the features of each step, (steps, features): shape of the known bands, and part of their loudness."""
     seen = context_of(levels_db[:, known], STEP_FRAMES)[::STEP_FRAMES]
     return seen - (1.0 - LEVEL_SHARE) * seen.mean(axis=1, keepdims=True)
 
 
 def _with_neighbours(squares: np.ndarray) -> np.ndarray:
-    """Return distances (steps, places) summed over what comes before and after both."""
+    """Return distances (steps, places) summed over the neighbours of both."""
     n_steps, n_places = squares.shape
     padded = np.pad(squares, AROUND, mode="edge")
     around = range(2 * AROUND + 1)
@@ -196,16 +196,16 @@ def _with_neighbours(squares: np.ndarray) -> np.ndarray:
 
 
 def take_of(take: Signal, to_rate: int, start_hz: float, is_own: bool = False) -> Take:
-    """Return a take as it is used: its first three minutes, at another rate.
+    """Return a take ready for use: its first three minutes, resampled.
 
     Args:
-        take: the recording.
-        to_rate: of the recording that is extended.
-        start_hz: from where on the take is to lend its band.
-        is_own: whether it is the recording that is extended.
+        take: take as a signal.
+        to_rate: sampling rate in Hz of the recording to extend.
+        start_hz: lower limit of the band that the take gives, in Hz.
+        is_own: whether it is the recording to extend.
 
     Raises:
-        ParameterError: a take that has no such band, or is too short.
+        ParameterError: a take that lacks this band, or is too short.
     """
     sample_rate = take.sample_rate
     samples = take.read(0, min(take.n_samples, round(MAX_S * sample_rate)))
@@ -221,32 +221,32 @@ def take_of(take: Signal, to_rate: int, start_hz: float, is_own: bool = False) -
 
 
 STRETCH_S = 4.0
-CLEAN = 0.97  # of the cutoff, up to which a recording's levels are its own
-BEYOND_DB_PER_OCTAVE = -36.0  # above the last band that levels are known of
-GENERATED_DB = 20.0  # by which levels that a model made may be off
-LIVELY_DB = 1.2  # by which a level that comes and goes is louder than its mean in dB: 0.5 in wind and rain, 3 in music
+CLEAN = 0.97  # of the cutoff, up to which the recording's levels are used
+BEYOND_DB_PER_OCTAVE = -36.0  # above the highest band with known levels
+GENERATED_DB = 20.0  # uncertainty of levels generated by a model
+LIVELY_DB = 1.2  # difference of a varying level from its mean in dB: 0.5 in wind and rain, 3 in music
 
 Pair = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
 class UpperBand:
-    """Adds what a recording lacks from ``start_hz`` to ``top_hz``."""
+    """Adds the missing band from ``start_hz`` to ``top_hz``."""
 
     sample_rate: int  # Hz
-    cutoff_hz: float  # where the recording's own band ends
-    start_hz: float  # from the cutoff on; what lies between the two was generated
+    cutoff_hz: float  # cutoff of the recording
+    start_hz: float  # from the cutoff on; the band between the two was generated
     top_hz: float  # at most half the sample rate
     levels: Levels
     gain_db: float = 0.0
-    take: Take | None = None  # what lends its levels and its detail
-    apart_db: list[np.ndarray] = field(default_factory=list)  # how far the recording is from it, for the report
+    take: Take | None = None  # source of levels and detail
+    apart_db: list[np.ndarray] = field(default_factory=list)  # distances of the recording from it, for the report
 
     def joined(self, pairs: Iterable[Pair], n_samples: int) -> Iterator[Pair]:
-        """Yield recordings and what is added to them, (channels, n) each, with the upper band in the latter.
+        """Yield recordings and their added bands, (channels, n) each, the latter with the upper band.
 
-        What was added above ``start_hz`` before gives way. The stretches that come out are not those that come in; what
-        they hold does not depend on these.
+        Bands added above ``start_hz`` before are replaced. The pieces differ from those of the input, and
+        the result does not depend on the latter.
         """
         source = iter(pairs)
         first = next(source, None)
@@ -270,14 +270,14 @@ class UpperBand:
 
     @property
     def _margin_s(self) -> float:
-        """What is read on either side: the context of levels, what is alike, the reach of two filters, and frames."""
+        """Context on either side: that of levels, of matches, of two filters, and of frames."""
         n_frames = 2 * HOPS + (AROUND + 2) * STEP_FRAMES
         n_samples = 2 * high_pass_reach(self.sample_rate) + 2 * HOP + n_frames * self._n_fft // HOPS
         told_over_s = CONTEXT_S + (DULL_S if self._is_own else 0.0)
         return 0.5 * told_over_s + n_samples / self.sample_rate
 
     def _of_channels(self, original: np.ndarray, band: np.ndarray, inside: slice) -> np.ndarray:
-        """Return what is added to all channels; equal ones are computed once."""
+        """Return the added band of all channels; equal ones are computed once."""
         duplicates = Duplicates(len(original), linked=True)
         duplicates.part(np.concatenate([original, band], axis=1))
         known = original[duplicates.firsts].astype(np.float64) + band[duplicates.firsts]
@@ -299,14 +299,14 @@ class UpperBand:
         return np.stack([made[place] for place in duplicates.places])
 
     def _fitted(self, upper: np.ndarray, band: np.ndarray, inside: slice) -> np.ndarray:
-        """Return what is added to a channel in all, inside a stretch, from what is to be added above the start."""
+        """Return the whole added band of a channel, inside a piece, from the band above the start."""
         whole = band + high_pass(upper - band, self.sample_rate, self.start_hz)
         if self.top_hz < self.sample_rate / 2:
             whole -= high_pass(whole, self.sample_rate, self.top_hz)
         return whole[inside]
 
     def _upper(self, spectra: np.ndarray, found: Alike | None, channel: int) -> np.ndarray:
-        """Return a wave with the band above ``start_hz``, and nothing of worth below."""
+        """Return a wave with the band above ``start_hz``, and next to nothing below."""
         wanted_db = self._expected(self._levels_db(np.square(np.abs(spectra))))
         detail = spectra[:, self._sources]
         if found is not None and self._heard is not None:
@@ -322,7 +322,7 @@ class UpperBand:
         return overlapped(made, self._n_fft)
 
     def _alike(self, spectra: Sequence[np.ndarray], dull: Sequence[np.ndarray]) -> Alike | None:
-        """Return where the take is like a stretch of the recording, for all channels the same; None without a take."""
+        """Return the take's matches for a piece of the recording, the same for all channels; None without a take."""
         if self._heard is None:
             return None
         power = np.mean([np.square(np.abs(each)) for each in spectra], axis=0)
@@ -331,7 +331,7 @@ class UpperBand:
         return found
 
     def _is_dull(self, spectra: np.ndarray) -> np.ndarray:
-        """Return whether the steps of spectra (frames, bins) lack their upper bands."""
+        """Return which steps of spectra (frames, bins) lack their upper bands."""
         power = np.square(np.abs(spectra))
         above_db = louder_db(levels_of(power, self.sample_rate), self._expected(self._levels_db(power)))
         return is_dull(above_db, np.asarray(self._of_known.any(axis=0)), self.sample_rate)
@@ -342,7 +342,7 @@ class UpperBand:
 
     @cached_property
     def _heard(self) -> HeardTake | None:
-        """The take as one hears it who knows no more of it than of the recording."""
+        """Features of the take, by the bands that are known of the recording."""
         return None if self.take is None else heard(self.take, self._of_known, self._expected)
 
     @cached_property
@@ -351,12 +351,12 @@ class UpperBand:
 
     @cached_property
     def _of_known(self) -> np.ndarray:
-        """What makes of powers the densities of the known bands, those that were generated among them."""
+        """Matrix from powers to the densities of the known bands, generated ones included."""
         return band_matrix(self.sample_rate, CLEAN * self.start_hz)
 
     @cached_property
     def _expected(self) -> Callable[[np.ndarray], np.ndarray]:
-        """What makes of levels of the known bands those of all."""
+        """Function from the levels of the known bands to the expected levels of all."""
         known = np.asarray(self._of_known.any(axis=0))
         generated = BAND_EDGES_HZ[1:] > self.cutoff_hz if self.cutoff_hz < self.start_hz else np.zeros_like(known)
         given = self.levels.given(known, np.where(generated, GENERATED_DB, 0.0))
@@ -369,24 +369,24 @@ class UpperBand:
 
     @cached_property
     def _targets(self) -> np.ndarray:
-        """The bins that are made; they reach as far below the start as the filter is wide."""
+        """Bins to make; they extend below the start by the width of the filter."""
         return np.flatnonzero(self._hertz >= CLEAN * self.start_hz)
 
     @cached_property
     def _sources(self) -> np.ndarray:
-        """The bin that each is made of; no phase turns between frames by such a shift."""
+        """Source bin of each target; such a shift keeps the phases between frames."""
         edge = self._targets[0] - 1
         shift = max(HOPS, edge // 2 // HOPS * HOPS)
         return self._targets - shift * -(-(self._targets - edge) // shift)
 
     @cached_property
     def _of_targets(self) -> np.ndarray:
-        """What makes of powers of the targets the densities of all bands; those without targets have none."""
+        """Matrix from powers of the targets to the densities of all bands; those without targets are zero."""
         return band_matrix(self.sample_rate)[self._targets]
 
     @cached_property
     def _spread(self) -> np.ndarray:
-        """What makes of levels of all bands those of the targets, by lines between the middles of the bands."""
+        """Matrix from levels of all bands to those of the targets, by linear interpolation."""
         made = np.flatnonzero(self._of_targets.any(axis=0))
         middles = np.sqrt(BAND_EDGES_HZ[:-1] * BAND_EDGES_HZ[1:])
         spread = np.zeros((len(middles), len(self._targets)), np.float32)
@@ -396,13 +396,13 @@ class UpperBand:
 
     @cached_property
     def _beyond_db(self) -> np.ndarray:
-        """How far the targets that no level is known of lie below the last one that is."""
+        """Attenuation of targets above the highest band with known levels, relative to that band."""
         above = self._hertz[self._targets] / BAND_EDGES_HZ[-1]
         return BEYOND_DB_PER_OCTAVE * np.log2(np.maximum(above, 1.0)).astype(np.float32)
 
 
 def overlapped(spectra: np.ndarray, n_fft: int) -> np.ndarray:
-    """Return the wave of spectra as ``frames_of`` gives them, with samples left over at its end."""
+    """Return the wave of spectra in the format of ``frames_of``, longer than needed at its end."""
     hop = n_fft // HOPS
     frames = np.fft.irfft(spectra, n_fft) * (window_of(n_fft) / (HOPS * np.mean(window_of(n_fft) ** 2)))
     parts = frames.reshape(len(frames), HOPS, hop)

@@ -1,4 +1,4 @@
-"""Bandwidth extension: what a recording lacks above a cutoff is generated; what it has below stays as it was."""
+"""Bandwidth extension: the missing band above a cutoff is generated; the band below is unchanged."""
 
 from typing import Any, cast
 
@@ -35,15 +35,15 @@ def extend_blocks(
     Args:
         model: the model.
         signal: the recording, at least one sample; it is read twice or three times over.
-        cutoff_hz: where the recording's own band ends; ``choose_cutoff`` tells whether there is one to extend from.
-        settings: how it is extended.
-        take: a full-band take of the same source, as ``take_of`` gives it, whose band is lent in place of the model's.
-        block_samples: length of the blocks that come out; the result does not depend on it.
-        progress: called with (steps done, steps in all).
-        **changes: fields of ``BandSettings`` that are to be otherwise.
+        cutoff_hz: cutoff of the recording in Hz; ``choose_cutoff`` tells whether there is one to extend from.
+        settings: settings of the extension.
+        take: a full-band recording of the same source, from ``take_of``, whose band is used instead of the model's.
+        block_samples: length of the output blocks; the result does not depend on it.
+        progress: called with (steps done, steps in total).
+        **changes: fields of ``BandSettings`` to change.
 
     Raises:
-        ParameterError: as ``bwe``, at once, and not when the first block is asked for.
+        ParameterError: see ``bwe``; raised at once, not with the first block.
     """
     sizes = {"n_samples": signal.n_samples, "n_channels": signal.n_channels, "block_samples": block_samples}
     check_least(1, **sizes)
@@ -51,7 +51,7 @@ def extend_blocks(
     check_channels(made.channels, signal.n_channels)
     if take is not None and not made.lfr:
         raise ParameterError("a take to be like is for what is added to a recording: without lfr all is the model's")
-    decoder, bands = Decoder.of(model, "bwe", made, "extended"), cast(Pipeline, model)  # which the job has proved
+    decoder, bands = Decoder.of(model, "bwe", made, "extended"), cast(Pipeline, model)  # whose family was checked
     top_hz = choose_top(bands, signal.sample_rate, made.to_hz) if made.lfr else bands.mel.f_max
     check_cutoff(bands, cutoff_hz, signal.sample_rate, top_hz)
     return BandExtension(decoder, signal, (cutoff_hz, top_hz), made, take, block_samples, progress)
@@ -70,26 +70,26 @@ def bwe(
 ) -> Restored:
     """Return a band-limited recording with its missing band added.
 
-    A recording of a lower rate than the model's comes back at the model's rate; any other keeps its own. Above the
-    model's band the detail of the band below goes on, as loud as the model's table of levels expects; a cutoff above
-    the model's band is extended so from the start.
+    A recording of a lower rate than the model's is returned at the model's rate; any other keeps its own. Above the
+    model's band the detail of the band below is continued, at the levels expected by the model's table; a cutoff above
+    the model's band is extended that way from the start.
 
     Args:
         model: the model.
         samples: (channels, t), an array or a tensor, full scale 1, of any rate and length.
-        sample_rate: in Hz.
-        cutoff_hz: where the recording's own band ends, or "auto": then it is measured, and a recording that has no
-            such edge, or none that this model can go on from, comes back as it is, with the reason in the report.
-            Every row of tokens that reaches above the cutoff is generated.
-        settings: how it is extended.
-        like: samples (channels, t) and sample rate of a full-band take of the same source: the moments of it that are
-            most alike below the cutoff lend their level and their detail, and the model is not asked. "own": the
-            recording's full-band moments lend to its dull ones, and nothing is added to the former.
-        progress: called with (steps done, steps in all).
-        **changes: fields of ``BandSettings`` that are to be otherwise.
+        sample_rate: sampling rate in Hz.
+        cutoff_hz: cutoff of the recording in Hz, or "auto": then it is detected, and a recording without such an
+            edge, or with one that this model cannot extend, is returned unchanged, with the reason in the report.
+            Every row of tokens that extends above the cutoff is generated.
+        settings: settings of the extension.
+        like: samples (channels, t) and sample rate of a full-band recording of the same source: its most similar frames
+            below the cutoff give their level and their detail, and the model is not used. "own": the
+            recording's full-band frames are used for its dull ones, and the former are unchanged.
+        progress: called with (steps done, steps in total).
+        **changes: fields of ``BandSettings`` to change.
 
     Raises:
-        ParameterError: a cutoff outside what the recording or the model has, several prompts, an unknown name, or a
+        ParameterError: a cutoff that does not fit the recording or the model, several prompts, an unknown name, or a
             value out of its range.
 
     Source: SpecMaskGIT (arXiv:2406.17672), section 4.3; the replacement is additive (no filter on the original).
@@ -98,7 +98,7 @@ def bwe(
     checked_call("progress", progress)
     signal = Signal.of(wave, sample_rate)
     check_channels(made.channels, signal.n_channels)
-    plan_for(model, "bwe", made)  # what is wrong is refused, whatever is found
+    plan_for(model, "bwe", made)  # errors are raised whatever is detected
     if isinstance(cutoff_hz, str):
         if cutoff_hz != "auto":
             raise ParameterError(f"cutoff must be a frequency in Hz or 'auto', got {shown(cutoff_hz)}")

@@ -1,4 +1,4 @@
-"""The ends of a recording: it goes on after its end or begins before its start, or its end leads into its start."""
+"""The ends of a recording: continuation after its end or before its start, and loops."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -28,9 +28,9 @@ from masktools.restoration.recordings import FilledGap, Restored, Signal, check_
 from masktools.restoration.seams import crest_db
 from masktools.solver import derive_seed, plan_value
 
-_STEP_SHARE = 0.5  # of a window: what is invented at once; the rest is what is known, or was invented before
-_SPARE_S = 0.25  # invented beyond a step and left out: a fill fades to silence where a recording ends
-_HEARD_S = 31.0  # of what is known, at each end: as far as a texture is looked for
+_STEP_SHARE = 0.5  # of a window that is generated at once; the rest is context
+_SPARE_S = 0.25  # generated beyond a step and dropped: a fill fades to silence where a recording ends
+_HEARD_S = 31.0  # of known audio at each end, for the search of textures
 
 
 def continue_recording(
@@ -43,16 +43,16 @@ def continue_recording(
     progress: Progress | None = None,
     **changes: Any,
 ) -> Restored:
-    """Return a recording with some seconds more; the samples that were given are there unchanged.
+    """Return a recording continued by some seconds; the given samples are unchanged.
 
     Args:
         model: the model.
         samples: (channels, t), an array or a tensor, full scale 1, of any rate and length.
-        sample_rate: in Hz.
-        seconds: how much is added, up to 600.
-        settings: where, and how.
-        progress: called with (steps done, steps in all).
-        **changes: fields of ``ContinuationSettings`` that are to be otherwise.
+        sample_rate: sampling rate in Hz.
+        seconds: length of the added audio in seconds, up to 600.
+        settings: side of the continuation, and its decoding.
+        progress: called with (steps done, steps in total).
+        **changes: fields of ``ContinuationSettings`` to change.
 
     Raises:
         ParameterError: a length or a fade out of its range, several prompts, or an unknown name.
@@ -73,23 +73,24 @@ def continuation(
     progress: Progress | None = None,
     **changes: Any,
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Return the new audio alone, (channels, n), and the report: for files of any length.
+    """Return only the new audio, (channels, n), and the report: for files of any length.
 
-    The new audio is made window by window, half a window at a time, each knowing what was made before. It is as loud
-    as the recording where the two meet, joined to it by linear prediction inside the new part, and fades at its other
+    The new audio is made window by window, half a window at a time, with the previous audio as context. Its level
+    matches
+    the recording at the join, where linear prediction inside the new part joins them, and it fades out at its other
     end, for half of it at most. Of the recording only the half minute beside the join is read.
 
     Args:
         model: the model.
         signal: the recording.
-        seconds: how much is made.
-        settings: where, and how.
-        progress: called with (steps done, steps in all).
-        **changes: fields of ``ContinuationSettings`` that are to be otherwise.
+        seconds: length of the new audio in seconds.
+        settings: side of the continuation, and its decoding.
+        progress: called with (steps done, steps in total).
+        **changes: fields of ``ContinuationSettings`` to change.
 
     Raises:
-        ParameterError: as ``continue_recording``.
-        AudioError: as ``continue_recording``.
+        ParameterError: see ``continue_recording``.
+        AudioError: see ``continue_recording``.
     """
     started, made_with = perf_counter(), ContinuationSettings.of(settings, changes)
     checked_call("progress", progress)
@@ -141,25 +142,25 @@ def continuation(
 
 
 def _steps(n: int, longest: int) -> Iterator[int]:
-    """Yield lengths that add up to n, none longer than one may be, all about equal."""
+    """Yield about equal lengths that add up to n, none above the longest."""
     n_steps = ceil(n / longest)
     for number in range(n_steps):
         yield (number + 1) * n // n_steps - number * n // n_steps
 
 
 def _fade(samples: np.ndarray, n: int, at_end: bool) -> None:
-    """Let samples (channels, t) fade over n at their outer end."""
+    """Fade samples (channels, t) over n at their outer end, in place."""
     if n:
         rise = np.sin(0.5 * np.pi * (np.arange(n) + 0.5) / n) ** 2
         part = samples[:, -n:] if at_end else samples[:, :n]
         part *= rise[::-1] if at_end else rise
 
 
-_KNOWN_SHARE = 0.5  # of a recording that stays as it is at least
+_KNOWN_SHARE = 0.5  # least share of a recording that is unchanged
 
 
 def _gap_settings(settings: RestorationSettings, **more: Any) -> GapSettings:
-    """Return settings of a job as those of the gap that it fills."""
+    """Return settings of a job as those for filling its gap."""
     return GapSettings(**{own.name: getattr(settings, own.name) for own in fields(RestorationSettings)} | more)
 
 
@@ -172,15 +173,15 @@ def loop(
     progress: Progress | None = None,
     **changes: Any,
 ) -> Restored:
-    """Return a recording of the same length that can be played round and round: its end leads into its start.
+    """Return a recording of the same length that loops seamlessly: its end leads into its start.
 
     Args:
-        model: the model; None where the seam is not filled by one.
+        model: the model; None if the seam is filled without one.
         samples: (channels, t), an array or a tensor, full scale 1, of any rate, at least twice as long as the seam.
-        sample_rate: in Hz.
-        settings: how the seam is filled.
-        progress: called with (steps done, steps in all).
-        **changes: fields of ``LoopSettings`` that are to be otherwise.
+        sample_rate: sampling rate in Hz.
+        settings: length of the seam, and its filling.
+        progress: called with (steps done, steps in total).
+        **changes: fields of ``LoopSettings`` to change.
 
     Raises:
         ParameterError: a seam out of its range, several prompts, an unknown name, or no model where one is needed.
@@ -200,23 +201,23 @@ def loop_pieces(
     later: Callable[[], Walk] | None = None,
     **changes: Any,
 ) -> tuple[list[FilledGap], dict[str, Any]]:
-    """Return what replaces the start and the end of a recording, and the report: for files of any length.
+    """Return the new start and end of a recording, and the report: for files of any length.
 
-    Half of the seam is the end of the recording and half of it the start; both are filled as a gap is whose
-    surroundings are what comes before the end and after the start. Between the two halves nothing changes. Of the
+    Half of the seam is the end of the recording and half of it the start; both are filled as one gap between
+    the audio before the end and that after the start. Between the two halves nothing changes. Of the
     recording only the half minute at each end is read.
 
     Args:
-        model: the model; None where the seam is not filled by one, or ``later`` gives it.
+        model: the model; None if the seam is filled without one, or with the one from ``later``.
         signal: the recording.
-        settings: how the seam is filled.
-        progress: called with (steps done, steps in all).
-        later: gives the model where the seam is left to it.
-        **changes: fields of ``LoopSettings`` that are to be otherwise.
+        settings: length of the seam, and its filling.
+        progress: called with (steps done, steps in total).
+        later: function that returns the model, called if it is needed.
+        **changes: fields of ``LoopSettings`` to change.
 
     Raises:
-        ParameterError: as ``loop``.
-        AudioError: as ``loop``.
+        ParameterError: see ``loop``.
+        AudioError: see ``loop``.
     """
     started, asked = perf_counter(), LoopSettings.of(settings, changes)
     reader, n_samples, sample_rate, seam_s = signal.read, signal.n_samples, signal.sample_rate, asked.seam_s
@@ -255,6 +256,6 @@ def loop_pieces(
 
 
 def _wrap_db(rotated: np.ndarray, sample_rate: int) -> float | None:
-    """Return the crest of the join in the middle of a rotated recording; None where it is too short to tell."""
+    """Return the crest of the join in the middle of a rotated recording; None where it is too short to measure."""
     found = crest_db(rotated, sample_rate, rotated.shape[1] / 2)
     return None if found is None else round(found, 2)

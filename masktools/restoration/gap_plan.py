@@ -1,4 +1,4 @@
-"""What is to be done: which gaps are filled and how, the channels that share each, and the windows of the model."""
+"""Plan of gap filling: the gaps and their methods, the channels that share each, and the windows of the model."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,17 +17,19 @@ from masktools.mel.spectrogram import Columns
 from masktools.restoration.recordings import Signal, check_channels
 
 BLEND, SEARCH = "blend", "search"
-MODEL_ABOVE_S = 0.186  # one column of tokens; what is shorter has one column of its own at most
-_BLOCK = 1 << 18  # samples a channel
+MODEL_ABOVE_S = 0.186  # one column of tokens; shorter gaps have at most one column of their own
+_BLOCK = 1 << 18  # samples of each channel
 
 
 def method_for(settings: GapSettings, length_s: float) -> str:
-    """Return what fills a gap of that length: the model, a classical method, or the "blend" of both.
+    """Return the method for a gap of that length: the model, a classical method, or the "blend" of both.
 
-    With "auto" Janssen's method up to ``classical_below_s``, and up to 0.186 s the edges by linear prediction and the
-    middle by the model or by noise of the spectrum around it, whichever renders the known audio beside the gap better.
-    Above it the model; but with texture "blend" and no prompt first a search, which leaves to the model what the
-    recording holds nothing like.
+    With "auto" Janssen's method up to ``classical_below_s``; up to 0.186 s the edges by linear prediction and the
+    middle by the model or by noise with the spectrum around it, whichever renders the known audio beside the gap
+    better.
+    Above it the model; but with texture "blend" and no prompt first a search, which leaves to the model the gaps
+    without
+    similar audio in the recording.
 
     Raises:
         ParameterError: with "auto", a gap longer than ``max_gap_s``.
@@ -46,23 +48,23 @@ def method_for(settings: GapSettings, length_s: float) -> str:
     return "burg" if chosen == "janssen" and length_s > MAX_GAP_S else chosen
 
 
-_ROUNDING = 1e-3  # samples; times in seconds that were computed from samples are off by less
-_CONTEXT_SHARE = 11 / 53  # of a window, at each side of what is to be filled: two seconds
+_ROUNDING = 1e-3  # samples; rounding error of times in seconds that were computed from samples
+_CONTEXT_SHARE = 11 / 53  # of a window, at each side of the gaps: two seconds
 
 
 @dataclass(frozen=True)
 class GapWindow:
-    """A stretch of a recording, and the gaps in it; positions are samples of the recording, at its own rate."""
+    """A part of a recording, and the gaps in it; positions are samples of the recording, at its own rate."""
 
     window: Window
-    n_cols: int  # token columns that cover it
-    spans: tuple[Window, ...]  # gaps to be filled from here
+    n_cols: int  # token columns in the window
+    spans: tuple[Window, ...]  # gaps to be filled in this window
 
 
 def gap_spans(gaps: Sequence[GapLike], n_samples: int, sample_rate: int) -> list[Window]:
-    """Return the samples that gaps in seconds cover, in order; gaps that touch or overlap each other become one.
+    """Return the samples of gaps in seconds, in order, with touching and overlapping ones merged.
 
-    In which channels they are is left out of account.
+    Their channels are ignored.
     """
     spans = []
     for start_s, end_s, _ in map(as_gap, gaps):
@@ -73,7 +75,7 @@ def gap_spans(gaps: Sequence[GapLike], n_samples: int, sample_rate: int) -> list
 
 
 def merged(spans: Iterable[Window]) -> list[Window]:
-    """Return stretches in order; those that touch or overlap each other become one."""
+    """Return windows in order, with touching and overlapping ones merged."""
     made: list[Window] = []
     for span in sorted(spans):
         if made and span.start <= made[-1].stop:
@@ -84,13 +86,13 @@ def merged(spans: Iterable[Window]) -> list[Window]:
 
 
 def channel_spans(gaps: Sequence[Gap], n_samples: int, n_channels: int, sample_rate: int) -> list[list[Window]]:
-    """Return for each channel the samples that its own gaps cover, in order, apart from each other."""
+    """Return for each channel the samples of its own gaps, in order, apart from each other."""
     own = [[gap for gap in gaps if gap.channels is None or channel in gap.channels] for channel in range(n_channels)]
     return [gap_spans(some, n_samples, sample_rate) for some in own]
 
 
 def hidden_in(window: Window, spans: Sequence[Window]) -> list[Window]:
-    """Return the spans that reach into a window, cut at its edges, as samples of the window; in order, apart."""
+    """Return the spans that overlap a window, cropped to it, as samples of the window; in order, apart."""
     return merged(
         Window(max(span.start, window.start) - window.start, min(span.stop, window.stop) - window.start)
         for span in spans
@@ -101,19 +103,19 @@ def hidden_in(window: Window, spans: Sequence[Window]) -> list[Window]:
 def plan_windows(
     spans: Sequence[Window], n_samples: int, sample_rate: int, grid: Columns, window_cols: int
 ) -> list[GapWindow]:
-    """Return the windows from which the gaps are filled.
+    """Return the windows in which the gaps are filled.
 
-    Neighbouring gaps share a window as long as two seconds of it are left at each side. A gap that is longer than a
-    window can be gets a longer one, which the solver fills in steps.
+    Adjacent gaps share a window as long as two seconds of it are left at each side. A gap that is longer than the
+    longest window gets a longer one, which the solver fills in steps.
 
     Args:
         spans: samples of the gaps, in order, apart from each other.
-        n_samples: of the recording.
-        sample_rate: of the recording.
-        grid: the model's tokens.
-        window_cols: columns that the model reads at once.
+        n_samples: length of the recording.
+        sample_rate: sampling rate of the recording in Hz.
+        grid: grid of the model's tokens.
+        window_cols: columns in the model's window.
     """
-    column = grid.column_samples * sample_rate / grid.sample_rate  # samples of the recording
+    column = grid.column_samples * sample_rate / grid.sample_rate  # in samples of the recording
     context_cols = max(1, round(window_cols * _CONTEXT_SHARE))
     longest = max(1, window_cols - 2 * context_cols) * column
     clusters: list[list[Window]] = []
@@ -134,7 +136,7 @@ def plan_windows(
 
 
 def _around(start: int, stop: int, length: int, n_samples: int) -> Window:
-    """Return the window of that length with [start, stop) in its middle, moved or cut to lie in the recording."""
+    """Return the window of that length centred on [start, stop), moved or cropped to lie in the recording."""
     first = max(0, min((start + stop - length) // 2, n_samples - length))
     return Window(first, min(first + length, n_samples))
 
@@ -148,7 +150,7 @@ def shoulders(span: Window, spans: Sequence[Window], n_samples: int, reach: int)
     return Window(left, span.start), Window(span.stop, right)
 
 
-_ROUNDED = 2  # samples by which a gap in seconds may have grown to whole ones
+_ROUNDED = 2  # samples by which rounding may have enlarged a gap in seconds
 
 
 @dataclass(frozen=True)
@@ -158,47 +160,47 @@ class GapTask:
     span: Window
     channels: tuple[int, ...]
     method: str  # a classical one, "model", or "blend"
-    number: int  # of the span among all that the recording has
-    mid_side: bool  # whether the middle and the side of the two channels are filled instead
+    number: int  # index of the span in the recording
+    mid_side: bool  # whether mid and side are filled instead of the two channels
 
     @property
     def by_model(self) -> bool:
-        """Whether the model has a part in it."""
+        """Whether the model is used for it."""
         return self.method in (MODEL, BLEND)
 
 
 @dataclass(frozen=True)
 class WindowJob:
-    """What the model fills from one window: gaps of the same channels, near each other."""
+    """Gaps that the model fills in one window: of the same channels, near each other."""
 
     plan: GapWindow
     tasks: tuple[GapTask, ...]  # one for each span of the plan
-    number: int  # of the window among all
-    notes: dict[Window, dict[str, Any]] = field(default_factory=dict, compare=False)  # what reports say more of gaps
+    number: int  # index of the window
+    notes: dict[Window, dict[str, Any]] = field(default_factory=dict, compare=False)  # further report entries of gaps
 
 
 @dataclass(frozen=True)
 class GapPlan:
-    """The gaps of a recording."""
+    """The gaps of a recording, with their methods."""
 
     tasks: tuple[GapTask, ...]  # in order of time
     hidden: tuple[tuple[Window, ...], ...]  # for each channel: samples that must not be read
 
     @property
     def n_samples_changed(self) -> int:
-        """Samples of all channels that are filled."""
+        """Number of samples of all channels that are filled."""
         return sum(task.span.length * len(task.channels) for task in self.tasks)
 
     def work(
         self, n_samples: int, sample_rate: int, grid: Columns | None, window_cols: int
     ) -> Iterator[GapTask | WindowJob]:
-        """Yield what fills the gaps, in order of time: a task by itself, or several from a window of the model.
+        """Yield the tasks of gaps, in order of time: single ones, or several in a window of the model.
 
         Args:
-            n_samples: of the recording.
-            sample_rate: of the recording.
-            grid: the model's tokens; None where no task needs a model.
-            window_cols: columns that the model reads at once.
+            n_samples: length of the recording.
+            sample_rate: sampling rate of the recording in Hz.
+            grid: grid of the model's tokens; None if no task needs a model.
+            window_cols: columns in the model's window.
         """
         modelled = sorted((task for task in self.tasks if task.by_model), key=lambda t: t.channels)
         plans = [
@@ -217,16 +219,16 @@ class GapPlan:
 
 
 def first_start(work: GapTask | WindowJob) -> tuple[int, tuple[int, ...]]:
-    """Return where the first gap of some work begins, and its channels: the order in which work is done."""
+    """Return the start of the first gap of a task, and its channels, as a sorting key."""
     task = work if isinstance(work, GapTask) else work.tasks[0]
     return task.span.start, task.channels
 
 
 def look_through(signal: Signal, gaps: GapSettings | None, band: BandSettings | None = None) -> Findings:
-    """Look for damage and for the end of the band, whichever is wanted; the recording is read once, block by block.
+    """Detect damage and the cutoff, as requested; the recording is read once, block by block.
 
     Raises:
-        ParameterError: an unknown kind of damage, or lengths that are none.
+        ParameterError: an unknown kind of damage, or invalid lengths.
     """
     ours, edge = gaps or GapSettings(), band or BandSettings()
     kinds = () if gaps is None else ours.detect
@@ -240,16 +242,16 @@ def look_through(signal: Signal, gaps: GapSettings | None, band: BandSettings | 
 def wanted_gaps(
     signal: Signal, gaps: Iterable[GapLike] | str, settings: GapSettings, findings: Findings | None = None
 ) -> list[Gap]:
-    """Return gaps that were given or written down or, with "auto", that are found; each widened as settings say.
+    """Return gaps that are given or, with "auto", detected; each widened as settings say.
 
     Args:
         signal: the recording.
         gaps: gaps in seconds, a text such as "1.20-1.55,3-3.2", or "auto".
-        settings: what is looked for.
-        findings: what was found, if the recording has been looked through.
+        settings: settings of the detection.
+        findings: result of the detection, if it was done already.
 
     Raises:
-        ParameterError: what is no gap of this recording, or a text that tells none.
+        ParameterError: gaps that do not fit this recording, or an invalid text.
     """
     gaps = plain(gaps)
     if not isinstance(gaps, Iterable):
@@ -263,7 +265,7 @@ def wanted_gaps(
 
 
 def widened(gaps: Sequence[Gap], pad_s: float, duration_s: float, n_channels: int) -> list[Gap]:
-    """Return gaps that begin earlier and end later; those that meet in a channel become one.
+    """Return gaps widened on both sides, with those that meet in a channel merged.
 
     >>> widened([Gap(1.0, 2.0), Gap(2.5, 3.0, (1,))], 0.5, 10.0, 2)
     [Gap(start_s=0.5, end_s=2.5, channels=(0,)), Gap(start_s=0.5, end_s=3.5, channels=(1,))]
@@ -295,7 +297,7 @@ def plan_gaps(
     A gap that several channels have in common is one task, unless channels are treated independently.
 
     Raises:
-        ParameterError: gaps that are none of this recording, or one that is too long.
+        ParameterError: gaps that do not fit this recording, or one that is too long.
     """
     check_channels(settings.channels, n_channels)
     checked = check_gaps(gaps, n_samples / sample_rate, n_channels)

@@ -1,6 +1,6 @@
-"""Gaps in a recording, filled: everything outside them stays as it was, sample for sample.
+"""Gap filling: every sample outside the gaps is unchanged.
 
-The walk of a gap, from the recording and back to it::
+The steps for a gap, from the recording and back to it::
 
     plan = plan_gaps(gaps, ...)                                     gap_plan: tasks, and windows around them
     for each gap or window, in order of time:                       Inpainting
@@ -86,10 +86,10 @@ from masktools.restoration.surroundings import Part, Surroundings
 from masktools.solver import Plan, derive_seed, plan_value
 
 LaterModel = Callable[[], tuple[Walk, Plan]]
-"""Loads a model, and says how it decodes."""
+"""Function that loads a model, and returns it with its decoding settings."""
 
-_CONTEXT_S = 0.25  # known audio around a gap, with which a fill is compared, and beyond a window
-_RESAMPLED_SHARE = 0.96  # of the model's band that is left when its wave is brought to a higher rate
+_CONTEXT_S = 0.25  # of known audio around a gap, for the comparison with fills, and beyond a window
+_RESAMPLED_SHARE = 0.96  # of the model's band that is left after resampling to a higher rate
 _STEPS = 1000  # of progress, for each gap
 
 
@@ -106,18 +106,18 @@ def inpaint(
     """Return a recording with its gaps filled; no sample outside them is changed, and none inside them is read.
 
     Args:
-        model: the model; None where no gap is filled by one.
-        samples: (channels, t), an array or a tensor, full scale 1, of any rate and length; in the gaps
-            anything, NaN too.
-        sample_rate: in Hz.
-        gaps: (start, end) in seconds, or ``Gap`` where only some channels are damaged; a text such as
-            "1.20-1.55,3-3.2"; or "auto": those that are found.
-        settings: how they are filled.
-        progress: called with (steps done, steps in all).
-        **changes: fields of ``GapSettings`` that are to be otherwise.
+        model: the model; None if no gap needs it.
+        samples: (channels, t), an array or a tensor, full scale 1, of any rate and length; samples in the gaps may be
+            anything, even NaN.
+        sample_rate: sampling rate in Hz.
+        gaps: (start, end) in seconds, or ``Gap`` if only some channels are damaged; a text such as
+            "1.20-1.55,3-3.2"; or "auto" for detection.
+        settings: settings of the filling.
+        progress: called with (steps done, steps in total).
+        **changes: fields of ``GapSettings`` to change.
 
     Raises:
-        ParameterError: gaps that are none of this recording or too long, several prompts, a value out of its range,
+        ParameterError: gaps that do not fit this recording or are too long, several prompts, a value out of its range,
             an unknown name, or no model where one is needed.
         AudioError: samples beside a gap that are not finite.
 
@@ -127,7 +127,7 @@ def inpaint(
     signal = Signal.of(wave, sample_rate)
     check_channels(made.channels, signal.n_channels)
     if model is not None:
-        plan_for(model, "inpaint", made)  # what is wrong is refused, whatever is found
+        plan_for(model, "inpaint", made)  # errors are raised whatever is detected
     checked_call("progress", progress)
     wanted = wanted_gaps(signal, gaps, made)
     if not wanted:
@@ -148,27 +148,27 @@ def inpaint_pieces(
     later: Callable[[], Walk] | None = None,
     **changes: Any,
 ) -> "Inpainting":
-    """Return the filled gaps of a recording one after the other, in order of time: for files of any length.
+    """Return the filled gaps of a recording one by one, in order of time: for files of any length.
 
-    Nothing is read but what lies around the gaps, when its turn comes; where the recording is searched, it is read
+    Only the audio around the gaps is read, when it is needed; where the recording is searched, it is read
     once as a whole.
 
     Args:
-        model: the model; None where no gap is filled by one, or ``later`` gives it.
-        signal: the recording; in the gaps it may give anything, NaN too.
-        gaps: as ``inpaint`` takes them, but for a text.
-        settings: how they are filled.
-        n_ranks: how many fills of each gap are kept for ``Inpainting.ranked``, at most ``n_candidates``.
-        progress: called with (steps done, steps in all).
-        later: gives the model when a gap is left to it, or a prompt is to be read for one.
-        **changes: fields of ``GapSettings`` that are to be otherwise.
+        model: the model; None if no gap needs it, or it comes from ``later``.
+        signal: the recording; samples in the gaps may be anything, even NaN.
+        gaps: gaps as for ``inpaint``, but no text.
+        settings: settings of the filling.
+        n_ranks: number of fills of each gap that are kept for ``Inpainting.ranked``, at most ``n_candidates``.
+        progress: called with (steps done, steps in total).
+        later: function that returns the model, called when a gap or a prompt needs it.
+        **changes: fields of ``GapSettings`` to change.
 
     Returns:
-        An iterator of ``FilledGap``; its ``report()`` says what has been done so far.
+        An iterator of ``FilledGap``; its ``report()`` is on the gaps so far.
 
     Raises:
-        ParameterError: as ``inpaint``.
-        AudioError: as ``inpaint``, when the gap is reached.
+        ParameterError: see ``inpaint``.
+        AudioError: see ``inpaint``; raised when the gap is reached.
     """
     made = GapSettings.of(settings, changes)
     checked_call("progress", progress)
@@ -193,7 +193,7 @@ def inpaint_pieces(
 
 @dataclass(frozen=True, eq=False)
 class WindowItem:
-    """What the model hears at once: one window of one voice, or of several that are equal there."""
+    """One input of the model: a window of one voice, or of several that are equal there."""
 
     voices: tuple[int, ...]
     samples: np.ndarray  # (t,) float32
@@ -203,24 +203,24 @@ class WindowItem:
 
 @dataclass(frozen=True, eq=False)
 class WindowContext:
-    """A window as the model hears it."""
+    """A window with its context, as input of the model."""
 
     job: WindowJob
-    part: Part  # the window and some audio around it
+    part: Part  # the window with some audio around it
     window: Window  # in samples of the part
-    grain: np.ndarray | None  # (voices, t) the part with its gaps filled classically, if the texture is made of that
-    candidates: tuple[tuple[WindowItem, ...], ...]  # for each: what has to be rendered, equal voices once
+    grain: np.ndarray | None  # (voices, t) the part with its gaps filled classically, if the texture needs it
+    candidates: tuple[tuple[WindowItem, ...], ...]  # for each candidate: windows to render, equal voices once
 
     @property
     def items(self) -> list[WindowItem]:
-        """All that has to be rendered, a candidate after the other."""
+        """All windows to render, candidate by candidate."""
         return [item for items in self.candidates for item in items]
 
 
 class Inpainting(Iterator[FilledGap]):
-    """The filled gaps of a recording, in order of time, each computed when it is asked for.
+    """The filled gaps of a recording, in order of time, each computed on demand.
 
-    A result depends neither on the size of batches nor on what else is filled in the same run, but for the number of
+    A result depends neither on the size of batches nor on the other gaps of the run, except for the index of
     a gap in its recording, which is part of its seed.
     """
 
@@ -234,22 +234,22 @@ class Inpainting(Iterator[FilledGap]):
         progress: Progress | None = None,
         later: LaterModel | None = None,
     ) -> None:
-        """Prepare the work.
+        """Prepare the filling.
 
         Args:
-            decoder: the model; without one where no task needs it, or it is to be loaded later.
-            surroundings: the recording.
-            plan: its gaps.
-            settings: of the filling.
-            n_ranks: how many fills of each gap ``ranked`` gives.
-            progress: called with (steps done, steps in all).
-            later: gives the model and its decoding as soon as a gap is left to it.
+            decoder: the model; without one if no task needs it, or it is loaded later.
+            surroundings: reader of the recording.
+            plan: gaps of the recording.
+            settings: settings of the filling.
+            n_ranks: number of fills of each gap from ``ranked``.
+            progress: called with (steps done, steps in total).
+            later: function that returns the model and its decoding settings, called when a gap needs it.
         """
         self.decoder, self.surroundings, self.plan, self.settings = decoder, surroundings, plan, settings
         self.n_ranks, self.progress, self._later = n_ranks, progress, later
         self._searches = settings.searches_first and decoder.condition is None
         self._n_done, self._started = 0, perf_counter()
-        self._n_in_all = len(plan.tasks) * (2 if self._searches else 1)  # looked for elsewhere, and filled
+        self._n_in_all = len(plan.tasks) * (2 if self._searches else 1)  # searched, and filled
         self._filled: list[dict[str, Any]] = []
         self._ranked = self._in_order()
 
@@ -257,11 +257,11 @@ class Inpainting(Iterator[FilledGap]):
         return next(self._ranked)[0]
 
     def ranked(self) -> Iterator[list[FilledGap]]:
-        """Yield for each gap its fills, the one that fits best first; what has but one fill has it in every rank."""
+        """Yield the fills of each gap, the best first; a single fill is repeated for every rank."""
         yield from self._ranked
 
     def report(self) -> dict[str, Any]:
-        """Return what has been done so far, in what JSON has."""
+        """Return the report on the gaps so far, in JSON types."""
         decoder = self.decoder
         return {
             "job": "inpaint",
@@ -287,7 +287,7 @@ class Inpainting(Iterator[FilledGap]):
                 yield ranked
 
     def _settled(self) -> Iterator[GapTask | WindowJob]:
-        """Yield the work, after it was found out which gaps of the model's the recording itself can fill."""
+        """Yield the tasks, after deciding which of the model's gaps the recording itself can fill."""
         tasks, notes = list(self.plan.tasks), {}
         for number, task in enumerate(tasks if self._searches else ()):
             if task.method == MODEL:
@@ -313,7 +313,7 @@ class Inpainting(Iterator[FilledGap]):
     def _as_computed(
         self, works: Sequence[GapTask | WindowJob]
     ) -> Iterator[tuple[list[list[FilledGap]], tuple[int, tuple[int, ...]] | None]]:
-        """Yield fills as they come, and where the first of those begins that are still to come."""
+        """Yield fills as they are computed, with the start of the first gap that is still to come."""
         waiting: list[WindowContext] = []
         for number, work in enumerate(works):
             following = works[number + 1] if number + 1 < len(works) else None
@@ -330,13 +330,13 @@ class Inpainting(Iterator[FilledGap]):
             yield fills, None if next_work is None else first_start(next_work)
 
     def _is_enough(self, waiting: Sequence[WindowContext], following: GapTask | WindowJob) -> bool:
-        """Return whether windows fill a batch, or the next one is of another length."""
+        """Return whether windows make up a batch, or the next one has another length."""
         n_items = sum(len(context.items) for context in waiting)
         another = isinstance(following, WindowJob) and following.plan.n_cols != waiting[0].job.plan.n_cols
         return another or n_items >= self._batch_size()
 
     def _batch_size(self) -> int:
-        """Return how many items are rendered at once: on a CPU one, so that no sum is taken in another order."""
+        """Return the batch size: on a CPU one, so that the order of sums does not change."""
         model = self.decoder.model
         return 1 if model is None or model.device.type == "cpu" else model.batch_size
 
@@ -370,7 +370,7 @@ class Inpainting(Iterator[FilledGap]):
         return self.surroundings.known(Window(task.span.start - reach, task.span.stop + reach), task)
 
     def _context(self, job: WindowJob) -> WindowContext:
-        """Return what the model hears of a window; linked voices that are equal there are heard once."""
+        """Return the model's input for a window; linked voices that are equal there are computed once."""
         first, settings, rate = job.tasks[0], self.settings, self.surroundings.sample_rate
         reach = ceil(_CONTEXT_S * rate)
         wide = Window(job.plan.window.start - reach, job.plan.window.stop + reach)
@@ -407,7 +407,7 @@ class Inpainting(Iterator[FilledGap]):
         return grain
 
     def _modelled(self, waiting: Sequence[WindowContext]) -> list[list[FilledGap]]:
-        """Return the fills of the gaps of some windows that have as many columns."""
+        """Return the fills of the gaps of some windows with the same number of columns."""
         model, rate = self.decoder.model, self.surroundings.sample_rate
         if model is None:
             raise ParameterError("gaps of this length need a model, got none: load one, or choose a classical method")
@@ -432,18 +432,18 @@ class Inpainting(Iterator[FilledGap]):
         """Return waves (b, t) at the model's rate with their gaps filled, and their mel spectrograms."""
         model, rates = self.decoder.model, (self.surroundings.sample_rate, self.decoder.model.sample_rate)
         hidden, seeds = [_at_rate(item.hidden, *rates) for item in items], [item.seed for item in items]
-        if model.shape.has_bands:  # outside the gaps cells of the mel spectrogram stay as they are known
+        if model.shape.has_bands:  # outside the gaps, cells of the mel spectrogram are known
             unknown = Unknown(partial(column_masks, model, hidden), n_cols, erase=False)
             made = fill_mel(self.decoder, wave, unknown, seeds, progress)
             return model.render(made.deep), made.filled, made.said, made.known
-        tokens = model.encode(wave)  # columns of tokens that are no bands: the whole wave is the decoder's
+        tokens = model.encode(wave)  # token columns that are no bands: the whole wave is decoded
         mask = _columns(model, hidden, tokens.shape[-1])[:, None].repeat(1, tokens.shape[1], 1)
         decoded = model.decode(self.decoder.fill(tokens, mask, seeds, Unknown.overlap_share, progress), wave.shape[-1])
         mel = model.to_mel(decoded)
         return decoded, mel, mel, model.to_mel(wave)
 
     def _fills_of(self, context: WindowContext, renderings: Sequence[Rendering]) -> list[list[FilledGap]]:
-        """Return for each task of a window its fills, the best ``n_ranks`` first, of the renderings of its items."""
+        """Return the fills of each task of a window, the best ``n_ranks`` first, from the renderings of its items."""
         first, rendered = context.candidates[0], []
         for start in range(0, len(renderings), len(first)):
             own = renderings[start : start + len(first)]
@@ -462,10 +462,10 @@ class Inpainting(Iterator[FilledGap]):
         return filled
 
     def _fit_db(self, context: WindowContext, task: GapTask, voices: Sequence[Rendering]) -> float:
-        """Return how far what the tokens say of the known frames beside a gap is from the truth, in dB."""
+        """Return the distance in dB between the decoded and the known frames beside a gap."""
         rate, config = context.part.sample_rate, self.decoder.model.mel
         frame_s = config.hop_length / config.sample_rate
-        margin_s = config.margin / config.sample_rate  # of what is heard for a frame, before and after its hop
+        margin_s = config.margin / config.sample_rate  # context of a frame, before and after its hop
         fits = []
         for voice, rendering in enumerate(voices):
             frames: list[int] = []
@@ -479,7 +479,7 @@ class Inpainting(Iterator[FilledGap]):
     def _joined(
         self, context: WindowContext, task: GapTask, voices: Sequence[Rendering], table: list[dict[str, Any]], rank: int
     ) -> FilledGap:
-        """Return the gap of a task, filled with what was rendered for it, in step with what is known beside it."""
+        """Return the filled gap of a task, with its rendering aligned to the known audio beside it."""
         part, rate, settings = context.part, context.part.sample_rate, self.settings
         span = part.local(task.span)
         waves = np.zeros(part.samples.shape)
@@ -497,7 +497,7 @@ class Inpainting(Iterator[FilledGap]):
         elif rate >= FULL_BAND_HZ:
             above = noise_above(part, span, shoulder_samples(part), self._top_hz, seeds)
         is_vocoded = core is None and texture is None
-        bridge = settings.method == AUTO  # which is free to take linear prediction as far as it goes
+        bridge = settings.method == AUTO  # may use linear prediction as far as it goes
         notes = context.job.notes.get(task.span, {})
         levels = self.surroundings.levels(task) if notes else None
         max_db = settings.match_level_db
@@ -521,9 +521,9 @@ class Inpainting(Iterator[FilledGap]):
     def _give_grain(
         self, context: WindowContext, wave: np.ndarray, grain: np.ndarray, mel: np.ndarray, span: Window
     ) -> None:
-        """Put the classical fill into the gap of a wave (t,) of a part, brought towards the model's mel (f, m).
+        """Put the classical fill into the gap of a wave (t,) of a part, moved towards the model's mel (f, m).
 
-        Where the classical fill is silent the wave stays as it is.
+        Where the classical fill is silent the wave is unchanged.
         """
         window, rate, texture = context.window, context.part.sample_rate, TEXTURES[self.settings.texture]
         start, stop = span.start - window.start, span.stop - window.start
@@ -531,20 +531,20 @@ class Inpainting(Iterator[FilledGap]):
         if texture is None or not np.any(np.abs(own[start:stop]) > SILENCE):
             return
         shaped = shaped_by_mel(self.decoder.model, own, rate, mel, texture.share)
-        if rate >= FULL_BAND_HZ:  # above its band the model has nothing to say
+        if rate >= FULL_BAND_HZ:  # above its band the model has no levels
             shaped += high_pass(own - shaped, rate, self._top_hz)
-        reach = ceil(SHOULDER_S * rate)  # the shoulders are compared with what is known there
+        reach = ceil(SHOULDER_S * rate)  # the shoulders are compared with the known audio
         first, last = max(0, start - reach), min(len(own), stop + reach)
         wave[window.start + first : window.start + last] = shaped[first:last]
 
     @property
     def _top_hz(self) -> float:
-        """Where the band ends that the model renders at higher rates."""
+        """Upper limit of the model's rendered band at higher rates."""
         model = self.decoder.model
         return min(model.mel.f_max, _RESAMPLED_SHARE * model.sample_rate / 2)
 
     def _share(self, n_tasks: int, before: float, share: float) -> Progress | None:
-        """Return the callback for a share of the next so many gaps."""
+        """Return the callback for a share of the next n_tasks gaps."""
         progress, done_before, total = self.progress, self._n_done, self._n_in_all
         if progress is None:
             return None
@@ -561,12 +561,12 @@ class Inpainting(Iterator[FilledGap]):
 def column_masks(
     model: Pipeline, hidden: Sequence[Sequence[Window]], n_frames: int
 ) -> tuple[Mask, Bool[Tensor, "b f m"]]:
-    """Return the tokens whose columns a gap touches, and their cells whose window of analysis reaches into a gap.
+    """Return the masks of tokens whose columns overlap a gap, and of mel cells whose analysis window does.
 
     Args:
         model: the model.
         hidden: the gaps of each window, in samples at the model's rate.
-        n_frames: of the windows.
+        n_frames: number of frames in the windows.
     """
     mask = _columns(model, hidden, n_frames // model.grid.patch_frames)[:, None].repeat(1, model.grid.n_rows, 1)
     first = torch.arange(n_frames) * model.mel.hop_length - model.mel.margin
@@ -578,7 +578,7 @@ def column_masks(
 
 
 def _columns(model: Walk, hidden: Sequence[Sequence[Window]], n_cols: int) -> Bool[Tensor, "b w"]:
-    """Return the columns that gaps touch, and those whose tokens hear one."""
+    """Return the masks of columns that overlap gaps, and of those whose tokens depend on them."""
     columns = torch.zeros(len(hidden), n_cols, dtype=torch.bool)
     reach, samples = model.shape.reach_cols, model.shape.column_samples
     for own, spans in zip(columns, hidden, strict=True):
@@ -588,5 +588,5 @@ def _columns(model: Walk, hidden: Sequence[Sequence[Window]], n_cols: int) -> Bo
 
 
 def _at_rate(hidden: Sequence[Window], sample_rate: int, rate: int) -> list[Window]:
-    """Return gaps in samples of the model, outwards to whole ones."""
+    """Return gaps in samples at the model's rate, rounded outwards."""
     return [Window(start * rate // sample_rate, -(-stop * rate // sample_rate)) for start, stop in hidden]

@@ -1,4 +1,4 @@
-"""Recordings as jobs take them and give them back: readers, blocks at another rate, overlapping windows, results."""
+"""Recordings as input and output of jobs: readers, resampled blocks, overlapping windows, results."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -18,26 +18,26 @@ from masktools.networks.conditioning import Prompts
 from masktools.pipeline import Walk
 
 Reader = Callable[[int, int], np.ndarray]
-"""Gives the samples [start, stop) of a recording, (channels, stop - start), in float32 or float64."""
+"""Function that returns the samples [start, stop) of a recording, (channels, stop - start), float32 or float64."""
 
-MIX = np.array([[0.5, 0.5], [0.5, -0.5]])  # left and right -> middle and side
+MIX = np.array([[0.5, 0.5], [0.5, -0.5]])  # left and right -> mid and side
 UNMIX = np.array([[1.0, 1.0], [1.0, -1.0]])
 READ_SAMPLES = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
 class Signal:
-    """A recording of any length, as jobs read it."""
+    """A recording of any length, as the input of jobs."""
 
     read: Reader
     n_samples: int
     n_channels: int
     sample_rate: int  # Hz
-    damaged: tuple[Gap, ...] = ()  # what else must not be taken for sound, apart from what is filled
+    damaged: tuple[Gap, ...] = ()  # other damage, which must not be used as context
 
     @classmethod
     def of(cls, samples: np.ndarray, sample_rate: int) -> "Signal":
-        """Return the signal of samples (channels, t) that are at hand."""
+        """Return the signal of samples (channels, t) in memory."""
         return cls(lambda start, stop: samples[:, start:stop], samples.shape[1], len(samples), sample_rate)
 
     @property
@@ -47,7 +47,7 @@ class Signal:
 
 
 class Stretch(NamedTuple):
-    """Some samples of a recording, and where they start."""
+    """Consecutive samples of a recording, and their start."""
 
     start: int
     samples: np.ndarray  # (channels, n)
@@ -59,15 +59,15 @@ class Stretch(NamedTuple):
 
 
 def read_blocks(reader: Reader, n_samples: int) -> Iterator[np.ndarray]:
-    """Yield a recording in blocks that follow each other."""
+    """Yield a recording in consecutive blocks."""
     for start in range(0, n_samples, READ_SAMPLES):
         yield reader(start, min(start + READ_SAMPLES, n_samples))
 
 
 def at_rate(blocks: Iterable[np.ndarray], from_hz: int, to_hz: int, n_samples: int) -> Iterator[np.ndarray]:
-    """Yield a recording at another rate, n_samples in all, bit for bit what converting all at once would give.
+    """Yield a recording at another rate, n_samples in total, bit for bit equal to converting it at once.
 
-    Band-limited (soxr, VHQ), without delay; samples (channels, n) keep their type where the rate stays.
+    Band-limited (soxr, VHQ), without delay; samples (channels, n) keep their type if the rate is the same.
     """
     return of_length(blocks if from_hz == to_hz else _converted(blocks, from_hz, to_hz), n_samples)
 
@@ -84,7 +84,7 @@ def _converted(blocks: Iterable[np.ndarray], from_hz: int, to_hz: int) -> Iterat
 
 
 def of_length(blocks: Iterable[np.ndarray], n_samples: int) -> Iterator[np.ndarray]:
-    """Yield the first n_samples of blocks, and zeros for what is missing at the end."""
+    """Yield the first n_samples of blocks, padded with zeros at the end."""
     left, like = n_samples, None
     for block in blocks:
         like = block
@@ -98,7 +98,7 @@ def of_length(blocks: Iterable[np.ndarray], n_samples: int) -> Iterator[np.ndarr
 
 
 def in_windows(blocks: Iterable[np.ndarray], windows: Iterable[Window]) -> Iterator[Stretch]:
-    """Yield the stretches of a recording that lie in windows, which must start one after the other."""
+    """Yield the samples of a recording in windows, whose starts must be in order."""
     source = iter(blocks)
     held, start = None, 0
     for window in windows:
@@ -113,7 +113,7 @@ def in_windows(blocks: Iterable[np.ndarray], windows: Iterable[Window]) -> Itera
 
 
 def cross_faded(stretches: Iterable[Stretch], fade: int) -> Iterator[np.ndarray]:
-    """Yield what overlapping stretches make up: lines of length ``fade`` lead over in the middle of each overlap."""
+    """Join overlapping pieces, with linear cross-fades of length ``fade`` in the middle of each overlap."""
     before: Stretch | None = None
     done = 0
     for after in stretches:
@@ -154,25 +154,25 @@ def reblocked(blocks: Iterable[np.ndarray], n_block: int) -> Iterator[np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class FilledGap:
-    """The samples of one gap or region, and what was done; they replace [start, start + n) in their channels."""
+    """The samples of one gap or region, with a report; they replace [start, start + n) in their channels."""
 
     start: int  # sample of the recording
     samples: np.ndarray  # (len(channels), n)
     channels: tuple[int, ...]
-    report: dict[str, Any]  # what JSON has
+    report: dict[str, Any]  # in JSON types
 
 
 @dataclass(frozen=True, eq=False)
 class Restored:
-    """A restored recording, an array of numpy whatever was given, and what was done to it."""
+    """A restored recording, always a numpy array, with a report."""
 
     samples: np.ndarray  # (channels, t)
     sample_rate: int  # Hz
-    report: dict[str, Any]  # what JSON has
+    report: dict[str, Any]  # in JSON types
 
 
 def put_into(samples: np.ndarray, pieces: Iterable[FilledGap]) -> np.ndarray:
-    """Return a copy of a recording (channels, t) with pieces in their places."""
+    """Return a copy of a recording (channels, t) with pieces inserted."""
     made = samples.copy()
     for piece in pieces:
         made[list(piece.channels), piece.start : piece.start + piece.samples.shape[1]] = piece.samples
@@ -180,7 +180,7 @@ def put_into(samples: np.ndarray, pieces: Iterable[FilledGap]) -> np.ndarray:
 
 
 def read_checked(reader: Reader, start: int, stop: int, n_channels: int) -> np.ndarray:
-    """Return the samples (channels, stop - start) that a reader gives.
+    """Return the samples (channels, stop - start) of a reader, checked.
 
     Raises:
         ParameterError: it returned another shape or type.
@@ -195,17 +195,17 @@ def read_checked(reader: Reader, start: int, stop: int, n_channels: int) -> np.n
 
 
 def check_finite(samples: np.ndarray, start: int, sample_rate: int, what: str, remedy: str) -> None:
-    """Refuse samples (channels, n) that are not finite.
+    """Raise where samples (channels, n) are not finite.
 
     Args:
-        samples: of the recording, from ``start`` on.
-        start: in samples.
-        sample_rate: in Hz.
-        what: the beginning of the message.
-        remedy: the end of the message.
+        samples: samples of the recording, from ``start`` on.
+        start: index of the first sample.
+        sample_rate: sampling rate in Hz.
+        what: beginning of the message.
+        remedy: end of the message.
 
     Raises:
-        AudioError: the message names the first sample that is not.
+        AudioError: the message names the first sample that is not finite.
     """
     finite = np.isfinite(samples).all(axis=0)
     if not finite.all():
@@ -219,12 +219,12 @@ def one_condition(model: Walk, prompt: Prompts | None, done: str) -> Tensor | No
     """Return the condition (1, ...) of a prompt; None for none.
 
     Args:
-        model: what reads it.
+        model: the model that encodes it.
         prompt: a text or an embedding.
-        done: what is done to the recording, for the message.
+        done: description of the job, for the message.
 
     Raises:
-        ParameterError: a prompt that cannot be read, or several.
+        ParameterError: a prompt that cannot be encoded, or several.
     """
     condition = model.condition(prompt)
     if condition is not None and len(condition) != 1:
@@ -233,23 +233,23 @@ def one_condition(model: Walk, prompt: Prompts | None, done: str) -> Tensor | No
 
 
 def check_channels(mode: str, n_channels: int) -> None:
-    """Refuse a mode that is not for so many channels.
+    """Raise where a mode does not fit the number of channels.
 
     Raises:
-        ParameterError: the message says what there is.
+        ParameterError: the message names the possible modes.
     """
     if mode == MID_SIDE and n_channels != 2:
         raise ParameterError(f"channels 'mid_side' is for recordings of 2 channels, got {n_channels}: choose 'linked'")
 
 
 class Duplicates:
-    """Channels that have been equal from the beginning on: each is computed once."""
+    """Channels that have been equal from the beginning on, which are computed once."""
 
     def __init__(self, n_channels: int, linked: bool) -> None:
         self.places = [0] * n_channels if linked else list(range(n_channels))
 
     def part(self, samples: np.ndarray) -> None:
-        """Note where the next samples (channels, n) of supposed duplicates differ: they are duplicates no longer."""
+        """Take the next samples (channels, n), and separate duplicates that differ."""
         known: dict[int, list[int]] = {}
         for channel, place in enumerate(self.places):
             groups = known.setdefault(place, [])
@@ -260,24 +260,24 @@ class Duplicates:
 
     @property
     def firsts(self) -> list[int]:
-        """The channels that are computed, in order."""
+        """Indices of the channels that are computed, in order."""
         return sorted(set(self.places))
 
 
 def untouched(
     model: Walk | None, samples: np.ndarray, sample_rate: int, prompt: Prompts | None, report: dict[str, Any]
 ) -> Restored:
-    """Return a copy of a recording in which there is nothing to do, with a report that says so.
+    """Return a copy of a recording without damage, with a report that says so.
 
     Args:
         model: the model, if there is one.
-        samples: (channels, t).
-        sample_rate: in Hz.
-        prompt: what would have been heard, which is refused as if there were something to do.
-        report: what is to be said.
+        samples: (channels, t) samples.
+        sample_rate: sampling rate in Hz.
+        prompt: prompt of the job, which is checked in any case.
+        report: content of the report.
 
     Raises:
-        ParameterError: a prompt that cannot be read, or several.
+        ParameterError: a prompt that cannot be encoded, or several.
     """
     if model is not None:
         one_condition(model, prompt, "restored")

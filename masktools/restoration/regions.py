@@ -1,4 +1,4 @@
-"""Regions of a recording in time and frequency: rectangles and polygons, from text, JSON or labels of Audacity's."""
+"""Regions of a recording in time and frequency: rectangles and polygons, from text, JSON or Audacity labels."""
 
 import json
 import math
@@ -29,11 +29,11 @@ _FORM = 'must have "start_s", "end_s", "low_hz" and "high_hz", or a "polygon" of
 
 @dataclass(frozen=True)
 class Region:
-    """A polygon in time and frequency: what lies inside it is damaged, what lies outside is known.
+    """A polygon in time and frequency: its inside is damaged, the outside is known.
 
     Raises:
-        ParameterError: fewer than three corners, a number that is negative or not finite, a polygon that lasts no time
-            or has no height, or channels that are none.
+        ParameterError: fewer than three corners, a number that is negative or not finite, a polygon without duration
+            or height, or invalid channels.
     """
 
     corners: tuple[Corner, ...]  # (s, Hz), in order around it
@@ -68,13 +68,13 @@ class Region:
     def rectangle(
         cls, start_s: float, end_s: float, low_hz: float, high_hz: float, channels: tuple[int, ...] | None = None
     ) -> "Region":
-        """Return a band of frequencies during an interval of time.
+        """Return a frequency band during a time span.
 
         >>> Region.rectangle(1.2, 1.5, 3000, 6000).corners
         ((1.2, 3000.0), (1.5, 3000.0), (1.5, 6000.0), (1.2, 6000.0))
 
         Raises:
-            ParameterError: an interval or a band that is empty, negative or not finite.
+            ParameterError: a span or a band that is empty, negative or not finite.
         """
         start_s, end_s = checked_real("start_s", start_s), checked_real("end_s", end_s)
         low_hz, high_hz = checked_real("low_hz", low_hz), checked_real("high_hz", high_hz)
@@ -96,7 +96,7 @@ class Region:
 
     @property
     def length_s(self) -> float:
-        """How long it is."""
+        """Duration in seconds."""
         return self.end_s - self.start_s
 
     @property
@@ -110,7 +110,7 @@ class Region:
         return max(hertz for _, hertz in self.corners)
 
     def bands(self, time_s: float) -> list[tuple[float, float]]:
-        """Return the bands that it has at a time, (low, high) in Hz; outside its time those of its nearest end.
+        """Return its bands at a time, (low, high) in Hz; outside its time span those of its nearest end.
 
         >>> Region(((0, 100), (2, 100), (2, 300))).bands(1.0)
         [(100.0, 200.0)]
@@ -126,7 +126,7 @@ class Region:
         return [(low, high) for low, high in zip(crossings[::2], crossings[1::2], strict=True) if low < high]
 
     def shown(self) -> str:
-        """Return it in words, by its extent.
+        """Return its extent as text.
 
         >>> Region.rectangle(1.2, 1.5, 3000, 6000).shown()
         '1.2-1.5 s, 3000-6000 Hz'
@@ -160,13 +160,13 @@ def _channels(channels: Any) -> tuple[int, ...]:
 
 
 def parse_regions(text: str) -> list[Region]:
-    """Return the regions that a text such as ``1.2-1.5,3000-6000;2-2.4,500-900`` lists, in order of time.
+    """Parse regions such as ``1.2-1.5,3000-6000;2-2.4,500-900``, and return them in order of time.
 
     >>> [region.shown() for region in parse_regions("2-2.4,500-900; 1.2-1.5,3000-6000")]
     ['1.2-1.5 s, 3000-6000 Hz', '2-2.4 s, 500-900 Hz']
 
     Raises:
-        ParameterError: text of another form, or regions that ``check_regions`` refuses.
+        ParameterError: text in another format, or regions that ``check_regions`` refuses.
     """
     regions = []
     for item in text.split(";"):
@@ -182,16 +182,16 @@ def parse_regions(text: str) -> list[Region]:
 
 
 def read_regions(path: Path | str) -> list[Region]:
-    """Return the regions that a file lists, in order of time.
+    """Read the regions in a file, in order of time.
 
     A file that ends in ``.json`` holds a list of objects, or an object with such a list as its ``regions``: each with
     ``start_s``, ``end_s``, ``low_hz`` and ``high_hz``, or with a ``polygon``, a list of [time in s, frequency in Hz];
-    and with ``channels`` if not all are meant. Any other is read as labels of Audacity's that were made from a
-    selection of frequencies: start, end and a text, separated by tabs, and in a second line a backslash, the lowest
+    and with ``channels`` for some channels only. Any other is read as Audacity labels made from a
+    spectral selection: start, end and a text, separated by tabs, and in a second line a backslash, the lowest
     and the highest frequency.
 
     Raises:
-        ParameterError: a file that cannot be read or is of another form, or regions that ``check_regions`` refuses;
+        ParameterError: a file that cannot be read or is in another format, or regions that ``check_regions`` refuses;
             the message names the file, and the line.
     """
     return read_listed(path, "region", _from_item, _from_labels, check_regions)
@@ -203,13 +203,13 @@ def check_regions(
     sample_rate: int | None = None,
     n_channels: int | None = None,
 ) -> list[Region]:
-    """Return the regions in order of time, if they are regions of such a recording; they may overlap.
+    """Return regions in order of time, after checking that they are valid for a recording; they may overlap.
 
     Args:
-        regions: at least one.
-        duration_s: of the recording; None leaves out what depends on it.
-        sample_rate: of the recording, in Hz; likewise.
-        n_channels: of the recording; likewise.
+        regions: regions, at least one.
+        duration_s: length of the recording in seconds; None skips the checks that need it.
+        sample_rate: sampling rate of the recording in Hz; likewise.
+        n_channels: number of channels of the recording; likewise.
 
     Raises:
         ParameterError: no region at all, or one that is not in the recording.
@@ -224,7 +224,7 @@ def check_regions(
         raise ParameterError("there must be at least one region, got none")
     for region in ordered:
         if duration_s is not None and region.end_s > duration_s + _ROUNDING_S:
-            limit = math.floor(duration_s * 1e6) / 1e6  # rounded down, so that the number can be typed back
+            limit = math.floor(duration_s * 1e6) / 1e6  # rounded down, so that the printed number is a valid input
             raise ParameterError(f"a region must lie within the recording, 0-{limit:.10g} s, got {region.shown()}")
         if sample_rate is not None and region.high_hz > sample_rate / 2 + _ROUNDING_HZ:
             raise ParameterError(

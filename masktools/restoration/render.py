@@ -1,13 +1,13 @@
-"""Rendering: mel -> tokens -> solver -> tokens -> mel -> wave, for windows in which something is unknown.
+"""Rendering: mel -> tokens -> solver -> tokens -> mel -> wave, for windows with unknown parts.
 
-``fill_mel`` is the one place where a job asks the model: gaps, regions and bands differ in what is unknown, and in how
-the known goes over into the generated at its border.
+``fill_mel`` is the only call of the model in jobs: gaps, regions and bands differ in the unknown part, and in the
+transition from known to generated at its border.
 
-A texture takes the place of the vocoder. The model says how loud each band is at each moment; what fills it in detail,
-harmonics and grain, is made from the recording by a method of ``classical``, and then made louder and quieter band by
-band: a vocoder cannot know a recording's own grain, and a classical method cannot know what was there. Where both have
-an estimate of the level, half way between them in dB is nearer to the truth than either, as long as their errors have
-little in common.
+A texture replaces the vocoder. The model determines the level of each band over time; the fine structure,
+harmonics and grain, is made from the recording by a method of ``classical``, and then equalised band by
+band: a vocoder does not know a recording's own grain, and a classical method does not know the missing levels. Where
+both have an estimate of the level, the mean of them in dB is nearer to the truth than either, as long as their errors
+have little correlation.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,35 +32,35 @@ from masktools.restoration.recordings import one_condition
 from masktools.solver import Plan, SolverConfig
 
 Filled = tuple[Float[Tensor, "b n"], Mel, Mel, Mel]
-"""Waves that fill windows, at the model's rate, and the mel spectrograms of a ``Rendering``."""
+"""Waves for windows, at the model's rate, and the mel spectrograms of a ``Rendering``."""
 
-MAX_SHAPING_DB = 12.0  # either way
+MAX_SHAPING_DB = 12.0  # in either direction
 SMOOTHING = (1.0, 3.0)  # standard deviations, in bands and in frames
-OVERLAP_SHARE = 22 / 53  # of a window: what the next one knows, where something unknown takes several
+OVERLAP_SHARE = 22 / 53  # of a window, whose tokens are known in the next, where the unknown part is longer than one
 
 
 @dataclass(eq=False)
 class Decoder:
-    """A model with the settings of its decoding; it counts what it is asked."""
+    """A model with its decoding settings; it counts calls."""
 
-    model: Any  # a Walk; None as long as nothing is left to it
+    model: Any  # a Walk; None as long as nothing needs it
     plan: Plan
-    condition: Tensor | None = None  # what to hear, (1, ...); None for anything
+    condition: Tensor | None = None  # (1, ...) condition; None for none
     n_forwards: int = 0
     solve_s: float = 0.0
 
     @classmethod
     def of(cls, model: Walk | None, job: str, settings: RestorationSettings, done: str) -> "Decoder":
-        """Return a model, or none, that decodes as settings say.
+        """Return a model, or none, with decoding settings.
 
         Args:
-            model: the model; None as long as nothing is left to it.
-            job: what for, one of ``hub.DECODINGS``.
-            settings: of the job.
-            done: what is done to the recording, for messages.
+            model: the model; None as long as nothing needs it.
+            job: name of the job, one of ``hub.DECODINGS``.
+            settings: settings of the job.
+            done: description of the job, for messages.
 
         Raises:
-            ParameterError: what the model cannot do, or a prompt that it cannot read.
+            ParameterError: a job that the model does not support, or a prompt that it cannot encode.
         """
         if model is None:
             return cls(None, SolverConfig())
@@ -69,7 +69,7 @@ class Decoder:
     def fill(
         self, tokens: Tokens, mask: Mask, seeds: Sequence[int], overlap_share: float, progress: Progress | None
     ) -> Tokens:
-        """Return tokens without masked ones, by one call of the solver."""
+        """Return tokens with all masked ones filled, by one call of the solver."""
         given = None if self.condition is None else self.condition.expand(len(tokens), *self.condition.shape[1:])
         overlap = round(self.model.window_cols * overlap_share)
         result = self.model.fill(tokens, mask, seeds, self.plan, given, overlap, progress)
@@ -80,31 +80,31 @@ class Decoder:
 
 @dataclass(frozen=True, eq=False)
 class Unknown:
-    """What is unknown in windows, and how the known goes over into what is generated."""
+    """The unknown part of windows, and the transition from known to generated."""
 
-    masks: Callable[[int], tuple[Mask, Bool[Tensor, "b f m"]]]  # for a number of frames: tokens and mel cells
-    n_cols: int | None = None  # of the windows; None: as many as they reach into
-    erase: bool = True  # whether unknown tokens' cells are silenced before anything is tokenised
-    border: tuple[int, int] = (3, 0)  # frames and mel bins over which the known fades into the unknown
+    masks: Callable[[int], tuple[Mask, Bool[Tensor, "b f m"]]]  # from n_frames to those of tokens and mel cells
+    n_cols: int | None = None  # of the windows; None: as many as they overlap
+    erase: bool = True  # whether cells of unknown tokens are silenced before tokenisation
+    border: tuple[int, int] = (3, 0)  # frames and mel bins of the transition
     overlap_share: float = OVERLAP_SHARE
-    recall: Callable[[Tokens, Mask], tuple[Tokens, Mask]] | None = None  # puts in tokens that were decided before
-    level: Callable[[Mel, Mel], Mel] | None = None  # makes the generated as loud as the known
+    recall: Callable[[Tokens, Mask], tuple[Tokens, Mask]] | None = None  # inserts tokens that were decided before
+    level: Callable[[Mel, Mel], Mel] | None = None  # matches the level of generated to known cells
 
 
 class FilledMel(NamedTuple):
-    """Mel spectrograms (b, f, m) of windows in which nothing is unknown any more."""
+    """Mel spectrograms (b, f, m) of windows with all unknown parts filled."""
 
     tokens: Tokens
-    known: Mel  # of what was given
-    said: Mel  # as the tokens say, known cells too
-    filled: Mel  # known cells are those of what was given
-    deep: Mel  # the same, as far down as the vocoder can tell: what is to be rendered
+    known: Mel  # of the input
+    said: Mel  # decoded from tokens, known cells too
+    filled: Mel  # with the known cells of the input
+    deep: Mel  # the same with the vocoder's full range of levels: to be rendered
 
 
 def fill_mel(
     decoder: Decoder, wave: Wave, unknown: Unknown, seeds: Sequence[int], progress: Progress | None = None
 ) -> FilledMel:
-    """Return the mel spectrograms of waves (b, t) at the model's rate with what is unknown filled."""
+    """Return the mel spectrograms of waves (b, t) at the model's rate with the unknown parts filled."""
     model = decoder.model
     mel = model.to_mel(wave)
     if unknown.n_cols is not None:
@@ -121,11 +121,11 @@ def fill_mel(
 
 
 class Rendering(NamedTuple):
-    """What the model made of one window of one voice."""
+    """The model's output for one window of one voice."""
 
     wave: np.ndarray  # (t,) at the recording's rate
-    mel: np.ndarray  # (f, m) it was rendered from: known cells are the recording's own
-    said: np.ndarray  # (f, m) as the tokens say, known cells too
+    mel: np.ndarray  # (f, m) input of the vocoder: known cells are the recording's own
+    said: np.ndarray  # (f, m) decoded from tokens, known cells too
     known: np.ndarray  # (f, m) of the recording
 
 
@@ -135,13 +135,13 @@ def render_windows(
     sample_rate: int,
     fill: Callable[[Wave], Filled],
 ) -> list[Rendering]:
-    """Return what is made of windows (t,) of a recording: resampled to the model's rate, filled, and back.
+    """Inpaint windows (t,) of a recording: resample to the model's rate, fill, and resample back.
 
     Args:
-        model: whose rate it is.
-        windows: at least one.
-        sample_rate: of the recording, in Hz.
-        fill: makes of waves (b, t) what fills them.
+        model: model, for its rate.
+        windows: windows, at least one.
+        sample_rate: sampling rate of the recording in Hz.
+        fill: function that fills waves (b, t).
     """
     rate = model.sample_rate
     lengths = [ceil(len(window) * rate / sample_rate) for window in windows]
@@ -156,7 +156,7 @@ def render_windows(
 
 
 class Texture(NamedTuple):
-    """Which classical methods make the detail, and how far its level goes from theirs to the model's, 0 to 1."""
+    """Classical methods for the detail, and the share of the way from their levels to the model's, 0 to 1."""
 
     gap: str  # of classical.GAP_FILLS
     band: str  # of classical.BAND_FILLS
@@ -168,11 +168,11 @@ TEXTURES: dict[str, Texture | None] = {
     "recording": Texture("copy", "replication", 1.0),
     "model": None,
 }
-"""What the detail of a restored part is made of; None is the vocoder throughout, as in the paper."""
+"""Textures: sources of the detail of a restored part; None is the vocoder, as in the paper."""
 
 
 def shaped_by_mel(model: Walk, wave: np.ndarray, sample_rate: int, mel: np.ndarray, share: float) -> np.ndarray:
-    """Return a classical method's wave (t,), float64, brought a share of the way towards the model's mel (f, m)."""
+    """Return a classical method's wave (t,), float64, moved a share of the way towards the model's mel (f, m)."""
     n_model = ceil(len(wave) * model.sample_rate / sample_rate)
     given = torch.from_numpy(resample_to(wave, sample_rate, model.sample_rate, n_model))
     present = model.to_mel(given[None])[0].cpu().numpy()
@@ -182,13 +182,13 @@ def shaped_by_mel(model: Walk, wave: np.ndarray, sample_rate: int, mel: np.ndarr
 
 
 def band_gains_db(wanted: np.ndarray, present: np.ndarray, config: MelConfig, share: float = 1.0) -> np.ndarray:
-    """Return the gains in dB, (f, m), that bring a mel spectrogram towards the shape of another, smooth and bounded.
+    """Return the gains in dB, (f, m), that move a mel spectrogram towards another, smoothed and limited.
 
     Args:
-        wanted: mel (f, m) in [-1, 1], of the shape to reach.
-        present: mel (f, m) of what is to be shaped.
-        config: of both.
-        share: how far, from 0 (as it is) to 1.
+        wanted: mel (f, m) in [-1, 1], the target.
+        present: mel (f, m) of the wave to be shaped.
+        config: mel settings of both.
+        share: share of the way, from 0 (unchanged) to 1.
     """
     per_unit = (config.db_max - config.db_min) / 2.0
     difference = (wanted.astype(np.float64) - present.astype(np.float64)) * per_unit
@@ -196,10 +196,10 @@ def band_gains_db(wanted: np.ndarray, present: np.ndarray, config: MelConfig, sh
 
 
 def shape(samples: np.ndarray, sample_rate: int, gains_db: np.ndarray, config: MelConfig) -> np.ndarray:
-    """Return samples (t,), float64, made louder and quieter as ``gains_db`` (f, m) says, at any sample rate.
+    """Return samples (t,), float64, equalised by ``gains_db`` (f, m), at any sample rate.
 
-    Frame m of the gains belongs to the middle of what the mel front end reads for it; between bands and frames the
-    gains are interpolated in dB. What lies above the highest band is shaped as that band is.
+    Frame m of the gains is centred where the mel front end centres it; between bands and frames the
+    gains are interpolated in dB. Frequencies above the highest band have its gain.
     """
     centres_hz = mel_edges_hz(config)[1:-1]
     frames_s = (np.arange(gains_db.shape[1]) + 0.5) * config.hop_length / config.sample_rate

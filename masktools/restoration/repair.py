@@ -1,4 +1,4 @@
-"""Spectral repair: what lies in a region of time and frequency is replaced, and nothing else."""
+"""Spectral repair: the content of a region of time and frequency is replaced, and nothing else."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -56,26 +56,26 @@ from masktools.restoration.repair_spectra import (
 from masktools.restoration.seams import SILENCE
 from masktools.solver import derive_seed, plan_value
 
-SHORT_S = 0.186  # up to this length a region is like what is before and after it: a column of tokens
-HIGH_OCTAVES = 5.0  # from this height on there is little below and above it to go by
-LOWEST_HZ = 50.0  # from where octaves are counted
-LONGEST_S = 20.0  # beyond this, an invention is too much
-_TOP_SHARE = 0.95  # of the model's band: what is above is dulled by resampling
-_BORDER = (3, 2)  # frames and mel bins into a region in which what is known fades out
-_ROUNDING = 1e-3  # samples; times in seconds that were computed from samples are off by less
+SHORT_S = 0.186  # up to this length a region resembles its context in time: a column of tokens
+HIGH_OCTAVES = 5.0  # from this height on there is little context below and above it
+LOWEST_HZ = 50.0  # lower limit for counting octaves
+LONGEST_S = 20.0  # greatest length of a region
+_TOP_SHARE = 0.95  # of the model's band: above it resampling attenuates
+_BORDER = (3, 2)  # frames and mel bins of the transition, inside a region
+_ROUNDING = 1e-3  # samples; rounding error of times in seconds that were computed from samples
 
 
 def method_for(settings: RepairSettings, region: Region, top_hz: float | None) -> str:
-    """Return what fills a region: the model, or an interpolation.
+    """Return the method for a region: the model, or interpolation.
 
-    The latter goes in decibels from what is before a region to what is after it, and rises and falls with the bands
+    Interpolation goes in decibels from the audio before a region to that after it, and follows the level of the bands
     below and above. With "auto" the model fills regions that are longer than a column of tokens and higher than five
-    octaves; what lies above the model's band is interpolated.
+    octaves; frequencies above the model's band are interpolated.
 
     Args:
-        settings: of the repair.
-        region: the region.
-        top_hz: what the model reaches up to; None where that is not known.
+        settings: settings of the repair.
+        region: region to repair.
+        top_hz: upper limit of the model's band in Hz; None if unknown.
     """
     if settings.method == INTERPOLATE or (top_hz is not None and region.low_hz >= top_hz):
         return INTERPOLATE
@@ -87,45 +87,45 @@ def method_for(settings: RepairSettings, region: Region, top_hz: float | None) -
 
 @dataclass(frozen=True)
 class RegionTask:
-    """One region, as samples of the recording, and what fills it."""
+    """One region, as samples of the recording, and its method."""
 
     region: Region
     span: Window
     method: str
-    number: int  # among all of the recording
+    number: int  # index among all of the recording
 
 
 @dataclass(frozen=True)
 class RepairJob:
-    """Regions near each other, in the same channels: they are repaired together."""
+    """Regions near each other, in the same channels, that are repaired together."""
 
-    window: Window  # what the model hears
-    spans: tuple[Window, ...]  # what changes: the regions' spans, those that touch each other as one
+    window: Window  # window of the model
+    spans: tuple[Window, ...]  # samples that change: the regions' spans, with touching ones merged
     tasks: tuple[RegionTask, ...]  # in order of time
-    around: tuple[RegionTask, ...]  # all regions that reach into the window, those of the tasks too
+    around: tuple[RegionTask, ...]  # all regions that overlap the window, including those of the tasks
     channels: tuple[int, ...]
-    mid_side: bool  # whether the middle and the side of the two channels are repaired instead
+    mid_side: bool  # whether mid and side are repaired instead of the two channels
     number: int
 
     @property
     def is_modelled(self) -> bool:
-        """Whether the model is asked."""
+        """Whether the model is used."""
         return any(task.method == MODEL for task in self.tasks)
 
 
 def plan_repair(
     regions: Iterable[Region], signal: Signal, settings: RepairSettings, model: Pipeline | None = None
 ) -> list[RepairJob]:
-    """Return what is to be repaired, in order of time.
+    """Return the jobs of a repair, in order of time.
 
     Args:
-        regions: of the recording.
+        regions: regions of the recording.
         signal: the recording.
-        settings: of the repair.
+        settings: settings of the repair.
         model: the model, if there is one.
 
     Raises:
-        ParameterError: regions that are none of this recording or leave nothing of it, channels that cannot be treated
+        ParameterError: regions that do not fit this recording or cover all of it, channels that cannot be treated
             in this way, or no model where one is needed.
     """
     n_samples, n_channels, sample_rate = signal.n_samples, signal.n_channels, signal.sample_rate
@@ -168,7 +168,7 @@ def plan_repair(
 
 
 def _check_something_remains(job: RepairJob, n_samples: int, n_channels: int, sample_rate: int) -> None:
-    """Refuse regions that leave nothing of a recording, or of one of its channels, to repair them from."""
+    """Raise where regions leave nothing of a recording, or of one of its channels, as context."""
     damaged = [task.region for task in job.around]
     for task in job.tasks:
         frames = Frames.of(task.region, task.span.start, task.span.stop, 0, sample_rate)
@@ -200,12 +200,12 @@ def _windows(
     return plan_windows(spans, n_samples, sample_rate, grid, window_cols)
 
 
-_CONTEXT_S = LONG_CONTEXT_S + 0.75  # around what changes: longer than any frame and what is beside it
+_CONTEXT_S = LONG_CONTEXT_S + 0.75  # around changed samples: longer than any frame with its context
 _QUIET = 1e-12  # power; reported as -120 dB
 
 
 class Repairing(Iterator[FilledGap]):
-    """The repaired stretches of a recording, in order of their starts, each computed when it is asked for."""
+    """The repaired parts of a recording, in order of their starts, each computed on demand."""
 
     def __init__(
         self,
@@ -231,7 +231,7 @@ class Repairing(Iterator[FilledGap]):
             progress(len(self.jobs), len(self.jobs))
 
     def report(self) -> dict[str, Any]:
-        """Return what has been done so far, in what JSON has."""
+        """Return the report on the repairs so far, in JSON types."""
         decoder = self.decoder
         return {
             "job": "repair",
@@ -249,7 +249,7 @@ class Repairing(Iterator[FilledGap]):
         }
 
     def _repaired(self, job: RepairJob, progress: Progress | None) -> tuple[list[FilledGap], list[dict[str, Any]]]:
-        """Return the stretches of a job that change, and a report for each region."""
+        """Return the changed parts of a job, and a report for each region."""
         rate = self.signal.sample_rate
         origin, given = self._read(job)
         waves = given.astype(np.float64)
@@ -275,7 +275,7 @@ class Repairing(Iterator[FilledGap]):
         return pieces, [self._report(task, job, frames[task], before, voices) for task in job.tasks]
 
     def _read(self, job: RepairJob) -> tuple[int, np.ndarray]:
-        """Return where a job's stretch of the recording starts, and the channels of it."""
+        """Return the start of a job's part of the recording, and its channels."""
         n_samples, rate = self.signal.n_samples, self.signal.sample_rate
         reach = ceil(_CONTEXT_S * rate)
         start = max(0, min(job.window.start, *(task.span.start for task in job.around)) - reach)
@@ -297,7 +297,7 @@ class Repairing(Iterator[FilledGap]):
         frames: dict[RegionTask, Frames],
         progress: Progress | None,
     ) -> None:
-        """Replace interpolations by what the model says, where it is asked; equal voices are computed once."""
+        """Replace interpolations by the model's output, where it is used; equal voices are computed once."""
         rate, model, texture = self.signal.sample_rate, self.decoder.model, TEXTURES[self.settings.texture]
         local = slice(job.window.start - origin, job.window.stop - origin)
         duplicates = Duplicates(len(voices), linked=True)
@@ -311,14 +311,14 @@ class Repairing(Iterator[FilledGap]):
             one = made_of[place]
             if texture is None:
                 voice[local] = one.wave
-            else:  # an interpolated wave, made louder and quieter towards what the model says of it
+            else:  # an interpolated wave, equalised towards the model's levels
                 gains_db = band_gains_db(one.mel, one.known, model.mel, texture.share)
                 voice[local] = shape(voice[local], rate, gains_db, model.mel)
         regions = [task.region for task in job.around]
         for task in job.tasks:
             if task.method == MODEL:
                 made_here = generated
-                if self.decoder.condition is None:  # what lies in silence is silent, unless a text says otherwise
+                if self.decoder.condition is None:  # silence stays silent, unless there is a prompt
                     silent = [masked_power(voice[None], frames[task]) < SILENCE**2 for voice in voices]
                     made_here = np.where(np.array(silent)[:, None], voices, generated)
                 top_hz = model_top_hz(model)
@@ -364,12 +364,12 @@ class Repairing(Iterator[FilledGap]):
 
 
 def model_top_hz(pipeline: Pipeline) -> float:
-    """Return the frequency up to which the model hears and renders."""
+    """Return the upper limit of the model's input and output in Hz."""
     return _TOP_SHARE * min(pipeline.mel.f_max, pipeline.sample_rate / 2)
 
 
 def _token_mask(pipeline: Pipeline, unknown: Bool[Tensor, "f m"]) -> Bool[Tensor, "r w"]:
-    """Return the tokens that have unknown cells."""
+    """Return the mask of tokens with unknown cells."""
     rows, columns = pipeline.grid.patch_mels, pipeline.grid.patch_frames
     return unknown.unflatten(0, (-1, rows)).unflatten(2, (-1, columns)).any(dim=3).any(dim=1)
 
@@ -390,7 +390,7 @@ def _generated(
     top_hz: float,
     match_level: bool,
 ) -> Source:
-    """Return what the model put into a region, as loud as what is beside it; above its band all stays as it is."""
+    """Return the model's output for a region, matched in level to its context; above its band nothing changes."""
     gains_db = level_gains_db(generated, voices, frames, regions) if match_level else None
     slope_hz = 4 * frames.sample_rate / frames.n_fft
     share = np.clip((top_hz - frames.hertz) / slope_hz, 0.0, 1.0)
@@ -415,26 +415,26 @@ def repair(
     progress: Progress | None = None,
     **changes: Any,
 ) -> Restored:
-    """Return a recording in which regions of time and frequency are replaced by what their surroundings suggest.
+    """Return a recording with regions of time and frequency replaced by audio that fits their context.
 
-    No sample outside the regions' times is changed. During them, what is added to the recording has hardly any energy
+    No sample outside the regions' times is changed. During them, the change has hardly any energy
     outside their bands.
 
-    A region need not be damaged: with a prompt, the model replaces what is there by what the text says::
+    A region need not be damaged: with a prompt, the model replaces its content by what the text describes::
 
         repair(model, samples, sample_rate, "2-5,100-8000", prompt="a dog barking", texture="model")
 
     Args:
-        model: the model; None where no region is filled by one.
+        model: the model; None if no region needs it.
         samples: (channels, t), an array or a tensor, full scale 1, of any rate and length.
-        sample_rate: in Hz.
-        regions: at least one, as ``Region`` or as a text such as "1.2-1.5,3000-6000"; they may overlap.
-        settings: how they are replaced.
-        progress: called with (steps done, steps in all).
-        **changes: fields of ``RepairSettings`` that are to be otherwise.
+        sample_rate: sampling rate in Hz.
+        regions: regions, at least one, as ``Region`` or as a text such as "1.2-1.5,3000-6000"; they may overlap.
+        settings: settings of the repair.
+        progress: called with (steps done, steps in total).
+        **changes: fields of ``RepairSettings`` to change.
 
     Raises:
-        ParameterError: regions that are none of this recording or leave nothing to repair them from, several prompts,
+        ParameterError: regions that do not fit this recording or leave no context, several prompts,
             an unknown name, or no model where one is needed.
         AudioError: samples around a region that are not finite.
     """
@@ -454,35 +454,35 @@ def repair_pieces(
     later: Callable[[], Walk] | None = None,
     **changes: Any,
 ) -> Repairing:
-    """Return the repaired stretches of a recording one after the other: for files of any length.
+    """Return the repaired parts of a recording one by one: for files of any length.
 
-    Nothing is read but what lies around the regions, when its turn comes: memory grows with the longest of them.
+    Only the audio around the regions is read, when it is needed: memory grows with the longest of them.
 
     Args:
-        model: the model; None where no region is filled by one, or ``later`` gives it.
+        model: the model; None if no region needs it, or it comes from ``later``.
         signal: the recording.
-        regions: at least one.
-        settings: how they are replaced.
-        progress: called with (steps done, steps in all).
-        later: gives the model where a region is left to it.
-        **changes: fields of ``RepairSettings`` that are to be otherwise.
+        regions: regions, at least one.
+        settings: settings of the repair.
+        progress: called with (steps done, steps in total).
+        later: function that returns the model, called if it is needed.
+        **changes: fields of ``RepairSettings`` to change.
 
     Returns:
-        An iterator of ``FilledGap``; its ``report()`` says what has been done so far.
+        An iterator of ``FilledGap``; its ``report()`` is on the regions so far.
 
     Raises:
-        ParameterError: as ``repair``.
-        AudioError: as ``repair``, when the region is reached.
+        ParameterError: see ``repair``.
+        AudioError: see ``repair``; raised when the region is reached.
     """
     made = RepairSettings.of(settings, changes)
     checked_call("progress", progress)
     regions = check_regions(regions)
     if made.prompt is not None and made.method == AUTO:
-        made = replace(made, method=MODEL)  # only the model can read
+        made = replace(made, method=MODEL)  # only the model supports prompts
     if model is None and later is not None and any(method_for(made, one, None) == MODEL for one in regions):
         check_regions(regions, signal.duration_s, signal.sample_rate, signal.n_channels)
         model = later()
     if model is not None:
         check_job(model, "repair")
-    jobs = plan_repair(regions, signal, made, cast(Pipeline | None, model))  # as the job has proved
+    jobs = plan_repair(regions, signal, made, cast(Pipeline | None, model))  # whose family was checked
     return Repairing(Decoder.of(model, "inpaint", made, "repaired"), signal, made, jobs, progress)

@@ -1,4 +1,4 @@
-"""Short-time spectra around a region, their interpolation from its surroundings, and how they change a recording."""
+"""Short-time spectra around a region, their interpolation from its context, and the change of a recording by them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,33 +17,33 @@ from masktools.mel import MelConfig, mel_edges_hz
 from masktools.restoration.regions import Region
 from masktools.restoration.seams import bridged
 
-FRAME_S = 0.046  # of the spectra, unless the region is shorter or narrower than that can see
+FRAME_S = 0.046  # of the spectra, unless the region is too short or too narrow for it
 SHORTEST_FRAME_S, LONGEST_FRAME_S = 0.006, 0.8
-BINS_ACROSS = 8  # that a region shall be high at least
-LEAST_BINS = 6.0  # as many are changed if it is lower: no frame sees less
-SLOPE_BINS = 2.0  # in which the change sets in, inside the region
-GUARD_BINS = 2  # beside a region, where what is in it still shows
-RAMP_S = 0.005  # in which it sets in at the start and ends at the end
-_BLOCK_CELLS = 1 << 22  # of spectra that are held at once
-_SYNTHESIS = 1.5  # what the squares of the windows that cover a sample add up to
-_TIMES = 5  # in a frame, at which the bands of a region are looked at
-_LOBE_BINS = 2  # by which a tone shows beside its own frequency, in bins of the model's spectra
+BINS_ACROSS = 8  # least height of a region for the frame length
+LEAST_BINS = 6.0  # least number of changed bins, in lower regions
+SLOPE_BINS = 2.0  # width of the transition, inside the region
+GUARD_BINS = 2  # beside a region, into which its content leaks
+RAMP_S = 0.005  # of the fades at start and end
+_BLOCK_CELLS = 1 << 22  # of spectra in memory at once
+_SYNTHESIS = 1.5  # sum of the squared windows at a sample
+_TIMES = 5  # in a frame, at which the bands of a region are evaluated
+_LOBE_BINS = 2  # main lobe of a tone, in bins of the model's spectra
 
 
 @dataclass(frozen=True)
 class Frames:
-    """A region in a stretch of audio, and the frames that reach into it; positions are samples of the stretch."""
+    """A region in a piece of audio, and the frames that overlap it; positions are samples of the piece."""
 
     region: Region
     start: int
     stop: int
-    origin: int  # sample of the recording at which the stretch starts
+    origin: int  # first sample of the piece, in the recording
     sample_rate: int  # Hz
     n_fft: int
 
     @classmethod
     def of(cls, region: Region, start: int, stop: int, origin: int, sample_rate: int) -> "Frames":
-        """Return the frames whose length suits a region."""
+        """Return the frames, with a length that suits the region."""
         length_s = (stop - start) / sample_rate
         wanted_s = max(FRAME_S, min(BINS_ACROSS / (region.high_hz - region.low_hz), LONGEST_FRAME_S))
         seconds = max(SHORTEST_FRAME_S, min(wanted_s, length_s / 4))
@@ -66,25 +66,25 @@ class Frames:
 
     @property
     def n_frames(self) -> int:
-        """How many frames reach into the region."""
+        """Number of frames that overlap the region."""
         return ceil((self.stop - self.start) / self.hop) + OVERLAP - 1
 
     def centres(self, first: int, last: int) -> np.ndarray:
-        """Return the samples in the middle of frames [first, last); the second frame's is where the region starts."""
+        """Return the centres of frames [first, last) in samples; the second frame's is the start of the region."""
         return self.start + self.hop * (np.arange(first, last) - (OVERLAP // 2 - 1))
 
     def time_s(self, centre: int | np.integer) -> float:
-        """Return when in the recording a sample is."""
+        """Return the time of a sample in the recording, in seconds."""
         return (self.origin + centre) / self.sample_rate
 
     def blocks(self, n_voices: int) -> Iterator[tuple[int, int]]:
-        """Yield frames [first, last) in order, so many at once as fit into memory."""
+        """Yield frames [first, last) in order, in blocks that fit into memory."""
         step = max(OVERLAP, _BLOCK_CELLS // (self.n_fft * n_voices))
         for first in range(0, self.n_frames, step):
             yield first, min(first + step, self.n_frames)
 
     def spectra(self, waves: np.ndarray, centres: np.ndarray) -> np.ndarray:
-        """Return the spectra (voices, frames, bins) of waves (voices, t) around samples; beyond them is silence."""
+        """Return the spectra (voices, frames, bins) of waves (voices, t) around samples, padded with silence."""
         first, last = int(centres[0]) - self.n_fft // 2, int(centres[-1]) + self.n_fft // 2
         part = waves[:, max(0, first) : max(0, last)]
         part = np.pad(part, ((0, 0), (max(0, -first), max(0, last - max(0, first) - part.shape[1]))))
@@ -92,7 +92,7 @@ class Frames:
         return np.fft.rfft(rows[:, centres - centres[0]] * self.window)
 
     def mask(self, centres: np.ndarray) -> np.ndarray:
-        """Return how far each cell (frames, bins) is to be changed, 0 to 1, with slopes inside the region."""
+        """Return the amount of change of each cell (frames, bins), 0 to 1, with transitions inside the region."""
         bin_hz, top_hz = self.sample_rate / self.n_fft, self.sample_rate / 2
         slope_hz, least_hz = SLOPE_BINS * bin_hz, LEAST_BINS * bin_hz
         mask = np.zeros((len(centres), self.n_fft // 2 + 1))
@@ -110,17 +110,17 @@ class Block:
     """Consecutive frames of a region."""
 
     centres: np.ndarray  # (frames,) samples
-    known: np.ndarray  # (voices, frames, bins) spectra of what is there
+    known: np.ndarray  # (voices, frames, bins) spectra of the recording
 
 
 Source = Callable[[Block], np.ndarray]
-"""Gives the spectra (voices, frames, bins) of what shall be there instead; it is asked in order of time."""
+"""Function that returns the target spectra (voices, frames, bins); called in order of time."""
 
 
 def add_difference(waves: np.ndarray, frames: Frames, source: Source) -> None:
-    """Change waves (voices, t), float64, inside a region: what is there goes over into what the source gives.
+    """Change waves (voices, t), float64, inside a region, in place: the source replaces the content.
 
-    Only samples [start, stop) of the region are changed, and what is added to them has hardly any energy outside its
+    Only samples [start, stop) of the region are changed, and the change has hardly any energy outside its
     band.
     """
     ramp_samples = max(1, min(round(RAMP_S * frames.sample_rate), (frames.stop - frames.start) // 8))
@@ -137,7 +137,7 @@ def add_difference(waves: np.ndarray, frames: Frames, source: Source) -> None:
             continue
         part = added[:, first - start : last - start]
         for at, slope in ((frames.start, rise), (frames.stop - ramp_samples, rise[::-1])):
-            if at > 0 and at + ramp_samples < n_samples:  # at the ends of the recording nothing is joined
+            if at > 0 and at + ramp_samples < n_samples:  # nothing is faded at the ends of the recording
                 one, other = max(first, at), min(last, at + ramp_samples)
                 if one < other:
                     part[:, one - first : other - first] *= slope[one - at : other - at]
@@ -145,7 +145,7 @@ def add_difference(waves: np.ndarray, frames: Frames, source: Source) -> None:
 
 
 def masked_power(waves: np.ndarray, frames: Frames) -> float:
-    """Return the mean power of what a region holds of waves (voices, t), each sample's and each voice's alike."""
+    """Return the mean power inside a region of waves (voices, t), over samples and voices."""
     power = 0.0
     for first, last in frames.blocks(len(waves)):
         centres = frames.centres(first, last)
@@ -160,12 +160,12 @@ def overlap_added(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the wave of spectra, consecutive pieces (start, (voices, n)), from before the region to behind it.
 
-    The spectra of a block of frames are asked for when all samples before its first frame have been given out.
+    The spectra of a block of frames are requested when all samples before its first frame have been yielded.
 
     Args:
-        frames: of the region.
-        spectra_of: (voices, frames, bins) for the middles of consecutive frames.
-        n_voices: how many waves.
+        frames: frames of the region.
+        spectra_of: function from the centres of consecutive frames to (voices, frames, bins).
+        n_voices: number of waves.
     """
     hop, n_fft = frames.hop, frames.n_fft
     tail = np.zeros((n_voices, n_fft - hop))
@@ -183,7 +183,7 @@ def overlap_added(
 
 
 def is_damaged(frames: Frames, damaged: Sequence[Region], centres: np.ndarray) -> np.ndarray:
-    """Return which cells (frames, bins) a region reaches into."""
+    """Return the mask of cells (frames, bins) that overlap damaged regions."""
     hertz, half_s = frames.hertz, frames.n_fft / 2 / frames.sample_rate
     guard_hz = GUARD_BINS * frames.sample_rate / frames.n_fft
     cells = np.zeros((len(centres), len(hertz)), bool)
@@ -196,29 +196,29 @@ def is_damaged(frames: Frames, damaged: Sequence[Region], centres: np.ndarray) -
     return cells
 
 
-CONTINUED_S = 0.4  # up to which length a region is continued from both sides by linear prediction
-NEAR_BINS, NEAR_SHARE = 8, 0.2  # of the bands below and above a region: at least so high, in bins and of its edge
-FADING_OCTAVES = 1.0  # at which distance a band's rise or fall is shared by half
-FADING_S = 1.0  # from the sides, after which their level tells little
-MAX_CHANGE = 4.6  # natural logarithm of the power by which the bands may change what the sides say: 20 dB
-FAINT = 1e-12  # power of a sample; what is fainter is silence
+CONTINUED_S = 0.4  # up to this length a region is continued from both sides by linear prediction
+NEAR_BINS, NEAR_SHARE = 8, 0.2  # bands below and above a region: least height, in bins and as a share of its edge
+FADING_OCTAVES = 1.0  # distance at which the influence of a band's level is halved
+FADING_S = 1.0  # from the sides, after which their level says little
+MAX_CHANGE = 4.6  # natural logarithm of the power, greatest change by the bands: 20 dB
+FAINT = 1e-12  # power of a sample; anything fainter is silence
 SMOOTH_FRAMES = 3
-_LOOKED_AT = 64  # moments of a region at which bands beside it are looked for
+_LOOKED_AT = 64  # times in a region at which bands beside it are looked for
 
 
 def interpolated(
     waves: np.ndarray, frames: Frames, damaged: Sequence[Region], rng: Sequence[np.random.Generator]
 ) -> Source:
-    """Return what fills a region: noise, as loud in each cell as its surroundings say.
+    """Return the interpolation of a region: noise with the level of each cell estimated from the context.
 
-    The spectrum goes, in decibels, from that of the 100 ms before the region to that after it, and rises and falls
-    with the bands below and above. A short region is begun and ended by linear prediction.
+    The spectrum goes, in decibels, from that of the 100 ms before the region to that after it, and follows the level
+    of the bands below and above. A short region begins and ends with linear prediction.
 
     Args:
-        waves: (voices, t) float64; what is in the region is not used.
-        frames: of the region.
-        damaged: regions of the recording: what is in them is not used either.
-        rng: for each voice, where the noise comes from.
+        waves: (voices, t) float64; samples in the region are not used.
+        frames: frames of the region.
+        damaged: regions of the recording, whose content is not used either.
+        rng: random generator of the noise, for each voice.
     """
     levels = _Levels.around(waves, frames, damaged)
     noise = _Noise(levels, rng)
@@ -246,7 +246,7 @@ def interpolated(
 
 @dataclass(frozen=True, eq=False)
 class _Levels:
-    """The logarithms of powers that the surroundings of a region say."""
+    """Log powers of the context of a region."""
 
     frames: Frames
     damaged: Sequence[Region]
@@ -255,7 +255,7 @@ class _Levels:
 
     @classmethod
     def around(cls, waves: np.ndarray, frames: Frames, damaged: Sequence[Region]) -> "_Levels":
-        """Return the levels at both sides; where one of them is not known, it is as the other."""
+        """Return the levels at both sides; an unknown side has those of the other."""
         half = frames.n_fft // 2
         sums, weights = [], []
         for inside in _sides(frames, waves.shape[1]):
@@ -277,7 +277,7 @@ class _Levels:
         return cls(frames, damaged, means, len(known) > 0)
 
     def powers(self, block: Block) -> np.ndarray:
-        """Return the expected power (voices, frames, bins) of each cell; that of silence is none."""
+        """Return the expected power (voices, frames, bins) of each cell; 0 for silence."""
         frames = self.frames
         length = frames.stop - frames.start
         share = np.clip((block.centres - frames.start) / length, 0.0, 1.0)[:, None]
@@ -288,7 +288,7 @@ class _Levels:
         return np.where(power <= 2 * FAINT * np.sum(frames.window**2), 0.0, power)
 
     def _change(self, block: Block, expected: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-        """Return by how much the bands below and above are louder than the sides say, carried into the region."""
+        """Return the deviation of the bands below and above from the expected levels, interpolated into the region."""
         frames, hertz = self.frames, self.frames.hertz
         bin_hz = frames.sample_rate / frames.n_fft
         octave = np.log2(np.maximum(hertz, bin_hz))
@@ -322,7 +322,7 @@ class _Levels:
 
 
 def _sides(frames: Frames, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the middles of the frames before a region and of those after it that lie within a recording."""
+    """Return the centres of the frames before a region and of those after it that lie within a recording."""
     half, hop = frames.n_fft // 2, frames.hop
     steps = hop * np.arange(max(1, ceil(SPECTRUM_S * frames.sample_rate / hop)))
     before, after = (frames.start - half - steps)[::-1], frames.stop + half + steps
@@ -345,14 +345,14 @@ def _beside(frames: Frames, centre: int | np.integer) -> list[tuple[np.ndarray, 
 
 
 def has_surroundings(frames: Frames, damaged: Sequence[Region], n_samples: int) -> bool:
-    """Return whether a recording holds anything that tells what was in a region.
+    """Return whether a recording has any context of a region.
 
-    That is a frame before it or after it, or a band below or above it during some of its time.
+    That is a frame before it or after it, or a band below or above it during a part of its time.
 
     Args:
-        frames: of the region, in samples of the recording.
-        damaged: regions of the recording: what is in them tells nothing.
-        n_samples: of the recording.
+        frames: frames of the region, in samples of the recording.
+        damaged: regions of the recording, which are no context.
+        n_samples: length of the recording.
     """
     for centres in _sides(frames, n_samples):
         if len(centres) and not is_damaged(frames, damaged, centres).all():
@@ -365,7 +365,7 @@ def has_surroundings(frames: Frames, damaged: Sequence[Region], n_samples: int) 
 
 
 def _carry_over(changes: np.ndarray, edges: np.ndarray, heard: np.ndarray) -> None:
-    """Give frames that have no known band below or above them what the nearest frame in time has there."""
+    """Give frames without a known band below or above the values of the nearest frame that has one, in place."""
     for change, edge, known in zip(changes, edges, heard, strict=True):
         if known.any():
             places = np.flatnonzero(known)
@@ -374,7 +374,7 @@ def _carry_over(changes: np.ndarray, edges: np.ndarray, heard: np.ndarray) -> No
 
 
 class _Noise:
-    """Noise with given levels; equal voices that share their random numbers have equal noise."""
+    """Noise with given levels; equal voices with the same random numbers have equal noise."""
 
     def __init__(self, levels: _Levels, rng: Sequence[np.random.Generator]) -> None:
         self._levels, self._rng = levels, rng
@@ -391,7 +391,7 @@ class _Noise:
 
 
 SHOULDER_S = 0.15  # of known audio before and after a region
-MAX_GAIN_DB = 6.0  # either way
+MAX_GAIN_DB = 6.0  # in either direction
 BAND_SHARE, LEAST_BAND_BINS = 0.23, 6  # of a frequency, a third of an octave; bins
 _FAINT = 1e-12  # power of a sample
 
@@ -401,14 +401,14 @@ def level_gains_db(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the gains in dB at the start and at the end of a region, (voices, bins) each.
 
-    Levels are compared in thirds of octaves before and after the region; where one side is not known, by the other.
-    Where no side is known, what is below and above the region during its time is compared as a whole.
+    Levels are compared in third octaves before and after the region; an unknown side has the gains of the other.
+    Where no side is known, the bands below and above the region are compared as a whole.
 
     Args:
-        generated: (voices, t) what was generated, known audio too.
-        known: (voices, t) in the same place.
-        frames: of the region.
-        damaged: regions of the recording, in which nothing is compared.
+        generated: (voices, t) generated audio, also where it is known.
+        known: (voices, t) known audio at the same positions.
+        frames: frames of the region.
+        damaged: regions of the recording, which are not compared.
     """
     half = frames.n_fft // 2
     steps = frames.hop * np.arange(max(1, ceil(SHOULDER_S * frames.sample_rate / frames.hop)))
@@ -432,7 +432,7 @@ def _gains_db(
     centres: np.ndarray,
     smooth: bool,
 ) -> np.ndarray | None:
-    """Return the gains (voices, bins) that some frames ask for; None where they hold nothing to compare."""
+    """Return the gains (voices, bins) from some frames; None where there is nothing to compare."""
     if not len(centres):
         return None
     cells = ~is_damaged(frames, damaged, centres)
@@ -458,19 +458,19 @@ def _in_bands(power: np.ndarray) -> np.ndarray:
 def unknown_cells(
     regions: Sequence[Region], config: MelConfig, n_frames: int, start_s: float = 0.0
 ) -> Bool[Tensor, "f m"]:
-    """Return the mel cells of a window that hear anything of the regions.
+    """Return the mask of mel cells of a window that overlap the regions.
 
     Args:
-        regions: of the recording.
-        config: of the mel spectrogram.
-        n_frames: of the window.
-        start_s: of the window in the recording.
+        regions: regions of the recording.
+        config: settings of the mel spectrogram.
+        n_frames: number of frames in the window.
+        start_s: start of the window in the recording, in seconds.
     """
     edges_hz = mel_edges_hz(config)
     lobe_hz = _LOBE_BINS * config.sample_rate / config.n_fft
     cells = np.zeros((config.n_mels, n_frames), bool)
     for region in regions:
-        # Frame m hears samples [m * hop - margin, m * hop - margin + n_fft).
+        # Frame m depends on samples [m * hop - margin, m * hop - margin + n_fft).
         begin, end = ((edge_s - start_s) * config.sample_rate for edge_s in (region.start_s, region.end_s))
         first = max(0, floor((begin + config.margin - config.n_fft) / config.hop_length))
         last = min(n_frames, ceil((end + config.margin) / config.hop_length) + 1)

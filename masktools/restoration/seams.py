@@ -1,13 +1,13 @@
-"""How a fill meets what is known beside a gap: in time, level and phase, with a seam at each end; how well it fits.
+"""Seams of a fill with the known audio beside a gap: alignment, level, phase and joins; and the fit of a fill.
 
-Plain functions of samples (t,): they know neither a model nor a file. Known samples are never changed; every seam
-lies on the generated side.
+Functions of samples (t,), independent of models and files. Known samples are never changed; every seam
+is on the generated side.
 
-What continues the known audio is in step with it but fades, band after band, within a tenth of a second or two. What
-was generated is not in step but as loud as it should be. Of the latter only so much is added, in each band and at each
-moment, as the former lacks.
+A continuation of known audio is in phase with it but decays, band by band, within a tenth of a second or two.
+Generated audio is not in phase but has the right level. The latter is added, in each band and frame, only as far as
+the former lacks level.
 
-Both tell how a generator renders the shoulders, the 100 ms before and after a gap, where the truth is known.
+The fit of a generator is measured on the shoulders, the 100 ms before and after a gap, where the truth is known.
 """
 
 from collections.abc import Sequence
@@ -36,25 +36,25 @@ from masktools.restoration.surroundings import Part
 
 Pair = tuple[np.ndarray, np.ndarray]
 
-SHOULDER_S = 0.1  # of known audio beside a gap, whose level is matched
-MAX_GAIN_DB = 6.0  # either way
+SHOULDER_S = 0.1  # of known audio beside a gap, for level matching
+MAX_GAIN_DB = 6.0  # in either direction
 SILENCE = 1e-5  # RMS; -100 dB of full scale
 SEAM_S = 0.015  # at most, at each side of a gap
 
 
 def seam_length(gap_samples: int, sample_rate: int) -> int:
-    """Return how many samples of a gap each of its two seams takes."""
+    """Return the number of samples of a gap in each of its two seams."""
     return max(1, min(round(SEAM_S * sample_rate), gap_samples // 2))
 
 
 def best_lag(pairs: Sequence[Pair], max_lag: int) -> int:
-    """Return by how many samples the generated has to be moved later to be most like the known beside it.
+    """Return the lag in samples by which generated audio is most similar to the known audio beside it.
 
-    The correlations of all pairs are added up, each weighed by its energy; without any likeness it is 0.
+    The correlations of all pairs are summed, weighted by energy; without any correlation it is 0.
 
     Args:
-        pairs: known samples (n,), and what was generated in their place with ``max_lag`` samples more at each side.
-        max_lag: in samples, either way.
+        pairs: known samples (n,), and generated ones at the same position with ``max_lag`` samples more at each side.
+        max_lag: greatest lag in samples, in either direction.
     """
     score = np.zeros(2 * max_lag + 1)
     for known, generated in pairs:
@@ -68,7 +68,7 @@ def best_lag(pairs: Sequence[Pair], max_lag: int) -> int:
 
 
 def shifted(samples: np.ndarray, lag: int) -> np.ndarray:
-    """Return samples (..., t) moved later by a lag, or earlier by a negative one; silence comes in at the end.
+    """Return samples (..., t) delayed by a lag, or advanced by a negative one, padded with silence.
 
     >>> shifted(np.array([1, 2, 3]), 1), shifted(np.array([1, 2, 3]), -1)
     (array([0, 1, 2]), array([2, 3, 0]))
@@ -80,18 +80,17 @@ def shifted(samples: np.ndarray, lag: int) -> np.ndarray:
 
 
 def end_gains(left: Pair, right: Pair, max_db: float = MAX_GAIN_DB) -> tuple[float, float] | None:
-    """Return the gains, at both ends of a gap, that make the generated as loud as the known beside it.
+    """Return the gains, at both ends of a gap, that match generated audio to the level of the known audio beside it.
 
-    Each is that of its own side, within limits; where nothing is known at one side, or nothing was generated, it is
-    that of the other.
+    Each is that of its own side, limited; where one side has nothing to compare, it is that of the other.
 
     Args:
-        left: known samples before the gap, none at the start of a recording, and what was generated in their place.
+        left: known samples before the gap, none at the start of a recording, and generated ones at the same position.
         right: the same after the gap.
-        max_db: either way.
+        max_db: limit in dB, in either direction.
 
     Returns:
-        The gains, or None where the known samples are silent: then the gap shall be silent too.
+        The gains, or None if the known samples are silent: then the gap should be silent too.
     """
     limit = 10 ** (max_db / 20)
     levels = [(_rms(known), _rms(generated)) for known, generated in (left, right)]
@@ -109,10 +108,10 @@ def _rms(samples: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if samples.size else 0.0
 
 
-REACH_S = 0.186  # how far into a gap its edges are continued at most
-FRAME_S = 0.023  # of the spectra in which the levels are compared
+REACH_S = 0.186  # greatest length of the continuation into a gap
+FRAME_S = 0.023  # of the spectra for the comparison of levels
 SMOOTHING = (3.0, 1.0)  # standard deviations, in bins and in frames
-RISE_S = 0.005  # in which what is added sets in at an edge
+RISE_S = 0.005  # fade-in of the added audio at an edge
 _HOPS_A_FRAME = 4
 _FAINT = 1e-20  # power
 
@@ -123,11 +122,11 @@ def continued(
     """Return a gap of ``length`` samples, float64, continued from both sides; the middle of a long one is silent.
 
     Args:
-        before: (t,) known samples that end where the gap starts; 200 ms are good, none is possible.
+        before: (t,) known samples that end where the gap starts; 200 ms are enough, none are possible.
         after: (t,) known samples that start where it ends.
-        length: of the gap.
-        sample_rate: in Hz.
-        max_order: of the predictors.
+        length: length of the gap in samples.
+        sample_rate: sampling rate in Hz.
+        max_order: greatest order of the predictors.
     """
     reach = round(REACH_S * sample_rate)
     if length <= reach:
@@ -147,15 +146,15 @@ def bridged(
     sample_rate: int,
     max_order: int = LONG_ORDER,
 ) -> np.ndarray:
-    """Return the samples of a gap, float64: its edges continued, and of the core what they lack.
+    """Return the samples of a gap, float64: its edges continued, plus what they lack, from the core.
 
     Args:
         before: (t,) known samples that end where the gap starts.
         after: (t,) known samples that start where it ends.
-        core: (n + 2 * margin) what was generated for the gap and for the margins beside it.
-        margin: in samples; what is not known of it counts as silent.
-        sample_rate: in Hz.
-        max_order: of the predictors.
+        core: (n + 2 * margin) generated samples of the gap and of the margins beside it.
+        margin: samples on either side; unknown ones count as silent.
+        sample_rate: sampling rate in Hz.
+        max_order: greatest order of the predictors.
     """
     length = len(core) - 2 * margin
     edges = continued(before, after, length, sample_rate, max_order)
@@ -180,9 +179,9 @@ FLOOR_DB = -80.0  # dBFS
 
 
 def prefilled(wave: np.ndarray, hidden: Sequence[Window], sample_rate: int) -> np.ndarray:
-    """Return a wave (t,) in float32 whose gaps hold what is around them, continued, and noise of their spectrum.
+    """Return a wave (t,) in float32 with its gaps filled by continuation and noise of the surrounding spectrum.
 
-    Tokens are not local: silence in a gap would be heard in those beside it, and be taken for a part of what they say.
+    Tokens are not local: silence in a gap would change the tokens beside it.
     """
     part = wave.astype(np.float32)
     margin, context = ceil(SPECTRUM_S * sample_rate), ceil(CONTEXT_S * sample_rate)
@@ -198,14 +197,14 @@ def prefilled(wave: np.ndarray, hidden: Sequence[Window], sample_rate: int) -> n
 def mel_fit_db(made: np.ndarray, known: np.ndarray, frames: Sequence[int], config: MelConfig) -> float:
     """Return the distance of a generated mel spectrogram from the known one in some frames, in dB; 0 is best.
 
-    It is the root mean square over the frames and bands, and besides it by how much the whole is too loud or too
-    faint, which a distance of single bands hides.
+    It is the root mean square over the frames and bands, plus the overall level error, which a distance of single bands
+    hides.
 
     Args:
-        made: mel (f, m) in [-1, 1], as the tokens say.
+        made: mel (f, m) in [-1, 1], decoded from tokens.
         known: mel (f, m) of the recording.
-        frames: that are known; none makes the distance 0.
-        config: of both.
+        frames: indices of known frames; without any the distance is 0.
+        config: mel settings of both.
     """
     if not len(frames):
         return 0.0
@@ -216,13 +215,13 @@ def mel_fit_db(made: np.ndarray, known: np.ndarray, frames: Sequence[int], confi
 
 
 def shoulder_lsd_db(pairs: Sequence[tuple[np.ndarray, np.ndarray]], sample_rate: int) -> float:
-    """Return the log-spectral distance in dB of what was generated from the known, averaged over pairs of them.
+    """Return the log-spectral distance in dB of generated from known samples, averaged over pairs.
 
     The root mean square over frequency of the difference of levels, averaged over frames of 23 ms.
 
     Args:
-        pairs: known samples (n,), and what was generated in their place; those too short for a frame are left out.
-        sample_rate: in Hz.
+        pairs: known samples (n,), and generated ones at the same position; those shorter than a frame are left out.
+        sample_rate: sampling rate in Hz.
     """
     n_fft = 2 ** round(np.log2(FRAME_S * sample_rate))
     distances = [
@@ -240,19 +239,19 @@ def _spectra_db(wave: np.ndarray, n_fft: int) -> np.ndarray:
     return 10 * np.log10(np.maximum(power, 10 ** (FLOOR_DB / 10)))
 
 
-ALIKE = 0.5  # correlation of voices that are in phase, or, negative, opposite
-MAX_LAG_S = 0.0025  # either way
-_LIMITER_SAMPLES = 256  # over which a fill that is too loud for full scale becomes fainter
-FULL_BAND_HZ = 32_000  # rate from which on a model's band leaves something to be heard above it
+ALIKE = 0.5  # least correlation of voices that are in phase, or, negative, opposite
+MAX_LAG_S = 0.0025  # in either direction
+_LIMITER_SAMPLES = 256  # over which a fill beyond full scale is attenuated
+FULL_BAND_HZ = 32_000  # rate from which on there is an audible band above the model's
 
 
 @dataclass(frozen=True, eq=False)
 class Fill:
-    """What fills a gap, and how what was generated had to be changed to fit."""
+    """A fill of a gap, with its adjustments."""
 
     voices: np.ndarray  # (voices, n) float64
     gains_db: tuple[tuple[float, float], ...]  # for each voice: at both ends
-    lag: int  # samples by which it was moved later
+    lag: int  # samples by which it was delayed
 
 
 def sides_of(part: Part, voice: int, span: Window, seconds: float = SHOULDER_S) -> tuple[Window, Window]:
@@ -262,7 +261,7 @@ def sides_of(part: Part, voice: int, span: Window, seconds: float = SHOULDER_S) 
 
 
 def noise_core(part: Part, span: Window, margin: int, seeds: tuple[int, ...]) -> np.ndarray:
-    """Return noise (voices, n + 2 * margin) as the voices sound together on both sides of a gap, without seams."""
+    """Return noise (voices, n + 2 * margin) with the spectrum and coherence of both sides of a gap, without seams."""
     sides = [sides_of(part, voice, span, SPECTRUM_S) for voice in range(len(part.samples))]
     start, stop = max(left.start for left, _ in sides), min(right.stop for _, right in sides)
     before = part.samples[:, start : span.start].astype(np.float64)
@@ -271,7 +270,7 @@ def noise_core(part: Part, span: Window, margin: int, seeds: tuple[int, ...]) ->
 
 
 def better_noise(part: Part, span: Window, waves: np.ndarray, seeds: tuple[int, ...]) -> np.ndarray | None:
-    """Return noise (voices, t) for a gap, if it renders what is beside it better than the model's waves; else None."""
+    """Return noise (voices, t) for a gap, if it fits the audio beside it better than the model's waves; else None."""
     margin = shoulder_samples(part)
     noise, start = np.zeros_like(part.samples, np.float64), span.start - margin
     made = noise_core(part, span, margin, seeds)
@@ -286,7 +285,7 @@ def better_noise(part: Part, span: Window, waves: np.ndarray, seeds: tuple[int, 
 
 
 def noise_above(part: Part, span: Window, margin: int, cutoff_hz: float, seeds: tuple[int, ...]) -> np.ndarray:
-    """Return noise (voices, n + 2 * margin) as the voices have it above a cutoff on both sides of a gap."""
+    """Return noise (voices, n + 2 * margin) with the spectrum of both sides of a gap above a cutoff."""
     reach = high_pass_reach(part.sample_rate)
     noise = noise_core(part, span, margin + reach, seeds)
     return np.stack([high_pass(voice, part.sample_rate, cutoff_hz)[reach:-reach] for voice in noise])
@@ -303,19 +302,19 @@ def generated_fill(
     above: np.ndarray | None = None,
     levels: Levels | None = None,
 ) -> Fill:
-    """Return what fills a gap, made of generated waves (voices, t) of the whole part.
+    """Return the fill of a gap, made of generated waves (voices, t) of the whole part.
 
-    All voices are moved by the same lag, within 2.5 ms, so that they stay in step with each other.
+    All voices are shifted by the same lag, within 2.5 ms, so that they stay in phase with each other.
 
     Args:
-        part: what is known; what is in its gaps is not read.
+        part: known audio; its gaps are not read.
         span: the gap, in samples of the part.
-        waves: what was generated.
-        max_db: by which a wave is made louder or fainter at most.
-        match_lag: whether the waves are moved in time to be like what is known beside the gap.
-        bridge: whether linear prediction goes as far into the gap as it sounds; otherwise it makes the seams only.
-        above: (voices, n + 2 * margin) what lies above the generated band, of the right level as it is.
-        levels: that the fill shall have; without them it goes from the level of one side to that of the other.
+        waves: generated waves.
+        max_db: greatest gain in dB, in either direction.
+        match_lag: whether the waves are aligned with the known audio beside the gap.
+        bridge: whether linear prediction is used as far into the gap as it lasts; otherwise for the seams only.
+        above: (voices, n + 2 * margin) audio above the generated band, with the right level.
+        levels: levels of the fill; by default interpolated between those of the sides.
     """
     sides = [sides_of(part, voice, span) for voice in range(len(waves))]
     lag = _lag(part, waves, sides) if match_lag else 0
@@ -351,7 +350,7 @@ def generated_fill(
 
 
 def _in_phase(part: Part, span: Window, waves: np.ndarray, sides: list[tuple[Window, Window]]) -> np.ndarray:
-    """Return waves turned over where they are opposite to the loudest voice and the voices are not, or the reverse."""
+    """Return waves inverted where their phase relation to the loudest voice is opposite to that of the voices."""
     beside = [np.concatenate([wave[a:b] for a, b in sides[0]]) for wave in part.samples]
     made = waves[:, span.start : span.stop]
     loudest = int(np.argmax([_rms(wave) for wave in beside]))
@@ -366,7 +365,7 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def shoulder_samples(part: Part) -> int:
-    """Return how many samples of the shoulders are compared."""
+    """Return the number of samples of the shoulders that are compared."""
     return ceil(SHOULDER_S * part.sample_rate)
 
 
@@ -382,7 +381,7 @@ def _lag(part: Part, waves: np.ndarray, sides: list[tuple[Window, Window]]) -> i
 
 
 def faded(fill: np.ndarray, part: Part, span: Window) -> np.ndarray:
-    """Return a fill (..., n) that fades to nothing where it begins or ends with the recording."""
+    """Return a fill (..., n) that fades to silence where it begins or ends with the recording."""
     seam = seam_length(span.length, part.sample_rate)
     rise = fade_in(seam)
     made = fill.copy()
@@ -394,9 +393,9 @@ def faded(fill: np.ndarray, part: Part, span: Window) -> np.ndarray:
 
 
 def channels_of_fill(part: Part, voices: np.ndarray) -> np.ndarray:
-    """Return what fills a gap in each channel, (channels, n), within full scale unless the recording itself is not.
+    """Return the fill of a gap in each channel, (channels, n), within full scale unless the recording itself is not.
 
-    A channel that would overshoot is made fainter, but for its first and its last samples.
+    A channel that would overshoot is attenuated, except for its first and its last samples.
     """
     channels, known = np.array(part.channels(voices)), np.abs(part.channels(part.samples)).max(axis=1)
     for fill, limit in zip(channels, np.maximum(known, 1.0), strict=True):
@@ -411,7 +410,7 @@ def channels_of_fill(part: Part, voices: np.ndarray) -> np.ndarray:
 
 
 def filled_gap(part: Part, task: GapTask, voices: np.ndarray, **told: Any) -> FilledGap:
-    """Return the gap of a task with what fills it (voices, n), and a report with what else is to be told."""
+    """Return the filled gap of a task from its fill (voices, n), with a report that includes further entries."""
     rate, span = part.sample_rate, part.local(task.span)
     channels = channels_of_fill(part, voices)
     report = {
@@ -431,9 +430,9 @@ def is_silent(part: Part, span: Window) -> bool:
 
 
 def edge_report(part: Part, span: Window, fill: np.ndarray) -> dict[str, float | None]:
-    """Return how a fill (channels, n) meets what is known, in dB; None where there is nothing to compare.
+    """Return measures of a fill (channels, n) at its edges, in dB; None where there is nothing to compare.
 
-    ``level_db`` is by how much the 100 ms inside an edge and the 100 ms outside it differ in level, ``seam_db`` the
+    ``level_db`` is the level difference of the 100 ms inside and outside an edge, ``seam_db`` the
     crest of a seam: the worst of all channels and both edges.
     """
     channels = part.channels(part.samples.astype(np.float64))
@@ -460,8 +459,8 @@ def edge_report(part: Part, span: Window, fill: np.ndarray) -> dict[str, float |
 
 
 def crest_db(wave: np.ndarray, sample_rate: int, join: float) -> float | None:
-    """Return the crest in dB of a join at a sample of a wave (..., t); None where there is too little around it."""
+    """Return the crest in dB of a join at a sample of a wave (..., t); None with too little audio around it."""
     try:
         return seam_crest_db(wave, sample_rate, join / sample_rate)
-    except ParameterError:  # too little around it to tell
+    except ParameterError:  # too little audio around it
         return None

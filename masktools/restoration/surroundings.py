@@ -1,4 +1,4 @@
-"""What is known around a gap, read from a recording that may be hours long; what is in a gap is never looked at."""
+"""Context of a gap: the samples on either side of it, read from a recording of any length."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,31 +15,31 @@ from masktools.core.shapes import Window
 from masktools.restoration.gap_plan import GapTask, hidden_in
 from masktools.restoration.recordings import MIX, UNMIX, Reader, check_finite, read_checked
 
-_OFFSET_BLOCK_S = 0.05  # stretches whose means agree on an offset
-_LEAST_OFFSET = 1e-3  # -60 dB of full scale; less is not heard
+_OFFSET_BLOCK_S = 0.05  # pieces whose means agree on an offset
+_LEAST_OFFSET = 1e-3  # -60 dB of full scale; less is inaudible
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A stretch of the voices of a task: its channels, or their middle and side; positions are those of the part."""
+    """A part of the voices of a task: its channels, or their mid and side; positions are those of the part."""
 
     start: int  # in the recording
     samples: np.ndarray  # (voices, t), zero in every gap
     hidden: tuple[tuple[Window, ...], ...]  # for each voice: its gaps
     sample_rate: int  # Hz
     mid_side: bool
-    offset: np.ndarray | float = 0.0  # (voices, 1) that was taken from the samples
+    offset: np.ndarray | float = 0.0  # (voices, 1) offset that was subtracted from the samples
 
     def local(self, span: Window) -> Window:
-        """Return where samples of the recording are in the part."""
+        """Return the position in the part of samples of the recording."""
         return Window(span.start - self.start, span.stop - self.start)
 
     def channels(self, voices: np.ndarray) -> np.ndarray:
-        """Return samples of voices (voices, n) as those of the channels, with the offset they had."""
+        """Return samples of voices (voices, n) as those of the channels, with their DC offset."""
         return UNMIX @ (voices + self.offset) if self.mid_side else voices + self.offset
 
     def centred(self) -> "Part":
-        """Return the part without a constant offset: what is generated has none, and would meet it with a thump."""
+        """Return the part without DC offset: generated audio has none, and would be joined with a step."""
         block = max(1, round(_OFFSET_BLOCK_S * self.sample_rate))
         known, offset = self.samples.copy(), np.zeros((len(self.samples), 1))
         for voice, spans in enumerate(self.hidden):
@@ -55,15 +55,14 @@ class Part:
         return replace(self, samples=known, offset=offset) if offset.any() else self
 
     def classical(self, method: str, span: Window, seeds: tuple[int, ...]) -> np.ndarray:
-        """Return what a classical method fills a gap with, (voices, n) float64.
+        """Return the fill of a gap by a classical method, (voices, n) float64.
 
-        Noise goes from voice to voice as it does around the gap; with any other method each is filled as it would be
-        alone.
+        Noise has the coherence of the voices around the gap; with any other method each is filled separately.
 
         Args:
             method: one of ``SPAN_FILLS``.
             span: the gap, in samples of the part.
-            seeds: of what is left to chance.
+            seeds: random seeds.
         """
         fill, voices = SPAN_FILLS[method], range(len(self.samples))
         together = [tuple(voices)] if method == "spectral_noise" else [(voice,) for voice in voices]
@@ -77,7 +76,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Surroundings:
-    """A recording that is read where it is needed, and its gaps."""
+    """A recording that is read on demand, and its gaps."""
 
     reader: Reader
     n_samples: int
@@ -88,7 +87,7 @@ class Surroundings:
     _found: dict[tuple[tuple[int, ...], Window], Found] = field(default_factory=dict)
 
     def classical(self, method: str, task: GapTask, seeds: tuple[int, ...]) -> np.ndarray:
-        """Return what a classical method fills the gap of a task with, (voices, n) float64.
+        """Return the fill of a task's gap by a classical method, (voices, n) float64.
 
         Raises:
             AudioError: known samples beside the gap that are not finite.
@@ -100,9 +99,9 @@ class Surroundings:
         return part.classical(method, part.local(task.span), seeds)
 
     def found(self, task: GapTask) -> Found:
-        """Return which places of the recording are like the gap of a task, found once.
+        """Return the matches of the recording for a task's gap; cached.
 
-        The recording is read as a whole when the first gap of some channels asks. What is not finite in it counts as
+        The recording is read as a whole for the first gap of some channels. Samples that are not finite count as
         unknown.
         """
         if (task.channels, task.span) not in self._found:
@@ -110,7 +109,7 @@ class Surroundings:
         return self._found[task.channels, task.span]
 
     def why_not(self, task: GapTask) -> str:
-        """Return why the recording does not tell what belongs into the gap of a task; nothing where it does."""
+        """Return why the recording has no match for a task's gap; empty if it has one."""
         found = self.found(task)
         if found.is_alike or is_noisy(self._reader_of(task), Span(*task.span), self.sample_rate):
             return ""
@@ -125,23 +124,23 @@ class Surroundings:
     def searched(
         self, method: str, task: GapTask, seeds: tuple[int, ...], n_fills: int = 1
     ) -> tuple[list[Copy], Found]:
-        """Return up to ``n_fills`` fills of the gap of a task from other places, the best first, and what was found.
+        """Return up to ``n_fills`` fills of a task's gap from other positions, the best first, and the search result.
 
         Args:
             method: one of ``SEARCHES``.
-            task: the gap.
-            seeds: of what is left to chance.
-            n_fills: at least 1.
+            task: task of the gap.
+            seeds: random seeds.
+            n_fills: number of fills, at least 1.
         """
         found, places = self.found(task), (self._similarity(task), self._reader_of(task))
         return fills_from_elsewhere(method, *places, Span(*task.span), found, seeds, n_fills), found
 
     def levels(self, task: GapTask) -> Levels | None:
-        """Return the levels that there are where the recording is most like the gap of a task; None if nowhere."""
+        """Return the levels of the recording's best match for a task's gap; None if there is none."""
         return levels_elsewhere(self._similarity(task), self._reader_of(task), Span(*task.span), self.found(task))
 
     def _reader_of(self, task: GapTask) -> Known:
-        """Return what gives samples of the voices of a task; NaN in gaps and beyond the ends."""
+        """Return a reader of the voices of a task; NaN in gaps and beyond the ends."""
 
         def known(start: int, stop: int) -> np.ndarray:
             made = np.full((len(task.channels), stop - start), np.nan)
@@ -163,7 +162,7 @@ class Surroundings:
         return known
 
     def known(self, window: Window, task: GapTask) -> Part:
-        """Return what is known in a window, cut at the recording's ends, of the voices of a task.
+        """Return the known part of a window, cropped to the recording, for the voices of a task.
 
         Raises:
             AudioError: known samples that are not finite.
@@ -184,7 +183,7 @@ class Surroundings:
         return Part(window.start, samples, tuple(map(tuple, hidden)), self.sample_rate, task.mid_side)
 
     def everything(self, window: Window, task: GapTask) -> np.ndarray:
-        """Return the voices of a task (voices, t) with what is in their gaps.
+        """Return the voices of a task (voices, t) including the content of their gaps.
 
         Raises:
             AudioError: samples that are not finite.
@@ -196,7 +195,7 @@ class Surroundings:
         return (MIX @ chosen).astype(samples.dtype) if task.mid_side else chosen
 
     def _read(self, window: Window) -> tuple[Window, np.ndarray]:
-        """Return a window, cut at the recording's ends, and a copy of its samples."""
+        """Return a window, cropped to the recording, and a copy of its samples."""
         window = Window(max(0, window.start), min(self.n_samples, window.stop))
         return window, read_checked(self.reader, window.start, window.stop, self.n_channels).copy()
 

@@ -1,4 +1,4 @@
-"""Audio from descriptions: a few recordings at once, or one after the other for a list of prompts; and other detail."""
+"""Generation from prompts: a few recordings at once, or one by one for a list of prompts; and variations."""
 
 from masktools.restoration.generation.collection import (
     FINISHED,

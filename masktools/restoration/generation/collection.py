@@ -1,7 +1,7 @@
 """Lists of prompts and the recordings made of them, in batches, written while the next are made, and resumed.
 
-A recording has a line before it is written, and another one, with its size, when it is on the disk: where a run was
-killed between its file and the second line, the first one says whose file that is.
+A recording has a line in the journal before it is written, and another one, with its size, when it is complete: if a
+run was killed between file and second line, the first one shows that the file is its own.
 """
 
 import csv
@@ -29,29 +29,29 @@ from masktools.solver import Plan, SolverConfig, item_seeds
 
 _COLUMNS = ("prompt", "caption", "text")
 _MAX_SEED = 2**63 - 1
-_LONGEST = 60  # characters of a name that is made of a prompt
-_LONGEST_BYTES = 180  # of any name: file systems take 255, and numbers and an ending come behind it
+_LONGEST = 60  # characters of a name made of a prompt
+_LONGEST_BYTES = 180  # of any name: file systems allow 255, including number and suffix
 _ENDINGS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """One entry of a list."""
+    """One entry of a list of prompts."""
 
     text: str
-    name: str | None = None  # of its recordings, without an ending
+    name: str | None = None  # name of its recordings, without suffix
     seed: int | None = None
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """Return the prompts of a file, in its order.
+    """Read the prompts in a file, in order.
 
-    A .txt file has one in each line; empty lines, and those that begin with #, are left out. A .csv file has a line of
-    names, one of them prompt, caption or text, and perhaps name and seed; rows without a prompt are left out.
+    A .txt file has one in each line; empty lines, and those that begin with #, are skipped. A .csv file has a header,
+    with a column prompt, caption or text, and optionally name and seed; rows without a prompt are skipped.
 
     Raises:
         ParameterError: no such file, one of another kind, or one without prompts; a row with more fields than there
-            are columns, or with quotes that are not closed; a name or a seed that is none.
+            are columns, or with open quotes; an invalid name or seed.
     """
     if not path.is_file():
         raise ParameterError(f"the file of prompts must exist, got {path}")
@@ -121,11 +121,11 @@ def _checked_seed(seed: str, where: str) -> int | None:
 
 
 def file_names(prompts: list[Prompt], n: int = 1) -> list[list[str]]:
-    """Return the names of the recordings of each prompt, all different whatever the case of their letters.
+    """Return the names of the recordings of each prompt, all different irrespective of case.
 
-    A name is the prompt's own, or the letters and digits of its text; the second of the same gets a 2 behind it. With
-    several recordings of each prompt all are numbered. What comes later in the list changes no earlier name, but where
-    it is given that very name.
+    A name is the prompt's own, or the letters and digits of its text; duplicates are numbered from 2. With
+    several recordings of each prompt all are numbered. Later entries of the list do not change earlier names, unless
+    they are given the same name.
 
     Raises:
         ParameterError: two prompts that were given one name.
@@ -157,7 +157,7 @@ def file_names(prompts: list[Prompt], n: int = 1) -> list[list[str]]:
 
 
 def _alike(name: str) -> str:
-    """Return what two names have in common that are one on some file systems."""
+    """Return a key that is equal for names that are the same on some file systems."""
     return unicodedata.normalize("NFC", name).lower()
 
 
@@ -170,7 +170,7 @@ def _slug(text: str) -> str:
         if slug and len(slug) + 1 + len(word) > _LONGEST:
             break
         slug = f"{slug}-{word}" if slug else word[:_LONGEST]
-    slug = slug.encode()[:_LONGEST_BYTES].decode(errors="ignore")  # not in the midst of a letter
+    slug = slug.encode()[:_LONGEST_BYTES].decode(errors="ignore")  # not inside a character
     return slug or "sound"
 
 
@@ -182,26 +182,26 @@ Written = TypeVar("Written")
 class Item:
     """A recording to be made."""
 
-    name: str  # of its file, without an ending
+    name: str  # of its file, without suffix
     prompt: str
     seed: int
 
 
 @dataclass(frozen=True, eq=False)
 class GeneratedItem:
-    """A recording that was made."""
+    """A finished recording."""
 
     item: Item
     samples: np.ndarray  # (t,) float32
     sample_rate: int  # Hz
-    gain_db: float  # that kept it within full scale
+    gain_db: float  # to avoid clipping
 
 
 def plan_items(prompts: Sequence[Prompt], n: int = 1, seed: int = 0) -> list[Item]:
-    """Return n recordings to be made of each prompt, with names and seeds that more prompts behind them do not change.
+    """Return n items for each prompt, with names and seeds that do not depend on later prompts.
 
-    Seeds are those of ``generate`` for the same prompts, but where a prompt has its own, from which those of its n
-    recordings then come.
+    Seeds are those of ``generate`` for the same prompts, unless a prompt has its own, from which those of its n
+    recordings are derived.
 
     Raises:
         ParameterError: two prompts that were given one name.
@@ -222,16 +222,16 @@ def generate_items(
     solver: Plan = SolverConfig(),
     progress: Progress | None = None,
 ) -> Iterator[GeneratedItem]:
-    """Yield the recordings in the order of the items, a batch of the pipeline's size at once.
+    """Yield the recordings in the order of the items, computed in batches.
 
-    Each depends on its prompt and its seed, not on the batch it is made in.
+    Each depends on its prompt and its seed, not on its batch.
 
     Args:
         pipeline: the model.
-        items: what to make.
-        seconds: length of each, in (0, 600]; a full window where it is not given.
+        items: items to make.
+        seconds: length of each in seconds, in (0, 600]; a full window by default.
         solver: settings of the decoding.
-        progress: called with (steps done, steps in all).
+        progress: called with (steps done, steps in total).
 
     Raises:
         ParameterError: a length out of its range, or a prompt that the model cannot read.
@@ -240,7 +240,7 @@ def generate_items(
     starts = range(0, len(items), size)
     if not starts:
         return
-    # All texts are read before anything costly starts: one that cannot be is then no surprise at night.
+    # All texts are encoded first, so that an invalid one is found before the long computation.
     conditions = conditions_of(pipeline, [item.prompt for item in items])
     for number, start in enumerate(starts):
         batch, condition = items[start : start + size], conditions[start : start + size]
@@ -253,12 +253,12 @@ def generate_items(
 def write_behind(
     made: Iterable[Made], write: Callable[[Made], Written], n_waiting: int
 ) -> Generator[Written, None, None]:
-    """Yield what ``write`` returns for each, in order, while another thread than the one that makes them writes.
+    """Yield the results of ``write`` for each recording, in order, computed in another thread than the recordings.
 
     Args:
-        made: makes them.
-        write: called with one after the other, in a thread of its own; what it raises is raised here.
-        n_waiting: made and not yet written, at most; then the making waits.
+        made: iterator that makes recordings.
+        write: function called with one after the other, in its own thread; its errors are raised here.
+        n_waiting: most recordings that wait to be written; then the iterator is paused.
     """
     waiting: deque[Future[Written]] = deque()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer") as writer:
@@ -275,54 +275,54 @@ def write_behind(
 
 
 FINISHED = ".masktools-generated.jsonl"
-"""Name of the file in the folder of the recordings."""
+"""Name of the journal in the folder of the recordings."""
 
 
 class Finished:
-    """The finished recordings of a folder; a line that was cut off is no line."""
+    """Journal of the finished recordings of a folder; incomplete lines are ignored."""
 
     def __init__(self, folder: Path, pipeline: Walk, solver: Plan, seconds: float | None) -> None:
-        """Read what there is.
+        """Read the journal.
 
         Args:
-            folder: of the recordings.
-            pipeline: the model; recordings of another one are not taken for finished.
-            solver: settings of the decoding; likewise.
-            seconds: length of each; likewise.
+            folder: folder of the recordings.
+            pipeline: the model; recordings by another one do not count as finished.
+            solver: settings of the decoding; others do not count, either.
+            seconds: length of each in seconds; others do not count, either.
         """
         self._lines = JsonLines(folder / FINISHED)
         self._settings = _key([_fingerprint(pipeline), to_plain(solver), seconds])
         self._entries = {one["file"]: one for one in self._lines.read() if isinstance(one.get("file"), str)}
 
     def has(self, item: Item, target: Path) -> bool:
-        """Tell whether a recording was finished with these settings, and its file is as it was then."""
+        """Tell whether a recording was finished with these settings, and its file has not changed since."""
         entry = self._of(item, target)
         return target.is_file() and target.stat().st_size == entry.get("bytes")
 
     def has_begun(self, item: Item, target: Path) -> bool:
-        """Tell whether a run with these settings was ended while it wrote a recording, so that the file is its own."""
+        """Tell whether a run with these settings was interrupted while it wrote a recording, whose file is its own."""
         entry = self._of(item, target)
         return bool(entry) and "bytes" not in entry
 
     def begin(self, item: Item, target: Path) -> None:
-        """Note a recording that is about to be written.
+        """Record that a recording is about to be written.
 
         Raises:
-            AudioError: the note cannot be written.
+            AudioError: the journal cannot be written.
         """
         self._note({"file": target.name, "key": self._key_of(item)})
 
     def add(self, item: Item, target: Path) -> None:
-        """Note a finished recording.
+        """Record a finished recording.
 
         Raises:
-            AudioError: the note cannot be written.
+            AudioError: the journal cannot be written.
         """
         key, n_bytes = self._key_of(item), target.stat().st_size
         self._note({"file": target.name, "key": key, "bytes": n_bytes, **asdict(item)})
 
     def _of(self, item: Item, target: Path) -> dict[str, Any]:
-        """Return the last line of a recording, nothing if that was of other settings."""
+        """Return the last entry of a recording, empty if it has other settings."""
         entry = self._entries.get(target.name, {})
         return entry if entry.get("key") == self._key_of(item) else {}
 
@@ -339,6 +339,6 @@ def _key(content: Any) -> str:
 
 
 def _fingerprint(pipeline: Walk) -> list[str]:
-    """Return what tells models apart: the name, the digests of its parts, and the precision."""
+    """Return the identity of a model: the name, the digests of its parts, and the precision."""
     digests = [weights_digest(part.state_dict()) for part in pipeline.parts.values() if isinstance(part, nn.Module)]
     return [pipeline.name, _key(digests), str(pipeline.precision)]

@@ -1,4 +1,4 @@
-"""Audio from a description, or from nothing: everything is masked, and the solver fills it."""
+"""Generation from a prompt, or unconditional: everything is masked, and the solver fills it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ from masktools.pipeline import Progress, Walk, share_of
 from masktools.pipeline.hub import models_for, plan_for
 from masktools.solver import Plan, SolveResult, item_seeds, plan_value
 
-MAX_RECORDINGS = 100_000  # of one call, which holds them all
-_PEAK = 0.99  # of full scale, where a recording would go beyond it
-_OVERLAP_SHARE = 26 / 53  # of a window: what a continuation knows of what came before
+MAX_RECORDINGS = 100_000  # of one call, which keeps them all in memory
+_PEAK = 0.99  # of full scale, for recordings that would exceed it
+_OVERLAP_SHARE = 26 / 53  # of a window: context of a continuation
 
 
 @dataclass(frozen=True, eq=False)
 class Generated:
-    """Generated recordings of one length, and how they were made."""
+    """Generated recordings of one length, with a report."""
 
     samples: np.ndarray  # (n, t) float32
     sample_rate: int  # Hz
     tokens: np.ndarray  # (n, rows, columns) int64
-    report: dict[str, Any]  # what JSON has
+    report: dict[str, Any]  # in JSON types
 
 
 def generate(
@@ -43,21 +43,21 @@ def generate(
     progress: Progress | None = None,
     **changes: Any,
 ) -> Generated:
-    """Return n recordings for each prompt, those of the first prompt first; or n without any prompt.
+    """Return n recordings for each prompt, those of the first prompt first; or n unconditional ones.
 
-    What is longer than the model's window is continued: each window knows the half of the one before. What is
-    shorter is cut from a full window. A recording that would go beyond full scale is made quieter as a whole; the
-    report names its gain.
+    Recordings longer than the model's window are continued: each window has half of the previous one as context.
+    Shorter ones are cropped from a full window. A recording that would exceed full scale is attenuated as a whole; the
+    report has its gain.
 
     Args:
         pipeline: the model.
         prompts: a text, texts, embeddings, or the path of a .npy file of them; None for no condition.
-        n: recordings for each prompt, at least 1.
-        seconds: length of each, in (0, 600]; a full window where it is not given.
-        settings: of the decoding; the same seed gives the same recordings, and the first ones stay the same if more
-            are asked for.
-        progress: called with (steps done, steps in all).
-        **changes: fields of ``DecodingSettings`` that are to be otherwise.
+        n: number of recordings for each prompt, at least 1.
+        seconds: length of each in seconds, in (0, 600]; a full window by default.
+        settings: settings of the decoding; the same seed gives the same recordings, and the first ones do not depend on
+            their number.
+        progress: called with (steps done, steps in total).
+        **changes: fields of ``DecodingSettings`` to change.
 
     Raises:
         ParameterError: a number or a length out of its range, or prompts that cannot be read.
@@ -110,10 +110,10 @@ def generate(
 
 
 def checked_samples(pipeline: Walk, seconds: float | None) -> int:
-    """Return how many samples so many seconds are; those of a full window for None.
+    """Return the number of samples in a duration; that of a full window for None.
 
     Raises:
-        ParameterError: a length out of (0, 600] s, or longer than a window of a model that cannot go on.
+        ParameterError: a length out of (0, 600] s, or longer than the window of a model that cannot continue.
     """
     if seconds is None:
         return pipeline.window_samples
@@ -130,15 +130,15 @@ def checked_samples(pipeline: Walk, seconds: float | None) -> int:
 
 
 def conditions_of(pipeline: Walk, texts: Sequence[str]) -> Tensor:
-    """Return the conditions of texts, each read by itself.
+    """Return the conditions of texts, each encoded separately.
 
-    Read together they differ in the last digit from what each is alone, and one token drawn otherwise is another sound.
+    In a batch they would differ in the last digit, and one token drawn differently is another sound.
 
     Raises:
-        ParameterError: a text that the model cannot read.
+        ParameterError: a text that the model cannot encode.
     """
     each = {text: cast(Tensor, pipeline.condition([text])) for text in dict.fromkeys(texts)}
-    if next(iter(each.values())).ndim > 2:  # texts of several states: what a shorter one lacks is zeros
+    if next(iter(each.values())).ndim > 2:  # sequences of states: shorter ones are padded with zeros
         longest = max(states.shape[1] for states in each.values())
         each = {text: pad(states, (0, 0, 0, longest - states.shape[1])) for text, states in each.items()}
     return torch.cat([each[text] for text in texts])
@@ -152,17 +152,17 @@ def decoded(
     solver: Plan,
     progress: Progress | None = None,
 ) -> tuple[np.ndarray, SolveResult]:
-    """Return recordings (b, t) as they come out of the vocoder, and how they were decoded.
+    """Return recordings (b, t) decoded by the vocoder, and the trace of the decoding.
 
-    A CPU renders them one by one: a batch is no faster there, and would change their last digits.
+    A CPU renders them one by one: a batch is not faster, and would change their last digits.
 
     Args:
         pipeline: the model.
-        condition: one for each recording, or None.
-        seeds: one for each recording.
-        n_samples: length of each.
+        condition: one condition for each recording, or None.
+        seeds: one seed for each recording.
+        n_samples: length of each recording.
         solver: settings of the decoding.
-        progress: called with (steps done, steps in all).
+        progress: called with (steps done, steps in total).
     """
     n_cols = max(pipeline.window_cols, pipeline.grid.n_columns(n_samples))
     mask = torch.ones(len(seeds), pipeline.shape.n_rows, n_cols, dtype=torch.bool)
@@ -174,6 +174,6 @@ def decoded(
 
 
 def within_full_scale(waves: np.ndarray) -> tuple[np.ndarray, list[float]]:
-    """Return recordings (b, t), those beyond full scale made quieter as a whole, and the gain of each in dB."""
+    """Return recordings (b, t), those beyond full scale attenuated as a whole, and the gain of each in dB."""
     gains = np.minimum(1.0, _PEAK / np.abs(waves).max(axis=1).clip(min=_PEAK))
     return (waves * gains[:, None]).astype(np.float32), [round(float(20 * np.log10(gain)), 2) for gain in gains]

@@ -1,4 +1,4 @@
-"""Recordings from coarse to fine, by models over scales: of their coarse scales alone, or with other detail."""
+"""Recordings from coarse to fine, by models over scales: rebuilt from coarse scales, or with other detail."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,23 +19,23 @@ from masktools.solver import item_seeds
 
 @dataclass(frozen=True, eq=False)
 class Variations:
-    """Versions of a recording, all of its rate and length, and how they were made."""
+    """Versions of a recording, all of its rate and length, with a report."""
 
     samples: list[np.ndarray]  # (channels, t) float32 of each
-    report: dict[str, Any]  # what JSON has
+    report: dict[str, Any]  # in JSON types
 
 
 def coarsen(pipeline: Any, recording: np.ndarray, sample_rate: int, n_scales: int) -> Variations:
-    """Return a recording as the model rebuilds it of its coarsest scales.
+    """Return a recording as rebuilt by the model from its coarsest scales.
 
     Args:
-        pipeline: the model, one over scales.
+        pipeline: a model over scales.
         recording: (channels, t), finite.
-        sample_rate: of it, in Hz.
-        n_scales: that it is made of, 1 to all.
+        sample_rate: sampling rate of the recording in Hz.
+        n_scales: number of scales that are used, 1 to all.
 
     Raises:
-        ParameterError: a model that has no scales, or not so many.
+        ParameterError: a model without scales, or with fewer.
     """
     check_job(pipeline, "coarsen")
     tokens = _encoded(pipeline, recording, sample_rate)
@@ -45,15 +45,15 @@ def coarsen(pipeline: Any, recording: np.ndarray, sample_rate: int, n_scales: in
 
 
 def refinements(pipeline: Any, recording: np.ndarray, sample_rate: int) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return the spectrogram (f, m) of a recording's first channel, and those of one scale, of two, and so on.
+    """Return the spectrogram (f, m) of a recording's first channel, and those from one scale, from two, and so on.
 
     Args:
-        pipeline: the model, one over scales.
+        pipeline: a model over scales.
         recording: (channels, t), finite.
-        sample_rate: of it, in Hz.
+        sample_rate: sampling rate of the recording in Hz.
 
     Raises:
-        ParameterError: a model that has no scales.
+        ParameterError: a model without scales.
     """
     check_job(pipeline, "coarsen")
     wave = _at_rate(pipeline, recording[:1], sample_rate)
@@ -70,20 +70,20 @@ def vary(
     settings: VariationSettings,
     progress: Progress | None = None,
 ) -> Variations:
-    """Return n versions of a recording whose coarse scales are its own and whose finer ones are drawn: other detail.
+    """Return n variations of a recording with its coarse scales and redrawn finer ones.
 
-    Channels are drawn with the same random numbers.
+    Channels share their random numbers.
 
     Args:
-        pipeline: the model, one over scales.
+        pipeline: a model over scales.
         recording: (channels, t), finite.
-        sample_rate: of it, in Hz.
-        n: versions, at least 1; the first ones stay the same if more are asked for.
-        settings: which scales stay, 0 to all but one, and how the others are drawn.
-        progress: called with (steps done, steps in all).
+        sample_rate: sampling rate of the recording in Hz.
+        n: number of variations, at least 1; the first ones do not depend on it.
+        settings: number of scales that are kept, 0 to all but one, and decoding of the others.
+        progress: called with (steps done, steps in total).
 
     Raises:
-        ParameterError: a model that has no scales, or not so many.
+        ParameterError: a model without scales, or with fewer.
     """
     check_job(pipeline, "vary")
     solver, keep = plan_for(pipeline, "generate", settings), settings.keep
