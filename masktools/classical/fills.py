@@ -284,4 +284,24 @@ def _low_pass(edge_hz: float, sample_rate: int, half: int) -> np.ndarray:
     return taps / taps.sum()
 
 
+def high_pass(samples: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.ndarray:
+    """Return what lies above a cutoff, without delay: linear phase, half the amplitude at the cutoff itself.
+
+    Nothing is left 100 Hz below the cutoff, and everything 100 Hz above it. What a recording still has at its edge,
+    half of what it once had, and what is added there make up a whole.
+
+    Source: J. F. Kaiser's formula for the length of a windowed FIR filter (1974).
+    """
+    half = high_pass_reach(sample_rate)
+    taps = -_low_pass(cutoff_hz, sample_rate, half)
+    taps[half] += 1.0
+    return oaconvolve(np.pad(samples.astype(np.float64), half), taps, mode="valid")
+
+
+def high_pass_reach(sample_rate: int) -> int:
+    """Return how many samples to either side ``high_pass`` reads."""
+    n_taps = int(np.ceil((STOP_BAND_DB - 7.95) / (2.285 * 2 * np.pi * TRANSITION_HZ / sample_rate))) | 1
+    return n_taps // 2
+
+
 BAND_FILLS: dict[str, BandFill] = {"unprocessed": _unprocessed, "noise": _noise, "replication": _replication}

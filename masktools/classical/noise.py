@@ -8,7 +8,7 @@ from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
 SPECTRUM_S = 0.1  # on either side of a gap, whose spectrum the noise takes
-FRAME_S = 0.046  # of that noise
+NOISE_FRAME_S = 0.046  # of that noise
 _RELATED_BINS = 5  # over which the relation of channels is averaged
 _DEPENDENT = 1e-6  # share of a channel's power that counts as a source of its own
 _OFFSET_S = 0.045  # from which on a side tells its offset
@@ -110,7 +110,7 @@ def noise_between(
     sample_rate: int,
     rng: np.random.Generator,
     margin: int = 0,
-    frame_s: float = FRAME_S,
+    frame_s: float = NOISE_FRAME_S,
 ) -> np.ndarray:
     """Return noise (channels, length + 2 * margin) whose spectrum goes, in decibels, from one side's to the other's.
 

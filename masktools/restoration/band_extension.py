@@ -17,6 +17,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from masktools.classical import BAND_FILLS
+from masktools.classical.fills import high_pass
 from masktools.core.errors import AudioError, MasktoolsError, ParameterError
 from masktools.core.settings import INDEPENDENT, LINKED, MID_SIDE, BandSettings
 from masktools.core.shapes import Mask, Mel, Tokens, Window
@@ -34,7 +35,6 @@ from masktools.restoration.band_level import (
     Survey,
     band_gain,
     cleaned,
-    high_pass,
     limited,
     loudness_gate,
     quiet_gain,

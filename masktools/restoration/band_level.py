@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, minimum_filter1d, uniform_filter1d
-from scipy.signal import kaiser_beta, lfilter, oaconvolve
+from scipy.signal import lfilter
 
+from masktools.classical.fills import TRANSITION_HZ, high_pass, high_pass_reach
 from masktools.restoration.recordings import Reader
 
 HOP = 512  # samples between the frames in which levels are measured
@@ -21,33 +22,9 @@ MATCHED_BAND = (0.7, 0.97)  # of the cutoff: where original and generated must b
 MAX_GAIN_DB = 6.0  # either way
 SILENCE = 1e-5  # RMS; -100 dB of full scale
 SMOOTHING_S = 1.0
-TRANSITION_HZ = 200.0
-STOP_BAND_DB = 110.0
 _FRAME = 2048  # samples
 _BLOCK = 1024  # frames
 _MAX_GAIN = 10 ** (MAX_GAIN_DB / 20)
-
-
-def high_pass(samples: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.ndarray:
-    """Return what lies above a cutoff, without delay: linear phase, half the amplitude at the cutoff itself.
-
-    Nothing is left 100 Hz below the cutoff, and everything 100 Hz above it. What a recording still has at its edge,
-    half of what it once had, and what is added there make up a whole.
-
-    Source: J. F. Kaiser's formula for the length of a windowed FIR filter (1974).
-    """
-    half = high_pass_reach(sample_rate)
-    middle = 2 * cutoff_hz / sample_rate  # of the transition, in Nyquist frequencies
-    low_pass = np.sinc(middle * np.arange(-half, half + 1)) * np.kaiser(2 * half + 1, kaiser_beta(STOP_BAND_DB))
-    taps = -low_pass / low_pass.sum()
-    taps[half] += 1.0
-    return oaconvolve(np.pad(samples.astype(np.float64), half), taps, mode="valid")
-
-
-def high_pass_reach(sample_rate: int) -> int:
-    """Return how many samples to either side ``high_pass`` reads."""
-    n_taps = int(np.ceil((STOP_BAND_DB - 7.95) / (2.285 * 2 * np.pi * TRANSITION_HZ / sample_rate))) | 1
-    return n_taps // 2
 
 
 def band_gain(known: np.ndarray, generated: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.ndarray:

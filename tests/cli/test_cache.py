@@ -8,8 +8,9 @@ import soundfile
 
 pytest.importorskip("lightning", reason="training needs the extra masktools[train]")
 
-from masktools.training import audio_cache
 from masktools.training.audio_cache import build_cache
+
+from masktools.training import audio_cache
 
 
 @pytest.fixture
