@@ -16,11 +16,24 @@ import numpy as np
 from scipy.signal import ShortTimeFFT, kaiser_beta, oaconvolve
 from scipy.signal.windows import hann
 
-from masktools.classical.noise import OVERLAP, SPECTRUM_S, frame_length, noise_between, random_phases
-from masktools.classical.prediction import LONG_CONTEXT_S, MAX_GAP_S, bridge, extrapolate, interpolate
 from masktools.classical.search import fills_from_elsewhere
 from masktools.classical.similarity import Similarity
-from masktools.classical.spans import Damaged, Span, check_recording, join_ends
+from masktools.classical.spans import (
+    LONG_CONTEXT_S,
+    MAX_GAP_S,
+    OVERLAP,
+    SPECTRUM_S,
+    Damaged,
+    Span,
+    bridge,
+    check_recording,
+    extrapolate,
+    frame_length,
+    interpolate,
+    join_ends,
+    noise_between,
+    random_phases,
+)
 from masktools.core.errors import ParameterError
 
 SEAM_S = 0.01  # at most, at each end of a gap

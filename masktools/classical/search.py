@@ -15,10 +15,18 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import correlate
 from scipy.signal.windows import hann
 
-from masktools.classical.noise import NOISE_FRAME_S, noise_between, offset_between, shaped
-from masktools.classical.prediction import extrapolate
 from masktools.classical.similarity import EDGES_HZ, WINDOW_S, Found, Known, Place, Similarity, bands_db, window_length
-from masktools.classical.spans import Span, fade_in, join_ends, with_residuals
+from masktools.classical.spans import (
+    NOISE_FRAME_S,
+    Span,
+    extrapolate,
+    fade_in,
+    join_ends,
+    noise_between,
+    offset_between,
+    shaped,
+    with_residuals,
+)
 
 HOP_S = 0.0232
 SIDE_S = 0.5  # on either side of a gap, by which the level of a place is compared

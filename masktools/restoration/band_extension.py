@@ -37,11 +37,11 @@ from masktools.restoration.band_level import (
     cleaned,
     limited,
     loudness_gate,
+    model_reaches,
     quiet_gain,
     side_of,
     survey,
 )
-from masktools.restoration.band_plan import model_reaches
 from masktools.restoration.band_upper import UNLIKE_DB, Take, UpperBand
 from masktools.restoration.recordings import (
     Duplicates,

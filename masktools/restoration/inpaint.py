@@ -41,6 +41,8 @@ from masktools.restoration.gap_plan import (
     SEARCH,
     GapPlan,
     GapTask,
+    Part,
+    Surroundings,
     WindowJob,
     channel_spans,
     first_start,
@@ -82,7 +84,6 @@ from masktools.restoration.seams import (
     shoulder_samples,
     sides_of,
 )
-from masktools.restoration.surroundings import Part, Surroundings
 from masktools.solver import Plan, derive_seed, plan_value
 
 LaterModel = Callable[[], tuple[Walk, Plan]]

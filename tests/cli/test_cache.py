@@ -8,9 +8,8 @@ import soundfile
 
 pytest.importorskip("lightning", reason="training needs the extra masktools[train]")
 
-from masktools.training.audio_cache import build_cache
-
-from masktools.training import audio_cache
+from masktools.training import shards
+from masktools.training.shards import build_cache
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def test_a_folder_becomes_a_cache_and_what_was_skipped_is_named(command, recordi
         asked.append(bound.arguments["n_workers"])
         return build_cache(**bound.arguments | {"n_workers": 1})
 
-    monkeypatch.setattr(audio_cache, "build_cache", alone)
+    monkeypatch.setattr(shards, "build_cache", alone)
     code, said, errors = command("cache", recordings, "-o", tmp_path / "cache", "--workers", 2, model=None)
     assert (code, asked) == (3, [2])
     assert said == f"{tmp_path / 'cache'}: 3 recordings, 0.00 hours, 1 skipped\n"
