@@ -20,8 +20,8 @@ from masktools.core.configs import parse_json, read_json
 from masktools.core.errors import AudioError, ParameterError
 from masktools.io import SUFFIXES, replacing, write
 from masktools.training.audio_cache import Recording, decoded, read_sources
+from masktools.training.builds import Note, Progress, ResumableBuild, is_built, write_json
 from masktools.training.sources import Row, split_named
-from masktools.training.streams import Note, Progress, ResumableBuild, is_built, write_json
 
 INDEX = "shards.npz"
 _AUDIO = tuple(SUFFIXES)

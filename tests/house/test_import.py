@@ -37,6 +37,11 @@ def test_who_generates_or_embeds_waits_for_no_filters():
     assert not loaded_after("import masktools; masktools.load('mini').encoder") & {"scipy", "timm", "torchvision"}
 
 
+def test_recordings_are_cached_and_measured_without_what_trains():
+    assert not loaded_after("import masktools.training.audio_cache") & {"torch", *TRAINING_ONLY}
+    assert not loaded_after("import masktools.evaluation.common, masktools.evaluation.clips") & TRAINING_ONLY
+
+
 def test_the_errors_are_words_only():
     assert not loaded_after("import masktools.core.errors") & HEAVY
 
