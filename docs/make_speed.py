@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from masktools.benchmark.measurements import Benchmark
-from masktools.benchmark.report import draw, to_markdown
+from masktools.benchmark.run import draw, to_markdown
 
 PAGE = Path(__file__).parent / "speed.md"
 PICTURES = Path(__file__).parent / "pictures"

@@ -130,9 +130,11 @@ def _gaps(report: Report, groups: Sequence[str]) -> list[Gate]:
                 for rival in ("unprocessed", "spectral_noise")
                 if (embedder, rival) in found
             ]
-            if (embedder, "copy") in found:
-                limit = _TO_COPY * found[embedder, "copy"]
-                gates.append(Gate(f"{name} within {_TO_COPY:g} times copy's", own, "<=", limit))
+        copying = [group for group in _real_groups(report, groups) if group == "music"]  # words are not copied
+        in_music = {key: value for group in copying for key, value in _fads(report, group, case).items()}
+        for embedder in dict.fromkeys(embedder for embedder, method in in_music if method == "copy"):
+            name, limit = f"gap {case}, music: FAD ({embedder})", _TO_COPY * in_music[embedder, "copy"]
+            gates.append(Gate(f"{name} within {_TO_COPY:g} times copy's", in_music[embedder, _OWN_FILL], "<=", limit))
     return gates
 
 

@@ -21,20 +21,9 @@ if TYPE_CHECKING:
     from masktools.model import Model, Result, load
 
 __all__ = [
-    "BandSettings",
-    "ContinuationSettings",
-    "DecodingSettings",
-    "Encoder",
-    "GapSettings",
-    "LoopSettings",
-    "MasktoolsError",
-    "Model",
-    "RepairSettings",
-    "Result",
-    "VariationSettings",
-    "__version__",
-    "load",
-]
+    "BandSettings", "ContinuationSettings", "DecodingSettings", "Encoder", "GapSettings", "LoopSettings",
+    "MasktoolsError", "Model", "RepairSettings", "Result", "VariationSettings", "__version__", "load",
+]  # fmt: skip
 
 __version__ = "0.2.0"
 

@@ -25,11 +25,11 @@ class MaebEncoder:
 
     Args:
         model: the name of a model at hand, the folder of a bundle, or ``owner/name`` on the Hugging Face hub.
-        revision: of a model on the hub.
+        revision: revision of a model on the hub.
         device: auto, cpu, cuda, cuda:N or mps; auto if None.
         layer: as ``Encoder.encode`` has it; layers side by side follow each other in one vector.
         pool: mean, rows, max, mean_std or rows_std.
-        meta: what mteb knows about the model.
+        meta: description of the model by mteb.
 
     Raises:
         BundleError: no such model.
@@ -59,7 +59,7 @@ class MaebEncoder:
         Args:
             inputs: batches whose ``audio`` is a list of ``{"array": (t,) or (channels, t), "sampling_rate": Hz}``, of
                 any lengths and rates; where no rate is given it is the model's.
-            options: what mteb passes beside it, such as ``show_progress_bar``; not needed here.
+            options: further options of mteb, such as ``show_progress_bar``; not used.
 
         Raises:
             AudioError: no samples, or some that are not finite.
@@ -132,7 +132,7 @@ def model_meta(
     Args:
         model: the name of a model at hand, the folder of a bundle, or ``owner/name`` on the Hugging Face hub.
         name: ``owner/name``, as it stands in tables; masktools/ and the model's own name if None.
-        revision: of a model on the hub.
+        revision: revision of a model on the hub.
         layer: as ``Encoder.encode`` has it.
         pool: mean, rows, max, mean_std or rows_std.
 
@@ -184,12 +184,12 @@ class XaresEncoder(EncoderModule):
         model: the name of a model at hand, the folder of a bundle, or ``owner/name`` on the Hugging Face hub.
         layer: as ``Encoder.encode`` has it.
         pool: mean, rows or max: how the rows of a column become one.
-        hop_s: from one vector to the next; a column of tokens, 0.186 s, if None.
+        hop_s: seconds from one vector to the next; a column of tokens, 0.186 s, if None.
 
     Attributes:
-        sampling_rate: in Hz.
+        sampling_rate: sampling rate in Hz.
         output_dim: numbers in a vector.
-        hop_size_in_ms: from one vector to the next.
+        hop_size_in_ms: milliseconds from one vector to the next.
 
     Raises:
         BundleError: no such model.

@@ -43,11 +43,11 @@ class TokenEmbed(nn.Module):
     What does not fill a column is filled up with silence.
 
     Args:
-        tokenizer: with ``encode``, mel (b, f, m) -> tokens (b, r, w).
-        n_codes: of the codebook.
-        embed_dim: of the vectors.
+        tokenizer: tokenizer with ``encode``, mel (b, f, m) -> tokens (b, r, w).
+        n_codes: codes of the codebook.
+        embed_dim: dimensions of the vectors.
         n_cols: columns of a full clip.
-        options: what timm passes to the patch embedding of an image, such as the size of a patch; not needed here.
+        options: options of timm for the patches of an image, such as their size; not used.
     """
 
     def __init__(self, tokenizer: Any, n_codes: int, embed_dim: int, n_cols: int, **options: Any) -> None:
@@ -111,7 +111,7 @@ class SpecMaskGitViT(VisionTransformer):
         tokenizer: makes tokens of mel spectrograms.
         transformer: settings of the transformer.
         mel: settings of the spectrograms.
-        options: of timm's ``VisionTransformer``, such as num_classes, global_pool or drop_path_rate.
+        options: options of timm's ``VisionTransformer``, such as num_classes, global_pool or drop_path_rate.
     """
 
     def __init__(self, tokenizer: Any, transformer: TransformerConfig, mel: MelConfig, **options: Any) -> None:

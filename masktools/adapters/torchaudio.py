@@ -29,7 +29,7 @@ class FeatureModel(EncoderModule):
         """Return what leaves each block, a vector for each 0.186 s, and how many of them are of each waveform.
 
         Args:
-            waveforms: in [-1, 1], at the bundle's rate.
+            waveforms: waveforms in [-1, 1], at the rate of the bundle.
             lengths: (n,) samples of each that count; what follows them changes nothing, and its vectors are 0.
             num_layers: blocks that are wanted, from the first on; all of them if None.
 

@@ -39,13 +39,13 @@ __all__ = ["SpecMaskGitConfig", "SpecMaskGitFeatureExtractor", "SpecMaskGitModel
 
 
 class SpecMaskGitConfig(PreTrainedConfig):
-    """What a bundle's config.json says, or what ``SpecMaskGitModel.save_pretrained`` has written.
+    """Configuration of a bundle (its config.json), or as ``SpecMaskGitModel.save_pretrained`` has written it.
 
     Attributes:
         mel: settings of the mel spectrograms.
         tokenizer: ``kind`` and ``config`` of the tokenizer.
         transformer: ``kind`` and ``config`` of the transformer.
-        format: of a bundle; None where transformers has written the weights.
+        format: format of the bundle; None where transformers has written the weights.
     """
 
     model_type = MODEL_TYPE
@@ -203,7 +203,7 @@ class SpecMaskGitFeatureExtractor(transformers.SequenceFeatureExtractor):
 
     Args:
         feature_size: numbers of a moment: 1.
-        sampling_rate: of the model, in Hz.
+        sampling_rate: sampling rate of the model in Hz.
         padding_value: behind the end of a wave.
         options: as transformers has them.
     """
@@ -222,7 +222,7 @@ class SpecMaskGitFeatureExtractor(transformers.SequenceFeatureExtractor):
 
         Args:
             raw_speech: a wave (t,), as librosa and datasets have it, (channels, t), or a list of them.
-            sampling_rate: of the waves, in Hz; the model's if None.
+            sampling_rate: sampling rate of the waves in Hz; that of the model if None.
             padding: as transformers has it.
             options: as transformers has them, above all return_tensors.
         """

@@ -54,9 +54,9 @@ class Server:
         """Answer questions until the server has gone; then this process ends, and does so when it is told to.
 
         Args:
-            handlers: of questions.
-            n_threads: that answer; 0 for the main one, which can be stopped: it cleans up behind itself.
-            urgent: of questions that do not wait for others.
+            handlers: function for each kind of request.
+            n_threads: threads that answer; 0 for the main one, which can be stopped: it cleans up behind itself.
+            urgent: kinds of requests that are answered at once, beside others.
         """
         waiting: SimpleQueue[str | bytes] = SimpleQueue()
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

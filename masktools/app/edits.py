@@ -31,7 +31,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Edits:
-    """What was accepted, and how much of it holds."""
+    """The edits that were accepted, and how many of them hold (undo and redo move that number)."""
 
     entries: tuple[Edit, ...] = ()
     cursor: int = 0  # entries that hold; those behind can be done again
@@ -78,7 +78,7 @@ class Edits:
 
 @dataclass(frozen=True)
 class Place:
-    """Where samples lie that a candidate puts into a recording."""
+    """The span of samples that a candidate replaces, and the file that holds them."""
 
     file: str  # in the folder of the job, of .npy: (channels, n)
     start: int  # sample of the recording
@@ -95,7 +95,7 @@ def pieces_of(folder: Path, holding: Iterable[tuple[str, str, int]]) -> "list[Pi
     """Return the pieces of candidates that hold, in order, on the disk until they are read.
 
     Args:
-        folder: of the recording.
+        folder: folder of the recording.
         holding: as ``Edits`` says it.
 
     Raises:

@@ -13,7 +13,7 @@ _QUEUED = 4096  # events that a page may be behind before it is dropped, and com
 
 
 class Events:
-    """What has happened, for pages that come and go.
+    """Log of events, for pages that come and go.
 
     An id is of this run of the server; who comes with one of an earlier run, or with one that is forgotten, is told
     ``reset``: everything may be another.

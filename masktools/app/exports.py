@@ -1,4 +1,4 @@
-"""What leaves the app as a file: the recording with its repairs, a page that compares, or the file itself, patched."""
+"""Exports of the app: the recording with its repairs, a comparison page, or the file itself, patched."""
 
 import shutil
 from collections.abc import Sequence

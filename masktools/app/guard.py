@@ -66,7 +66,7 @@ class Guard:
 
         Args:
             app: the routes.
-            keys: of this server.
+            keys: keys of this server.
             port: on which it listens; None for a socket, whose port is another's affair.
             allowed: names of hosts beside those of this machine, each with its port if it has one.
         """

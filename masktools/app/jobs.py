@@ -52,7 +52,7 @@ class Job:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing becomes of it any more."""
+        """Whether the job has ended: done, failed or cancelled."""
         return self.state not in (QUEUED, RUNNING)
 
 
@@ -63,11 +63,11 @@ class Jobs:
         """Find what there was.
 
         Args:
-            store: of recordings.
+            store: store of the recordings.
             events: that pages are told.
             most: jobs that may wait.
-            options: of the model.
-            steps_s: from a wish to end to SIGTERM, and from there to SIGKILL.
+            options: options of the model, for ``masktools.load``.
+            steps_s: seconds from the request to end to SIGTERM, and from there to SIGKILL.
         """
         self._store, self._events, self._most, self._options, self._steps_s = store, events, most, options, steps_s
         self.worker = Process("masktools.app.worker", self._heard, self._nothing)

@@ -1,4 +1,4 @@
-"""What a recording looks like from afar, on the disk: least and greatest samples, and levels on two scales.
+"""Overview of a recording on the disk: least and greatest samples, and levels on two scales.
 
 A layer is filled column by column, in any order; which columns are true is remembered.
 """
@@ -40,11 +40,11 @@ class Layer:
         """Open the arrays of a name in a folder, or make them.
 
         Args:
-            folder: in which they are.
-            name: of the side.
-            n_samples: for each channel.
-            n_channels: of the recording.
-            sample_rate: in Hz.
+            folder: folder of the layers.
+            name: name of the side (original or a version).
+            n_samples: samples in each channel.
+            n_channels: channels of the recording.
+            sample_rate: sampling rate in Hz.
         """
         self.n_samples, self.sample_rate = n_samples, sample_rate
         self.n_cols = -(-n_samples // COLUMN)

@@ -1,4 +1,4 @@
-"""What the server refuses: the line that the command line would print, and the code of HTTP that goes with it."""
+"""Refusals of the server: the line that the command line would print, with its HTTP status code."""
 
 import errno
 from typing import Any
@@ -29,8 +29,8 @@ class RefusalError(MasktoolsError):
 
     Attributes:
         status: the code of HTTP.
-        field: of the request that is wrong, if it is one.
-        hint: what to do, if the message does not say it.
+        field: field of the request that is wrong, if it is a single one.
+        hint: Remedy, if the message does not say it.
     """
 
     def __init__(self, status: int, message: str, field: str | None = None, hint: str | None = None) -> None:

@@ -82,7 +82,7 @@ def serve(
     Args:
         files: recordings that stay where they are.
         store: where all else is kept.
-        settings: what is allowed.
+        settings: limits and options of the server.
         sock: on which to listen.
         said: called with the address when the server listens.
         allowed: names of hosts beside those of this machine.

@@ -1,4 +1,4 @@
-"""What the server does for its pages: recordings are kept, read, surveyed and told about."""
+"""Services behind the page: recordings are kept, read, surveyed and described."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What can be said about a job, about a server, and how much it takes."""
+"""Settings of a job and of the server, and the limits of the server."""
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -32,7 +32,7 @@ KINDS: dict[str, tuple[type[DecodingSettings], ...]] = {
     "generate": (DecodingSettings,),
     "batch": (GapSettings, BandSettings),
 }
-"""What a job of each kind can be told."""
+"""Settings of each kind of job."""
 
 _ELSEWHERE = {"seed", "n_candidates"}  # which a job is told beside its settings
 _NAMES = {one.name for kinds in KINDS.values() for kind in kinds for one in fields(kind)} - _ELSEWHERE
@@ -40,7 +40,7 @@ _NAMES = {one.name for kinds in KINDS.values() for kind in kinds for one in fiel
 
 @dataclass(frozen=True)
 class JobSettings:
-    """What the page says about a job; what it does not say is as in ``masktools.core.settings``."""
+    """Settings of a job as the page sends them; defaults are those of ``masktools.core.settings``."""
 
     prompt: str | None = None
     solver: str | None = None  # the name of a preset
@@ -61,7 +61,7 @@ class JobSettings:
 
         Args:
             said: as JSON has them.
-            kind: of the job, in ``KINDS``.
+            kind: kind of the job, one of ``KINDS``.
 
         Raises:
             ParameterError: an unknown name, or a value of another kind or out of its range.
@@ -100,7 +100,7 @@ class JobSettings:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server takes at most."""
+    """Limits of the server: sizes, lengths and numbers."""
 
     upload_bytes: int = 4 << 30
     seconds: float = 12 * 3600.0
@@ -110,7 +110,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line says about a server."""
+    """Settings of the server, as the command line gives them."""
 
     model: str = "mini"
     device: str = "auto"

@@ -1,4 +1,4 @@
-"""What is kept of each recording, in a folder of its own that outlives the server.
+"""Store of recordings: a folder for each, which outlives the server.
 
     recording.json    where the sound is, what is marked in it, what was repaired, and how often that changed
     source            the sound itself, if it was sent here
@@ -66,7 +66,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the head of a file says."""
+    """Header of an audio file: rate, channels, length and format."""
 
     rate: int  # Hz
     samples: int  # for each channel
@@ -182,7 +182,7 @@ class Session:
 
     @property
     def facts(self) -> Facts:
-        """What the head of the file says.
+        """Read the header of the file.
 
         Raises:
             RefusalError: it has not been read yet.

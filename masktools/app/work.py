@@ -1,4 +1,4 @@
-"""What a job of the page does with the model: fills, repairs, bands and new recordings, as files in the job's folder.
+"""The work of jobs with the model: fills, repairs, bands and new recordings, as files in the job's folder.
 
 Nothing here changes a recording: a job leaves candidates, and the page chooses.
 """
@@ -43,7 +43,7 @@ Told = dict[str, Any]
 
 
 class Band(NamedTuple):
-    """What the survey found of a band, as ``choose_cutoff`` takes it."""
+    """The bandwidth that the survey found, as ``choose_cutoff`` takes it."""
 
     cutoff_hz: float | None
     drop_db: float = 0.0
@@ -86,7 +86,7 @@ class Job:
 
     @property
     def subtype(self) -> str:
-        """How what is new is coded: as the recording is, but not lossily."""
+        """Subtype of new files: that of the recording, PCM_16 where its own is lossy."""
         own = self.view.recording
         return "PCM_16" if own.is_lossy else own.subtype
 
@@ -104,7 +104,7 @@ class Job:
 
     @property
     def is_surveyed(self) -> bool:
-        """Whether it is known what is damaged."""
+        """Whether the damaged spans are known."""
         return self._findings.is_file()
 
     @property
@@ -310,7 +310,7 @@ def generate(
 
 
 JOBS: dict[str, Callable[[Job], Told]] = {one.__name__: one for one in (inpaint, repair, bwe, restore, loop, extend)}
-"""What can be done to a recording."""
+"""The jobs by kind: function that does the work of each."""
 
 
 def batch(
@@ -319,11 +319,11 @@ def batch(
     """Restore every recording of a folder into another; what an earlier run has finished is left out.
 
     Args:
-        folders: from where, and to where.
-        settings: how.
-        kind: restore, inpaint or bwe.
-        seed: the same gives the same.
-        options: of the model, for ``masktools.load``.
+        folders: folder to read from, and folder to write to.
+        settings: settings of the job.
+        kind: kind of the job: restore, inpaint or bwe.
+        seed: random seed; the same seed gives the same result.
+        options: options of the model, for ``masktools.load``.
         tell: called with (share in all, report of a recording or None).
     """
     from masktools.batch import Journals, outputs_of, plan_tasks, run_tasks

@@ -16,16 +16,6 @@ from masktools.classical.fills import (
 from masktools.classical.prediction import bridge, burg, extrapolate, interpolate
 
 __all__ = [
-    "BAND_FILLS",
-    "CONTEXT_S",
-    "GAP_FILLS",
-    "SEARCHES",
-    "SPAN_FILLS",
-    "BandFill",
-    "GapFill",
-    "SpanFill",
-    "bridge",
-    "burg",
-    "extrapolate",
-    "interpolate",
-]
+    "BAND_FILLS", "CONTEXT_S", "GAP_FILLS", "SEARCHES", "SPAN_FILLS", "BandFill", "GapFill", "SpanFill", "bridge",
+    "burg", "extrapolate", "interpolate",
+]  # fmt: skip

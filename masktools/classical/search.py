@@ -24,10 +24,10 @@ HOP_S = 0.0232
 SIDE_S = 0.5  # on either side of a gap, by which the level of a place is compared
 EDGE_S = 0.15  # on either side, between which the levels of noise go
 NEAR_S, ABOVE_DB = 0.045, 6.0  # next to the gap, above whose level that of a side may lie: what has died away stays so
-LEVEL_SHARE = 0.6  # of the difference at the sides that is made good
-MAX_LEVEL_DB = 6.0
-DECAY = 0.065  # of costs: how fast places lose weight
-NOISE_COST, NOISE_WEIGHT = 0.5, 2.0  # of going straight from one side's levels to the other's
+LEVEL_SHARE = 0.8  # of the difference at the sides that is made good
+MAX_LEVEL_DB = 9.0
+DECAY = 0.08  # of costs: how fast places lose weight
+NOISE_COST, NOISE_WEIGHT = 0.8, 2.0  # of going straight from one side's levels to the other's
 MAX_GAIN_DB = 12.0  # either way
 STEADY_DB = 60.0  # the same, of what is made of a side that may have been louder than its end
 _SMOOTHING = (0.5, 1.0)  # standard deviations, in bands and in moments
@@ -192,6 +192,7 @@ N_TRIED = 6  # of which a copy is considered
 COPIED = 0.38  # confidence from which on a copy is better than what goes on unchanged
 UNSURE, SURE = 0.45, 0.65  # confidence up to which a copy takes the expected levels, and from which on
 SHARE = 0.7  # of the way to them is enough
+GO_ALONG = 0.4  # of the way, where the place lends its levels only: the mean in dB of words and pauses is faint
 SIMILAR, SAME = 0.8, 0.9  # likeness from which on a copy keeps its own levels more and more, up to all of them
 NOISY_DB = -2.8  # flatness of a spectrum that is noise; -2.5 is Gaussian noise
 FLATNESS_S = 1.0  # on either side of a gap, in which it is measured
@@ -220,6 +221,19 @@ class Copy:
     grain: str  # COPY, TONES or NOISE
     lag: int | None  # samples from the gap to its source, if it is a copy
     likeness: float  # correlation with the source on both sides, 0 to 1
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """The levels that a gap should have, whatever it is filled with."""
+
+    envelopes: Envelopes
+    wanted: np.ndarray  # (channels, bands, moments)
+
+    def given_to(self, grain: np.ndarray, margin: int) -> np.ndarray:
+        """Return a grain (channels, margin + n + margin), float64, with the gap in its middle, at these levels."""
+        present = self.envelopes.levels_of(grain, margin, self.wanted.shape[2])
+        return self.envelopes.brought_to(self.wanted, grain, present, margin, 1.0, STEADY_DB)
 
 
 def fills_from_elsewhere(
@@ -268,11 +282,32 @@ def search_fills(
         return []
     best = _best_copies(envelopes, span, found.places, n_fills, wanted)
     is_noise = is_noisy(known, span, similarity.sample_rate)
-    if (is_noise or found.confidence < COPIED) and all(likeness < REPEATED for _, likeness in best):
+    is_alone = found.confidence < COPIED or all(similarity.rings_on(span, lag) for lag, _ in best[:1])
+    if (is_noise or is_alone) and all(likeness < REPEATED for _, likeness in best):
         grain = NOISE if is_noise else TONES
         return [_steady(envelopes, span, wanted, grain, (*seeds, *range(number))) for number in range(1, n_fills + 1)]
     share = float(np.interp(found.confidence, (UNSURE, SURE), (1.0, SHARE)))
     return [_copied(envelopes, span, *one, wanted, share) for one in best]
+
+
+def levels_elsewhere(similarity: Similarity, known: Known, span: Span, found: Found) -> Levels | None:
+    """Return the levels of the best place for a gap, some of the way to those expected; None if too little is known.
+
+    They come and go as they do there, whatever fills the gap. What many places agree on hardly moves.
+
+    Args:
+        similarity: of the recording.
+        known: the channels that are filled.
+        span: the gap.
+        found: what the search found for it.
+    """
+    envelopes = Envelopes(known, similarity.sample_rate, similarity.floor_db - DEPTH_DB)
+    wanted = envelopes.expected(span, found.places)
+    if wanted is None or not found.places:
+        return None
+    (lag, _), *_ = _best_copies(envelopes, span, found.places, 1, wanted)
+    there = envelopes.levels_db(span.start + lag, wanted.shape[2])[0]
+    return Levels(envelopes, there + GO_ALONG * np.clip(wanted - there, -MAX_GAIN_DB, MAX_GAIN_DB))
 
 
 def copies(known: Known, span: Span, places: Sequence[Place], sample_rate: int, n_fills: int) -> list[Copy]:
@@ -371,8 +406,7 @@ def _steady(envelopes: Envelopes, span: Span, wanted: np.ndarray, grain: str, se
     side_s, frame_s = (NOISE_S, FRAME_S) if grain == NOISE else (TONES_S, TONES_FRAME_S)
     before, after = sides_of(envelopes.known, span, round(side_s * rate))
     made = noise_between(before, after, span.length, rate, np.random.default_rng(seeds), margin, frame_s)
-    present = envelopes.levels_of(made, margin, wanted.shape[2])
-    shaped = envelopes.brought_to(wanted, made, present, margin, 1.0, STEADY_DB)[:, margin : margin + span.length]
+    shaped = Levels(envelopes, wanted).given_to(made, margin)[:, margin : margin + span.length]
     seam = _seam_length(span, rate)
     left, right = sides_of(envelopes.known, span, margin)
     made = [

@@ -7,6 +7,7 @@ leads to known audio gets a cost, the weighted mean squared difference there. An
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from scipy.fft import next_fast_len, rfft
@@ -21,7 +22,7 @@ Known = Callable[[int, int], np.ndarray]
 EDGES_HZ = 50.0 * 2 ** (np.arange(28) / 3)  # of third octaves
 WINDOW_S = 0.0929  # of their levels
 STEP_S = 0.0464  # between descriptions
-_PHASES = 4  # fractions of a step at which a gap asks
+_PHASES = 2  # fractions of a step at which a gap asks; what lies between, a copy is aligned to
 _BLOCK = 64  # descriptions computed at once: their spectra stay in the cache
 WANDERING, JUMPING_DB = 0.5, 3.0  # from which on what is around a gap sounds like speech
 SPEECH_COST, SPEECH_CONFIDENCE = 0.4, 0.6  # up to the one, or from the other on, even that returns
@@ -211,7 +212,10 @@ class Similarity:
         if not len(lags):
             return Found((), 0.0)
         taken: list[int] = []
-        for number in np.lexsort((lags, costs)):
+        ruled_out = 2 * ceil(_APART_S * self.sample_rate * _PHASES / self.step) + 1  # lags at most, by each place
+        last = min(n_places * ruled_out, len(costs) - 1)
+        best = np.flatnonzero(costs <= np.partition(costs, last)[last])
+        for number in best[np.lexsort((lags[best], costs[best]))]:
             if all(abs(lags[number] - lags[one]) > _APART_S * self.sample_rate for one in taken):
                 taken.append(int(number))
                 if len(taken) == n_places:
@@ -219,6 +223,17 @@ class Similarity:
         places = tuple(Place(int(lags[one]), float(costs[one])) for one in taken)
         confidence = 1.0 - places[0].cost / max(float(np.median(costs)), _MIN_MEDIAN) ** 0.5
         return Found(places, max(0.0, round(confidence, _DIGITS)), self._is_like_speech(span))
+
+    def rings_on(self, span: Span, lag: int) -> bool:
+        """Return whether the sides of a gap have more tones in common with each other than with those a lag away."""
+        beside, there = self._lengths[-1] // 2, round(lag / self.step)
+        sides = np.array([(span.start - beside) // self.step, -(-(span.stop + beside) // self.step)])
+        tones, both = self._values[-1], np.concatenate([sides, sides + there])
+        if both.min() < 0 or both.max() >= len(tones) or not self._valid[-1][both].all():
+            return False
+        before, after, *places = tones[both].astype(np.float32)
+        apart = np.mean((before - after) ** 2)
+        return bool(apart < np.mean((np.stack(places) - np.stack([before, after])) ** 2))
 
     def _is_like_speech(self, span: Span) -> bool:
         """Return whether tones wander and levels jump around a gap, as they do in speech and seldom in music.

@@ -107,8 +107,7 @@ def _run_speed(args: argparse.Namespace) -> int:
     if args.plot is not None:
         check_installed(*PLOTTING)  # before anything is computed
     from masktools import io
-    from masktools.benchmark.report import tables_of, to_markdown, to_text
-    from masktools.benchmark.run import run_benchmark
+    from masktools.benchmark.run import run_benchmark, tables_of, to_markdown, to_text
     from masktools.core.tables import text_of
 
     recordings = [(audio.samples, audio.sample_rate) for audio in map(io.read, args.recordings)]
@@ -123,7 +122,7 @@ def _run_speed(args: argparse.Namespace) -> int:
     if args.markdown is not None:
         files.write_content(args.markdown, to_markdown(found))
     if args.plot is not None:
-        from masktools.benchmark.report import draw
+        from masktools.benchmark.run import draw
 
         files.write_content(args.plot, draw(found))
     return 0

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from masktools import __version__
-from masktools.cli import app, bench, bundle, edit, embed, evaluate, generate, probe, restore, train
+from masktools.cli import app, bench, edit, embed, evaluate, generate, probe, restore, train
 from masktools.cli.options import CommandParser, fail
 from masktools.core.errors import MasktoolsError
 
@@ -40,10 +40,10 @@ COMMANDS = {
     "embed": embed.EMBED,
     "encode": edit.ENCODE,
     "decode": edit.DECODE,
-    "models": bundle.MODELS,
-    "bundle": bundle.BUNDLE,
-    "push": bundle.PUSH,
-    "convert": bundle.CONVERT,
+    "models": train.MODELS,
+    "bundle": train.BUNDLE,
+    "push": train.PUSH,
+    "convert": train.CONVERT,
     "cache": train.CACHE,
     "train": train.TRAIN,
     "evaluate": evaluate.EVALUATE,

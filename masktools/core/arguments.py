@@ -251,15 +251,6 @@ def is_tensor(value: object) -> TypeGuard[Any]:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def checked_seed(seed: object) -> int:
-    """Return a seed.
-
-    Raises:
-        ParameterError: it is no whole number.
-    """
-    return checked_whole("seed", seed)
-
-
 def checked_rate(sample_rate: Any) -> int:
     """Return a sample rate in Hz.
 

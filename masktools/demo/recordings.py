@@ -28,11 +28,11 @@ def with_room(dry: np.ndarray, sample_rate: int, decay_s: float, share: float, r
     """Return sound (channels, t) in a room: each channel with its own echo of exponentially decaying noise.
 
     Args:
-        dry: The sound without a room.
-        sample_rate: In Hz.
-        decay_s: Time in which the echo falls by 60 dB.
-        share: Level of the echo beside the sound, from 0.
-        rng: Where the echo's noise comes from.
+        dry: the sound without a room.
+        sample_rate: in Hz.
+        decay_s: time in which the echo falls by 60 dB.
+        share: level of the echo beside the sound, from 0.
+        rng: where the echo's noise comes from.
     """
     n, time_s = dry.shape[-1], np.arange(round(decay_s * sample_rate)) / sample_rate
     echo = rng.standard_normal((len(dry), len(time_s))) * 10 ** (-3 * time_s / decay_s)
@@ -61,10 +61,10 @@ def pluck(midi: float, seconds: float, brightness: float, rng: np.random.Generat
     """Return a plucked string (t,): a burst of noise that a delay line repeats and dulls.
 
     Args:
-        midi: Pitch as a MIDI number, 69 for 440 Hz.
-        seconds: Length of the sound.
-        brightness: Share of the burst's treble that stays, in (0, 1].
-        rng: Where the burst comes from.
+        midi: pitch as a MIDI number, 69 for 440 Hz.
+        seconds: length of the sound.
+        brightness: share of the burst's treble that stays, in (0, 1].
+        rng: where the burst comes from.
 
     Source: Karplus and Strong, Digital synthesis of plucked-string and drum timbres (1983), Eq. 1.
     """

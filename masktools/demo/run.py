@@ -56,15 +56,15 @@ def run_demo(
     The folder gets the recordings (.wav), ``report.json``, and ``index.html``, which plays and shows them.
 
     Args:
-        folder: Where to write; made if it is not there.
-        model: What does the work.
-        seed: Of everything random in the model's work.
-        say: Told what is being done, line by line, and the results at the end.
-        recordings: What to repair.
-        prompts: Texts to generate from.
+        folder: where to write; made if it is not there.
+        model: what does the work.
+        seed: of everything random in the model's work.
+        say: told what is being done, line by line, and the results at the end.
+        recordings: what to repair.
+        prompts: texts to generate from.
 
     Raises:
-        ParameterError: No folder can be there, there is nothing to do, or the model cannot do all of it.
+        ParameterError: no folder can be there, there is nothing to do, or the model cannot do all of it.
     """
     if not recordings or not prompts:
         raise ParameterError("the demonstration needs at least one recording and one prompt, got none")

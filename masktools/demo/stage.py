@@ -50,10 +50,10 @@ def make_page(title: str, facts: str, said: Sequence[str], chapters: Sequence[Ch
     """Return the page.
 
     Args:
-        title: Its heading.
-        facts: What was run, in one line.
-        said: The results in sentences.
-        chapters: The jobs, in order.
+        title: its heading.
+        facts: what was run, in one line.
+        said: the results in sentences.
+        chapters: the jobs, in order.
     """
     return render("demo.html", "masktools.demo", alone=False, title=title, facts=facts, said=said, chapters=chapters)
 
@@ -79,11 +79,11 @@ def draw(panels: Sequence[Panel], *, n_cols: int = 900) -> bytes:
     Gaps are bracketed by lines at their edges, a cutoff by a line across.
 
     Args:
-        panels: What is drawn, from top to bottom.
-        n_cols: Width of the spectrograms in pixels.
+        panels: what is drawn, from top to bottom.
+        n_cols: width of the spectrograms in pixels.
 
     Raises:
-        ParameterError: No panel.
+        ParameterError: no panel.
     """
     if not panels:
         raise ParameterError("a picture needs at least one panel, got none")

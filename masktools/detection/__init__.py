@@ -1,6 +1,6 @@
-"""What is wrong with a recording: how high it reaches, where it is damaged, and how loud it is; numpy and scipy only.
+"""Analysis of a recording: its bandwidth, its damage and its level; numpy and scipy only.
 
-Samples are (channels, t) at any sample rate; recordings of hours come block by block, to a ``Probe``.
+Samples are (channels, t) at any sample rate; recordings of hours are fed block by block to a ``Probe``.
 """
 
 from masktools.detection.bandwidth import Bandwidth, find_bandwidth

@@ -1,8 +1,8 @@
-"""How high a recording reaches: the cutoff of the low-pass filter that it went through, if it went through one.
+"""Bandwidth of a recording: the cutoff of the low-pass filter that it went through, if it went through one.
 
-A recording that was band-limited goes on evenly up to the edge, falls within a narrow band, and has nothing but a
-steady floor above. One that merely gets quieter towards the top, or whose notes have no higher partials, falls over
-a wide band, or is alive above: what is there comes and goes with the sound.
+The spectrum of a band-limited recording goes on evenly up to the edge, falls within a narrow band, and is a steady
+floor above. That of one that merely gets quieter towards the top, or whose notes have no higher partials, falls over
+a wide band, or varies over time above it, together with the sound.
 """
 
 from bisect import insort
@@ -19,22 +19,22 @@ from masktools.core.settings import BandSettings
 from masktools.detection.damage import FLOOR_DB, checked_wave, decibels
 
 WINDOW_S = 4096 / 44_100
-MAX_FRAMES = 2048  # kept; twice as few at the least
+MAX_FRAMES = 2048  # frames that are kept; at least half as many
 FRAMES_PER_WINDOW = 4
 LOUDEST_SHARE = 0.7
-HELD_S = 0.001  # a run of equal samples that makes a frame one with damage
-MIN_CLEAN_SHARE = 0.1  # of the loud frames, or else all of them count
+HELD_S = 0.001  # seconds of equal samples in a row that mark a frame as damaged
+MIN_CLEAN_SHARE = 0.1  # share of the loud frames that must be undamaged, or else all of them count
 _SILENCE = 1e-14  # power of a frame
 _BATCH = 64  # frames transformed at once
 
 
 class LongSpectrum(NamedTuple):
-    """What the loud frames of a recording hold in each bin, in dB of a full-scale sine."""
+    """Long-term spectrum of the loud frames of a recording: levels by bin, in dB of a full-scale sine."""
 
     hz: np.ndarray  # (bins,)
     median_db: np.ndarray  # (bins,)
     loud_db: np.ndarray  # (bins,): the 90 % quantile
-    n_frames: int  # that were counted
+    n_frames: int  # number of frames that were counted
 
 
 def window_length(sample_rate: int) -> int:
@@ -61,8 +61,8 @@ class SpectrumSurvey:
         self._scale = 2.0 / float(self._window.sum())
         self._held = max(4, round(HELD_S * sample_rate))
         self._rest = np.zeros((n_channels, 0), np.float32)
-        self._start = 0  # of the rest, in samples
-        self._next = 0  # frame
+        self._start = 0  # sample of the recording at which the buffer begins
+        self._next = 0  # index of the next frame
         self._stride = 1  # frames
         self._powers: list[np.ndarray] = []
         self._damaged: list[bool] = []
@@ -78,7 +78,7 @@ class SpectrumSurvey:
         self._rest, self._start = samples[:, kept - self._start :].copy(), kept
 
     def _places(self, stop: int) -> list[int]:
-        """Return where the next frames start that are complete: no more than can be kept."""
+        """Return the start samples of the next frames that are complete: no more than can be kept."""
         room = min(_BATCH, MAX_FRAMES - len(self._powers))
         starts = [(self._next + number * self._stride) * self.hop for number in range(room)]
         return [start for start in starts if start + self.n_fft <= stop]
@@ -110,32 +110,32 @@ class SpectrumSurvey:
 
 
 def _holds(frames: np.ndarray, length: int) -> np.ndarray:
-    """Return for each frame (n, channels, t) whether a channel stays at one value for ``length`` samples."""
+    """Return for each frame (n, channels, t) whether a channel keeps one value for ``length`` samples."""
     same = np.cumsum(frames[..., 1:] == frames[..., :-1], axis=-1, dtype=np.int32)
     return np.any(same[..., length:] - same[..., :-length] >= length, axis=(1, 2))
 
 
-BELOW_HZ = 400.0  # before the fall
-GAP_HZ, GAP_SHARE = 150.0, 0.03  # that a fall may take, and as a share of its frequency
-LOWEST_HZ, TOP_HZ = 1000.0, 450.0  # of a fall: the frequency, and below the top of the spectrum
-QUANTILE, MARGIN_DB = 0.995, 3.0  # of what lies above
-PLATEAU = (0.80, 0.95)  # of the edge
-EDGE_DB = 6.0  # below the plateau
+BELOW_HZ = 400.0  # width of the band below the fall
+GAP_HZ, GAP_SHARE = 150.0, 0.03  # greatest width of a fall, in Hz and as a share of its frequency
+LOWEST_HZ, TOP_HZ = 1000.0, 450.0  # lowest frequency of a fall, and least distance from the top of the spectrum
+QUANTILE, MARGIN_DB = 0.995, 3.0  # level above a fall: quantile, and margin
+PLATEAU = (0.80, 0.95)  # band of the plateau, as shares of the edge
+EDGE_DB = 6.0  # level of the edge below the plateau
 SMOOTH_HZ = 100.0
-SHOULDER, FOOT = (0.95, 0.99), (1.06, 1.10)  # of the edge: between them lies the fall
-FLOOR_FROM, FLOOR_TO, FLOOR_HZ = 1.12, 0.98, 600.0  # of the edge, of the top, and the least that is looked at
-APART = 1.2  # ratio of the frequencies of two falls
+SHOULDER, FOOT = (0.95, 0.99), (1.06, 1.10)  # bands around the fall, as shares of the edge
+FLOOR_FROM, FLOOR_TO, FLOOR_HZ = 1.12, 0.98, 600.0  # noise floor: shares of edge and top, and least width
+APART = 1.2  # least ratio of the frequencies of two falls
 MAX_FALLS = 4
 _STEPS = 4
 
 
 class Shelf(NamedTuple):
-    """A fall of a spectrum."""
+    """A steep fall of a spectrum."""
 
     edge_hz: float  # the last frequency within 6 dB of the plateau below
     drop_db: float
-    steepness_db: float  # fallen from just below the edge to 8 % above it
-    liveliness_db: float  # of what lies above: its 90 % quantile over time less its median; steady noise has 5
+    steepness_db: float  # level just below the edge less that 8 % above it
+    liveliness_db: float  # variation of the level above: 90 % quantile over time less median; steady noise has 5
 
 
 def find_shelves(spectrum: LongSpectrum) -> list[Shelf]:
@@ -185,7 +185,7 @@ def _level(level: np.ndarray, edge: int, band: tuple[float, float]) -> float:
 
 
 def _edge(level: np.ndarray, smooth: np.ndarray, place: int, after: int) -> int:
-    """Return the last bin within 6 dB of the plateau; the plateau follows the edge until both agree."""
+    """Return the last bin within 6 dB of the plateau, found by iteration, since the plateau depends on the edge."""
     edge = place
     for _ in range(_STEPS):
         low, high = int(PLATEAU[0] * edge), max(int(PLATEAU[1] * edge), int(PLATEAU[0] * edge) + 1)
@@ -198,7 +198,7 @@ def _edge(level: np.ndarray, smooth: np.ndarray, place: int, after: int) -> int:
 
 
 def _quantiles_above(values: np.ndarray, share: float) -> np.ndarray:
-    """Return for each place the quantile of the values from there to the end."""
+    """Return for each index the quantile of the values from there to the end."""
     ordered: list[float] = []
     found = np.empty(len(values))
     for place in range(len(values) - 1, -1, -1):
@@ -210,19 +210,19 @@ def _quantiles_above(values: np.ndarray, share: float) -> np.ndarray:
     return found
 
 
-CLEAR_DROP_DB = 30.0  # from here on whatever is left above does not matter
-MAX_LIVELINESS_DB, MIN_STEEPNESS_DB = 6.0, 8.0  # of a fall less deep than that
+CLEAR_DROP_DB = 30.0  # deeper falls are cutoffs whatever lies above
+MAX_LIVELINESS_DB, MIN_STEEPNESS_DB = 6.0, 8.0  # for shallower falls
 ENOUGH_FRAMES = 16
 _SCALE_DB = 8.0
 
 
 @dataclass(frozen=True)
 class Bandwidth:
-    """The cutoff of a recording, and how sure it is."""
+    """The cutoff of a recording, and the confidence in it."""
 
-    cutoff_hz: float | None  # None where the recording is full-band, or falls too gently to say where
-    drop_db: float  # of the deepest fall of its spectrum, whether it counts as a cutoff or not
-    confidence: float  # in [0, 1], of the answer that was given, be it a cutoff or none
+    cutoff_hz: float | None  # None where the recording is full-band, or its fall is too gentle to have an edge
+    drop_db: float  # depth of the steepest fall of the spectrum, whether it counts as a cutoff or not
+    confidence: float  # in [0, 1], of the answer, be it a cutoff or none
 
     def __post_init__(self) -> None:
         """Check every range."""
@@ -234,16 +234,16 @@ class Bandwidth:
 def find_bandwidth(samples: np.ndarray, sample_rate: int, min_drop_db: float = BandSettings.min_drop_db) -> Bandwidth:
     """Return the cutoff above which a recording holds nothing but a floor.
 
-    The powers of all channels are averaged: a recording reaches as high as its best channel. None is found in one
-    that is silent or shorter than about 0.1 s, and none where the filter fell gently (a Butterworth of order 8, say).
+    The powers of all channels are averaged: the channel with the widest band counts. None is found in a recording
+    that is silent or shorter than about 0.1 s, or went through a gentle filter (a Butterworth of order 8, say).
 
     Args:
         samples: (channels, t), full scale 1; what is not finite counts as silence.
-        sample_rate: in Hz.
-        min_drop_db: the least depth of a fall that counts.
+        sample_rate: sampling rate in Hz.
+        min_drop_db: least depth in dB of a fall that counts.
 
     Raises:
-        ParameterError: samples of another shape or kind, a sample rate that is none, or a depth that is not positive.
+        ParameterError: samples of another shape or kind, an invalid sample rate, or a depth that is not positive.
     """
     wave = checked_wave(samples, sample_rate)
     survey = SpectrumSurvey(sample_rate, wave.shape[0])
@@ -252,7 +252,7 @@ def find_bandwidth(samples: np.ndarray, sample_rate: int, min_drop_db: float = B
 
 
 def judge(spectrum: LongSpectrum, min_drop_db: float = BandSettings.min_drop_db) -> Bandwidth:
-    """Return the cutoff of the recording that has such a spectrum.
+    """Return the cutoff of a recording with this long-term spectrum.
 
     Raises:
         ParameterError: a depth that is not positive.
@@ -267,16 +267,16 @@ def judge(spectrum: LongSpectrum, min_drop_db: float = BandSettings.min_drop_db)
     shelf = next((one for one in shelves if one.drop_db >= min_drop_db and _is_cutoff(one)), None)
     if shelf is not None:
         return Bandwidth(shelf.edge_hz, shelf.drop_db, enough * _sure(shelf.drop_db - min_drop_db))
-    in_doubt = deepest_db >= min_drop_db  # it falls far, but not as a filter makes it fall
+    in_doubt = deepest_db >= min_drop_db  # a deep fall, but not as steep as that of a filter
     return Bandwidth(None, deepest_db, enough * (0.5 if in_doubt else _sure(min_drop_db - deepest_db)))
 
 
 def _sure(distance_db: float) -> float:
-    """Return the confidence in an answer that is so far from another one."""
+    """Return the confidence in an answer by its distance in dB from the threshold."""
     return float(1 - 0.5 * np.exp(-distance_db / _SCALE_DB))
 
 
 def _is_cutoff(shelf: Shelf) -> bool:
-    """Tell a filter's edge from a recording that is merely quiet above: by its depth, or by its shape and its floor."""
+    """Tell whether a fall is a filter's edge: by its depth, or by its steepness and a steady floor above."""
     steep_to_a_floor = shelf.liveliness_db <= MAX_LIVELINESS_DB and shelf.steepness_db >= MIN_STEEPNESS_DB
     return shelf.drop_db >= CLEAR_DROP_DB or steep_to_a_floor

@@ -1,4 +1,4 @@
-"""Damage in a recording: which samples, in which channels, of which kind; and the windows in which it is looked for."""
+"""Damage in a recording: its samples, channels and kind; and the overlapping windows in which it is searched for."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,27 +10,27 @@ import numpy as np
 from masktools.core.arguments import checked_name, checked_rate, plain_samples
 from masktools.core.errors import ParameterError
 
-FLOOR_DB = -140.0  # of full scale: what lies below is the rounding of samples
+FLOOR_DB = -140.0  # of full scale: anything lower is rounding of samples
 CORE_SAMPLES = 1 << 16
 CONTEXT_S = 0.25
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """A stretch of a recording, its core, and what comes before and after it.
+    """A piece of a recording: its core, with context before and after.
 
-    The cores of all windows are the recording, each sample once.
+    The cores of all windows make up the recording, each sample once.
     """
 
     samples: np.ndarray  # (channels, n) float32: context, core, context; what is not finite is NaN
-    start: int  # of the samples, in the recording
+    start: int  # first of the samples, in the recording
     core_start: int
     core_stop: int
     is_last: bool
 
     @property
     def core(self) -> np.ndarray:
-        """The samples of the core, (channels, n)."""
+        """Samples of the core, (channels, n)."""
         return self.samples[:, self.core_start - self.start : self.core_stop - self.start]
 
     @property
@@ -40,23 +40,23 @@ class Window:
 
 
 def context_length(sample_rate: int) -> int:
-    """Return the samples before and after each core."""
+    """Return the length of the context on either side of a core, in samples."""
     return round(CONTEXT_S * sample_rate)
 
 
 class Windows:
-    """The windows of a recording that arrives in blocks of any size."""
+    """Splits a recording that arrives in blocks of any size into windows."""
 
     def __init__(self, sample_rate: int, n_channels: int) -> None:
         self._context = context_length(sample_rate)
         self._parts: list[np.ndarray] = [np.zeros((n_channels, 0), np.float32)]
-        self._start = 0  # of the parts
+        self._start = 0  # first sample of the parts
         self._stop = 0
-        self._core = 0  # where the next one starts
+        self._core = 0  # first sample of the next core
 
     @property
     def n_samples(self) -> int:
-        """Samples that have arrived."""
+        """Number of samples that have arrived."""
         return self._stop
 
     def feed(self, block: np.ndarray) -> Iterator[Window]:
@@ -68,7 +68,7 @@ class Windows:
             yield self._next(is_last=False)
 
     def finish(self) -> Iterator[Window]:
-        """Yield the windows that are left."""
+        """Yield the remaining windows."""
         while self._stop > self._core:
             yield self._next(is_last=self._stop <= self._core + CORE_SAMPLES)
 
@@ -91,15 +91,15 @@ DAMAGES = {
     "clicks": "a few samples that do not belong to their surroundings",
     "non_finite": "NaN or infinity",
 }
-"""The kinds of damage, with what each is."""
+"""The kinds of damage, with a description of each."""
 
 _CERTAINTY = ("non_finite", "zeros", "hold", "repeat", "dropout", "clicks")  # the most certain first
-NEAR_SAMPLES = 8  # edges of the same damage in different channels may differ by so much
+NEAR_SAMPLES = 8  # tolerance for edges of the same damage in different channels
 
 
 @dataclass(frozen=True, order=True)
 class Damage:
-    """Samples [start, stop) of some channels of a recording, that are not what they were."""
+    """Damage of samples [start, stop) in some channels of a recording."""
 
     start: int
     stop: int
@@ -119,18 +119,18 @@ class Damage:
 
 @runtime_checkable
 class Detector(Protocol):
-    """What looks for damage in the windows of a recording, one after the other."""
+    """A detector of damage, fed with the windows of a recording in order."""
 
     def feed(self, window: Window) -> list[Damage]:
-        """Return the damage that is certain with this window; every piece is in one channel."""
+        """Take the next window, and return the damage that is certain by now; every piece is in one channel."""
         ...
 
 
 def checked_kinds(kinds: Iterable[str]) -> tuple[str, ...]:
-    """Return kinds of damage, each once.
+    """Return kinds of damage without duplicates.
 
     Raises:
-        ParameterError: an unknown kind, or a text instead of several.
+        ParameterError: an unknown kind, or a string instead of a sequence.
     """
     if isinstance(kinds, str):
         raise ParameterError(f"kinds must be several names, as in ('zeros', 'hold'), got the text {kinds!r}")
@@ -138,10 +138,10 @@ def checked_kinds(kinds: Iterable[str]) -> tuple[str, ...]:
 
 
 def joined(found: Sequence[Damage], near: int = NEAR_SAMPLES) -> list[Damage]:
-    """Return damage in order of time, that of several channels at the same time as one.
+    """Return damage in order of time, with that of several channels at the same time merged.
 
-    Where the edges differ a little, what the channels have in common counts: a sample more in one of them was zero,
-    or equal to the one before, by chance.
+    Where the edges differ a little, the intersection counts: one more sample in a channel was zero,
+    or equal to its predecessor, by chance.
 
     >>> joined([Damage(100, 200, "zeros", (0,)), Damage(98, 200, "zeros", (1,))])
     [Damage(start=100, stop=200, kind='zeros', channels=(0, 1))]
@@ -160,7 +160,7 @@ def joined(found: Sequence[Damage], near: int = NEAR_SAMPLES) -> list[Damage]:
 
 
 def _twin(damage: Damage, together: Sequence[Damage], near: int) -> int | None:
-    """Return the place of the same damage in other channels, among the last ones."""
+    """Return the index of the same damage in other channels, among the last entries."""
     for place in range(len(together) - 1, -1, -1):
         if damage.start - together[place].start > near:
             return None
@@ -176,11 +176,11 @@ def _same(one: Damage, other: Damage, near: int) -> bool:
 
 
 def apart(found: Sequence[Damage], near_clicks: int) -> list[Damage]:
-    """Return damage in order of time, of which no two pieces overlap in a channel: the more certain kind counts.
+    """Return damage in order of time without overlaps in a channel: the more certain kind counts.
 
     Args:
-        found: damage of any kinds; that of one kind does not overlap.
-        near_clicks: samples around other damage in which clicks are but its edges.
+        found: damage of any kinds; pieces of one kind do not overlap.
+        near_clicks: samples around other damage in which clicks are ignored, as its edges.
     """
     kept: list[Damage] = []
     for kind in _CERTAINTY:
@@ -196,7 +196,7 @@ def apart(found: Sequence[Damage], near_clicks: int) -> list[Damage]:
 
 
 class _Taken:
-    """Where damage is, in each channel."""
+    """Spans of damage in each channel."""
 
     def __init__(self, found: Sequence[Damage]) -> None:
         self._spans: dict[int, list[tuple[int, int]]] = {}
@@ -205,9 +205,9 @@ class _Taken:
                 self._spans.setdefault(channel, []).append((damage.start, damage.stop))
 
     def meets(self, start: int, stop: int, channel: int, margin: int) -> bool:
-        """Tell whether a stretch of a channel comes near any damage."""
+        """Tell whether a span of a channel comes within ``margin`` samples of any damage."""
         spans = self._spans.get(channel, [])
-        place = bisect_left(spans, (stop + margin, 0))  # those before it start early enough, and the last stops last
+        place = bisect_left(spans, (stop + margin, 0))  # spans before it start early enough; the last one ends last
         return place > 0 and spans[place - 1][1] + margin > start
 
 
@@ -217,10 +217,10 @@ def decibels(power: np.ndarray | np.floating | float) -> np.ndarray:
 
 
 def checked_wave(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Return samples (channels, t) as float32; damage may be in them.
+    """Return samples (channels, t) as float32; they may hold damage.
 
     Raises:
-        ParameterError: samples of another shape or kind, no channel, or a sample rate that is none.
+        ParameterError: samples of another shape or kind, no channel, or an invalid sample rate.
     """
     checked_rate(sample_rate)
     samples = plain_samples(samples)

@@ -3,13 +3,13 @@
 A run is damage where the sound around it is loud and lively, so that it cannot have come to rest by itself: the end
 of a note, the digital silence between takes, the flat top of a clipped wave and the steps of a pulse wave are none.
 
-Players and transmissions conceal a lost packet with the last one that arrived. A note of a synthesiser repeats itself
+Players and transmissions conceal a lost packet by repeating the last one. A note of a synthesiser repeats itself
 too, but for longer than a few of its periods.
 
-No sound that fades by itself falls so far so fast, and few come back as they went.
+No sound that fades naturally falls so far so fast, and few come back the way they went.
 
-The onset of a note, the pulses of a voice and the grains of rain surprise a predictor too, but not alone: what
-follows, or what is near, surprises it as much.
+The onset of a note, the pulses of a voice and the grains of rain are prediction errors too, but not isolated ones:
+those that follow, or are near, are as large.
 """
 
 from collections.abc import Sequence
@@ -23,18 +23,18 @@ from masktools.classical import burg
 from masktools.detection.damage import Damage, Window, decibels
 
 SHOULDER_S = 0.010
-SHOULDER_DB = -60.0  # dBFS, root mean square, of the louder side; next to a held value, of what moves
-FAINT_DB = -76.0  # of the fainter side: a recording that is never at rest there
-MAX_STILL_SHARE = 0.5  # of a shoulder's samples that equal the one before
-MIN_TRAVEL_STEPS = 16.0  # steps of the recording's resolution that the sound would have gone meanwhile
-FULL_SCALE = 0.98  # held from here on, it is clipping
-_LANDING_STEPS = 2.0  # a run that both sides reach in so many steps of the resolution is where the sound came to rest
-_JUMP = 4.0  # mean steps, out of a held value that is the peak of its surroundings
+SHOULDER_DB = -60.0  # dBFS, root mean square of the louder side; next to a held value, of the AC part
+FAINT_DB = -76.0  # of the fainter side: a recording with a noise floor never rests there
+MAX_STILL_SHARE = 0.5  # greatest share of a shoulder's samples that equal their predecessor
+MIN_TRAVEL_STEPS = 16.0  # steps of the recording's resolution that the sound would have moved meanwhile
+FULL_SCALE = 0.98  # held values from here on are clipping
+_LANDING_STEPS = 2.0  # a run that both sides reach within so many steps of the resolution is a sound that came to rest
+_JUMP = 4.0  # in mean steps: least jump out of a held value that is the peak of its surroundings
 
 
 @dataclass(frozen=True)
 class _Shoulder:
-    """What is next to a run, on one side."""
+    """The samples next to a run, on one side."""
 
     level: float
     travel: float  # mean distance from sample to sample
@@ -42,7 +42,7 @@ class _Shoulder:
     still_share: float
     low: float
     high: float
-    first_jump: float  # from the run's value to the sample next to it
+    first_jump: float  # difference between the run's value and the sample next to it
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class _Run:
 
 
 class ConstantRuns:
-    """Finds zeros and held values, in each channel."""
+    """Detects runs of zeros and held values, in each channel."""
 
     def __init__(
         self, sample_rate: int, n_channels: int, kinds: Sequence[str], min_gap_s: float, max_gap_s: float
@@ -75,8 +75,8 @@ class ConstantRuns:
         samples, core_start = window.samples[channel], window.core_start - window.start
         core = samples[core_start : window.core_stop - window.start]
         before = samples[core_start - 1] if core_start else np.float32(np.nan)
-        breaks = np.flatnonzero(core != np.concatenate([[before], core[:-1]]))  # NaN breaks everything
-        starts = np.concatenate([[-1], breaks])  # -1: the run that was going on
+        breaks = np.flatnonzero(core != np.concatenate([[before], core[:-1]]))  # NaN ends every run
+        starts = np.concatenate([[-1], breaks])  # -1: the run that began before the core
         stops = np.append(breaks, len(core))
         long = np.flatnonzero(stops - starts >= self._shortest)
         places = sorted({0, len(starts) - 1, *long.tolist()})
@@ -90,7 +90,7 @@ class ConstantRuns:
         return found
 
     def _begun(self, window: Window, channel: int, place: int) -> _Run | None:
-        """Return the run that starts at a place of the window; None where it cannot be damage."""
+        """Return the run that starts at an index of the window; None where it cannot be damage."""
         samples = window.samples[channel]
         value = float(samples[place])
         kind = "zeros" if value == 0 else "hold"
@@ -110,7 +110,7 @@ class ConstantRuns:
 
 
 def _measured(near: np.ndarray, value: float) -> _Shoulder | None:
-    """Return what the samples next to a run are like, the nearest first; None where there are none."""
+    """Return statistics of the samples next to a run, given nearest first; None where there are none."""
     finite = near[np.isfinite(near)].astype(np.float64)
     if len(finite) < 2:
         return None
@@ -146,20 +146,20 @@ def _is_cut(run: _Run, before: _Shoulder, after: _Shoulder, length: int) -> bool
 
 
 def _is_peak(value: float, both: Sequence[_Shoulder]) -> bool:
-    """Tell whether a held value is the flat top of a wave: the highest or lowest around, and left without a jump."""
+    """Tell whether a held value is the flat top of a clipped wave: an extremum, left without a jump."""
     extreme = all(value >= one.high for one in both) or all(value <= one.low for one in both)
     return extreme and all(one.first_jump <= _JUMP * one.travel for one in both)
 
 
 SHORTEST_REPEAT_S, LONGEST_LAG_S = 0.004, 0.1
-MAX_TURNS = 4  # of the same packet, one after the other
+MAX_TURNS = 4  # greatest number of repeats of one packet in a row
 LEVEL_DB = -60.0  # dBFS, root mean square
-MIN_VALUES = 32  # different ones in a packet
-_KEY = 4  # samples that a place is known by
+MIN_VALUES = 32  # least number of different values in a packet
+_KEY = 4  # samples that identify a position
 
 
 class Repeats:
-    """Finds repeated packets, in each channel."""
+    """Detects repeated packets, in each channel."""
 
     def __init__(self, sample_rate: int, max_gap_s: float) -> None:
         self._shortest = max(MIN_VALUES, round(SHORTEST_REPEAT_S * sample_rate))
@@ -195,13 +195,13 @@ class Repeats:
 
 
 def _last_seen(samples: np.ndarray) -> np.ndarray:
-    """Return for each place how long ago the same few samples were heard; 0 where they were not."""
+    """Return for each position how many samples ago the same few samples occurred; 0 where they did not."""
     if len(samples) < 2 * _KEY:
         return np.zeros(0, np.int64)
     bits = np.ascontiguousarray(samples, np.float32).view(np.uint32).astype(np.uint64)
     keys = np.zeros(len(bits) - _KEY + 1, np.uint64)
     for place in range(_KEY):
-        keys = keys * np.uint64(0x9E3779B97F4A7C15) + bits[place : place + len(keys)]  # wraps around, as it shall
+        keys = keys * np.uint64(0x9E3779B97F4A7C15) + bits[place : place + len(keys)]  # overflow is intended
     order = np.argsort(keys, kind="stable")
     same = keys[order][1:] == keys[order][:-1]
     lags = np.zeros(len(keys), np.int64)
@@ -212,19 +212,19 @@ def _last_seen(samples: np.ndarray) -> np.ndarray:
 HOP_S = 0.001
 DROP_DB, WITHIN_HOPS = 30.0, 5
 SHOULDER_HOPS, DROPOUT_SHOULDER_DB = 10, -50.0  # dBFS, root mean square
-STAY_DB = 20.0  # below the shoulders, all the while
-EDGE_DB = 10.0  # below them: from here on it is damage
-SHORTEST_DROPOUT_S = 0.005  # a low note falls as far for less than that
-MEAN_DROP_DB = 18.0  # below what came before, on the average over all of it
-ALIKE_DB = 25.0  # the shoulders of a dropout belong to the same sound
-SLOPE_DROP_DB = 10.0  # of the wave's slope meanwhile: where a low note crosses zero, it is the steepest
-LASTS_HOPS, LASTS_SHARE = 20, 0.95  # that the sound stays on either side: what ticks, or is gated, is not broken
-_APART_HOPS = 2  # of those from the dropout
+STAY_DB = 20.0  # below the shoulders, for the whole length
+EDGE_DB = 10.0  # below the shoulders: edge of the damage
+SHORTEST_DROPOUT_S = 0.005  # shorter falls occur in low notes
+MEAN_DROP_DB = 18.0  # mean level below the sound before
+ALIKE_DB = 25.0  # greatest difference of the shoulders of a dropout
+SLOPE_DROP_DB = 10.0  # fall of the wave's slope: it is steepest where a low note crosses zero
+LASTS_HOPS, LASTS_SHARE = 20, 0.95  # how long the sound goes on at either side, unlike ticking or gated sounds
+_APART_HOPS = 2  # distance of those from the dropout
 _REACH = WITHIN_HOPS + max(SHOULDER_HOPS, _APART_HOPS + LASTS_HOPS)
 
 
 class Dropouts:
-    """Finds short falls of the level that come and go at once, in each channel."""
+    """Detects dropouts: short falls of the level with steep flanks, in each channel."""
 
     def __init__(self, sample_rate: int, n_channels: int, min_gap_s: float, max_gap_s: float) -> None:
         self._hop = max(1, round(HOP_S * sample_rate))
@@ -232,12 +232,12 @@ class Dropouts:
         self._longest = round(max_gap_s * sample_rate / self._hop)
         self._rest = np.zeros((2, n_channels, 0))
         self._last = np.zeros((n_channels, 1))
-        self._powers = [np.zeros((2, 0)) for _ in range(n_channels)]  # of the hops that are still looked at
-        self._first = [0] * n_channels  # of them
-        self._todo = [0] * n_channels  # the first hop that was not looked at
+        self._powers = [np.zeros((2, 0)) for _ in range(n_channels)]  # of the hops that are not yet finished
+        self._first = [0] * n_channels  # index of the first of these hops
+        self._todo = [0] * n_channels  # index of the first hop that was not examined
 
     def feed(self, window: Window) -> list[Damage]:
-        """Return the dropouts that are over with this window."""
+        """Return the dropouts that end with this window."""
         core = np.nan_to_num(window.core).astype(np.float64)
         both = np.stack([core, np.diff(core, prepend=self._last)])
         power = np.concatenate([self._rest, both**2], axis=2)
@@ -251,7 +251,7 @@ class Dropouts:
         return found
 
     def _searched(self, channel: int, is_last: bool) -> list[Damage]:
-        """Return the dropouts among the hops of a channel, and forget the hops that are done with."""
+        """Return the dropouts among the hops of a channel, and drop the hops that are finished."""
         (powers, slopes), first = self._powers[channel], self._first[channel]
         level_db = decibels(powers)
         before, after = _shoulders(powers)
@@ -264,7 +264,7 @@ class Dropouts:
             loud = np.flatnonzero(level_db[fall:] > before[fall] - STAY_DB)
             stop = fall + int(loud[0]) if len(loud) else len(powers)
             if stop - fall <= self._longest and stop + _REACH > len(powers) and not is_last:
-                todo = fall  # to be continued with the next window
+                todo = fall  # continued with the next window
                 break
             todo = stop
             rises = (after[fall:stop] > DROPOUT_SHOULDER_DB) & (level_db[fall:stop] <= after[fall:stop] - DROP_DB)
@@ -299,14 +299,14 @@ def _shoulders(powers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _gone(slopes: np.ndarray, fall: int, last: int) -> bool:
-    """Tell whether the slope fell too, from either side."""
+    """Tell whether the slope falls too, relative to either side."""
     before, after = _shoulders(slopes)
     inside = decibels(np.mean(slopes[fall : last + 1]))
     return bool(inside <= min(before[fall], after[last]) - SLOPE_DROP_DB)
 
 
 def _lasts(level_db: np.ndarray, shoulder: float) -> bool:
-    """Tell whether a sound stays near the level of its shoulder, on the way from a dropout."""
+    """Tell whether the sound beside a dropout stays near the level of its shoulder."""
     near = level_db[_APART_HOPS : _APART_HOPS + LASTS_HOPS] > shoulder - STAY_DB
     return bool(near.mean() >= LASTS_SHARE) if len(near) else False
 
@@ -324,17 +324,17 @@ def _widened(level_db: np.ndarray, fall: int, last: int, before: float, after: f
 ORDER = 32
 PIECE_SAMPLES = 8192
 THRESHOLD = 8.0  # median absolute deviations of the residual
-AROUND_S, APART_S = 0.025, 0.0015  # what a click is compared with, on either side, and from how far off
+AROUND_S, APART_S = 0.025, 0.0015  # neighbourhood that a click is compared with, on either side, and its distance
 LONGEST_S = 0.002
-QUANTILE, ABOVE = 0.99, 4.0  # of the residual around, and how far above it a click is: 12 dB
+QUANTILE, ABOVE = 0.99, 4.0  # quantile of the residual around, and least ratio of a click to it: 12 dB
 SMALLEST = 1e-3  # of full scale
-CORE = 0.2  # of its peak: what of the residual is the click, and not the predictor's surprise at having heard it
+CORE = 0.2  # share of the peak of the residual: samples above are the click, the rest is the predictor's response to it
 
 
 class Clicks:
-    """Finds clicks, in each channel.
+    """Detects clicks, in each channel.
 
-    Source: the rule of S. J. Godsill and P. J. W. Rayner, Digital Audio Restoration (1998), chapter 5.
+    Source: the detector of S. J. Godsill and P. J. W. Rayner, Digital Audio Restoration (1998), chapter 5.
     """
 
     def __init__(self, sample_rate: int, threshold: float = THRESHOLD) -> None:
@@ -355,7 +355,7 @@ class Clicks:
         return found
 
     def _residual(self, samples: np.ndarray, offset: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return what predictors, one for each piece, do not foresee, and where that is more than usual."""
+        """Return the residual of linear prediction, piece by piece, and where it is larger than usual."""
         residual, surprising = np.zeros(len(samples)), np.zeros(len(samples), bool)
         edges = sorted({0, len(samples), *range(-offset % PIECE_SAMPLES, len(samples), PIECE_SAMPLES)})
         for start, stop in pairwise(edges):
@@ -364,14 +364,14 @@ class Clicks:
             if len(piece) <= 4 * ORDER or not piece.any():
                 continue
             error = np.abs(lfilter(burg(piece, ORDER), 1.0, piece))
-            error[:ORDER] = 0.0  # the predictor is not filled yet
+            error[:ORDER] = 0.0  # the predictor has no full history yet
             usual = float(np.median(error[ORDER:]))
             residual[start:stop] = error[start - begin :]
             surprising[start:stop] = residual[start:stop] > max(self._threshold * usual, SMALLEST)
         return residual, surprising
 
     def _clusters(self, residual: np.ndarray, surprising: np.ndarray) -> list[tuple[int, int]]:
-        """Return the cores of clusters of samples that surprise, where they are not too long."""
+        """Return the cores of clusters of large residuals that are not too long."""
         places = np.flatnonzero(surprising)
         if not len(places):
             return []
@@ -393,17 +393,17 @@ class Clicks:
         return True
 
 
-NEAR_SAMPLES = 8  # what is left between two such places is lost too
+NEAR_SAMPLES = 8  # samples between two such runs are lost too, up to this many
 
 
 class NonFinite:
-    """Finds samples that are no numbers, in each channel."""
+    """Detects samples that are not finite, in each channel."""
 
     def __init__(self, n_channels: int) -> None:
         self._open: list[tuple[int, int] | None] = [None] * n_channels
 
     def feed(self, window: Window) -> list[Damage]:
-        """Return the places that are over with this window."""
+        """Return the runs that end with this window."""
         found = []
         for channel, core in enumerate(window.core):
             going_on = self._open[channel]

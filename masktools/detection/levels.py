@@ -1,4 +1,4 @@
-"""How loud a recording is, and what is wrong with its level: its peak, its mean, its offset, what was clipped."""
+"""Levels of a recording: peak, root mean square, noise floor, DC offset and clipping of each channel."""
 
 from dataclasses import dataclass
 
@@ -6,11 +6,11 @@ import numpy as np
 
 from masktools.detection.damage import FLOOR_DB, Window, decibels
 
-TOP_SHARE = 0.999  # of the peak: flat tops lie this close to it
-SHORTEST_FLAT = 3  # samples at the peak that make it a flat top
-CLIP_FROM = 0.5  # a peak lower than that was not clipped by a recorder
-PIECE_S = 0.05  # for the noise floor
-FLOOR_SHARE = 0.05  # of the pieces that are the quietest
+TOP_SHARE = 0.999  # of the peak: samples of flat tops are above it
+SHORTEST_FLAT = 3  # least number of samples of a flat top
+CLIP_FROM = 0.5  # clipping occurs at higher peaks only
+PIECE_S = 0.05  # pieces for the noise floor
+FLOOR_SHARE = 0.05  # share of the pieces that are the quietest
 _STEP_DB = 0.5
 
 
@@ -18,13 +18,13 @@ _STEP_DB = 0.5
 class Level:
     """The level of one channel."""
 
-    peak_db: float  # dBFS, of the greatest sample
+    peak_db: float  # dBFS, greatest absolute sample
     rms_db: float  # dBFS, a full-scale sine at 0
-    floor_db: float  # dBFS, what 5 % of the pieces of 50 ms that are not digital silence do not exceed
+    floor_db: float  # dBFS, 5 % quantile of the pieces of 50 ms that are not digital silence
     dc: float  # mean of the samples, full scale 1
     n_over: int  # samples beyond full scale
     n_flat: int  # flat tops: three samples or more in a row of one value, at the channel's peak
-    n_flat_samples: int  # in them
+    n_flat_samples: int  # samples in flat tops
 
 
 class LevelMeter:
@@ -58,7 +58,7 @@ class _ChannelMeter:
         self._n, self._sum, self._squares = 0, 0.0, 0.0
         self._peak, self._n_over = 0.0, 0
         self._n_flat, self._n_flat_samples = 0, 0
-        self._last, self._n_last = 0.0, 0  # the value of the last samples, and how many had it
+        self._last, self._n_last = 0.0, 0  # value of the last samples, and length of their run
         self._pieces = np.zeros(round(-FLOOR_DB / _STEP_DB) + 1, np.int64)
 
     def feed(self, samples: np.ndarray) -> None:
@@ -70,7 +70,7 @@ class _ChannelMeter:
         self._count_flat(samples)
 
     def _count_flat(self, samples: np.ndarray) -> None:
-        """Count the runs at the peak; a peak that is higher than all before makes them start again."""
+        """Count the runs at the peak; a new, higher peak resets the count."""
         peak = max(self._peak, float(np.abs(samples).max(initial=0.0)))
         if peak * TOP_SHARE > self._peak:
             self._n_flat = self._n_flat_samples = 0
@@ -93,7 +93,7 @@ class _ChannelMeter:
             self._n_flat_samples += length
 
     def count(self, powers: np.ndarray) -> None:
-        """Count pieces by their level; digital silence is none."""
+        """Count pieces by their level; digital silence is left out."""
         heard = powers[powers > 0]
         places = np.rint(-decibels(2 * heard) / _STEP_DB).clip(0, len(self._pieces) - 1).astype(int)
         np.add.at(self._pieces, places, 1)

@@ -1,6 +1,6 @@
-"""A recording of any length, probed in one pass and in bounded memory: its bandwidth, its damage and its level.
+"""Probe of a recording of any length, in one pass and in bounded memory: its bandwidth, its damage and its level.
 
-What comes out depends on the samples alone, not on the blocks in which they come.
+The result depends on the samples alone, not on the size of the blocks.
 """
 
 from collections import Counter
@@ -31,20 +31,20 @@ from masktools.detection.detectors import THRESHOLD, Clicks, ConstantRuns, Dropo
 from masktools.detection.levels import Level, LevelMeter
 
 GAP_KINDS = ("zeros", "hold", "repeat", "dropout", "non_finite")
-"""The kinds of damage that are gaps; clicks are told apart."""
+"""The kinds of damage that are gaps; clicks are listed apart."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What is known of a recording after it was read once from its beginning to its end."""
+    """Result of a probe: bandwidth, damage and levels of a recording."""
 
     sample_rate: int  # Hz
     n_samples: int
-    kinds: tuple[str, ...]  # of damage that were looked for
+    kinds: tuple[str, ...]  # kinds of damage that were searched for
     levels: tuple[Level, ...]  # of each channel
-    bandwidth: Bandwidth | None  # None where it was not looked for
+    bandwidth: Bandwidth | None  # None where it was not searched for
     damage: tuple[Damage, ...]  # in order of time
-    warnings: tuple[str, ...] = ()  # a sentence each
+    warnings: tuple[str, ...] = ()  # one sentence each
 
     @property
     def n_channels(self) -> int:
@@ -57,7 +57,7 @@ class Findings:
         return self.n_samples / self.sample_rate
 
     def gaps(self, kinds: Sequence[str] = GAP_KINDS) -> list[Gap]:
-        """Return the damage of some kinds as gaps in seconds; those in all channels name none.
+        """Return the damage of some kinds as gaps in seconds; gaps in all channels have no list of channels.
 
         Raises:
             ParameterError: an unknown kind.
@@ -71,9 +71,9 @@ class Findings:
         return Gap(start_s, end_s, None if everywhere else damage.channels)
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON has it: times in seconds, frequencies in Hz, levels in dBFS, channels from 0 on.
+        """Return all results as a JSON object: times in seconds, frequencies in Hz, levels in dBFS, channels from 0 on.
 
-        ``gaps`` is what ``masktools.core.gaps.read_gaps`` reads; ``cutoff_hz`` is null where no cutoff was found.
+        ``gaps`` is the input of ``masktools.core.gaps.read_gaps``; ``cutoff_hz`` is null where no cutoff was found.
         """
         bandwidth = self.bandwidth
         clicks = [self._place(one) for one in self.damage if one.kind == "clicks"]
@@ -117,21 +117,21 @@ def _rounded(value: float | None, digits: int) -> float | None:
 
 
 DEFAULT_KINDS = GapSettings.detect
-MAX_DAMAGE = 10_000  # of one kind in one channel that are remembered
-MAX_DC, DC_S = 1e-3, 1.0  # of full scale, and the shortest recording that has an offset
-NEAR_CLICKS_S = 0.002  # around other damage, where clicks are but its edges
-_NEAR_S = {"dropout": 0.005, "clicks": 0.0005}  # that edges in different channels may differ by
+MAX_DAMAGE = 10_000  # greatest number of pieces kept, of one kind in one channel
+MAX_DC, DC_S = 1e-3, 1.0  # offset of full scale that is reported, and shortest recording for it
+NEAR_CLICKS_S = 0.002  # distance from other damage within which clicks are ignored, as its edges
+_NEAR_S = {"dropout": 0.005, "clicks": 0.0005}  # tolerance for edges in different channels
 
 
 @dataclass(frozen=True)
 class ProbeSettings:
-    """What a probe looks for."""
+    """Settings of a probe: the kinds of damage and their thresholds."""
 
-    kinds: tuple[str, ...] = DEFAULT_KINDS  # of damage
-    bandwidth: bool = True  # whether to look for a cutoff
-    min_gap_s: float = GapSettings.min_gap_s  # zeros, held values and dropouts that are shorter are none
-    max_gap_s: float = GapSettings.max_gap_s  # what is longer is a pause
-    min_drop_db: float = BandSettings.min_drop_db  # of a cutoff
+    kinds: tuple[str, ...] = DEFAULT_KINDS  # kinds of damage to search for
+    bandwidth: bool = True  # whether to search for a cutoff
+    min_gap_s: float = GapSettings.min_gap_s  # least length of zeros, held values and dropouts
+    max_gap_s: float = GapSettings.max_gap_s  # longer ones are pauses
+    min_drop_db: float = BandSettings.min_drop_db  # least depth of a cutoff
     click_threshold: float = THRESHOLD  # median absolute deviations of the residual
 
     def __post_init__(self) -> None:
@@ -151,12 +151,12 @@ class Probe:
     """Probes a recording that comes block by block.
 
     Args:
-        sample_rate: in Hz.
+        sample_rate: sampling rate in Hz.
         n_channels: number of channels of the recording.
-        settings: what to look for.
+        settings: kinds of damage to search for, with their thresholds.
 
     Raises:
-        ParameterError: a sample rate or a number of channels that is none.
+        ParameterError: an invalid sample rate or number of channels.
     """
 
     def __init__(self, sample_rate: int, n_channels: int, settings: ProbeSettings = ProbeSettings()) -> None:
@@ -171,7 +171,7 @@ class Probe:
         self._counts: Counter[tuple[str, int]] = Counter()
 
     def feed(self, block: np.ndarray) -> None:
-        """Take the next samples (channels, n), full scale 1; damage may be in them, NaN and infinity too.
+        """Take the next samples (channels, n), full scale 1; they may hold damage, NaN and infinity too.
 
         Raises:
             ParameterError: samples of another shape or kind.
@@ -194,7 +194,7 @@ class Probe:
                     self._found.append(damage)
 
     def finish(self) -> Findings:
-        """Return what was found; the probe has done its work then."""
+        """Return the findings; the probe cannot be fed any more."""
         for window in self._windows.finish():
             self._look(window)
         levels = self._levels.finish()
@@ -257,18 +257,17 @@ def find_damage(
     min_gap_s: float = GapSettings.min_gap_s,
     max_gap_s: float = GapSettings.max_gap_s,
 ) -> list[Damage]:
-    """Return the damage of a recording in order of time, that of several channels at the same time as one.
+    """Return the damage of a recording in order of time, with that of several channels at the same time merged.
 
     Args:
         samples: (channels, t), full scale 1.
-        sample_rate: in Hz.
-        kinds: of ``DAMAGES``.
-        min_gap_s: zeros, held values and dropouts that are shorter are none.
-        max_gap_s: what is longer is a pause.
+        sample_rate: sampling rate in Hz.
+        kinds: kinds of damage to search for, of ``DAMAGES``.
+        min_gap_s: least length in seconds of zeros, held values and dropouts.
+        max_gap_s: greatest length in seconds; longer ones are pauses.
 
     Raises:
-        ParameterError: samples of another shape or kind, a sample rate that is none, an unknown kind, or lengths that
-            are none.
+        ParameterError: samples of another shape or kind, an invalid sample rate, an unknown kind, or invalid lengths.
     """
     wave = checked_wave(samples, sample_rate)
     settings = ProbeSettings(checked_kinds(kinds), bandwidth=False, min_gap_s=min_gap_s, max_gap_s=max_gap_s)

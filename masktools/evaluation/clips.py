@@ -22,7 +22,7 @@ from masktools import io
 from masktools.core.arguments import check_least, checked_name
 from masktools.core.errors import AudioError, ParameterError
 from masktools.io import resample_to
-from masktools.training.audio_cache import AudioCache, Recording, decoded
+from masktools.training.shards import AudioCache, Recording, decoded
 from masktools.training.sources import SPLITS, Row, Source, read_source, split_named
 
 UNNAMED_KIND = "recordings"
@@ -254,7 +254,7 @@ def read_clips(
         non_commercial: whether to take rows of a manifest whose ``nc`` is 1.
 
     Raises:
-        ParameterError: No such source or split or kind, a value out of its range, or not one recording can be used.
+        ParameterError: no such source or split or kind, a value out of its range, or not one recording can be used.
     """
     check_least(1, n=n, n_each=n_each, sample_rate=sample_rate)
     for name, length in (("seconds", seconds), ("min_seconds", min_seconds)):

@@ -145,8 +145,8 @@ def parse_embedder(text: str, model: Model) -> Embedder:
     """Return the embedder that a word of the command line names: own, joint, mel, or another with =PATH.
 
     Raises:
-        ParameterError: An unknown name, or one that needs a path without it.
-        CheckpointError: Weights that are missing or of another network.
+        ParameterError: an unknown name, or one that needs a path without it.
+        CheckpointError: weights that are missing or of another network.
     """
     name, _, path = text.partition("=")
     checked_name("embedder", name, EMBEDDERS)

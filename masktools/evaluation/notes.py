@@ -325,15 +325,15 @@ def note_scores(
     """Return the measures of sets of notes that compare them with a reference, by the name of the set.
 
     Args:
-        classifier: Names notes.
-        reference: Spectrograms (n, f, m) of real notes that no model was trained on.
-        sets: Spectrograms (m, f, m) of others, by name: real ones in one of them, for comparison.
-        k: Bins.
-        seed: Of the bins.
-        biased: Whether PKID and IKID are those of published figures, see ``multiquadric_distance``.
+        classifier: names notes.
+        reference: spectrograms (n, f, m) of real notes that no model was trained on.
+        sets: spectrograms (m, f, m) of others, by name: real ones in one of them, for comparison.
+        k: bins.
+        seed: of the bins.
+        biased: whether PKID and IKID are those of published figures, see ``multiquadric_distance``.
 
     Raises:
-        ParameterError: Fewer than 4 reference notes or 2 of a set, or spectrograms of another size.
+        ParameterError: fewer than 4 reference notes or 2 of a set, or spectrograms of another size.
     """
     for name, mels in sets.items():
         if len(reference) < 4 or len(mels) < 2 or reference.shape[1] != mels.shape[1]:
@@ -366,7 +366,7 @@ def spectrogram_errors(reference: Tensor, estimate: Tensor) -> Mapping[str, floa
     """Return the mean squared and mean absolute error of spectrograms of one shape, in their unit, [-1, 1].
 
     Raises:
-        ParameterError: Spectrograms of different shapes, or none.
+        ParameterError: spectrograms of different shapes, or none.
     """
     if reference.shape != estimate.shape or not reference.numel():
         raise ParameterError(

@@ -1,4 +1,4 @@
-"""Embeddings of whole collections: what is read, who works on it, where the vectors go.
+"""Embeddings of whole collections: recordings found, embedded by workers, and stored.
 
 ```python
 items = find_items(["recordings/"])

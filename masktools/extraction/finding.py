@@ -1,4 +1,4 @@
-"""Inputs (files, folders, manifests, shards, URLs) -> items, always in the same order; items -> a manifest."""
+"""Inputs (files, folders, manifests, shards, URLs) -> items, in a fixed order; items -> a manifest."""
 
 import csv
 import glob
@@ -22,25 +22,25 @@ from masktools.io import file_names, is_recording, replacing
 
 MANIFEST_ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet", ".txt")
 BYTES = ("first_byte", "n_bytes")
-"""Columns that say where a member lies in its shard."""
+"""Columns for the position of a member in its shard."""
 
-_LONGEST_FIELD = 1 << 30  # characters of a cell, of which csv takes 131,072 by itself
+_LONGEST_FIELD = 1 << 30  # characters of a cell; the default of csv is 131,072
 _BLOCK = 8192  # rows of a Parquet file that are in memory at once
-_ROW = tuple[int, Sequence[Any]]  # its number in the manifest; values in the order of Columns, and those of BYTES
+_ROW = tuple[int, Sequence[Any]]  # row number in the manifest; values in the order of Columns, then those of BYTES
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What the columns of a manifest are called; an empty name is that of a column that is not to be read.
+    """Names of the columns of a manifest; a column whose name is empty is not read.
 
-    A column that is called otherwise than here by default must be there, and so must that of the paths.
+    A column whose name is not the default must exist, and so must that of the paths.
 
     Attributes:
         path: a path or a URL; relative ones are relative to the manifest's folder.
-        key: ids, of which each is there once.
-        start: where in a recording the part begins, in seconds.
-        stop: where it ends, in seconds.
-        member: the recording's name in the shard that the path names.
+        key: unique ids.
+        start: start of the part of a recording, in seconds.
+        stop: end of the part, in seconds.
+        member: name of the recording in the shard that the path names.
     """
 
     path: str = "path"
@@ -55,22 +55,22 @@ class Columns:
             raise ParameterError(f"columns must have a path, and each another name, got {', '.join(astuple(self))}")
 
     def missing_in(self, names: Sequence[str]) -> list[str]:
-        """Return the columns that must be there and are not."""
+        """Return the required columns that are missing."""
         asked = [getattr(self, field.name) for field in fields(self) if getattr(self, field.name) != field.default]
         return [name for name in dict.fromkeys((self.path, *asked)) if name and name not in names]
 
 
 def manifest_items(manifest: str, columns: Columns, root: str | None = None) -> Iterator[Item]:
-    """Yield the items that a manifest names, in its order; a few thousand rows are in memory at once.
+    """Yield the items of a manifest, in its order; a few thousand rows are in memory at once.
 
     Args:
-        manifest: a file or a URL.
-        columns: what its columns are called.
-        root: what relative paths are relative to; the manifest's folder if None.
+        manifest: path or URL of the manifest.
+        columns: names of its columns.
+        root: base of relative paths; the manifest's folder if None.
 
     Raises:
         AudioError: the manifest is missing, or cannot be read.
-        ParameterError: a column is missing, or a row cannot be understood; or pyarrow is missing for a Parquet file.
+        ParameterError: a column is missing, or a row is invalid; or pyarrow is missing for a Parquet file.
     """
     base = manifest.rpartition("/")[0] if reading.is_url(manifest) and root is None else root
     base = os.path.dirname(manifest) if base is None else base
@@ -110,14 +110,14 @@ def _made_key(path: str, member: str | None, start_s: float | None, stop_s: floa
 
 
 def _text(value: Any) -> str:
-    """Return a cell as text; nothing and NaN as none."""
+    """Return a cell as text; empty for None and NaN."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     return str(value).strip()
 
 
 def _number(value: Any) -> float | None:
-    """Return a cell as a number; nothing and NaN as None."""
+    """Return a cell as a number; None for empty cells and NaN."""
     if value is None or value == "":
         return None
     number = float(value)
@@ -149,7 +149,7 @@ def _rows(manifest: str, columns: Columns, base: str) -> Iterator[_ROW]:
 
 
 def _path_rows(text: Iterable[str], manifest: str, base: str) -> Iterator[_ROW]:
-    """Yield the paths of a list; what begins with # is a remark, unless there is such a file."""
+    """Yield the paths of a list; lines that begin with # are comments, unless there is such a file."""
     for number, line in enumerate(text, start=1):
         path = line.strip()
         if "\0" in path:
@@ -213,7 +213,7 @@ def _check_columns(manifest: str, columns: Columns, names: Sequence[str]) -> Non
 
 
 def need_pyarrow(path: str) -> tuple[Any, Any]:
-    """Return pyarrow and its module for Parquet files.
+    """Return pyarrow and its Parquet module.
 
     Raises:
         ParameterError: it is not installed.
@@ -228,7 +228,7 @@ def need_pyarrow(path: str) -> tuple[Any, Any]:
     return pyarrow, parquet
 
 
-_SHOWN = 20  # inputs without recordings that are named
+_SHOWN = 20  # inputs without recordings that are named in a message
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")
 
 
@@ -238,24 +238,25 @@ def find_items(
     columns: Columns | None = None,
     root: str | os.PathLike[str] | None = None,
 ) -> list[Item]:
-    """Return what is to be read of inputs, in their order; nothing is decoded, and recordings are not opened.
+    """Return the items of inputs, in their order; nothing is decoded, and recordings are not opened.
 
-    An input is a recording; a folder, of which the recordings and the shards are taken by name; a manifest (.csv,
-    .tsv, .jsonl, .parquet, or .txt with a path a line); a shard (.tar, as WebDataset writes it), of which the
-    recordings are; or a URL of one of these. Braces are a list, as in ``shard-{000..127}.tar``; *, ? and [] a pattern.
+    An input is a recording; a folder, whose recordings and shards are taken by name; a manifest (.csv,
+    .tsv, .jsonl, .parquet, or .txt with a path a line); a shard (.tar, in the format of WebDataset), whose
+    recordings are taken; or a URL of one of these. Braces are a list, as in ``shard-{000..127}.tar``; *, ? and [] a
+    pattern.
 
     Keys: below a folder that is the only input, the path relative to it; in a manifest its id, or its path as it is
     written there, with "#start-stop" where it names times; in a shard "shard/member"; else the path as it is given.
 
     Args:
         inputs: paths and URLs.
-        recursive: whether folders inside folders are searched, too.
-        columns: what the columns of manifests are called.
-        root: what relative paths in manifests are relative to; the folder of each manifest if None.
+        recursive: whether subfolders are searched, too.
+        columns: names of the columns of manifests.
+        root: base of relative paths in manifests; the folder of each manifest if None.
 
     Raises:
         AudioError: an input is missing or cannot be read, or none of them holds recordings.
-        ParameterError: two items with one key, a manifest that cannot be understood, or a missing package.
+        ParameterError: two items with one key, an invalid manifest, or a missing package.
     """
     given = [one for path in inputs for one in _spelled_out(reading.as_local(os.fspath(path)))]
     items: list[Item] = []
@@ -297,7 +298,7 @@ def _items_of(
 
 
 def _file_items(key: str, location: str) -> Iterator[Item]:
-    """Yield the items of a file in a folder: none if it is neither a recording nor a shard."""
+    """Yield the items of a file in a folder; none if it is neither a recording nor a shard."""
     if is_recording(key):
         yield Item(key, location)
     elif reading.ending_of(key) == reading.SHARD_ENDING:
@@ -310,7 +311,7 @@ def _is_file_name(url: str) -> bool:
 
 
 def _spelled_out(path: str) -> list[str]:
-    """Return the paths that braces and, of files here, wildcards stand for.
+    """Expand braces and, for local files, wildcards.
 
     >>> _spelled_out("s3://clips/{train,test}-{08..10}.tar")[2:5]
     ['s3://clips/train-10.tar', 's3://clips/test-08.tar', 's3://clips/test-09.tar']
@@ -344,14 +345,14 @@ _GROUP = 1 << 16  # rows of a row group
 
 
 def write_manifest(path: str | os.PathLike[str], items: Sequence[Item]) -> None:
-    """Write items as a manifest that ``find_items`` reads back: the same keys and times, paths from the root.
+    """Write items as a manifest for ``find_items``, with the same keys and times and absolute paths.
 
     Args:
-        path: ends in .csv, .tsv, .jsonl or .parquet; it is there as a whole, or not at all.
-        items: what it is to name.
+        path: path of the manifest, in .csv, .tsv, .jsonl or .parquet; it is written whole, or not at all.
+        items: items of the manifest.
 
     Raises:
-        ParameterError: another ending, or a Parquet file without pyarrow.
+        ParameterError: another suffix, or a Parquet file without pyarrow.
         AudioError: the file cannot be written.
     """
     place = Path(path)
@@ -373,7 +374,7 @@ def write_manifest(path: str | os.PathLike[str], items: Sequence[Item]) -> None:
 
 
 def _values(items: Sequence[Item]) -> Iterator[tuple[Any, ...]]:
-    """Yield the values in the order of the columns."""
+    """Yield the values of items in the order of the columns."""
     for item in items:
         location = item.location if reading.is_url(item.location) else os.path.abspath(item.location)
         yield location, item.key, item.start_s, item.stop_s, item.member, item.first_byte, item.n_bytes

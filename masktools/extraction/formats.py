@@ -1,4 +1,4 @@
-r"""The formats of stores by name: NumPy's files, and HDF5 and Parquet, whose packages need not be installed.
+r"""File formats of stored embeddings, by name: NumPy's, and HDF5 and Parquet, whose packages are optional.
 
 ```python
 with np.load("out.npz") as stored:
@@ -58,7 +58,7 @@ from masktools.extraction.table import (
 )
 from masktools.io import telling
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a .zip file can hold: when it was written is nobody's business
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a .zip file can hold: files do not depend on the time of writing
 
 
 def write_arrays(file: zipfile.ZipFile, arrays: Mapping[str, np.ndarray]) -> None:
@@ -95,7 +95,7 @@ class NpzStored(Stored):
 
     @staticmethod
     def write(path: Path, table: Table, scratch: Path) -> None:
-        """Write vectors array by array, holding a small part of them at a time."""
+        """Write vectors array by array, with a small part of them in memory at a time."""
         with placed(path, scratch) as part, zipfile.ZipFile(part, "w", allowZip64=True) as file:
             kind = np.dtype(f"<U{max(1, max(map(len, table.keys()), default=0))}")
             keys = (np.array([key], kind) for key in table.keys())  # noqa: SIM118
@@ -132,7 +132,7 @@ class NpzStored(Stored):
 
 
 def read_pieces(file: BufferedIOBase, counts: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield so many entries of the array in a .npy file, then so many, and so on."""
+    """Yield consecutive pieces of the array in a .npy file, with the given numbers of entries."""
     shape, kind = _read_header(file)
     entry = int(np.prod(shape[1:], dtype=np.int64)) * kind.itemsize
     buffered = BufferedReader(cast(RawIOBase, file), 1 << 20)
@@ -149,16 +149,16 @@ def _read_header(file: BufferedIOBase) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def sidecars(path: Path) -> tuple[Path, Path]:
-    """Return where the names of the rows, and what they are, stand beside a .npy file."""
+    """Return the paths of the row names and of the metadata beside a .npy file."""
     return path.with_name(f"{path.name}.keys.txt"), path.with_name(f"{path.name}.json")
 
 
 class NpyStored(Stored):
-    """One .npy file of clip vectors, its rows named in OUT.npy.keys.txt, and what they are in OUT.npy.json."""
+    """One .npy file of clip vectors, with the names of its rows in OUT.npy.keys.txt and metadata in OUT.npy.json."""
 
     @classmethod
     def check(cls, settings: Mapping[str, Any]) -> None:
-        """Refuse what such a file cannot hold: more than one vector for each recording, or none."""
+        """Refuse settings that give more than one vector for each recording, or none."""
         several = {"frames": "moments", "tokens": "tokens"}
         what = next((word for name, word in several.items() if settings.get(name)), None)
         if settings.get("pool") == "none":
@@ -168,7 +168,7 @@ class NpyStored(Stored):
 
     @staticmethod
     def write(path: Path, table: Table, scratch: Path) -> None:
-        """Write vectors by way of a scratch folder, and before them what names them."""
+        """Write vectors by way of a scratch folder, after the files beside them."""
         keys, about = sidecars(path)
         with placed(keys, scratch) as part, part.open("w", encoding="utf-8", newline="\n") as file:
             for key in table.keys():  # noqa: SIM118
@@ -203,19 +203,19 @@ class NpyStored(Stored):
 
 
 INDEX = "index.jsonl"
-"""Its first line says what the vectors are, each other one names a recording and its file."""
+"""Name of the index: its first line holds the metadata, each other one a recording and its file."""
 
 _FORBIDDEN = re.compile(r'[<>:"|?*\\\x00-\x1f]')
 _LONGEST = 200  # characters of one name
 
 
 def is_ours(path: Path) -> bool:
-    """Tell whether a folder holds vectors, complete."""
+    """Tell whether a folder holds complete vectors of masktools."""
     return (path / INDEX).is_file()
 
 
 def place_of(key: str) -> str:
-    """Return the file of a recording inside the folder; names that no folder can hold are told apart by their hash.
+    """Return the file of a recording inside the folder; keys that are no valid file names get a hash.
 
     >>> place_of("album/song.mp3")
     'album/song.mp3.npz'
@@ -227,11 +227,11 @@ def place_of(key: str) -> str:
 
 
 class FolderStored(Stored):
-    """A folder of .npz files, one for each recording, in folders like those of the recordings; INDEX lists them."""
+    """A folder of .npz files, one for each recording, in subfolders like those of the recordings; INDEX lists them."""
 
     @staticmethod
     def write(path: Path, table: Table, scratch: Path) -> None:
-        """Write a file for each recording, and then the list of them; files of an earlier list go first."""
+        """Write a file for each recording, then the index; files of an earlier index are removed first."""
         with telling(path):
             path.mkdir(exist_ok=True)
         if is_ours(path):
@@ -270,7 +270,7 @@ class FolderStored(Stored):
         self.layout = Layout.of(shapes, self.meta.dtype)
 
     def _clear(self) -> None:
-        """Remove what an earlier run has written, and nothing else; the list of it last."""
+        """Remove the files of an earlier run, and nothing else; the index last."""
         for entry in self.entries:
             file = self.path / str(entry["file"])
             if file.resolve().is_relative_to(self.path.resolve()):
@@ -306,13 +306,13 @@ _GROUP_BYTES, _GROUP_ROWS = 1 << 25, 1 << 14
 
 
 class H5Stored(Stored):
-    """One HDF5 file of datasets; what they are stands in its attributes."""
+    """One HDF5 file of datasets, with the metadata in its attributes."""
 
     _module, _extra = "h5py", "h5"
 
     @staticmethod
     def write(path: Path, table: Table, scratch: Path) -> None:
-        """Write vectors by way of a scratch folder, holding a small part of them at a time."""
+        """Write vectors by way of a scratch folder, with a small part of them in memory at a time."""
         import h5py
 
         with placed(path, scratch) as part, h5py.File(part, "w") as file:
@@ -361,13 +361,13 @@ class H5Stored(Stored):
 
 
 class ParquetStored(Stored):
-    """One .parquet file: a row for each recording, in groups of rows that can be read one by one."""
+    """One .parquet file: a row for each recording, in row groups."""
 
     _module, _extra = "pyarrow.parquet", "parquet"
 
     @staticmethod
     def write(path: Path, table: Table, scratch: Path) -> None:
-        """Write vectors by way of a scratch folder, holding one group of rows at a time."""
+        """Write vectors by way of a scratch folder, with one row group in memory at a time."""
         import pyarrow
         import pyarrow.parquet
 
@@ -442,7 +442,7 @@ def _schema(table: Table) -> Schema:
 
 
 def _groups(table: Table) -> Iterator[list[dict[str, Any]]]:
-    """Yield rows in groups; where one ends depends on the rows alone."""
+    """Yield rows in groups; the boundaries depend on the rows alone."""
     names = [name for name in ARRAYS if table.layout.has(name)]
     pieces = [table.pieces(name) for name in names]
     group: list[dict[str, Any]] = []
@@ -458,7 +458,7 @@ def _groups(table: Table) -> Iterator[list[dict[str, Any]]]:
 
 
 def _column(values: list[Any], name: str, layout: Layout) -> Any:
-    """Return a column of a group of rows, as pyarrow has it."""
+    """Return a column of a row group as a pyarrow array."""
     import pyarrow
 
     if name not in ARRAYS:
@@ -485,10 +485,10 @@ _ENDINGS = {".npz": "npz", ".npy": "npy", ".parquet": "parquet", ".pq": "parquet
 
 
 def format_of(path: Path, format: str | None = None) -> str:
-    """Return the format of a path: the one that is named, else that of its ending, else a folder where it has none.
+    """Return the format of a path: the given one, else that of its suffix, else a folder where it has none.
 
     Raises:
-        ParameterError: an unknown name, or an ending that is none of these formats.
+        ParameterError: an unknown name, or a suffix that is none of these formats.
     """
     if format is not None:
         return checked_name("format", format, FORMATS)
@@ -518,7 +518,7 @@ def exists(path: Path, format: str) -> bool:
 
 
 def files_of(path: Path, format: str | None = None) -> list[Path]:
-    """Return the files of vectors whose names do not depend on the recordings; those of a folder are in it."""
+    """Return the files of stored vectors that do not depend on the recordings; the others of a folder are inside it."""
     chosen = format_of(path, format)
     if chosen == "dir":
         return [path / INDEX, errors_of(path)]
@@ -526,10 +526,10 @@ def files_of(path: Path, format: str | None = None) -> list[Path]:
 
 
 def parts_of(path: Path) -> Path:
-    """Return the folder of what is not yet complete."""
+    """Return the folder of the parts of an unfinished store."""
     return path.with_name(f"{path.name}.parts")
 
 
 def errors_of(path: Path) -> Path:
-    """Return the file that names what could not be embedded."""
+    """Return the file that lists the failed recordings."""
     return path.with_name(f"{path.name}.errors.jsonl")

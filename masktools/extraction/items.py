@@ -1,4 +1,4 @@
-"""Plain values of an extraction: items to be read, settings, rows of vectors, and how they travel between machines."""
+"""Values of an extraction: items, settings, rows of vectors, and their serialisation for other machines."""
 
 import hashlib
 import io
@@ -21,16 +21,16 @@ _ARRAYS = ("clip", "frames", "times_s", "tokens")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A recording by its place, with the name that its vectors go by.
+    """A recording, or a part of one, with the key of its vectors.
 
     Attributes:
-        key: unique in a collection, and the same on every machine: what its vectors are found by.
+        key: unique in a collection, and the same on every machine; vectors are found by it.
         location: a file, or a URL of one.
-        member: of the tar file at ``location``; None if ``location`` is the recording.
-        start_s: where the part that is meant begins, in seconds; None for the beginning.
-        stop_s: where it ends, in seconds; None for the end of the recording.
-        first_byte: of the member in the tar file, where that is known: no search then.
-        n_bytes: of the member, where ``first_byte`` is known.
+        member: name in the tar file at ``location``; None if ``location`` is the recording.
+        start_s: start of the part in seconds; None for the beginning.
+        stop_s: end of the part in seconds; None for the end of the recording.
+        first_byte: position of the member in the tar file, if known; it is not searched for then.
+        n_bytes: length of the member in bytes; given with ``first_byte``.
     """
 
     key: str
@@ -58,7 +58,7 @@ class Item:
 
 
 def items_hash(items: Iterable[Item]) -> str:
-    """Return the SHA-256 of which items these are, in their order: keys and times, wherever the files lie.
+    """Return the SHA-256 of the keys and times of items, in their order; the location of files does not count.
 
     >>> items_hash([Item("a.wav", "/here/a.wav")]) == items_hash([Item("a.wav", "/there/a.wav")])
     True
@@ -70,13 +70,13 @@ def items_hash(items: Iterable[Item]) -> str:
 
 
 def take_shard(items: Sequence[T], index: int, count: int) -> Sequence[T]:
-    """Return part ``index`` of ``count`` as even parts, in order: the parts one after the other are the whole.
+    """Return part ``index`` of ``count`` parts of equal size (up to one), in order; joined they are the whole.
 
     >>> [take_shard("abcdefg", index, 3) for index in range(3)]
     ['ab', 'cd', 'efg']
 
     Args:
-        items: all of them, in an order that every caller has.
+        items: the whole sequence, in the same order for every caller.
         index: number of the part, from 0.
         count: number of parts, at least 1.
 
@@ -89,10 +89,10 @@ def take_shard(items: Sequence[T], index: int, count: int) -> Sequence[T]:
 
 
 def check_distinct(items: Iterable[Item]) -> None:
-    """Refuse items of which two have one key.
+    """Raise where two items have one key.
 
     Raises:
-        ParameterError: it names the key and both places.
+        ParameterError: the message names the key and both locations.
     """
     seen: set[str] = set()
     for item in items:
@@ -107,19 +107,19 @@ def check_distinct(items: Iterable[Item]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """The vectors of one recording. With several layers, clip and frames have them as the axis before the last."""
+    """The vectors of one recording. With several layers, clip and frames have an axis for them before the last."""
 
     key: str
     clip: np.ndarray | None = None  # (d,) or (layers, d)
     frames: np.ndarray | None = None  # (m, d) or (m, layers, d)
-    times_s: np.ndarray | None = None  # (m,) float64: the middle of each moment
+    times_s: np.ndarray | None = None  # (m,) float64: centre of each frame
     tokens: np.ndarray | None = None  # (columns, rows) uint16: the lowest band first
     duration_s: float = 0.0
-    error: str | None = None  # why there is nothing else
+    error: str | None = None  # reason of the failure; then there is nothing else
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return what there is of it by name."""
+        """Return the arrays of the row by name."""
         return {name: value for name in _ARRAYS if (value := getattr(self, name)) is not None}
 
 
@@ -129,22 +129,22 @@ LAYER_WORDS = ("last", "mean", "all")
 
 @dataclass(frozen=True)
 class ExtractionSettings:
-    """What is computed of a recording; ``Encoder.encode`` says what each word means."""
+    """Settings of an extraction; see ``Encoder.encode`` for their meaning."""
 
     layer: int | str | tuple[int, ...] | tuple[float, ...] = "last"
-    """A number; last, mean or all; several numbers; or as many weights (numbers with a point) as there are layers."""
+    """A number; last, mean or all; several numbers; or as many weights (numbers with a decimal point) as layers."""
     pool: str = "mean"
     hop_s: float | None = None
-    """Seconds between moments; the model's own where it is None."""
+    """Seconds between frames; the model's own where it is None."""
     frames: bool = False
     tokens: bool = False
     prefix: str | tuple[float, ...] = "learned"
-    """learned; condition, or clap, which is the same; or a vector."""
+    """learned; condition, or its other name clap; or a vector."""
     dtype: str = "float32"
-    """Of the stored vectors."""
+    """Type of the stored vectors."""
 
     def __post_init__(self) -> None:
-        """Check what can be checked without a model."""
+        """Check the settings as far as possible without a model."""
         if isinstance(self.layer, str) and self.layer not in LAYER_WORDS:
             raise unknown_name("layer", self.layer, (*LAYER_WORDS, "a number", "numbers with commas"))
         for name in ("layer", "prefix"):
@@ -156,7 +156,7 @@ class ExtractionSettings:
         arguments.checked_name("dtype", self.dtype, DTYPES)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as JSON has them."""
+        """Return the settings as a JSON object."""
         return configs.to_dict(self)
 
     def fingerprint(self, encoder_identity: str) -> str:
@@ -167,23 +167,23 @@ class ExtractionSettings:
 
 @dataclass(frozen=True)
 class Summary:
-    """What has been stored, and what has not."""
+    """Numbers of stored and failed recordings of an extraction."""
 
     path: Path
-    n_items: int  # recordings that were asked for
-    n_rows: int  # of which there are vectors
-    n_failed: int  # that could not be embedded
-    errors: Path | None = None  # the file that names those
-    reason: str | None = None  # why the first of those could not be embedded
+    n_items: int  # recordings of the list
+    n_rows: int  # recordings with vectors
+    n_failed: int  # recordings that could not be embedded
+    errors: Path | None = None  # the file that lists those
+    reason: str | None = None  # reason of the first failure
 
     @property
     def n_left(self) -> int:
-        """How many have still to be embedded."""
+        """Number of recordings that are still to be embedded."""
         return self.n_items - self.n_rows - self.n_failed
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is left to be done."""
+        """Whether all recordings are embedded or have failed."""
         return self.n_left == 0
 
 
@@ -197,7 +197,7 @@ def pack_items(items: Iterable[Item]) -> str:
 
 
 def unpack_items(packed: str) -> list[Item]:
-    """Return what ``pack_items`` was given."""
+    """Return the items from the output of ``pack_items``."""
     return [Item(*values) for values in configs.parse_json(packed)]
 
 
@@ -210,7 +210,7 @@ def pack_row(row: Row) -> bytes:
 
 
 def unpack_row(packed: bytes) -> Row:
-    """Return what ``pack_row`` was given, bit for bit."""
+    """Return the row from the output of ``pack_row``, bit for bit."""
     with np.load(io.BytesIO(packed), allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in _ARRAYS if name in stored}
         return Row(**configs.parse_json(stored["told"].tobytes().decode("ascii")), **arrays)

@@ -1,9 +1,9 @@
-"""Vectors as they come, in small files beside the place of the whole: each is there completely, or not at all.
+"""Unfinished stores: vectors in small files (parts) beside the output, each whole or not there at all.
 
-    OUT.parts/masktools.json      what the vectors are
+    OUT.parts/masktools.json      metadata
     OUT.parts/part-000000032.npz  some recordings, the first of them number 32 of the list
 
-A process that is killed loses what it has not stored yet, and nothing else.
+A process that is killed loses the rows that it has not stored yet, and nothing else.
 """
 
 import shutil
@@ -19,14 +19,14 @@ from masktools.extraction.items import Row
 from masktools.extraction.table import ARRAYS, LOCK, META, Failure, Layout, Meta
 from masktools.io import replacing
 
-_HELD_BYTES = 1 << 26  # of parts that are read again
+_HELD_BYTES = 1 << 26  # cache of parts that are read again
 
 
 class Parts:
-    """The parts of one store, and what is known of each recording without reading them: a few bytes."""
+    """The parts of one store, with a few bytes in memory about each recording."""
 
     def __init__(self, folder: Path, keys: Sequence[str], meta: Meta) -> None:
-        """Take the parts of a folder, which need not exist yet.
+        """Take a folder of parts, which need not exist yet.
 
         Raises:
             ParameterError: a key that occurs twice.
@@ -38,22 +38,22 @@ class Parts:
             twice = next(key for number, key in enumerate(keys) if self._number_of[key] != number)
             raise ParameterError(f"each recording must have a name of its own, got {twice!r} twice")
         n = len(keys)
-        self.first_of_part = np.full(n, -1, np.int64)  # of the part that holds a recording; -1 if none does
+        self.first_of_part = np.full(n, -1, np.int64)  # by recording: first one of its part; -1 without
         self.n_moments, self.n_columns = np.zeros(n, np.int64), np.zeros(n, np.int64)
         self.durations_s = np.zeros(n)
         self.errors: dict[int, str] = {}
         self.layout: Layout | None = None
         self._files: OrderedDict[int, dict[str, np.ndarray]] = OrderedDict()
-        self._n_held = 0  # bytes of their arrays
+        self._n_held = 0  # bytes of the cached arrays
 
     @staticmethod
     def meta_of(folder: Path) -> Meta | None:
-        """Return what the parts of a folder are; None where there are none that could be gone on with."""
+        """Return the metadata of a folder of parts; None where there are none that can be resumed."""
         file = folder / f"{META}.json"
         return Meta.from_json(file.read_bytes(), folder) if file.is_file() else None
 
     def begin(self) -> None:
-        """Empty the folder, and say in it what the parts will be."""
+        """Empty the folder, and write the metadata into it."""
         (self.folder / f"{META}.json").unlink(missing_ok=True)
         for left in self.folder.iterdir():
             if left.is_dir():
@@ -64,10 +64,10 @@ class Parts:
             part.write_text(self.meta.to_json() + "\n", encoding="utf-8")
 
     def load(self, tidy: bool = True) -> None:
-        """Take note of what the folder holds; parts that cannot be read are computed anew.
+        """Index the parts in the folder; those that cannot be read are computed again.
 
         Args:
-            tidy: whether what is half written or cannot be read is removed.
+            tidy: whether unfinished and unreadable files are removed.
         """
         for left in self.folder.glob(".*.part") if tidy else ():
             left.unlink(missing_ok=True)
@@ -84,14 +84,14 @@ class Parts:
                 self._fit(_layout_from(stored["layout"], self.meta.dtype), path)
 
     def finished(self) -> set[str]:
-        """Return the recordings that are stored, or known to fail."""
+        """Return the keys of the recordings that are stored, or known to fail."""
         return {self._keys[number] for number in np.flatnonzero(self.first_of_part >= 0).tolist()}
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Store some recordings, in any order; those that are stored already are left as they are.
+        """Store some recordings, in any order; those that are stored already stay as they are.
 
         Raises:
-            ParameterError: a recording that does not belong here, or vectors of another shape than those before.
+            ParameterError: a recording that is not in the list, or vectors of another shape than those before.
         """
         unknown = [row.key for row in rows if row.key not in self._number_of]
         if unknown:
@@ -125,18 +125,18 @@ class Parts:
         self._note(arrays)
 
     def failures(self) -> Iterator[Failure]:
-        """Yield what could not be embedded."""
+        """Yield the failed recordings."""
         for number in sorted(self.errors):
             yield Failure(self._keys[number], self.errors[number])
 
     def good(self) -> np.ndarray:
-        """Return the numbers of the recordings of which there are vectors."""
+        """Return the indices of the recordings with vectors."""
         is_good = self.first_of_part >= 0
         is_good[np.fromiter(self.errors, np.int64, len(self.errors))] = False
         return np.flatnonzero(is_good)
 
     def piece(self, number: int, name: str) -> np.ndarray:
-        """Return what there is of one recording."""
+        """Return one array of one recording."""
         first = int(self.first_of_part[number])
         stored = self._stored(first, name)
         place = stored["place"][int(np.searchsorted(stored["index"], number))]
@@ -146,7 +146,7 @@ class Parts:
         return stored[name][starts[place] : starts[place + 1]]
 
     def remove(self) -> None:
-        """Remove the folder; what says what it is goes first, so that half of it is never gone on with."""
+        """Remove the folder, the metadata first, so that half of it is never resumed."""
         (self.folder / f"{META}.json").unlink(missing_ok=True)
         if self.folder.is_dir():
             shutil.rmtree(self.folder)
@@ -155,7 +155,7 @@ class Parts:
         return self.folder / f"part-{first:09d}.npz"
 
     def _note(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Note what a part says of its recordings."""
+        """Add the recordings of a part to the index."""
         index = arrays["index"]
         self.first_of_part[index] = index[0]
         for name in ("durations_s", "n_moments", "n_columns"):
@@ -171,12 +171,12 @@ class Parts:
             raise ParameterError(f"vectors must all be of one shape, got {layout} after {self.layout} at {where}")
 
     def _stored(self, first: int, name: str) -> dict[str, np.ndarray]:
-        """Return the arrays of a part that are needed; as many parts are held as fit."""
+        """Return the arrays of a part that are needed; recent parts are cached."""
         stored = self._files.get(first)
         if stored is None:
             stored = _read(self._place(first), ("index", "errors", "n_moments", "n_columns"))
             good = stored["errors"] == ""
-            stored["place"] = np.cumsum(good) - 1  # among the good ones
+            stored["place"] = np.cumsum(good) - 1  # index among the good ones
             for counted, starts in (("n_moments", "moment_starts"), ("n_columns", "column_starts")):
                 stored[starts] = np.concatenate([[0], np.cumsum(stored[counted][good])])
             self._files[first] = stored
@@ -196,7 +196,7 @@ def _read(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def _layout_array(layout: Layout | None) -> np.ndarray:
-    """Return a layout as numbers: how many axes a clip has (-1: there are none) and their lengths, and so on."""
+    """Return a layout as numbers: for each array the number of axes (-1: no array) and their lengths."""
     if layout is None:
         return np.zeros(0, np.int64)
     shapes = (layout.clip, layout.frame, None if layout.n_token_rows is None else (layout.n_token_rows,))

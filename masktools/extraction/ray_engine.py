@@ -1,11 +1,11 @@
-"""Extraction on a Ray cluster: the local engine, chunk by chunk, in as many processes as there are places for.
+"""Extraction on a Ray cluster: the local engine, chunk by chunk, in as many processes as the cluster has room for.
 
-A job of Ray Data: chunks of items go to workers that hold a model each, rows come back and are stored by the process
-that asked for them. Recordings are decoded where they are embedded: an item is a hundred bytes, what is decoded of it
-megabytes, and decoding takes one part in ten of a CPU worker's time. A GPU worker is given CPUs for it.
+A job of Ray Data: chunks of items go to workers with a model each, rows come back and are stored by the calling
+process. Recordings are decoded where they are embedded: an item has a hundred bytes, its decoded audio
+megabytes, and decoding takes a tenth of a CPU worker's time. A GPU worker is given CPUs for it.
 
-A worker that dies is started anew, and its chunk with it. A chunk that kills twice is computed item by item, and the
-item that was at work when its process died gets a row that says so.
+A worker that dies is restarted with its chunk. A chunk whose worker dies twice is computed item by item, and the item
+that kills its process gets a row that says so.
 """
 
 import logging
@@ -25,15 +25,15 @@ from masktools.core.errors import ClusterError, ParameterError
 from masktools.extraction.items import Item, Row, pack_items, pack_row, unpack_items, unpack_row
 from masktools.extraction.worker import Progress, Sink, Work, Worker, chunks_of, run_local, store_rows
 
-_REACH_S = 10.0  # until an address that does not answer is given up
-_STARTS = 3  # of a cluster of our own: Ray gives itself 30 s, which a machine that is busy may not have
-_SHARE = 0.9  # of the CPUs that workers take: Ray's own helpers must find a place, too
-_STORE_BYTES = 1 << 29  # of results on their way, on this machine
+_REACH_S = 10.0  # timeout for an address that does not answer
+_STARTS = 3  # attempts to start a local cluster: Ray gives itself 30 s, too little on a busy machine
+_SHARE = 0.9  # of the CPUs that workers take: Ray's own helper tasks need a share, too
+_STORE_BYTES = 1 << 29  # object store for results, on this machine
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where workers go: how many there are, and what each of them takes, in Ray's units."""
+    """Workers of a cluster: their number and the resources of each, in Ray's units."""
 
     n_workers: int
     n_cpus: float
@@ -41,9 +41,10 @@ class Places:
 
     @classmethod
     def among(cls, n_cpus: float, n_gpus: float, n_workers: int | None = None) -> "Places":
-        """Return the places that a cluster has: one for each GPU, or for each CPU where there is none.
+        """Return the workers for a cluster: one for each GPU, or for each CPU where there is none.
 
-        All workers together take less than all CPUs, each a fraction if need be: none ever waits for a place that
+        All workers together take less than all CPUs, each a fraction if need be, so that none ever waits for resources
+        that
         another one holds.
 
         >>> Places.among(2, 0), Places.among(64, 8)
@@ -52,7 +53,7 @@ class Places:
         Args:
             n_cpus: CPUs of the cluster.
             n_gpus: GPUs of the cluster; 0 if they are not to be used.
-            n_workers: so many, at least 1.
+            n_workers: number of workers, at least 1; None for the default.
 
         Raises:
             ParameterError: no worker.
@@ -69,23 +70,23 @@ class Places:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that is connected to."""
+    """A cluster with an open connection."""
 
     ray: Any  # the package
-    is_own: bool  # of this machine alone, and gone afterwards
+    is_own: bool  # started on this machine, and stopped afterwards
     n_cpus: float
     n_gpus: float
 
 
 @contextmanager
 def cluster(address: str | None, n_workers: int | None = None) -> Iterator[Cluster]:
-    """Yield a cluster, and leave it afterwards; where Ray runs in this process already, it is used and left running.
+    """Connect to a cluster, and disconnect afterwards; where Ray runs in this process already, it is used and kept.
 
-    Without an address it is one of this machine: closed to others, without a dashboard, and it tells nobody.
+    Without an address, a local one is started: closed to others, without a dashboard, and without usage reports.
 
     Args:
         address: host:port of a running cluster, ray://host:port, or auto for the one on this machine.
-        n_workers: of a cluster of this machine, if there are to be more than CPUs.
+        n_workers: workers of a local cluster, if more than CPUs.
 
     Raises:
         ParameterError: Ray is not installed.
@@ -115,9 +116,9 @@ def cluster(address: str | None, n_workers: int | None = None) -> Iterator[Clust
 _ALWAYS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
-    "RAY_ENABLE_AUTO_CONNECT": "0",  # a call that comes after the end would start a cluster of its own
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # a late call would start another cluster
 }
-_ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # by this it also knows, on Linux, that it may use 127.0.0.1 only
+_ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # also makes Ray on Linux use 127.0.0.1 only
 _SILENT = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
@@ -127,14 +128,14 @@ def _join(ray: Any, address: str | None, n_workers: int | None) -> None:
             with _silence():
                 ray.init(**(_own(n_workers) if address is None else {"address": address}), **_SILENT)
             return
-        except Exception as error:  # Ray raises what it likes here
+        except Exception as error:  # Ray raises errors of many kinds here
             ray.shutdown()
             if not n_left:
                 raise ClusterError(_refused(address, error)) from error
 
 
 def _own(n_workers: int | None) -> dict[str, Any]:
-    """Return how Ray is started here. It counts one CPU more than its workers need: no helper of its own ever waits."""
+    """Return the options of a local cluster. It counts one CPU more than its workers need, for Ray's own tasks."""
     from masktools.core.runtime import usable_cores
 
     return {
@@ -162,7 +163,7 @@ def _refused(address: str | None, error: Exception) -> str:
 
 
 def _check_reachable(address: str) -> None:
-    """Raise where nobody listens: Ray itself would go on trying for minutes."""
+    """Raise where no server listens at an address: Ray itself would go on trying for minutes."""
     if address in ("auto", "local"):
         return
     host, _, port = address.rpartition("://")[2].rpartition(":")
@@ -179,7 +180,7 @@ def _check_reachable(address: str) -> None:
 
 @contextmanager
 def _wishes(wishes: dict[str, str]) -> Iterator[None]:
-    """Tell Ray what it reads from the environment; what whoever started this process has set there stands."""
+    """Set environment variables of Ray for a while; those that are set already are kept."""
     own = {name: wish for name, wish in wishes.items() if name not in os.environ}
     os.environ.update(own)
     try:
@@ -204,11 +205,11 @@ def _only_errors() -> Iterator[None]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keep off the error stream what Ray's own library greets with; what is wrong is raised."""
+    """Suppress the messages that Ray's library prints to stderr; errors are raised."""
     try:
         stream = sys.__stderr__.fileno() if sys.__stderr__ is not None else -1
         before = os.dup(stream)
-    except (OSError, ValueError):  # there is none
+    except (OSError, ValueError):  # there is no stderr
         yield
         return
     try:
@@ -220,10 +221,10 @@ def _silence() -> Iterator[None]:
         os.close(before)
 
 
-_TRIES = 2  # of a chunk as a whole
+_TRIES = 2  # attempts at a whole chunk
 _TICK_S = 1.0
-_START_PATIENCE_S, _PATIENCE_S = 300.0, 3600.0  # until a worker must have started, and in which something must get on
-_GPU_CHUNKS = 4  # at once: one is decoded while another is computed
+_START_PATIENCE_S, _PATIENCE_S = 300.0, 3600.0  # timeouts for the start of a worker, and for progress
+_GPU_CHUNKS = 4  # chunks at once: one is decoded while another is computed
 
 
 def run_ray(
@@ -236,22 +237,22 @@ def run_ray(
     n_workers: int | None = None,
     fail_fast: bool = False,
 ) -> None:
-    """Embed what is not finished yet on a cluster, and store it: the rows that ``run_local`` gives with this worker.
+    """Embed the remaining recordings on a cluster, and store them: the rows are those of ``run_local``.
 
     Args:
         items: all recordings, in order; every machine must reach their locations.
-        worker: what embeds them; it is sent to every machine, where masktools must be installed, too.
-        store: where the rows go; it is used in this process only.
-        progress: called with (recordings done, recordings in all), those of earlier runs among them.
+        worker: worker that embeds; it is sent to every machine, where masktools must be installed, too.
+        store: store of the rows; it is used in this process only.
+        progress: called with (recordings done, recordings in total), those of earlier runs included.
         address: address of a running cluster; None for one of this machine alone.
         n_workers: processes; None for one for each GPU, or for each CPU where there is none.
-        fail_fast: whether the first recording that cannot be embedded ends the run.
+        fail_fast: whether the first failure ends the run.
 
     Raises:
-        ParameterError: Ray is missing, or an address that is none.
-        ClusterError: the cluster cannot be reached, has no place for a worker, or does not get on; what has come until
-            then is stored.
-        AudioError: with ``fail_fast``: what is wrong with the first recording that cannot be embedded.
+        ParameterError: Ray is missing, or an invalid address.
+        ClusterError: the cluster cannot be reached, has no room for a worker, or makes no progress; finished rows
+            are stored.
+        AudioError: with ``fail_fast``: the reason of the first failure.
     """
     finished = store.finished()
     chunks = [chunk for chunk in chunks_of(items) if any(item.key not in finished for item in chunk)]
@@ -272,7 +273,7 @@ def run_ray(
 
 
 class _Collected:
-    """A sink that keeps what it is given."""
+    """A sink that keeps rows in memory."""
 
     def __init__(self, finished: set[str]) -> None:
         self._finished, self.rows = finished, list[Row]()
@@ -285,7 +286,7 @@ class _Collected:
 
 
 class _Ledger:
-    """What workers have begun and ended; a single one, that outlives them."""
+    """Log of the tasks that workers start and finish; a single actor, that outlives them."""
 
     def __init__(self) -> None:
         self._n_tries: dict[str, int] = {}
@@ -293,7 +294,7 @@ class _Ledger:
         self._n_signs = 0
 
     def begin(self, name: str) -> tuple[int, bool]:
-        """Note that something begins; return how often it did, and whether it had begun before without an end."""
+        """Note the start of a task; return the number of starts, and whether an earlier one did not finish."""
         self._n_signs += 1
         was_open = name in self._open
         self._open.add(name)
@@ -301,17 +302,17 @@ class _Ledger:
         return self._n_tries[name], was_open
 
     def end(self, name: str) -> None:
-        """Note that something has ended."""
+        """Note the end of a task."""
         self._n_signs += 1
         self._open.discard(name)
 
     def n_signs(self) -> int:
-        """Return how many signs of life there have been."""
+        """Return the number of starts and ends so far."""
         return self._n_signs
 
 
 class _Actor:
-    """A worker of the cluster, with its model."""
+    """A worker process of the cluster, with its model."""
 
     def __init__(self, worker: Work, identity: str | None, ledger: Any) -> None:
         import ray
@@ -383,7 +384,7 @@ def _batches(
 
 
 def _arriving(batches: Iterator[list[Row]]) -> "queue.Queue[list[Row] | BaseException | None]":
-    """Return a queue of batches, then an error or None: it holds a few only, which holds the cluster back."""
+    """Return a bounded queue of batches, then an error or None; a full queue slows the cluster down."""
     arriving: queue.Queue[list[Row] | BaseException | None] = queue.Queue(2)
 
     def pass_on() -> None:
@@ -401,7 +402,7 @@ def _arriving(batches: Iterator[list[Row]]) -> "queue.Queue[list[Row] | BaseExce
 def _watched(
     arriving: "queue.Queue[list[Row] | BaseException | None]", joined: Cluster, ledger: Any, places: Places
 ) -> Iterator[list[Row]]:
-    """Yield what arrives, as long as something gets on."""
+    """Yield batches as they arrive, and raise when there is no progress."""
     n_signs, since = 0, time.monotonic()
     while True:
         try:
@@ -445,7 +446,7 @@ def _check_patience(joined: Cluster, places: Places, n_signs: int, idle_s: float
 
 
 def _told(error: BaseException) -> Exception:
-    """Return the error of a job in one line: the last one of what Ray tells."""
+    """Return the error of a job in one line: the innermost of Ray's messages."""
     if isinstance(error, ClusterError):
         return error
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

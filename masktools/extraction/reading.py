@@ -1,4 +1,4 @@
-"""Items -> waves: files, URLs (fsspec), and members of tar shards as WebDataset writes them."""
+"""Items -> waves: files, URLs (fsspec), and members of tar shards in the format of WebDataset."""
 
 import os
 import re
@@ -31,7 +31,7 @@ def is_url(location: str) -> bool:
 
 
 def as_local(location: str) -> str:
-    """Return the path that a file:// URL names, without the URL's escapes; anything else as it is.
+    """Return the path of a file:// URL, unescaped; other locations unchanged.
 
     >>> as_local("file:///music/a%20b.wav"), as_local("file://localhost/a.wav"), as_local("s3://bucket/a.wav")
     ('/music/a b.wav', '/a.wav', 's3://bucket/a.wav')
@@ -46,12 +46,12 @@ def as_local(location: str) -> str:
 
 
 def has_wildcard(location: str) -> bool:
-    """Tell whether a location is a pattern; a ? that begins the query of an address is none."""
+    """Tell whether a location is a pattern; a ? before the query of a URL does not count."""
     return bool(_WILDCARD.search(location)) and not location.startswith(("http://", "https://"))
 
 
 def ending_of(location: str) -> str:
-    """Return the ending of a file's name in lower case, without what follows it in a URL.
+    """Return the suffix of a file's name in lower case, without the query of a URL.
 
     >>> ending_of("https://host/a.WAV?version=2"), ending_of("a.tar.gz"), ending_of("folder.d/a")
     ('.wav', '.gz', '')
@@ -63,7 +63,7 @@ def ending_of(location: str) -> str:
 
 
 def fetch(location: str, first_byte: int | None = None, n_bytes: int | None = None) -> bytes:
-    """Return the bytes of a file, or those asked for.
+    """Return the bytes of a file, or a range of them.
 
     Raises:
         AudioError: it is missing, or cannot be read.
@@ -78,7 +78,7 @@ def fetch(location: str, first_byte: int | None = None, n_bytes: int | None = No
 
 @contextmanager
 def opened_bytes(location: str) -> Iterator[Any]:
-    """Give a file, or the one behind a URL, open for reading and for seeking.
+    """Open a file, or a URL, for reading and seeking.
 
     Raises:
         AudioError: it is missing, or cannot be read.
@@ -99,7 +99,7 @@ def opened_bytes(location: str) -> Iterator[Any]:
 
 
 def names_below(url: str, recursive: bool) -> Iterator[tuple[str, str]]:
-    """Yield the files below a folder or of a pattern with *, ? or [] as (path relative to the folder, URL), by name.
+    """Yield the files below a folder, or those that match a pattern, as (path relative to the folder, URL), by name.
 
     Raises:
         AudioError: the folder is missing, or cannot be read.
@@ -119,7 +119,7 @@ def names_below(url: str, recursive: bool) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def _reaching(location: str) -> Iterator[tuple[Any, str]]:
-    """Give the file system of a URL and the path in it; what goes wrong there is told in one line."""
+    """Yield the file system of a URL and the path in it; errors become one line."""
     try:
         from fsspec.core import url_to_fs
     except ImportError:
@@ -130,7 +130,7 @@ def _reaching(location: str) -> Iterator[tuple[Any, str]]:
         place = url_to_fs(location)
     except (ImportError, ValueError) as error:  # no package for this kind of URL, or no such kind
         raise ParameterError(f"{location} cannot be reached: {error}") from error
-    except Exception as error:  # each kind of storage has errors of its own
+    except Exception as error:  # every kind of storage has its own errors
         raise _refused(location, error) from error
     try:
         yield place
@@ -148,23 +148,23 @@ def _refused(location: str, error: Exception) -> AudioError:
 
 
 SHARD_ENDING = ".tar"
-_LONGEST_SPARSE = 1 << 33  # bytes of a member whose holes are filled in memory
+_LONGEST_SPARSE = 1 << 33  # bytes of a sparse member that is expanded in memory
 
 
 def shard_items(key: str, location: str) -> Iterator[Item]:
-    """Yield the recordings in a shard, in its order; only the headers in it are read.
+    """Yield the recordings in a shard, in its order; only its headers are read.
 
-    A shard that is cut off or damaged yields what is before the damage, and then itself: reading that item tells what
-    is wrong, so that one bad shard of thousands is reported and does not stop the rest.
+    A shard that is cut off or damaged yields the members before the damage, and then itself: reading that item raises
+    the error, so that one bad shard of thousands is reported and does not stop the rest.
 
     Args:
-        key: of the shard; those of its recordings are "key/member".
-        location: of the shard, a file or a URL.
+        key: key of the shard; those of its recordings are "key/member".
+        location: path or URL of the shard.
     """
     try:
         for member, _ in _members_of(location):
             if is_recording(member.name):
-                # What has holes, or is a link, does not lie there as it is.
+                # Sparse files and links have no plain range of bytes.
                 place = (None, None) if member.issparse() or member.islnk() else (member.offset_data, member.size)
                 yield Item(f"{key}/{member.name.removeprefix('./')}", location, member.name, None, None, *place)
     except AudioError:
@@ -196,9 +196,9 @@ def _bytes_at(item: Item, first_byte: int, n_bytes: int) -> bytes:
 
 
 def _found(item: Item) -> bytes:
-    """Return the bytes of a member that is found by its name; holes in it are zeros, and a link is what it names."""
+    """Return the bytes of a member, found by its name; sparse files are expanded, and links followed."""
     wanted = item.member
-    for _ in range(2):  # a link names a member before it, so that one begins anew
+    for _ in range(2):  # a link points to an earlier member, so the search starts again
         for member, shard in _members_of(item.location):
             if member.name != wanted:
                 continue
@@ -214,7 +214,7 @@ def _found(item: Item) -> bytes:
 
 
 def _filled(item: Item, member: tarfile.TarInfo, shard: tarfile.TarFile) -> bytes:
-    """Return the bytes of a member that was stored without its holes."""
+    """Return the bytes of a sparse member, expanded."""
     if member.size > _LONGEST_SPARSE:
         raise AudioError(
             f"{item.member} in {item.location} has {member.size} bytes, most of them holes: unpack it first"
@@ -233,7 +233,7 @@ def _members_of(location: str) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFil
         try:
             with tarfile.open(fileobj=file, mode="r:") as shard:
                 while (member := shard.next()) is not None:
-                    shard.members = []  # pyright: ignore[reportAttributeAccessIssue]  # it keeps them otherwise
+                    shard.members = []  # pyright: ignore[reportAttributeAccessIssue]  # a list that grows otherwise
                     if member.isreg() or member.islnk():
                         n_read += 1
                         yield member, shard
@@ -245,7 +245,7 @@ def _members_of(location: str) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFil
 def read_item(item: Item) -> tuple[np.ndarray, int]:
     """Return the samples (channels, t) float32 of an item, full scale 1, and their sample rate in Hz.
 
-    What stops behind the end of its recording is as long as the recording lasts.
+    A stop behind the end of the recording means its end.
 
     Raises:
         AudioError: the recording is missing, damaged, no audio, not finite, or ends before the item starts.
@@ -257,7 +257,7 @@ def read_item(item: Item) -> tuple[np.ndarray, int]:
         held, called = fetch(item.location), item.location
     else:
         return _part(item, item.location)
-    # Readers of audio want a file, and all that is checked of files is checked of this one.
+    # Audio libraries need a file, and every check of files applies to this one.
     with tempfile.TemporaryDirectory(prefix="masktools-") as folder:
         path = os.path.join(folder, f"recording{ending_of(item.member or item.location)}")
         Path(path).write_bytes(held)

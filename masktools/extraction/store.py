@@ -1,6 +1,6 @@
-"""Where vectors go: into parts as they come, then in order into one file or folder; shards of one list joined.
+"""Stores of vectors: parts as they come, then one file or folder in order; shards of one list are merged.
 
-What is stored says of which model, settings and recordings it is; an extraction that goes on with others is refused.
+A store records its model, settings and recordings; resuming with others is refused.
 """
 
 import json
@@ -21,7 +21,7 @@ from masktools.extraction.table import Failure, Layout, Meta, Stored, Table, key
 
 
 class Store:
-    """An extraction that is going on; made by ``open_store``. For one process at a time; a context."""
+    """An extraction in progress; made by ``open_store``. For one process at a time; a context manager."""
 
     def __init__(
         self,
@@ -32,15 +32,15 @@ class Store:
         lock: BaseFileLock | None = None,
         complete: Summary | None = None,
     ) -> None:
-        """Hold what ``open_store`` found.
+        """Take the state that ``open_store`` has prepared.
 
         Args:
             path: file or folder of the complete vectors.
             format: format of the complete vectors.
-            parts: what has come of it.
-            keys: the recordings, in their order.
-            lock: what keeps other processes away, until it is released.
-            complete: how it ended, if it did so in an earlier run.
+            parts: the parts stored so far.
+            keys: the keys of the recordings, in order.
+            lock: lock against other processes, held until ``release``.
+            complete: summary of an earlier run, if that was complete.
         """
         self.path, self.format, self._parts, self._keys = path, format, parts, keys
         self._lock, self._complete = lock, complete
@@ -52,41 +52,41 @@ class Store:
         self.release()
 
     def finished(self) -> set[str]:
-        """Return the recordings that need no more work: stored, or known to fail."""
+        """Return the keys of the recordings that need no more work: stored, or known to fail."""
         return set(self._keys) if self._complete else self._parts.finished()
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Store some recordings, in any order; they are on the disk when this returns.
+        """Store some recordings, in any order; they are on disk when this returns.
 
         Raises:
-            ParameterError: a recording that does not belong here, or vectors of another shape than those before.
-            AudioError: the disk is full, or closed to us.
+            ParameterError: a recording that is not in the list, or vectors of another shape than those before.
+            AudioError: the disk is full, or access is denied.
         """
         if not self._complete:
             self._parts.add(rows)
 
     def close(self) -> Summary:
-        """Return how it went; if nothing is left to do, the whole is written and its parts vanish.
+        """Return a summary; if every recording is done, the output is written and its parts are removed.
 
-        Otherwise they stay, and ``open_store`` with ``resume`` goes on with them. Where every recording failed there
-        are no vectors, and nothing is written but the list of failures, and the shard without rows if it was one; of
-        a single recording not even that.
+        Otherwise they stay, and ``open_store`` with ``resume`` goes on with them. Where every recording failed,
+        nothing is written but the list of failures, and an empty shard if it was one; for
+        a single recording not even the list.
 
         Raises:
-            AudioError: the disk is full, or closed to us.
+            AudioError: the disk is full, or access is denied.
         """
         if self._complete:
             return self._complete
         parts = self._parts
         good, failures = parts.good(), list(parts.failures())
         alone = len(self._keys) == 1 and parts.meta.shard is None
-        named = [] if alone else failures  # of a single one its error tells all
+        named = [] if alone else failures  # for a single recording the error says it all
         errors = errors_of(self.path) if named else None
         reason = failures[0].error if failures else None
         summary = Summary(self.path, len(self._keys), len(good), len(failures), errors, reason)
         if summary.is_complete:
             write_failures(self.path, named, parts.folder)
-            if summary.n_rows or parts.meta.shard is not None:  # the shards beside it are joined with what there is
+            if summary.n_rows or parts.meta.shard is not None:  # an empty shard is needed to merge the others
                 FORMATS[self.format].write(self.path, _Assembled(parts, self._keys, good), parts.folder)
             self._complete = summary
             self.release()
@@ -96,7 +96,7 @@ class Store:
         return summary
 
     def release(self) -> None:
-        """Let another process go on with it; where nothing has been stored, nothing stays."""
+        """Let another process resume it; where nothing has been stored, nothing is left on disk."""
         if self._lock is None:
             return
         self._lock.release()
@@ -105,7 +105,7 @@ class Store:
             self._parts.remove()
 
     def failures(self) -> Iterator[Failure]:
-        """Yield what could not be embedded so far."""
+        """Yield the failures so far."""
         if self._complete and not self._parts.errors:
             return iter(read_failures(self.path))
         return self._parts.failures()
@@ -122,7 +122,7 @@ class _Assembled(Table):
         self.n_moments, self.n_columns = parts.n_moments[good], parts.n_columns[good]
 
     def keys(self) -> Iterator[str]:
-        """Yield the names of the recordings, as text that every format holds."""
+        """Yield the keys of the recordings, as text that every format can hold."""
         for number in self._good.tolist():
             yield str(self._keys[number]).encode("utf-8", "backslashreplace").decode()
 
@@ -144,24 +144,24 @@ def open_store(
     resume: bool = False,
     overwrite: bool = False,
 ) -> Store:
-    """Return a store, new or gone on with.
+    """Return a store, new or resumed.
 
     Args:
         path: file or folder of the complete vectors.
-        order: the keys of the recordings, in the order that they are to have.
-        settings: what is stored of each.
+        order: the keys of the recordings, in the order of the output.
+        settings: settings of the extraction.
         fingerprint: ``settings.fingerprint`` of the model.
-        format: one of ``FORMATS``; that of the path's ending if None.
-        items_hash: of the whole list of recordings, that of all shards; made of ``order`` if None.
-        shard: which part of how many ``order`` is.
-        model: name of the model, for people.
-        resume: go on with what an earlier run has left, or begin if there is nothing.
-        overwrite: begin anew; what is there already stays until the new is complete.
+        format: one of ``FORMATS``; that of the path's suffix if None.
+        items_hash: hash of the whole list of recordings, over all shards; computed from ``order`` if None.
+        shard: (index, count): ``order`` is part index of count.
+        model: name of the model, for display.
+        resume: go on with an earlier run, or begin if there is none.
+        overwrite: begin anew; existing output stays until the new one is complete.
 
     Raises:
-        ParameterError: there is something already and neither ``resume`` nor ``overwrite`` is asked for; it is of
-            another model, of other settings or of other recordings; another process is at work on it; a format that
-            does not hold what is wanted, or whose package is missing; a folder that does not exist.
+        ParameterError: output exists, and neither ``resume`` nor ``overwrite`` is asked for; it is of
+            another model, of other settings or of other recordings; another process is using it; a format that
+            cannot hold the result, or whose package is missing; a folder that does not exist.
     """
     path = Path(path)
     if resume and overwrite:
@@ -198,17 +198,17 @@ def open_store(
 
 
 def check_output(path: Path, settings: ExtractionSettings, format: str | None = None, is_free: bool = True) -> str:
-    """Return the format of an output that can be written.
+    """Return the format of an output after checking that it can be written.
 
     Args:
-        path: file or folder that is to be written.
-        settings: what is to be stored.
-        format: one of ``FORMATS``; that of the path's ending if None.
-        is_free: whether nothing may be there yet.
+        path: file or folder to be written.
+        settings: settings of the extraction.
+        format: one of ``FORMATS``; that of the path's suffix if None.
+        is_free: whether existing output is an error.
 
     Raises:
-        ParameterError: there is something already, complete or begun; a format that does not hold what is wanted, or
-            whose package is missing; a folder that does not exist or is closed to us.
+        ParameterError: output exists, complete or unfinished; a format that cannot hold the result, or
+            whose package is missing; a folder that does not exist or cannot be written to.
     """
     chosen = format_of(path, format)
     FORMATS[chosen].check(settings.to_json())
@@ -234,12 +234,12 @@ def _check_folder(path: Path) -> None:
 
 
 def finished_before(path: str | Path, order: Sequence[str], format: str | None = None) -> set[str]:
-    """Return which recordings an earlier run has finished, without touching what it left.
+    """Return the keys of the recordings that an earlier run has finished; its files are only read.
 
     Args:
         path: file or folder of the complete vectors.
         order: the keys of the recordings.
-        format: one of ``FORMATS``; that of the path's ending if None.
+        format: one of ``FORMATS``; that of the path's suffix if None.
     """
     path = Path(path)
     begun = Parts.meta_of(parts_of(path))
@@ -259,7 +259,7 @@ def _refuse(there: Meta, wanted: Meta, path: Path, what: str) -> None:
 
 
 def _earlier(path: Path, format: str, wanted: Meta) -> Summary:
-    """Return how an earlier run ended."""
+    """Return the summary of an earlier, complete run."""
     stored = FORMATS[format](path)
     _refuse(stored.meta, wanted, path, "made")
     failures = read_failures(path)
@@ -269,7 +269,7 @@ def _earlier(path: Path, format: str, wanted: Meta) -> Summary:
 
 
 def write_failures(path: Path, failures: Sequence[Failure], scratch: Path) -> None:
-    """Write what could not be embedded beside the vectors, a line of JSON for each; no file if there is nothing."""
+    """Write the list of failures beside the vectors, a line of JSON for each; no file if there are none."""
     place = errors_of(path)
     if not failures:
         place.unlink(missing_ok=True)
@@ -280,7 +280,7 @@ def write_failures(path: Path, failures: Sequence[Failure], scratch: Path) -> No
 
 
 def read_failures(path: Path) -> list[Failure]:
-    """Return what could not be embedded, as it was written beside the vectors."""
+    """Read the list of failures beside the vectors."""
     place = errors_of(path)
     if not place.is_file():
         return []
@@ -291,17 +291,17 @@ def read_failures(path: Path) -> list[Failure]:
 def merge(
     paths: Sequence[str | Path], output: str | Path, *, format: str | None = None, overwrite: bool = False
 ) -> Summary:
-    """Join all shards of one list of recordings, in any order and of any formats, and return how many there are.
+    """Merge all shards of one list of recordings, in any order and of any formats, and return the number of rows.
 
     Args:
         paths: the vectors of each shard.
-        output: the file or folder that they become.
-        format: of the output; that of its ending if None.
-        overwrite: whether vectors that are there are replaced.
+        output: file or folder of the merged vectors.
+        format: format of the output; that of its suffix if None.
+        overwrite: whether existing vectors are replaced.
 
     Raises:
-        ParameterError: shards of different models, settings or lists; one that is missing, unfinished or there twice;
-            vectors that are no shard; an output that is there already.
+        ParameterError: shards of different models, settings or lists; one that is missing, unfinished or given twice;
+            vectors that are no shard; an output that exists already.
     """
     output = Path(output)
     chosen = format_of(output, format)
@@ -337,7 +337,7 @@ def _opened(path: Path) -> Stored:
 
 
 def _in_order(shards: Sequence[Stored]) -> list[Stored]:
-    """Return shards from the first to the last.
+    """Return shards in order.
 
     Raises:
         ParameterError: they are not all the shards of one list.
@@ -387,5 +387,5 @@ class _Joined(Table):
     def pieces(self, name: str) -> Iterator[np.ndarray]:
         """Yield an array recording by recording."""
         for shard in self._shards:
-            if len(shard.durations_s):  # one in which every recording failed has no such array
+            if len(shard.durations_s):  # a shard in which every recording failed has no such array
                 yield from shard.pieces(name)

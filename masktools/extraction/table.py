@@ -1,4 +1,4 @@
-"""Vectors of many recordings: what every format of stores is written from and read as, and what they are of."""
+"""Vectors of many recordings: the interface that every format writes and reads, and their metadata."""
 
 import hashlib
 import json
@@ -21,21 +21,21 @@ from masktools.core.errors import ParameterError
 from masktools.io import telling
 
 META = "masktools"
-"""The name under which it is stored."""
+"""Name of the metadata in a file."""
 
 _FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Meta:
-    """What is stored with vectors, as JSON; vectors of another fingerprint or of other items are not added to them."""
+    """Metadata of stored vectors, as JSON; vectors of another fingerprint or of other items are not added to them."""
 
     fingerprint: str  # SHA-256 of the model and the settings
     settings: Mapping[str, Any]
     items: str  # SHA-256 of the list of recordings, of all shards
-    n_items: int  # recordings that belong here, those that failed among them
-    model: str = ""  # its name, for people
-    shard: tuple[int, int] | None = None  # which of how many
+    n_items: int  # recordings of the list, failures included
+    model: str = ""  # its name, for display
+    shard: tuple[int, int] | None = None  # index and count
     n_failed: int = 0
     format: int = _FORMAT
 
@@ -45,12 +45,12 @@ class Meta:
         return str(self.settings.get("dtype", "float32"))
 
     def to_json(self) -> str:
-        """Return it as one line."""
+        """Return the metadata as one line of JSON."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str | bytes, where: object) -> "Meta":
-        """Return what ``to_json`` wrote.
+        """Parse the output of ``to_json``.
 
         Raises:
             ParameterError: something else.
@@ -67,7 +67,7 @@ class Meta:
         return meta
 
     def difference(self, other: "Meta") -> str | None:
-        """Return in words what another one has else, or None."""
+        """Return the difference from another one in words, or None."""
         if self.fingerprint != other.fingerprint:
             names = sorted({*self.settings, *other.settings})
             pairs = [(name, self.settings.get(name), other.settings.get(name)) for name in names]
@@ -85,7 +85,7 @@ class Meta:
 
 
 def keys_hash(keys: Iterable[str]) -> str:
-    """Return the SHA-256, in hexadecimal, of a list of names, in their order."""
+    """Return the SHA-256, in hexadecimal, of a list of keys, in order."""
     digest = hashlib.sha256()
     for key in keys:
         digest.update(key.encode("utf-8", "surrogateescape") + b"\0")
@@ -102,7 +102,7 @@ def _shard(shard: tuple[int, int] | None) -> str:
 
 
 ARRAYS = {"clips": "clip", "frames": "frames", "times_s": "times_s", "tokens": "tokens"}
-"""Arrays that there may be of all recordings, and what each is called of one."""
+"""Names of the arrays of all recordings, and of the same for one recording."""
 
 
 @dataclass(frozen=True)
@@ -115,26 +115,26 @@ class Failure:
 
 @dataclass(frozen=True)
 class Layout:
-    """The shapes of what there is of every recording; None where there is nothing."""
+    """Shapes of the arrays of every recording; None where there is no such array."""
 
     clip: tuple[int, ...] | None = None
-    frame: tuple[int, ...] | None = None  # of one moment
+    frame: tuple[int, ...] | None = None  # of one frame
     n_token_rows: int | None = None
     dtype: str = "float32"
 
     @classmethod
     def of(cls, shapes: Mapping[str, Sequence[int]], dtype: str) -> "Layout":
-        """Return the layout of arrays of whole recordings (clips, frames, tokens), whose first axis is left out."""
+        """Return the layout of whole recordings (clips, frames, tokens), whose first axis is left out."""
         one = {name: tuple(shape[1:]) for name, shape in shapes.items()}
         return cls(one.get("clips"), one.get("frames"), one["tokens"][0] if "tokens" in one else None, dtype)
 
     def has(self, name: str) -> bool:
-        """Tell whether there is an array of a name."""
+        """Tell whether there is an array of this name."""
         given = {"clips": self.clip, "tokens": self.n_token_rows}
         return given.get(name, self.frame) is not None
 
     def item(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
-        """Return the shape and the type of one entry of an array: of a clip, of a moment, of a column of tokens."""
+        """Return the shape and the type of one entry of an array: a clip, a frame or a column of tokens."""
         if name == "clips":
             return self.clip or (), np.dtype(self.dtype)
         if name == "frames":
@@ -143,14 +143,14 @@ class Layout:
 
 
 class Table(ABC):
-    """Vectors that are stored, in the order of their recordings; those that failed are not among them.
+    """Stored vectors, in the order of their recordings; failed ones are not included.
 
     Attributes:
-        meta: what they are.
-        layout: what there is of each.
-        durations_s: (n,) how long each recording is.
-        n_moments: (n,) how many vectors over time each has.
-        n_columns: (n,) how many columns of tokens each has.
+        meta: metadata.
+        layout: shapes of the arrays of each recording.
+        durations_s: (n,) length of each recording in seconds.
+        n_moments: (n,) number of frames of each.
+        n_columns: (n,) number of columns of tokens of each.
     """
 
     meta: Meta
@@ -169,7 +169,7 @@ class Table(ABC):
 
 
 def flat_arrays(table: Table) -> Iterator[tuple[str, tuple[int, ...], np.dtype, Iterable[np.ndarray]]]:
-    """Yield name, shape, type and blocks of the arrays of all recordings together, as one file holds them."""
+    """Yield name, shape, type and blocks of the arrays of all recordings, concatenated."""
     layout, totals = table.layout, {"clips": len(table.durations_s), "tokens": int(table.n_columns.sum())}
     for name in ARRAYS:
         if layout.has(name):
@@ -185,7 +185,7 @@ def flat_arrays(table: Table) -> Iterator[tuple[str, tuple[int, ...], np.dtype, 
 
 
 def starts_of(counts: np.ndarray) -> np.ndarray:
-    """Return where each recording begins in arrays over time, and where the last one ends.
+    """Return the index at which each recording begins in arrays over time, and the end of the last one.
 
     >>> starts_of(np.array([2, 3])).tolist()
     [0, 2, 5]
@@ -194,7 +194,7 @@ def starts_of(counts: np.ndarray) -> np.ndarray:
 
 
 def blocks(pieces: Iterable[np.ndarray], n_bytes: int = 1 << 24) -> Iterator[np.ndarray]:
-    """Yield pieces that follow each other as fewer and larger ones of about n_bytes."""
+    """Join consecutive pieces into larger ones of about n_bytes."""
     held: list[np.ndarray] = []
     size = 0
     for piece in pieces:
@@ -210,14 +210,14 @@ def blocks(pieces: Iterable[np.ndarray], n_bytes: int = 1 << 24) -> Iterator[np.
 class Stored(Table):
     """A complete file or folder of vectors, read recording by recording."""
 
-    _module: ClassVar[str] = "numpy"  # that reads and writes the format
-    _extra: ClassVar[str] = ""  # of masktools, that installs it
+    _module: ClassVar[str] = "numpy"  # package that reads and writes the format
+    _extra: ClassVar[str] = ""  # extra of masktools that installs it
 
     def __init__(self, path: Path) -> None:
-        """Open it.
+        """Open a file or folder.
 
         Raises:
-            ParameterError: something that masktools embed has not written, or a package that is not installed.
+            ParameterError: it was not written by masktools embed, or a package is not installed.
         """
         self.check({})
         self.path = path
@@ -230,10 +230,10 @@ class Stored(Table):
 
     @classmethod
     def check(cls, settings: Mapping[str, Any]) -> None:
-        """Refuse to begin what the format could not hold in the end.
+        """Refuse settings whose result the format cannot hold.
 
         Raises:
-            ParameterError: a package is missing, or the format does not hold what is wanted.
+            ParameterError: a package is missing, or the format cannot hold the result.
         """
         try:
             import_module(cls._module)
@@ -246,43 +246,43 @@ class Stored(Table):
     @staticmethod
     @abstractmethod
     def write(path: Path, table: Table, scratch: Path) -> None:
-        """Write vectors by way of a scratch folder, holding a small part of them at a time."""
+        """Write vectors by way of a scratch folder, with a small part of them in memory at a time."""
 
     @abstractmethod
     def _open(self, path: Path) -> None:
-        """Read all but the arrays; what this raises says that something else is there."""
+        """Read all but the arrays; any error means that the file is not ours."""
 
     def counts(self, name: str) -> np.ndarray:
-        """Return how many entries of an array each recording has."""
+        """Return the number of entries of an array for each recording."""
         if name == "clips":
             return np.ones(len(self.durations_s), np.int64)
         return self.n_columns if name == "tokens" else self.n_moments
 
 
 def counts_of(arrays: Mapping[str, Any], n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return how many moments and columns each of n recordings has, from the starts that a file holds."""
+    """Return the numbers of frames and of columns of each of n recordings, from the starts in a file."""
     none = np.zeros(n, np.int64)
     moments, columns = (np.diff(arrays[name][:]) if name in arrays else none for name in ("starts", "token_starts"))
     return moments, columns
 
 
 def not_ours(path: Path) -> ParameterError:
-    """Return the error for what masktools embed has not written."""
+    """Return the error for a file that masktools embed has not written."""
     return ParameterError(f"{path} must be what masktools embed has written: it is damaged, or something else")
 
 
 LOCK = "lock"
-"""The file in a folder that is held by the process at work there."""
+"""Lock file of the process that uses a folder."""
 
 
 def locked(folder: Path) -> BaseFileLock:
-    """Return a lock that keeps other processes from a folder, which is made, until it is released, or its process ends.
+    """Make a folder and lock it against other processes until the lock is released, or the process ends.
 
-    File systems that have no locks let everybody in.
+    On file systems without locks, other processes are not kept out.
 
     Raises:
         AudioError: the folder cannot be made.
-        ParameterError: another process is at work there.
+        ParameterError: another process is using it.
     """
     with telling(folder):
         folder.mkdir(exist_ok=True)
@@ -298,12 +298,12 @@ def locked(folder: Path) -> BaseFileLock:
 
 @contextmanager
 def placed(path: Path, scratch: Path, durable: bool = True) -> Iterator[Path]:
-    """Yield a name to write to, which takes the place of ``path`` if nothing goes wrong.
+    """Yield a path to write to; the file replaces ``path`` if there is no error.
 
     Args:
-        path: where the file belongs.
+        path: path of the file.
         scratch: a folder on the same disk.
-        durable: whether it is on the disk when it takes its place.
+        durable: whether it is synced to disk before it replaces ``path``.
 
     Raises:
         AudioError: it cannot be written.

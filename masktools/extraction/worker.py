@@ -1,8 +1,8 @@
-"""Embeds recordings on this machine: decoded ahead by threads, computed by a model that each process loads once.
+"""Embedding of recordings on this machine: threads decode ahead, and each process computes with its own model.
 
-What is decoded ahead gives what reading the file piece by piece would give, bit for bit. Recordings are taken by the
-chunk, as they stand in the list. The short ones of a chunk are computed side by side, always the same, so that an
-extraction that was killed and gone on with gives what an undisturbed one does, bit for bit.
+Decoding ahead gives the same samples as reading a file piece by piece, bit for bit. Recordings are taken in
+chunks, in the order of the list. The short ones of a chunk are computed in batches, always the same, so that a
+run that was killed and resumed gives the same vectors as an undisturbed one, bit for bit.
 """
 
 import functools
@@ -27,12 +27,12 @@ from masktools.io import open_recording
 if TYPE_CHECKING:
     from masktools.features import Embedding, Encoder, Source
 else:
-    Embedding = Encoder = Source = Any  # who lists recordings need not wait for torch
+    Embedding = Encoder = Source = Any  # imported late: listing recordings does not need torch
 
-_DECODERS = 4  # threads at most
+_DECODERS = 4  # threads, at most
 _LOADING = threading.Lock()
-_MOST = 64  # results that wait at once
-_BUDGET = 1 << 27  # bytes of results that wait
+_MOST = 64  # pending results, at most
+_BUDGET = 1 << 27  # bytes of pending results
 
 In = TypeVar("In")
 
@@ -47,16 +47,16 @@ Out = TypeVar("Out", bound=_Sized)
 
 
 def ahead(function: Callable[[In], Out], values: Iterable[In], n_threads: int) -> Generator[Out, None, None]:
-    """Yield a function of each value, in order; threads compute the next ones while the caller is busy.
+    """Yield a function of each value, in order; threads compute ahead of the caller, bounded by bytes.
 
     Args:
-        function: what is to be computed; what it raises is raised here.
-        values: as many as there are; they are taken as they are needed.
-        n_threads: how many compute at once.
+        function: function to be computed; its errors are raised here.
+        values: arguments, of any number; they are taken as they are needed.
+        n_threads: number of threads.
     """
     source = iter(values)
     waiting: deque[Future[Out]] = deque()
-    largest = 0  # of those that came lately
+    largest = 0  # size of the largest recent result
     pool = ThreadPoolExecutor(n_threads, "masktools-decode")
     try:
         while True:
@@ -72,18 +72,18 @@ def ahead(function: Callable[[In], Out], values: Iterable[In], n_threads: int) -
 
 
 SHORT_S = 60.0
-"""Recordings up to this length are computed beside others; longer ones have windows enough of their own."""
+"""Recordings up to this length are computed in batches with others; longer ones fill batches of their own."""
 
 LONG_S = 300.0
 """Longer recordings are not decoded ahead, but piece by piece while they are computed."""
 
 Convert = Callable[[Source], Source]
-"""Gives a recording that is held in memory, at the rate of the encoder."""
+"""Converts a recording in memory to the rate of the encoder."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """An item that waits for the encoder: in memory, or in its file, or not to be had."""
+    """An item that waits for the encoder: decoded, or open in its file, or with an error."""
 
     item: Item
     source: Source | None = None  # None: it is long, or cannot be read
@@ -92,17 +92,17 @@ class Prepared:
 
     @property
     def is_short(self) -> bool:
-        """Whether it is computed beside others."""
+        """Whether it is computed in a batch with others."""
         return self.source is not None and self.duration_s <= SHORT_S
 
     @property
     def n_bytes(self) -> int:
-        """How much memory it takes."""
+        """Size in memory."""
         return 0 if self.source is None else 4 * self.source.n_samples
 
 
 def prepare(item: Item, convert: Convert) -> Prepared:
-    """Return an item as it is given to the encoder; what is wrong with it is told there, and raises nothing."""
+    """Return an item ready for the encoder; errors are kept in it, not raised."""
     from masktools.features import Source as Held
 
     try:
@@ -113,12 +113,12 @@ def prepare(item: Item, convert: Convert) -> Prepared:
         samples, rate = read_item(item)
         source = Held(lambda first, last: samples[:, first:last], samples.shape[1], rate, item.key)
         return Prepared(item, convert(source), source.duration_s)
-    except Exception as error:  # the recordings after it shall not pay for it, whatever it is
+    except Exception as error:  # whatever the error, the other recordings go on
         return Prepared(item, error=reason_of(error, item))
 
 
 def reason_of(error: Exception, item: Item) -> str:
-    """Return why a recording could not be embedded, in one line."""
+    """Return the reason of a failure, in one line."""
     if isinstance(error, MasktoolsError):
         text = str(error)
     elif isinstance(error, OSError):
@@ -130,7 +130,7 @@ def reason_of(error: Exception, item: Item) -> str:
 
 @contextmanager
 def opened(item: Item) -> Iterator[Source]:
-    """Give the recording of an item that is a file, or the part of it that is meant, read piece by piece.
+    """Yield the recording of an item that is a file, or its part, read piece by piece.
 
     Raises:
         AudioError: the file is missing, damaged, no audio, or ends before the part starts.
@@ -147,15 +147,15 @@ def opened(item: Item) -> Iterator[Source]:
 class Worker:
     """Embeds recordings with one model, which is loaded once in each process, when it is first needed.
 
-    ``worker(items)`` gives a row for each item. ``prepare`` and ``embed`` are its two halves, for who decodes
-    recordings in one thread while another computes.
+    ``worker(items)`` returns a row for each item. ``prepare`` and ``embed`` are its two halves, for callers that decode
+    in one thread while another computes.
 
     Attributes:
         model: a name at hand, a folder, or ``owner/name`` on the hub.
-        settings: what is wanted of each recording.
+        settings: settings of the extraction.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto (fp32 on a CPU), fp32, bf16, fp16 or int8.
-        threads: CPU threads of the model at most.
+        threads: CPU threads of the model, at most.
         batch_size: windows computed at once.
     """
 
@@ -179,7 +179,7 @@ class Worker:
 
     @property
     def identity(self) -> str:
-        """What the vectors depend on beside the settings: the weights, and the precision unless it is full."""
+        """Identity of the model for fingerprints: the hash of the weights, and the precision unless it is full."""
         from masktools.core.runtime import precision_of
 
         precision = precision_of(self.encoder.pipeline.precision)
@@ -187,25 +187,25 @@ class Worker:
 
     @property
     def n_decoders(self) -> int:
-        """How many threads decode recordings."""
+        """Number of threads that decode recordings."""
         from masktools.core.runtime import usable_cores
 
         return max(1, min(_DECODERS, usable_cores() // 2))
 
     def check(self) -> None:
-        """Load the model, and embed a moment of silence.
+        """Load the model, and embed a short silence as a test.
 
         Raises:
-            MasktoolsError: what ``encoder`` raises, or settings that the model does not have.
+            MasktoolsError: errors of ``encoder``, or settings that the model does not support.
         """
         encoder = self.encoder
         encoder.encode(np.zeros(encoder.sample_rate // 10, np.float32), encoder.sample_rate, **self._options())
 
     def __call__(self, items: Sequence[Item]) -> list[Row]:
-        """Return a row for each item, in order. What cannot be embedded has a row that says why.
+        """Return a row for each item, in order. A failed item has a row with the reason.
 
         Raises:
-            MasktoolsError: what ``check`` raises.
+            MasktoolsError: errors of ``check``.
             RuntimeError: the device is out of memory.
         """
         rows: dict[str, Row] = {}
@@ -219,11 +219,11 @@ class Worker:
         return [rows[item.key] for item in items]
 
     def prepare(self, item: Item) -> Prepared:
-        """Return an item decoded, unless it is long; what is wrong with it stands in it. For any thread."""
+        """Return an item decoded, unless it is long; errors are kept in it. Thread-safe."""
         return prepare(item, self._at_model_rate)
 
     def embed(self, batch: Sequence[Prepared]) -> list[Row]:
-        """Return a row for each prepared item, in order; those in memory are computed side by side.
+        """Return a row for each prepared item, in order; those in memory are computed in batches.
 
         Raises:
             RuntimeError: the device is out of memory.
@@ -232,7 +232,7 @@ class Worker:
         try:
             encoded = self._encode([one.source for one in held if one.source is not None]) if held else []
             found = {one.item.key: self._row(one, embedding) for one, embedding in zip(held, encoded, strict=True)}
-        except Exception as error:  # one of them brought it down: each alone
+        except Exception as error:  # one of the batch failed: compute each alone
             if _out_of_memory(error):
                 raise
             found = {}
@@ -249,7 +249,7 @@ class Worker:
                 return self._row(prepared, self._encode([source])[0])
         except (MasktoolsError, OSError) as error:
             return Row(item.key, error=reason_of(error, item))
-        except Exception as error:  # a fault of ours; the recordings after it shall not pay for it
+        except Exception as error:  # an error of ours; the other recordings go on
             if _out_of_memory(error):
                 raise
             return Row(item.key, error=reason_of(error, item))
@@ -269,7 +269,7 @@ class Worker:
         frames, tokens = embedding.frames, embedding.tokens
         several = layer == "all" or (isinstance(layer, tuple) and isinstance(layer[0], int))
         if frames is not None and several:
-            frames = np.moveaxis(frames, 0, 1)  # moments first
+            frames = np.moveaxis(frames, 0, 1)  # frames first
         return Row(
             prepared.item.key,
             clip=None if embedding.clip is None else embedding.clip.astype(kind),
@@ -280,7 +280,7 @@ class Worker:
         )
 
     def _at_model_rate(self, source: Source) -> Source:
-        """Return a source in memory: resampled, if that changes neither its columns nor its times."""
+        """Return a source in memory, resampled if that changes neither its columns nor its times."""
         from masktools.features.windows import Source as Held
         from masktools.features.windows import Times, mono_blocks, parse_hop
 
@@ -296,7 +296,7 @@ class Worker:
 
 
 def _loaded(*options: Any) -> Encoder:
-    with _LOADING:  # threads that ask for a model at once shall all get the one
+    with _LOADING:  # threads that ask at once all get the same model
         return _load(*options)
 
 
@@ -308,7 +308,7 @@ def _load(model: str, device: str, precision: str, threads: int | None, batch_si
 
 
 def _out_of_memory(error: Exception) -> bool:
-    return type(error).__name__ == "OutOfMemoryError"  # torch's own
+    return type(error).__name__ == "OutOfMemoryError"  # torch's own class
 
 
 Compute = Callable[[Sequence[Item]], list[Row]]
@@ -317,9 +317,9 @@ Compute = Callable[[Sequence[Item]], list[Row]]
 def rows_in_processes(
     chunks: Iterable[Sequence[Item]], work: Compute, n_jobs: int
 ) -> Generator[tuple[list[Row], bool], None, None]:
-    """Yield the rows of each chunk as soon as they are known, and that they are whole.
+    """Yield the rows of each chunk as soon as they are computed, with True since they are whole chunks.
 
-    A chunk at which a process died twice is begun anew recording by recording: the one that kills it has a row that
+    A chunk whose process died twice is computed again one by one: the recording that kills it gets a row that
     says so.
     """
     for chunk, rows in in_processes(chunks, work, n_jobs, n_ahead=1):
@@ -332,21 +332,21 @@ def rows_in_processes(
 
 
 CHUNK = 32
-"""Recordings of a chunk."""
+"""Recordings in a chunk."""
 
-_PAUSE_S, _HELD_BYTES = 30.0, 1 << 26  # between two parts of a chunk; rows that are held at once
+_PAUSE_S, _HELD_BYTES = 30.0, 1 << 26  # time between two partial saves of a chunk; bytes of rows that are kept at once
 
 Progress = Callable[[int, int], object]
-"""Called with (recordings done, recordings in all)."""
+"""Called with (recordings done, recordings in total)."""
 
 
 @runtime_checkable
 class Work(Protocol):
-    """What embeds recordings: a ``Worker``."""
+    """Anything that embeds recordings: a ``Worker``."""
 
     @property
     def n_decoders(self) -> int:
-        """How many threads decode recordings."""
+        """Number of threads that decode recordings."""
         ...
 
     def prepare(self, item: Item) -> Prepared:
@@ -364,10 +364,10 @@ class Work(Protocol):
 
 @runtime_checkable
 class Sink(Protocol):
-    """Where rows go: a ``Store``."""
+    """Anything that stores rows: a ``Store``."""
 
     def finished(self) -> set[str]:
-        """Return the recordings that need no more work."""
+        """Return the keys of the recordings that need no more work."""
         ...
 
     def add(self, rows: Sequence[Row]) -> None:
@@ -384,18 +384,18 @@ def run_local(
     n_jobs: int = 1,
     fail_fast: bool = False,
 ) -> None:
-    """Embed what is not finished yet, and store it.
+    """Embed the remaining recordings, and store them.
 
     Args:
         items: all recordings, in order.
-        worker: what embeds them; with several jobs, something that another process can be given.
-        store: where the rows go.
-        progress: called with (recordings done, recordings in all), those of earlier runs among them.
-        n_jobs: processes.
-        fail_fast: whether the first recording that cannot be embedded ends the run.
+        worker: worker that embeds; with several jobs it must be picklable.
+        store: store of the rows.
+        progress: called with (recordings done, recordings in total), those of earlier runs included.
+        n_jobs: number of processes.
+        fail_fast: whether the first failure ends the run.
 
     Raises:
-        AudioError: with ``fail_fast``: what is wrong with the first recording that cannot be embedded.
+        AudioError: with ``fail_fast``: the reason of the first failure.
     """
     finished = store.finished()
     chunks = [left for chunk in chunks_of(items) if (left := [item for item in chunk if item.key not in finished])]
@@ -411,18 +411,18 @@ def store_rows(
     progress: Progress | None,
     fail_fast: bool,
 ) -> None:
-    """Store rows as they come, at the end of every chunk at least, and tell how far they have come.
+    """Store rows as they come, at the end of every chunk at least, and report progress.
 
     Args:
-        rows: some rows, and whether they end a chunk.
-        store: where they go.
+        rows: pairs of some rows, and whether they end a chunk.
+        store: store of the rows.
         done: recordings that were finished before.
-        total: recordings in all.
-        progress: as for ``run_local``.
-        fail_fast: as for ``run_local``.
+        total: recordings in total.
+        progress: see ``run_local``.
+        fail_fast: see ``run_local``.
 
     Raises:
-        AudioError: with ``fail_fast``: what is wrong with the first recording that cannot be embedded.
+        AudioError: with ``fail_fast``: the reason of the first failure.
     """
     held: list[Row] = []
     stored_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""Embeddings: what the transformer makes of recordings, as one vector for each, and as one for each moment."""
+"""Embeddings: hidden states of the transformer, as one vector for each recording, and as one for each frame."""
 
 from masktools.features.encoder import PREFIXES, Encoder, EncoderModule, PrefixLike, embed
 from masktools.features.layers import POOLS, Embedding, LayerLike

@@ -1,4 +1,4 @@
-"""The encoder: recordings in, vectors out, whatever their rate, length and number; also as a module of torch.
+"""The encoder: recordings of any rate, length and number -> embeddings; also as a torch module.
 
 Nothing is masked. Recordings are encoded in windows of the model's length; every window is computed at its own length,
 beside windows of the same length only, so that neither padding nor the batch changes a result.
@@ -47,10 +47,11 @@ _PARTS = ("tokenizer", "transformer", "conditioner")
 
 
 def identity_of(pipeline: Pipeline) -> str:
-    """Return the SHA-256, 64 hexadecimal digits, of what embeddings depend on: not of the vocoder, nor of the name.
+    """Return the SHA-256, 64 hexadecimal digits, of all that embeddings depend on: not of the vocoder, nor of the name.
 
-    Weights count as bundles keep them, in fp16 and in the order of their names, so that a model is the same before it
-    is saved and after it is loaded. Of a conditioner that loads its weights only when it is asked, the settings count.
+    Weights are hashed as bundles store them, in fp16 and in the order of their names, so that the hash of a model is
+    the same before it is saved and after it is loaded. Of a conditioner that loads its weights lazily, the settings are
+    hashed.
     """
     digest = hashlib.sha256(json.dumps(configs.to_dict(pipeline.mel), sort_keys=True).encode())
     for name in _PARTS:
@@ -65,19 +66,19 @@ def identity_of(pipeline: Pipeline) -> str:
 
 PREFIXES = ("learned", "condition", "clap")
 PrefixLike = str | np.ndarray | Tensor
-"""One of ``PREFIXES``, or vectors (d,) or (b, d) of the size that the model's conditions have.
+"""One of ``PREFIXES``, or condition vectors (d,) or (b, d) of the model's size.
 
-``learned`` is the vector that the model was trained with where it had no condition. ``condition``, of which ``clap`` is
-another name, is what the model's conditioner makes of the same audio, window by window: a probe on such embeddings
-measures the conditioner too.
+``learned`` is the model's learned vector for "no condition". ``condition``, of which ``clap`` is another name, is the
+embedding of the same audio by the model's conditioner, window by window: a probe on such embeddings then measures the
+conditioner too.
 """
 
 Prefix = Callable[[int, Wave | None], Tensor | None]
-"""(number of the recording, what the window sounds like) -> a condition (d,), or None for the learned vector."""
+"""(number of the recording, audio of the window) -> a condition (d,), or None for the learned vector."""
 
 
 def parse_prefix(prefix: PrefixLike, pipeline: Pipeline, n_recordings: int) -> tuple[Prefix, bool]:
-    """Return the function that gives the condition of a window, and whether it reads its wave.
+    """Return the function that gives the condition of a window, and whether it needs the window's audio.
 
     Raises:
         ParameterError: an unknown name, a model without a conditioner, or vectors of another size or number.
@@ -132,8 +133,8 @@ class Encoder:
     """The encoder of a pretrained model.
 
     Args:
-        pipeline: the parts of the model.
-        threads: CPU threads at most; as many as torch takes if None.
+        pipeline: the model: tokenizer, transformer and mel settings.
+        threads: most CPU threads; as many as torch takes if None.
 
     Raises:
         ParameterError: fewer than one thread, or a model that embeds nothing.
@@ -156,19 +157,19 @@ class Encoder:
         revision: str | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
     ) -> "Encoder":
-        """Return the encoder of a model at hand, of a folder, or of the Hugging Face hub.
+        """Load the encoder of a bundled model, of a folder, or of the Hugging Face hub.
 
         Args:
-            model: the name of a model at hand, the folder of a bundle, or ``owner/name`` on the hub: what was loaded
-                once is taken from the cache and needs no network.
+            model: the name of a model at hand, the folder of a bundle, or ``owner/name`` on the hub: a model that was
+                loaded once is taken from the cache and needs no network.
             device: auto, cpu, cuda, cuda:N or mps.
-            precision: auto, fp32, bf16, fp16 or int8. auto is fp32 on a CPU, so that vectors are the same whatever the
-                processor is, and bf16 on a GPU that computes in it.
-            threads: CPU threads at most; as many as torch takes where it is not given.
-            batch_size: windows that a GPU computes at once, what its memory holds where it is not given; a CPU
+            precision: auto, fp32, bf16, fp16 or int8. auto is fp32 on a CPU, so that vectors are the same on every
+                processor, and bf16 on a GPU that supports it.
+            threads: most CPU threads; as many as torch takes by default.
+            batch_size: windows that a GPU computes at once, by default as many as fit into its memory; a CPU
                 computes one by one.
-            revision: of a model on the hub: a branch, a tag or, so that it never changes, a commit.
-            cache_dir: where models of the hub are kept; the hub's own place where it is not given.
+            revision: revision of a model on the hub: a branch, a tag or, so that it never changes, a commit.
+            cache_dir: folder for models of the hub; the hub's own cache by default.
 
         Raises:
             BundleError: no such model, or one that is incomplete, altered or of another format.
@@ -186,11 +187,11 @@ class Encoder:
         return cls(pipeline, threads)
 
     def save_pretrained(self, folder: str | os.PathLike[str], card: str | None = None) -> Path:
-        """Write the model as a bundle, which ``from_pretrained`` and ``masktools.load`` read, and return its folder.
+        """Write the model as a bundle for ``from_pretrained`` and ``masktools.load``, and return its folder.
 
         Args:
-            folder: where to; it must not exist yet.
-            card: the text of the model card; the sizes of the encoder where it is not given.
+            folder: path of the bundle; it must not exist yet.
+            card: the text of the model card; a table of the encoder's sizes by default.
 
         Raises:
             ParameterError: a folder that exists, or whose parent does not.
@@ -199,15 +200,15 @@ class Encoder:
         return hub.save_bundle(self.pipeline, folder, card or _CARD.format(name=self.name, **sizes), self.name)
 
     def push_to_hub(self, repo_id: str, *, private: bool | None = None, card: str | None = None) -> str:
-        """Write the model to the Hugging Face hub, as whom you are signed in there, and return its address.
+        """Upload the model to the Hugging Face hub, as the user who is signed in there, and return its address.
 
         Args:
             repo_id: ``owner/name``; it is made if it does not exist.
-            private: whether only you may see it; as your account has it if None.
-            card: the text of the model card; the sizes of the encoder where it is not given.
+            private: whether only you may see it; the default of your account if None.
+            card: the text of the model card; a table of the encoder's sizes by default.
 
         Raises:
-            BundleError: huggingface_hub is not installed, or the hub refuses.
+            BundleError: huggingface_hub is not installed, or the hub refuses the upload.
         """
         with TemporaryDirectory() as place:
             folder = self.save_pretrained(Path(place) / "bundle", card)
@@ -228,22 +229,22 @@ class Encoder:
 
     @property
     def n_layers(self) -> int:
-        """Number of layers: what enters the first block, and what leaves each."""
+        """Number of layers: the input of the first block, and the output of each block."""
         return self.pipeline.transformer.config.depth + 1
 
     @property
     def width(self) -> int:
-        """Numbers in the vector of one token."""
+        """Dimensions of the vector of one token."""
         return self.pipeline.transformer.config.width
 
     @property
     def hop_s(self) -> float:
-        """Seconds of a column of tokens, and from one frame to the next where nothing else is asked for."""
+        """Seconds of a column of tokens: the default hop between frames."""
         return self.pipeline.grid.column_s
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
+        """Device on which the model computes."""
         return self.pipeline.device
 
     @cached_property
@@ -252,7 +253,7 @@ class Encoder:
         return identity_of(self.pipeline)
 
     def dim(self, pool: str = "mean", layer: LayerLike = "last") -> int:
-        """Return how many numbers describe a clip, those of all layers that stand side by side together.
+        """Return the dimensions of the vector of a clip; layers side by side are added up.
 
         Raises:
             ParameterError: an unknown name, or a layer that the model does not have.
@@ -261,7 +262,7 @@ class Encoder:
         return n_out * clip_factor(check_pool(pool), self.pipeline.grid.n_rows) * self.width
 
     def frame_dim(self, pool: str = "mean", layer: LayerLike = "last") -> int:
-        """Return how many numbers describe a moment (a token, with the pool ``none``), those of all layers together.
+        """Return the dimensions of the vector of a frame (of a token, with the pool ``none``), layers added up.
 
         Raises:
             ParameterError: an unknown name, or a layer that the model does not have.
@@ -270,7 +271,7 @@ class Encoder:
         return n_out * frame_factor(check_pool(pool), self.pipeline.grid.n_rows) * self.width
 
     def frame_hop_s(self, hop_s: float | None = None) -> float:
-        """Return the seconds from one frame to the next when ``hop_s`` is asked for.
+        """Return the seconds from one frame to the next that a request for ``hop_s`` yields.
 
         Raises:
             ParameterError: a hop that is not positive, or shorter than a mel frame.
@@ -309,30 +310,32 @@ class Encoder:
     ) -> Embedding | list[Embedding]:
         """Return the embedding of a recording; for a list, a tuple or a batch of them, a list.
 
-        A recording is the same alone and in any batch: on a CPU exactly, on a GPU as far as the rounding of its
-        precision goes. Open files (``io.open_recording``) and sources are read piece by piece, and take no more memory
-        for an hour than for a minute, but for the result.
+        The result for a recording does not depend on its batch: on a CPU exactly, on a GPU up to the rounding of its
+        precision. Open files (``io.open_recording``) and sources are read piece by piece, and take no more memory
+        for an hour than for a minute, except for the result.
 
         Args:
-            waves: numpy (t,) or (t, channels), as soundfile has it; torch (t,), (channels, t) or (b, channels, t), as
-                torchaudio has it, on any device; an open audio file; a ``Source``; or a list or tuple of these, of any
-                lengths. Channels are averaged. What comes back is always numpy's.
-            sample_rate: in Hz, one for all or one for each; files and sources have their own.
-            layer: 0 is what enters the first block, 1 what leaves it; negative numbers count from the last one;
+            waves: numpy (t,) or (t, channels), as from soundfile; torch (t,), (channels, t) or (b, channels, t), as
+                from
+                torchaudio, on any device; an open audio file; a ``Source``; or a list or tuple of these, of any
+                lengths. Channels are averaged. Results are always numpy arrays.
+            sample_rate: sampling rate in Hz, one for all or one for each; files and sources have their own.
+            layer: 0 is the input of the first block, 1 its output; negative numbers count from the last one;
                 ``last``; ``mean``, the average of all; ``all``, or a list of numbers: side by side; or an array of
                 floats, the weight of each layer in a sum.
-            pool: mean, rows, max, mean_std, rows_std or none: how vectors of tokens become one (``features.POOLS``).
-            prefix: ``learned``; ``condition``, what the model's conditioner makes of each window (``clap`` is another
+            pool: mean, rows, max, mean_std, rows_std or none: how token vectors are combined (``features.POOLS``).
+            prefix: ``learned``; ``condition``, the embedding of each window by the model's conditioner (``clap`` is
+                another
                 name for it): a probe then measures the conditioner too; or vectors (d,) or (b, d).
-            hop_s: time from one frame to the next; a column of tokens, 0.186 s, if None. Longer: the average (with
-                ``max`` the largest) of the columns whose middles lie in each such stretch. Shorter: the recording is
-                encoded 2, 4, 8 or 16 times, each time a part of a column later, so that frames have their middles at 0,
-                hop, 2 hop, ...; ``frame_hop_s`` tells the true hop. The vector of the clip is then that of all
-                hearings, which tells more, above all of short recordings.
-            window: how much is encoded at once: ``model`` is all that it reads, 9.85 s, or fewer seconds.
-            frames: whether the vectors of moments are wanted.
-            tokens: whether the tokens are wanted.
-            progress: called with (windows done, windows in all).
+            hop_s: seconds from one frame to the next; a column of tokens, 0.186 s, if None. Longer: the average (with
+                ``max`` the maximum) of the columns whose centres lie in each such interval. Shorter: the recording is
+                encoded 2, 4, 8 or 16 times, each time a part of a column later, so that frames have their centres at 0,
+                hop, 2 hop, ...; ``frame_hop_s`` tells the true hop. The vector of the clip is then pooled over all
+                these passes, which makes it more accurate, above all for short recordings.
+            window: length of a pass: ``model`` for the model's own, 9.85 s, or fewer seconds.
+            frames: whether to return a vector for each frame.
+            tokens: whether to return the tokens.
+            progress: called with (windows done, windows in total).
 
         Raises:
             AudioError: no samples, or some that are not finite.
@@ -380,7 +383,7 @@ def embed(
     frames: bool = True,
     progress: Progress | None = None,
 ) -> Embedding:
-    """Return the embedding of a recording (channels, t), full scale 1; ``Encoder.encode`` tells what is what.
+    """Return the embedding of a recording (channels, t), full scale 1; see ``Encoder.encode`` for the arguments.
 
     Raises:
         AudioError: no samples, or some that are not finite.
@@ -391,13 +394,13 @@ def embed(
 
 
 class EncoderModule(nn.Module):
-    """An encoder and what it is asked for. ``forward``: (n, t) at its rate -> (n, d), one vector for each sound.
+    """An encoder with fixed options, as a torch module: (n, t) at its rate -> (n, d), one vector for each sound.
 
-    It computes where its weights are moved to, stays in evaluation, and gives no gradients.
+    It computes where its weights are moved to, stays in evaluation mode, and gives no gradients.
 
     Args:
-        encoder: the encoder; from here on it belongs to the module.
-        options: of ``Encoder.encode``, the same for every call.
+        encoder: the encoder; it belongs to the module from now on.
+        options: options of ``Encoder.encode``, the same for every call.
 
     Raises:
         ParameterError: options that the model does not have, or the pool ``none``.
@@ -418,15 +421,15 @@ class EncoderModule(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.encoder.pipeline.transformer.mask_vector.device
 
     def train(self, mode: bool = True) -> "EncoderModule":
-        """Stay in evaluation: embeddings are without dropout."""
+        """Stay in evaluation mode: embeddings are computed without dropout."""
         return super().train(False)
 
     def forward(self, audio: Tensor) -> Float[Tensor, "n d"]:
-        """Return one vector for each sound; layers side by side follow each other in it.
+        """Return one vector for each sound; layers side by side are concatenated.
 
         Raises:
             ParameterError: audio of another shape or kind.
@@ -436,7 +439,7 @@ class EncoderModule(nn.Module):
         return self._stacked([np.ravel(one.clip) for one in found if one.clip is not None], (self.clip_dim,))
 
     def over_time(self, audio: Tensor) -> tuple[Float[Tensor, "n m d"], np.ndarray]:
-        """Return a vector for each moment of each sound, and the middles of the moments in seconds, (m,) float64.
+        """Return a vector for each frame of each sound, and the centres of the frames in seconds, (m,) float64.
 
         Raises:
             ParameterError: audio of another shape or kind.

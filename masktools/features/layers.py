@@ -1,4 +1,4 @@
-"""Layers of an embedding, and pooling: vectors of tokens -> those of columns -> that of the clip."""
+"""Choice of layers, and pooling: vectors of tokens -> those of columns -> that of the clip."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from masktools.networks.transformer import MaskedTransformer
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """Embedding of a recording. With several layers asked for, vectors have one more axis, the first.
+    """Embedding of a recording. If several layers were asked for, arrays have a first axis for them.
 
     Attributes:
         clip: (d,) float32, one vector for all of the recording; None where nothing was pooled.
-        frames: (m, d) float32, one vector for each moment; (m, rows, d) where nothing was pooled; None where they were
+        frames: (m, d) float32, one vector for each frame; (m, rows, d) where nothing was pooled; None where they were
             not asked for.
-        times_s: (m,) float64, the middle of each moment.
+        times_s: (m,) float64, centre of each frame in seconds.
         tokens: (rows, columns) uint16, row 0 the lowest, a column each 4096 samples at the usual settings; None where
             they were not asked for.
-        duration_s: of the recording.
+        duration_s: length of the recording in seconds.
     """
 
     clip: np.ndarray | None
@@ -49,12 +49,12 @@ _NAMES = ("last", "mean", "all")
 
 @dataclass(frozen=True)
 class LayerChoice:
-    """Layers side by side, or one weighted sum of them. Layer 0 is what enters the first block, i what leaves block i.
+    """Layers side by side, or a weighted sum of them. Layer 0 is the input of the first block, i the output of block i.
 
     Attributes:
-        layers: the layers that are needed, each from 0 to the model's depth.
-        weights: one for each of ``layers`` whose sum is wanted; None where they stand side by side.
-        single: whether the result is without the axis of layers.
+        layers: indices of the layers, each from 0 to the model's depth.
+        weights: one for each of ``layers`` for a weighted sum; None where they stand side by side.
+        single: whether the result has no axis of layers.
     """
 
     layers: tuple[int, ...]
@@ -72,12 +72,12 @@ class LayerChoice:
 
     @property
     def n_out(self) -> int:
-        """How many vectors stand side by side."""
+        """Number of vectors side by side."""
         return 1 if self.weights is not None else len(self.layers)
 
 
 def parse_layers(layer: LayerLike, depth: int) -> LayerChoice:
-    """Return the layers that are meant, for a model of ``depth`` blocks.
+    """Return the chosen layers of a model with ``depth`` blocks.
 
     >>> parse_layers(-1, depth=8).layers
     (8,)
@@ -141,13 +141,13 @@ def _weighted(weights: np.ndarray, depth: int) -> LayerChoice:
 def hidden_states(
     transformer: MaskedTransformer, tokens: FlatTokens, condition: Condition | None, choice: LayerChoice
 ) -> Tensor:
-    """Return the states (l, b, n, d) of known tokens, without the prefix; blocks above the last layer do not run.
+    """Return the states (l, b, n, d) of given tokens, without the prefix; blocks above the last layer do not run.
 
     Args:
         transformer: the model.
-        tokens: at most a full clip of them.
-        condition: (b, d) what stands before the tokens; the learned vector if None.
-        choice: the layers.
+        tokens: tokens, at most a full clip of them.
+        condition: (b, d) vector that is put before the tokens; the learned vector if None.
+        choice: layers to return.
 
     Raises:
         ParameterError: shapes that do not fit the model.
@@ -174,19 +174,19 @@ def hidden_states(
 
 
 POOLS = ("mean", "rows", "max", "mean_std", "rows_std", "none")
-"""Pools, by name.
+"""Names of the pools.
 
-``mean`` averages over rows and time. ``rows`` keeps the rows apart, one after the other, lowest first, and averages
-over time. ``max`` is the largest over rows and time. ``mean_std`` is the mean and the standard deviation over time of
-the average over rows, ``rows_std`` those of each row. ``none`` keeps every token's own vector: there are frames
-(m, rows, d) and no vector of the clip.
+``mean`` averages over rows and time. ``rows`` averages over time and concatenates the rows, lowest first.
+``max`` is the maximum over rows and time. ``mean_std`` is the mean and the standard deviation over time of the average
+over rows, ``rows_std`` those of each row. ``none`` keeps every token's own vector: there are frames (m, rows, d) and no
+vector of the clip.
 """
 
 _BY_ROW, _WITH_STD = ("rows", "rows_std"), ("mean_std", "rows_std")
 
 
 def check_pool(pool: str) -> str:
-    """Return the name of a pool.
+    """Return the name of a pool, checked.
 
     Raises:
         ParameterError: an unknown name.
@@ -195,17 +195,17 @@ def check_pool(pool: str) -> str:
 
 
 def frame_factor(pool: str, n_rows: int) -> int:
-    """Return how many times the model's width the vector of a moment is long (of a token, with ``none``)."""
+    """Return the dimensions of a frame's vector (of a token's, with ``none``), in multiples of the model's width."""
     return n_rows if pool in _BY_ROW else 1
 
 
 def clip_factor(pool: str, n_rows: int) -> int:
-    """Return how many times the model's width the vector of a clip is long (0 with ``none``)."""
+    """Return the dimensions of a clip's vector, in multiples of the model's width (0 with ``none``)."""
     return {"mean_std": 2, "rows_std": 2 * n_rows, "none": 0}.get(pool, frame_factor(pool, n_rows))
 
 
 def pool_rows(states: Tensor, pool: str) -> Tensor:
-    """Return the states (..., r, d) of columns as one vector for each, (..., d or r * d); with ``none`` as they are."""
+    """Return the states (..., r, d) of columns, one vector each, (..., d or r * d); unchanged with ``none``."""
     if pool == "none":
         return states
     if pool in _BY_ROW:
@@ -214,16 +214,16 @@ def pool_rows(states: Tensor, pool: str) -> Tensor:
 
 
 class ClipPool:
-    """The vectors of a clip's columns, met in any order and in pieces, as one. Sums are kept in double precision."""
+    """Pools the columns of a clip, which come in any order and in pieces. Sums are kept in double precision."""
 
     def __init__(self, pool: str) -> None:
         self.pool = check_pool(pool)
         self._n = 0
-        self._sum: np.ndarray | None = None  # (l, d), or the largest so far
+        self._sum: np.ndarray | None = None  # (l, d), or the maximum so far
         self._squares: np.ndarray | None = None
 
     def add(self, columns: np.ndarray) -> None:
-        """Take in the vectors (l, w, d) of some columns."""
+        """Add the vectors (l, w, d) of some columns."""
         self._n += columns.shape[1]
         if self.pool == "max":
             largest = columns.max(axis=1)
@@ -236,7 +236,7 @@ class ClipPool:
             self._squares = squares if self._squares is None else self._squares + squares
 
     def vector(self) -> np.ndarray | None:
-        """Return the vectors (l, d) of what was taken in, float32; None where nothing is pooled."""
+        """Return the pooled vectors (l, d), float32; None where nothing is pooled."""
         if self.pool == "none" or self._sum is None:
             return None
         if self.pool == "max":

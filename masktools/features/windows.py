@@ -1,6 +1,6 @@
-"""Recordings as users hold them -> sources, read piece by piece -> windows in batches -> embeddings with times.
+"""Recordings -> sources, read piece by piece -> windows in batches -> embeddings with times.
 
-Whatever is asked for beside it, a recording's tokens are computed alone and cut in the same places, so that they are
+Whatever the other options, the tokens of a recording are computed alone and cut at the same positions, so that they are
 the same in every batch.
 """
 
@@ -25,9 +25,9 @@ from masktools.mel.spectrogram import TokenGrid
 from masktools.pipeline import Pipeline, Progress
 
 Rates = int | float | np.integer | np.floating | Sequence[int | None] | np.ndarray | Tensor | None
-"""Hz: one for all, one for each, or None where every recording has its own."""
+"""Sampling rates in Hz: one for all, one for each, or None where every recording has its own."""
 
-_BLOCK = 1 << 17  # samples a channel that are read at once
+_BLOCK = 1 << 17  # samples of each channel that are read at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +36,9 @@ class Source:
 
     Attributes:
         read: (start, stop) -> samples (channels, stop - start) as floats, full scale 1.
-        n_samples: for each channel.
-        sample_rate: in Hz.
-        name: what errors call it.
+        n_samples: samples in each channel.
+        sample_rate: sampling rate in Hz.
+        name: name of the recording in error messages.
     """
 
     read: Callable[[int, int], np.ndarray]
@@ -58,7 +58,7 @@ class Source:
         return self.n_samples / self.sample_rate
 
     def samples_at(self, sample_rate: int) -> int:
-        """Return its length at another rate, rounded to the nearest, at least 1."""
+        """Return the length in samples at another rate, rounded to the nearest, at least 1."""
         return max(1, (2 * self.n_samples * sample_rate + self.sample_rate) // (2 * self.sample_rate))
 
 
@@ -67,12 +67,12 @@ Waves = np.ndarray | Tensor | Recording | Source | Sequence[Any]
 
 
 def as_sources(waves: Waves, sample_rate: Rates) -> tuple[list[Source], bool]:
-    """Return recordings as sources, and whether there was one that stood alone.
+    """Return recordings as sources, and whether the input was a single recording.
 
     Args:
         waves: numpy (t,) or (t, channels); torch (t,), (channels, t) or (b, channels, t); an open audio file; a source;
             or a list or tuple of these.
-        sample_rate: in Hz, one for all or one for each; files and sources have their own.
+        sample_rate: sampling rate in Hz, one for all or one for each; files and sources have their own.
 
     Raises:
         AudioError: no samples, or some that are not finite.
@@ -105,7 +105,7 @@ def _rates(sample_rate: Any, n_waves: int) -> Sequence[Any]:
         return [sample_rate] * n_waves
     try:
         rates = sample_rate.tolist() if isinstance(sample_rate, Tensor) else list(sample_rate)
-    except (RuntimeError, NotImplementedError):  # a tensor that holds no numbers, or not one by one
+    except (RuntimeError, NotImplementedError):  # a tensor of another kind, or one that cannot be read
         raise ParameterError(f"sample_rate must be numbers of Hz, got {shown(sample_rate)}") from None
     if len(rates) != n_waves:
         raise ParameterError(f"sample_rate must be one for all or one for each wave, got {len(rates)} for {n_waves}")
@@ -129,9 +129,9 @@ def _source(wave: object, rate: Any) -> Source:
 
 
 def mono_blocks(source: Source, sample_rate: int) -> Iterator[np.ndarray]:
-    """Yield the average of a source's channels at another rate, piece after piece, float32 (t,).
+    """Yield the average of a source's channels at another rate, in pieces, float32 (t,).
 
-    Pieces together are what resampling at once gives, bit for bit, ``source.samples_at(sample_rate)`` long.
+    The pieces joined equal the output of one resampling call, bit for bit, ``source.samples_at(sample_rate)`` long.
 
     Raises:
         AudioError: samples that are not finite, or fewer than there should be.
@@ -168,7 +168,7 @@ def _mono(source: Source, start: int, stop: int) -> np.ndarray:
     return mono
 
 
-_ROUNDING = 1e-6  # relative; a hop in seconds that was computed from samples is off by less
+_ROUNDING = 1e-6  # relative; rounding error of a hop in seconds that was computed from samples
 
 
 @dataclass(frozen=True)
@@ -176,9 +176,9 @@ class Hop:
     """Hop from one frame to the next.
 
     Attributes:
-        n_shifts: how often the recording is encoded, each time from another moment: from half a column before it on,
+        n_shifts: number of passes, each with another offset: from half a column before the recording on,
             a part of a column later each time. Shift number ``n_shifts // 2`` begins with the recording.
-        stretch_s: columns whose middles lie in one stretch of this length become one frame; None leaves them apart.
+        stretch_s: interval in seconds whose columns, by their centres, become one frame; None keeps columns apart.
     """
 
     n_shifts: int = 1
@@ -195,10 +195,10 @@ class Hop:
 
 
 def parse_hop(hop_s: float | None, grid: TokenGrid) -> Hop:
-    """Return the hop that is meant: None is a column, a longer one is kept to, a shorter one is part of a column.
+    """Return the hop for a request: None is a column, longer ones are exact, a shorter one is part of a column.
 
     A column has 16 mel frames, so its parts are a half, a quarter, an eighth and a sixteenth; the first that is no
-    longer than what is asked for is taken.
+    longer than the request is taken.
 
     Raises:
         ParameterError: a hop that is not positive, or shorter than a mel frame.
@@ -219,10 +219,10 @@ def parse_hop(hop_s: float | None, grid: TokenGrid) -> Hop:
 
 
 def check_window(window: str | float, window_cols: int, column_s: float) -> int:
-    """Return how many columns are encoded at once: ``model`` is as many as the model reads, or so many seconds of them.
+    """Return the number of columns in a pass: ``model`` is as many as the model reads; a number is seconds.
 
     Raises:
-        ParameterError: an unknown name, or more than the model reads.
+        ParameterError: an unknown name, or a window longer than the model's.
     """
     if isinstance(window, str):
         if window != "model":
@@ -237,13 +237,13 @@ def check_window(window: str | float, window_cols: int, column_s: float) -> int:
 
 @dataclass(frozen=True)
 class Times:
-    """The columns and the frames of one recording. Each belongs to it if its middle does; there is always a first.
+    """The columns and the frames of one recording. Each belongs to it if its centre does; there is always a first.
 
     Attributes:
-        grid: where tokens lie.
-        hop: how frames follow each other.
-        n_samples: of the recording, at its own rate.
-        sample_rate: of the recording, in Hz.
+        grid: positions of the tokens in time.
+        hop: hop between frames.
+        n_samples: length of the recording in samples.
+        sample_rate: sampling rate of the recording in Hz.
     """
 
     grid: TokenGrid
@@ -252,20 +252,20 @@ class Times:
     sample_rate: int
 
     def n_columns(self, shift: int | None = None) -> int:
-        """Return how many columns there are in a shift; in the one that begins with the recording if None."""
+        """Return the number of columns in a shift; in the one that begins with the recording if None."""
         number = self.hop.home if shift is None else shift
         column, ours, theirs = self.grid.column_samples, self.grid.sample_rate, self.sample_rate
-        # The middle of column i, offset + (i + 1/2) * column, counted in twice its samples at both rates.
+        # The centre of column i, offset + (i + 1/2) * column, in units of half a sample at the product of both rates.
         offset = self.first_frame(number) * self.grid.hop_length
         n = (2 * self.n_samples * ours - 2 * offset * theirs + column * theirs) // (2 * column * theirs)
         return max(1 if number == self.hop.home else 0, n)
 
     def first_frame(self, shift: int) -> int:
-        """Return the frame of the mel spectrogram with which a shift begins; it may lie before the recording."""
+        """Return the mel frame with which a shift begins; negative where it is before the recording."""
         return (shift - self.hop.home) * self.grid.patch_frames // self.hop.n_shifts
 
     def frame_of(self, columns: Sequence[int] | np.ndarray, shift: int = 0) -> np.ndarray:
-        """Return the number of the frame that each column is, or is part of; some lie behind the last one."""
+        """Return for each column the index of the frame that it is part of; some are behind the last one."""
         numbers = np.asarray(columns)
         if self.hop.stretch_s is None:
             return numbers * self.hop.n_shifts + shift
@@ -285,11 +285,11 @@ class Times:
         return 1 + self.n_samples * ours // theirs
 
     def seconds(self) -> np.ndarray:
-        """Return the middle of each frame, float64; that of a recording shorter than half a frame is its own."""
+        """Return the centres of the frames in s, float64; a recording shorter than half a frame has its own."""
         number = np.arange(self.n_frames)
         if self.hop.stretch_s is None:
             parts = self.hop.n_shifts
-            twice = 2 * number + (parts == 1)  # shifted columns have their middles at 0, hop, 2 hop, ...
+            twice = 2 * number + (parts == 1)  # shifted columns have their centres at 0, hop, 2 hop, ...
             times_s = twice * self.grid.column_samples / (2 * parts * self.grid.sample_rate)
         else:
             times_s = (number + 0.5) * self.hop.stretch_s
@@ -297,13 +297,13 @@ class Times:
         return times_s if times_s[0] <= duration_s else np.array([duration_s / 2])
 
 
-_CONTEXT_COLS = 4  # what the tokenizer sees beyond the columns that are kept
-_MEL_CONTEXT_COLS = 1  # what the front end sees beyond those
+_CONTEXT_COLS = 4  # receptive field of the tokenizer beyond the columns that are kept
+_MEL_CONTEXT_COLS = 1  # receptive field of the mel spectrogram beyond those
 
 
 @dataclass(frozen=True, eq=False)
 class TokenisedWindow:
-    """One input of the transformer: the tokens (r, w) of a window of columns, and perhaps its wave (1, t)."""
+    """One input of the transformer: the tokens (r, w) of a window of columns, and optionally its audio (1, t)."""
 
     window: Window
     tokens: Tensor
@@ -313,15 +313,15 @@ class TokenisedWindow:
 def tokenised_windows(
     pipeline: Pipeline, source: Source, times: Times, shift: int, window_cols: int, wave: bool = False
 ) -> Iterator[TokenisedWindow]:
-    """Yield the windows of a recording in order; the last one ends with it and may begin in the one before.
+    """Yield the windows of a recording in order; the last one ends with it and may overlap the one before.
 
     Args:
         pipeline: the model.
         source: the recording.
-        times: its columns.
-        shift: the number of the shift that is encoded.
-        window_cols: columns that are encoded at once.
-        wave: whether the wave of each window is wanted too.
+        times: columns of the recording.
+        shift: number of the shift.
+        window_cols: columns in a window.
+        wave: whether the audio of each window is returned too.
 
     Raises:
         AudioError: samples that are not finite.
@@ -345,7 +345,7 @@ def tokenised_windows(
 
 
 class _Buffer:
-    """The part of a wave that is still needed, at the model's rate."""
+    """Buffer of a wave at the model's rate: the part that is still needed."""
 
     def __init__(self, source: Source, sample_rate: int) -> None:
         self.n_samples = source.samples_at(sample_rate)
@@ -353,7 +353,7 @@ class _Buffer:
         self._start, self._held = 0, np.zeros(0, np.float32)
 
     def take(self, start: int, stop: int) -> Wave:
-        """Return samples [start, stop), (1, t), as far as there are any."""
+        """Return samples [start, stop), (1, t), cut to the length of the wave."""
         stop = min(stop, self.n_samples)
         missing, pieces = stop - self._start - len(self._held), [self._held]
         while missing > 0:
@@ -364,23 +364,23 @@ class _Buffer:
         return torch.from_numpy(self._held[None, start - self._start : stop - self._start])
 
     def forget(self, before: int) -> None:
-        """Let go of samples that come before one."""
+        """Drop samples before an index."""
         n_gone = min(max(0, before - self._start), len(self._held))
         self._start, self._held = self._start + n_gone, self._held[n_gone:].copy()
 
 
 class _Columns:
-    """The columns of a wave, the first of which begins with a mel frame of it or before it, in silence."""
+    """Token columns of a wave; the first begins with one of its mel frames, or before it, in silence."""
 
     def __init__(self, pipeline: Pipeline, buffer: _Buffer, first_frame: int) -> None:
         self.pipeline, self.buffer, self.first_frame = pipeline, buffer, first_frame
 
     def frame(self, column: int) -> int:
-        """Return the mel frame with which a column begins."""
+        """Return the first mel frame of a column."""
         return self.first_frame + column * self.pipeline.grid.patch_frames
 
     def mel(self, window: Window) -> Mel:
-        """Return the mel spectrogram (1, f, m) of some columns, as it is in that of the whole wave."""
+        """Return the mel spectrogram (1, f, m) of some columns, cut from that of the whole wave."""
         hop, silence = self.pipeline.mel.hop_length, self.pipeline.front_end.silence
         start, stop = self.frame(window.start), self.frame(window.stop)
         first = max(0, self.frame(window.start - _MEL_CONTEXT_COLS))
@@ -390,26 +390,26 @@ class _Columns:
         return F.pad(mel, (n_before, stop - start - n_before - mel.shape[-1]), value=silence)
 
     def wave(self, window: Window) -> Wave:
-        """Return what some columns sound like."""
+        """Return the audio of some columns."""
         hop = self.pipeline.mel.hop_length
         return self.buffer.take(max(0, self.frame(window.start)) * hop, self.frame(window.stop) * hop).clone()
 
     def forget(self, before: int) -> None:
-        """Let go of columns that come before one."""
+        """Drop columns before an index."""
         self.buffer.forget(self.frame(before) * self.pipeline.mel.hop_length)
 
 
 class Gathered:
-    """The embedding of one recording while its windows come in; those of one shift in order.
+    """Collects the embedding of one recording from its windows; those of one shift come in order.
 
     Args:
         times: the columns and frames of the recording.
-        choice: the layers.
-        pool: how vectors become one.
-        width: numbers in the vector of one token.
-        frames: whether the vectors of moments are wanted.
-        tokens: whether the tokens are wanted.
-        duration_s: of the recording.
+        choice: layers of the embedding.
+        pool: name of the pool.
+        width: dimensions of the vector of one token.
+        frames: whether to keep a vector for each frame.
+        tokens: whether to keep the tokens.
+        duration_s: length of the recording in seconds.
     """
 
     def __init__(
@@ -425,7 +425,7 @@ class Gathered:
         self._tokens = np.empty((n_rows, times.n_columns()), np.uint16) if tokens else None
 
     def take(self, columns: np.ndarray, window: Window, tokens: Tensor, shift: int) -> None:
-        """Take in the vectors (l, w, ...) of a window; of columns that came before, the first ones are kept."""
+        """Add the vectors (l, w, ...) of a window; columns of an overlap count once, by the earlier window."""
         start, stop = self._position[shift], window.stop
         self._position[shift] = stop
         columns = columns[:, start - window.start :]
@@ -438,7 +438,7 @@ class Gathered:
             self._lay(columns[:, inside], numbers[inside])
 
     def _lay(self, columns: np.ndarray, numbers: np.ndarray) -> None:
-        """Put the vectors of columns where their frames are."""
+        """Add the vectors of columns to their frames."""
         if self._frames is None:
             return
         if self.times.hop.stretch_s is None:
@@ -453,7 +453,7 @@ class Gathered:
                 self._counts[number] += of_frame.shape[1]
 
     def embedding(self) -> Embedding:
-        """Return what came in as one embedding."""
+        """Return the finished embedding."""
         clip, frames = self._clip.vector(), self._frames
         if frames is not None and self.times.hop.stretch_s is not None and self.pool != "max":
             frames /= self._counts.reshape(1, -1, *[1] * (frames.ndim - 2))
@@ -470,7 +470,7 @@ class Gathered:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A window that waits for the transformer, and whose it is."""
+    """A window that waits for the transformer, and the recording that it belongs to."""
 
     gathered: Gathered
     window: Window
@@ -480,22 +480,22 @@ class Task:
 
 
 def windows_at_once(pipeline: Pipeline) -> int:
-    """Return how many windows are computed at once: ``batch_size`` on a GPU, one on a CPU.
+    """Return the number of windows in a batch: ``batch_size`` on a GPU, one on a CPU.
 
-    Matrix products of other sizes are rounded in another order: some 2e-5 in states as large as 60.
+    Matrix products of other sizes round differently: by some 2e-5 in states as large as 60.
     """
     return 1 if pipeline.device.type == "cpu" else pipeline.batch_size
 
 
 class Batches:
-    """Tasks of one width at a time: nothing is ever padded.
+    """Batches of windows of equal width: nothing is ever padded.
 
     Args:
         pipeline: the model.
-        choice: the layers.
-        pool: how vectors become one.
-        progress: called with (windows done, windows in all).
-        n_windows: windows in all.
+        choice: layers of the embedding.
+        pool: name of the pool.
+        progress: called with (windows done, windows in total).
+        n_windows: number of windows in total.
     """
 
     def __init__(
@@ -507,14 +507,14 @@ class Batches:
         self._waiting: defaultdict[int, list[Task]] = defaultdict(list)
 
     def add(self, task: Task) -> None:
-        """Take a task, and compute those of its width when they are a batch."""
+        """Queue a window, and compute a batch when there are enough of its width."""
         waiting = self._waiting[task.window.length]
         waiting.append(task)
         if len(waiting) >= self._at_once:
             self._compute(self._waiting.pop(task.window.length))
 
     def finish(self) -> None:
-        """Compute what still waits."""
+        """Compute the remaining windows."""
         for width in sorted(self._waiting):
             self._compute(self._waiting.pop(width))
 

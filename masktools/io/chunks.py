@@ -1,7 +1,7 @@
-"""Files made of chunks (RIFF, RF64, AIFF, Wave64, CAF): where their samples lie, and how chunks are added or corrected.
+"""Chunked audio files (RIFF, RF64, AIFF, Wave64, CAF): finding the samples, and adding or correcting chunks.
 
-Whoever cannot go back in a file (a pipe), or is stopped before the end, leaves a length that was never true: 0, or
-about the largest that there is. Then the samples go on to the end of the file.
+A writer that cannot go back in a file (a pipe), or that is stopped before the end, leaves a length that was never
+true: 0, or about the largest that there is. Then the samples go on to the end of the file.
 
 Source: Microsoft and IBM, Multimedia Programming Interface and Data Specifications 1.0 (RIFF; cue, plst, LIST adtl);
 EBU Tech 3306 (RF64); EBU Tech 3285 (bext); IBM and Microsoft, New Multimedia Data Types and Data Techniques 3.0 (smpl);
@@ -23,16 +23,17 @@ _Stretch = bytes | int | tuple[int, int]
 
 
 class Spliced(io.RawIOBase):
-    """Ranges of an open file and bytes of our own, one after the other, to be read and sought in like a file.
+    """A file made of byte ranges of an open file and of bytes of our own, in any order; read and sought in like a file.
 
-    The file under it stays open when this is closed. A position before the beginning is not gone to, as the decoders
+    Closing it leaves the underlying file open. A seek before the beginning does nothing, as the decoders that call this
+    from C expect of a seek that fails.
     that call this from C expect of a seek that fails.
     """
 
     def __init__(self, file: "ReadFile", pieces: Sequence[_Stretch]) -> None:
-        """Take the file, and what is read of it, (first byte, byte behind the last), or instead of it.
+        """Take the file and the pieces: byte ranges (first byte, byte behind the last) of it, or bytes.
 
-        A number is how many bytes the file says to have more, none of which can be read.
+        A number is a count of bytes that the file claims to have beyond its end; they cannot be read.
         """
         self._file = file
         self._pieces = [piece for piece in pieces if _length(piece)]
@@ -62,7 +63,7 @@ class Spliced(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer as far as there is something, and return how many bytes that were."""
+        """Fill a buffer as far as there are bytes, and return their number."""
         view = memoryview(buffer).cast("B")
         n_read = 0
         while n_read < len(view) and self._position < len(self):
@@ -85,7 +86,7 @@ class Spliced(io.RawIOBase):
 
 
 ReadFile = BinaryIO | Spliced
-"""What is read and sought in."""
+"""A file that can be read and sought in."""
 
 
 def _length(piece: _Stretch) -> int:
@@ -95,7 +96,7 @@ def _length(piece: _Stretch) -> int:
 
 
 def overlaid(file: ReadFile, changes: Mapping[int, bytes]) -> Spliced:
-    """Return a file in which other bytes stand at some positions."""
+    """Return a view of a file with other bytes at some positions."""
     pieces: list[_Stretch] = []
     position = 0
     for start, content in sorted(changes.items()):
@@ -105,13 +106,13 @@ def overlaid(file: ReadFile, changes: Mapping[int, bytes]) -> Spliced:
 
 
 Order = Literal["little", "big"]
-_MARGIN = 2**16  # by which a length that says "unknown" may differ from a round number
-_SLACK = 256  # bytes: promised beyond the end by who counted a header among the samples, or padding
+_MARGIN = 2**16  # samples by which a length that means "unknown" may differ from a power of two
+_SLACK = 256  # bytes promised beyond the end by writers that count a header or padding among the samples
 _MOST_CHUNKS = 1 << 16
 
 
 class Layout(NamedTuple):
-    """Where a file holds its samples, and how."""
+    """Position and format of the samples in a file."""
 
     start: int  # byte at which they begin
     n_samples: int  # for each channel
@@ -123,18 +124,18 @@ class Layout(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """A chunk, and where its length stands."""
+    """A chunk, and the position of its length field."""
 
     name: bytes  # of 4 letters
     start: int  # first byte of its content
     n_bytes: int  # of its content; more than the file holds only if it was cut off
-    promised: int  # that its length says
-    length_at: int  # where the length stands
+    promised: int  # bytes, by its length field
+    length_at: int  # position of the length field
     length_bytes: int
 
     @property
     def is_mended(self) -> bool:
-        """Whether the length is another one than the file says."""
+        """Whether the length differs from that in the file."""
         return self.n_bytes != self.promised
 
 
@@ -143,9 +144,9 @@ class _Kind(NamedTuple):
     name_bytes: int
     length_bytes: int
     order: Order
-    counts_head: bool  # whether a length counts name and length
-    even: int  # what chunks begin at multiples of
-    fixed: int = 0  # bytes of a chunk of samples that are before the samples
+    counts_head: bool  # whether a length includes the chunk's own name and length
+    even: int  # chunks begin at multiples of this many bytes
+    fixed: int = 0  # bytes at the start of a chunk of samples that are no samples
 
 
 _KINDS = {
@@ -159,7 +160,7 @@ _KINDS = {
 
 
 def is_chunked(head: bytes) -> bool:
-    """Tell whether a file that begins so is made of chunks, as sound."""
+    """Tell whether a file that begins with these bytes is a chunked audio file."""
     return head[:4] in _KINDS and (head[:4] in (b"riff", b"caff") or head[8:12] in (b"WAVE", b"AIFF", b"AIFC"))
 
 
@@ -169,7 +170,7 @@ def chunk_of(file: ReadFile, *names: bytes) -> Chunk | None:
 
 
 def content_of(file: ReadFile, *names: bytes, n_bytes: int = 64) -> bytes:
-    """Return what the first chunk of these names holds, of n_bytes at most; nothing if there is none."""
+    """Return the content of the first chunk of these names, at most n_bytes; empty if there is none."""
     chunk = chunk_of(file, *names)
     if chunk is None:
         return b""
@@ -216,7 +217,7 @@ def chunks_of(file: ReadFile) -> Iterator[Chunk]:
 
 
 def _head(file: ReadFile, position: int, kind: _Kind) -> tuple[bytes, int] | None:
-    """Return the name of the chunk at a position, and the length of its content; None where the length is none."""
+    """Return name and content length of the chunk at a position; None where the length is impossible."""
     file.seek(position)
     head = file.read(kind.name_bytes + kind.length_bytes)
     n_bytes = int.from_bytes(head[kind.name_bytes :], kind.order)
@@ -226,7 +227,7 @@ def _head(file: ReadFile, position: int, kind: _Kind) -> tuple[bytes, int] | Non
 
 
 def _next(file: ReadFile, kind: _Kind, end: int, size: int) -> int:
-    """Return where the chunk behind one that ends here begins: some forget the byte that makes lengths even."""
+    """Return the position of the chunk after one that ends here: some writers forget the padding byte."""
     padded = end + -end % kind.even
     if padded == end + 1 and not _is_head(file, kind, padded, size) and _is_head(file, kind, end, size):
         return end
@@ -243,7 +244,7 @@ def _is_head(file: ReadFile, kind: _Kind, position: int, size: int) -> bool:
 
 
 def _held(file: ReadFile, kind: _Kind, start: int, promised: int, size: int, is_whole: bool, length_bytes: int) -> int:
-    """Return how many bytes a chunk of samples has, whatever its length says."""
+    """Return the true length in bytes of a chunk of samples, whatever its length field says."""
     room = size - start
     if promised > room:
         return room if is_whole or promised - room <= _SLACK or _says_unknown(promised, length_bytes) else promised
@@ -261,7 +262,7 @@ def _says_unknown(promised: int, length_bytes: int) -> bool:
 
 
 def _are_chunks(file: ReadFile, kind: _Kind, position: int, size: int) -> bool:
-    """Tell whether chunks follow one another from here to the end of the file."""
+    """Tell whether there are only chunks from here to the end of the file."""
     for _ in range(_MOST_CHUNKS):
         if position >= size:
             return True
@@ -286,7 +287,7 @@ _SUBTYPES = {
 
 
 def riff_layout(file: ReadFile) -> Layout | None:
-    """Return where and how a wave file holds its samples; None where they cannot be replaced one by one."""
+    """Return the layout of a wave file; None where its samples cannot be replaced one by one."""
     coding, data = content_of(file, b"fmt "), chunk_of(file, b"data")
     if data is None or len(coding) < 16:
         return None
@@ -302,7 +303,7 @@ def riff_layout(file: ReadFile) -> Layout | None:
 
 @contextmanager
 def rewriting(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-    """Give a file open for reading, and another open for writing that then takes its place."""
+    """Yield a file open for reading, and another open for writing that replaces it at the end."""
     moved = path.with_name(f"{path.stem}-new.part")
     try:
         with path.open("rb") as file, moved.open("wb") as out:
@@ -332,7 +333,7 @@ def append_chunks(path: Path, chunks: Sequence[tuple[bytes, bytes]]) -> None:
 
 
 def put_wave_mask(path: Path, mask: int) -> None:
-    """Say in a wave file of the extensible kind which loudspeakers its channels are for."""
+    """Write the speaker mask into the header of an extensible wave file (WAVEFORMATEXTENSIBLE)."""
     with path.open("rb+") as file:
         chunk, content = chunk_of(file, b"fmt "), content_of(file, b"fmt ")
         if chunk and len(content) >= 24 and int.from_bytes(content[:2], "little") == _EXTENSIBLE:
@@ -351,11 +352,11 @@ def make_rf64(path: Path, n_bytes: int) -> None:
 
 
 def rf64_head(file: ReadFile, start: int, n_bytes: int) -> bytes:
-    """Return what an RF64 file begins with whose n_bytes of samples, and what is before them, are those of a RIFF file.
+    """Return the header of an RF64 file for the n_bytes of samples of a RIFF file, with the chunks before them.
 
     Args:
         file: the RIFF file.
-        start: where its samples begin.
+        start: position of its samples in bytes.
         n_bytes: size of its samples in bytes.
     """
     frame_bytes = int.from_bytes(content_of(file, b"fmt ")[12:14], "little") or 1
@@ -380,7 +381,7 @@ _OTHERS = {
 
 
 def aiff_layout(file: ReadFile) -> Layout | None:
-    """Return where and how an AIFF file holds its samples; None where they cannot be replaced one by one."""
+    """Return the layout of an AIFF file; None where its samples cannot be replaced one by one."""
     common, sound = content_of(file, b"COMM"), chunk_of(file, b"SSND")
     coding, n_channels = _coding_of(common), int.from_bytes(common[:2], "big")
     if coding is None or sound is None or not n_channels:
@@ -395,7 +396,7 @@ def aiff_layout(file: ReadFile) -> Layout | None:
 
 
 def put_aiff_mask(path: Path, mask: int) -> None:
-    """Say in an AIFF file which loudspeakers its channels are for: in a chunk CHAN, before the samples.
+    """Write the speaker mask of an AIFF file into a chunk CHAN before the samples.
 
     Source: Apple, Core Audio Format Specification 1.0 (channel layout chunk, with a bitmap).
     """
@@ -427,11 +428,11 @@ def _extended(field: bytes) -> int:
     return mantissa >> shift if 0 <= shift < 64 else 0
 
 
-_LONGEST = 2**32 - 2**16  # bytes that a length of 32 bits can say
+_LONGEST = 2**32 - 2**16  # bytes that a length of 32 bits can express
 
 
 def repaired(path: Path, file: ReadFile) -> tuple[Spliced, str] | None:
-    """Return a file whose header tells its true length and the line that says so; None where it does by itself.
+    """Return a file with a header of the true length and a warning line; None where the header is right already.
 
     Raises:
         AudioError: a file that holds much less than its header promises.
@@ -472,7 +473,7 @@ def repaired(path: Path, file: ReadFile) -> tuple[Spliced, str] | None:
 
 
 def _plain_head(file: ReadFile, n_bytes: int) -> bytes:
-    """Return what a wave file of n_bytes of samples begins with that has the coding of another and no more chunks."""
+    """Return the header of a wave file with n_bytes of samples in the coding of another, without other chunks."""
     coding = content_of(file, b"fmt ")
     coding = coding[: len(coding) // 2 * 2]
     body = b"WAVEfmt " + len(coding).to_bytes(4, "little") + coding + b"data" + n_bytes.to_bytes(4, "little")
@@ -483,9 +484,9 @@ _TIME_REFERENCE = slice(338, 346)  # of bext: samples since midnight
 
 
 def at_rate(name: bytes, content: bytes, from_hz: int, to_hz: int) -> bytes:
-    """Return a chunk whose positions and lengths are those of the same moments at another rate.
+    """Return a chunk with its positions and lengths converted to another sample rate.
 
-    Chunks of other names come back as they are; so do those that are too short for what their name promises.
+    Chunks of other names are returned unchanged; so are those that are too short for their kind.
     """
     if from_hz == to_hz or not from_hz:
         return content
@@ -501,7 +502,7 @@ def at_rate(name: bytes, content: bytes, from_hz: int, to_hz: int) -> bytes:
 
 
 def _fields(name: bytes, content: bytes) -> list[slice]:
-    """Return the fields of a chunk that count samples."""
+    """Return the fields of a chunk that are positions or lengths in samples."""
     if name == b"bext":
         return [_TIME_REFERENCE]
     if name == b"cue ":
@@ -518,12 +519,12 @@ def _fields(name: bytes, content: bytes) -> list[slice]:
 
 
 def _count(content: bytes, at: int, n_bytes: int) -> int:
-    """Return how many entries a chunk counts, but no more than it has room for."""
+    """Return the number of entries in a chunk, no more than there is room for."""
     return min(int.from_bytes(content[at : at + 4], "little"), len(content) // n_bytes)
 
 
 def _labelled(content: bytes) -> list[int]:
-    """Return where the labels of a list tell how many samples they are for."""
+    """Return the positions of the fields in a list of labels that are lengths in samples."""
     starts, position = [], 4
     while position + 8 <= len(content):
         if content[position : position + 4] == b"ltxt":

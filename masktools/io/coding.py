@@ -17,7 +17,7 @@ from masktools.core.errors import AudioError, ParameterError, unknown_name
 
 
 class Coding(NamedTuple):
-    """How a file holds its samples, in libsndfile's names."""
+    """Container and coding of the samples of a file, in libsndfile's names."""
 
     format: str  # the container: WAV, FLAC, OGG, MP3, AIFF, ...
     subtype: str  # PCM_16, PCM_24, FLOAT, VORBIS, ...
@@ -33,7 +33,7 @@ SUFFIXES = {
     ".aif": Coding("AIFF", "PCM_16"),
     ".oga": Coding("OGG", "VORBIS"),
 }
-"""What each suffix gets where nothing else is asked for."""
+"""Default container and subtype for each suffix."""
 
 FORMATS = {**dict(reversed(SUFFIXES.values())), "WAVEX": "PCM_16", "RF64": "PCM_16"}  # with their usual subtype
 INTEGER_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
@@ -45,13 +45,13 @@ LOSSLESS = (*BITS, "ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32", "DPCM_8", "DPCM_1
 """Subtypes that give back the samples that went in."""
 
 FOREIGN = ("AAC", "AC3", "AMR_NB", "AMR_WB", "EAC3", "WMA", "LOSSY")
-"""Subtypes that PyAV reads and nothing here writes."""
+"""Subtypes that PyAV reads and masktools does not write."""
 
 WAVES = ("WAV", "WAVEX", "RF64")
-"""The containers that a .wav may be."""
+"""Containers of files with the suffix .wav."""
 
 WRITTEN = dict.fromkeys((*BITS, *UNLIMITED))
-_OWN = {"OGG": ("VORBIS", "OPUS"), "MP3": ("MPEG_LAYER_III",)}  # what is coded lossily in which container
+_OWN = {"OGG": ("VORBIS", "OPUS"), "MP3": ("MPEG_LAYER_III",)}  # lossy subtypes that belong to one container
 _NEAREST = {
     "PCM_S8": "PCM_U8",
     "PCM_U8": "PCM_S8",
@@ -61,7 +61,7 @@ _NEAREST = {
 
 
 class Limits(NamedTuple):
-    """What a format can hold."""
+    """Limits of a format: sample rates and number of channels."""
 
     rates: Sequence[int]  # Hz
     max_channels: int
@@ -77,13 +77,13 @@ _ANY = Limits(range(1, 2**31), 1024)
 
 
 def limits_of(coding: Coding) -> tuple[str, Limits]:
-    """Return the name of a format as people call it, and what it can hold."""
+    """Return the common name of a format, and its limits."""
     name = coding.subtype.capitalize() if coding.format == "OGG" else coding.format
     return name, _LIMITS.get(name, _ANY)
 
 
 def as_codes(block: np.ndarray, bits: int) -> np.ndarray:
-    """Return samples in [-1, 1] as integers of so many bits, in the upper bits of int32 for libsndfile."""
+    """Return samples in [-1, 1] as integers of the given bits, in the upper bits of int32 for libsndfile."""
     full_scale = 2.0 ** (bits - 1)
     exact = block if bits <= 24 else block.astype(np.float64)
     codes = np.rint(exact * full_scale).clip(-full_scale, full_scale - 1)
@@ -91,7 +91,7 @@ def as_codes(block: np.ndarray, bits: int) -> np.ndarray:
 
 
 def coding_for(path: str | Path, subtype: str | None = None, format: str | None = None) -> Coding:
-    """Return the container and the subtype that ``write`` gives a file.
+    """Return the container and the subtype of a file that ``write`` makes.
 
     A subtype that the container does not have becomes the nearest that it has, or its usual one.
 
@@ -112,7 +112,7 @@ def coding_for(path: str | Path, subtype: str | None = None, format: str | None 
     wanted = subtype.upper()
     if wanted not in soundfile.available_subtypes() and wanted not in FOREIGN:
         raise unknown_name("subtype", wanted, WRITTEN)
-    if usual.subtype == "OPUS":  # what else an .ogg may hold, an .opus may not
+    if usual.subtype == "OPUS":  # an .ogg may hold other codings, an .opus may not
         return usual
     for candidate in (wanted, _NEAREST.get(wanted)):
         if (
@@ -124,7 +124,7 @@ def coding_for(path: str | Path, subtype: str | None = None, format: str | None 
     return usual
 
 
-MANY_FRAMES = 2**31  # nobody's recording: a header that was never completed
+MANY_FRAMES = 2**31  # samples that no recording has: the header was never completed
 
 
 def reason_of(error: Exception) -> str:
@@ -138,7 +138,7 @@ def sound_name(path: Path) -> Any:  # str or bytes, of which the types of soundf
 
 
 def check_readable(path: Path) -> None:
-    """Raise unless there is a file, with something in it."""
+    """Raise unless the file exists and is not empty."""
     try:
         if path.is_dir():
             raise AudioError(f"{path} is a folder, not an audio file")
@@ -168,7 +168,7 @@ def check_finite(block: np.ndarray, n_before: int, sample_rate: int, where: str)
 
 
 def check_size(coding: Coding, sample_rate: int, n_channels: int) -> None:
-    """Raise where a format does not have a rate, or so many channels."""
+    """Raise where a format does not support a sample rate or a number of channels."""
     name, limits = limits_of(coding)
     if sample_rate not in limits.rates:
         rates = limits.rates
@@ -181,7 +181,7 @@ def check_size(coding: Coding, sample_rate: int, n_channels: int) -> None:
 
 
 def check_place(path: Path) -> None:
-    """Raise where no file can be written."""
+    """Raise where the file cannot be written."""
     if not path.parent.is_dir():
         raise AudioError(f"{path} cannot be written: the folder {path.parent} does not exist")
     if path.is_dir():
@@ -192,12 +192,12 @@ _CHATTER = re.compile(rb"^(\[[^\]]*libmpg123|(Note|Warning|NOTE): |\s*$|.*mpg123
 _STDERR = 2
 _lock = threading.RLock()
 _depth = 0
-_held: tuple[IO[bytes], int] | None = None  # what is written meanwhile, and the stream itself
+_held: tuple[IO[bytes], int] | None = None  # the stand-in for stderr, and the stream itself
 
 
 @contextmanager
 def without_chatter() -> Iterator[None]:
-    """Leave out what libmpg123 says about an MP3 file; several threads may do so at once."""
+    """Suppress messages of libmpg123 about an MP3 file; several threads may do so at once."""
     _begin()
     try:
         yield

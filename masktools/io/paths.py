@@ -1,13 +1,12 @@
-"""Files by their names: which of folders are recordings, where results may be written, and writing whole or not at all.
+"""Files by their names: recordings in folders, checks of output paths, and files written whole or not at all.
 
-An output is never one of the files that are read, under whatever name or link; no two outputs are one file; and what is
-there already is replaced only when that was asked for. A file is there as a whole, or not at all; logs of JSON lines
-survive a kill.
+An output is never one of the files that are read, under any name or link; no two outputs are one file; and a file that
+exists is replaced only on request. A file is there as a whole, or not at all; logs of JSON lines survive a kill.
 
-    .take.wav.0.1f2e3d4c.part    what is being written
+    .take.wav.0.1f2e3d4c.part    the file that is being written
     .masktools-1f2e3d4c.lock     held by the process that writes it, while it does
 
-A part whose lock is not there, or is held by nobody, is of a process that has ended. Where a file system has no locks,
+A part whose lock is missing, or held by nobody, belongs to a process that has ended. Where a file system has no locks,
 nothing is removed.
 """
 
@@ -39,7 +38,7 @@ from masktools.io.coding import SUFFIXES, reason_of
 from masktools.io.recordings import AV_SUFFIXES
 
 READABLE = frozenset(SUFFIXES) | {".aifc", ".au", ".caf", ".rf64", ".snd", ".w64", ".wave"} | AV_SUFFIXES
-"""Endings that are looked for in folders."""
+"""Suffixes of recordings in folders."""
 
 
 def is_recording(name: str) -> bool:
@@ -55,8 +54,8 @@ def is_recording(name: str) -> bool:
 def file_names(folder: str | Path, recursive: bool = False) -> Iterator[str]:
     """Yield the files of a folder, relative to it, with "/": its own by name, then those of one folder after the other.
 
-    Hidden files and folders are left out, and so are folders in it that are closed to whoever asks; links to folders
-    are not followed.
+    Hidden files and folders are left out, and so are subfolders that may not be read; links to folders are not
+    followed.
 
     Raises:
         AudioError: the folder cannot be read.
@@ -79,12 +78,12 @@ def find_recordings(inputs: Iterable[Path], recursive: bool = False, without: st
 
     Args:
         inputs: files and folders.
-        recursive: whether folders inside folders are searched, too.
-        without: files of folders whose stem ends so are left out: what an earlier run made.
+        recursive: whether subfolders are searched, too.
+        without: end of the stems of files to leave out: those that an earlier run made.
 
     Raises:
-        AudioError: a folder that cannot be read; no recordings in any of the folders. One of several that holds none is
-            warned of.
+        AudioError: a folder that cannot be read; no recordings in any of the folders. Where only one of several is
+            empty, a warning is logged.
     """
     found: list[tuple[Path, Path]] = []
     empty: list[str] = []
@@ -117,20 +116,20 @@ def check_places(
     ours: Callable[[Path], bool] | None = None,
     hint: str = "say --overwrite to replace {them}, or name another output",
 ) -> None:
-    """Refuse outputs that would destroy something: a source, another output, or what is there and may not be replaced.
+    """Refuse outputs that would destroy something: a source, another output, or an existing file.
 
     Folders of outputs need not exist yet.
 
     Args:
         outputs: all files that are to be written.
         sources: all files that are read, which may be missing.
-        notes: files that are added to, whoever made them, and that no output must be.
-        overwrite: whether files that are there may be replaced.
-        ours: tells of a file that is there whether it may be replaced all the same.
-        hint: what to do about files that are there; ``{them}`` is it or them.
+        notes: files that are appended to, such as logs, and that no output must be.
+        overwrite: whether existing files may be replaced.
+        ours: returns whether an existing file may be replaced all the same.
+        hint: advice about existing files; ``{them}`` is it or them.
 
     Raises:
-        ParameterError: it names the first output that must not be written.
+        ParameterError: an output that must not be written; the message names the first.
     """
     places, taken, folded = _Places(), dict[str, Path](), dict[str, Path]()
     there, found = dict[tuple[int, int], Path](), list[Path]()
@@ -167,14 +166,14 @@ def check_places(
 
 
 class _Places:
-    """Names of files, as the file system they lie on understands them."""
+    """Paths compared as the file system they lie on compares them."""
 
     def __init__(self) -> None:
         self._folders: dict[Path, str] = {}
         self._same: dict[Path, bool] = {}
 
     def key(self, path: Path) -> str:
-        """Return what two names of one place have in common, with links followed."""
+        """Return a key that is the same for all names of one file, with links followed."""
         parent = path.parent
         if parent not in self._folders:
             self._folders[parent] = os.path.realpath(parent)
@@ -183,7 +182,7 @@ class _Places:
         return os.path.join(self._folders[parent], path.name)
 
     def tell_apart(self, one: Path, other: Path) -> bool:
-        """Tell whether names that differ in upper and lower case alone are those of two files."""
+        """Tell whether names that differ in case alone are those of two files."""
         folder = next((folder for folder in one.parents if folder.is_dir()), Path())
         if folder not in self._same:
             self._same[folder] = _is_case_blind(folder)
@@ -191,7 +190,7 @@ class _Places:
 
 
 def _is_case_blind(folder: Path) -> bool:
-    """Tell whether a file system takes upper and lower case for one; where it cannot be asked it may."""
+    """Tell whether a file system ignores case; where it cannot be asked it may."""
     try:
         with tempfile.NamedTemporaryFile(prefix=".masktools-Aa", dir=folder) as file:
             place = Path(file.name)
@@ -201,7 +200,7 @@ def _is_case_blind(folder: Path) -> bool:
 
 
 def _stat(path: Path) -> os.stat_result | None:
-    """Return what is known of a file; None if there is none."""
+    """Return the status of a file; None if there is none."""
     try:
         return path.stat()
     except OSError as error:
@@ -214,19 +213,19 @@ def _stat(path: Path) -> os.stat_result | None:
 
 _PART = re.compile(r"\..+\.([0-9a-f]{8})\.part", re.DOTALL)
 _LOCK = re.compile(r"\.masktools-([0-9a-f]{8})\.lock")
-_LONGEST = 50  # characters of the name of the whole that are in the name of the part
+_LONGEST = 50  # characters of the file's name that the name of its part has
 
 
 @dataclass
 class _Claim:
-    """What this process writes into one folder."""
+    """The claim of this process on one folder: its lock and the parts that it writes there."""
 
     token: str
-    lock: BaseFileLock | None  # None: there are no locks, or nothing can be written there
+    lock: BaseFileLock | None  # None: no locks on this file system, or the folder cannot be written to
     n_parts: int = 0
 
 
-_claims: dict[tuple[int, Path], _Claim] = {}  # by process, since a fork has not claimed what its parent has
+_claims: dict[tuple[int, Path], _Claim] = {}  # by process: a fork has not claimed the folders of its parent
 _swept: set[tuple[int, Path]] = set()
 _guard = threading.RLock()
 _numbers = itertools.count()
@@ -234,10 +233,10 @@ _numbers = itertools.count()
 
 @contextmanager
 def half_written(target: Path) -> Iterator[Path]:
-    """Yield a new name in the folder of ``target``, which need not be written to; nothing of that name stays.
+    """Yield a new name in the folder of ``target``, which need not be written to; the file is removed at the end.
 
-    Other processes leave it alone for as long as this one lives. What processes that have ended left in the folder is
-    removed, once.
+    Other processes leave it alone for as long as this one lives. What ended processes left in the folder is removed,
+    once.
     """
     with _claimed(target.parent) as token:
         part = target.with_name(f".{target.name[:_LONGEST]}.{next(_numbers)}.{token}.part")
@@ -248,7 +247,7 @@ def half_written(target: Path) -> Iterator[Path]:
 
 
 def clear_parts(folder: Path) -> None:
-    """Remove what processes that have ended left half written in a folder; what live ones write there stays."""
+    """Remove the unfinished files of ended processes from a folder; those of live processes stay."""
     _swept.discard((os.getpid(), folder))
     with _claimed(folder):
         return
@@ -280,7 +279,7 @@ def _claim(folder: Path) -> _Claim:
     while True:
         token = secrets.token_hex(4)
         lock = _held(_lock_of(folder, token))
-        if lock is None or Path(lock.lock_file).exists():  # who sweeps may have taken it for that of a dead process
+        if lock is None or Path(lock.lock_file).exists():  # a sweep of another process may have removed it
             return _Claim(token, lock)
         lock.release()
 
@@ -290,12 +289,12 @@ def _lock_of(folder: Path, token: str) -> Path:
 
 
 def _held(path: Path) -> BaseFileLock | None:
-    """Return a lock that is held now; None where that cannot be.
+    """Return a lock that is held now; None where there are no locks.
 
     Raises:
         Timeout: another process holds it.
     """
-    if not path.parent.is_dir():  # which the library would make
+    if not path.parent.is_dir():  # which filelock would make
         return None
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
@@ -314,7 +313,7 @@ def _give_up(lock: BaseFileLock) -> None:
 
 
 def _sweep(folder: Path, own: str) -> None:
-    """Remove the parts of processes that have ended, and their locks."""
+    """Remove the parts of ended processes, and their locks."""
     parts: dict[str, list[str]] = {}
     locks: set[str] = set()
     with suppress(OSError):
@@ -335,21 +334,21 @@ def _sweep(folder: Path, own: str) -> None:
             _give_up(lock)
 
 
-_ASKED = bytes(1 << 20)  # that a disk is asked to take, to say why it took no more
+_ASKED = bytes(1 << 20)  # written to find out why a disk is full
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a new name beside ``path``: what is written there takes its place, or vanishes on any failure.
+    """Yield a new name beside ``path``: the file written there replaces ``path``, or is removed on any failure.
 
     Raises:
-        AudioError: it cannot be written: the disk is full, or closed to us.
+        AudioError: it cannot be written: the disk is full, or access is denied.
     """
     target = Path(os.path.realpath(path))  # a link stays a link
     with half_written(target) as part, telling(path, part):
         part.touch(exist_ok=False)
         yield part
-        with suppress(OSError):  # a new file has no rights to keep, and some file systems have none at all
+        with suppress(OSError):  # a new file has no permissions to keep, and some file systems have none at all
             shutil.copymode(target, part)
         with part.open("rb+") as file:
             os.fsync(file.fileno())
@@ -358,12 +357,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def telling(path: Path, part: Path | None = None) -> Iterator[None]:
-    """Tell in one line why a file cannot be written, whatever the library that writes it says.
+    """Turn the error of any library that writes a file into one line that says why.
 
     Args:
         path: the file.
-        part: what is written in its place until it is complete; where a library does not say what is wrong, the disk is
-            asked there.
+        part: temporary file that is written instead until it is complete; where a library gives no reason, a write to
+            its disk does.
 
     Raises:
         AudioError: it cannot be written.
@@ -375,7 +374,7 @@ def telling(path: Path, part: Path | None = None) -> Iterator[None]:
 
 
 def _cause(error: Exception, part: Path | None) -> str:
-    """Return why something could not be written, in the words of the operating system where it can be had."""
+    """Return why a file could not be written, in the words of the operating system if possible."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if part is not None:
@@ -388,19 +387,19 @@ def _cause(error: Exception, part: Path | None) -> str:
     return " ".join(reason_of(error).split()) or "is the disk full?"
 
 
-_SYNC_S = 1.0  # what a power failure may cost; a process that is killed loses nothing
+_SYNC_S = 1.0  # seconds lost at most in a power failure; a process that is killed loses nothing
 
 
 class JsonLines:
-    """A file that several processes may add to at once; a line that was cut off is no line."""
+    """A log of JSON lines that several processes may append to at once; incomplete lines are ignored."""
 
     def __init__(self, path: Path) -> None:
-        """Take a file, which need not exist yet: it is made with its first line."""
+        """Take the path of the file, which is made with its first line."""
         self.path = path
         self._synced = 0.0
 
     def read(self) -> Iterator[dict[str, Any]]:
-        """Yield the entries; what is none is left out."""
+        """Yield the entries; lines that are none are left out."""
         if not self.path.is_file():
             return
         with self.path.open(encoding="utf-8", errors="replace") as file:
@@ -413,7 +412,7 @@ class JsonLines:
                     yield entry
 
     def add(self, entry: dict[str, Any]) -> None:
-        """Add a line; it is there when this returns, whatever becomes of the process.
+        """Append a line; it is in the file when this returns, even if the process is killed.
 
         Raises:
             AudioError: it cannot be written.
@@ -422,7 +421,7 @@ class JsonLines:
         with telling(self.path), self.path.open("ab+", buffering=0) as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
-                line = line if file.read(1) == b"\n" else b"\n" + line  # behind one that was cut off
+                line = line if file.read(1) == b"\n" else b"\n" + line  # after a line that was cut off
             if file.write(line) != len(line):
                 raise OSError(f"no room for {len(line)} bytes")
             now = time.monotonic()

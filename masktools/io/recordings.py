@@ -1,4 +1,4 @@
-"""Audio files -> waves, whole or piece by piece: what can be sought in is sought in, the rest is decoded once.
+"""Audio files -> waves, whole or piece by piece: by seeking where a format allows it, else decoded once to disk.
 
 libsndfile opens a recording, or else PyAV where it is installed.
 """
@@ -41,11 +41,11 @@ AV_SUFFIXES = frozenset(
         *(".mkv", ".mov", ".mp4", ".mpc", ".tta", ".webm", ".wma", ".wmv", ".wv"),
     )
 )
-"""Endings of files that need PyAV; files of other endings are given to it where libsndfile refuses them."""
+"""Suffixes of files that need PyAV; other files are given to it where libsndfile refuses them."""
 
-_SAME = {"MP2": "MPEG_LAYER_II", "MP3": "MPEG_LAYER_III", "OPUS": "OPUS", "VORBIS": "VORBIS"}  # as libsndfile says
+_SAME = {"MP2": "MPEG_LAYER_II", "MP3": "MPEG_LAYER_III", "OPUS": "OPUS", "VORBIS": "VORBIS"}  # libsndfile's names
 _EXACT = {"ALAC", "APE", "FLAC", "MLP", "SHORTEN", "TAK", "TRUEHD", "TTA", "WAVPACK", "WMALOSSLESS"}
-_LACKING_S = 0.25  # that a file of MP4 may be shorter than it says: the padding of its last frames
+_LACKING_S = 0.25  # seconds that an MP4 may be shorter than promised: the padding of its last frames
 
 
 class Decoding(NamedTuple):
@@ -74,7 +74,7 @@ class Decoding(NamedTuple):
             yield packed.to_ndarray().reshape(-1, self.n_channels)
 
     def _check_whole(self, n_samples: int) -> None:
-        """Raise where an MP4 holds less than it says; the lengths that other containers tell are guesses."""
+        """Raise where an MP4 is shorter than promised; the lengths in other containers are guesses."""
         stream = self.container.streams.audio[0]
         if self.format == "MOV" and stream.duration:
             announced_s, held_s = float(stream.duration * stream.time_base), n_samples / self.sample_rate
@@ -95,7 +95,7 @@ def has_pyav() -> bool:
 
 @contextmanager
 def decoding(path: Path, file: ReadFile) -> Iterator[Decoding]:
-    """Yield the audio of an open file, ready to be decoded; PyAV must be installed.
+    """Yield the decoder of an open file; PyAV must be installed.
 
     Raises:
         AudioError: the file is no audio that PyAV can decode.
@@ -122,7 +122,7 @@ def decoding(path: Path, file: ReadFile) -> Iterator[Decoding]:
 
 
 def _subtype_of(coder: Any) -> str:
-    """Return libsndfile's name for how a codec holds its samples, or the codec's own."""
+    """Return libsndfile's name of a codec's coding, or the codec's own."""
     name = str(coder.codec.canonical_name).upper()
     if name in _EXACT or name.startswith("PCM_"):
         if coder.format is not None and coder.format.name.rstrip("p") in ("flt", "dbl"):
@@ -134,25 +134,25 @@ def _subtype_of(coder: Any) -> str:
     return _SAME.get(name, name if name in FOREIGN else "LOSSY")
 
 
-_BLOCK = 1 << 16  # samples a channel that are decoded at once; the last bit of some MP3s depends on it
-_TRIMMED = 10_000  # samples that an MP3 may tell to leave out at its beginning and its end, and delay of the decoder
+_BLOCK = 1 << 16  # samples for each channel that are decoded at once; the last bit of some MP3s depends on it
+_TRIMMED = 10_000  # samples that an MP3 may ask to trim at its beginning and its end, with the decoder's delay
 
 
 class DamagedError(AudioError):
-    """A recording that was decoded up to a place and no further."""
+    """Raised for a recording that can be decoded only in part."""
 
 
 class SoundDecoder:
-    """A recording that libsndfile decodes."""
+    """Decoder of a recording by libsndfile."""
 
     def __init__(self, path: Path, raw: Any, stream: Stream, is_mpeg: bool) -> None:
         self._path, self._stream = path, stream
-        self._is_mpeg = is_mpeg or path.suffix.lower() == ".mp3"  # where nothing else is known, libsndfile believes it
+        self._is_mpeg = is_mpeg or path.suffix.lower() == ".mp3"  # without other hints, libsndfile goes by the suffix
         self._first: np.ndarray | None = None
         with self._quiet():
             source: Any = stream.file or sound_name(path)
             self.file = soundfile.SoundFile(source)
-            if self.file.subtype not in BITS:  # some that can be opened cannot be decoded
+            if self.file.subtype not in BITS:  # some files can be opened but not decoded
                 self._first = self.file.read(_BLOCK, dtype="float32", always_2d=True)
         self.sample_rate, self.n_channels = self.file.samplerate, self.file.channels
         self.format, self.subtype = self.file.format, self.file.subtype
@@ -161,7 +161,7 @@ class SoundDecoder:
         (stream.file or raw).seek(place)
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Yield what the file holds to its last sample; ``SoundFile.blocks`` fills up what is missing."""
+        """Yield the samples to the last one in the file; ``SoundFile.blocks`` would pad what is missing."""
         block = np.empty((_BLOCK, self.n_channels), np.float32)
         n_read = 0
         decoded = self._first
@@ -171,7 +171,7 @@ class SoundDecoder:
                 yield decoded
             with self._quiet():
                 decoded = self.file.read(out=block)
-        # The header's length is a hint: of MPEG it is an estimate, a stream has none, and Ogg is checked by its pages.
+        # The header's length is a hint: for MPEG it is an estimate, a stream has none, and Ogg is checked by its pages.
         is_hint = self.format == "OGG" or self.subtype.startswith("MPEG")
         n_announced = self._stream.n_samples or (0 if is_hint else self.file.frames)
         if n_read < n_announced - (_TRIMMED if self._stream.n_samples else 0) and n_announced <= MANY_FRAMES:
@@ -185,15 +185,15 @@ class SoundDecoder:
 
 
 Decoder = SoundDecoder | Decoding
-"""What decodes a recording: it has sample_rate, n_channels, format, subtype, speakers and blocks()."""
+"""A decoder of a recording: it has sample_rate, n_channels, format, subtype, speakers and blocks()."""
 
 
 @contextmanager
 def decoder(path: Path, raw: BinaryIO, stream: Stream, is_mpeg: bool = False) -> Iterator[Decoder]:
-    """Yield what decodes one recording of an open file.
+    """Yield a decoder for one recording of an open file.
 
     Raises:
-        AudioError: nobody can decode it; the line names PyAV where that is not installed.
+        AudioError: no library can decode it; the line names PyAV where that is not installed.
     """
     try:
         sound = SoundDecoder(path, raw, stream, is_mpeg)
@@ -255,7 +255,7 @@ def converted_blocks(path: Path, part: Decoder, sample_rate: int, n_channels: in
     """Yield the blocks of a recording, (t, n_channels) float32, at a sample rate.
 
     Raises:
-        AudioError: channels that cannot be brought together.
+        AudioError: a number of channels that cannot be converted.
     """
     if part.n_channels != n_channels and 1 not in (part.n_channels, n_channels):
         raise AudioError(
@@ -279,29 +279,30 @@ def _with_channels(block: np.ndarray, n_channels: int) -> np.ndarray:
     return block.mean(axis=1, keepdims=True, dtype=np.float32)
 
 
-_IN_MEMORY_BYTES = 1 << 26  # of decoded audio; what is longer goes to a temporary file
+_IN_MEMORY_BYTES = 1 << 26  # decoded audio in memory; longer recordings go to a temporary file
 
 
 class Recording:
-    """An audio file that is open for reading, as a context; for one reader at a time.
+    """An audio file that is open for reading; a context manager, for one thread at a time.
 
-    MP3, Vorbis and Opus do not land on the exact sample when one seeks in them: they are decoded once, from the
-    beginning to the end, into a temporary file without a name, 4 bytes a sample, that vanishes with the recording. So
-    are files in which several recordings were joined: they have the rate and the channels of the first.
+    MP3, Vorbis and Opus do not seek to the exact sample: they are decoded once, from beginning to end, into an
+    unnamed temporary file of 4 bytes a sample, which vanishes with the recording. So are files in which several
+    recordings were joined: they have the rate and the channels of the first.
 
     Channels are in the order of WAVE: front left, front right, front centre, low frequencies, back left, back right.
 
     Attributes:
         path: the file.
-        sample_rate: in Hz.
+        sample_rate: sampling rate in Hz.
         n_channels: number of channels of the file.
-        n_samples: for each channel.
+        n_samples: samples in each channel.
         format: libsndfile's name of the container (WAV, FLAC, OGG, MP3, AIFF, ...), or PyAV's.
         subtype: libsndfile's name of the coding (PCM_16, PCM_24, FLOAT, VORBIS, ...), or the nearest to what PyAV read.
-        is_lossy: whether the coding gives back other samples than went in.
-        mask: which loudspeakers the channels are for, as in WAVE; None if the file does not say.
-        warnings: what is wrong with the file and could be read all the same, a line each.
-        is_exact: whether samples are those of their places; not so where an MP3 is sought in, which may end early too.
+        is_lossy: whether the coding changes samples.
+        mask: speaker mask of the channels, as in WAVE; None if the file has none.
+        warnings: defects of the file that did not prevent reading, a line each.
+        is_exact: whether samples are at their exact positions; not so where an MP3 is sought in, which may end early
+            too.
     """
 
     sample_rate: int
@@ -319,9 +320,9 @@ class Recording:
         self.is_exact = exact
         self.n_samples = 0
         self._opened = ExitStack()
-        self._file: soundfile.SoundFile | None = None  # that is sought in
+        self._file: soundfile.SoundFile | None = None  # open where it can be sought in
         self._store: IO[bytes] | None = None
-        self._position = 0  # in the file, in samples
+        self._position = 0  # sample of the file
         check_readable(path)
         with ExitStack() as opened:
             try:
@@ -340,7 +341,7 @@ class Recording:
             self._opened = opened.pop_all()
 
     def _open(self, raw: BinaryIO, opened: ExitStack) -> bool:
-        """Begin to read, and tell whether libsndfile knows the header; what PyAV takes for audio may be anything."""
+        """Start reading, and tell whether libsndfile knows the header; PyAV takes almost anything for audio."""
         found = streams_of(self.path, raw)
         self.warnings = tuple(found.notes)
         first = opened.enter_context(decoder(self.path, raw, found.streams[0], found.is_mpeg))
@@ -362,7 +363,7 @@ class Recording:
         return isinstance(first, SoundDecoder)
 
     def _keep_all(self, part: Decoder, raw: BinaryIO, stream: Stream, store: IO[bytes]) -> None:
-        """Store what is decoded; where libsndfile comes to no end, PyAV may."""
+        """Store the decoded samples; where libsndfile fails before the end, PyAV may go on."""
         n_before = self.n_samples
         try:
             self._keep(part, store)
@@ -380,7 +381,7 @@ class Recording:
             self.warnings = (*self.warnings, line)
 
     def _keep(self, part: Decoder, store: IO[bytes]) -> None:
-        """Store what is decoded, (t, channels) float32 in order, with the rate and the channels of the first."""
+        """Store the decoded samples, (t, channels) float32 in order, with the rate and the channels of the first."""
         order = _arranged(part)[1]
         for block in converted_blocks(self.path, part, self.sample_rate, self.n_channels):
             arranged = block if order is None or block.shape[1] != len(order) else block[:, order]
@@ -406,20 +407,20 @@ class Recording:
         self.close()
 
     def close(self) -> None:
-        """Close the file, and remove what was decoded of it."""
+        """Close the file, and remove its decoded samples."""
         self._file = self._store = None
         self._opened.close()
 
     def read(
         self, start: int = 0, stop: int | None = None, finite: bool = True, dtype: type[np.floating] = np.float32
     ) -> np.ndarray:
-        """Return samples [start, stop), (channels, stop - start), full scale 1; none outside the recording.
+        """Return samples [start, stop), (channels, stop - start), full scale 1; cut to the length of the recording.
 
         Args:
             start: the first sample.
-            stop: behind the last one; the end of the recording if None.
+            stop: the sample behind the last one; the end of the recording if None.
             finite: whether NaN and infinity are an error.
-            dtype: float32, or float64 for what holds more than 24 bits.
+            dtype: float32, or float64 for codings of more than 24 bits.
 
         Raises:
             AudioError: samples that cannot be decoded, or that are not finite; a recording that has been closed.
@@ -465,7 +466,7 @@ class Recording:
 
 
 def _arranged(part: Decoder) -> tuple[int | None, list[int] | None]:
-    """Return the mask of a recording's channels, and how to put them in the order of WAVE if they are not."""
+    """Return the speaker mask of a recording, and the order that sorts its channels as in WAVE, None if sorted."""
     speakers = part.speakers
     if speakers is None:
         return None, None
@@ -473,18 +474,18 @@ def _arranged(part: Decoder) -> tuple[int | None, list[int] | None]:
 
 
 def open_recording(path: str | Path, tell: bool = True, exact: bool = True) -> Recording:
-    """Return an audio file that is open for reading piece by piece, in bounded memory; close it, or use it in a with.
+    """Open an audio file for reading piece by piece, in bounded memory; close it, or use it in a with.
 
     Args:
         path: path of the file.
-        tell: whether to log what is wrong with the file and could be read all the same (``Recording.warnings``), on
+        tell: whether to log defects of the file that do not prevent reading (``Recording.warnings``), on
             the logger "masktools".
-        exact: False is for a first look: what would be decoded once is sought in, so that samples may be a little off
-            their places, and the length is what the file promises.
+        exact: False for a preview: formats that would be decoded once are sought in, so that samples may be slightly
+            displaced, and the length is that of the header.
 
     Raises:
-        AudioError: the file is missing, a folder, empty, not audio, cut off or without samples. Of a FLAC that was cut
-            off only reading tells.
+        AudioError: the file is missing, a folder, empty, not audio, cut off or without samples. A truncated FLAC is
+            found out only by reading.
     """
     recording = Recording(Path(path), exact)
     for line in recording.warnings if tell else ():
@@ -494,7 +495,7 @@ def open_recording(path: str | Path, tell: bool = True, exact: bool = True) -> R
 
 @dataclass(frozen=True, eq=False)
 class Audio:
-    """What an audio file holds, and how it holds it."""
+    """An audio file in memory: samples, rate and coding."""
 
     samples: np.ndarray  # (channels, t) float32, full scale 1
     sample_rate: int  # Hz

@@ -1,7 +1,7 @@
 """The recordings in a file, one or several joined ones, each with its true length: MP3, chained Ogg, FLAC.
 
-The length that the header of an MP3 tells is that of one recording at best; without a header it is guessed from the
-first frame, up to twice too long or three times too short. Counting the frames takes a fraction of a second an hour.
+The length in the header of an MP3 is that of one recording at best; without a header it is estimated from the first
+frame, up to twice too long or three times too short. Counting the frames takes a fraction of a second an hour.
 
 Source: ISO/IEC 11172-3, 2.4.1 (frames of MP3); ISO/IEC 13818-3 (lower rates); Xing, VBR header SDK; LAME, tag revision
 1; RFC 3533, sections 6 (pages of Ogg) and 4 (chaining: streams begin where others have begun and gone on); RFC 9639,
@@ -28,19 +28,19 @@ _BITRATES = {  # kbit/s by (MPEG 1, layer), of the indices 1 to 14
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}  # Hz, by version
-_LOOKED_AT = 64  # bytes of a frame: header, side information, the name of a header of Xing's and how many frames
+_LOOKED_AT = 64  # bytes of a frame: header, side information, the tag "Xing" or "Info" and the number of frames
 _LAST_TAG_BYTES = 128
 _APE_BYTES = 32
 _SEARCHED = 1 << 16
 
 
 class _Head(NamedTuple):
-    """What the four bytes say that a frame begins with."""
+    """Parsed header of an MPEG frame (four bytes)."""
 
     kind: tuple[int, int, int, int]  # version, layer, sample rate, channels: all frames of a recording have one
     n_bytes: int
     n_samples: int
-    tag_at: int  # where a header of Xing's would begin
+    tag_at: int  # byte at which a Xing header would begin
 
 
 @dataclass
@@ -51,25 +51,25 @@ class Mp3Part:
     sample_rate: int  # Hz
     n_channels: int
     frame_samples: int
-    header: bytes = b""  # the whole frame that tells the length and has no sound
-    header_at: int = 0  # of the name Xing or Info in it; 0 if it is of another kind
-    n_frames: int = 0  # of sound
-    longest: int = 0  # bytes of a frame
-    ranges: list[list[int]] = field(default_factory=list)  # first byte and the one behind the last, of sound alone
-    is_torn: bool = False  # the last frame goes on behind the end of the file
+    header: bytes = b""  # the whole frame that holds the length and no sound
+    header_at: int = 0  # byte of its tag Xing or Info; 0 if it is of another kind
+    n_frames: int = 0  # frames with sound
+    longest: int = 0  # bytes of the longest frame
+    ranges: list[list[int]] = field(default_factory=list)  # first byte and the one behind the last, of sound
+    is_torn: bool = False  # the last frame is cut off by the end of the file
 
     @property
     def n_promised(self) -> int:
-        """How many frames the header tells; 0 if it does not."""
+        """Number of frames by the header; 0 if it has none."""
         if not self.header_at or not self.header[self.header_at + 7] & 1:
             return 0
         return int.from_bytes(self.header[self.header_at + 8 : self.header_at + 12], "big")
 
     def opened(self, file: ReadFile) -> Spliced:
-        """Return this recording as a file of its own, as long as it is.
+        """Return this recording as a file of its own, with its true length.
 
-        Where no header tells the length, decoders guess it from how long the file is, and stop there: it says to be
-        long enough for any guess.
+        Where no header has the length, decoders estimate it from the size of the file and stop there: the returned file
+            claims to be long enough for any estimate.
         """
         n_bytes = sum(stop - start for start, stop in self.ranges)
         header = self._header()
@@ -77,12 +77,12 @@ class Mp3Part:
         return Spliced(file, [header, *[(start, stop) for start, stop in self.ranges], more, bytes(_LAST_TAG_BYTES)])
 
     def _header(self) -> bytes:
-        """Return the header with the true number of frames; nothing where it does not tell one."""
+        """Return the header with the true number of frames; empty where it has no such number."""
         if not self.header_at or not self.header[self.header_at + 7] & 1:
             return b""
         made = bytearray(self.header)
         made[self.header_at + 8 : self.header_at + 12] = self.n_frames.to_bytes(4, "big")
-        if self.n_frames > self.n_promised + 1:  # what would be left out at the end is not at the end
+        if self.n_frames > self.n_promised + 1:  # the padding to trim is not at the end
             place = _padding_at(self.header, self.header_at)
             if place is not None:
                 made[place + 1 : place + 3] = bytes([made[place + 1] & 0xF0, 0])
@@ -90,9 +90,9 @@ class Mp3Part:
 
 
 def mp3_parts(file: ReadFile) -> tuple[list[Mp3Part], int]:
-    """Return the recordings in an MP3 file, and how many bytes there are that are neither sound nor tags.
+    """Return the recordings in an MP3 file, and the number of bytes that are neither sound nor tags.
 
-    A new one begins with a header of Xing's, Fraunhofer's or LAME's, and where rate or channels change.
+    A new one begins with a header by Xing, Fraunhofer or LAME, and where rate or channels change.
     """
     parts: list[Mp3Part] = []
     size = file.seek(0, 2)
@@ -134,7 +134,7 @@ def _kind(part: Mp3Part) -> tuple[int, int, int]:
 
 
 def _frame(file: ReadFile, position: int, size: int, part: Mp3Part | None) -> tuple[_Head, bytes] | None:
-    """Return the frame at a position with its beginning; one of another kind than before must have a next one."""
+    """Return the frame at a position, parsed and as bytes; one of another kind than before must be followed by more."""
     file.seek(position)
     seen = file.read(_LOOKED_AT)
     head = _parsed(seen[:4])
@@ -143,7 +143,7 @@ def _frame(file: ReadFile, position: int, size: int, part: Mp3Part | None) -> tu
     if part is not None and _kind(part) == head.kind[1:]:
         return head, seen
     behind, n_alike = position + head.n_bytes, 0
-    while n_alike < 2 and behind + 4 <= size:  # two more that follow one another are no chance
+    while n_alike < 2 and behind + 4 <= size:  # two more frames in a row are no coincidence
         file.seek(behind)
         following = _parsed(file.read(4))
         if following is None or following.kind != head.kind:
@@ -156,7 +156,7 @@ def _frame(file: ReadFile, position: int, size: int, part: Mp3Part | None) -> tu
 
 @functools.lru_cache(maxsize=1024)
 def _parsed(head: bytes) -> _Head | None:
-    """Return what the head of a frame says; None if it is none, or has a bit rate that its own field does not tell."""
+    """Return the parsed header of a frame; None if it is none, or has no bit rate in its field (free format)."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
@@ -177,14 +177,14 @@ def _parsed(head: bytes) -> _Head | None:
 
 
 def _padding_at(header: bytes, header_at: int) -> int | None:
-    """Return where LAME tells how many samples to leave out at the beginning and the end; None where it does not."""
+    """Return the position of LAME's numbers of samples to trim at the beginning and the end; None without them."""
     flags = header[header_at + 7]
     place = header_at + 8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1) + 21
     return place if place + 3 <= len(header) else None
 
 
 def _tag_bytes(file: ReadFile, position: int, size: int) -> int:
-    """Return how long the tag is at a position; 0 if there is none."""
+    """Return the length in bytes of the tag at a position; 0 if there is none."""
     file.seek(position)
     head = file.read(_APE_BYTES)
     if head[:3] == b"ID3":
@@ -198,7 +198,7 @@ def _tag_bytes(file: ReadFile, position: int, size: int) -> int:
 
 
 def _strange(file: ReadFile, position: int, size: int) -> tuple[int, int]:
-    """Return how many bytes from a position on say something that is neither, and how many there are to pass."""
+    """Return how many bytes from a position on are neither sound nor tags, and how many to skip."""
     file.seek(position)
     held = file.read(_SEARCHED)
     places = (_found(held, word) for word in (b"\xff", b"ID3", b"TAG", b"APETAGEX"))
@@ -221,7 +221,7 @@ class OggLink(NamedTuple):
 
     start: int  # byte
     stop: int
-    begins: bytes  # what its first packet begins with: says how it is coded
+    begins: bytes  # beginning of its first packet: tells the codec
 
 
 def ogg_links(file: ReadFile) -> list[OggLink]:
@@ -238,7 +238,7 @@ def ogg_links(file: ReadFile) -> list[OggLink]:
 
 
 def _pages(file: ReadFile) -> Iterator[tuple[int, int, bytes]]:
-    """Yield where each page begins, its flags, and what the first of a stream begins with."""
+    """Yield for each page its position, its flags, and the beginning of its content if it is the first of a stream."""
     size = file.seek(0, 2)
     position = 0
     while position + _HEAD_BYTES <= size:
@@ -254,7 +254,7 @@ def _pages(file: ReadFile) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _next_page(file: ReadFile, position: int, size: int) -> int:
-    """Return where the next page begins; the end of the file if there is none."""
+    """Return the position of the next page; the end of the file if there is none."""
     while position < size:
         file.seek(position)
         held = file.read(1 << 16)
@@ -284,7 +284,7 @@ _BLOCKS = {1: 192, 2: 576, 3: 1152, 4: 2304, 5: 4608, **{code: 256 << (code - 8)
 
 
 def with_length(file: ReadFile) -> tuple[Spliced, int] | None:
-    """Return a FLAC file whose header says how many samples it has, and that number; None if it says so by itself.
+    """Return a FLAC file with its number of samples in the header, and that number; None if the header has it already.
 
     None, too, where no frame is found at its end.
     """
@@ -300,7 +300,7 @@ def with_length(file: ReadFile) -> tuple[Spliced, int] | None:
 
 
 def _n_samples(file: ReadFile, block_size: int) -> int:
-    """Return the number of the sample behind the last whole frame; 0 if there is no frame."""
+    """Return the index of the sample behind the last whole frame; 0 if there is no frame."""
     size = file.seek(0, 2)
     for searched in _TAILS:
         start = max(0, size - searched)
@@ -308,7 +308,7 @@ def _n_samples(file: ReadFile, block_size: int) -> int:
         tail = file.read()
         if tail[-_LAST_TAG_BYTES:][:3] == b"TAG":
             tail = tail[:-_LAST_TAG_BYTES]
-        torn: set[int] = set()  # first samples of what looks like a frame, and does not end with the file
+        torn: set[int] = set()  # first samples of apparent frames that do not end with the file
         place = tail.rfind(b"\xff")
         while place >= 0:
             found = _flac_frame(tail[place : place + 16], block_size)
@@ -324,7 +324,7 @@ def _n_samples(file: ReadFile, block_size: int) -> int:
 
 
 def _flac_frame(head: bytes, block_size: int) -> tuple[int, int] | None:
-    """Return the numbers of a frame's first sample and of the one behind it, by its header; None if this is none."""
+    """Return the indices of a frame's first sample and of the one behind it, by its header; None if this is none."""
     if len(head) < 7 or head[1] & 0xFE != 0xF8 or head[2] >> 4 == 0 or head[2] & 15 == 15 or head[3] & 1:
         return None
     n_more = 0 if head[4] < 0x80 else 8 - (head[4] ^ 0xFF).bit_length() - 1
@@ -383,23 +383,23 @@ class Stream:
     """One recording in a file."""
 
     file: Spliced | None = None  # None: the file as it is
-    n_samples: int | None = None  # that it must come to, if that is known without decoding
+    n_samples: int | None = None  # required number of samples, if it is known without decoding
 
 
 @dataclass
 class Streams:
-    """The recordings in a file, and what there is to say about it, a line each."""
+    """The recordings in a file, and warnings about it, a line each."""
 
     streams: list[Stream] = field(default_factory=lambda: [Stream()])
     notes: list[str] = field(default_factory=list)
-    is_mpeg: bool = False  # libmpg123 reads it, and talks
+    is_mpeg: bool = False  # libmpg123 decodes it, and prints messages
 
 
 def streams_of(path: Path, file: ReadFile) -> Streams:
-    """Return what an open file consists of; only headers are read, and those of frames and pages.
+    """Return the recordings in an open file; only headers of the file, its frames and its pages are read.
 
     Raises:
-        AudioError: a file that was cut off, as far as its headers tell.
+        AudioError: a file that is cut off, by its headers.
     """
     start = _behind_tags(file)
     file.seek(start)
@@ -426,7 +426,7 @@ def streams_of(path: Path, file: ReadFile) -> Streams:
 
 
 def _mpeg_in_wave(file: ReadFile) -> Spliced | None:
-    """Return the MP3 that a wave file holds in the place of samples; None if it holds samples."""
+    """Return the MP3 stream in a wave file; None if the file holds samples."""
     tag, data = int.from_bytes(content_of(file, b"fmt ")[:2], "little"), chunk_of(file, b"data")
     if data is None or tag not in _MPEG_TAGS:
         return None
@@ -434,7 +434,7 @@ def _mpeg_in_wave(file: ReadFile) -> Spliced | None:
 
 
 def _behind_tags(file: ReadFile) -> int:
-    """Return where a file begins behind the ID3 tags in front of it."""
+    """Return the position in a file behind the ID3 tags at its beginning."""
     position = 0
     while True:
         file.seek(position)
@@ -470,7 +470,7 @@ def _of_mp3(path: Path, file: ReadFile) -> Streams:
 
 
 def _check_whole(path: Path, part: Mp3Part) -> None:
-    """Raise where a header promises more frames than there are; some count the frame of the header, too."""
+    """Raise where a header promises more frames than there are; some count the header's own frame, too."""
     if part.n_frames + (0 if part.is_torn else 1) < part.n_promised:
         held, promised = (n * part.frame_samples for n in (part.n_frames, part.n_promised))
         raise AudioError(f"{path} is cut off: it holds {held} of the {promised} samples that it promises")

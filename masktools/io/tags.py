@@ -1,18 +1,19 @@
-"""What a file says about itself beside its samples: its tags, which go into what is made of it, and its loudspeakers.
+"""Metadata of audio files: tags, which are carried over to files made of them, and speaker layouts.
 
-Within one container the bytes go along as they are: the chunks of a wave file (bext, iXML, LIST, cue and others; what
-counts samples is moved to the new rate), the metadata blocks of a FLAC (comments, pictures, cue sheet), the ID3 tags of
-an MP3. Between containers, and from OGG to OGG, the texts go along that libsndfile knows in both: title, artist, album,
-date, track number, genre, comment, copyright, licence, software.
+Within one container the bytes are copied as they are: the chunks of a wave file (bext, iXML, LIST, cue and others;
+fields that count samples are converted to the new rate), the metadata blocks of a FLAC (comments, pictures, cue sheet),
+the ID3 tags of an MP3. Between containers, and from OGG to OGG, the texts are copied that libsndfile knows in both:
+title, artist, album, date, track number, genre, comment, copyright, licence, software.
 
 Not carried: pictures and cue points from one container to another; pictures in OGG; APE tags; markers and instruments
-of an AIFF that is not patched; tags that only PyAV can read. An iXML goes along word by word: at another rate its time
-stamp is that of the old one.
+of an AIFF that is not patched; tags that only PyAV can read. An iXML is copied unchanged: at another rate its time
+stamp
+is that of the old one.
 
-Containers have orders of channels of their own, and masktools has one. In memory channels have the order of WAVE, that
+Every container has its own order of channels, and masktools has one. In memory channels have the order of WAVE, that
 of the bits of a mask: front left, front right, front centre, low frequencies, back left, back right, ... ; Vorbis and
-Opus hold the centre between left and right, and the low frequencies last. What a file does not say is taken from how
-many channels it has.
+Opus have the centre between left and right, and the low frequencies last. A layout that a file does not state follows
+from the number of its channels.
 
 Source: ID3 tag version 2.4.0, main structure, section 3; ID3v1 (128 bytes at the end); RFC 9639, sections 8 and 9.1.3
 (FLAC); Microsoft, Multiple Channel Audio Data and WAVE Files; Xiph.Org, Vorbis I Specification, 4.3.9; RFC 7845,
@@ -38,7 +39,7 @@ _HAS_FOOTER = 16
 
 
 def id3_bytes(head: bytes) -> int:
-    """Return how long the tag is that begins with these 10 bytes; 0 if none does."""
+    """Return the length in bytes of the ID3 tag that begins with these 10 bytes; 0 if none does."""
     if head[:3] != b"ID3" or len(head) < 10:
         return 0
     n_bytes = sum((byte & 127) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
@@ -61,7 +62,7 @@ def id3_tags(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
 
 
 def put_id3_tags(path: Path, tags: tuple[tuple[bytes, bytes], ...]) -> None:
-    """Put tags at the beginning and the end of an MP3 file, in the place of its own."""
+    """Put ID3 tags at the beginning and the end of an MP3 file, replacing its own."""
     new = dict(tags)
     with rewriting(path) as (file, out):
         own = dict(id3_tags(file))
@@ -86,13 +87,13 @@ def flac_tags(file: ReadFile) -> Iterator[tuple[bytes, bytes]]:
 
 
 def put_flac_tags(path: Path, tags: tuple[tuple[bytes, bytes], ...]) -> None:
-    """Put metadata blocks into a FLAC file, in the place of its own comment and padding."""
+    """Put metadata blocks into a FLAC file, replacing its comment and padding."""
     has_comment = any(kind[0] == _VORBIS_COMMENT for kind, _ in tags)
     _put(path, tags, replaced=(_VORBIS_COMMENT,) if has_comment else ())
 
 
 def _put(path: Path, tags: tuple[tuple[bytes, bytes], ...], replaced: tuple[int, ...]) -> None:
-    """Put metadata blocks into a FLAC file, in the place of its padding and its own of some kinds."""
+    """Put metadata blocks into a FLAC file, replacing its padding and its blocks of some kinds."""
     with rewriting(path) as (file, out):
         own = [block for block in _blocks(file) if block[0] not in (_PADDING, *replaced)]  # STREAMINFO is the first
         blocks = [*own, *((kind[0], content) for kind, content in tags)]
@@ -100,7 +101,7 @@ def _put(path: Path, tags: tuple[tuple[bytes, bytes], ...], replaced: tuple[int,
         for number, (kind, content) in enumerate(blocks, start=1):
             last = _LAST_BLOCK if number == len(blocks) else 0
             out.write(bytes([kind | last]) + len(content).to_bytes(3, "big") + content)
-        shutil.copyfileobj(file, out, 1 << 20)  # it stands at the first frame of audio
+        shutil.copyfileobj(file, out, 1 << 20)  # the file stands at the first frame of audio
 
 
 def put_comment(path: Path, comment: bytes) -> None:
@@ -108,7 +109,7 @@ def put_comment(path: Path, comment: bytes) -> None:
     with path.open("rb") as file:
         blocks = list(flac_tags(file))
     own = next((content for kind, content in blocks if kind[0] == _VORBIS_COMMENT), bytes(8))
-    at = 4 + int.from_bytes(own[:4], "little")  # how many there are stands behind the name of the encoder
+    at = 4 + int.from_bytes(own[:4], "little")  # the number of comments follows the name of the encoder
     n_comments = int.from_bytes(own[at : at + 4], "little") + 1
     added = own[:at] + n_comments.to_bytes(4, "little") + own[at + 4 :] + len(comment).to_bytes(4, "little") + comment
     others = tuple(block for block in blocks if block[0][0] != _VORBIS_COMMENT)
@@ -126,7 +127,7 @@ def _blocks(file: ReadFile) -> Iterator[tuple[int, bytes]]:
 
 # Written anew with the samples, true of the old samples alone, or nothing but room.
 _OF_THE_SAMPLES = (b"fmt ", b"data", b"fact", b"ds64", b"PEAK", b"levl", b"MD5 ", b"JUNK", b"junk", b"PAD ", b"FLLR")
-_MAX_BYTES = 2**28  # of a chunk that is still a tag
+_MAX_BYTES = 2**28  # largest chunk that counts as a tag
 
 
 @dataclass(frozen=True)
@@ -134,13 +135,13 @@ class Tags:
     """The tags of one file: those of its container as bytes, and those that containers share as texts."""
 
     container: str  # WAV, FLAC, MP3, or nothing
-    sample_rate: int  # Hz; 0 if it is not known
+    sample_rate: int  # Hz; 0 if unknown
     raw: tuple[tuple[bytes, bytes], ...] = ()  # name and content, in order
     texts: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, path: Path) -> "Tags":
-        """Return the tags of a file; what cannot be understood is left out.
+        """Read the tags of a file; unknown ones are left out.
 
         Raises:
             AudioError: a file that is missing or cannot be read.
@@ -169,15 +170,15 @@ class Tags:
 
     @property
     def n_bytes(self) -> int:
-        """Return how much the tags add to a file of the same container."""
+        """Return the bytes that the tags add to a file of the same container."""
         return sum(9 + len(content) for _, content in self.raw)
 
     def goes_whole(self, coding: Coding) -> bool:
-        """Tell whether the bytes go along, so that the texts in them need not."""
+        """Tell whether the tags are copied as bytes, so that their texts need not be."""
         return bool(self.raw) and self.container == ("WAV" if coding.format in WAVES else coding.format)
 
     def set_texts(self, file: soundfile.SoundFile) -> None:
-        """Set what both containers have in a file that is being written, before its samples."""
+        """Set the texts that both containers support in a file that is being written, before its samples."""
         for name, text in self.texts.items():
             with suppress(soundfile.SoundFileError, AttributeError, TypeError, ValueError):
                 setattr(file, name, text)
@@ -214,9 +215,9 @@ _OGG = {  # by the number of channels, as Vorbis and Opus hold them
     7: (FL, FC, FR, SL, SR, BC, LFE),
     8: (FL, FC, FR, SL, SR, BL, BR, LFE),
 }
-_FLAC = {3: 0x7, 4: 0x33, 5: 0x607, 6: 0x60F, 7: 0x70F, 8: 0x63F}  # masks that go unsaid
+_FLAC = {3: 0x7, 4: 0x33, 5: 0x607, 6: 0x60F, 7: 0x70F, 8: 0x63F}  # default masks, by the number of channels
 _USUAL = {3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x70F, 8: 0x63F}
-_TWIN = {BL: SL, BR: SR, SL: BL, SR: BR}  # a pair behind the listener, if it is the only one
+_TWIN = {BL: SL, BR: SR, SL: BL, SR: BR}  # the rear pair, as back or side, if it is the only one
 FLAC_MASK_TAG = b"WAVEFORMATEXTENSIBLE_CHANNEL_MASK"
 
 # CoreAudio's layouts by number. Ls and Rs are 4 and 5, as in its bitmap, and at the sides.
@@ -269,10 +270,10 @@ _BY_DESCRIPTIONS, _BY_BITMAP = 0, 1
 
 @dataclass(frozen=True)
 class Speakers:
-    """What the channels of a file are for."""
+    """Speaker layout of a file: the speaker of each channel."""
 
-    mask: int  # as in WAVE: bit 0 is front left; 0 if the channels are for no loudspeakers
-    order: tuple[int, ...]  # which channel of the file is the first, the second, ... in the order of WAVE
+    mask: int  # as in WAVE: bit 0 is front left; 0 without speakers
+    order: tuple[int, ...]  # the file's channel that is the first, the second, ... in the order of WAVE
 
     @property
     def is_sorted(self) -> bool:
@@ -281,20 +282,20 @@ class Speakers:
 
 
 def named(labels: Sequence[int | None]) -> Speakers:
-    """Return the speakers of channels by their bits; None stands for a channel that is for none."""
+    """Return the speaker layout of channels given by their bits; None stands for a channel without a speaker."""
     given = [label if label is not None and labels.count(label) == 1 else None for label in labels]
     order = sorted(range(len(given)), key=lambda channel: _N_NAMED if (label := given[channel]) is None else label)
     return Speakers(sum(1 << label for label in given if label is not None), tuple(order))
 
 
 def by_names(names: Sequence[str]) -> Speakers | None:
-    """Return the speakers of channels by the names that FFmpeg gives them; None if it knows none."""
+    """Return the speaker layout of channels by their names in FFmpeg; None if it knows none."""
     labels = [_NAMES.index(name) if name in _NAMES else None for name in names]
     return named(labels) if any(label is not None for label in labels) else None
 
 
 def ogg_order(mask: int | None, n_channels: int) -> list[int] | None:
-    """Return which channel, in the order of WAVE, is the first, the second, ... of Vorbis and Opus.
+    """Return the channel, in the order of WAVE, that is the first, the second, ... of Vorbis and Opus.
 
     None if they have no such layout.
     """
@@ -313,12 +314,12 @@ def _twin_place(bit: int, there: list[int], wanted: Sequence[int]) -> int:
 
 
 def flac_says(mask: int, n_channels: int) -> bool:
-    """Tell whether a FLAC of so many channels means a mask without saying it."""
+    """Tell whether a mask is the default for a FLAC of so many channels."""
     return n_channels < 3 or mask == _FLAC.get(n_channels)
 
 
 def speakers_of(file: ReadFile, n_channels: int) -> Speakers | None:
-    """Return what the channels of a file are for; None if it does not say, nor its format."""
+    """Return the speaker layout of a file; None if neither the file nor its format states one."""
     file.seek(0)
     head = file.read(64)
     if head[:4] in (b"RIFF", b"RF64", b"RIFX", b"riff"):
@@ -357,7 +358,7 @@ def _of_flac(file: ReadFile, n_channels: int) -> Speakers | None:
 
 
 def _of_apple(file: ReadFile, n_channels: int) -> Speakers | None:
-    """Return what the channels of an AIFF or a CAF are for: a chunk says it by number, by a mask, or one by one."""
+    """Return the speaker layout of an AIFF or a CAF, given in its chunk by number, by a mask, or one by one."""
     content = content_of(file, b"CHAN", b"chan", n_bytes=4096)
     if not content:
         return None

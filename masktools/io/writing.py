@@ -35,22 +35,22 @@ from masktools.io.tags import FLAC_MASK_TAG, Tags, flac_says, ogg_order, put_com
 
 _log = logging.getLogger("masktools")
 
-_BLOCK = 1 << 16  # samples a channel that are written at once
+_BLOCK = 1 << 16  # samples for each channel that are written at once
 # From 0, the best, to 1. MP3: 320 kbit/s where it has that rate; Vorbis: q9; Opus: 156 kbit/s.
 _COMPRESSION = {"MPEG_LAYER_III": 0.0, "VORBIS": 0.1, "OPUS": 0.4}
-_MP3_LEVEL = 0.95  # what the MP3 encoder makes of full scale at 24 kHz and below; undone when writing
+_MP3_LEVEL = 0.95  # gain of the MP3 encoder at full scale, at 24 kHz and below; undone when writing
 _WAV_BYTES = 2**32 - 2**20  # a longer WAV becomes RF64
 
 
 class Writer:
-    """An audio file that is being written, as a context: it takes its place when the context is left without an error.
+    """An audio file that is being written; a context manager that puts it at its path on success.
 
     Attributes:
-        path: where to.
+        path: path of the file.
         coding: the container and the subtype.
-        sample_rate: in Hz.
+        sample_rate: sampling rate in Hz.
         n_channels: number of channels of the file.
-        n_samples: written so far, for each channel.
+        n_samples: samples written so far, for each channel.
         n_clipped: samples clipped so far, of all channels.
     """
 
@@ -100,7 +100,7 @@ class Writer:
         self._opened.__exit__(*raised)
 
     def _finish(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Check and complete the closed file before it takes its place."""
+        """Check and complete the closed file before it is moved to its path."""
         if error is not None:
             return
         if not self.n_samples:
@@ -118,7 +118,7 @@ class Writer:
             self._put_mask(self._mask)
 
     def _put_mask(self, mask: int) -> None:
-        """Say what the channels are for, where the format has a place for it and does not say so already."""
+        """Write the speaker mask, where the format has a field for it and the mask is not its default."""
         if self.coding.format in WAVES:
             put_wave_mask(self._part, mask)
         elif self.coding.format == "AIFF" and self.n_channels > 2:
@@ -127,7 +127,7 @@ class Writer:
             put_comment(self._part, FLAC_MASK_TAG + b"=0x%04X" % mask)
 
     def write(self, samples: np.ndarray) -> None:
-        """Write samples (channels, n) behind those that are there.
+        """Append samples (channels, n).
 
         Raises:
             AudioError: samples that are not finite.
@@ -162,25 +162,25 @@ def open_writer(
     like: str | Path | Recording | None = None,
     n_samples: int | None = None,
 ) -> Writer:
-    """Return a context in which an audio file is written block by block, whole or not at all.
+    """Return a context manager that writes an audio file block by block, whole or not at all.
 
     A WAV of more than 4 GB becomes RF64.
 
     Args:
-        path: where to; its folder must exist. The suffix chooses the container.
-        sample_rate: in Hz.
+        path: path of the file; its folder must exist. The suffix chooses the container.
+        sample_rate: sampling rate in Hz.
         n_channels: number of channels of the file.
-        subtype: as for ``write``.
-        format: as for ``write``.
+        subtype: libsndfile's name of the coding; see ``write``.
+        format: libsndfile's name of the container; see ``write``.
         like: the file, or the open recording, whose tags are carried over: chunks of a wave file, metadata blocks of a
-            FLAC and ID3 tags of an MP3 as they are, where both are of one container; else title, artist and what else
-            both have. If it has as many channels, they are for the same loudspeakers.
-        n_samples: that will be written, where that is known: a long WAV is RF64 from its start then, not made so at
+            FLAC and ID3 tags of an MP3 as they are, where both have one container; else title, artist and other texts
+            that both support. If it has as many channels, its speaker layout is kept.
+        n_samples: number of samples to be written, if known: a long WAV is RF64 from its start then, not converted at
             its end.
 
     Raises:
-        ParameterError: as ``write``.
-        AudioError: as ``write``; or a file ``like`` that is missing.
+        ParameterError: see ``write``.
+        AudioError: see ``write``; or a file ``like`` that is missing.
     """
     path = Path(path)
     coding = coding_for(path, subtype, format)
@@ -204,24 +204,24 @@ def open_writer(
 def write(
     path: str | Path, samples: np.ndarray, sample_rate: int, subtype: str | None = None, format: str | None = None
 ) -> int:
-    """Write a whole audio file or nothing, and return how many samples were clipped.
+    """Write a whole audio file or nothing, and return the number of samples that were clipped.
 
-    The file is written beside its place under another name and moved there when it is complete: ``path`` may
+    The file is written beside ``path`` under another name and moved there when it is complete: ``path`` may
     be the file that was read. Integers are rounded to the nearest step, without dither.
 
     Args:
-        path: where to; its folder must exist. The suffix chooses the container.
+        path: path of the file; its folder must exist. The suffix chooses the container.
         samples: (channels, t) float32 or float64, full scale 1, channels in the order of WAVE. Integer subtypes clip
-            what lies beyond, float and lossy ones keep it.
-        sample_rate: in Hz.
+            samples beyond full scale, float and lossy ones keep them.
+        sample_rate: sampling rate in Hz.
         subtype: libsndfile's name of the coding, ``Audio.subtype`` to keep that of an input; a container that
             does not have it gets the nearest that it has (see ``coding_for``).
-        format: libsndfile's name of the container, where the suffix shall not choose it.
+        format: libsndfile's name of the container, to override the suffix.
 
     Raises:
         ParameterError: an unknown suffix, container or subtype; samples of another shape or kind; a sample
             rate or a number of channels that the format does not have.
-        AudioError: samples that are not finite, no samples, or a place that cannot be written to.
+        AudioError: samples that are not finite, no samples, or a path that cannot be written to.
     """
     coding_for(path, subtype, format)
     if samples.ndim != 2 or samples.dtype not in (np.float32, np.float64):
@@ -235,7 +235,7 @@ def write(
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Samples that take the place of those at [start, start + n) in some channels."""
+    """Samples that replace those at [start, start + n) in some channels."""
 
     start: int
     samples: np.ndarray  # (len(channels), n) float32 or float64, full scale 1
@@ -259,7 +259,7 @@ class Piece:
 
 
 def layout_of(path: Path) -> Layout | None:
-    """Return where and how a file holds its samples; None where they cannot be replaced one by one."""
+    """Return the layout of the samples in a file; None where they cannot be replaced one by one."""
     with path.open("rb") as file:
         head = file.read(12)
         if head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE":
@@ -271,11 +271,11 @@ def patch(source: str | Path, target: str | Path, pieces: Iterable[Piece]) -> in
     """Copy a file with some samples replaced, and return how many of these were clipped.
 
     Everything else stays as it was, byte for byte: the other samples, all chunks (bext, iXML, LIST, cue, ...), the
-    length of the file. Source and target may be the same file; the new one takes its place when it is complete. Where
-    pieces overlap the last one stays.
+    length of the file. Source and target may be the same file; the new one replaces it when it is complete. Where
+    pieces overlap the last one counts.
 
     Raises:
-        AudioError: a file that cannot be patched, samples that are not finite, or a place that cannot be written to.
+        AudioError: a file that cannot be patched, samples that are not finite, or a path that cannot be written to.
         ParameterError: pieces that are outside the recording.
     """
     source, target = Path(source), Path(target)
@@ -306,7 +306,7 @@ def check_piece(piece: Piece, n_samples: int, n_channels: int) -> None:
 
 
 def _put(file: BinaryIO, layout: Layout, piece: Piece, order: Sequence[int]) -> int:
-    """Replace the samples of a piece in a file whose channels have an order, and return how many were clipped."""
+    """Replace the samples of a piece in a file of the given channel order, and return how many were clipped."""
     n_clipped = 0
     frame = layout.n_channels * layout.sample_bytes
     for start in range(0, piece.samples.shape[1], _BLOCK):
@@ -348,21 +348,21 @@ def restore_into(
 ) -> int:
     """Write a recording with some samples replaced, and return how many samples were clipped.
 
-    Where source and target are of one container and one coding, and both can be patched, the source is patched: every
+    Where source and target have the same container and coding, and both can be patched, the source is patched: every
     other byte stays. Else it is decoded and encoded block by block, with its tags. Where pieces overlap the last one
-    stays.
+    counts.
 
     Args:
         source: the file.
-        target: where to; it may be the source.
+        target: path of the output; it may be the source.
         recording: the source, open.
-        pieces: what is replaced, in any order.
+        pieces: samples to replace, in any order.
         subtype: libsndfile's name of the coding; that of the source if None.
-        format: libsndfile's name of the container, where the suffix shall not choose it.
+        format: libsndfile's name of the container, to override the suffix.
 
     Raises:
-        AudioError: as ``write``, or a recording that cannot be read.
-        ParameterError: as ``write``, or pieces that are outside the recording.
+        AudioError: see ``write``, or a recording that cannot be read.
+        ParameterError: see ``write``, or pieces that are outside the recording.
     """
     source, target = Path(source), Path(target)
     coding = coding_for(target, subtype or recording.subtype, format)
@@ -383,7 +383,7 @@ def restore_into(
 
 
 def _replaced(recording: Recording, pieces: Sequence[Piece]) -> Iterator[np.ndarray]:
-    """Yield the blocks of a recording, with the pieces in their places."""
+    """Yield the blocks of a recording, with the pieces inserted."""
     dtype = np.float64 if recording.subtype in _EXACT_IN_DOUBLE else np.float32
     touching = defaultdict(list)
     for piece in pieces:
@@ -396,7 +396,7 @@ def _replaced(recording: Recording, pieces: Sequence[Piece]) -> Iterator[np.ndar
 
 
 def put_pieces(samples: np.ndarray, start: int, pieces: Iterable[Piece]) -> np.ndarray:
-    """Put pieces, as far as they reach into them, over samples (channels, n) that start there; return the samples."""
+    """Write pieces, where they overlap, over samples (channels, n) that begin at ``start``; return the samples."""
     stop = start + samples.shape[1]
     for piece in pieces:
         first, last = max(start, piece.start), min(stop, piece.stop)

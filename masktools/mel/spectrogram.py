@@ -1,8 +1,8 @@
 """The mel front end: wave -> log-mel in [-1, 1], with the framing of HiFi-GAN; and the grid of tokens over it.
 
-The model's unit is x in [-1, 1]: the decibels 20 * log10 of the linear (power 1) mel magnitude, clipped to
-[db_min, db_max] and mapped linearly. Parts that were trained with different settings must not be mixed:
-``MelConfig`` is what they compare.
+Models work on x in [-1, 1]: the decibels 20 * log10 of the linear (power 1) mel magnitude, clipped to
+[db_min, db_max] and mapped linearly. Parts that were trained with different settings must not be combined:
+``MelConfig`` is compared for that.
 
 A token covers a patch of the mel spectrogram: ``patch_mels`` bins (a row, 0 the lowest) by ``patch_frames`` frames
 (a column, 0 the earliest). In a mask True means: to be predicted.
@@ -47,7 +47,7 @@ class MelConfig:
     db_min: float = -80.0  # dB, becomes -1
     db_max: float = 20.0  # dB, becomes +1
     # Whether rows are the bins of the short-time spectrum, all but the highest, instead of mel bands: n_mels of
-    # n_fft // 2, as in MARS (arXiv:2509.26007). Written where it is so only: models were stored before it was there.
+    # n_fft // 2, as in MARS (arXiv:2509.26007). Stored only where True: older bundles lack it.
     linear: bool = field(default=False, metadata={"later": True})
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ class MelConfig:
 
     @property
     def margin(self) -> int:
-        """Samples of reflection at each side, so that frames and hops line up one to one."""
+        """Samples of reflection padding at each side, so that frames and hops line up one to one."""
         return (self.n_fft - self.hop_length) // 2
 
     @property
@@ -92,15 +92,15 @@ def differing_fields(ours: MelConfig, theirs: MelConfig) -> dict[str, tuple[floa
 
 
 def check_patches(mel: Mel, n_mels: int, patch: int) -> None:
-    """Refuse a mel spectrogram (b, f, m) that a tokenizer cannot cut into whole patches.
+    """Raise where a tokenizer cannot cut a mel spectrogram (b, f, m) into whole patches.
 
     Args:
-        mel: The spectrogram.
-        n_mels: Bins that it must have.
-        patch: Frames of a patch, of which it must have a positive multiple.
+        mel: the spectrogram.
+        n_mels: number of bins that it must have.
+        patch: frames of a patch; the length must be a positive multiple.
 
     Raises:
-        ParameterError: Another number of bins or frames.
+        ParameterError: another number of bins or frames.
     """
     _, n_bins, n_frames = mel.shape
     if n_bins != n_mels or n_frames % patch or n_frames == 0:
@@ -111,7 +111,7 @@ def check_patches(mel: Mel, n_mels: int, patch: int) -> None:
 
 
 def level_of(level_db: float, config: MelConfig) -> float:
-    """Return what a level in dB is where db_min is -1 and db_max is +1."""
+    """Map a level in dB to the scale on which db_min is -1 and db_max is +1."""
     return (level_db - config.db_min) * (2.0 / (config.db_max - config.db_min)) - 1.0
 
 
@@ -227,7 +227,7 @@ class MelFrontEnd(nn.Module):
 
     @property
     def bottom(self) -> float:
-        """The lowest value that a mel spectrogram has if it is not clipped; below -1, or above it."""
+        """The smallest possible value of an unclipped mel spectrogram; may be below or above -1."""
         return level_of(20.0 * log10(self.config.floor), self.config)
 
     @property
@@ -236,12 +236,12 @@ class MelFrontEnd(nn.Module):
         return max(-1.0, self.bottom)
 
 
-_ROUNDING = 1e-3  # samples; times in seconds that were computed from samples are off by less
+_ROUNDING = 1e-3  # samples; rounding error of times in seconds that were computed from samples
 
 
 @runtime_checkable
 class Columns(Protocol):
-    """Where the token columns of a model lie in time; what its rows are, it does not say."""
+    """Positions of a model's token columns in time, whatever its rows are."""
 
     @property
     def n_rows(self) -> int:
@@ -264,13 +264,13 @@ class Columns(Protocol):
         ...
 
     def n_columns(self, n_samples: int) -> int:
-        """Return how many columns cover a wave, the last one perhaps in part."""
+        """Return the number of columns that cover a wave, the last one perhaps in part."""
         ...
 
 
 @dataclass(frozen=True)
 class ColumnGrid:
-    """Columns of tokens whose rows are no bands of frequency, such as token streams."""
+    """Columns of tokens whose rows are no frequency bands, such as token streams."""
 
     n_rows: int
     column_samples: int
@@ -282,7 +282,7 @@ class ColumnGrid:
         return self.column_samples / self.sample_rate
 
     def n_columns(self, n_samples: int) -> int:
-        """Return how many columns cover a wave, the last one perhaps in part.
+        """Return the number of columns that cover a wave, the last one perhaps in part.
 
         >>> ColumnGrid(4, 640, 32_000).n_columns(641)
         2
@@ -292,7 +292,7 @@ class ColumnGrid:
 
 @dataclass(frozen=True)
 class TokenGrid:
-    """Where the tokens of a model lie in time and frequency.
+    """Positions of a model's tokens in time and frequency.
 
     Row r spans from the lower corner of its lowest mel bin to that of the next row's; the top row ends at the mel
     spectrogram's upper limit. Columns start at time 0 and go on as long as the audio does.
@@ -339,7 +339,7 @@ class TokenGrid:
         return self.column_samples / self.sample_rate
 
     def n_columns(self, n_samples: int) -> int:
-        """Return how many columns cover a wave, the last one perhaps in part.
+        """Return the number of columns that cover a wave, the last one perhaps in part.
 
         Raises:
             ParameterError: a negative length.
@@ -349,7 +349,7 @@ class TokenGrid:
         return -(-n_samples // self.column_samples)
 
     def columns(self, start_s: float, end_s: float) -> range:
-        """Return the columns that an interval of time touches; they cover it.
+        """Return the columns that a time span overlaps.
 
         Raises:
             ParameterError: an interval that is empty, or starts before 0.
@@ -358,7 +358,7 @@ class TokenGrid:
         return range(start // self.column_samples, self.n_columns(stop))
 
     def samples(self, start_s: float, end_s: float) -> tuple[int, int]:
-        """Return the samples [start, stop) at the grid's rate that cover an interval of time.
+        """Return the samples [start, stop) at the grid's rate that cover a time span.
 
         Raises:
             ParameterError: an interval that is empty, or starts before 0.
@@ -369,7 +369,7 @@ class TokenGrid:
         return start, max(start + 1, ceil(end_s * self.sample_rate - _ROUNDING))
 
     def rows(self, low_hz: float, high_hz: float) -> range:
-        """Return the rows that a band touches; they cover it.
+        """Return the rows that a band overlaps.
 
         Raises:
             ParameterError: a band that is empty, or outside the rows.
@@ -383,7 +383,7 @@ class TokenGrid:
 
 
 def gap_mask(grid: TokenGrid, n_cols: int, gaps: Iterable[GapLike]) -> Bool[Tensor, "r w"]:
-    """Return the tokens whose columns gaps in time touch, over all rows; gaps are (start, end) in seconds.
+    """Return the mask of tokens in the columns that gaps overlap, over all rows; gaps are (start, end) in seconds.
 
     Raises:
         ParameterError: a gap that is empty or outside the columns.
@@ -402,7 +402,7 @@ def gap_mask(grid: TokenGrid, n_cols: int, gaps: Iterable[GapLike]) -> Bool[Tens
 
 
 def band_mask(grid: TokenGrid, n_cols: int, low_hz: float, high_hz: float) -> Bool[Tensor, "r w"]:
-    """Return the tokens whose rows a band of frequencies touches, over all columns.
+    """Return the mask of tokens in the rows that a frequency band overlaps, over all columns.
 
     Raises:
         ParameterError: a band that is empty or outside the rows.

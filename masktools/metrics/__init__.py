@@ -1,4 +1,4 @@
-"""Measures of what a model made: of waves in decibels, and of sets of embeddings; numpy and scipy only."""
+"""Quality measures: of waves, in decibels, and of sets of embeddings; numpy and scipy only."""
 
 from masktools.metrics.fills import chroma_distance, envelope_error_db, flatness_error_db
 from masktools.metrics.sets import (

@@ -1,8 +1,8 @@
 """Measures of a filled gap: third-octave levels over time, spectral flatness, and chroma.
 
-Frames of 93 ms, half overlapped, that lie in the span as a whole. Levels below the floor count as the floor. Two noises
-of one colour are about 3 dB apart here, where a log-spectral distance at full resolution puts them at 7.7 dB, and a
-smooth grey wash nearer to either than they are to each other.
+Frames of 93 ms, half overlapped, that lie entirely in the span. Levels are clipped to a floor. Two noises with the
+same spectral envelope are about 3 dB apart here, where a log-spectral distance at full resolution gives 7.7 dB, and a
+smooth grey wash would be nearer to either than they are to each other.
 """
 
 from itertools import pairwise
@@ -13,13 +13,13 @@ from scipy.signal.windows import hann
 from masktools.metrics.signal import Pair, channel_pairs, span_of
 
 TOP_HZ = 10_200.0
-"""The upper edge of the highest third octave that is measured, unless another is asked for: that from 8 kHz on."""
+"""Default upper edge of the highest third octave: that from 8 kHz on."""
 
 _FRAME_S = 2048 / 22_050
 _LOWEST_HZ = 50.0
 _FLOOR_DB = -75.0  # dBFS
-_HEARD_DB = -60.0  # dBFS of a band whose flatness counts
-_MIN_BINS = 6  # of a band whose flatness can be told
+_HEARD_DB = -60.0  # least level of a band whose flatness counts
+_MIN_BINS = 6  # least bins of a band whose flatness counts
 _FAINT = 1e-13
 
 
@@ -35,10 +35,10 @@ def envelope_error_db(
     Args:
         reference: the true wave, (t,) or (channels, t).
         estimate: a wave of the same shape.
-        sample_rate: in Hz.
+        sample_rate: sampling rate in Hz.
         span_s: (start, end) in seconds; all of it where it is None.
-        band_hz: bands that lie between; they begin at 50 Hz, each a third octave wide. From 50 Hz to 10.2 kHz if not
-            said otherwise, or to half the sample rate where that is lower.
+        band_hz: (low, high) that the bands lie within; they begin at 50 Hz, each a third octave wide. From 50 Hz to
+            10.2 kHz by default, or to half the sample rate where that is lower.
 
     Raises:
         ParameterError: shapes differ, nothing to measure, or a span outside the recording.
@@ -55,19 +55,19 @@ def envelope_error_db(
 def flatness_error_db(
     reference: np.ndarray, estimate: np.ndarray, sample_rate: int, span_s: Pair | None = None
 ) -> float:
-    """Return the mean difference in dB of the spectral flatness of third octaves; NaN where none of them is heard.
+    """Return the mean difference in dB of the spectral flatness of third octaves; NaN where all of them are too quiet.
 
-    The flatness of white noise is -2.5 dB, that of a tone far below: this sees noise in place of tones, which levels
-    do not. Bands of at least 6 bins count, and of those the moments that are above -60 dBFS in the reference.
+    The flatness of white noise is -2.5 dB, that of a tone far below: this shows noise in place of tones, which levels
+    do not. Bands of at least 6 bins count, in the frames in which they are above -60 dBFS in the reference.
 
     Args:
         reference: the true wave, (t,) or (channels, t).
         estimate: a wave of the same shape.
-        sample_rate: in Hz.
+        sample_rate: sampling rate in Hz.
         span_s: (start, end) in seconds; all of it where it is None.
 
     Raises:
-        ParameterError: as ``envelope_error_db``.
+        ParameterError: see ``envelope_error_db``.
 
     Source: Gray and Markel, A spectral-flatness measure for studying the autocorrelation method (1974), by bands.
     """
@@ -84,7 +84,7 @@ def flatness_error_db(
 
 
 def _bands(wave: np.ndarray, sample_rate: int, band_hz: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """Return the power spectra (frames, bins), a full-scale sine at 1, and which bins are of which band."""
+    """Return the power spectra (frames, bins), a full-scale sine at 1, and the mask of bins of each band."""
     n_fft = 2 * round(_FRAME_S * sample_rate / 2)
     padded = np.pad(wave, (0, max(0, n_fft - len(wave))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[:: n_fft // 2]
@@ -113,19 +113,19 @@ def _flatness(power: np.ndarray, of_bands: np.ndarray) -> np.ndarray:
 _WINDOW_S, _HOP_S = 4096 / 22_050, 1024 / 22_050
 _N_CLASSES = 12
 _A4_HZ = 440.0
-_CENTRE_OCTAVE, _OCTAVE_WIDTH = 5.0, 2.0  # of the weight of octaves; octave 4 begins at 440 Hz
+_CENTRE_OCTAVE, _OCTAVE_WIDTH = 5.0, 2.0  # Gaussian weight of the octaves; octave 4 begins at 440 Hz
 _SILENT = 1e-12  # power
 
 
 def chroma_distance(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, span_s: Pair | None = None) -> float:
     """Return the mean cosine distance of the chroma vectors of frames: 0 for the same harmony, 1 for none in common.
 
-    Frames are of 0.19 s, every 46 ms, in the span as a whole; NaN where it is shorter than one.
+    Frames of 0.19 s, every 46 ms, that lie entirely in the span; NaN where it is shorter than one.
 
     Args:
         reference: the true wave, (t,) or (channels, t).
         estimate: a wave of the same shape.
-        sample_rate: in Hz.
+        sample_rate: sampling rate in Hz.
         span_s: (start, end) in seconds; all of it where it is None.
 
     Raises:
@@ -155,14 +155,14 @@ def _chroma(wave: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def chroma_filters(sample_rate: int, n_fft: int) -> np.ndarray:
-    """Return the weights (12, 1 + n_fft // 2) with which the bins of a spectrum count for each pitch class from C on.
+    """Return the weights (12, 1 + n_fft // 2) of the bins of a spectrum for each pitch class from C on.
 
-    Each bin counts for the classes around its pitch by a Gaussian, as wide as bins are apart or a semitone at least,
+    Each bin counts for the classes around its pitch by a Gaussian, as wide as the spacing of bins, at least a semitone,
     and less the further it is from the octave of 880 Hz.
     """
     hertz = np.arange(1, n_fft) * (sample_rate / n_fft)
     octaves = np.log2(hertz / (_A4_HZ / 16))
-    pitches = _N_CLASSES * np.concatenate([[octaves[0] - 1.5], octaves])  # the constant bin lies below all others
+    pitches = _N_CLASSES * np.concatenate([[octaves[0] - 1.5], octaves])  # the DC bin lies below all others
     widths = np.append(np.maximum(np.diff(pitches), 1.0), 1.0)
     half = _N_CLASSES / 2
     away = (pitches - np.arange(_N_CLASSES)[:, None] + half) % _N_CLASSES - half  # semitones from each class, A first

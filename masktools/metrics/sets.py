@@ -25,7 +25,7 @@ def frechet_distance(reference: np.ndarray, estimate: np.ndarray) -> float:
     Computed in float64 with symmetric eigenproblems and singular values: never complex, and 0 for equal sets.
 
     Raises:
-        ParameterError: Fewer than two vectors, other dimensions, or values that are not finite.
+        ParameterError: fewer than two vectors, other dimensions, or values that are not finite.
 
     Source: Dowson and Landau (1982), Eq. 4; Kilgour et al., Frechet Audio Distance (arXiv:1812.08466), section 3.
     """
@@ -44,12 +44,12 @@ def frechet_distance(reference: np.ndarray, estimate: np.ndarray) -> float:
 
 
 def principal_axes(vectors: np.ndarray, n: int) -> np.ndarray:
-    """Return the directions (d, k) in which vectors (m, d) vary most, k at most n; vectors @ axes are components.
+    """Return the first k principal directions (d, k) of vectors (m, d), k at most n; vectors @ axes are components.
 
-    Between few vectors of many dimensions a Frechet distance is mostly their number: on components it is not.
+    With few vectors of many dimensions a Frechet distance depends mostly on their number: on components it does not.
 
     Raises:
-        ParameterError: Fewer than two vectors, values that are not finite, or n below 1.
+        ParameterError: fewer than two vectors, values that are not finite, or n below 1.
     """
     rows = as_vectors(vectors)
     if n < 1 or len(rows) < 2:
@@ -62,7 +62,7 @@ def as_vectors(vectors: np.ndarray) -> np.ndarray:
     """Return vectors (n, d) in float64.
 
     Raises:
-        ParameterError: Another shape, no vectors, or values that are not finite.
+        ParameterError: another shape, no vectors, or values that are not finite.
     """
     rows = np.asarray(vectors, np.float64)
     if rows.ndim != 2 or not rows.size:
@@ -73,7 +73,7 @@ def as_vectors(vectors: np.ndarray) -> np.ndarray:
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
-    """Return the square root of a covariance (d, d); eigenvalues that are but rounding count as 0."""
+    """Return the square root of a covariance (d, d); eigenvalues within rounding error count as 0."""
     values, axes = np.linalg.eigh(covariance)
     rounding = values[-1] * len(values) * np.finfo(np.float64).eps
     return (axes * np.sqrt(np.where(values > rounding, values, 0.0))) @ axes.T
@@ -99,7 +99,7 @@ def kernel_distance(
         seed: random seed of the subsets.
 
     Raises:
-        ParameterError: Fewer than two vectors, other dimensions, or values that are not finite.
+        ParameterError: fewer than two vectors, other dimensions, or values that are not finite.
 
     Source: Binkowski et al., Demystifying MMD GANs (arXiv:1801.01401), section 4, kernel (x.y / d + 1)^3.
     """
@@ -124,11 +124,12 @@ def multiquadric_distance(reference: np.ndarray, estimate: np.ndarray, biased: b
     Args:
         reference: vectors (n, d).
         estimate: vectors (m, d).
-        biased: whether the diagonal is summed too, and yet divided by n (n - 1): as published figures are, by
-            1 / (n - 1) + 1 / (m - 1) too large.
+        biased: whether to sum the diagonal too, yet divide by n (n - 1), as in published figures, which are too large
+            by
+            1 / (n - 1) + 1 / (m - 1).
 
     Raises:
-        ParameterError: As ``kernel_distance``.
+        ParameterError: as ``kernel_distance``.
 
     Source: Nistal et al., Comparing Representations for Audio Synthesis (arXiv:2006.09266), section 4.3.
     """
@@ -155,7 +156,7 @@ def _mean_off_diagonal(kernel: np.ndarray) -> float:
 
 
 class Ndb(NamedTuple):
-    """Number of the k bins that hold significantly more or fewer vectors, their share, and the divergence in nats."""
+    """Number of the k bins with significantly different shares, that number over k, and the divergence in nats."""
 
     n_different: int
     share: float
@@ -170,14 +171,14 @@ def ndb(
     Args:
         reference: vectors (n, d), from which the bins are made; scaled by their standard deviation.
         estimate: vectors (m, d).
-        k: bins.
+        k: number of bins.
         seed: random seed of the k-means.
-        alpha: level of the two-sided test of two proportions.
-        split: whether bins are made from one half of the reference, drawn by the seed, and counted in the other:
-            vectors of many dimensions otherwise lie too well in bins that were made from themselves.
+        alpha: significance level of the two-sided test of two proportions.
+        split: whether bins are made from a random half of the reference and counted in the other half:
+            in many dimensions, vectors fit bins that were made from themselves too well.
 
     Raises:
-        ParameterError: Fewer different vectors than bins, other dimensions, or values that are not finite.
+        ParameterError: fewer different vectors than bins, other dimensions, or values that are not finite.
 
     Source: Richardson and Weiss, On GANs and GMMs (arXiv:1805.12462), section 3.1.
     """
@@ -193,7 +194,7 @@ def ndb(
     first, second = fitted / scale, other / scale
     start = _spread_out(first, k, np.random.default_rng(seed))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of a bin that comes to hold nothing: it stays where it was
+        warnings.simplefilter("ignore", UserWarning)  # of an empty cluster: its centre stays
         centres, labels = kmeans2(first, start, minit="matrix")
     if split:
         labels = cdist(one / scale, centres).argmin(axis=1)
@@ -223,17 +224,17 @@ def _spread_out(vectors: np.ndarray, k: int, rng: np.random.Generator) -> np.nda
 
 
 class InceptionScore(NamedTuple):
-    """Mean and standard deviation over splits; 1 (the same guess for all) to the number of classes."""
+    """Mean and standard deviation over splits; from 1 (the same prediction for all) to the number of classes."""
 
     mean: float
     std: float
 
 
 def inception_score(probabilities: np.ndarray, n_splits: int = 10, seed: int = 0) -> InceptionScore:
-    """Return the inception score of class probabilities (n, k), the clips in random order.
+    """Return the inception score of class probabilities (n, k), with the clips in random order.
 
     Raises:
-        ParameterError: Rows that are no probabilities, or more splits than clips.
+        ParameterError: rows that are no probabilities, or more splits than clips.
 
     Source: Salimans et al., Improved Techniques for Training GANs (arXiv:1606.03498), section 4.
     """
@@ -248,10 +249,10 @@ def inception_score(probabilities: np.ndarray, n_splits: int = 10, seed: int = 0
 
 
 def kl_divergence(reference: np.ndarray, estimate: np.ndarray, floor: float = 1e-6) -> float:
-    """Return the mean divergence in nats of class probabilities (n, k), pair by pair, the estimate from the reference.
+    """Return the mean Kullback-Leibler divergence in nats of class probabilities (n, k), pair by pair.
 
     Raises:
-        ParameterError: Rows that are no probabilities, or other shapes.
+        ParameterError: rows that are no probabilities, or other shapes.
 
     Source: Kreuk et al., AudioGen (arXiv:2209.15352), section 4.2.
     """
@@ -276,11 +277,11 @@ def ranks(similarity: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Return the rank (n,) from 1 of the target of each row of similarities (n, m); ties count against it.
 
     Args:
-        similarity: how well each of m candidates fits each of n queries.
-        targets: (n,) the right candidate of each query.
+        similarity: similarity of each of n queries to each of m candidates.
+        targets: (n,) index of the right candidate of each query.
 
     Raises:
-        ParameterError: Shapes that do not fit, values that are not finite, or targets that do not exist.
+        ParameterError: shapes that do not fit, values that are not finite, or targets that do not exist.
     """
     table, wanted = as_vectors(similarity), np.asarray(targets)
     if wanted.shape != (len(table),):
@@ -292,7 +293,7 @@ def ranks(similarity: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 class Interval(NamedTuple):
-    """A statistic of all clips, and the interval that holds it with the level asked for."""
+    """A statistic of all clips, and its confidence interval."""
 
     value: float
     low: float
@@ -313,13 +314,14 @@ def bootstrap(
 
     Args:
         values: one row for each clip.
-        statistic: function of an array like ``values`` to a number; mean and median are taken of many draws at once.
-        n_resamples: how often n rows are drawn with replacement.
+        statistic: function of an array like ``values`` to a number; mean and median are computed for many draws at
+            once.
+        n_resamples: number of resamples, each of n rows with replacement.
         seed: random seed of the resampling.
         level: share of resamples inside the interval, in (0, 1).
 
     Raises:
-        ParameterError: No values, values that are not finite, or settings out of their range.
+        ParameterError: no values, values that are not finite, or settings out of their range.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
     """

@@ -1,9 +1,9 @@
-"""Distances between a reference wave and an estimate of it, in decibels; and a single wave: its levels, its pitch.
+"""Distances in decibels between a reference wave and an estimate of it; and the level and pitch of a single wave.
 
 Conventions
 
 - Waves are arrays of shape (t,) or (channels, t), full scale 1; channels are measured one by one and averaged.
-- dBFS counts from a sine of full scale, which reads 0 (AES17). Levels below the floor count as the floor, so that
+- dBFS is relative to a full-scale sine, which has 0 (AES17). Levels are clipped to a floor, so that
   digital silence equals any other silence and a recording equals itself exactly.
 - ``span_s`` is (start, end) in seconds; ``band_hz`` is (low, high) in Hz. None means all of it.
 - Spectra are of 2048 samples every 512 under a Hann window: distances of recordings of different sample rates are
@@ -25,7 +25,7 @@ N_FFT, HOP_LENGTH = 2048, 512  # samples
 BLOCK_FRAMES = 8  # frames over which a third-octave level is averaged
 AR_ORDER = 32
 SEAM_S, SURROUNDINGS_S = 0.0015, 0.1  # either side of a join
-_ROUNDING = 1e-24  # a power ratio that is but the rounding of float64
+_ROUNDING = 1e-24  # a power ratio within the rounding error of float64
 
 Pair = tuple[float, float]
 
@@ -56,18 +56,18 @@ def lsd_db(
     """Return the log-spectral distance in dB: 0 for equal waves, 3 to 4 for a very good estimate.
 
     The root mean square over frequency of the difference of the two level spectra in dB, averaged over time.
-    The measure that other projects give as "LSD" is in bels: 0.84 there is 8.4 dB here.
+    Other projects give "LSD" in bels: 0.84 there is 8.4 dB here.
 
     Args:
-        reference: The true wave.
-        estimate: A wave of the same shape.
-        sample_rate: In Hz.
-        band_hz: Only bins in [low, high].
-        span_s: Only frames whose centre lies in [start, end), or else the frame nearest to its middle.
-        floor_db: Level in dBFS below which nothing counts, on both sides.
+        reference: the true wave.
+        estimate: a wave of the same shape.
+        sample_rate: in Hz.
+        band_hz: only bins in [low, high].
+        span_s: only frames whose centre lies in [start, end), or else the frame nearest to its centre.
+        floor_db: level in dBFS to which lower ones are clipped, on both sides.
 
     Raises:
-        ParameterError: Shapes differ, nothing to measure, or a band or a span outside the recording.
+        ParameterError: shapes differ, nothing to measure, or a band or a span outside the recording.
 
     Source: Gray and Markel, Distance measures for speech processing (1976), section II, with a floor.
     """
@@ -86,7 +86,7 @@ def lsd_split_db(
     """Return the log-spectral distances below a cutoff, from there to ``top_hz``, and from 0 to ``top_hz``.
 
     Raises:
-        ParameterError: As ``lsd_db``.
+        ParameterError: as ``lsd_db``.
     """
     top = sample_rate / 2 if top_hz is None else top_hz
     bands: list[Pair | None] = [(0.0, cutoff_hz), (cutoff_hz, top), (0.0, top)]
@@ -100,20 +100,20 @@ def third_octave_error_db(
     band_hz: Pair | None = None,
     span_s: Pair | None = None,
 ) -> EnvelopeError:
-    """Return how far the levels of third-octave bands are off: their root mean square and their mean error.
+    """Return the error of the levels of third-octave bands: root mean square and mean.
 
     Powers are averaged over 8 frames (0.19 s at 22.05 kHz) before they are compared, so that two noises of
     equal colour agree though no sample does: the measure for rain, breath and cymbals.
 
     Args:
-        reference: The true wave.
-        estimate: A wave of the same shape.
-        sample_rate: In Hz.
-        band_hz: Only bands whose centre lies in [low, high]; from 100 Hz on if not said otherwise.
-        span_s: Only frames whose centre lies in [start, end).
+        reference: the true wave.
+        estimate: a wave of the same shape.
+        sample_rate: in Hz.
+        band_hz: only bands whose centre lies in [low, high]; from 100 Hz on by default.
+        span_s: only frames whose centre lies in [start, end).
 
     Raises:
-        ParameterError: As ``lsd_db``.
+        ParameterError: as ``lsd_db``.
 
     Source: band edges of IEC 61260-1, base two.
     """
@@ -138,7 +138,7 @@ def level_db(wave: np.ndarray, sample_rate: int, span_s: Pair | None = None) -> 
     """Return the level in dBFS, a full-scale sine at 0; the channels' powers are averaged.
 
     Raises:
-        ParameterError: A span outside the recording.
+        ParameterError: a span outside the recording.
     """
     part = np.stack([span_of(channel, sample_rate, span_s) for channel in _channels(wave)])
     return float(_decibels(2 * float(np.mean(part**2)), FLOOR_DB))
@@ -148,17 +148,17 @@ def level_error_db(reference: np.ndarray, estimate: np.ndarray, sample_rate: int
     """Return by how many dB the estimate is louder than the reference.
 
     Raises:
-        ParameterError: As ``lsd_db``.
+        ParameterError: as ``lsd_db``.
     """
     channel_pairs(reference, estimate)
     return level_db(estimate, sample_rate, span_s) - level_db(reference, sample_rate, span_s)
 
 
 def band_level_db(wave: np.ndarray, sample_rate: int, band_hz: Pair, span_s: Pair | None = None) -> float:
-    """Return the level in dBFS of what lies in a band, a full-scale sine inside it at 0; a constant offset is none.
+    """Return the level in dBFS of a frequency band, a full-scale sine inside it at 0; DC does not count.
 
     Raises:
-        ParameterError: A band or a span outside the recording.
+        ParameterError: a band or a span outside the recording.
 
     Source: Welch (1967), Hann windows of 2048 samples, half overlapped.
     """
@@ -176,7 +176,7 @@ def si_sdr_db(reference: np.ndarray, estimate: np.ndarray) -> float:
     Infinite for a scaled copy, minus infinity for silence.
 
     Raises:
-        ParameterError: Shapes differ, or the reference is silent.
+        ParameterError: shapes differ, or the reference is silent.
 
     Source: Le Roux et al., SDR - half-baked or well done? (arXiv:1811.02508), Eq. 3.
     """
@@ -195,18 +195,18 @@ def si_sdr_db(reference: np.ndarray, estimate: np.ndarray) -> float:
 
 
 def seam_crest_db(wave: np.ndarray, sample_rate: int, join_s: float) -> float:
-    """Return by how much a join sticks out of its surroundings in dB; around 0 where nothing is to be heard.
+    """Return by how much a join sticks out of its surroundings in dB; around 0 where it is inaudible.
 
-    What a linear predictor of order 32 cannot foresee: its greatest value within 1.5 ms of the join, over the
+    The residual of a linear predictor of order 32: its greatest value within 1.5 ms of the join, over the
     99 % quantile of the 100 ms on either side. The worst channel counts.
 
     Args:
-        wave: The wave that was joined.
-        sample_rate: In Hz.
-        join_s: Where the parts meet, in seconds.
+        wave: the wave that was joined.
+        sample_rate: in Hz.
+        join_s: time of the join in seconds.
 
     Raises:
-        ParameterError: A join outside the recording.
+        ParameterError: a join outside the recording.
     """
     channels = _channels(wave)
     join, n = round(join_s * sample_rate), channels.shape[1]
@@ -223,7 +223,7 @@ def _crest(part: np.ndarray, join: int, margin: int) -> float:
     residual = np.abs(lfilter(_whitening(part), 1.0, part))
     samples = np.arange(len(part))
     near = (samples >= join - margin) & (samples < join + margin)
-    around = ~near & (samples >= AR_ORDER)  # before that the filter is not filled
+    around = ~near & (samples >= AR_ORDER)  # the predictor has no full history before
     faint = 10 ** (-100 / 20)  # so that silence joined to silence is no seam
     return float(20 * np.log10((residual[near].max() + faint) / (np.quantile(residual[around], 0.99) + faint)))
 
@@ -299,7 +299,7 @@ def channel_pairs(reference: np.ndarray, estimate: np.ndarray) -> list[tuple[np.
     """Return the channels (t,) of two waves in pairs, float64.
 
     Raises:
-        ParameterError: Shapes differ, or there is nothing.
+        ParameterError: shapes differ, or there are no samples.
     """
     true, found = _channels(reference), _channels(estimate)
     if true.shape != found.shape:
@@ -336,7 +336,7 @@ def span_of(wave: np.ndarray, sample_rate: int, span_s: Pair | None) -> np.ndarr
     """Return the samples of a wave (t,) in a span.
 
     Raises:
-        ParameterError: A span outside the recording.
+        ParameterError: a span outside the recording.
     """
     if span_s is None:
         return wave
@@ -345,21 +345,21 @@ def span_of(wave: np.ndarray, sample_rate: int, span_s: Pair | None) -> np.ndarr
 
 
 _FRAME, _HOP = 2048, 512  # samples
-QUIET_SHARE = 0.1  # of the frames
+QUIET_SHARE = 0.1  # share of the frames
 
 
 def quiet_excess_db(reference: np.ndarray, estimate: np.ndarray, floor_db: float = FLOOR_DB) -> float:
     """Return the median level increase in dB over the quietest 10 % of the reference's frames.
 
-    Levels below the floor count as the floor: silence that stays below it has no excess.
+    Levels are clipped to the floor: silence that stays below it has no excess.
 
     Args:
-        reference: The true wave, (t,) or (channels, t), full scale 1; channels are averaged.
-        estimate: A wave of the same shape.
-        floor_db: In dBFS, a full-scale sine at 0.
+        reference: the true wave, (t,) or (channels, t), full scale 1; channels are averaged.
+        estimate: a wave of the same shape.
+        floor_db: floor in dBFS, a full-scale sine at 0.
 
     Raises:
-        ParameterError: Shapes differ, or there are no samples.
+        ParameterError: shapes differ, or there are no samples.
     """
     levels = [_levels_db(np.stack(wave), floor_db) for wave in zip(*channel_pairs(reference, estimate), strict=True)]
     n_quiet = max(1, round(QUIET_SHARE * len(levels[0])))
@@ -395,7 +395,7 @@ def stft_distance(
     Magnitudes below 1e-5 count as 1e-5.
 
     Raises:
-        ParameterError: Shapes differ, no samples, or a silent reference.
+        ParameterError: shapes differ, no samples, or a silent reference.
 
     Source: Yamamoto et al., Parallel WaveGAN (arXiv:1910.11480), Eqs. 3 to 6.
     """
@@ -418,7 +418,7 @@ def _padded(wave: np.ndarray, n_samples: int) -> np.ndarray:
     return np.pad(wave, (0, max(0, n_samples - len(wave))))
 
 
-_THRESHOLD = 0.15  # of the difference over its running mean, below which a period is taken
+_THRESHOLD = 0.15  # of the normalised difference (YIN), below which a period is accepted
 
 
 def pitch_of_note(wave: np.ndarray, sample_rate: int, lowest_hz: float = 40.0, highest_hz: float = 4500.0) -> float:
@@ -427,10 +427,10 @@ def pitch_of_note(wave: np.ndarray, sample_rate: int, lowest_hz: float = 40.0, h
     It is the median over frames that are no more than 30 dB below the loudest.
 
     Args:
-        wave: (t,) of one note.
-        sample_rate: of it, in Hz.
-        lowest_hz: of the pitches that are looked for.
-        highest_hz: of the pitches that are looked for.
+        wave: (t,) one note.
+        sample_rate: sampling rate in Hz.
+        lowest_hz: lowest pitch in Hz.
+        highest_hz: highest pitch in Hz.
 
     Raises:
         ParameterError: not one channel, or limits that are not in order.
@@ -462,7 +462,7 @@ def pitch_of_note(wave: np.ndarray, sample_rate: int, lowest_hz: float = 40.0, h
 
 
 def _differences(frames: np.ndarray, longest: int) -> np.ndarray:
-    """Return the squared difference (n, longest + 1) of the first half of frames and themselves so much later."""
+    """Return the squared difference (n, longest + 1) between the first half of frames and each lag."""
     size = frames.shape[1]
     n_fft = 1 << (size + longest).bit_length()
     head = frames[:, :longest]
@@ -474,7 +474,7 @@ def _differences(frames: np.ndarray, longest: int) -> np.ndarray:
 
 
 def _period(share: np.ndarray, shortest: int) -> float | None:
-    """Return the period in samples, its fraction found on a parabola; None for a frame that has none."""
+    """Return the period in samples, refined by a parabola; None for an aperiodic frame."""
     below = np.flatnonzero(share[shortest:-1] < _THRESHOLD)
     if not len(below):
         return None

@@ -6,15 +6,6 @@ from masktools.pipeline.streams import StreamWalk
 from masktools.pipeline.walk import Pipeline, keep_known
 
 __all__ = [
-    "JOBS",
-    "Pipeline",
-    "Progress",
-    "ScaleWalk",
-    "StreamWalk",
-    "Walk",
-    "WalkShape",
-    "check_mel_settings",
-    "keep_known",
-    "share_of",
-    "watched",
-]
+    "JOBS", "Pipeline", "Progress", "ScaleWalk", "StreamWalk", "Walk", "WalkShape", "check_mel_settings", "keep_known",
+    "share_of", "watched",
+]  # fmt: skip

@@ -212,10 +212,10 @@ class StreamSession:
         """Read the texts.
 
         Args:
-            walk: A ``StreamWalk``: its transformer and its causal model, and how they compute.
-            condition: States (b, l, text_dim) of a text for each item, as ``StreamTransformer.read`` takes them; None
+            walk: a ``StreamWalk``: its transformer and its causal model, and how they compute.
+            condition: states (b, l, text_dim) of a text for each item, as ``StreamTransformer.read`` takes them; None
                 for no condition at all.
-            on_call: Called after every prediction.
+            on_call: called after every prediction.
         """
         self.walk, self.transformer, self.prior, self._on_call = walk, walk.transformer, walk.prior, on_call
         self._text = None if condition is None else self._read(self.transformer, condition)
@@ -230,8 +230,8 @@ class StreamSession:
         """Return all streams (a, K, w) as a stage sees them.
 
         Args:
-            stage: Its number.
-            decided: Tokens (b, 1, w) of the streams before it.
+            stage: its number.
+            decided: tokens (b, 1, w) of the streams before it.
             row: (a, w) of its own stream, masked ones marked.
             items: (a,) which of the batch they are.
         """

@@ -498,8 +498,12 @@ class Inpainting(Iterator[FilledGap]):
             above = noise_above(part, span, shoulder_samples(part), self._top_hz, seeds)
         is_vocoded = core is None and texture is None
         bridge = settings.method == AUTO  # which is free to take linear prediction as far as it goes
+        notes = context.job.notes.get(task.span, {})
+        levels = self.surroundings.levels(task) if notes else None
         max_db = settings.match_level_db
-        fill = generated_fill(part, span, waves, max_db, match_lag=is_vocoded, bridge=bridge, above=above)
+        fill = generated_fill(
+            part, span, waves, max_db, match_lag=is_vocoded, bridge=bridge, above=above, levels=levels
+        )
         return filled_gap(
             part,
             task,
@@ -511,7 +515,7 @@ class Inpainting(Iterator[FilledGap]):
             window_s=[context.job.plan.window.start / rate, context.job.plan.window.stop / rate],
             candidates=table,
             rank=rank,
-            **context.job.notes.get(task.span, {}),
+            **notes,
         )
 
     def _give_grain(

@@ -23,6 +23,7 @@ from scipy.signal.windows import hann
 from masktools.classical import bridge, extrapolate
 from masktools.classical.noise import SPECTRUM_S, frame_length, noise_between
 from masktools.classical.prediction import CONTEXT_S, LONG_CONTEXT_S, LONG_ORDER, MAX_ORDER
+from masktools.classical.search import Levels
 from masktools.classical.spans import fade_in, join_ends
 from masktools.core.errors import ParameterError
 from masktools.core.shapes import Window
@@ -300,6 +301,7 @@ def generated_fill(
     match_lag: bool,
     bridge: bool,
     above: np.ndarray | None = None,
+    levels: Levels | None = None,
 ) -> Fill:
     """Return what fills a gap, made of generated waves (voices, t) of the whole part.
 
@@ -313,12 +315,17 @@ def generated_fill(
         match_lag: whether the waves are moved in time to be like what is known beside the gap.
         bridge: whether linear prediction goes as far into the gap as it sounds; otherwise it makes the seams only.
         above: (voices, n + 2 * margin) what lies above the generated band, of the right level as it is.
+        levels: that the fill shall have; without them it goes from the level of one side to that of the other.
     """
     sides = [sides_of(part, voice, span) for voice in range(len(waves))]
     lag = _lag(part, waves, sides) if match_lag else 0
     margin = shoulder_samples(part)
     fills, gains_db = [], []
-    for voice, wave in enumerate(_in_phase(part, span, shifted(waves, lag), sides)):
+    moved = _in_phase(part, span, shifted(waves, lag), sides)
+    cores = np.pad(moved.astype(np.float64), ((0, 0), (margin, margin)))[:, span.start : span.stop + 2 * margin]
+    if levels is not None:
+        cores, max_db = levels.given_to(cores, margin), 0.0
+    for voice, (wave, core) in enumerate(zip(moved, cores, strict=True)):
         pairs = [(part.samples[voice, a:b], wave[a:b]) for a, b in sides[voice]]
         gains = end_gains(pairs[0], pairs[1], max_db)
         if gains is None:
@@ -326,7 +333,6 @@ def generated_fill(
             gains_db.append((0.0, 0.0))
             continue
         ends_db = (float(20 * np.log10(gains[0])), float(20 * np.log10(gains[1])))
-        core = np.pad(wave.astype(np.float64), margin)[span.start : span.stop + 2 * margin]
         core *= 10 ** (np.pad(np.linspace(*ends_db, span.length), margin, mode="edge") / 20)
         if above is not None:
             core += above[voice]

@@ -7,7 +7,7 @@ from math import ceil
 import numpy as np
 
 from masktools.classical import CONTEXT_S, SEARCHES, SPAN_FILLS
-from masktools.classical.search import Copy, fills_from_elsewhere, is_noisy
+from masktools.classical.search import Copy, Levels, fills_from_elsewhere, is_noisy, levels_elsewhere
 from masktools.classical.similarity import Found, Known, Similarity
 from masktools.classical.spans import Damaged, Span
 from masktools.core.arguments import check_loudest
@@ -135,6 +135,10 @@ class Surroundings:
         """
         found, places = self.found(task), (self._similarity(task), self._reader_of(task))
         return fills_from_elsewhere(method, *places, Span(*task.span), found, seeds, n_fills), found
+
+    def levels(self, task: GapTask) -> Levels | None:
+        """Return the levels that there are where the recording is most like the gap of a task; None if nowhere."""
+        return levels_elsewhere(self._similarity(task), self._reader_of(task), Span(*task.span), self.found(task))
 
     def _reader_of(self, task: GapTask) -> Known:
         """Return what gives samples of the voices of a task; NaN in gaps and beyond the ends."""

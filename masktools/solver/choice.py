@@ -44,7 +44,7 @@ def as_seeds(seeds: Sequence[int] | Tensor) -> Int64[Tensor, " b"]:
     """Return seeds as 64-bit words on the CPU; integers of any size count modulo 2**64.
 
     Raises:
-        ParameterError: If a seed is not an integer.
+        ParameterError: if a seed is not an integer.
     """
     values = seeds.tolist() if isinstance(seeds, Tensor) else seeds
     try:
@@ -117,7 +117,7 @@ def to_log_probs(
     """Return log probabilities in single precision, after temperature, then top-k, then top-p.
 
     Raises:
-        MasktoolsError: If a slot's logits hold NaN or plus infinity, or leave no code at all.
+        MasktoolsError: if a slot's logits hold NaN or plus infinity, or leave no code at all.
     """
     logits = logits.float()
     if token_temperature is not None:
@@ -139,9 +139,9 @@ def keep_likely(
     """Return log probabilities with minus infinity for all but the likeliest codes, not normalised again.
 
     Args:
-        log_probs: Log probabilities of the codes.
-        top_k: Exactly so many codes are kept; ties go to the lower code.
-        top_p: The fewest codes are kept whose probabilities sum to this share of what top_k kept.
+        log_probs: log probabilities of the codes.
+        top_k: exactly so many codes are kept; ties go to the lower code.
+        top_p: the fewest codes are kept whose probabilities sum to this share of what top_k kept.
     """
     ranked, order = log_probs.sort(dim=1, descending=True, stable=True)
     rank = torch.arange(ranked.shape[1], device=ranked.device)
@@ -202,10 +202,10 @@ def choose(
     """Return the ``count`` best of the eligible positions of each item; ties go to the earlier position.
 
     Args:
-        values: Preference for each position; only eligible ones are read.
-        eligible: Positions to choose from, at least ``count`` of them.
-        count: Positions to take from each item.
-        noise: Added to the values.
+        values: preference for each position; only eligible ones are read.
+        eligible: positions to choose from, at least ``count`` of them.
+        count: positions to take from each item.
+        noise: added to the values.
 
     Source: SpecMaskGIT (arXiv:2406.17672), Eq. 3.
 
@@ -232,11 +232,11 @@ def bounded_count(
     many positions, in the order of preference, are counted as keep this within the bound: one at least.
 
     Args:
-        values: Preference for each position; only eligible ones are read.
-        eligible: Positions to choose from.
-        entropies: Entropy of the prediction at each position, in nats.
-        bound: Nats.
-        noise: Added to the values.
+        values: preference for each position; only eligible ones are read.
+        eligible: positions to choose from.
+        entropies: entropy of the prediction at each position, in nats.
+        bound: nats.
+        noise: added to the values.
 
     Source: EB-Sampler, Ben-Hamu et al. (arXiv:2505.24857), with the order left to the policy.
 
@@ -264,8 +264,8 @@ def distribution_values(
 
     Args:
         policy: ``moment``, ``entropy`` or ``margin``.
-        log_probs: Log probabilities of the codes.
-        sharpness: Exponent of the probabilities, read by ``moment`` only.
+        log_probs: log probabilities of the codes.
+        sharpness: exponent of the probabilities, read by ``moment`` only.
 
     Source: for ``moment``, Hayakawa et al. (arXiv:2510.04525): the log of sum_x p(x)^sharpness.
     """
@@ -354,11 +354,11 @@ def nearest(
     """Return the best groups of each item whose slots come nearest to a count.
 
     Args:
-        scores: Preference for each group; empty groups are never taken.
-        sizes: Eligible slots in each group.
-        count: Slots wanted.
-        above: More slots than this are taken, so that a step makes progress.
-        n_later: Groups to leave for the steps to come, one each, as far as ``above`` allows.
+        scores: preference for each group; empty groups are never taken.
+        sizes: eligible slots in each group.
+        count: slots wanted.
+        above: more slots than this are taken, so that a step makes progress.
+        n_later: groups to leave for the steps to come, one each, as far as ``above`` allows.
     """
     order, running = _ranked(scores, sizes)
     rank = torch.arange(sizes.shape[1], device=sizes.device)
@@ -399,10 +399,10 @@ def keep_spans(
     within a span. Known columns are never masked again.
 
     Args:
-        values: Confidence of each column, such as a log probability; only masked ones are read.
-        mask: Masked columns.
-        n_after: Columns wanted; 0 leaves none, else a span at least stays.
-        span: Columns of a span, at least 1.
+        values: confidence of each column, such as a log probability; only masked ones are read.
+        mask: masked columns.
+        n_after: columns wanted; 0 leaves none, else a span at least stays.
+        span: columns of a span, at least 1.
 
     Source: MAGNeT (arXiv:2401.04577), section 3.1, in the form of its later code ("stride1").
     """
@@ -491,10 +491,10 @@ def remaskable_count(
     """Return how many accepted tokens each item may take back so that its next count still holds.
 
     Args:
-        share: Share of the accepted tokens to take back, in [0, 1).
-        accepted: Positions that earlier steps filled.
-        masked: Positions that are masked now.
-        n_after: Masked positions wanted after the step; none are taken back before the last one.
+        share: share of the accepted tokens to take back, in [0, 1).
+        accepted: positions that earlier steps filled.
+        masked: positions that are masked now.
+        n_after: masked positions wanted after the step; none are taken back before the last one.
     """
     wanted = (accepted.sum(dim=1) * share + 1e-9).floor().long()
     return torch.minimum(torch.minimum(wanted, n_after), (masked.sum(dim=1) - 1).clamp_min(0))
@@ -510,11 +510,11 @@ def choose_remasked(
     """Return the accepted positions whose log probability, when they were accepted, was worst.
 
     Args:
-        log_p: Log probability of each token when it was accepted.
-        accepted: Positions that may be taken back.
-        count: Positions to take back; with groups, the most.
-        noise: Added to the log probabilities of the slots, or to the scores of the groups.
-        groups: A partition whose groups are taken back whole.
+        log_p: log probability of each token when it was accepted.
+        accepted: positions that may be taken back.
+        count: positions to take back; with groups, the most.
+        noise: added to the log probabilities of the slots, or to the scores of the groups.
+        groups: a partition whose groups are taken back whole.
 
     Source: remasking by stored confidence, Wang et al. (arXiv:2503.00307), here with exact counts.
     """

@@ -86,56 +86,56 @@ class SolverConfig:
     """Settings of one decoding. The defaults are SpecMaskGIT's for text-to-audio.
 
     Attributes:
-        n_steps: Decoding steps, at least 1. An item with fewer unknown tokens takes one step per token.
-        schedule: Curve of the number of masked tokens, a name in ``SCHEDULES``.
-        pace: Where the curve is read. ``share`` (MaskGIT): step i of n leaves the share at (i + 1) / n. ``closed``
+        n_steps: decoding steps, at least 1. An item with fewer unknown tokens takes one step per token.
+        schedule: curve of the number of masked tokens, a name in ``SCHEDULES``.
+        pace: where the curve is read. ``share`` (MaskGIT): step i of n leaves the share at (i + 1) / n. ``closed``
             (MAGNeT): step i starts from the share at i / (n - 1), one unit at least, where units are tokens or
             groups, and accepts all but what the next one starts from; steps that would accept nothing are left out.
-        temperature: Scale of the Gumbel noise in the choice of positions at the start, 0 or more; it
+        temperature: scale of the Gumbel noise in the choice of positions at the start, 0 or more; it
             falls linearly to 0 at the last step.
-        guidance: Scale of classifier-free guidance, 0 or more: 0 is unconditional, 1 conditional.
-        guidance_schedule: Course of the guidance, a name in ``GUIDANCE_SCHEDULES``.
-        guidance_interval: Share of the decoding, (start, end) within [0, 1], outside which the
+        guidance: scale of classifier-free guidance, 0 or more: 0 is unconditional, 1 conditional.
+        guidance_schedule: course of the guidance, a name in ``GUIDANCE_SCHEDULES``.
+        guidance_interval: share of the decoding, (start, end) within [0, 1], outside which the
             guidance is 1; None guides everywhere.
-        guidance_min: Guidance at the last step of ``linear_down`` and ``share_down``, 0 or more.
-        policy: Rule that chooses which positions are accepted, a name in ``POLICIES``.
-        token_temperature: Divisor of the logits that tokens are drawn from, above 0. It changes the
+        guidance_min: guidance at the last step of ``linear_down`` and ``share_down``, 0 or more.
+        policy: rule that chooses which positions are accepted, a name in ``POLICIES``.
+        token_temperature: divisor of the logits that tokens are drawn from, above 0. It changes the
             confidence too.
-        token_annealing: Course of the token temperature: ``none``; ``over_steps``, linearly to
+        token_annealing: course of the token temperature: ``none``; ``over_steps``, linearly to
             token_temperature / n_steps; or ``to_zero``, linearly to 0.01 at the last step. False stands for ``none``,
             True for ``over_steps``.
-        top_k: Number of most likely codes that a token is drawn from, at least 1; None takes all.
-        top_p: Share of probability that a token is drawn from, in (0, 1]; None takes all.
-        revocation: Share of the accepted tokens, in [0, 1), that every step but the last takes back in
+        top_k: number of most likely codes that a token is drawn from, at least 1; None takes all.
+        top_p: share of probability that a token is drawn from, in (0, 1]; None takes all.
+        revocation: share of the accepted tokens, in [0, 1), that every step but the last takes back in
             exchange for as many others. Known tokens are never touched.
-        confidence: Probability that a drawn token is judged by: ``drawn``, that of the truncated distribution that
+        confidence: probability that a drawn token is judged by: ``drawn``, that of the truncated distribution that
             it was drawn from; or ``whole``, that before top_k and top_p.
-        overlap: Columns of the spans that stay masked, each beginning at any column: the spans of least confidence,
+        overlap: columns of the spans that stay masked, each beginning at any column: the spans of least confidence,
             as many as their union needs to come near the count. 0 has no such spans. For grids of one row, without
             groups, and with the policy ``confidence``.
-        rescore_weight: Share in [0, 1] of an external model's probability in the confidence of a drawn token, where
+        rescore_weight: share in [0, 1] of an external model's probability in the confidence of a drawn token, where
             ``solve`` is given such a model.
-        prior_start: Share in [0, 1) of a window that a causal model beside the predictor writes first, column by
+        prior_start: share in [0, 1) of a window that a causal model beside the predictor writes first, column by
             column, where nothing is known before it; of models that have such a prior.
         scaling: ``relative`` spends all steps on the unknown tokens; ``resume`` enters the schedule of
             the whole grid where as many tokens are left.
-        counts: Number of masked tokens left after each step, strictly falling to 0, in place of
+        counts: number of masked tokens left after each step, strictly falling to 0, in place of
             ``n_steps`` and ``schedule``. With ``resume`` it describes the whole grid.
-        deterministic_batch: Whether the predictor is asked for one item at a time, so that an item's
+        deterministic_batch: whether the predictor is asked for one item at a time, so that an item's
             logits cannot depend on the size of its batch.
-        group_score: How the slots of a group vote: ``mean``, ``max`` or ``sum``.
-        entropy_bound: Nats, 0 or more: a step accepts more than its count where the entropies of what it
+        group_score: how the slots of a group vote: ``mean``, ``max`` or ``sum``.
+        entropy_bound: nats, 0 or more: a step accepts more than its count where the entropies of what it
             accepts, all but the largest of them, add up to no more than this, and the steps that have become
             needless are left out. None accepts what the count says. Not together with groups.
-        cache_every: Each so many steps the predictor computes all slots; in the steps between it recalls those
+        cache_every: each so many steps the predictor computes all slots; in the steps between it recalls those
             that are known, and computes the others and what has changed. 1 computes all slots in every step,
             which is exact; above 1 the predictor must remember, see ``RecallingPredict``.
-        cache_scope: What the steps between compute: ``masked``, all that is still masked; or ``chosen``, only
+        cache_scope: what the steps between compute: ``masked``, all that is still masked; or ``chosen``, only
             the slots that the last full step has chosen for them. ``chosen`` goes without groups, revocation and
             entropy_bound.
 
     Raises:
-        ParameterError: If a value lies outside its range, or a name is unknown.
+        ParameterError: if a value lies outside its range, or a name is unknown.
 
     Source: SpecMaskGIT (arXiv:2406.17672), sections 3.4 and 4; MAGNeT (arXiv:2401.04577), sections 3.2 to 3.4, for
         pace, guidance, spans and rescoring; section 3.5 for the start by a causal model.
@@ -271,7 +271,7 @@ def preset(name: str, own: SolverConfig = _PAPER) -> SolverConfig:
         own: what a name of ``SPEEDS``, or a setting, changes.
 
     Raises:
-        ParameterError: If there is no such preset, the message lists them; or no such setting.
+        ParameterError: if there is no such preset, the message lists them; or no such setting.
 
     >>> preset("draft", SolverConfig(temperature=3.0)).temperature
     3.0
@@ -335,7 +335,7 @@ def remaining_counts(n_unknown: int, n_steps: int, schedule: str = "cosine") -> 
     There are min(n_steps, n_unknown) steps, so that each of them accepts at least one token.
 
     Raises:
-        ParameterError: If a number is negative, or the schedule is unknown.
+        ParameterError: if a number is negative, or the schedule is unknown.
 
     Source: MaskGIT (arXiv:2202.04200), section 3.3; the list of MAGE wherever both are defined.
 
@@ -362,7 +362,7 @@ def closed_counts(n_units: int, n_steps: int, schedule: str = "cosine") -> tuple
     A unit is a token, or a group. Step i of n starts from the share of units at i / (n - 1), one at least.
 
     Raises:
-        ParameterError: If a number is negative, or the schedule is unknown.
+        ParameterError: if a number is negative, or the schedule is unknown.
 
     Source: MAGNeT (arXiv:2401.04577), section 3.2, in the form of its code. Progress is in single precision there,
         which decides between two counts where the share is a half: 2 / 3 of the way.
@@ -397,14 +397,14 @@ def make_plan(n_unknown: int, n_slots: int, config: SolverConfig, n_units: int |
     The temperature of step i of T is ``temperature * (1 - (i + 1) / T)``: the last step is free of noise.
 
     Args:
-        n_unknown: Masked tokens at the start.
-        n_slots: All tokens of the item, known or not.
-        config: Settings of the decoding.
-        n_units: Number of masked groups, where whole groups are accepted; at most so many steps. With pace "closed"
+        n_unknown: masked tokens at the start.
+        n_slots: all tokens of the item, known or not.
+        config: settings of the decoding.
+        n_units: number of masked groups, where whole groups are accepted; at most so many steps. With pace "closed"
             the counts of the plan are of groups then.
 
     Raises:
-        ParameterError: If ``config.counts`` does not fit the number of tokens.
+        ParameterError: if ``config.counts`` does not fit the number of tokens.
 
     Source: SpecMaskGIT (arXiv:2406.17672), section 3.4, Eq. 2 and 3.
     Differs: the paper writes that the noise is annealed "by a coefficient defined as iter/num_iter", which

@@ -52,30 +52,30 @@ def solve(
     longer predicted, and an item without masked slots never is.
 
     Args:
-        predict: Function of (tokens (a, n), mask (a, n), items (a,), conditional) to logits (a, n, k), with
+        predict: function of (tokens (a, n), mask (a, n), items (a,), conditional) to logits (a, n, k), with
             n time-major and ``items`` the rows' places in this batch. The solver knows no network. It must be a
             ``RecallingPredict`` where ``config.cache_every`` is above 1.
-        tokens: Integers (b, r, w). Values under the mask are never read.
-        mask: Booleans (b, r, w), True where a token must be predicted.
-        seeds: One integer per item. The same seed gives the same result in any batch and on any device, as
+        tokens: integers (b, r, w). Values under the mask are never read.
+        mask: booleans (b, r, w), True where a token must be predicted.
+        seeds: one integer per item. The same seed gives the same result in any batch and on any device, as
             far as the predictor does; see ``item_seeds``.
-        config: Settings of the decoding.
-        use_condition: One boolean per item, False for an item that has no condition and costs no conditional
+        config: settings of the decoding.
+        use_condition: one boolean per item, False for an item that has no condition and costs no conditional
             pass; None stands for True throughout.
-        groups: Integer labels (r, w) or (b, r, w); slots of the same label are accepted together. The counts
+        groups: integer labels (r, w) or (b, r, w); slots of the same label are accepted together. The counts
             of the plan are then met to the nearest group; those of pace "closed" are of groups, and met exactly.
-        logit_bias: Added to the guided logits: (k,), (b, k) or (b, n, k); -inf bans a code.
-        callback: Called after each step; it may return False to have the rest filled in one step.
-        rescore: An external model with a share in the confidence of what was drawn, called once in every step but
+        logit_bias: added to the guided logits: (k,), (b, k) or (b, n, k); -inf bans a code.
+        callback: called after each step; it may return False to have the rest filled in one step.
+        rescore: an external model with a share in the confidence of what was drawn, called once in every step but
             the last; with the policy ``confidence`` alone.
 
     Returns:
         The complete tokens (b, r, w) and one record per step.
 
     Raises:
-        ParameterError: If an argument has a wrong shape, type or range, or the predictor returns something
+        ParameterError: if an argument has a wrong shape, type or range, or the predictor returns something
             else than logits.
-        MasktoolsError: If logits hold NaN or plus infinity.
+        MasktoolsError: if logits hold NaN or plus infinity.
 
     Source: SpecMaskGIT (arXiv:2406.17672), section 3.4; MaskGIT (arXiv:2202.04200), section 3.3.
 
@@ -165,7 +165,7 @@ def window_starts(n_cols: int, window_cols: int, overlap_cols: int) -> tuple[int
     """Return the first columns of windows that cover a grid; the last one ends where the grid ends.
 
     Raises:
-        ParameterError: If the overlap does not lie in [0, window_cols).
+        ParameterError: if the overlap does not lie in [0, window_cols).
 
     >>> window_starts(100, 53, 8)
     (0, 45, 47)
@@ -188,15 +188,15 @@ def over_windows(
     A decision is never taken twice: what a window has filled is known to the next one.
 
     Args:
-        fill: Fills a window; the first one has the seeds as they are, others seeds derived from them.
-        tokens: Integers (b, r, w) of any width.
-        mask: Booleans (b, r, w), True where a token must be predicted.
-        seeds: One integer per item.
-        window_cols: Columns of a window; a narrower grid is one window.
-        overlap_cols: Columns that neighbouring windows share, in [0, window_cols).
+        fill: fills a window; the first one has the seeds as they are, others seeds derived from them.
+        tokens: integers (b, r, w) of any width.
+        mask: booleans (b, r, w), True where a token must be predicted.
+        seeds: one integer per item.
+        window_cols: columns of a window; a narrower grid is one window.
+        overlap_cols: columns that neighbouring windows share, in [0, window_cols).
 
     Raises:
-        ParameterError: If the windows do not overlap as they must.
+        ParameterError: if the windows do not overlap as they must.
     """
     starts = window_starts(tokens.shape[-1], window_cols, overlap_cols)
     filled, left = tokens.clone(), mask.clone()
@@ -225,8 +225,8 @@ class Session(Protocol):
         """Return the predictor of a stage.
 
         Args:
-            stage: Number of the stage, from 0.
-            decided: Complete tokens (b, r, w) of every stage before it.
+            stage: number of the stage, from 0.
+            decided: complete tokens (b, r, w) of every stage before it.
         """
         ...
 
@@ -240,7 +240,7 @@ class StagesResult:
     """The outcome of all stages.
 
     Attributes:
-        stages: The result of each stage.
+        stages: the result of each stage.
     """
 
     stages: tuple[SolveResult, ...]
@@ -275,7 +275,7 @@ def stage_plan(plan: SolverConfig | Sequence[SolverConfig], n_stages: int) -> tu
     """Return the settings of each stage: one for all, or one for each.
 
     Raises:
-        ParameterError: If there are settings for another number of stages.
+        ParameterError: if there are settings for another number of stages.
     """
     configs = (plan,) * n_stages if isinstance(plan, SolverConfig) else tuple(plan)
     if len(configs) != n_stages:
@@ -307,16 +307,16 @@ def solve_stages(
     Stage 0 has the seeds as they are, so that one stage is ``solve``, bit for bit; stage k has seeds derived from them.
 
     Args:
-        session: Gives the predictor of each stage.
-        grids: Integers (b, r, w) of each stage. Values under the mask are never read.
-        masks: Booleans (b, r, w) of each stage, True where a token must be predicted.
-        seeds: One integer per item.
-        plan: Settings of the decoding, one for all stages or one for each.
-        use_condition: As for ``solve``.
-        groups: As for ``solve``, for each stage.
+        session: gives the predictor of each stage.
+        grids: integers (b, r, w) of each stage. Values under the mask are never read.
+        masks: booleans (b, r, w) of each stage, True where a token must be predicted.
+        seeds: one integer per item.
+        plan: settings of the decoding, one for all stages or one for each.
+        use_condition: as for ``solve``.
+        groups: as for ``solve``, for each stage.
 
     Raises:
-        ParameterError: As ``solve``, or if there are other numbers of grids, masks, groups and settings.
+        ParameterError: as ``solve``, or if there are other numbers of grids, masks, groups and settings.
     """
     configs = stage_plan(plan, len(grids))
     if len(masks) != len(grids) or (groups is not None and len(groups) != len(grids)):

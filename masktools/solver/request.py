@@ -52,7 +52,7 @@ def check_request(
     """Return the request behind the arguments of ``solve``.
 
     Raises:
-        ParameterError: If an argument has a wrong shape or type, or a known token is negative.
+        ParameterError: if an argument has a wrong shape or type, or a known token is negative.
     """
     if tokens.ndim != 3 or tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool:
         raise ParameterError(
@@ -130,19 +130,19 @@ class StepTrace:
     """The record of one step; tuples hold one entry per item that was still being decoded.
 
     Attributes:
-        step: Number of the step, from 0.
-        items: Index of the items in the batch.
-        n_before: Masked tokens of each item before the step.
-        n_after: Masked tokens of each item after it.
-        n_revoked: Accepted tokens that were taken back.
-        guidance: Guidance scale; 0 for an item without a condition.
-        temperature: Scale of the Gumbel noise.
-        mean_log_p: Mean log probability of the tokens accepted in this step.
-        min_log_p: Least log probability among them.
-        forwards: Calls of the predictor.
-        seconds: Time that the step took.
-        filled: Whether the step filled all that was left because a callback had asked to stop.
-        slots: Slots that the predictor computed for each item, in all passes; 0 where none were counted.
+        step: number of the step, from 0.
+        items: index of the items in the batch.
+        n_before: masked tokens of each item before the step.
+        n_after: masked tokens of each item after it.
+        n_revoked: accepted tokens that were taken back.
+        guidance: guidance scale; 0 for an item without a condition.
+        temperature: scale of the Gumbel noise.
+        mean_log_p: mean log probability of the tokens accepted in this step.
+        min_log_p: least log probability among them.
+        forwards: calls of the predictor.
+        seconds: time that the step took.
+        filled: whether the step filled all that was left because a callback had asked to stop.
+        slots: slots that the predictor computed for each item, in all passes; 0 where none were counted.
     """
 
     step: int
@@ -165,8 +165,8 @@ class SolveResult:
     """The outcome of a decoding.
 
     Attributes:
-        tokens: Complete tokens (b, r, w), of the type and on the device of the given ones.
-        trace: One record per step.
+        tokens: complete tokens (b, r, w), of the type and on the device of the given ones.
+        trace: one record per step.
     """
 
     tokens: Tensor
@@ -219,7 +219,7 @@ def check_remembers(predict: object, cache_every: int) -> None:
     """Refuse a predictor that does not remember where the steps rely on it.
 
     Raises:
-        ParameterError: It has no ``recall``, and cache_every is above 1.
+        ParameterError: it has no ``recall``, and cache_every is above 1.
     """
     if cache_every > 1 and not isinstance(predict, RecallingPredict):
         raise ParameterError(
@@ -366,16 +366,16 @@ def predict_guided(
     pass only; a pass that no item needs is not run. An item that a pass has not met is computed whole.
 
     Args:
-        predict: The predictor.
-        tokens: Tokens of the items that are still being decoded.
+        predict: the predictor.
+        tokens: tokens of the items that are still being decoded.
         mask: True where the predictor must predict.
-        items: Index of these items in the original batch.
-        guidance: Scale for each item; 0 for an item without a condition.
-        one_by_one: Whether each item is predicted by a call of its own.
-        recall: What the predictor may recall; None computes all slots.
+        items: index of these items in the original batch.
+        guidance: scale for each item; 0 for an item without a condition.
+        one_by_one: whether each item is predicted by a call of its own.
+        recall: what the predictor may recall; None computes all slots.
 
     Raises:
-        ParameterError: If the predictor returns something else than logits (a, n, k).
+        ParameterError: if the predictor returns something else than logits (a, n, k).
     """
     passes = [needed_passes(scale) for scale in guidance]
     logits: list[Tensor] = []
@@ -457,16 +457,16 @@ def mixed_confidence(
     """Return the log of weight * external + (1 - weight) * own probability of each drawn token.
 
     Args:
-        rescore: The external model.
-        tokens: The candidate.
-        mask: Where its tokens were drawn.
-        items: Index of the rows in the original batch.
-        log_p: Log probabilities under the predictor.
-        weight: Share of the external model in [0, 1]; 0 does without it.
+        rescore: the external model.
+        tokens: the candidate.
+        mask: where its tokens were drawn.
+        items: index of the rows in the original batch.
+        log_p: log probabilities under the predictor.
+        weight: share of the external model in [0, 1]; 0 does without it.
 
     Raises:
-        ParameterError: If the external model returns something else than log probabilities (a, n).
-        MasktoolsError: If they hold NaN or plus infinity where a token was drawn.
+        ParameterError: if the external model returns something else than log probabilities (a, n).
+        MasktoolsError: if they hold NaN or plus infinity where a token was drawn.
 
     Source: MAGNeT (arXiv:2401.04577), section 3.4 and figure 4: the mix decides what stays masked, after the draw.
         Differs: Eq. 5 of the text gives the predictor the weight, and speaks of drawing from the mix.

@@ -72,14 +72,14 @@ def take_step(
     """Carry out one step on the canvas and return its record.
 
     Args:
-        job: The decoding that the step belongs to.
-        canvas: Tokens and masks of the whole batch; only the rows of active items change.
-        number: Number of the step, from 0; it selects the noise.
-        active: Items that still have masked tokens.
-        steps: What the plan of each active item says for this step.
-        n_later: Steps that the plan of each active item has after this one.
-        n_ahead: Masked tokens of each active item when the predictor next computes all slots.
-        filled: Whether the record says that a callback had asked to stop.
+        job: the decoding that the step belongs to.
+        canvas: tokens and masks of the whole batch; only the rows of active items change.
+        number: number of the step, from 0; it selects the noise.
+        active: items that still have masked tokens.
+        steps: what the plan of each active item says for this step.
+        n_later: steps that the plan of each active item has after this one.
+        n_ahead: masked tokens of each active item when the predictor next computes all slots.
+        filled: whether the record says that a callback had asked to stop.
     """
     start = time.perf_counter()
     request = job.request

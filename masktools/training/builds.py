@@ -70,7 +70,7 @@ class ResumableBuild:
         """Open the folder for a build of the same ``key`` only.
 
         Raises:
-            ParameterError: The folder holds the beginning of another build, or parts of this one were removed.
+            ParameterError: the folder holds the beginning of another build, or parts of this one were removed.
         """
         self.folder, self.names = folder, tuple(names)
         self.parts = folder / "parts"
@@ -171,8 +171,8 @@ def unordered(work: Callable[[Job], Result], jobs: Iterable[Job], n_workers: int
     Each process is given ``work`` once, and then job after job; it ends with the one that started it.
 
     Raises:
-        ParameterError: Fewer than one worker.
-        MasktoolsError: A process died. What ``work`` itself raises is raised here.
+        ParameterError: fewer than one worker.
+        MasktoolsError: a process died. What ``work`` itself raises is raised here.
     """
     check_least(1, n_workers=n_workers)
     if n_workers == 1:

@@ -24,7 +24,7 @@ from masktools.core.configs import parse_json, ranged
 from masktools.core.errors import ParameterError
 from masktools.io import replacing
 from masktools.mel import DB_PER_NEPER, MelConfig, MelFrontEnd
-from masktools.training.audio_cache import AudioCache
+from masktools.training.shards import AudioCache
 
 _TEMPLATES = ("{}", "the sound of {}", "a recording of {}")
 
@@ -113,7 +113,7 @@ def captioned_mels(cache: AudioCache, config: MelConfig, folder: str | os.PathLi
     Their tags are their labels, the tags that were measured, and their kind.
 
     Raises:
-        ParameterError: The cache has another sample rate, or ``folder`` holds mels of another cache or configuration.
+        ParameterError: the cache has another sample rate, or ``folder`` holds mels of another cache or configuration.
     """
     if cache.sample_rate != config.sample_rate:
         raise ParameterError(f"the cache must be at {config.sample_rate} Hz, got {cache.sample_rate} Hz")
@@ -245,7 +245,7 @@ def pack_mels(recordings: Sequence[CaptionedMel], path: str | os.PathLike[str], 
     """Write as many recordings as fit, in their order, and return their number.
 
     Raises:
-        ParameterError: The name does not end in .mels, or not even the first recording fits.
+        ParameterError: the name does not end in .mels, or not even the first recording fits.
     """
     target = Path(path)
     if target.suffix != SUFFIX:
@@ -273,7 +273,7 @@ def read_packed(path: str | os.PathLike[str]) -> list[CaptionedMel]:
     """Return the recordings of a file of packed mel spectrograms, their mels as float16.
 
     Raises:
-        ParameterError: It is no such file, or it was cut off.
+        ParameterError: it is no such file, or it was cut off.
     """
     content = Path(path).read_bytes()
     start = len(_MAGIC) + 8

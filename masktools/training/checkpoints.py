@@ -100,8 +100,8 @@ def network_state(source: str | os.PathLike[str], part: str | None = None) -> di
         part: which one of a bundle.
 
     Raises:
-        CheckpointError: There is no such file, or it holds no network.
-        BundleError: A bundle that is incomplete or altered, or lacks the part.
+        CheckpointError: there is no such file, or it holds no network.
+        BundleError: a bundle that is incomplete or altered, or lacks the part.
     """
     _, weights = _stored(source, part)
     if not weights:
@@ -115,8 +115,8 @@ def part_description(source: str | os.PathLike[str], part: str | None = None) ->
     Files of `masktools convert` say the same, and where ``part`` is given, bundles of that one.
 
     Raises:
-        CheckpointError: There is no such file, or it does not say.
-        BundleError: A bundle that is incomplete or altered, or lacks the part.
+        CheckpointError: there is no such file, or it does not say.
+        BundleError: a bundle that is incomplete or altered, or lacks the part.
     """
     return _described(source, _stored(source, part)[0])
 
@@ -136,8 +136,8 @@ def load_part(source: str | os.PathLike[str], part: str, kinds: Mapping[str, tup
         kinds: kind -> (class of its settings, class of its network); a vocoder is made with mel settings, too.
 
     Raises:
-        CheckpointError: There is no such file, or it holds no such part.
-        BundleError: A bundle that is incomplete or altered, or lacks the part.
+        CheckpointError: there is no such file, or it holds no such part.
+        BundleError: a bundle that is incomplete or altered, or lacks the part.
     """
     told, weights = _stored(source, part)
     description = _described(source, told)
@@ -158,9 +158,9 @@ def load_joint_encoder(source: str) -> JointEncoder:
     """Return the text-audio encoder of a training checkpoint, of a bundle, or of a folder of earlier versions.
 
     Raises:
-        ParameterError: A folder without an encoder.
-        CheckpointError: There is no such file, or it holds no text-audio encoder.
-        BundleError: A bundle that is incomplete or altered, or has none.
+        ParameterError: a folder without an encoder.
+        CheckpointError: there is no such file, or it holds no text-audio encoder.
+        BundleError: a bundle that is incomplete or altered, or has none.
     """
     if bundles.is_bundle(source) or Path(source).is_file():
         return load_part(source, "conditioner", {"joint": (JointEncoderConfig, JointEncoder)})
@@ -177,9 +177,9 @@ def load_conditioner(source: str) -> JointEncoder | ClapEncoder:
     """Return the encoder of conditions: CLAP of its file or of the word "clap", else a text-audio encoder.
 
     Raises:
-        ParameterError: A folder without an encoder.
+        ParameterError: a folder without an encoder.
         CheckpointError: CLAP's checkpoint is missing, or a file cannot be read.
-        BundleError: A bundle that is incomplete or altered, or has no text-audio encoder.
+        BundleError: a bundle that is incomplete or altered, or has no text-audio encoder.
     """
     if source == CLAP:
         return ClapEncoder.from_checkpoint()

@@ -16,8 +16,7 @@ from masktools.core.arguments import check_least, settle
 from masktools.core.configs import ranged
 from masktools.core.errors import AudioError, MasktoolsError, ParameterError
 from masktools.io import resample_to
-from masktools.training.audio_cache import AudioCache, Recording, build_cache
-from masktools.training.shards import ShardSet
+from masktools.training.shards import AudioCache, Recording, ShardSet, build_cache
 from masktools.training.streams import Batch, RecordingStream, Stream, StreamData, StreamLoader, assembled, spread_over
 
 _LONGEST_PAUSE_S = 0.4  # between recordings that fill a clip together
@@ -232,7 +231,7 @@ def fixed_shard_clips(shards: ShardSet, split: str, n_samples: int, n_clips: int
     """Return up to n_clips clips of a split, the same at each call: evenly chosen, from their middle.
 
     Raises:
-        ParameterError: No recording of the split that was looked at is that long.
+        ParameterError: no recording of the split that was looked at is that long.
     """
     numbers = shards.split(split)
     clips: list[Batch] = []
@@ -255,7 +254,7 @@ def open_audio(folder: str | os.PathLike[str], sample_rate: int = 22_050) -> Aud
     """Return the audio cache of a folder, or its tar shards at a rate.
 
     Raises:
-        ParameterError: There is neither, or the cache is at another rate.
+        ParameterError: there is neither, or the cache is at another rate.
     """
     place = Path(folder)
     if (place / "waves.int16").is_file():

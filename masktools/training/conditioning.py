@@ -21,7 +21,6 @@ from masktools.core.configs import from_dict, read_json
 from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig
 from masktools.networks.conditioning import JointEncoder, JointEncoderConfig
-from masktools.training.audio_cache import AudioCache
 from masktools.training.captioned_mels import (
     Augmentation,
     CaptionedMel,
@@ -35,6 +34,7 @@ from masktools.training.captioned_mels import (
 from masktools.training.checkpoints import network_state, part_description
 from masktools.training.losses import contrastive_loss, geometry_loss
 from masktools.training.part import PartTraining
+from masktools.training.shards import AudioCache
 from masktools.training.streams import Batch, Stream, StreamData, StreamLoader, weighted_by_kind
 
 _USUAL = Augmentation()
@@ -144,7 +144,7 @@ class SoundTextData(StreamData):
         """Collect the texts that are true of the recordings.
 
         Raises:
-            ParameterError: A split has no recordings.
+            ParameterError: a split has no recordings.
         """
         own = self.hparams
         if not self.train or not self.valid:
@@ -203,7 +203,7 @@ def retrieval_scores(similarity: Tensor, relevant: Tensor) -> Retrieval:
     """Return the scores of a similarity (texts, sounds) against the truth (texts, sounds) bool.
 
     Raises:
-        ParameterError: A text is true of no sound.
+        ParameterError: a text is true of no sound.
     """
     if not relevant.any(dim=1).all():
         raise ParameterError("each text must be true of a sound, but some are true of none")

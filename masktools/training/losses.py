@@ -1,17 +1,34 @@
-"""Losses of the parts.
+"""Losses of the parts, and discriminators of spectrograms and waves with the losses of adversarial training.
 
 An L1 distance of mel cells leaves the lowest five bands, which hold six thirds of an octave, as much weight as the
 five highest, which hold one; and it is least where a cell has its median level, which is below its mean power.
+
+A discriminator measures how far two distributions are apart only if its last layer looks along the direction in which
+they differ most. The layer is therefore trained by two outputs: one that moves everything but the direction, and one
+that moves nothing but the direction.
+
+Source: SAN (arXiv:2301.12811), section 4; BigVSAN (arXiv:2309.02836), section 3.
+
+Source: PatchGAN (arXiv:1611.07004), section 3.2.2; SpecVQGAN (arXiv:2110.08791), section 3.1.
+
+Source: HiFi-GAN (arXiv:2010.05646), section 2.3, for periods and scales; UnivNet (arXiv:2106.07889), section 2.2, and
+BigVGAN (arXiv:2206.04658), appendix A, for resolutions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
+from masktools.core.arguments import checked_name, settle
+from masktools.core.configs import ranged
+from masktools.core.errors import ParameterError
 from masktools.core.shapes import FlatMask, FlatTokens, Logits
 from masktools.mel import MelConfig, mel_edges_hz, mel_to_db
 
@@ -201,3 +218,325 @@ def _towards(logits: Tensor, targets: Tensor) -> Tensor:
 def geometry_loss(before: Tensor, after: Tensor) -> Tensor:
     """Return the mean squared change of the cosines between vectors of unit norm, (n, d) -> (n, d')."""
     return (before @ before.T - after @ after.T).square().mean()
+
+
+_TINY = 1e-12
+
+
+class SlicedConv(nn.Module):
+    """A convolution to one channel that keeps the length. ``forward``: (b, c, ...) -> (b, 1, ...), or two of them.
+
+    The bias is added to the input, so that direction and scale alone make the output.
+    """
+
+    def __init__(self, n_in: int, kernel: Sequence[int]) -> None:
+        super().__init__()
+        plain = nn.Conv1d(n_in, 1, kernel[0]) if len(kernel) == 1 else nn.Conv2d(n_in, 1, (kernel[0], kernel[1]))
+        length = plain.weight.detach().norm().clamp_min(_TINY)
+        self.weight = nn.Parameter(plain.weight.detach() / length)
+        self.scale = nn.Parameter(length.clone())
+        self.bias = nn.Parameter(torch.zeros(n_in, *(1 for _ in kernel)))
+        self.padding = tuple(size // 2 for size in kernel)
+
+    @property
+    def direction(self) -> Tensor:
+        """The weight at length one."""
+        return self.weight / self.weight.norm().clamp_min(_TINY)
+
+    def _along(self, direction: Tensor, cells: Tensor) -> Tensor:
+        convolve = F.conv1d if len(self.padding) == 1 else F.conv2d
+        return convolve(cells, direction, padding=self.padding)
+
+    def forward(self, cells: Tensor, split: bool = False) -> Tensor:
+        """Return the logits; if ``split``, those for the scale and the features, and those for the direction, stacked.
+
+        The first of the two gives no gradient to the direction, the second none to anything else.
+        """
+        shifted = cells + self.bias
+        if not split:
+            return self._along(self.direction, shifted) * self.scale
+        judged = self._along(self.direction.detach(), shifted) * self.scale
+        aimed = self._along(self.direction, shifted.detach()) * self.scale.detach()
+        return torch.stack((judged, aimed))
+
+    @torch.no_grad()
+    def normalise(self) -> None:
+        """Bring the stored weight back to length one, as is due after every step of its optimiser."""
+        self.weight.copy_(self.direction)
+
+
+def normalise_directions(discriminator: nn.Module) -> None:
+    """Bring the directions of all sliced layers of a discriminator back to length one."""
+    for layer in discriminator.modules():
+        if isinstance(layer, SlicedConv):
+            layer.normalise()
+
+
+_SLOPE = 0.1
+_SLOPE_PATCHGAN = 0.2
+_N_GROUPS = 8
+
+
+def _features(layers: Iterable[nn.Module], cells: Tensor, slope: float) -> list[Tensor]:
+    """Return what leaves each layer, after a leaky rectifier."""
+    features = []
+    for layer in layers:
+        cells = F.leaky_relu(layer(cells), slope)
+        features.append(cells)
+    return features
+
+
+class MelPatchDiscriminator(nn.Module):
+    """Discriminator of patches of a mel spectrogram. ``forward``: (b, f, m) -> (logits, features)."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        widths = [width, 2 * width, 4 * width]
+        layers = [weight_norm(nn.Conv2d(i, o, 4, 2, 1)) for i, o in zip([1, *widths], widths, strict=False)]
+        layers.append(weight_norm(nn.Conv2d(widths[-1], 2 * widths[-1], 3, 1, 1)))
+        self.layers = nn.ModuleList(layers)
+        self.last = weight_norm(nn.Conv2d(2 * widths[-1], 1, 3, 1, 1))
+
+    def forward(self, mel: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the logits (one map) and the features of each layer."""
+        features = _features(self.layers, mel.unsqueeze(1), _SLOPE)
+        return [self.last(features[-1])], features
+
+
+@dataclass(frozen=True)
+class PatchGanConfig:
+    """Settings of SpecVQGAN's discriminator; the defaults are its own: 2.76 M parameters.
+
+    ``norm`` is ``batch`` as published; ``group`` normalises every clip by itself, which suits small batches.
+    """
+
+    width: int = 64  # channels of the first layer
+    n_layers: int = ranged(3, "[1, inf]")  # that halve the resolution
+    norm: str = ranged("batch", ("batch", "group"))
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        settle(self)
+        if self.width < 1 or (self.norm == "group" and self.width % (_N_GROUPS // 2)):
+            least = _N_GROUPS // 2
+            raise ParameterError(f"width must be positive, for a group norm a multiple of {least}, got {self.width}")
+
+
+class PatchGan(nn.Module):
+    """Discriminator of patches of 70 x 70 cells. ``forward``: (b, f, m) -> (logits, features).
+
+    An 80 x 848 spectrogram is judged at 8 x 104 positions.
+    """
+
+    def __init__(self, config: PatchGanConfig) -> None:
+        super().__init__()
+        widths = [config.width * min(2**i, 8) for i in range(config.n_layers + 1)]
+        layers: list[nn.Module] = [nn.Conv2d(1, widths[0], 4, 2, 1)]
+        for level in range(1, config.n_layers + 1):
+            stride = 2 if level < config.n_layers else 1
+            norm = nn.BatchNorm2d(widths[level]) if config.norm == "batch" else nn.GroupNorm(_N_GROUPS, widths[level])
+            layers.append(nn.Sequential(nn.Conv2d(widths[level - 1], widths[level], 4, stride, 1, bias=False), norm))
+        self.layers = nn.ModuleList(layers)
+        self.last = nn.Conv2d(widths[-1], 1, 4, 1, 1)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.normal_(layer.weight, 0.0, 0.02)
+            elif isinstance(layer, nn.BatchNorm2d):
+                nn.init.normal_(layer.weight, 1.0, 0.02)
+
+    def forward(self, mel: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the logits (one map) and the features of each layer."""
+        features = _features(self.layers, mel.unsqueeze(1), _SLOPE_PATCHGAN)
+        return [self.last(features[-1])], features
+
+
+class DiscriminatorOutput(NamedTuple):
+    """Logits and features of discriminators for a batch of waves."""
+
+    logits: list[Tensor]  # one map of each discriminator; with ``split``, two stacked ones of each
+    features: list[Tensor]  # of every layer before the last
+
+
+def _last(n_in: int, kernel: tuple[int, ...], sliced: bool) -> nn.Module:
+    if sliced:
+        return SlicedConv(n_in, kernel)
+    convolution = nn.Conv1d if len(kernel) == 1 else nn.Conv2d
+    padding = tuple(size // 2 for size in kernel)
+    return weight_norm(convolution(n_in, 1, kernel, padding=padding))  # type: ignore[arg-type]
+
+
+class Discriminator(nn.Module):
+    """A view of the wave, convolutions over it, and a last one. ``forward``: (b, t) -> (logits, features)."""
+
+    def __init__(self, layers: Sequence[nn.Module], last: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.last = last
+
+    def view(self, wave: Tensor) -> Tensor:
+        """Return the wave as the layers read it, (b, 1, ...)."""
+        return wave.unsqueeze(1)
+
+    def forward(self, wave: Tensor, split: bool = False) -> tuple[Tensor, list[Tensor]]:
+        """Return the logits and the features of each layer."""
+        features = _features(self.layers, self.view(wave), _SLOPE)
+        split_last = (split,) if isinstance(self.last, SlicedConv) else ()
+        return self.last(features[-1], *split_last), features
+
+
+class PeriodDiscriminator(Discriminator):
+    """Discriminator of every ``period``-th sample, side by side."""
+
+    def __init__(self, period: int, widths: Sequence[int], tail: bool, sliced: bool) -> None:
+        inputs = (1, *widths)
+        layers = [weight_norm(nn.Conv2d(i, o, (5, 1), (3, 1), (2, 0))) for i, o in zip(inputs, widths, strict=False)]
+        if tail:
+            layers.append(weight_norm(nn.Conv2d(widths[-1], widths[-1], (5, 1), 1, (2, 0))))
+        super().__init__(layers, _last(widths[-1], (3, 1), sliced))
+        self.period = period
+
+    def view(self, wave: Tensor) -> Tensor:
+        """Return the wave folded, (b, 1, t / period, period)."""
+        padded = F.pad(wave.unsqueeze(1), (0, -wave.shape[1] % self.period), mode="reflect")
+        return padded.unflatten(2, (-1, self.period))
+
+
+class ScaleDiscriminator(Discriminator):
+    """Discriminator of the wave itself, or of averages of it."""
+
+    def __init__(self, halvings: int, width: int, sliced: bool) -> None:
+        norm: Callable[..., nn.Module] = weight_norm if halvings else spectral_norm
+        plan = (  # n_in, n_out, kernel, stride, groups
+            (1, width, 15, 1, 1),
+            (width, width, 41, 2, max(1, width // 32)),
+            (width, 2 * width, 41, 2, width // 8),
+            (2 * width, 4 * width, 41, 4, width // 8),
+            (4 * width, 8 * width, 41, 4, width // 8),
+            (8 * width, 8 * width, 41, 1, width // 8),
+            (8 * width, 8 * width, 5, 1, 1),
+        )
+        layers = [
+            norm(nn.Conv1d(n_in, n_out, kernel, stride, kernel // 2, groups=groups))
+            for n_in, n_out, kernel, stride, groups in plan
+        ]
+        super().__init__(layers, _last(8 * width, (3,), sliced))
+        self.halvings = halvings
+
+    def view(self, wave: Tensor) -> Tensor:
+        """Return the wave at its scale, (b, 1, t / 2**halvings)."""
+        signal = wave.unsqueeze(1)
+        for _ in range(self.halvings):
+            signal = F.avg_pool1d(signal, 4, 2, padding=2)
+        return signal
+
+
+class ResolutionDiscriminator(Discriminator):
+    """Discriminator of the magnitudes of a short-time spectrum, framed like a mel spectrogram."""
+
+    def __init__(self, sizes: tuple[int, int, int], width: int, sliced: bool) -> None:
+        strides = (1, 2, 2, 2)  # in time
+        layers = [
+            weight_norm(nn.Conv2d(width if i else 1, width, (3, 9), (1, stride), (1, 4)))
+            for i, stride in enumerate(strides)
+        ]
+        layers.append(weight_norm(nn.Conv2d(width, width, 3, padding=1)))
+        super().__init__(layers, _last(width, (3, 3), sliced))
+        self.sizes = sizes
+
+    def view(self, wave: Tensor) -> Tensor:
+        """Return the magnitudes, (b, 1, 1 + n_fft // 2, frames)."""
+        n_fft, hop_length, win_length = self.sizes
+        margin = (n_fft - hop_length) // 2
+        padded = F.pad(wave.float().unsqueeze(1), (margin, margin), mode="reflect").squeeze(1)
+        window = torch.ones(win_length, device=wave.device)  # rectangular, as BigVGAN trains it
+        spectrum = torch.stft(padded, n_fft, hop_length, win_length, window, center=False, return_complex=True)
+        return torch.view_as_real(spectrum).square().sum(-1).add(1e-8).sqrt().unsqueeze(1)
+
+
+class LogResolutionDiscriminator(Discriminator):
+    """Discriminator of the logarithms of a short-time spectrum, halved in frequency by every layer."""
+
+    def __init__(self, n_fft: int, width: int, sliced: bool) -> None:
+        strides = ((2, 1), (2, 1), (2, 2), (2, 2))
+        layers = [
+            weight_norm(nn.Conv2d(width if i else 1, width, (9, 3), stride, (4, 1))) for i, stride in enumerate(strides)
+        ]
+        super().__init__(layers, _last(width, (3, 3), sliced))
+        self.n_fft = n_fft
+
+    def view(self, wave: Tensor) -> Tensor:
+        """Return the logarithms of the magnitudes, (b, 1, 1 + n_fft // 2, frames)."""
+        window = torch.hann_window(self.n_fft, device=wave.device)
+        spectrum = torch.stft(wave.float(), self.n_fft, self.n_fft // 4, window=window, return_complex=True)
+        magnitude = torch.view_as_real(spectrum).square().sum(-1).add(1e-8).sqrt().clamp_min(1e-4)
+        return magnitude.log().unsqueeze(1) / 5.0
+
+
+@dataclass(frozen=True)
+class DiscriminatorsConfig:
+    """Settings of the discriminators: which there are, and their widths.
+
+    ``hifigan`` has periods and scales (41.1 M + 29.6 M parameters), ``bigvgan`` periods and resolutions (41.1 M +
+    0.28 M), ``light`` periods and resolutions of a small width. Widths that are not given are the published ones, for
+    ``light`` our own.
+    """
+
+    kind: str = "light"
+    periods: tuple[int, ...] = ranged((2, 3, 5, 7, 11), "[1, inf]")
+    period_widths: tuple[int, ...] | None = ranged(None, "[1, inf]")
+    scale_width: int | None = None  # of the first layer; the last ones have eight times as many channels
+    resolution_width: int | None = ranged(None, "[1, inf]")
+    sliced: bool = False  # the last layers are those of a slicing adversarial network
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        settle(self)
+        checked_name("kind of discriminators", self.kind, DISCRIMINATORS)
+        if self.scale_width is not None and (self.scale_width < 8 or self.scale_width % 8):
+            raise ParameterError(f"scale_width must be a positive multiple of 8, got {self.scale_width}")
+
+
+def _light(config: DiscriminatorsConfig) -> list[Discriminator]:
+    widths, width = config.period_widths or (8, 32, 128, 256), config.resolution_width or 16
+    periods = [PeriodDiscriminator(period, widths, False, config.sliced) for period in config.periods]
+    return [*periods, *(LogResolutionDiscriminator(n_fft, width, config.sliced) for n_fft in (2048, 1024, 512))]
+
+
+def _published_periods(config: DiscriminatorsConfig) -> list[Discriminator]:
+    widths = config.period_widths or (32, 128, 512, 1024)
+    return [PeriodDiscriminator(period, widths, True, config.sliced) for period in config.periods]
+
+
+def _hifigan(config: DiscriminatorsConfig) -> list[Discriminator]:
+    scales = [ScaleDiscriminator(halvings, config.scale_width or 128, config.sliced) for halvings in range(3)]
+    return [*_published_periods(config), *scales]
+
+
+def _bigvgan(config: DiscriminatorsConfig) -> list[Discriminator]:
+    sizes, width = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240)), config.resolution_width or 32
+    return [*_published_periods(config), *(ResolutionDiscriminator(size, width, config.sliced) for size in sizes)]
+
+
+DISCRIMINATORS: dict[str, Callable[[DiscriminatorsConfig], list[Discriminator]]] = {
+    "light": _light,
+    "hifigan": _hifigan,
+    "bigvgan": _bigvgan,
+}
+
+
+class WaveDiscriminator(nn.Module):
+    """All discriminators of a wave. ``forward``: (b, t) -> DiscriminatorOutput."""
+
+    def __init__(self, config: DiscriminatorsConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.discriminators = nn.ModuleList(DISCRIMINATORS[config.kind](config))
+
+    def forward(self, wave: Tensor, split: bool = False) -> DiscriminatorOutput:
+        """Return the logits of all discriminators and the features of all their layers."""
+        output = DiscriminatorOutput([], [])
+        for discriminator in self.discriminators:
+            logits, features = discriminator(wave, split)
+            output.logits.append(logits)
+            output.features.extend(features)
+        return output

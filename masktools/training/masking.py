@@ -185,10 +185,10 @@ def draw_masks(
     """Return masks (b, r, w), and which clips (b,) are to be erased before they are tokenised.
 
     Args:
-        draws: The random numbers of the clips.
-        n_rows: Rows of tokens.
-        n_cols: Columns of tokens.
-        config: What is masked how often.
+        draws: the random numbers of the clips.
+        n_rows: rows of tokens.
+        n_cols: columns of tokens.
+        config: what is masked how often.
         full_band: (b,) bool, all if not given. Top rows are masked only in clips that reach up there: a recording
             without a band above its cutoff would teach that there is none.
         ratio: (b,), where it is not drawn for each clip.

@@ -18,7 +18,7 @@ from masktools.mel import MelConfig
 from masktools.networks.conditioning.joint import JointEncoder
 from masktools.networks.transformer import TransformerConfig
 from masktools.pipeline import bundles
-from masktools.training import audio_cache, checkpoints, streams, token_cache
+from masktools.training import checkpoints, shards, streams, token_cache
 from masktools.training.captioned_mels import CaptionedMel, captioned_mels, is_packed, mixed_mels, read_packed
 
 MIXED_BELOW_DB = (6.0, 18.0)  # how much quieter the second clip of a mixture is
@@ -151,7 +151,7 @@ class MelClipData(streams.StreamData):
         """Decode the recordings of the folder, if there is one, in one process of each node."""
         own = self.hparams
         if own["folder"]:
-            audio_cache.build_cache([own["folder"]], own["cache"], self.mel.sample_rate)
+            shards.build_cache([own["folder"]], own["cache"], self.mel.sample_rate)
 
     def _embeddings(self, recordings: Sequence[CaptionedMel]) -> list[np.ndarray]:
         """Return the embeddings of each recording, from the folder or computed into it."""
@@ -177,7 +177,7 @@ class MelClipData(streams.StreamData):
             recordings = read_packed(own["cache"])
             Path(own["mels"]).mkdir(parents=True, exist_ok=True)
         else:
-            recordings = captioned_mels(audio_cache.AudioCache(own["cache"]), self.mel, own["mels"])
+            recordings = captioned_mels(shards.AudioCache(own["cache"]), self.mel, own["mels"])
         pairs = list(zip(recordings, self._embeddings(recordings), strict=True))
         self.train = [pair for pair in pairs if pair[0].split == "train"]
         of_split = [p for p in pairs if p[0].split == "valid"]

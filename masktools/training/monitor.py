@@ -238,7 +238,7 @@ def mel_picture(mels: Sequence[Tensor]) -> Tensor:
     """Return a picture (3, h, w), uint8, of mel spectrograms (f, m) in [-1, 1], the first on top, low bins below.
 
     Raises:
-        ParameterError: No spectrograms, or such as are not of one shape.
+        ParameterError: no spectrograms, or such as are not of one shape.
     """
     if not mels or len({mel.shape for mel in mels}) != 1:
         raise ParameterError(f"the spectrograms must be of one shape, got {[tuple(mel.shape) for mel in mels]}")
@@ -375,16 +375,16 @@ class MonitorSamples(pl.Callback):
         """Set what is shown.
 
         Args:
-            every_n_steps: Steps from one showing to the next, at least.
-            n_clips: How many clips are shown.
-            vocoder: Checkpoint of the vocoder that lets mel spectrograms be heard; Griffin-Lim where there is none.
-            tokenizer: Checkpoint of the tokenizer that tokens are of, where the training itself needs none.
-            n_decoding_steps: Steps of a generation.
-            guidance: Scale of its guidance.
-            seed: Random seed; the same in all showings, so that they can be compared.
+            every_n_steps: steps from one showing to the next, at least.
+            n_clips: how many clips are shown.
+            vocoder: checkpoint of the vocoder that lets mel spectrograms be heard; Griffin-Lim where there is none.
+            tokenizer: checkpoint of the tokenizer that tokens are of, where the training itself needs none.
+            n_decoding_steps: steps of a generation.
+            guidance: scale of its guidance.
+            seed: random seed; the same in all showings, so that they can be compared.
 
         Raises:
-            ParameterError: Fewer than one step or clip, or settings that the solver refuses.
+            ParameterError: fewer than one step or clip, or settings that the solver refuses.
         """
         super().__init__()
         check_least(1, every_n_steps=every_n_steps, n_clips=n_clips)
@@ -399,7 +399,7 @@ class MonitorSamples(pl.Callback):
         """Check that the vocoder is of the run's mel settings.
 
         Raises:
-            MelMismatchError: It is not.
+            MelMismatchError: it is not.
         """
         front_end: Any = getattr(pl_module, "front_end", None)
         if self._vocoder is None or front_end is None:

@@ -52,11 +52,11 @@ def read_notes(source: str | os.PathLike[str]) -> Iterator[tuple[Note, Callable[
     """Yield each note of NSynth's files, and a function that reads its samples (t,) and their rate.
 
     Args:
-        source: A folder with ``examples.json``, a tar of one, or a folder of several of either. From a tar the samples
+        source: a folder with ``examples.json``, a tar of one, or a folder of several of either. From a tar the samples
             must be read before the next note is asked for.
 
     Raises:
-        ParameterError: There is nothing of the kind, or its table is none.
+        ParameterError: there is nothing of the kind, or its table is none.
     """
     place = Path(source)
     if place.is_dir() and (place / _EXAMPLES).is_file():
@@ -150,7 +150,7 @@ class NoteCache:
         """Open a cache.
 
         Raises:
-            ParameterError: There is none.
+            ParameterError: there is none.
         """
         place = Path(folder)
         if not (place / _TABLE).is_file():
@@ -184,13 +184,13 @@ def build_note_cache(sources: list[str], folder: str | os.PathLike[str], mel: Me
     Notes that cannot be read are left out, and counted.
 
     Args:
-        sources: As for ``read_notes``.
-        folder: Where to.
-        mel: Settings of the front end.
-        n_frames: Frames of each note; longer ones are cut, shorter ones followed by silence.
+        sources: as for ``read_notes``.
+        folder: where to.
+        mel: settings of the front end.
+        n_frames: frames of each note; longer ones are cut, shorter ones followed by silence.
 
     Raises:
-        ParameterError: No note, or a folder that holds a cache of other settings.
+        ParameterError: no note, or a folder that holds a cache of other settings.
     """
     target = Path(folder)
     made_of = {"sources": [os.path.abspath(source) for source in sources], "mel": to_dict(mel), "n_frames": n_frames}
@@ -287,15 +287,15 @@ class NoteData(StreamData):
     """Notes of a cache, for tokenizers, transformers and classifiers over scales.
 
     Args:
-        cache: Folder of the cache.
-        sources: What it is made of, where it is not there yet.
-        mel: Settings of the front end.
-        n_frames: Frames of each note.
-        batch_size: Of both splits.
-        seed: What draws the notes.
-        n_valid_notes: Notes of the validation split, spread over it.
-        open_share: Conditions that leave something open.
-        gain_share: Largest gain, up or down, in the unit of the spectrogram.
+        cache: folder of the cache.
+        sources: what it is made of, where it is not there yet.
+        mel: settings of the front end.
+        n_frames: frames of each note.
+        batch_size: of both splits.
+        seed: what draws the notes.
+        n_valid_notes: notes of the validation split, spread over it.
+        open_share: conditions that leave something open.
+        gain_share: largest gain, up or down, in the unit of the spectrogram.
     """
 
     def __init__(
@@ -346,12 +346,12 @@ class NoteClassifierTraining(PartTraining):
     """Batches hold ``mel`` (b, f, m), ``pitch`` and ``family``; ``NoteData`` gives them, and names the classes.
 
     Args:
-        mel: Settings of the front end.
-        widths: Channels of the convolutions.
-        dropout: Share of values dropped.
-        n_steps: Of the schedule of the learning rate.
-        n_warmup: Steps in which it rises.
-        learning_rate: The highest.
+        mel: settings of the front end.
+        widths: channels of the convolutions.
+        dropout: share of values dropped.
+        n_steps: of the schedule of the learning rate.
+        n_warmup: steps in which it rises.
+        learning_rate: the highest.
     """
 
     part, kind = "classifier", "notes"
@@ -373,7 +373,7 @@ class NoteClassifierTraining(PartTraining):
         """Make the network, whose classes are those of the data.
 
         Raises:
-            CheckpointError: The data are no notes.
+            CheckpointError: the data are no notes.
         """
         if hasattr(self, "net"):
             return
@@ -434,7 +434,7 @@ def load_note_classifier(source: str) -> tuple[NoteClassifier, MelConfig]:
     """Return a trained classifier, frozen, and its mel settings; its own settings say how often it is right.
 
     Raises:
-        CheckpointError: There is none, or it holds something else.
+        CheckpointError: there is none, or it holds something else.
     """
     description = part_description(source)
     if description.get("part") != "classifier":

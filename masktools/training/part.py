@@ -22,7 +22,7 @@ from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.solver.choice import derive_seed
 from masktools.training import losses
-from masktools.training.discriminators import DiscriminatorOutput, MelPatchDiscriminator
+from masktools.training.losses import DiscriminatorOutput, MelPatchDiscriminator
 
 
 def warmup_cosine_factor(step: int, n_warmup: int, n_steps: int, final: float = 0.0) -> float:

@@ -156,18 +156,18 @@ def run_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = (), resu
     """Train what the recipe says, e.g. ``run_recipe("recipes/mini/tokenizer.yaml", ["--trainer.max_steps", "10"])``.
 
     Args:
-        path: The YAML file.
-        overrides: Keys and their values, as on the command line.
-        resume: Whether to go on from the newest checkpoint of the recipe, if there is one; the word ``--resume``
+        path: the YAML file.
+        overrides: keys and their values, as on the command line.
+        resume: whether to go on from the newest checkpoint of the recipe, if there is one; the word ``--resume``
             among the overrides says the same.
 
     Returns:
         What the run came to; nothing on ranks other than the first.
 
     Raises:
-        ParameterError: There is no such recipe, or a key or a value that the recipe's classes do not accept.
-        CheckpointError: A checkpoint that is missing, or of other settings.
-        DeviceError: A device that this machine does not offer.
+        ParameterError: there is no such recipe, or a key or a value that the recipe's classes do not accept.
+        CheckpointError: a checkpoint that is missing, or of other settings.
+        DeviceError: a device that this machine does not offer.
     """
     recipe = Path(path)
     if not recipe.is_file():

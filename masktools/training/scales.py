@@ -31,7 +31,7 @@ def load_scale_tokenizer(source: str) -> ScaleTokenizer:
     """Return the frozen tokenizer over scales of a training checkpoint.
 
     Raises:
-        CheckpointError: There is none, it holds something else, or weights of other scales than it says.
+        CheckpointError: there is none, it holds something else, or weights of other scales than it says.
     """
     return load_part(source, "tokenizer", {"scales": (ScaleTokenizerConfig, ScaleTokenizer)})
 
@@ -68,22 +68,22 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation, GathersLatents):
     Batches hold ``mel`` (b, f, m). It trains in one process: codebooks follow the vectors of that one alone.
 
     Args:
-        tokenizer: Its settings.
-        mel: Settings of the front end.
-        n_steps: Of the schedule of the learning rate.
-        learning_rate: The highest.
-        n_warmup: Steps in which the rate rises.
-        n_unquantised: Steps before the codebooks are placed.
-        n_placing_clips: Clips whose latents they are placed on.
-        slope_weight: Of the L1 distance between neighbouring cells' differences.
-        codes_weight: Of the quantiser's loss.
-        drop_share: Clips that keep fewer scales: scale dropout.
-        n_least: Scales that each clip keeps, at least.
-        restart_every: Steps between two restarts of dead entries.
-        restart_share: Share of an even count of hits below which an entry is dead.
+        tokenizer: its settings.
+        mel: settings of the front end.
+        n_steps: of the schedule of the learning rate.
+        learning_rate: the highest.
+        n_warmup: steps in which the rate rises.
+        n_unquantised: steps before the codebooks are placed.
+        n_placing_clips: clips whose latents they are placed on.
+        slope_weight: of the L1 distance between neighbouring cells' differences.
+        codes_weight: of the quantiser's loss.
+        drop_share: clips that keep fewer scales: scale dropout.
+        n_least: scales that each clip keeps, at least.
+        restart_every: steps between two restarts of dead entries.
+        restart_share: share of an even count of hits below which an entry is dead.
 
     Raises:
-        ParameterError: A share or a number out of its range.
+        ParameterError: a share or a number out of its range.
     """
 
     part, kind = "tokenizer", "scales"
@@ -134,7 +134,7 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation, GathersLatents):
         """Refuse more than one process.
 
         Raises:
-            ParameterError: There are more.
+            ParameterError: there are more.
         """
         if self.trainer.world_size > 1:
             raise ParameterError(f"a tokenizer over scales trains in one process, got {self.trainer.world_size}")
@@ -176,16 +176,16 @@ class ScaleDecoderTraining(_ScaleTokenizerValidation, PatchAdversarialTraining):
     """The decoder alone, against a discriminator of patches; tokens, and transformers of them, stay valid.
 
     Args:
-        checkpoint: Of the tokenizer.
-        mel: Settings of the front end.
-        n_steps: Updates of the decoder.
-        learning_rate: Of both.
-        n_warmup: Steps in which the rate rises.
-        n_discriminator_only: Steps in which the discriminator learns alone.
-        adversarial_weight: Of the adversarial loss.
-        feature_weight: Of the distance of the discriminator's features.
-        discriminator_width: Channels of the discriminator.
-        optimiser: How both learn.
+        checkpoint: of the tokenizer.
+        mel: settings of the front end.
+        n_steps: updates of the decoder.
+        learning_rate: of both.
+        n_warmup: steps in which the rate rises.
+        n_discriminator_only: steps in which the discriminator learns alone.
+        adversarial_weight: of the adversarial loss.
+        feature_weight: of the distance of the discriminator's features.
+        discriminator_width: channels of the discriminator.
+        optimiser: how both learn.
     """
 
     part, kind = "tokenizer", "scales"
@@ -220,24 +220,24 @@ class ScaleTransformerTraining(PartTraining):
     Batches hold ``mel`` (b, f, m), and ``condition`` (b, d), left out for training without.
 
     Args:
-        tokenizer_checkpoint: Of the frozen tokenizer.
-        transformer: Its settings; the scales and sizes of codes must be the tokenizer's.
-        mel: Settings of the front end.
-        n_steps: Of the schedule of the learning rate.
-        n_warmup: Steps in which the rate rises.
-        learning_rate: The highest.
-        weight_decay: Of matrices.
-        condition_drop: Clips that are shown no condition.
-        even_scales: Whether each scale weighs the same in the loss; otherwise each token does.
-        noise_share: Tokens that are replaced by random ones where finer scales are shown them, so that drawing does not
+        tokenizer_checkpoint: of the frozen tokenizer.
+        transformer: its settings; the scales and sizes of codes must be the tokenizer's.
+        mel: settings of the front end.
+        n_steps: of the schedule of the learning rate.
+        n_warmup: steps in which the rate rises.
+        learning_rate: the highest.
+        weight_decay: of matrices.
+        condition_drop: clips that are shown no condition.
+        even_scales: whether each scale weighs the same in the loss; otherwise each token does.
+        noise_share: tokens that are replaced by random ones where finer scales are shown them, so that drawing does not
             meet its own mistakes for the first time.
-        refine_share: Steps that also train to refine one scale, of which some tokens are shown.
-        coarse_steps: First steps, in which only the coarsest scales are learned: they say most of a sound, and cost a
+        refine_share: steps that also train to refine one scale, of which some tokens are shown.
+        coarse_steps: first steps, in which only the coarsest scales are learned: they say most of a sound, and cost a
             fraction, since their tokens are few.
-        coarse_scales: Those scales.
+        coarse_scales: those scales.
 
     Raises:
-        ParameterError: Parts that do not fit each other.
+        ParameterError: parts that do not fit each other.
 
     Source: VAR (arXiv:2404.02905), section 4.
     """
@@ -290,7 +290,7 @@ class ScaleTransformerTraining(PartTraining):
         """Bring the frozen tokenizer to the device, and check the conditions.
 
         Raises:
-            ParameterError: Conditions of another size than the transformer reads.
+            ParameterError: conditions of another size than the transformer reads.
         """
         super().on_fit_start()
         words, own = self._words(), self.net.config.condition_dim
@@ -341,7 +341,7 @@ class ScaleTransformerTraining(PartTraining):
         """Return the loss of a batch.
 
         Raises:
-            MasktoolsError: It is not finite.
+            MasktoolsError: it is not finite.
         """
         own, tokens = self.hparams, self._tokens(batch)
         if self.global_step < own["coarse_steps"]:

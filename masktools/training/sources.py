@@ -84,7 +84,7 @@ def read_folder(folder: Path) -> Source:
     Of two files or more one is there to train with, and one to validate with, whichever way they were split.
 
     Raises:
-        ParameterError: There is no audio file in it.
+        ParameterError: there is no audio file in it.
     """
     names = sorted(path.relative_to(folder).as_posix() for path in audio_files(folder))
     if not names:
@@ -119,7 +119,7 @@ def read_manifest(path: str | os.PathLike[str], non_commercial: bool = False) ->
     measured (joined with ';'), caption, kind, nc, bandwidth_hz, and origin, or in its place rendered (0 or 1).
 
     Raises:
-        ParameterError: There is no such file, a column is missing, or a value is not of its kind.
+        ParameterError: there is no such file, a column is missing, or a value is not of its kind.
     """
     manifest = Path(path)
     if not manifest.is_file():
@@ -319,7 +319,7 @@ def read_source(path: str | os.PathLike[str], kind: str = "auto", non_commercial
         non_commercial: whether to take rows of a manifest whose ``nc`` is 1
 
     Raises:
-        ParameterError: The path holds nothing of the kind, or of no kind at all.
+        ParameterError: the path holds nothing of the kind, or of no kind at all.
     """
     place = Path(path)
     checked_name("kind of source", kind, ("auto", *SOURCES))

@@ -113,7 +113,7 @@ class Stream(IterableDataset[Batch], ABC):
         """Let the next iteration begin at a sample, counted over all processes.
 
         Raises:
-            ParameterError: A negative number.
+            ParameterError: a negative number.
         """
         check_least(0, sample_index=sample_index)
         self._start = sample_index
@@ -122,7 +122,7 @@ class Stream(IterableDataset[Batch], ABC):
         """Yield the share of one process only, and let its workers take turns at batches of a size.
 
         Raises:
-            ParameterError: A rank that is not below their number, or an empty batch.
+            ParameterError: a rank that is not below their number, or an empty batch.
         """
         if not 0 <= rank < n_ranks:
             raise ParameterError(f"0 <= rank < n_ranks must hold, got {rank} and {n_ranks}")

@@ -29,11 +29,11 @@ from masktools.io import replacing
 from masktools.networks.conditioning import JointEncoder, JointEncoderConfig
 from masktools.networks.conditioning.joint import MAX_PIECES, WordPiece
 from masktools.networks.packing import quantise_rows
-from masktools.training.audio_cache import AudioCache
 from masktools.training.builds import write_json
 from masktools.training.captioned_mels import tag_words
 from masktools.training.losses import geometry_loss
 from masktools.training.part import PartTraining
+from masktools.training.shards import AudioCache
 from masktools.training.streams import Batch, Stream, StreamData, StreamLoader
 
 _PIECES = 512  # pieces at a time
@@ -127,7 +127,7 @@ class SentenceTeacher:
             source: a folder with config.json, vocab.txt and weights, or an installed package that has one inside.
 
         Raises:
-            ParameterError: There is none.
+            ParameterError: there is none.
         """
         self.folder = _folder_of(source)
         try:
@@ -208,7 +208,7 @@ class TextLibrary:
         """Open a library.
 
         Raises:
-            ParameterError: There is none.
+            ParameterError: there is none.
         """
         self.folder = Path(folder)
         if not (self.folder / "library.json").is_file():
@@ -229,7 +229,7 @@ def build_library(
     What was asked before a kill is not asked again.
 
     Raises:
-        ParameterError: There is no such teacher, or ``folder`` holds a library of other texts.
+        ParameterError: there is no such teacher, or ``folder`` holds a library of other texts.
     """
     target = Path(folder)
     key = hashlib.sha256(json.dumps([teacher, piece_dim, list(texts)]).encode()).hexdigest()

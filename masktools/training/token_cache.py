@@ -26,7 +26,7 @@ from masktools.mel import MelConfig, MelFrontEnd
 from masktools.networks.conditioning import Conditioner, as_conditioner
 from masktools.networks.packing import weights_digest
 from masktools.networks.tokenizer import LocalTokenizer, SpecVqgan, token_fingerprint
-from masktools.training import audio_cache, builds, captioned_mels, shards, streams
+from masktools.training import builds, captioned_mels, shards, streams
 from masktools.training.clips import open_audio
 
 Tokenizer = LocalTokenizer | SpecVqgan
@@ -121,7 +121,7 @@ _MADE_OF = ("audio", "mel", "tokenizer", "conditioner", "n_cols")
 class Tokenised:
     """One recording, and where its tokens and conditions lie."""
 
-    recording: audio_cache.Recording
+    recording: shards.Recording
     first_col: int
     n_cols: int
     first_condition: int
@@ -133,7 +133,7 @@ class Tokenised:
         return self.recording.split
 
 
-class TokenCache(audio_cache.Cache):
+class TokenCache(shards.Cache):
     """The tokens and conditions of a collection, memory-mapped."""
 
     what, values = "token", _TOKENS
@@ -165,7 +165,7 @@ class TokenCache(audio_cache.Cache):
 
 def _tokenised(row: Mapping[str, Any]) -> Tokenised:
     return Tokenised(
-        audio_cache.recording_from(row["recording"]), **{name: row[name] for name in row if name != "recording"}
+        shards.recording_from(row["recording"]), **{name: row[name] for name in row if name != "recording"}
     )
 
 
@@ -209,15 +209,15 @@ def build_token_cache(
         device: where to compute
 
     Raises:
-        ParameterError: There is no audio, or ``folder`` holds tokens made of something else (the message says what).
-        MasktoolsError: A process died.
+        ParameterError: there is no audio, or ``folder`` holds tokens made of something else (the message says what).
+        MasktoolsError: a process died.
     """
     arguments.check_least(2, n_cols=n_cols)
     conditioner = as_conditioner(conditioner)
     found, target = open_audio(audio, mel.sample_rate), Path(folder)
     values = (found.key, configs.to_dict(mel), fingerprint(tokenizer), fingerprint(conditioner), n_cols)
     made_of: dict[str, Any] = dict(zip(_MADE_OF, values, strict=True))
-    if (target / audio_cache.INDEX).is_file():
+    if (target / shards.INDEX).is_file():
         cache = TokenCache(target)
         _check_same(target, cache.made_of, made_of)
         return cache
@@ -228,7 +228,7 @@ def build_token_cache(
     silent = silent_column(tokenizer.to(device), MelFrontEnd(mel).silence, torch.device(device))
     content = made_of | shape | {"local": is_local(tokenizer), "silent_column": silent.tolist()}
     skipped = [pair for note in notes for pair in note["skipped"]]
-    builds.write_json(target / audio_cache.INDEX, content | {"skipped": skipped, "recordings": _placed(notes)})
+    builds.write_json(target / shards.INDEX, content | {"skipped": skipped, "recordings": _placed(notes)})
     build.close()
     return TokenCache(target)
 
@@ -258,7 +258,7 @@ class _TokenWork:
         self.n_cols, self.device, self.one_thread = n_cols, device, one_thread
 
     @cached_property
-    def audio(self) -> audio_cache.AudioCache | shards.ShardSet:
+    def audio(self) -> shards.AudioCache | shards.ShardSet:
         """The collection, opened by the process that reads it."""
         return open_audio(self.folder, self.mel.sample_rate)
 

@@ -22,8 +22,14 @@ from masktools.mel import MelConfig
 from masktools.networks.tokenizer import TOKENIZERS, LocalTokenizerConfig, SpecVqganConfig
 from masktools.networks.tokenizer.local import Codebook, Quantised, codebook_usage
 from masktools.training import checkpoints, losses, streams
-from masktools.training.discriminators import PatchGan, PatchGanConfig
-from masktools.training.losses import codebook_loss, discriminator_hinge, generator_hinge, slope_loss
+from masktools.training.losses import (
+    PatchGan,
+    PatchGanConfig,
+    codebook_loss,
+    discriminator_hinge,
+    generator_hinge,
+    slope_loss,
+)
 from masktools.training.part import (
     DECODER_OPTIMISER,
     AdversarialTraining,

@@ -223,7 +223,7 @@ class TransformerTraining(TransformerValidation):
         """Bring the frozen parts to the device, and compile where that is wanted.
 
         Raises:
-            ParameterError: Clips that come as tokens of another tokenizer than the one that is given.
+            ParameterError: clips that come as tokens of another tokenizer than the one that is given.
         """
         own = None if self.tokenizer is None else token_fingerprint(self.tokenizer.state_dict())
         given = getattr(getattr(self.trainer, "datamodule", None), "token_fingerprint", None)
@@ -247,7 +247,7 @@ class TransformerTraining(TransformerValidation):
         """Return the tokens (b, r, w) of a batch, of its first ``n_cols`` columns, by default all that are read.
 
         Raises:
-            ParameterError: Tokens of another grid or codebook, or mels without a tokenizer.
+            ParameterError: tokens of another grid or codebook, or mels without a tokenizer.
         """
         width = n_cols or self.net.config.n_cols
         if "tokens" in batch:
@@ -334,7 +334,7 @@ class TransformerTraining(TransformerValidation):
         """Make the gradients those of the mean over all masked tokens of the step, on all ranks.
 
         Raises:
-            MasktoolsError: The loss is not a finite number.
+            MasktoolsError: the loss is not a finite number.
         """
         total, count, right = self.trainer.strategy.reduce(self._sums, reduce_op="sum")
         self._sums = torch.zeros_like(self._sums)

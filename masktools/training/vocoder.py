@@ -19,8 +19,7 @@ from masktools.core.arguments import check_within, checked_name
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.networks.vocoder import VOCODERS, BigvganConfig, HifiganConfig, LightVocoderConfig
 from masktools.training.checkpoints import load_tokenizer, network_state
-from masktools.training.discriminators import DiscriminatorsConfig, WaveDiscriminator, normalise_directions
-from masktools.training.losses import stft_loss
+from masktools.training.losses import DiscriminatorsConfig, WaveDiscriminator, normalise_directions, stft_loss
 from masktools.training.part import ADVERSARIAL_LOSSES, AdversarialTraining, OptimiserConfig, config_of
 from masktools.training.streams import Batch
 

@@ -45,8 +45,8 @@ BATCHES = {"tokenizer": 256, "decoder": 128, "transformer": 256}
 def pack(args):
     """Write the folder that travels: mel spectrograms, the parts that training needs, perhaps packages."""
     from masktools.mel import MelConfig
-    from masktools.training.audio_cache import AudioCache
     from masktools.training.captioned_mels import captioned_mels, pack_mels
+    from masktools.training.shards import AudioCache
 
     args.output.mkdir(parents=True, exist_ok=True)
     for name in ("tokenizer", "decoder", "conditioner"):

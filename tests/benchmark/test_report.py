@@ -7,8 +7,15 @@ import pytest
 
 from masktools.benchmark.measurements import SUBJECTS, Benchmark, Measurement
 from masktools.benchmark.models import RunSettings
-from masktools.benchmark.report import draw, tables_of, to_markdown, to_text
-from masktools.benchmark.run import default_precisions, default_subjects, run_benchmark
+from masktools.benchmark.run import (
+    default_precisions,
+    default_subjects,
+    draw,
+    run_benchmark,
+    tables_of,
+    to_markdown,
+    to_text,
+)
 from masktools.core.errors import ParameterError
 
 TINY = RunSettings(

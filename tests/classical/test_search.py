@@ -6,7 +6,7 @@ from scipy.signal import lfilter, welch
 
 from masktools.classical import GAP_FILLS
 from masktools.classical.prediction import extrapolate
-from masktools.classical.search import COPY, NOISE, TONES, fills_from_elsewhere
+from masktools.classical.search import COPY, NOISE, TONES, fills_from_elsewhere, levels_elsewhere
 from masktools.classical.similarity import Similarity
 from masktools.classical.spans import Damaged
 from masktools.demo.recordings import play_music, play_voice
@@ -108,6 +108,26 @@ def test_a_voice_that_says_a_word_again_is_filled_from_there():
     assert found.is_alike
 
 
+def test_what_no_word_fills_is_as_loud_and_as_faint_by_turns_as_speech_is():
+    wave, rate = play_voice()
+    damaged, span_s = Damaged.of(wave, rate, [(4.3, 5.3)]), (0.0, 1.0)
+    span, similarity = damaged.spans[0], Similarity(damaged.known, wave.shape[1], rate)
+    levels = levels_elsewhere(similarity, damaged.known, span, similarity.find(span))
+    margin = rate // 10
+    grain = noise((span.length + 2 * margin) / rate, rate, level=0.01)
+    made = levels.given_to(grain, margin)[:, margin : margin + span.length]
+    true = of_gap(wave, (4.3, 5.3), rate)
+    assert level_db(made, rate, span_s) == pytest.approx(level_db(true, rate, span_s), abs=9)
+    moments = [level_db(made, rate, (0.1 * n, 0.1 * n + 0.1)) for n in range(10)]
+    assert max(moments) > min(moments) + 25  # words, and a pause
+
+
+def test_without_any_place_there_are_no_levels_either():
+    damaged = Damaged.of(tone(220.0, 2.6), RATE, [(0.6, 2.0)])
+    similarity = Similarity(damaged.known, round(2.6 * RATE), RATE)
+    assert levels_elsewhere(similarity, damaged.known, damaged.spans[0], similarity.find(damaged.spans[0])) is None
+
+
 def test_what_returns_to_the_sample_keeps_the_levels_it_has():
     wave = np.concatenate([beats(2, seed=bar) for bar in range(6)], axis=1)  # no stroke is twice the same
     wave[:, 5 * RATE : 6 * RATE] *= 0.5  # which no other bar would tell
@@ -132,6 +152,22 @@ def test_where_nothing_returns_noise_goes_on_as_noise_and_a_chord_as_a_chord():
         inside, beside = (band_level_db(fill.samples, RATE, some) for some in (band, between))
         assert inside > beside + 12  # it rings
         assert inside == pytest.approx(band_level_db(chord, RATE, band, (0.6, 2.0)), abs=4)
+
+
+def test_a_chord_that_dies_away_alone_keeps_its_notes_though_others_died_away_alike():
+    def struck(semitones):
+        notes = [2 ** (semitones / 12) * hertz for hertz in (220.0, 277.2, 329.6)]
+        chord = sum(tone(hertz, 3.0, level=0.1) for hertz in notes)
+        return (chord * np.exp(-np.arange(chord.shape[1]) / (1.5 * RATE))).astype(np.float32), notes
+
+    chords = [struck(semitones) for semitones in (1, -1, 2, 0, 3, -2)]
+    wave, (_, notes) = np.concatenate([chord for chord, _ in chords], axis=1), chords[3]
+    (fill,), found = looked_up(wave, [(9.8, 11.0)])
+    assert found.places
+    assert fill.grain == TONES
+    for hertz in notes:
+        inside = band_level_db(fill.samples, RATE, (hertz - 6, hertz + 6))
+        assert inside == pytest.approx(band_level_db(wave, RATE, (hertz - 6, hertz + 6), (9.8, 11.0)), abs=4)
 
 
 def test_no_line_rings_through_noise():

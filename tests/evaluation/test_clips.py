@@ -8,7 +8,7 @@ import soundfile
 
 from masktools.core.errors import ParameterError
 from masktools.evaluation.clips import Clip, Clips, LeftOut, left_out_of, read_clips
-from masktools.training.audio_cache import build_cache
+from masktools.training.shards import build_cache
 from tests.tiny import SAMPLE_RATE, noise
 
 FIELDS = ("path", "split", "kind", "labels", "caption", "origin", "bandwidth_hz")

@@ -60,7 +60,7 @@ def test_a_fill_must_be_nearer_than_copy_and_noise_and_have_its_onsets():
 def test_the_set_of_fills_may_be_a_little_further_off_than_copies_by_ears_that_are_not_the_model_s_own():
     found = {gate.name: gate for gate in gates_of({"inpaint": gaps(fad=7.6)}) if "FAD" in gate.name}
     assert [name for name, gate in found.items() if not gate.holds] == [
-        "gap 372 ms: FAD (aisfx 499ea759) within 1.5 times copy's"
+        "gap 372 ms, music: FAD (aisfx 499ea759) within 1.5 times copy's"
     ]
     assert not [name for name in found if "own encoder" in name]
 

@@ -38,7 +38,7 @@ def test_who_generates_or_embeds_waits_for_no_filters():
 
 
 def test_recordings_are_cached_and_measured_without_what_trains():
-    assert not loaded_after("import masktools.training.audio_cache") & {"torch", *TRAINING_ONLY}
+    assert not loaded_after("import masktools.training.shards") & {"torch", *TRAINING_ONLY}
     assert not loaded_after("import masktools.evaluation.common, masktools.evaluation.clips") & TRAINING_ONLY
 
 

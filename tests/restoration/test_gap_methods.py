@@ -9,6 +9,7 @@ from masktools.classical import GAP_FILLS
 from masktools.core.errors import AudioError, ParameterError
 from masktools.core.gaps import Gap
 from masktools.core.settings import GAP_METHODS as METHODS
+from masktools.demo.recordings import play_voice
 from masktools.metrics import band_level_db, level_db
 from masktools.restoration.recordings import Signal
 from masktools.solver import SolverConfig
@@ -303,3 +304,14 @@ class TestTheSearch:
         filled = inpaint(pipeline, wave, SAMPLE_RATE, [(1.5, 2.5)], texture=texture, method="auto", solver=FEW).samples
         means = filled[0, round(1.5 * SAMPLE_RATE) : round(2.5 * SAMPLE_RATE)].reshape(-1, 1050).mean(axis=1)
         np.testing.assert_allclose(means, 0.2, atol=0.03)
+
+
+def test_the_model_speaks_as_loud_as_the_recording_does_where_it_is_most_alike(pipeline):
+    voice, rate = play_voice()
+    gap = (4.3, 5.3)
+    restored = inpaint(pipeline, voice, rate, [gap], method="auto", texture="blend", solver=FEW)
+    told = restored.report["gaps"][0]
+    assert told["why_not_searched"] == "it sounds like speech, and no word returns"
+    assert told["gains_db"] == [[0.0, 0.0]]  # nothing goes straight from one side to the other
+    moments = [level_db(restored.samples, rate, (4.3 + 0.1 * n, 4.4 + 0.1 * n)) for n in range(10)]
+    assert max(moments) > min(moments) + 20

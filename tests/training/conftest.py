@@ -34,7 +34,7 @@ def manifest(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def cache_folder(manifest, tmp_path_factory):
-    from masktools.training.audio_cache import build_cache
+    from masktools.training.shards import build_cache
 
     folder = tmp_path_factory.mktemp("cache")
     build_cache([manifest], folder)

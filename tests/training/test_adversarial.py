@@ -13,7 +13,7 @@ from masktools.networks.tokenizer.local import Codebook
 from masktools.networks.vocoder import Hifigan, HifiganConfig, LightVocoderConfig
 from masktools.training.checkpoints import network_state
 from masktools.training.clips import AudioData
-from masktools.training.discriminators import PatchGanConfig, SlicedConv
+from masktools.training.losses import PatchGanConfig, SlicedConv
 from masktools.training.part import OptimiserConfig, config_of
 from masktools.training.tokenizer import (
     AdversarialSchedule,

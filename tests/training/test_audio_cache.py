@@ -14,12 +14,12 @@ import pytest
 import soundfile
 
 from masktools.core.errors import ParameterError
-from masktools.training.audio_cache import AudioCache, Recording, build_cache, decoded
+from masktools.training.shards import AudioCache, Recording, build_cache, decoded
 
 ROOT = Path(__file__).parents[2]
 KILLED = """
 import os, signal, sys
-from masktools.training.audio_cache import build_cache
+from masktools.training.shards import build_cache
 
 def progress(done, total):
     if 0 < done < total:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig, MelFrontEnd
-from masktools.training.audio_cache import build_cache
 from masktools.training.captioned_mels import Augmentation, captioned_mels, long_mel, training_crop
+from masktools.training.shards import build_cache
 
 MEL = MelConfig(f_max=11_025.0)
 

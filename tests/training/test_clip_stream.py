@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masktools.core.errors import ParameterError
-from masktools.training.audio_cache import AudioCache
 from masktools.training.clips import ClipStream, WaveAugmentation, fixed_clips
+from masktools.training.shards import AudioCache
 from masktools.training.streams import Stream, StreamLoader, drawn_index, shared_indices, weighted_by_kind
 
 PLAIN = WaveAugmentation(gain_db=0.0, mix_share=0.0)

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from masktools.core.errors import ParameterError
-from masktools.training.audio_cache import AudioCache
 from masktools.training.clips import AudioData
-from masktools.training.shards import write_shards
+from masktools.training.shards import AudioCache, write_shards
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
 

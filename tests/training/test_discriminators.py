@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from masktools.core.errors import ParameterError
-from masktools.training.discriminators import (
+from masktools.training.losses import (
     DiscriminatorsConfig,
     MelPatchDiscriminator,
     PatchGan,

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("lightning", reason="training needs the extra masktools[train]")
 
-from masktools.training.audio_cache import AudioCache, build_cache
+from masktools.training.shards import AudioCache, build_cache
 from masktools.training.sources import read_source
 from recipes.renders.__main__ import main
 from recipes.renders.music import SOUNDFONT

@@ -15,8 +15,7 @@ from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.networks.conditioning import JointEncoder, JointEncoderConfig
 from masktools.networks.tokenizer import LocalTokenizer, LocalTokenizerConfig, SpecVqgan, SpecVqganConfig
-from masktools.training.audio_cache import AudioCache
-from masktools.training.shards import write_shards
+from masktools.training.shards import AudioCache, write_shards
 from masktools.training.token_cache import (
     TokenCache,
     TokenClipData,

@@ -7,22 +7,10 @@ from masktools.networks.conditioning.prompts import Conditioner, Prompts, as_con
 from masktools.networks.conditioning.t5 import DeferredT5, T5Config
 
 __all__ = [
-    "CONDITIONERS",
-    "ClapEncoder",
-    "ClapEncoderConfig",
-    "Conditioner",
-    "DeferredClap",
-    "DeferredT5",
-    "JointEncoder",
-    "JointEncoderConfig",
-    "LaionClap",
-    "NoteWords",
-    "NoteWordsConfig",
-    "Prompts",
-    "T5Config",
-    "as_condition",
+    "CONDITIONERS", "ClapEncoder", "ClapEncoderConfig", "Conditioner", "DeferredClap", "DeferredT5", "JointEncoder",
+    "JointEncoderConfig", "LaionClap", "NoteWords", "NoteWordsConfig", "Prompts", "T5Config", "as_condition",
     "as_conditioner",
-]
+]  # fmt: skip
 
 CONDITIONERS = {
     "joint": (JointEncoderConfig, JointEncoder),

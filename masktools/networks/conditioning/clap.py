@@ -82,7 +82,7 @@ def check_keys(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], sour
     """Check that a state is exactly what a model takes; only buffers made from sizes may be missing, or too many.
 
     Raises:
-        CheckpointError: Names are missing or unknown, or shapes differ.
+        CheckpointError: names are missing or unknown, or shapes differ.
     """
     try:
         check_weights(state, expected, source, "this CLAP", _REBUILT)
@@ -124,7 +124,7 @@ def find_checkpoint(path: str | os.PathLike[str] | None) -> Path:
     """Return the checkpoint that is asked for by path or by the environment variable MASKTOOLS_CLAP.
 
     Raises:
-        CheckpointError: Neither names a file or a folder that exists.
+        CheckpointError: neither names a file or a folder that exists.
     """
     asked = path or os.environ.get(ENVIRONMENT_VARIABLE)
     if not asked:
@@ -145,7 +145,7 @@ def read_checkpoint(source: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the weights under the names of transformers, and the architecture that lies beside them (or none).
 
     Raises:
-        CheckpointError: The file is unsafe to read, damaged, or of no known form.
+        CheckpointError: the file is unsafe to read, damaged, or of no known form.
     """
     weights, settings = source, source.parent / "config.json"
     if source.is_dir():
@@ -175,7 +175,7 @@ class ClapTokenizer:
     """RoBERTa's byte-level splitting, from files: texts -> token indices and what of them is text.
 
     Raises:
-        CheckpointError: The vocabulary is not of the size that the weights were trained for, or it does not tell
+        CheckpointError: the vocabulary is not of the size that the weights were trained for, or it does not tell
             texts apart.
     """
 
@@ -199,7 +199,7 @@ class ClapTokenizer:
         """Return the tokenizer's file or folder at or beside ``place``; None where there is none and none is required.
 
         Raises:
-            CheckpointError: One is required and there is none.
+            CheckpointError: one is required and there is none.
         """
         start = Path(place).expanduser()
         if start.name == "tokenizer.json" and start.is_file():
@@ -329,7 +329,7 @@ class ClapSides(nn.Module):
             sample_rate: their rate in Hz
 
         Raises:
-            ParameterError: There are no samples, or some are not finite.
+            ParameterError: there are no samples, or some are not finite.
         """
         check_wave(wave, sample_rate)
         if sample_rate != self.config.sample_rate:
@@ -378,7 +378,7 @@ class ClapEncoder(ClapSides):
                 630k-audioset-best.pt, where they are not given
 
         Raises:
-            CheckpointError: There is no such file, it is unsafe to read or of another layout, the tokenizer does
+            CheckpointError: there is no such file, it is unsafe to read or of another layout, the tokenizer does
                 not fit, or transformers is not installed.
         """
         source = find_checkpoint(path)
@@ -402,8 +402,8 @@ class ClapEncoder(ClapSides):
         """Return the embedding of each text.
 
         Raises:
-            ParameterError: A text is empty.
-            CheckpointError: There is no tokenizer.
+            ParameterError: a text is empty.
+            CheckpointError: there is no tokenizer.
         """
         if self.tokenizer is None:
             raise CheckpointError(
@@ -488,7 +488,7 @@ class LaionClap(ClapSides):
         """Return the embedding of each text.
 
         Raises:
-            ParameterError: A text is empty.
+            ParameterError: a text is empty.
         """
         check_texts(texts)
         return self._unit(self.module.get_text_embedding(list(texts), use_tensor=False))

@@ -107,7 +107,7 @@ def pack_vocabulary(pieces: Sequence[str]) -> Tensor:
     r"""Return the pieces as UTF-8 bytes, one a line: uint8, (n_bytes,).
 
     Raises:
-        ParameterError: A piece is empty or holds a line break, or a piece occurs twice.
+        ParameterError: a piece is empty or holds a line break, or a piece occurs twice.
     """
     if any(not piece or "\n" in piece for piece in pieces):
         raise ParameterError("a piece of a vocabulary must be a text without line breaks, got an empty or a broken one")
@@ -148,7 +148,7 @@ class StaticText(nn.Module):
         """The splitting by the vocabulary that is loaded.
 
         Raises:
-            ParameterError: No vocabulary is loaded.
+            ParameterError: no vocabulary is loaded.
         """
         if self._wordpiece is None:
             pieces = unpack_vocabulary(self.vocabulary) if self.vocabulary.any() else []
@@ -284,7 +284,7 @@ class AudioTower(nn.Module):
         """Return one vector a clip, of any length.
 
         Raises:
-            ParameterError: The mel spectrogram has another number of bands.
+            ParameterError: the mel spectrogram has another number of bands.
         """
         if mel.shape[1] != self.n_mels:
             raise ParameterError(f"the audio side reads mel spectrograms of {self.n_mels} bands, got {mel.shape[1]}")
@@ -359,7 +359,7 @@ class JointEncoder(nn.Module):
         """Return an untrained encoder with the vocabulary ``pieces`` and one vector a piece, (n, token_dim).
 
         Raises:
-            ParameterError: Pieces and vectors do not match in number.
+            ParameterError: pieces and vectors do not match in number.
         """
         if vectors.ndim != 2 or len(pieces) != len(vectors):
             raise ParameterError(f"vectors must be ({len(pieces)}, token_dim), got {tuple(vectors.shape)}")
@@ -412,7 +412,7 @@ class JointEncoder(nn.Module):
             sample_rate: their rate in Hz
 
         Raises:
-            ParameterError: There are no samples, or some are not finite.
+            ParameterError: there are no samples, or some are not finite.
         """
         check_wave(wave, sample_rate)
         wave = wave.to(self.front_end.window)
@@ -430,7 +430,7 @@ class JointEncoder(nn.Module):
         """Return the embedding of each text.
 
         Raises:
-            ParameterError: There are no texts, one is empty, or none of its words can be spelt by the vocabulary.
+            ParameterError: there are no texts, one is empty, or none of its words can be spelt by the vocabulary.
         """
         check_texts(texts)
         with _evaluating(self):

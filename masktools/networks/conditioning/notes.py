@@ -98,11 +98,11 @@ class NoteWords(nn.Module):
 
         Args:
             pitch: MIDI number; None leaves it open.
-            instrument: A name in the settings; None leaves it open, and may leave a family.
-            family: That of the instrument, where no instrument is given.
+            instrument: a name in the settings; None leaves it open, and may leave a family.
+            family: that of the instrument, where no instrument is given.
 
         Raises:
-            ParameterError: A pitch, an instrument or a family that the model does not know.
+            ParameterError: a pitch, an instrument or a family that the model does not know.
         """
         own, found = self.config, torch.zeros(self.dim)
         if pitch is not None:
@@ -125,7 +125,7 @@ class NoteWords(nn.Module):
         """Return the pitch, the instrument and the family that a text names, None for what it leaves open.
 
         Raises:
-            ParameterError: It names nothing that the model knows.
+            ParameterError: it names nothing that the model knows.
         """
         words = [word for pattern, word in self._patterns if pattern.search(_PITCH.sub(" ", text))]
         instrument = next((word for word in words if word in self._family_of), None)
@@ -140,7 +140,7 @@ class NoteWords(nn.Module):
         """Return the condition (b, dim) of each text.
 
         Raises:
-            ParameterError: A text that is empty or names nothing that the model knows.
+            ParameterError: a text that is empty or names nothing that the model knows.
         """
         check_texts(texts)
         return torch.stack([self.vector(*self.classes(text)) for text in texts])
@@ -149,7 +149,7 @@ class NoteWords(nn.Module):
         """Refuse: notes are known by their words alone.
 
         Raises:
-            ParameterError: Always.
+            ParameterError: always.
         """
         raise ParameterError("this model is told notes by words, such as 'a clarinet, C4': it reads no sounds")
 

@@ -18,7 +18,7 @@ def check_texts(texts: Sequence[str]) -> None:
     """Check that there is something to read.
 
     Raises:
-        ParameterError: There are no texts, or one is empty.
+        ParameterError: there are no texts, or one is empty.
     """
     if isinstance(texts, str) or not texts:
         raise ParameterError(f"prompts must be a list of at least one text, got {shown(texts)}")
@@ -31,7 +31,7 @@ def check_wave(wave: Wave, sample_rate: int) -> None:
     """Check that there is something to hear.
 
     Raises:
-        ParameterError: There are no samples, some are not finite, or the rate is not positive.
+        ParameterError: there are no samples, some are not finite, or the rate is not positive.
     """
     check_positive("Hz", sample_rate=sample_rate)
     if wave.shape[-1] == 0:
@@ -70,7 +70,7 @@ def as_condition(prompts: Prompts, conditioner: Conditioner | None, dim: int | N
         dim: the size that embeddings must have, where there is no conditioner to say it
 
     Raises:
-        ParameterError: A text is empty or there is no conditioner to read it; or embeddings are of another size,
+        ParameterError: a text is empty or there is no conditioner to read it; or embeddings are of another size,
             zero, not finite, or not in a .npy file of numbers.
 
     >>> as_condition(np.array([[3.0, 4.0]]), None)

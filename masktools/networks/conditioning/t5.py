@@ -68,7 +68,7 @@ class DeferredT5:
         """Return the last hidden states of each text, zeros beyond its end.
 
         Raises:
-            ParameterError: A text is empty.
+            ParameterError: a text is empty.
             CheckpointError: T5 is not at hand, or it is another one than the model was trained with.
         """
         check_texts(texts)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from masktools.core.errors import ParameterError
-from masktools.networks.scales.quantiser import MultiScaleQuantiser
+from masktools.networks.scales.tokenizer import MultiScaleQuantiser
 from masktools.networks.scales.transformer import KeysValues, ScaleTransformer
 from masktools.solver import Predict, Rescore, SolverConfig, StagesResult, solve_stages, stage_plan
 
@@ -30,17 +30,17 @@ def scale_plan(
     """Return the settings of the decoding of each scale.
 
     Args:
-        n_scales: Scales.
-        guidance: Scale of classifier-free guidance, 0 without condition, 1 conditional; a pair is that of the first
+        n_scales: scales.
+        guidance: scale of classifier-free guidance, 0 without condition, 1 conditional; a pair is that of the first
             and of the last scale, and grows linearly in between. VAR's ``cfg`` is the pair (1, 1 + cfg).
-        n_steps: Steps within a scale, one number for all or one for each; above 1 the model must refine.
-        temperature: Divisor of the logits, one number for all or one for each scale.
-        top_k: Most likely codes that a token is drawn from; None takes all.
-        top_p: Share of probability that a token is drawn from; None takes all.
-        **settings: Others of ``SolverConfig``.
+        n_steps: steps within a scale, one number for all or one for each; above 1 the model must refine.
+        temperature: divisor of the logits, one number for all or one for each scale.
+        top_k: most likely codes that a token is drawn from; None takes all.
+        top_p: share of probability that a token is drawn from; None takes all.
+        **settings: others of ``SolverConfig``.
 
     Raises:
-        ParameterError: A value out of its range, or lists of another length than there are scales.
+        ParameterError: a value out of its range, or lists of another length than there are scales.
 
     Source: VAR (arXiv:2404.02905), whose guidance (1 + t) c - t u is, with s = 1 + t, the one of SpecMaskGIT, Eq. 2.
     """
@@ -105,12 +105,12 @@ class ScaleSession:
     """One decoding of one batch, as ``solve_stages`` asks it: a scale is a stage.
 
     Args:
-        transformer: The predictor.
-        quantiser: Of the tokenizer; makes inputs of the tokens that are decided.
+        transformer: the predictor.
+        quantiser: of the tokenizer; makes inputs of the tokens that are decided.
         condition: (b, condition_dim); None decodes without.
-        one_by_one: Whether items are computed one after the other, so that a batch gives, bit for bit, what its items
+        one_by_one: whether items are computed one after the other, so that a batch gives, bit for bit, what its items
             give alone.
-        on_call: Called after every prediction.
+        on_call: called after every prediction.
     """
 
     def __init__(
@@ -190,7 +190,7 @@ def check_steps(transformer: ScaleTransformer, plan: Sequence[SolverConfig]) -> 
     """Refuse more steps within a scale than a transformer was trained for.
 
     Raises:
-        ParameterError: It draws all tokens of a scale at once.
+        ParameterError: it draws all tokens of a scale at once.
     """
     if not transformer.config.refines and any(config.n_steps > 1 for config in plan):
         raise ParameterError(
@@ -213,17 +213,17 @@ def draw_scales(
     """Draw the tokens of all scales of a batch, from coarse to fine.
 
     Args:
-        transformer: The predictor.
-        quantiser: Of the tokenizer.
-        seeds: One for each item.
+        transformer: the predictor.
+        quantiser: of the tokenizer.
+        seeds: one for each item.
         condition: (b, condition_dim); None decodes without.
-        plan: Settings, as from ``scale_plan``; None draws from the plain logits, one pass a scale.
-        given: Tokens (b, h, w) of the first scales, which are kept: same sound, other detail.
-        one_by_one: As for ``ScaleSession``.
-        on_call: As for ``ScaleSession``.
+        plan: settings, as from ``scale_plan``; None draws from the plain logits, one pass a scale.
+        given: tokens (b, h, w) of the first scales, which are kept: same sound, other detail.
+        one_by_one: as for ``ScaleSession``.
+        on_call: as for ``ScaleSession``.
 
     Raises:
-        ParameterError: Arguments that do not fit each other.
+        ParameterError: arguments that do not fit each other.
     """
     pyramid, n_items = transformer.pyramid, len(seeds)
     for name, value in (("conditions", condition), *(("tokens of given scales", grid) for grid in given)):

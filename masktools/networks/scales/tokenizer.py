@@ -1,26 +1,288 @@
-"""The tokenizer over scales: spectrogram -> channels multiplexed -> latents -> a token for each cell of each scale.
+"""The tokenizer over scales and its residual quantiser: a token for each cell of each scale.
+
+Source: Tian et al., VAR (arXiv:2404.02905), section 3.2 and algorithms 1 and 2.
 
 It normalises over channels only, so that clips do not depend on each other, nor on their loudest moment.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple, cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masktools.core.arguments import check_counts
-from masktools.core.errors import ParameterError
+from masktools.core.errors import ParameterError, unknown_name
 from masktools.core.shapes import Mel
 from masktools.mel import MelConfig
 from masktools.networks.packing import KeepsLayers
-from masktools.networks.scales.multiplex import LAYOUTS, ChannelMultiplex, Truncation
-from masktools.networks.scales.pyramid import ScalePyramid, keep_in_checkpoint
-from masktools.networks.scales.quantiser import MultiScaleQuantiser, ScaleQuantised
-from masktools.networks.tokenizer.local import ChannelNorm, ResidualBlock
+from masktools.networks.scales.pyramid import (
+    LAYOUTS,
+    ChannelMultiplex,
+    ScalePyramid,
+    Truncation,
+    keep_in_checkpoint,
+    phi_groups,
+)
+from masktools.networks.tokenizer.local import (
+    ChannelNorm,
+    Codebook,
+    CodebookUsage,
+    ResidualBlock,
+    codebook_usage,
+    k_means,
+)
 
-__all__ = ["LINEAR", "ScaleTokenizer", "ScaleTokenizerConfig"]
+PHIS = ("shared", "per_scale", "none")
+UPS = ("bicubic", "bilinear", "nearest")
+_JITTER = 1e-3  # of the deviation, between entries that start from one vector
+
+
+class ScaleQuantised(NamedTuple):
+    """What quantising a map of vectors scale by scale gives."""
+
+    vectors: Tensor  # (b, d, h, w), straight-through: its gradient goes to the encoder
+    tokens: list[Tensor]  # (b, h_k, w_k) int64 of each scale
+    loss: Tensor  # scalar
+
+
+class MultiScaleQuantiser(nn.Module):
+    """Codebook(s) over the scales of a pyramid. ``encode``: (b, d, h, w) -> grids of tokens; ``decode`` the other way.
+
+    Scale k quantises the residual, averaged over its cells; the entries are interpolated to the finest grid, pass a
+    convolution ``phi(x) = (1 - rho) x + rho conv(x)``, and are subtracted. All of it is computed in single precision.
+
+    Args:
+        pyramid: the scales.
+        n_codes: size of a codebook.
+        dim: dimensions of the vectors.
+        phi: ``shared``: ``n_phi`` convolutions, each for several scales; ``per_scale``; or ``none``.
+        n_phi: convolutions where they are shared.
+        rho: share of the convolution in phi, in [0, 1].
+        up: interpolation: ``bicubic``, ``bilinear`` or ``nearest``.
+        shared_codebook: whether all scales have one codebook, or each its own.
+        kind: as for ``Codebook``: ``ema`` or ``gradient``.
+        commitment: weight of the term that draws the latents towards the entries.
+
+    Differs: convolutions begin as the identity, and which scales share one is an integer table, kept with the weights.
+    """
+
+    def __init__(
+        self,
+        pyramid: ScalePyramid,
+        n_codes: int,
+        dim: int,
+        phi: str = "shared",
+        n_phi: int = 4,
+        rho: float = 0.5,
+        up: str = "bicubic",
+        shared_codebook: bool = True,
+        kind: str = "ema",
+        commitment: float = 0.25,
+    ) -> None:
+        super().__init__()
+        if phi not in PHIS:
+            raise unknown_name("phi", phi, PHIS)
+        if up not in UPS:
+            raise unknown_name("interpolation", up, UPS)
+        if not 0 <= rho <= 1:
+            raise ParameterError(f"rho must lie in [0, 1], got {rho:g}")
+        n_scales = len(pyramid)
+        self.pyramid, self.rho, self.up, self.commitment = pyramid, rho, up, commitment
+        self.n_codes, self.dim = n_codes, dim
+        self.codebooks = nn.ModuleList(Codebook(n_codes, dim, kind) for _ in range(1 if shared_codebook else n_scales))
+        n_convolutions = {"shared": min(n_phi, n_scales), "per_scale": n_scales, "none": 0}[phi]
+        self.groups = phi_groups(n_scales, n_convolutions) if n_convolutions else ()
+        self.phi = nn.ModuleList(nn.Conv2d(dim, dim, 3, padding=1) for _ in range(n_convolutions))
+        for convolution in self.phi:
+            nn.init.dirac_(cast(nn.Conv2d, convolution).weight)
+            cast(Tensor, convolution.bias).data.zero_()
+        keep_in_checkpoint(self, scales=pyramid.scales, phi_table=self.groups)
+
+    def codebook(self, scale: int) -> Codebook:
+        """Return the codebook of a scale."""
+        return cast(Codebook, self.codebooks[scale if len(self.codebooks) > 1 else 0])
+
+    def pooled(self, vectors: Tensor, scale: int) -> Tensor:
+        """Return vectors (b, d, h, w) of the finest grid, averaged over the cells of a scale."""
+        if scale == len(self.pyramid) - 1:
+            return vectors
+        return F.adaptive_avg_pool2d(vectors, self.pyramid.scales[scale])
+
+    def spread(self, vectors: Tensor, scale: int) -> Tensor:
+        """Return what the entries (b, d, h_k, w_k) of a scale add to the finest grid."""
+        if scale < len(self.pyramid) - 1:
+            corners = None if self.up == "nearest" else False
+            vectors = F.interpolate(vectors, self.pyramid.grid, mode=self.up, align_corners=corners)
+        if not self.groups:
+            return vectors
+        convolution = self.phi[self.groups[scale]]
+        return vectors.mul(1 - self.rho) + convolution(vectors).mul(self.rho)
+
+    def encode(self, latents: Tensor) -> list[Tensor]:
+        """Return the tokens (b, h_k, w_k) of each scale."""
+        return self._quantise(latents)[0]
+
+    def decode(self, tokens: Sequence[Tensor]) -> Tensor:
+        """Return the vectors (b, d, h, w) of the tokens of the first scales, as many as are given.
+
+        Raises:
+            ParameterError: grids of other sizes.
+        """
+        return self.partial_sums(tokens)[-1]
+
+    def partial_sums(self, tokens: Sequence[Tensor]) -> list[Tensor]:
+        """Return the vectors (b, d, h, w) after each of the scales that are given.
+
+        Raises:
+            ParameterError: grids of other sizes.
+        """
+        self.pyramid.check(tokens)
+        total, sums = torch.zeros((), device=tokens[0].device), list[Tensor]()
+        with torch.autocast(tokens[0].device.type, enabled=False):
+            for scale, grid in enumerate(tokens):
+                total = total + self.spread(self.codebook(scale).lookup(grid).float(), scale)
+                sums.append(total)
+        return sums
+
+    def next_input(self, vectors: Tensor, scale: int) -> Tensor:
+        """Return what a predictor of a scale is shown of the vectors (b, d, h, w) of all coarser ones: (b, n_k, d)."""
+        return self.pooled(vectors, scale).transpose(2, 3).flatten(2).transpose(1, 2)
+
+    def inputs(self, tokens: Sequence[Tensor]) -> list[Tensor]:
+        """Return ``next_input`` (b, n_k, d) of each scale after the first that the tokens (b, h_k, w_k) lead to.
+
+        Raises:
+            ParameterError: grids of other sizes.
+        """
+        sums = self.partial_sums(tokens)[: len(self.pyramid) - 1]
+        return [self.next_input(vectors, scale) for scale, vectors in enumerate(sums, start=1)]
+
+    def forward(self, latents: Tensor, n_keep: Tensor | None = None) -> ScaleQuantised:
+        """Quantise (b, d, h, w); in training mode ``ema`` codebooks also follow their vectors.
+
+        The loss draws the latents and every partial sum towards each other; its mean is over scales.
+
+        Args:
+            latents: the vectors.
+            n_keep: scales (b,) that each item keeps, 1 to all: scale dropout. None keeps all.
+        """
+        latents = latents.float()
+        tokens, pooled = self._quantise(latents.detach())
+        sums = self.partial_sums(tokens)
+        total, loss = sums[-1], latents.new_zeros(())
+        if n_keep is not None:
+            total = torch.stack([sums[int(n) - 1][item] for item, n in enumerate(n_keep.tolist())])
+        for vectors in sums:
+            loss = loss + self.commitment * F.mse_loss(latents, vectors.detach())
+            loss = loss + F.mse_loss(vectors, latents.detach())
+        if self.training and self.codebook(0).kind == "ema":
+            self._follow(tokens, pooled)
+        return ScaleQuantised(latents + (total - latents).detach(), tokens, loss / len(sums))
+
+    def _quantise(self, latents: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the tokens of each scale, and the averaged residuals (b, d, h_k, w_k) that they stand for."""
+        if tuple(latents.shape[1:]) != (self.dim, *self.pyramid.grid):
+            raise ParameterError(
+                f"latents must be (b, {self.dim}, {self.pyramid.grid[0]}, {self.pyramid.grid[1]}), "
+                f"got {tuple(latents.shape)}"
+            )
+        tokens, pooled = list[Tensor](), list[Tensor]()
+        with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):
+            residual = latents.float()
+            for scale in range(len(self.pyramid)):
+                book = self.codebook(scale)
+                pooled.append(self.pooled(residual, scale))
+                tokens.append(book.nearest(pooled[-1]))
+                residual = residual - self.spread(book.lookup(tokens[-1]).float(), scale)
+        return tokens, pooled
+
+    def _follow(self, tokens: Sequence[Tensor], pooled: Sequence[Tensor]) -> None:
+        found = [(_rows(vectors), grid.flatten()) for vectors, grid in zip(pooled, tokens, strict=True)]
+        if len(self.codebooks) == 1:
+            vectors, nearest = zip(*found, strict=True)
+            self.codebook(0).follow(torch.cat(vectors), torch.cat(nearest))
+            return
+        for scale, (vectors, nearest) in enumerate(found):
+            self.codebook(scale).follow(vectors, nearest)
+
+    @torch.no_grad()
+    def place(self, latents: Tensor, generator: torch.Generator | None = None, batch_size: int | None = None) -> None:
+        """Place the codebooks by k-means on latents (b, d, h, w), scale by scale.
+
+        A codebook that all scales share has an even part of its entries from each.
+
+        Args:
+            latents: the vectors.
+            generator: draws the first centres.
+            batch_size: items of the batches that the codebooks will follow; None takes that of the latents. Entries
+                begin with the hits of an even share of one batch: with more they would neither follow the encoder nor
+                be found dead for hundreds of steps.
+        """
+        n_items = len(latents) if batch_size is None else batch_size
+        n_scales, shared = len(self.pyramid), len(self.codebooks) == 1
+        residual, centres = latents.detach().float(), list[Tensor]()
+        for scale in range(n_scales):
+            pooled = self.pooled(residual, scale)
+            n_own = self.n_codes
+            if shared:
+                n_own = self.n_codes * (scale + 1) // n_scales - self.n_codes * scale // n_scales
+            own = _centres(_rows(pooled), max(1, n_own), generator)
+            nearest = torch.cdist(_rows(pooled), own).argmin(dim=1)
+            entries = own[nearest].view(len(pooled), *pooled.shape[2:], self.dim).movedim(-1, 1)
+            residual = residual - self.spread(entries, scale)
+            centres.append(own)
+            if not shared:
+                self._settle(scale, own, n_items * self.pyramid.lengths[scale])
+        if shared:
+            self._settle(0, torch.cat(centres)[: self.n_codes], n_items * self.pyramid.total)
+
+    def _settle(self, scale: int, entries: Tensor, n_vectors: int) -> None:
+        book = self.codebook(scale)
+        book.weight.copy_(entries)
+        if book.kind == "ema":
+            book.hits.fill_(n_vectors / self.n_codes)
+
+    @torch.no_grad()
+    def restart(self, latents: Tensor, generator: torch.Generator | None = None) -> int:
+        """Move dead entries onto random residuals of latents (b, d, h, w), each scale alike; return how many moved.
+
+        Raises:
+            ParameterError: codebooks that do not follow a moving average.
+        """
+        _, pooled = self._quantise(latents.detach())
+        vectors = [_rows(part) for part in pooled]
+        if len(self.codebooks) > 1:
+            return sum(
+                self.codebook(scale).restart(own.T[None, :, None], generator) for scale, own in enumerate(vectors)
+            )
+        picked = [
+            own[torch.randint(len(own), (self.n_codes,), generator=generator, device=own.device)] for own in vectors
+        ]
+        pool, n_vectors = torch.cat(picked), sum(map(len, vectors))
+        return self.codebook(0).restart(pool.T[None, :, None], generator, n_vectors)
+
+
+def scale_usage(tokens: Sequence[Tensor], n_codes: int) -> list[CodebookUsage]:
+    """Return how much of its codebook each scale uses, from its tokens of any shape."""
+    return [codebook_usage(grid, n_codes) for grid in tokens]
+
+
+def _rows(cells: Tensor) -> Tensor:
+    """Return the vectors (n, d) of cells (b, d, h, w)."""
+    return cells.movedim(1, -1).reshape(-1, cells.shape[1])
+
+
+def _centres(vectors: Tensor, n_codes: int, generator: torch.Generator | None) -> Tensor:
+    """Return k-means centres; of too few vectors, some that were drawn more than once, a little apart."""
+    if len(vectors) >= n_codes:
+        return k_means(vectors, n_codes, generator=generator)
+    chosen = torch.randint(len(vectors), (n_codes,), generator=generator, device=vectors.device)
+    noise = torch.randn(n_codes, vectors.shape[1], generator=generator, device=vectors.device)
+    return vectors[chosen] + noise * vectors.std(unbiased=False) * _JITTER
+
 
 LINEAR = MelConfig(sample_rate=16_000, n_mels=512, f_max=8_000.0, db_min=-52.0, db_max=48.0, linear=True)
 """The front end of MARS: 512 bins of the short-time spectrum at 16 kHz; 48 dB is a sine of full scale."""
@@ -33,16 +295,16 @@ class ScaleTokenizerConfig:
     """Settings of the tokenizer over scales; the defaults are for notes of 2.4 s with the mel settings of the house.
 
     Attributes:
-        n_mels: Bins of the spectrogram.
-        scales: Rows and columns of each scale, from coarse to fine.
-        multiplex: Factors of channel multiplexing, in frequency and in time.
-        layout: That of ``ChannelMultiplex``.
-        truncate: Bins and frames that are kept, for the baseline of channel multiplexing; null keeps all.
-        widths: Channels at each resolution; each is half the one before, from that after multiplexing on.
-        n_blocks: Residual blocks at each resolution, on either side.
-        n_codes: Size of a codebook.
-        code_dim: Dimensions of a latent.
-        phi: As for ``MultiScaleQuantiser``, as are the others that follow.
+        n_mels: bins of the spectrogram.
+        scales: rows and columns of each scale, from coarse to fine.
+        multiplex: factors of channel multiplexing, in frequency and in time.
+        layout: that of ``ChannelMultiplex``.
+        truncate: bins and frames that are kept, for the baseline of channel multiplexing; null keeps all.
+        widths: channels at each resolution; each is half the one before, from that after multiplexing on.
+        n_blocks: residual blocks at each resolution, on either side.
+        n_codes: size of a codebook.
+        code_dim: dimensions of a latent.
+        phi: as for ``MultiScaleQuantiser``, as are the others that follow.
     """
 
     n_mels: int = 80
@@ -150,7 +412,7 @@ class ScaleTokenizer(KeepsLayers):
         """Return the vectors (b, d, h, w) before quantisation; a clip that is shorter is followed by silence.
 
         Raises:
-            ParameterError: Another number of bins, no frames, or more than the scales reach.
+            ParameterError: another number of bins, no frames, or more than the scales reach.
         """
         n_bins, n_frames = mel.shape[1:]
         longest = self.n_frames if self.config.truncate is None else n_frames
@@ -182,7 +444,7 @@ class ScaleTokenizer(KeepsLayers):
         """Return the spectrogram in [-1, 1] of the tokens of the first scales, as many as are given.
 
         Raises:
-            ParameterError: Grids of other sizes.
+            ParameterError: grids of other sizes.
         """
         return self.from_latents(self.quantiser.decode(tokens), n_frames).clamp(-1.0, 1.0)
 
@@ -190,7 +452,7 @@ class ScaleTokenizer(KeepsLayers):
         """Return the spectrograms in [-1, 1] after one scale, after two, and so on: from coarse to fine.
 
         Raises:
-            ParameterError: Grids of other sizes.
+            ParameterError: grids of other sizes.
         """
         sums = self.quantiser.partial_sums(tokens)
         return [self.from_latents(vectors, n_frames).clamp(-1.0, 1.0) for vectors in sums]

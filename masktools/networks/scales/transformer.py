@@ -34,19 +34,19 @@ class ScaleTransformerConfig:
     """Settings of the scale-wise transformer.
 
     Attributes:
-        scales: Rows and columns of each scale: those of the tokenizer.
-        n_codes: Size of the codebooks.
-        code_dim: Dimensions of the codebooks' vectors.
-        condition_dim: Dimensions of a condition: 512 or 128 for the vectors of a text-audio encoder, or those of
+        scales: rows and columns of each scale: those of the tokenizer.
+        n_codes: size of the codebooks.
+        code_dim: dimensions of the codebooks' vectors.
+        condition_dim: dimensions of a condition: 512 or 128 for the vectors of a text-audio encoder, or those of
             ``NoteWords``.
-        width: Of the slots.
-        depth: Blocks.
-        n_heads: Heads of attention.
-        mlp_ratio: Hidden width of the perceptrons, in widths.
-        dropout: Share of values dropped in training.
-        unit_queries: Whether queries and keys have unit norm, with a learned scale for each head.
-        shared_modulation: Whether all blocks have one map from the condition to their normalisation.
-        refines: Whether the tokens of a scale may be drawn in several steps: known ones are then shown to the others.
+        width: of the slots.
+        depth: blocks.
+        n_heads: heads of attention.
+        mlp_ratio: hidden width of the perceptrons, in widths.
+        dropout: share of values dropped in training.
+        unit_queries: whether queries and keys have unit norm, with a learned scale for each head.
+        shared_modulation: whether all blocks have one map from the condition to their normalisation.
+        refines: whether the tokens of a scale may be drawn in several steps: known ones are then shown to the others.
     """
 
     scales: tuple[tuple[int, int], ...] = ((5, 1), (5, 3), (5, 6), (5, 13))
@@ -102,9 +102,9 @@ class ScaleBlock(nn.Module):
         Args:
             slots: (b, n, d).
             condition: (b, d), or (b, 6 d) already mapped where all blocks share one map.
-            mask: Which slots each slot attends, (n, n); None for all.
-            past: Keys and values of coarser scales, which are attended too.
-            keep: Told the keys and values of these slots.
+            mask: which slots each slot attends, (n, n); None for all.
+            past: keys and values of coarser scales, which are attended too.
+            keep: told the keys and values of these slots.
         """
         mapped = condition if self.modulation is None else self.modulation(condition)
         mapped = mapped if self.offset is None else mapped + self.offset
@@ -170,12 +170,12 @@ class ScaleTransformer(KeepsLayers):
         """Return conditions (b, condition_dim) as the blocks read them, (b, width).
 
         Args:
-            condition: The conditions; None for none.
-            use: Which items (b,) have one; None for all.
-            n_items: Items, where there is no condition.
+            condition: the conditions; None for none.
+            use: which items (b,) have one; None for all.
+            n_items: items, where there is no condition.
 
         Raises:
-            ParameterError: Conditions of another size.
+            ParameterError: conditions of another size.
         """
         if condition is None:
             return self.no_condition.expand(n_items, -1)
@@ -195,10 +195,10 @@ class ScaleTransformer(KeepsLayers):
         """Return the slots (b, n_k, d) of a scale before the first block.
 
         Args:
-            scale: Number of the scale, from 0.
-            vectors: What is known of coarser scales, (b, n_k, code_dim); None for the first one.
-            embedded: Conditions from ``embed``.
-            tokens: Tokens (b, n_k) of the scale of which some are known; None for none.
+            scale: number of the scale, from 0.
+            vectors: what is known of coarser scales, (b, n_k, code_dim); None for the first one.
+            embedded: conditions from ``embed``.
+            tokens: tokens (b, n_k) of the scale of which some are known; None for none.
             mask: True where one is not known, (b, n_k).
         """
         place = self.pyramid.place(scale)
@@ -222,10 +222,10 @@ class ScaleTransformer(KeepsLayers):
 
         Args:
             slots: (b, n, d).
-            embedded: Conditions from ``embed``.
-            mask: Which slots each slot attends, (n, n); None for all.
-            past: Keys and values of coarser scales, of each block.
-            keep: Told the keys and values of these slots, block after block.
+            embedded: conditions from ``embed``.
+            mask: which slots each slot attends, (n, n); None for all.
+            past: keys and values of coarser scales, of each block.
+            keep: told the keys and values of these slots, block after block.
         """
         condition = embedded if self.shared is None else self.shared(embedded)
         for number, block in enumerate(self.blocks):
@@ -244,11 +244,11 @@ class ScaleTransformer(KeepsLayers):
         """Return the logits (b, n, k) of the first scales, in one pass: for training.
 
         Args:
-            inputs: What is known, (b, n_k, code_dim), of each scale after the first; there may be fewer.
-            condition: As for ``embed``, as is ``use``.
-            use: Which items have a condition.
-            known: Tokens and mask (b, n_k) of the last of these scales, where some of its tokens are known.
-            n_items: Items, where there are neither inputs nor a condition to count.
+            inputs: what is known, (b, n_k, code_dim), of each scale after the first; there may be fewer.
+            condition: as for ``embed``, as is ``use``.
+            use: which items have a condition.
+            known: tokens and mask (b, n_k) of the last of these scales, where some of its tokens are known.
+            n_items: items, where there are neither inputs nor a condition to count.
         """
         n_items = len(inputs[0]) if inputs else n_items
         embedded = self.embed(condition, use, n_items)

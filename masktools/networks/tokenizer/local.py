@@ -1,12 +1,12 @@
 """Vector quantisation, and the small tokenizer, whose tokens are local: mel <-> tokens without attention.
 
-Two kinds. ``ema``: entries follow their vectors by a moving average, are placed by k-means on real encoder
-outputs, and dead ones restart on vectors of the current batch (restart is the ingredient that matters).
+Codebooks are of two kinds. ``ema``: entries follow their vectors by a moving average, are placed by k-means on real
+encoder outputs, and dead ones restart on vectors of the current batch (restart is the ingredient that matters).
 ``gradient``: the codebook of SpecVQGAN, trained by a loss, for parity with its checkpoints.
 
-Each 16 x 16 patch of the mel spectrogram becomes one token. The encoder normalises over channels only, so a
-token depends on its neighbourhood alone: erasing a gap leaves the tokens a few columns away as they were, and
-any length of audio is legal.
+Each 16 x 16 patch of the mel spectrogram becomes one token. The encoder normalises over channels only, so a token
+depends on its neighbourhood alone: erasing a gap leaves the tokens a few columns away as they were, and any length of
+audio is legal.
 """
 
 from collections.abc import Mapping
@@ -182,7 +182,7 @@ class ResidualQuantiser(nn.Module):
         """Return the vectors (b, d, w) of the first streams (b, k, w): as many as are given, one at least.
 
         Raises:
-            ParameterError: More streams than there are codebooks, or none.
+            ParameterError: more streams than there are codebooks, or none.
         """
         if not 1 <= tokens.shape[1] <= len(self.codebooks):
             raise ParameterError(f"tokens must be of 1 to {len(self.codebooks)} streams, got {tokens.shape[1]}")

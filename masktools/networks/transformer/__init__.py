@@ -10,12 +10,6 @@ from masktools.networks.transformer.streams import (
 )
 
 __all__ = [
-    "Block",
-    "DelayedPrior",
-    "DelayedPriorConfig",
-    "MaskedTransformer",
-    "StreamTransformer",
-    "StreamTransformerConfig",
-    "Text",
-    "TransformerConfig",
-]
+    "Block", "DelayedPrior", "DelayedPriorConfig", "MaskedTransformer", "StreamTransformer", "StreamTransformerConfig",
+    "Text", "TransformerConfig",
+]  # fmt: skip

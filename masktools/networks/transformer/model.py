@@ -1,10 +1,11 @@
 """The masked transformer and its blocks: tokens, a mask, a condition -> logits; hidden states are embeddings.
 
-Its parts carry timm's names, so that weights of other transformers of this kind fit, and its numbers are timm's.
+The parts of a block carry timm's names, so that weights of other transformers of this kind fit, and its numbers are
+timm's.
 
-The sequence is one prefix vector and one slot per token. The prefix is the projected condition, or the learned
-mask vector where there is none. A masked slot holds the same vector as the prefix (the paper's conditional
-mask, "C") or always the learned one ("M"); values under the mask are never read.
+The sequence is one prefix vector and one slot per token. The prefix is the projected condition, or the learned mask
+vector where there is none. A masked slot holds the same vector as the prefix (the paper's conditional mask, "C") or
+always the learned one ("M"); values under the mask are never read.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -347,7 +348,7 @@ class MaskedTransformer(nn.Module):
         """Return what enters the first block, (b, 1 + n, width): the prefix, then the slots.
 
         Raises:
-            ParameterError: As ``logits``.
+            ParameterError: as ``logits``.
         """
         self._check(tokens, mask, condition)
         prefix = self.prefix(len(tokens), condition, use_condition)
@@ -382,14 +383,14 @@ class MaskedTransformer(nn.Module):
         """Return the logits of every slot; only those of masked slots carry meaning.
 
         Args:
-            tokens: Codes in [0, n_codes); values under the mask are not read.
+            tokens: codes in [0, n_codes); values under the mask are not read.
             mask: True where a token is to be predicted.
-            condition: Unit vectors of the conditioner, or None for the learned mask vector.
+            condition: unit vectors of the conditioner, or None for the learned mask vector.
             use_condition: (b,) bool, False for clips that go without their condition.
-            only_masked: Whether the logits of known slots are left at 0, which spares their cost.
+            only_masked: whether the logits of known slots are left at 0, which spares their cost.
 
         Raises:
-            ParameterError: Shapes that do not fit each other or the configuration.
+            ParameterError: shapes that do not fit each other or the configuration.
         """
         if self.one_by_one and len(tokens) > 1:
             given = [(None,) * len(tokens) if part is None else part.split(1) for part in (condition, use_condition)]

@@ -159,7 +159,7 @@ class StreamTransformer(nn.Module):
                 alone is no text.
 
         Raises:
-            ParameterError: States of another shape.
+            ParameterError: states of another shape.
 
         Differs: the original attends rows of zeros too, so that a text gives other logits beside a longer one;
             ``attend_absent`` does so.
@@ -180,11 +180,11 @@ class StreamTransformer(nn.Module):
         Args:
             tokens: (b, K, w) codes in [0, n_codes), and ``mask_id`` where one is masked: of stream ``stage`` what is to
                 be predicted, of the finer ones everything.
-            stage: Number of the stream.
-            text: From ``read``; None for none.
+            stage: number of the stream.
+            text: from ``read``; None for none.
 
         Raises:
-            ParameterError: Tokens of another shape, or a stage that there is not.
+            ParameterError: tokens of another shape, or a stage that there is not.
         """
         if not 0 <= stage < self.config.n_streams:
             raise ParameterError(f"stage must lie in [0, {self.config.n_streams}), got {stage}")
@@ -200,12 +200,12 @@ class StreamTransformer(nn.Module):
         """Return the states (b, w, width) that the heads read.
 
         Args:
-            tokens: As for ``logits``.
-            attend: Which columns attend which.
-            text: As for ``logits``.
+            tokens: as for ``logits``.
+            attend: which columns attend which.
+            text: as for ``logits``.
 
         Raises:
-            ParameterError: Tokens of another shape.
+            ParameterError: tokens of another shape.
         """
         if tokens.ndim != 3 or tokens.shape[1] != self.config.n_streams or not tokens.shape[2]:
             raise ParameterError(
@@ -290,10 +290,10 @@ class DelayedPrior(StreamTransformer):
 
         Args:
             tokens: (b, K, w) codes, and ``mask_id`` where one is unknown.
-            text: From ``read``; None for none.
+            text: from ``read``; None for none.
 
         Raises:
-            ParameterError: Tokens of another shape.
+            ParameterError: tokens of another shape.
         """
         if tokens.ndim != 3 or tokens.shape[1] != self.config.n_streams:
             raise ParameterError(f"tokens must have shape (b, {self.config.n_streams}, w), got {tuple(tokens.shape)}")
@@ -305,8 +305,8 @@ class DelayedPrior(StreamTransformer):
 
         Args:
             tokens: (b, K, w) codes, and ``mask_id`` where one is unknown.
-            stream: Its number.
-            text: From ``read``; None for none.
+            stream: its number.
+            text: from ``read``; None for none.
         """
         n_cols = tokens.shape[2]
         hidden = self.hidden(self.delayed(tokens), self.attention(0), text)

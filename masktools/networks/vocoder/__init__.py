@@ -4,16 +4,9 @@ from masktools.networks.vocoder.hifigan import Bigvgan, BigvganConfig, Hifigan, 
 from masktools.networks.vocoder.light import GriffinLim, GriffinLimConfig, LightVocoder, LightVocoderConfig
 
 __all__ = [
-    "VOCODERS",
-    "Bigvgan",
-    "BigvganConfig",
-    "GriffinLim",
-    "GriffinLimConfig",
-    "Hifigan",
-    "HifiganConfig",
-    "LightVocoder",
-    "LightVocoderConfig",
-]
+    "VOCODERS", "Bigvgan", "BigvganConfig", "GriffinLim", "GriffinLimConfig", "Hifigan", "HifiganConfig",
+    "LightVocoder", "LightVocoderConfig",
+]  # fmt: skip
 
 VOCODERS = {
     "light": (LightVocoderConfig, LightVocoder),

@@ -17,6 +17,7 @@ from masktools.core.configs import ranged
 from masktools.core.errors import ParameterError
 from masktools.core.shapes import Mel, Wave
 from masktools.mel import MelConfig, mel_to_log
+from masktools.networks.vocoder.light import check_mel_bins
 
 Activation = Callable[[int], nn.Module]
 """Makes an activation of so many channels."""
@@ -72,16 +73,6 @@ class UpsamplingConfig:
         return tuple(self.channels // 2**step for step in range(len(self.upsample_rates) + 1))
 
 
-def check_mel_bins(n_mels: int, mel_config: MelConfig) -> None:
-    """Check that a mel spectrogram has the bins that a vocoder was built for.
-
-    Raises:
-        ParameterError: if ``n_mels`` is not that of the configuration.
-    """
-    if n_mels != mel_config.n_mels:
-        raise ParameterError(f"mel must have {mel_config.n_mels} bins, got {n_mels}")
-
-
 def keep_length(n_in: int, n_out: int, kernel: int, dilation: int = 1, bias: bool = True) -> nn.Conv1d:
     """Return a convolution whose output is as long as its input."""
     return nn.Conv1d(n_in, n_out, kernel, dilation=dilation, padding=dilation * (kernel - 1) // 2, bias=bias)
@@ -130,7 +121,7 @@ class Generator(nn.Module):
         last_bias: whether the last convolution has a bias.
 
     Raises:
-        ParameterError: The rates of upsampling do not make ``hop_length``.
+        ParameterError: the rates of upsampling do not make ``hop_length``.
     """
 
     def __init__(

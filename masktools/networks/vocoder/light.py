@@ -1,13 +1,14 @@
 """Vocoders by inverse Fourier transform: the light one, of ConvNeXt blocks, and Griffin-Lim, without weights.
 
-It sounds rougher than a trained vocoder, but it is always there, and it is the same everywhere: the phases it
-starts from are its own, drawn from a fixed seed.
+Griffin-Lim sounds rougher than a trained vocoder, but it is always there, and it is the same everywhere: the phases
+that it starts from are its own, drawn from a fixed seed.
 
-A vocoder that is small, or that meets a mel unlike those it was trained on, misses the level of some bands, often
-the same ones all the time. Each round measures the mel of the wave, and weighs every bin of its spectrum by what the
-bands around it lack or have too much of. No weights are involved.
+A vocoder that is small, or that meets a mel unlike those it was trained on, misses the level of some bands, often the
+same ones all the time. Each round of mel consistency measures the mel of the wave, and weighs every bin of its
+spectrum by what the bands around it lack or have too much of. No weights are involved.
 
-Source: Vocos (arXiv:2306.00814), with the framing of HiFi-GAN: m frames give exactly m * hop_length samples.
+Source of the light one: Vocos (arXiv:2306.00814), with the framing of HiFi-GAN: m frames give exactly m * hop_length
+samples.
 """
 
 from collections.abc import Mapping
@@ -21,10 +22,20 @@ from torch import Tensor, nn
 
 from masktools.core.arguments import settle
 from masktools.core.configs import ranged
+from masktools.core.errors import ParameterError
 from masktools.core.shapes import Mel, Wave
 from masktools.mel import MelConfig, MelFrontEnd, mel_filterbank, mel_to_log, power_of
 from masktools.networks.packing import PackedLinear, fill_rest, refuse_weights, swap_linear
-from masktools.networks.vocoder.hifigan import check_mel_bins
+
+
+def check_mel_bins(n_mels: int, mel_config: MelConfig) -> None:
+    """Check that a mel spectrogram has the bins that a vocoder was built for.
+
+    Raises:
+        ParameterError: if ``n_mels`` is not that of the configuration.
+    """
+    if n_mels != mel_config.n_mels:
+        raise ParameterError(f"mel must have {mel_config.n_mels} bins, got {n_mels}")
 
 
 def inverse_frames(spectrum: Tensor, n_fft: int) -> Tensor:

@@ -15,19 +15,6 @@ from masktools.restoration.generation.recordings import Generated, generate
 from masktools.restoration.generation.variations import Variations, coarsen, refinements, vary
 
 __all__ = [
-    "FINISHED",
-    "Finished",
-    "Generated",
-    "GeneratedItem",
-    "Item",
-    "Prompt",
-    "Variations",
-    "coarsen",
-    "generate",
-    "generate_items",
-    "plan_items",
-    "read_prompts",
-    "refinements",
-    "vary",
-    "write_behind",
-]
+    "FINISHED", "Finished", "Generated", "GeneratedItem", "Item", "Prompt", "Variations", "coarsen", "generate",
+    "generate_items", "plan_items", "read_prompts", "refinements", "vary", "write_behind",
+]  # fmt: skip
