@@ -23,7 +23,7 @@ from masktools.model import Model, load
 from masktools.pipeline import Progress, share_of
 from masktools.pipeline.hub import check_job
 from masktools.restoration import Signal, choose_cutoff, extend_blocks, inpaint_pieces, look_through, wanted_gaps
-from masktools.restoration.band_plan import EXTENDABLE, OUT_OF_REACH
+from masktools.restoration.band_level import EXTENDABLE, OUT_OF_REACH
 from masktools.restoration.band_upper import OWN, Take, take_of
 from masktools.review import compare, repairs_of, write_page, write_picture
 

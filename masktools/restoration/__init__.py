@@ -1,6 +1,6 @@
 """Restoration: gap filling, bandwidth extension, spectral repair, continuation; known audio is never changed."""
 
-from masktools.restoration.band_plan import choose_cutoff, cutoff_limits_hz
+from masktools.restoration.band_level import choose_cutoff, cutoff_limits_hz
 from masktools.restoration.bandwidth import bwe, extend_blocks
 from masktools.restoration.ends import continuation, continue_recording, loop, loop_pieces
 from masktools.restoration.gap_plan import look_through, wanted_gaps

@@ -25,11 +25,12 @@ from masktools.io import read, resample
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.networks.conditioning.notes import NoteWords, NoteWordsConfig, instruments_of
 from masktools.networks.scales.classifier import NoteClassifier, NoteClassifierConfig
+from masktools.training.builds import write_json
 from masktools.training.captioned_mels import long_mel
 from masktools.training.checkpoints import network_state, part_description
 from masktools.training.part import PartTraining
 from masktools.training.sources import SPLITS
-from masktools.training.streams import Batch, Stream, StreamData, StreamLoader, spread_over, write_json
+from masktools.training.streams import Batch, Stream, StreamData, StreamLoader, spread_over
 
 _EXAMPLES = "examples.json"
 

@@ -23,8 +23,8 @@ import numpy as np
 from masktools.core.configs import parse_json, read_json
 from masktools.core.errors import AudioError, ParameterError
 from masktools.io import SUFFIXES, read, replacing, resample, write
+from masktools.training.builds import Note, Progress, ResumableBuild, chunked, is_built, write_json
 from masktools.training.sources import Row, read_source, split_named
-from masktools.training.streams import Note, Progress, ResumableBuild, chunked, is_built, write_json
 
 _FULL_SCALE = 32767.0
 _WAVES, INDEX = "waves.int16", "index.json"

@@ -29,11 +29,12 @@ from masktools.io import replacing
 from masktools.networks.conditioning import JointEncoder, JointEncoderConfig
 from masktools.networks.conditioning.joint import MAX_PIECES, WordPiece
 from masktools.networks.packing import quantise_rows
+from masktools.training.builds import write_json
 from masktools.training.captioned_mels import tag_words
 from masktools.training.losses import geometry_loss
 from masktools.training.part import PartTraining
 from masktools.training.shards import AudioCache
-from masktools.training.streams import Batch, Stream, StreamData, StreamLoader, write_json
+from masktools.training.streams import Batch, Stream, StreamData, StreamLoader
 
 _PIECES = 512  # pieces in a batch
 HiddenStates = Callable[[Tensor], Tensor]  # (b, n) token indices -> (b, n, d)
@@ -274,7 +275,7 @@ _N_VALID = 2000  # of them, at most
 
 
 class TextStream(Stream):
-    """Random texts: ``rows`` (n,) of the table of pieces, padding mask ``known`` (n,), teacher's ``sentence``."""
+    """Random texts: ``rows`` (n,) in the table of pieces, padding mask ``known`` (n,), the teacher's ``sentence``."""
 
     def __init__(self, library: TextLibrary, chosen: np.ndarray, spelling: WordPiece, seed: int = 0) -> None:
         super().__init__(seed)

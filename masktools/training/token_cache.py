@@ -26,7 +26,7 @@ from masktools.mel import MelConfig, MelFrontEnd
 from masktools.networks.conditioning import Conditioner, as_conditioner
 from masktools.networks.packing import weights_digest
 from masktools.networks.tokenizer import LocalTokenizer, SpecVqgan, token_fingerprint
-from masktools.training import captioned_mels, shards, streams
+from masktools.training import builds, captioned_mels, shards, streams
 from masktools.training.clips import open_audio
 
 Tokenizer = LocalTokenizer | SpecVqgan
@@ -189,7 +189,7 @@ def build_token_cache(
     mel: MelConfig,
     n_cols: int = 53,
     n_workers: int = 1,
-    progress: streams.Progress | None = None,
+    progress: builds.Progress | None = None,
     device: str | torch.device = "cpu",
 ) -> TokenCache:
     """Compute tokens and conditions of a whole collection into ``folder`` once, and return the cache.
@@ -221,19 +221,19 @@ def build_token_cache(
         cache = TokenCache(target)
         _check_same(target, cache.made_of, made_of)
         return cache
-    build = streams.ResumableBuild(target, json.dumps(made_of, sort_keys=True), [_TOKENS, _CONDITIONS])
+    build = builds.ResumableBuild(target, json.dumps(made_of, sort_keys=True), [_TOKENS, _CONDITIONS])
     work = _TokenWork(Path(audio), tokenizer.eval(), conditioner, mel, n_cols, str(device), n_workers > 1)
-    notes = build.run(streams.chunked(range(len(found))), work, n_workers, progress)
+    notes = build.run(builds.chunked(range(len(found))), work, n_workers, progress)
     shape = {"n_rows": tokenizer.n_rows, "n_codes": tokenizer.n_codes, "dim": conditioner.dim}
     silent = silent_column(tokenizer.to(device), MelFrontEnd(mel).silence, torch.device(device))
     content = made_of | shape | {"local": is_local(tokenizer), "silent_column": silent.tolist()}
     skipped = [pair for note in notes for pair in note["skipped"]]
-    streams.write_json(target / shards.INDEX, content | {"skipped": skipped, "recordings": _placed(notes)})
+    builds.write_json(target / shards.INDEX, content | {"skipped": skipped, "recordings": _placed(notes)})
     build.close()
     return TokenCache(target)
 
 
-def _placed(notes: Sequence[streams.Note]) -> list[dict[str, Any]]:
+def _placed(notes: Sequence[builds.Note]) -> list[dict[str, Any]]:
     rows, col, condition = [], 0, 0
     for row in (row for note in notes for row in note["recordings"]):
         rows.append(row | {"first_col": col, "first_condition": condition})
@@ -272,7 +272,7 @@ class _TokenWork:
             network.to(self.device)
         return MelFrontEnd(self.mel).to(self.device)
 
-    def __call__(self, job: Sequence[int], outputs: Mapping[str, Path]) -> streams.Note:
+    def __call__(self, job: Sequence[int], outputs: Mapping[str, Path]) -> builds.Note:
         """Tokenise the recordings; failures are listed in the note."""
         rows, skipped, front_end = [], [], self.front_end
         n_samples = self.n_cols * self.mel.column_samples
