@@ -1,7 +1,7 @@
-"""Gaps as samples, and what simple models make of them: linear prediction, noise of a spectrum, seams.
+"""Gaps as samples, and simple models of their content: linear prediction, noise with a given spectrum, seams.
 
-A continuation by linear prediction is right for a few milliseconds, and goes on sounding like what came before for
-some more: long enough to hide a seam, and to keep the silence of a gap out of what is computed around it.
+A continuation by linear prediction is accurate for a few milliseconds, and plausible for some more: long enough to
+hide a seam, and to keep the silence of a gap out of computations on its surroundings.
 """
 
 from collections.abc import Iterable, Sequence

@@ -418,7 +418,7 @@ def run_sweep(
         embedders: embedders for the distances between sets.
         path: JSON lines of finished points, which are reused; new ones are added.
         progress: called with the points done and their number.
-        training: for generation: other recordings, for the probe.
+        training: training recordings, or others, for the evaluation of generation.
 
     Raises:
         ParameterError: no model, an invalid axis or value, or a file of another sweep; and errors of the

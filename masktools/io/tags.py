@@ -125,7 +125,7 @@ def _blocks(file: ReadFile) -> Iterator[tuple[int, bytes]]:
         yield kind, file.read(n_bytes)
 
 
-# Written anew with the samples, true of the old samples alone, or nothing but room.
+# Chunks that are written with the samples, are valid for the old samples only, or are padding.
 _OF_THE_SAMPLES = (b"fmt ", b"data", b"fact", b"ds64", b"PEAK", b"levl", b"MD5 ", b"JUNK", b"junk", b"PAD ", b"FLLR")
 _MAX_BYTES = 2**28  # largest chunk that counts as a tag
 

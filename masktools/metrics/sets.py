@@ -129,7 +129,7 @@ def multiquadric_distance(reference: np.ndarray, estimate: np.ndarray, biased: b
             1 / (n - 1) + 1 / (m - 1).
 
     Raises:
-        ParameterError: as ``kernel_distance``.
+        ParameterError: see ``kernel_distance``.
 
     Source: Nistal et al., Comparing Representations for Audio Synthesis (arXiv:2006.09266), section 4.3.
     """

@@ -61,7 +61,7 @@ def lsd_db(
     Args:
         reference: the true wave.
         estimate: a wave of the same shape.
-        sample_rate: in Hz.
+        sample_rate: sampling rate in Hz.
         band_hz: only bins in [low, high].
         span_s: only frames whose centre lies in [start, end), or else the frame nearest to its centre.
         floor_db: level in dBFS to which lower ones are clipped, on both sides.
@@ -86,7 +86,7 @@ def lsd_split_db(
     """Return the log-spectral distances below a cutoff, from there to ``top_hz``, and from 0 to ``top_hz``.
 
     Raises:
-        ParameterError: as ``lsd_db``.
+        ParameterError: see ``lsd_db``.
     """
     top = sample_rate / 2 if top_hz is None else top_hz
     bands: list[Pair | None] = [(0.0, cutoff_hz), (cutoff_hz, top), (0.0, top)]
@@ -108,12 +108,12 @@ def third_octave_error_db(
     Args:
         reference: the true wave.
         estimate: a wave of the same shape.
-        sample_rate: in Hz.
+        sample_rate: sampling rate in Hz.
         band_hz: only bands whose centre lies in [low, high]; from 100 Hz on by default.
         span_s: only frames whose centre lies in [start, end).
 
     Raises:
-        ParameterError: as ``lsd_db``.
+        ParameterError: see ``lsd_db``.
 
     Source: band edges of IEC 61260-1, base two.
     """
@@ -148,7 +148,7 @@ def level_error_db(reference: np.ndarray, estimate: np.ndarray, sample_rate: int
     """Return by how many dB the estimate is louder than the reference.
 
     Raises:
-        ParameterError: as ``lsd_db``.
+        ParameterError: see ``lsd_db``.
     """
     channel_pairs(reference, estimate)
     return level_db(estimate, sample_rate, span_s) - level_db(reference, sample_rate, span_s)
@@ -202,7 +202,7 @@ def seam_crest_db(wave: np.ndarray, sample_rate: int, join_s: float) -> float:
 
     Args:
         wave: the wave that was joined.
-        sample_rate: in Hz.
+        sample_rate: sampling rate in Hz.
         join_s: time of the join in seconds.
 
     Raises:

@@ -1,10 +1,10 @@
-"""Where a recording's own band ends, and how an added one meets it: level, quiet guard, stereo width and limiter.
+"""The cutoff of a recording, and composition with an added band: level, quiet guard, stereo width and limiter.
 
-The latter are plain functions of samples (t,): they know neither a model nor a file.
+The latter are functions of samples (t,), independent of models and files.
 
-The noise floor of a recording is what it holds in its quietest moments, below its cutoff; continued above the cutoff
-with its slope, it tells how loud the missing band was at least allowed to be there. Where a recording is close to its
-floor, what is added to it is kept close to that continuation.
+The noise floor of a recording is its level in quiet passages, below its cutoff; extrapolated above the cutoff with its
+slope, it is an upper bound for the missing band there. Where a recording is close to its floor, the added band is
+limited to about that extrapolation.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Which gaps are filled, and how; and what is known around each, of a recording that may be hours long."""
+"""Plan of gap filling: gaps, their methods and windows; and the context of each, read from a recording of any length."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""Files that are made in parts by several processes, and gone on with after a kill.
+"""Resumable builds: files made in parts by several processes.
 
 A part of a build is written under another name and renamed when it is complete; last comes its note, a small JSON file
 that marks it as done. Finished parts are appended in order to the final files, and then removed, so that no more than

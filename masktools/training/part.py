@@ -142,7 +142,7 @@ class PartTraining(pl.LightningModule):
 
         Args:
             learned: weights, or groups of them; all of ``net`` that are not frozen if None.
-            betas: of the running means of the gradient and of its square, each in [0, 1).
+            betas: decay of the running means of the gradient and of its square, each in [0, 1).
             weight_decay: weight decay of groups that do not set it.
             final: share of ``learning_rate`` that is left after ``n_steps``.
         """

@@ -1,4 +1,4 @@
-"""Endless streams of training samples, shared among workers and resumed exactly; and resumable builds of files."""
+"""Endless streams of training samples, shared among workers and resumed exactly."""
 
 from abc import ABC, abstractmethod
 from collections import defaultdict

@@ -500,7 +500,7 @@ class LaionClap(ClapSides):
 
 
 def is_laion_clap(given: object) -> bool:
-    """Whether an object is a ``CLAP_Module``, judged by its methods."""
+    """Whether an object is a ``CLAP_Module``, by its methods."""
     has_model = isinstance(getattr(getattr(given, "model", None), "joint_embed_shape", None), int)
     return isinstance(given, nn.Module) and has_model and all(callable(getattr(given, name, None)) for name in _FACE)
 

@@ -1,4 +1,4 @@
-"""Audio from a description or from nothing; of a recording's coarse scales alone, or with other detail."""
+"""Generation from a prompt, or unconditional; and recordings rebuilt from coarse scales, or with other detail."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
