@@ -45,9 +45,9 @@ BANDWIDTH_METHODS = (
     MODEL_NO_LFR,
     CEILING,
 )
-"""The methods by name: nothing, what one can do without a model, the model as it is used, the model with the
-recording's texture, the model alone (with its vocoder's), that without low-frequency replacement, and its tokenizer and
-vocoder given what was above the cutoff."""
+"""The methods by name: none, methods without a model, the model with the default texture, with the recording's texture,
+and with its vocoder's, the latter without low-frequency replacement, and tokenizer and vocoder given the true band above
+the cutoff."""
 
 _FLOOR_NOTE = "elsewhere: the second halves of the originals against their first, where nothing was taken away"
 _SLOPE_HZ = 300.0  # transition band of the filter, below the cutoff

@@ -1,4 +1,4 @@
-"""Plan of gap filling: gaps, their methods and windows; and the context of each, read from a recording of any length."""
+"""Plan of gap filling: gaps, methods and windows; and the context of each gap, read from a recording of any length."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
