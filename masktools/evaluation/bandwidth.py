@@ -45,8 +45,8 @@ BANDWIDTH_METHODS = (
     MODEL_NO_LFR,
     CEILING,
 )
-"""The methods by name: none, methods without a model, the model with the default texture, with the recording's texture,
-and with its vocoder's, the latter without low-frequency replacement, and tokenizer and vocoder given the true band above
+"""The methods by name: none, methods without a model, the model with the default texture, the recording's texture, and
+its vocoder's, the latter without low-frequency replacement, and tokenizer and vocoder given the true band above
 the cutoff."""
 
 _FLOOR_NOTE = "elsewhere: the second halves of the originals against their first, where nothing was taken away"

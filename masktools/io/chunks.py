@@ -106,7 +106,7 @@ def overlaid(file: ReadFile, changes: Mapping[int, bytes]) -> Spliced:
 
 
 Order = Literal["little", "big"]
-_MARGIN = 2**16  # samples by which a length that means "unknown" may differ from a power of two
+_MARGIN = 2**16  # by which a length that means "unknown" may differ from a power of two
 _SLACK = 256  # bytes promised beyond the end by writers that count a header or padding among the samples
 _MOST_CHUNKS = 1 << 16
 

@@ -192,7 +192,7 @@ _CHATTER = re.compile(rb"^(\[[^\]]*libmpg123|(Note|Warning|NOTE): |\s*$|.*mpg123
 _STDERR = 2
 _lock = threading.RLock()
 _depth = 0
-_held: tuple[IO[bytes], int] | None = None  # the stand-in for stderr, and the stream itself
+_held: tuple[IO[bytes], int] | None = None  # temporary file in place of stderr, and the stream itself
 
 
 @contextmanager

@@ -269,8 +269,8 @@ def preset(name: str, own: SolverConfig = _PAPER) -> SolverConfig:
 
     Args:
         name: one of ``PRESETS``, which are the same for all models, or of ``SPEEDS``, which change a model's own; or
-            single settings, as ``policy=halton``; or several of these, separated by commas, of which the later ones are
-            applied first.
+            single settings, as ``policy=halton``; or several of these, separated by commas, of which the later ones
+            override the earlier ones.
         own: base of a name of ``SPEEDS``, or of a single setting.
 
     Raises:

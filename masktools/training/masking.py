@@ -135,7 +135,7 @@ def span_starts(n_cols: int, span: int) -> Tensor:
     >>> span_starts(500, 3)[[1, 10, 50, 90, 99, 100]].tolist()
     [2, 18, 103, 268, 392, 498]
     """
-    kept = 1 - span / (n_cols - torch.arange(n_cols - span + 1, dtype=torch.float64))  # for each number of starts
+    kept = 1 - span / (n_cols - torch.arange(n_cols - span + 1, dtype=torch.float64))  # by one more start
     hidden = torch.cat([torch.zeros(1, dtype=torch.float64), 1 - kept.cumprod(0)])
     return torch.searchsorted(hidden, torch.arange(101, dtype=torch.float64) / 100)
 
