@@ -9,13 +9,15 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import ipaddress
 import socket
 import sys
+from collections.abc import Mapping
 from dataclasses import is_dataclass
+from functools import cache
 from pathlib import Path
 from types import FunctionType
 
 import jaxtyping
 import pytest
-from beartype import BeartypeConf, beartype
+from beartype import BeartypeConf, FrozenDict, beartype
 
 ROOT = Path(__file__).parent.parent
 # Instrumented modules and rewritten tests are compiled once, not in every worker of every run.
@@ -33,13 +35,21 @@ CHECKED = sorted(
 )
 
 
+@cache
+def strictness():
+    """Return how annotations are checked: of weights by name none is looked at, for it may be read from a disk."""
+    from torch import Tensor
+
+    return BeartypeConf(is_pep484_tower=True, hint_overrides=FrozenDict({Mapping[str, Tensor]: Mapping}))
+
+
 def checked(item, shapes=jaxtyping.jaxtyped):
     """Have annotations checked: of functions, and of the fields of dataclasses when one is made."""
     if is_dataclass(item):
         item.__init__ = checked(item.__init__)
     if not isinstance(item, FunctionType):
         return item
-    function = beartype(conf=BeartypeConf(is_pep484_tower=True))(item)
+    function = beartype(conf=strictness())(item)
     # Sizes of axes are remembered during a call, which costs more than most functions: only where there are any.
     return shapes(function, typechecker=None) if "jaxtyping" in str(item.__annotations__) else function
 

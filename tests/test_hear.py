@@ -23,6 +23,12 @@ def path(tmp_path_factory):
     return str(hub.save_bundle(tiny_pipeline(), tmp_path_factory.mktemp("hear") / "tiny", "A card."))
 
 
+@pytest.fixture(scope="module", params=OPTIONS, ids=str)
+def chosen(path, request):
+    """A model, and the options that it was loaded with."""
+    return hear.load_model(path, **request.param), request.param
+
+
 @pytest.fixture(scope="module")
 def model(path):
     return hear.load_model(path)
@@ -32,9 +38,8 @@ def white(n, seconds, rate=22_050):
     return torch.rand(n, int(seconds * rate), generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-@pytest.mark.parametrize("options", OPTIONS)
-def test_what_the_validator_asks_of_a_model(path, options):
-    model = hear.load_model(path, **options)
+def test_what_the_validator_asks_of_a_model(chosen):
+    model, _ = chosen
     assert isinstance(model, torch.nn.Module)
     assert model.sample_rate in (16_000, 22_050, 32_000, 44_100, 48_000)
     assert type(model.sample_rate) is type(model.scene_embedding_size) is type(model.timestamp_embedding_size) is int
@@ -43,10 +48,9 @@ def test_what_the_validator_asks_of_a_model(path, options):
     assert not any(part.training for part in model.train().modules()), "a caller's train() changes nothing"
 
 
-@pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("seconds", [1.07, 1.98, 4.0])
-def test_what_the_validator_asks_of_timestamps(path, options, seconds):
-    model = hear.load_model(path, **options)
+def test_what_the_validator_asks_of_timestamps(chosen, seconds):
+    model, options = chosen
     vectors, stamps = hear.get_timestamp_embeddings(white(2, seconds), model)
     assert vectors.dtype == torch.float32
     assert (vectors.ndim, stamps.ndim, len(vectors)) == (3, 2, 2)
@@ -62,9 +66,8 @@ def test_what_the_validator_asks_of_timestamps(path, options, seconds):
     assert length_ms - hop_ms < stamps.max() <= length_ms
 
 
-@pytest.mark.parametrize("options", OPTIONS)
-def test_what_the_validator_asks_of_scenes(path, options):
-    model = hear.load_model(path, **options)
+def test_what_the_validator_asks_of_scenes(chosen):
+    model, _ = chosen
     vectors = hear.get_scene_embeddings(white(4, 2.74), model)
     assert vectors.dtype == torch.float32
     assert vectors.shape == (4, model.scene_embedding_size)

@@ -17,7 +17,7 @@ import numpy as np
 from masktools.core.configs import read_json
 from masktools.core.errors import ParameterError
 from masktools.io import write
-from masktools.training.streams import Progress, unordered, write_json
+from masktools.training.builds import Progress, unordered, write_json
 from recipes.renders.levels import bandwidth_hz
 from recipes.renders.mixtures import render_mixture
 from recipes.renders.music import SOUNDFONT, render_music

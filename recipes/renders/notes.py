@@ -18,7 +18,7 @@ import numpy as np
 from masktools.core.errors import ParameterError
 from masktools.io import read, resample, write
 from masktools.networks.conditioning.notes import NOTE_FAMILIES
-from masktools.training.streams import Progress, unordered, write_json
+from masktools.training.builds import Progress, unordered, write_json
 from recipes.renders.instruments import label_of, range_of
 from recipes.renders.midi import Note, Part, midi_file
 from recipes.renders.music import SOUNDFONT

@@ -144,9 +144,7 @@ def test_any_name_is_worked_on_and_shown_on_any_console(outside, tmp_path, monke
     assert rb"caf\udce9" in said
 
 
-@pytest.mark.parametrize(
-    ("command", "closed"), [("probe", (1,)), ("probe", (2,)), ("probe", (0, 1, 2)), ("inpaint", (0, 1, 2))]
-)
+@pytest.mark.parametrize(("command", "closed"), [("probe", (1,)), ("probe", (2,)), ("inpaint", (0, 1, 2))])
 def test_closed_streams_end_no_command(outside, tmp_path, command, closed):
     done = outside(command, how=lambda: [os.close(number) for number in closed])
     assert done.returncode == 0

@@ -37,6 +37,10 @@ def test_who_generates_or_embeds_waits_for_no_filters():
     assert not loaded_after("import masktools; masktools.load('mini').encoder") & {"scipy", "timm", "torchvision"}
 
 
+def test_processes_that_cache_recordings_load_nothing_that_trains():
+    assert not loaded_after("import masktools.training.shards") & {"torch", *TRAINING_ONLY}
+
+
 def test_the_errors_are_words_only():
     assert not loaded_after("import masktools.core.errors") & HEAVY
 
@@ -48,7 +52,7 @@ import os, sys, json
 sys.path.insert(0, {str(ROOT)!r})
 import torch
 before = torch.get_num_threads(), torch.get_default_dtype(), torch.random.initial_seed()
-import {parts}
+import {parts}, masktools.evaluation.clips
 after = torch.get_num_threads(), torch.get_default_dtype(), torch.random.initial_seed()
 print(json.dumps([before == after, os.listdir("."), sorted({{name.split(".")[0] for name in sys.modules}})]))
 """
@@ -58,7 +62,7 @@ print(json.dumps([before == after, os.listdir("."), sorted({{name.split(".")[0] 
     same_state, new_files, loaded = json.loads(done.stdout)
     assert same_state, "an import changed threads, dtype or seed"
     assert not new_files
-    assert not set(loaded) & TRAINING_ONLY, "who restores audio does not install these"
+    assert not set(loaded) & TRAINING_ONLY, "who restores audio, or measures a model, does not install these"
 
 
 def test_the_face_offers_load_and_model():

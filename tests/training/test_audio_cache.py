@@ -82,7 +82,7 @@ def test_a_build_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(folder, 
     assert killed.returncode == -signal.SIGKILL
     assert not (target / "index.json").exists()
     seen = []
-    cache = build_cache([folder], target, progress=lambda *step: seen.append(step))
+    cache = build_cache([folder], target, n_workers=n_workers, progress=lambda *step: seen.append(step))
     assert seen[0][0] >= 8, "what was done before is not done again"
     assert seen[-1] == (40, 40)
     assert content(target) == undisturbed

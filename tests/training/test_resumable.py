@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masktools.core.errors import AudioError, MasktoolsError, ParameterError
-from masktools.training.streams import ResumableBuild, chunked, unordered, write_json
+from masktools.training.builds import ResumableBuild, chunked, unordered, write_json
 from tests.training.works import JoinedBytes, die, double, refuse
 
 

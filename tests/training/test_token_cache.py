@@ -120,16 +120,13 @@ def test_conditions_are_of_the_sound_of_each_half_clip(encoder):
     assert conditions_of(encoder, wave[:300], MEL.sample_rate, n_samples).shape == (1, 6)
 
 
-def test_the_cache_is_the_same_whatever_the_number_of_processes(
-    cache_folder, tokens_folder, tokenizer, encoder, tmp_path, monkeypatch
-):
-    monkeypatch.setattr("masktools.training.streams._MIN_ITEMS", 4)
+def test_a_process_of_its_own_makes_the_same_cache(cache_folder, tokens_folder, tokenizer, encoder, tmp_path):
     build_token_cache(cache_folder, tmp_path, tokenizer, encoder, MEL, N_COLS, n_workers=2)
     assert files(tmp_path) == files(tokens_folder)
 
 
 def test_a_build_that_was_stopped_goes_on(cache_folder, tokens_folder, tokenizer, encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr("masktools.training.streams._MIN_ITEMS", 2)
+    monkeypatch.setattr("masktools.training.builds._MIN_ITEMS", 2)
 
     def stop(done, total):
         if done >= 4:

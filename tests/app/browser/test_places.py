@@ -63,6 +63,7 @@ def test_a_folder_is_worked_through_cancelled_and_taken_up_again(visit, folders)
     assert (damaged == 0).all(axis=1).sum() > 10 * RATE // 20 > 10 * (filled == 0).all(axis=1).sum()
 
 
+@pytest.mark.slow  # quicker: tests/app/test_service.py saves in place, test_work.py saves from the page
 def test_a_recording_is_saved_where_it_is_and_the_first_original_stays(visit, tmp_path, browser):
     path = tmp_path / "take.wav"
     soundfile.write(path, made_music(), RATE, "PCM_24")
