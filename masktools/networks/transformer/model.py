@@ -8,7 +8,7 @@ vector without one. A masked position holds the same vector as the prefix (the p
 always the learned one ("M"); values under the mask are never read.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -102,46 +102,67 @@ class Block(nn.Module):
         return slots + self.mlp(self.norm2(slots))
 
 
-def pack_blocks(
-    network: nn.Module,
-    names: Sequence[str],
-    precision: torch.dtype,
-    weights: Mapping[str, Tensor] | None = None,
-    device: torch.device | str = "cpu",
-) -> None:
-    """Replace linear layers of a network's blocks by packed ones, and fill the rest of the network.
+class PacksBlocks(nn.Module):
+    """A transformer whose ``blocks``, with perceptrons called ``mlp``, can be packed for inference."""
 
-    Args:
-        network: network with ``blocks``, whose perceptrons are called ``mlp``.
-        names: names of the layers in each block.
-        precision: precision of the products: float32, bfloat16, float16 or int8.
-        weights: weights of the network by name, read on demand; None where it has them.
-        device: device for weights that are read.
+    blocks: nn.ModuleList
+    norm: nn.LayerNorm
+    linear = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")  # layers of each block
+    packed = False  # whether ``pack`` has been called
 
-    Raises:
-        DeviceError: int8 on a processor, or with a version of torch, that does not support it.
-    """
-    blocks: Any = network.get_submodule("blocks")
-    place = next(network.parameters()).device if weights is None else torch.device(device)
-    whole = precision == torch.int8
-    if whole and place.type != "cpu":
-        raise DeviceError(f"int8 needs a CPU, the device is {place}: use --precision bf16 or fp32")
-    if whole and not can_compute_int8():
-        raise DeviceError("this CPU does not compute in int8 (VNNI is missing): use --precision fp32 or bf16")
-    between = torch.bfloat16 if whole and has_fast_bf16() else torch.float32  # number type of the attention
+    @property
+    def one_by_one(self) -> bool:
+        """Whether the clips of a batch are computed one by one."""
+        return self.packed and self.norm.weight.device.type == "cpu"
 
-    def packed(name: str, linear: nn.Linear) -> nn.Module:
-        gelu = name == "mlp.fc1"
-        if whole:
-            return Int8Linear(linear, gelu, between if name in ("attn.qkv", "cross.q") else torch.float32)
-        return PackedLinear(linear, precision, gelu)
+    def pack(
+        self,
+        precision: torch.dtype,
+        weights: Mapping[str, Tensor] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Replace the linear layers of the blocks by packed ones, for inference only, and fill the rest.
 
-    for number, block in enumerate(blocks):
-        for name in names:
-            swap_linear(network, f"blocks.{number}.{name}", partial(packed, name), weights, device)
-        block.mlp.act = nn.Identity()
-    if weights is not None:
-        fill_rest(network, weights, device)
+        On a CPU clips are then computed one by one, so that a batch gives bit for bit the same results as its clips
+        alone. Heads stay in single precision, for sampling. A packed transformer is not packed again.
+
+        Args:
+            precision: precision of the products in the blocks: float32, bfloat16, float16 or int8.
+            weights: weights by name, read on demand, for a transformer on the meta device; None for one that has its
+                weights.
+            device: device for weights that are read.
+
+        Raises:
+            DeviceError: int8 on a processor, or with a version of torch, that does not support it.
+        """
+        if self.packed:
+            return
+        place = next(self.parameters()).device if weights is None else torch.device(device)
+        whole = precision == torch.int8
+        if whole and place.type != "cpu":
+            raise DeviceError(f"int8 needs a CPU, the device is {place}: use --precision bf16 or fp32")
+        if whole and not can_compute_int8():
+            raise DeviceError("this CPU does not compute in int8 (VNNI is missing): use --precision fp32 or bf16")
+        between = torch.bfloat16 if whole and has_fast_bf16() else torch.float32  # number type of the attention
+
+        def made(name: str, linear: nn.Linear) -> nn.Module:
+            gelu = name == "mlp.fc1"
+            if whole:
+                return Int8Linear(linear, gelu, between if name in ("attn.qkv", "cross.q") else torch.float32)
+            return PackedLinear(linear, precision, gelu)
+
+        for number, block in enumerate(self.blocks):
+            for name in self.linear:
+                swap_linear(self, f"blocks.{number}.{name}", partial(made, name), weights, device)
+            cast(Any, block).mlp.act = nn.Identity()
+        if weights is not None:
+            fill_rest(self, weights, device)
+        self.packed = True
+        self.pack_head()
+        refuse_weights(self)
+
+    def pack_head(self) -> None:
+        """Replace what follows the blocks; by default nothing."""
 
 
 _BLOCK = 32  # queries in a block, which share a range of keys
@@ -298,7 +319,7 @@ class PackedHead(nn.Module):
         return self
 
 
-class MaskedTransformer(nn.Module):
+class MaskedTransformer(PacksBlocks):
     """Predictor of masked tokens. ``logits``: (b, n), (b, n), (b, d) -> (b, n, k), n up to a full clip."""
 
     def __init__(self, config: TransformerConfig) -> None:
@@ -359,16 +380,6 @@ class MaskedTransformer(nn.Module):
         sequence = torch.cat([prefix[:, None], slots], dim=1) + self.position[: 1 + tokens.shape[1]]
         return self.enter_dropout(self.enter_norm(sequence))
 
-    @property
-    def packed(self) -> bool:
-        """Whether ``pack`` has been called."""
-        return isinstance(self.head, PackedHead)
-
-    @property
-    def one_by_one(self) -> bool:
-        """Whether the clips of a batch are computed one by one."""
-        return self.packed and self.position.device.type == "cpu"
-
     def predict_head(self, hidden: Tensor) -> Tensor:
         """Return the logits (..., k) of hidden states (..., width) after the last norm."""
         return self.head(hidden, self.token_embedding.weight)
@@ -408,32 +419,9 @@ class MaskedTransformer(nn.Module):
 
     forward = logits
 
-    def pack(
-        self,
-        precision: torch.dtype,
-        weights: Mapping[str, Tensor] | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        """Replace the linear layers by packed ones, for inference only, and fill the rest.
-
-        On a CPU clips are then computed one by one, so that a batch gives bit for bit the same results as its clips
-        alone.
-        The head stays in single precision, for sampling. A packed transformer is not packed again.
-
-        Args:
-            precision: precision of the products in the blocks: float32, bfloat16, float16 or int8.
-            weights: weights by name, read on demand, for a transformer on the meta device; None for one that has
-                its weights.
-            device: device for weights that are read.
-
-        Raises:
-            DeviceError: int8 on a processor, or with a version of torch, that does not support it.
-        """
-        if self.packed:
-            return
-        pack_blocks(self, ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"), precision, weights, device)
+    def pack_head(self) -> None:
+        """Replace the head by one that holds the embeddings."""
         self.head = PackedHead(cast(TokenHead, self.head), self.token_embedding.weight)
-        refuse_weights(self)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -14,7 +14,6 @@ Source: Copet et al., Simple and controllable music generation (arXiv:2306.05284
     (arXiv:2401.04577), sections 3.4 and 3.5, for the uses.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -24,11 +23,9 @@ from torch import Tensor, nn
 from masktools.core.arguments import check_counts, settle
 from masktools.core.configs import ranged
 from masktools.core.errors import ParameterError
-from masktools.networks.packing import refuse_weights
-from masktools.networks.transformer.model import Attend, Attention, Perceptron, attention_of, pack_blocks
+from masktools.networks.transformer.model import Attend, Attention, PacksBlocks, Perceptron, attention_of
 
 _EPSILON = 1e-5
-_PACKED = ("attn.qkv", "attn.proj", "cross.q", "cross.kv", "cross.proj", "mlp.fc1", "mlp.fc2")
 
 
 @dataclass(frozen=True)
@@ -116,14 +113,15 @@ class StreamBlock(nn.Module):
         return slots + self.mlp(self.norm2(slots))
 
 
-class StreamTransformer(nn.Module):
+class StreamTransformer(PacksBlocks):
     """Predictor of token streams. ``logits``: (b, K, w), stage, text -> (b, w, k)."""
 
     causal = False
+    linear = ("attn.qkv", "attn.proj", "cross.q", "cross.kv", "cross.proj", "mlp.fc1", "mlp.fc2")
 
     def __init__(self, config: StreamTransformerConfig) -> None:
         super().__init__()
-        self.config, self.packed = config, False
+        self.config = config
         width = config.width
         self.streams = nn.ModuleList(nn.Embedding(config.n_codes + 1, width) for _ in range(config.n_streams))
         self.text = nn.Linear(config.text_dim, width)
@@ -145,11 +143,6 @@ class StreamTransformer(nn.Module):
     def mask_id(self) -> int:
         """The id of a masked token, one beyond the codes."""
         return self.config.n_codes
-
-    @property
-    def one_by_one(self) -> bool:
-        """Whether the clips of a batch are computed one by one."""
-        return self.packed and self.norm.weight.device.type == "cpu"
 
     def read(self, states: Tensor) -> Text:
         """Return texts as keys and values for the blocks, computed once for all steps of a decoding.
@@ -223,33 +216,6 @@ class StreamTransformer(nn.Module):
             pairs, present = (None, None) if text is None else (text.pairs[number], text.present)
             slots = block(slots, attend, pairs, present)
         return self.norm(slots)
-
-    def pack(
-        self,
-        precision: torch.dtype,
-        weights: Mapping[str, Tensor] | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        """Replace the linear layers of the blocks by packed ones, for inference only, and fill the rest.
-
-        On a CPU clips are then computed one by one, so that a batch gives bit for bit the same results as its clips
-        alone.
-        The heads stay in single precision, for sampling.
-
-        Args:
-            precision: precision of the products in the blocks: float32, bfloat16, float16 or int8.
-            weights: weights by name, read on demand, for a transformer on the meta device; None for one that has
-                its weights.
-            device: device for weights that are read.
-
-        Raises:
-            DeviceError: int8 on a processor, or with a version of torch, that does not support it.
-        """
-        if self.packed:
-            return
-        pack_blocks(self, _PACKED, precision, weights, device)
-        self.packed = True
-        refuse_weights(self)
 
 
 def positions(n: int, width: int, like: Tensor) -> Tensor:
