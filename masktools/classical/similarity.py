@@ -326,15 +326,11 @@ class Similarity:
 
     def _mean_cost(self, number: int, total: np.ndarray, asked: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """Return the mean costs (lags,) from sums of squares; infinite where too little of the query is covered."""
-        (described, weights), lost = asked, np.flatnonzero(~self._valid[number])
-        used, n, n_frames = np.flatnonzero(weights), len(weights), len(self._valid[number])
-        if not len(used):
+        (described, weights), valid, n = asked, self._valid[number], len(asked[1])
+        if not weights.any():
             return np.full(len(total), np.inf)
-        lost = np.concatenate([np.arange(-n, 0), lost, np.arange(n_frames, n_frames + n)])
-        lags = (lost[:, None] - used + n).ravel()
-        inside = (lags >= 0) & (lags < len(total))
-        missing = np.bincount(lags[inside], np.broadcast_to(weights[used], (len(lost), len(used))).ravel()[inside])
-        norm = weights.sum() - np.pad(missing, (0, len(total) - len(missing)))
+        lost = np.pad(~valid, n, constant_values=True).astype(np.float64)  # what lies beyond the ends is, too
+        norm = weights.sum() - np.correlate(lost, weights, "valid")[: len(total)]
         covered, feature = norm / weights.sum(), _FEATURES[number]
         mean = np.maximum(total, 0.0) / np.maximum(norm, 1e-9) / described.shape[1]
         cost = (mean / feature.scale + 3 * _UNCOVERED_COST * np.clip(1 - covered, 0, 1)) / len(_FEATURES)

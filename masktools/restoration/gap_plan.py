@@ -458,14 +458,14 @@ class Surroundings:
                 window, samples = self._read(Window(start, stop))
                 part = made[:, window.start - start : window.stop - start]
                 for wave, channel in zip(part, task.channels, strict=True):
-                    own = samples[channel]
-                    for span in hidden_in(window, self.hidden[channel]):
+                    own, spans = samples[channel], hidden_in(window, self.hidden[channel])
+                    for span in spans:
                         own[span.start : span.stop] = 0.0
                     finite = np.isfinite(own)
                     own[~finite] = 0.0
                     check_loudest(max(float(own.max()), -float(own.min())))
                     wave[:] = np.where(finite, own, np.nan)
-                    for span in hidden_in(window, self.hidden[channel]):
+                    for span in spans:
                         wave[span.start : span.stop] = np.nan
             return MIX @ made if task.mid_side else made
 
