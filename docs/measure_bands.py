@@ -13,9 +13,10 @@ import numpy as np
 
 import masktools
 from masktools.classical import BAND_FILLS
+from masktools.classical.fills import high_pass
 from masktools.evaluation.clips import read_clips
 from masktools.metrics import third_octave_error_db
-from masktools.restoration.band_level import band_powers, high_pass
+from masktools.restoration.band_level import band_powers
 
 RATE, TOP_HZ, MEASURED_HZ, DULL_S = 44_100, 20_000.0, (11_000.0, 18_000.0), 3.0
 FLOOR = 10**-9.5  # power, in which pauses are told apart

@@ -1,4 +1,4 @@
-"""masktools: one masked model of mel spectrograms that fills, extends, generates and embeds audio.
+"""masktools: one masked model of mel spectrograms that restores, extends, generates and embeds audio.
 
 Importing the package loads neither torch nor numpy; the first use of ``load``, ``Model`` or ``Encoder`` does.
 """

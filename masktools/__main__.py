@@ -1,4 +1,4 @@
-"""``python -m masktools``: the command line, where the installed command is not on the path."""
+"""Entry point of ``python -m masktools``: the command line, where the installed command is not on the path."""
 
 import sys
 

@@ -1,7 +1,7 @@
 """The common API of HEAR: ``load_model``, ``get_scene_embeddings`` and ``get_timestamp_embeddings``.
 
-Audio is (n, t) in [-1, 1], mono, at ``model.sample_rate``. Timestamps are in milliseconds: the middle of what a vector
-describes, never behind the end of the sound.
+Audio is (n, t) in [-1, 1], mono, at ``model.sample_rate``. Timestamps are in milliseconds: the centre of a frame,
+never behind the end of the sound.
 
 Source: HEAR (arXiv:2203.03022) and its common API.
 """
@@ -19,12 +19,12 @@ from masktools.features import Encoder, EncoderModule
 
 
 class HearModel(EncoderModule):
-    """An encoder as HEAR holds it.
+    """An encoder with the attributes that HEAR requires.
 
     Attributes:
-        sample_rate: in Hz; the only one that it hears.
-        scene_embedding_size: numbers in the vector of a sound.
-        timestamp_embedding_size: numbers in the vector of a moment.
+        sample_rate: sampling rate in Hz; the only one that it accepts.
+        scene_embedding_size: dimensions of the vector of a sound.
+        timestamp_embedding_size: dimensions of the vector of a frame.
     """
 
     def __init__(self, encoder: Encoder, **options: Any) -> None:
@@ -46,20 +46,21 @@ def load_model(
     batch_size: int | None = None,
     threads: int | None = None,
 ) -> HearModel:
-    """Return a model on the CPU; whoever asked for it moves it to its device.
+    """Load a model on the CPU; the caller moves it to its device.
 
     Args:
         model_file_path: the name of a model at hand, the folder of a bundle, or ``owner/name`` on the Hugging Face hub;
             the bundled model if it is empty.
-        layer: as ``Encoder.encode`` has it; layers side by side follow each other in one vector.
+        layer: as in ``Encoder.encode``; layers side by side are concatenated.
         pool: mean, rows, max, mean_std or rows_std.
-        hop_ms: from one timestamp to the next; a column of tokens, 185.76 ms, if None. 50 gives 46.44 ms at four
-            times the cost.
+        hop_ms: milliseconds from one timestamp to the next; a column of tokens, 185.76 ms, if None. 50 gives 46.44 ms
+            at
+            four times the cost.
         prefix: learned or condition.
-        window: how much is heard at once: ``model``, or seconds.
+        window: length of a pass: ``model``, or seconds.
         precision: fp32, bf16, fp16 or int8.
         batch_size: windows that a GPU computes at once.
-        threads: CPU threads at most.
+        threads: most CPU threads.
 
     Raises:
         BundleError: no such model.
@@ -76,7 +77,7 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Float[Tensor, "n d"
 
     Args:
         audio: (n, t) at the model's rate.
-        model: what ``load_model`` gave.
+        model: model from ``load_model``.
 
     Raises:
         ParameterError: audio of another shape or kind.
@@ -86,11 +87,11 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Float[Tensor, "n d"
 
 
 def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Float[Tensor, "n m d"], Float[Tensor, "n m"]]:
-    """Return a vector for each moment of each sound, and the middle of each moment in ms, both float32.
+    """Return a vector for each frame of each sound, and the centre of each frame in ms, both float32.
 
     Args:
         audio: (n, t) at the model's rate.
-        model: what ``load_model`` gave.
+        model: model from ``load_model``.
 
     Raises:
         ParameterError: audio of another shape or kind.

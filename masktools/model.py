@@ -1,8 +1,8 @@
-"""The model as its users hold it: recordings in, recordings of the same rate and length out.
+"""The public model class: recordings in, recordings of the same rate and length out.
 
-A recording is a numpy array (t,) or (t, channels), as soundfile has it, or a torch tensor (t,) or (channels, t), as
-torchaudio has it, on any device: floats, full scale 1. What comes back is of the same kind, shape, type and device, in
-memory of its own and without gradients; where its rate is another one, it is float32.
+A recording is a numpy array (t,) or (t, channels), as from soundfile, or a torch tensor (t,) or (channels, t), as from
+torchaudio, on any device: floats, full scale 1. The result has the same kind, shape, type and device, in memory of its
+own and without gradients; where its sample rate is another one, it is float32.
 """
 
 import os
@@ -47,20 +47,20 @@ if TYPE_CHECKING:
 Samples = TypeVar("Samples", np.ndarray, Tensor)
 
 Steps = int | Sequence[int]
-"""Decoding steps: of all stages, or of each."""
+"""Decoding steps: for all stages, or for each."""
 
 
 @dataclass(frozen=True, eq=False)
 class Result(Generic[Samples]):
-    """A recording that a job made, and a report of how, in what JSON has."""
+    """A recording made by a job, and a report on it in JSON types."""
 
     samples: Samples  # numpy (t,) or (t, channels); torch (t,) or (channels, t) where a tensor was given
     sample_rate: int  # Hz
     report: dict[str, Any]
 
     def _repr_html_(self) -> str:
-        """Return a player and a spectrogram, as notebooks show them; of long recordings the longest repair."""
-        from masktools.review.notebook import recording_html  # with what draws, which nobody else needs
+        """Return a player and a spectrogram, for notebooks; for long recordings, of the longest repair."""
+        from masktools.review.notebook import recording_html  # imports plotting, which nothing else here needs
 
         recording = as_recording(self.samples, self.sample_rate, finite=False) if np.size(self.samples) else None
         return recording_html(np.zeros((1, 0)) if recording is None else recording, self.sample_rate, self.report)
@@ -68,11 +68,11 @@ class Result(Generic[Samples]):
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """A recording as tokens, with what it takes to get its rate and its length back."""
+    """A recording as tokens, with its rate and length for decoding."""
 
     tokens: np.ndarray  # (rows, columns), or (channels, rows, columns); int64
     sample_rate: int  # of the recording, Hz
-    n_samples: int  # of the recording
+    n_samples: int  # length of the recording
 
 
 def load(
@@ -84,16 +84,16 @@ def load(
     compile: bool = False,
     conditioner: Any = None,
 ) -> "Model":
-    """Return a model, ready for use.
+    """Load a model.
 
     Args:
         model: the name of a model at hand, the folder of a bundle, or ``owner/name`` on the Hugging Face hub.
         device: auto, cpu, cuda, cuda:N or mps.
-        precision: auto, fp32, bf16, fp16 or int8; auto is bf16 where the processor multiplies in it faster.
-        threads: CPU threads at most; as many as torch takes where it is not given.
-        batch_size: clips computed at once; where it is not given 8 on a CPU, and on a GPU what its memory holds.
-        compile: whether the transformer is compiled, a matter of minutes: for many short jobs on a GPU.
-        conditioner: what reads prompts in place of the model's own: an object with ``dim``, ``embed_audio`` and
+        precision: auto, fp32, bf16, fp16 or int8; auto is bf16 where the processor is faster in it.
+        threads: most CPU threads; as many as torch takes by default.
+        batch_size: clips computed at once; by default 8 on a CPU, and as many as fit on a GPU.
+        compile: whether to compile the transformer, which takes minutes: for many short jobs on a GPU.
+        conditioner: embedder of prompts instead of the model's own: an object with ``dim``, ``embed_audio`` and
             ``embed_text``, or a ``laion_clap.CLAP_Module``, for a model that was trained with CLAP.
 
     Raises:
@@ -112,10 +112,10 @@ def load(
 
 
 class Model:
-    """A pretrained model and its jobs."""
+    """A pretrained model with its jobs: restoration, generation, embeddings, tokens."""
 
     def __init__(self, pipeline: Walk, threads: int | None = None) -> None:
-        self.pipeline: Any = pipeline  # jobs that need a grid of bands ask ``hub.check_job`` first
+        self.pipeline: Any = pipeline  # jobs that need a grid of bands call ``hub.check_job`` first
         self.threads = threads
 
     def __repr__(self) -> str:
@@ -128,7 +128,7 @@ class Model:
 
     @property
     def sample_rate(self) -> int:
-        """The model's own rate in Hz: that of what it generates."""
+        """The model's own rate in Hz, which generated audio has."""
         return self.pipeline.sample_rate
 
     @property
@@ -150,21 +150,21 @@ class Model:
         progress: Progress | None = None,
         **changes: Any,
     ) -> Result[Samples]:
-        """Return the recording with its gaps filled; outside them every sample stays as it is.
+        """Return the recording with its gaps filled; outside them every sample is unchanged.
 
         Args:
-            samples: numpy (t,) or (t, channels), torch (t,) or (channels, t); what is in the gaps is not
+            samples: numpy (t,) or (t, channels), torch (t,) or (channels, t); samples in the gaps are not
                 read, and may be NaN.
-            sample_rate: in Hz.
+            sample_rate: sampling rate in Hz.
             gaps: (start, end) in seconds, or (start, end, channels); or a text such as "1.20-1.55,3-3.2"; or "auto":
-                dropouts to digital silence, held samples and samples that are not finite are found.
-            settings: how they are found and filled.
-            progress: called with (steps done, steps in all).
-            **changes: fields of ``settings.GapSettings`` that are to be otherwise: seed, n_steps, prompt, method, ...
+                detected: dropouts to digital silence, held samples and samples that are not finite.
+            settings: detection and filling of gaps.
+            progress: called with (steps done, steps in total).
+            **changes: fields of ``settings.GapSettings`` to change: seed, n_steps, prompt, method, ...
 
         Raises:
             AudioError: no samples, or some that are not finite.
-            ParameterError: gaps that are none of this recording, or a value out of its range.
+            ParameterError: gaps that do not fit the recording, or a value out of its range.
         """
         made = GapSettings.of(settings, changes)
         return self._restored("inpaint", samples, sample_rate, gaps, made, progress=progress)
@@ -180,25 +180,25 @@ class Model:
         progress: Progress | None = None,
         **changes: Any,
     ) -> Result[Samples]:
-        """Return the recording with what it lacks above a cutoff.
+        """Return the recording with its missing band above a cutoff added (bandwidth extension).
 
-        A recording of a lower rate than the model's comes back at the model's.
+        A recording of a lower rate than the model's is returned at the model's.
 
         Args:
             samples: numpy (t,) or (t, channels), torch (t,) or (channels, t).
-            sample_rate: in Hz.
-            cutoff_hz: where the recording's own band ends; "auto": as it is found, and a recording without such an
-                edge, or with one that the model cannot go on from, comes back as it is, with the reason in the report.
-            settings: how the band is extended.
-            like: a full-band take of the same source, (samples, sample rate): its moments that are most alike lend
-                their level and their detail in place of the model. "own": the recording's full-band moments lend to
-                its dull ones, and nothing is added to the former.
-            progress: called with (steps done, steps in all).
-            **changes: fields of ``settings.BandSettings`` that are to be otherwise: seed, n_steps, lfr, to_hz, ...
+            sample_rate: sampling rate in Hz.
+            cutoff_hz: upper limit of the recording's own band in Hz; "auto": detected, and a recording without such an
+                edge, or with one that the model cannot extend, is returned unchanged, with the reason in the report.
+            settings: settings of the extension.
+            like: a full-band recording of the same source, (samples, sample rate): its most similar frames give the
+                level and the detail instead of the model. "own": the recording's own full-band frames are used for
+                its dull ones, and the former are unchanged.
+            progress: called with (steps done, steps in total).
+            **changes: fields of ``settings.BandSettings`` to change: seed, n_steps, lfr, to_hz, ...
 
         Raises:
             AudioError: no samples, or some that are not finite.
-            ParameterError: a cutoff that the recording or the model does not have, or a value out of its range.
+            ParameterError: a cutoff that does not fit the recording or the model, or a value out of its range.
         """
         made = BandSettings.of(settings, changes)
         take = (as_recording(*like), like[1]) if isinstance(like, tuple) and len(like) == 2 else like
@@ -214,20 +214,20 @@ class Model:
         progress: Progress | None = None,
         **changes: Any,
     ) -> Result[Samples]:
-        """Return the recording with regions of time and frequency replaced; outside their times every sample stays.
+        """Return the recording with regions of time and frequency replaced; outside their times no sample changes.
 
         Args:
             samples: numpy (t,) or (t, channels), torch (t,) or (channels, t).
-            sample_rate: in Hz.
-            regions: of ``restoration.Region``, or a text such as "1.2-1.5,3000-6000": seconds, and Hz; several with
-                semicolons between them.
-            settings: how they are replaced.
-            progress: called with (steps done, steps in all).
-            **changes: fields of ``settings.RepairSettings`` that are to be otherwise: seed, n_steps, prompt, ...
+            sample_rate: sampling rate in Hz.
+            regions: list of ``restoration.Region``, or a text such as "1.2-1.5,3000-6000": seconds, and Hz; several are
+                separated by semicolons.
+            settings: settings of the repair.
+            progress: called with (steps done, steps in total).
+            **changes: fields of ``settings.RepairSettings`` to change: seed, n_steps, prompt, ...
 
         Raises:
             AudioError: no samples, or some around a region that are not finite.
-            ParameterError: regions that are none of this recording, or a value out of its range.
+            ParameterError: regions that do not fit the recording, or a value out of its range.
         """
         made = RepairSettings.of(settings, changes)
         return self._restored("repair", samples, sample_rate, regions, made, progress=progress)
@@ -242,15 +242,15 @@ class Model:
         progress: Progress | None = None,
         **changes: Any,
     ) -> Result[Samples]:
-        """Return the recording with more audio after its end, or before its start; what was given is unchanged.
+        """Return the recording with more audio after its end, or before its start; the recording itself is unchanged.
 
         Args:
             samples: numpy (t,) or (t, channels), torch (t,) or (channels, t).
-            sample_rate: in Hz.
-            seconds: how much is added, up to 600.
-            settings: at which side, and how.
-            progress: called with (steps done, steps in all).
-            **changes: fields of ``settings.ContinuationSettings`` that are to be otherwise: side, fade_s, seed, ...
+            sample_rate: sampling rate in Hz.
+            seconds: length of the added audio, up to 600.
+            settings: side of the continuation, and its decoding.
+            progress: called with (steps done, steps in total).
+            **changes: fields of ``settings.ContinuationSettings`` to change: side, fade_s, seed, ...
 
         Raises:
             AudioError: no samples, or some beside the join that are not finite.
@@ -268,14 +268,14 @@ class Model:
         progress: Progress | None = None,
         **changes: Any,
     ) -> Result[Samples]:
-        """Return a recording of the same length that can be played round and round: its end leads into its start.
+        """Return a recording of the same length that loops seamlessly: its end leads into its start.
 
         Args:
             samples: numpy (t,) or (t, channels), torch (t,) or (channels, t), at least twice as long as the seam.
-            sample_rate: in Hz.
-            settings: how long the seam is, and how it is filled.
-            progress: called with (steps done, steps in all).
-            **changes: fields of ``settings.LoopSettings`` that are to be otherwise: seam_s, method, seed, ...
+            sample_rate: sampling rate in Hz.
+            settings: length of the seam, and its filling.
+            progress: called with (steps done, steps in total).
+            **changes: fields of ``settings.LoopSettings`` to change: seam_s, method, seed, ...
 
         Raises:
             AudioError: no samples, or some beside the seam that are not finite.
@@ -287,7 +287,7 @@ class Model:
     def _restored(
         self, job: str, samples: Samples, sample_rate: int, *given: Any, finite: bool = False, **more: Any
     ) -> Result[Samples]:
-        """Return what a job of ``restoration`` makes of a recording, in the kind and the shape that samples have."""
+        """Return the result of a job of ``restoration``, in the kind and the shape of the input."""
         from masktools import restoration
 
         recording, rate = as_recording(samples, sample_rate, finite=finite), checked_rate(sample_rate)
@@ -305,15 +305,15 @@ class Model:
         progress: Progress | None = None,
         **changes: Any,
     ) -> list[Result[np.ndarray]]:
-        """Return n new recordings for each prompt, mono, at the model's rate; without a prompt, n of anything.
+        """Return n new recordings for each prompt, mono, at the model's rate; without a prompt, n unconditional ones.
 
         Args:
             prompts: a text, texts, embeddings, or the path of a .npy file of embeddings.
             n: recordings for each prompt.
-            seconds: length of each; the model's window where it is not given.
-            settings: of the decoding.
-            progress: called with (steps done, steps in all).
-            **changes: fields of ``DecodingSettings`` that are to be otherwise: seed, n_steps, temperature,
+            seconds: length of each; the model's window by default.
+            settings: settings of the decoding.
+            progress: called with (steps done, steps in total).
+            **changes: fields of ``DecodingSettings`` to change: seed, n_steps, temperature,
                 guidance, solver.
 
         Raises:
@@ -340,34 +340,34 @@ class Model:
         frames: bool = True,
         progress: Progress | None = None,
     ) -> Embedding:
-        """Return what the recording is like: one vector, and one for each 0.19 s. ``encoder`` can do more.
+        """Return the embedding of the recording: one vector, and one for each 0.19 s. ``encoder`` has more options.
 
         Args:
             samples: numpy (t,) or (t, channels), torch (t,) or (channels, t); channels are averaged.
-            sample_rate: in Hz.
-            layer: 0 is what enters the first block, 1 what leaves it; negative numbers count from the last one;
+            sample_rate: sampling rate in Hz.
+            layer: 0 is the input of the first block, 1 its output; negative numbers count from the last one;
                 ``last``, ``mean`` or ``all``.
             pool: mean, rows, max, mean_std, rows_std or none.
-            frames: whether the sequence over time is wanted.
-            progress: called with (windows done, windows in all).
+            frames: whether to return a vector for each frame.
+            progress: called with (windows done, windows in total).
 
         Raises:
             AudioError: no samples, or some that are not finite.
             ParameterError: a layer that the model does not have, or an unknown name.
         """
-        one = as_recording(samples, sample_rate).T  # a batch is for the encoder
+        one = as_recording(samples, sample_rate).T  # transposed: the encoder takes several as a batch
         return self.encoder.encode(one, sample_rate, layer=layer, pool=pool, frames=frames, progress=progress)
 
     def encode(self, samples: np.ndarray | Tensor, sample_rate: int) -> Encoded:
-        """Return the recording as tokens, a column for each 0.19 s; its last column is filled up with silence.
+        """Return the recording as tokens, a column for each 0.19 s; the last column is padded with silence.
 
         Args:
             samples: numpy (t,) or (t, channels), torch (t,) or (channels, t); each channel has its own tokens.
-            sample_rate: in Hz.
+            sample_rate: sampling rate in Hz.
 
         Raises:
             AudioError: no samples, or some that are not finite.
-            ParameterError: samples or a rate of another kind.
+            ParameterError: samples or a rate of another type.
         """
         recording, rate = as_recording(samples, sample_rate), checked_rate(sample_rate)
         with use_threads(self.threads):
@@ -380,15 +380,15 @@ class Model:
     def decode(
         self, tokens: Encoded | np.ndarray | Tensor, sample_rate: int | None = None, n_samples: int | None = None
     ) -> Result[np.ndarray]:
-        """Return the recording that tokens stand for.
+        """Return the recording decoded from tokens.
 
         Args:
-            tokens: what ``encode`` gave, or integers (rows, columns) or (channels, rows, columns), numpy's or torch's.
-            sample_rate: wanted, in Hz; that of the encoded recording, else the model's, where it is not given.
-            n_samples: wanted at that rate; those of the encoded recording, else all of every column.
+            tokens: result of ``encode``, or integers (rows, columns) or (channels, rows, columns), of numpy or torch.
+            sample_rate: output sampling rate in Hz; by default that of the encoded recording, else the model's.
+            n_samples: output length at that rate; by default that of the encoded recording, else all of every column.
 
         Raises:
-            ParameterError: tokens that this model does not have, or a value out of its range.
+            ParameterError: tokens that do not fit this model, or a value out of its range.
         """
         if isinstance(tokens, Encoded):
             n_samples = tokens.n_samples if n_samples is None and sample_rate is None else n_samples
@@ -397,7 +397,7 @@ class Model:
         rate = self.sample_rate if sample_rate is None else checked_rate(sample_rate)
         shape = self.pipeline.shape
         grids = checked_tokens(tokens, shape.n_rows, shape.n_codes)
-        if n_samples is not None:  # tokens tell no more than their columns, the last of which may be cut
+        if n_samples is not None:  # plain tokens have no length but their columns, the last of which may be cut
             longest = (grids.shape[2] + 1) * shape.column_samples * rate // self.sample_rate
             n_samples = checked_whole("n_samples", n_samples, 0, longest)
         with use_threads(self.threads):
@@ -410,16 +410,16 @@ class Model:
         return Result(samples[0] if np.ndim(tokens) == 2 else np.ascontiguousarray(samples.T), rate, report)
 
     def coarsen(self, samples: Samples, sample_rate: int, n_scales: int) -> Result[Samples]:
-        """Return the recording as the model rebuilds it of its coarsest scales: of one, of two, and so on.
+        """Return the recording as rebuilt by the model from its coarsest scales: from one, from two, and so on.
 
         Args:
             samples: numpy (t,) or (t, channels), torch (t,) or (channels, t).
-            sample_rate: in Hz.
-            n_scales: that it is made of, 1 to all.
+            sample_rate: sampling rate in Hz.
+            n_scales: number of scales that are used, 1 to all.
 
         Raises:
             AudioError: no samples, or some that are not finite.
-            ParameterError: a model that has no scales, or not so many.
+            ParameterError: a model without scales, or with fewer.
         """
         from masktools.restoration import generation
 
@@ -438,19 +438,19 @@ class Model:
         progress: Progress | None = None,
         **changes: Any,
     ) -> list[Result[Samples]]:
-        """Return n versions of the recording that have its coarse scales and other detail.
+        """Return n variations of the recording with the same coarse scales and other detail.
 
         Args:
             samples: numpy (t,) or (t, channels), torch (t,) or (channels, t).
-            sample_rate: in Hz.
-            n: versions.
-            settings: which scales stay, and how the others are drawn.
-            progress: called with (steps done, steps in all).
-            **changes: fields of ``settings.VariationSettings`` that are to be otherwise.
+            sample_rate: sampling rate in Hz.
+            n: number of variations.
+            settings: scales that are kept, and decoding of the others.
+            progress: called with (steps done, steps in total).
+            **changes: fields of ``settings.VariationSettings`` to change.
 
         Raises:
             AudioError: no samples, or some that are not finite.
-            ParameterError: a model that has no scales, or a value out of its range.
+            ParameterError: a model without scales, or a value out of its range.
         """
         from masktools.restoration import generation
 
@@ -471,14 +471,14 @@ class Model:
         temperature: float | None = None,
         guidance: float | None = None,
     ) -> Any:
-        """Return the settings of a job's decoding: a base, or the model's own, with what was asked for beside it.
+        """Return the decoding settings of a job: a base, or the model's own, with changes.
 
         Args:
-            job: what they are for; one that the model cannot do is refused.
-            base: settings, those of each stage, or the name of a preset.
-            n_steps: decoding steps, or a number for each stage.
-            temperature: noise in the order of decisions.
-            guidance: how closely to follow the prompt.
+            job: name of the job; an error if the model does not support it.
+            base: settings, for all stages or each of them, or the name of a preset.
+            n_steps: number of decoding steps, or one for each stage.
+            temperature: scale of the noise in the order of decisions.
+            guidance: scale of the guidance by the prompt.
 
         Returns:
             A ``SolverConfig``; a tuple of them, one for each stage, where the model has several.

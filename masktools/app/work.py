@@ -32,7 +32,7 @@ from masktools.core.settings import (
 from masktools.detection.probe import GAP_KINDS
 from masktools.model import Model
 from masktools.pipeline import Progress, share_of
-from masktools.restoration.band_plan import EXTENDABLE
+from masktools.restoration.band_level import EXTENDABLE
 from masktools.restoration.ends import continuation, loop_pieces
 from masktools.restoration.recordings import FilledGap
 

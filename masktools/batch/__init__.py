@@ -1,4 +1,4 @@
-"""Many files, one after the other or several at once: what goes where, what is done already, what failed and why."""
+"""Batches of files, in order or in parallel: outputs, finished tasks, and failures with their reasons."""
 
 from masktools.batch.tasks import Journal, Journals, Outcome, Task, outputs_of, plan_tasks, run_tasks
 

@@ -1,4 +1,4 @@
-"""One recording restored in one decoding and one encoding: looked through, its gaps filled, its band extended."""
+"""Restoration of one recording in one decoding and one encoding: probed, gaps filled, band extended."""
 
 import functools
 import hashlib
@@ -23,7 +23,7 @@ from masktools.model import Model, load
 from masktools.pipeline import Progress, share_of
 from masktools.pipeline.hub import check_job
 from masktools.restoration import Signal, choose_cutoff, extend_blocks, inpaint_pieces, look_through, wanted_gaps
-from masktools.restoration.band_plan import EXTENDABLE, OUT_OF_REACH
+from masktools.restoration.band_level import EXTENDABLE, OUT_OF_REACH
 from masktools.restoration.band_upper import OWN, Take, take_of
 from masktools.review import compare, repairs_of, write_page, write_picture
 
@@ -32,27 +32,27 @@ RESTORED, COPIED = "restored", "nothing_to_repair"
 
 @dataclass(frozen=True)
 class Restoring:
-    """What is to be done to each recording; all of it decides what an output is."""
+    """Settings of the restoration of each recording; all of them determine the output."""
 
     inpaint: GapSettings | None = None
-    gaps: tuple[Gap, ...] | None = None  # None: those that are found
+    gaps: tuple[Gap, ...] | None = None  # None: detected ones
     bwe: BandSettings | None = None
-    cutoff_hz: float | None = None  # None: that which is found
-    like: str | None = None  # the file of a full-band take of the same source; "own": the recording itself
+    cutoff_hz: float | None = None  # None: the detected one
+    like: str | None = None  # the file of a full-band recording of the same source; "own": the recording itself
     subtype: str | None = None  # None: that of the source
 
     def to_json(self) -> dict[str, Any]:
-        """Return all settings as JSON has them."""
+        """Return all settings as a JSON object."""
         return asdict(self)
 
     @property
     def seed(self) -> int:
-        """The seed of all that is done."""
+        """The random seed of all jobs."""
         return next((job.seed for job in (self.inpaint, self.bwe) if job is not None), 0)
 
     @property
     def n_candidates(self) -> int:
-        """Outputs of one recording with gaps."""
+        """Number of outputs for one recording with gaps."""
         return 1 if self.inpaint is None else self.inpaint.n_candidates
 
 
@@ -65,22 +65,22 @@ def restore_file(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Restore a file and return the report of what was done; with ``dry_run`` of what would be.
+    """Restore a file and return the report; with ``dry_run`` the report of a trial run.
 
-    Samples outside the gaps stay as they are, bit for bit, where only gaps are filled; a file in which there is nothing
-    to repair is copied. The output is complete, or not there.
+    Samples outside the gaps are unchanged, bit for bit, where only gaps are filled; a file without damage
+    is copied. The output is complete, or not there.
 
     Args:
-        source: the recording.
-        target: the file to be written.
-        settings: what is to be done.
-        model: gives the model; it is asked only where one is needed.
-        dry_run: whether only to look.
-        progress: called with (steps done, steps in all).
+        source: path of the recording.
+        target: path of the output.
+        settings: settings of the restoration.
+        model: function that returns the model; it is called only where a model is needed.
+        dry_run: whether to detect only, without restoring.
+        progress: called with (steps done, steps in total).
 
     Raises:
         AudioError: a recording that cannot be read, or an output that cannot be written.
-        ParameterError: gaps or a cutoff that the recording does not have.
+        ParameterError: gaps or a cutoff that do not fit the recording.
     """
     started = perf_counter()
     with _named(source), io.open_recording(source) as recording:
@@ -123,7 +123,7 @@ def restore_file(
     report["status"] = RESTORED if gaps or cutoff_hz is not None else COPIED
     report["warnings"] += written[0].pop("warnings")
     report |= written[0]
-    if len(outputs) > 1:  # what is said above is said of the best one
+    if len(outputs) > 1:  # the report so far is of the best one
         others = zip(outputs[1:], written[1:], strict=True)
         report["candidates"] = [{"output": str(output), **said} for output, said in others]
     report["sha256"] = {"input": _digest(source), "output": _digest(target)}
@@ -133,7 +133,7 @@ def restore_file(
 
 @contextmanager
 def _named(source: Path) -> Iterator[None]:
-    """Put the name of the recording before what is wrong with it, where it is not said."""
+    """Prefix errors with the name of the recording, where it is missing."""
     try:
         yield
     except AudioError as error:
@@ -145,9 +145,9 @@ def _named(source: Path) -> Iterator[None]:
 def _cutoff(
     signal: Signal, settings: Restoring, findings: Findings | None, model: Callable[[], Model], report: dict[str, Any]
 ) -> float | None:
-    """Return where the band is to be extended from; None where it is not, and why is in the report.
+    """Return the cutoff of the bandwidth extension; None for none, with the reason in the report.
 
-    A model that extends no bandwidth is refused where that was asked for by name, and otherwise fills the gaps alone.
+    A model without bandwidth extension is an error if the extension was asked for; otherwise only gaps are filled.
     """
     if settings.bwe is None:
         return None
@@ -161,7 +161,7 @@ def _cutoff(
     report["cutoff_hz"] = bandwidth.cutoff_hz
     report["cutoff_drop_db"] = bandwidth.drop_db
     report["cutoff_confidence"] = bandwidth.confidence
-    if bandwidth.cutoff_hz is None:  # no model is needed to say so
+    if bandwidth.cutoff_hz is None:  # that can be decided without a model
         report["bandwidth_status"], report["reason"] = "full_band", "no edge was found; --cutoff HZ names one"
         return None
     try:
@@ -187,7 +187,7 @@ def _filled(
     report: dict[str, Any],
     progress: Progress | None,
 ) -> Iterator[list[io.Piece]]:
-    """Yield what belongs into each gap, in order of time: the piece that fits best, then the next, and so on."""
+    """Yield the pieces for each gap, in order of time: the piece that fits best, then the next, and so on."""
     report["gaps"] = []
     report["samples_changed"] = 0
     if not gaps:
@@ -208,7 +208,7 @@ def _extend(
     model: Callable[[], Model],
     progress: Progress | None,
 ) -> dict[str, Any]:
-    """Write the recording with its band extended, and return what is reported of that."""
+    """Write the recording with its band extended, and return the report on it."""
     pipeline = model().pipeline
     coding = io.coding_for(target, settings.subtype or recording.subtype)
     take, limit = _take(settings.like, signal, pipeline.sample_rate, cutoff_hz), coding.subtype not in io.UNLIMITED
@@ -228,7 +228,7 @@ def _clipped(n_clipped: int) -> list[str]:
 
 
 def _take(like: str | None, signal: Signal, model_rate: int, cutoff_hz: float) -> Take | None:
-    """Return the take that is to lend its band, if there is one."""
+    """Return the recording that lends its band, if there is one."""
     to_rate = max(signal.sample_rate, model_rate)
     if like is None or like == OWN:
         return None if like is None else take_of(signal, to_rate, cutoff_hz, is_own=True)
@@ -238,7 +238,7 @@ def _take(like: str | None, signal: Signal, model_rate: int, cutoff_hz: float) -
 
 
 def _overlaid(recording: io.Recording, pieces: Sequence[io.Piece] = ()) -> Signal:
-    """Return the recording as jobs read it, with the pieces in their places; it may hold NaN beside them."""
+    """Return the recording as a signal for jobs, with the pieces inserted; it may hold NaN beside them."""
 
     def read(start: int, stop: int) -> np.ndarray:
         return io.put_pieces(recording.read(start, stop, finite=False), start, pieces)
@@ -261,7 +261,7 @@ def _digest(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Restorer:
-    """Restores one recording after the other with the model that ``masktools.load`` gives once in each process."""
+    """Restores recordings with a model that is loaded once in each process."""
 
     settings: Restoring
     model_options: Mapping[str, Any]
@@ -272,7 +272,7 @@ class Restorer:
     def __call__(self, task: Task) -> dict[str, Any]:
         """Restore a recording and return its report."""
         model = functools.partial(_loaded, tuple(sorted(self.model_options.items())))
-        with threads(self.model_options.get("threads")):  # not fewer with more jobs: sums depend on their number
+        with threads(self.model_options.get("threads")):  # whatever n_jobs is: sums depend on their number
             report = restore_file(
                 task.source, task.target, self.settings, model, dry_run=self.dry_run, progress=self.progress
             )
@@ -287,7 +287,7 @@ def _loaded(model_options: tuple[tuple[str, Any], ...]) -> Model:
 
 
 def _compared(task: Task, report: Mapping[str, Any], kind: str) -> Path:
-    """Write a picture or a page beside a result that compares it with its source, and return its place."""
+    """Write an image or a page beside a result that compares it with its source, and return its path."""
     path = compared_in(task.target, kind)
     extended = report["cutoff_hz"] if "extension" in report else None
     comparison = compare(task.source, task.target, repairs=repairs_of(report.get("gaps", ())), cutoff_hz=extended)

@@ -1,7 +1,7 @@
-"""Many files, one after the other or several at once: what goes where, what is done already, what failed and why.
+"""Batches of files, in order or in parallel: outputs, finished tasks, and failures with their reasons.
 
-Each folder of results has a file of its own, in which they stand by their names: the folder may be named otherwise, be
-moved, or get folders inside it. A result has a line before it is written, and another when it is there.
+Each folder of results has a journal, with the results by name: the folder may be renamed, be
+moved, or get subfolders. A result has an entry before it is written, and another when it is complete.
 """
 
 import functools
@@ -24,7 +24,7 @@ _LOSSY = {".mp3", ".ogg", ".oga", ".opus"} | AV_SUFFIXES
 
 @dataclass(frozen=True)
 class Task:
-    """A recording and the file that is to be made of it."""
+    """A recording and its output file."""
 
     source: Path
     target: Path
@@ -39,19 +39,20 @@ def plan_tasks(
     ending: str | None = None,
     default_suffix: str = "_restored",
 ) -> list[Task]:
-    """Return what is to be made of which recording.
+    """Return the output of each recording.
 
-    One file goes to ``output`` as it is named there, unless that is a folder or has no ending. Several go into the
-    folder ``output`` under their own names, with the folders that they were found in; without an output each goes
+    One file goes to ``output`` under that name, unless that is a folder or has no suffix. Several go into the
+    folder ``output`` under their own names, in subfolders as in the input; without an output each goes
     beside its source.
 
     Args:
         inputs: files and folders.
         output: a file, a folder, or None.
-        recursive: whether folders inside folders are searched, too.
-        suffix: put behind the stem; ``default_suffix`` beside the source and nothing elsewhere if None.
-        ending: of the outputs, as in ".flac"; that of the source (a lossless one for lossy sources) if None.
-        default_suffix: what outputs beside their sources are told apart by.
+        recursive: whether subfolders are searched, too.
+        suffix: appended to the stem; if None, ``default_suffix`` beside the source and nothing elsewhere.
+        ending: suffix of the outputs' format, as in ".flac"; that of the source (a lossless one for lossy sources) if
+            None.
+        default_suffix: appended to the stem of outputs beside their sources.
 
     Raises:
         AudioError: a folder without recordings.
@@ -78,7 +79,7 @@ def plan_tasks(
 
 
 def numbered(target: Path, n: int) -> list[Path]:
-    """Return the files of n candidates, the best first: the target itself, then those with a number.
+    """Return the files of n candidates, the best first: the target itself, then numbered ones.
 
     >>> [path.name for path in numbered(Path("a.wav"), 3)]
     ['a.wav', 'a-2.wav', 'a-3.wav']
@@ -87,7 +88,7 @@ def numbered(target: Path, n: int) -> list[Path]:
 
 
 def outputs_of(target: Path, n_candidates: int = 1, comparison: str = "none") -> list[Path]:
-    """Return all files that restoring one recording may write: the result, candidates, and what compares it.
+    """Return all files that the restoration of one recording may write: result, candidates, and comparison.
 
     >>> [path.name for path in outputs_of(Path("a.wav"), 2, "png")]
     ['a.wav', 'a-2.wav', 'a.wav.png']
@@ -97,12 +98,12 @@ def outputs_of(target: Path, n_candidates: int = 1, comparison: str = "none") ->
 
 
 def compared_in(target: Path, comparison: str) -> Path:
-    """Return the picture (png) or the page (html) that compares a result with its source."""
+    """Return the path of the image (png) or the page (html) that compares a result with its source."""
     return target.with_name(f"{target.name}.{comparison}")
 
 
 def kept_ending(source: Path) -> str:
-    """Return the ending of an output that keeps what its source is: a lossy one is not coded lossily again.
+    """Return the suffix of an output in the source's format; a lossy source gets a lossless one.
 
     >>> kept_ending(Path("a.WAV")), kept_ending(Path("a.mp3")), kept_ending(Path("a.caf"))
     ('.wav', '.flac', '.wav')
@@ -124,7 +125,7 @@ def _target(source: Path, folder: Path, suffix: str, ending: str | None) -> Path
 def _without_candidates(
     found: Iterable[tuple[Path, Path]], named: set[Path], suffix: str
 ) -> Iterable[tuple[Path, Path]]:
-    """Yield recordings but for candidates that an earlier run put beside them: those of one that is found, too."""
+    """Yield recordings without candidates that an earlier run put beside their sources."""
     every = list(found)
     candidate = re.compile(f"(.+){re.escape(suffix)}-[0-9]+")
     stems = {(path.parent, path.stem) for path, _ in every}
@@ -135,7 +136,7 @@ def _without_candidates(
 
 
 def _told_apart(tasks: list[Task]) -> list[Task]:
-    """Return tasks whose outputs differ: where a.wav and a.mp3 would both become a.flac, a.mp3 becomes a.mp3.flac."""
+    """Return tasks with distinct outputs: where a.wav and a.mp3 would both become a.flac, a.mp3 becomes a.mp3.flac."""
     uses = Counter(task.target for task in tasks)
     renamed = [
         task
@@ -150,11 +151,11 @@ def _told_apart(tasks: list[Task]) -> list[Task]:
 
 
 JOURNAL = ".masktools-journal.jsonl"
-"""Its name in the folder of the outputs."""
+"""Name of the journal in the folder of the outputs."""
 
 
 def settings_key(settings: Any) -> str:
-    """Return what tells settings apart: outputs of other settings are not taken for finished.
+    """Return a key of settings: outputs made with other settings do not count as finished.
 
     >>> settings_key({"seed": 1}) == settings_key({"seed": 1}), settings_key({"seed": 1}) == settings_key({"seed": 2})
     (True, False)
@@ -164,14 +165,14 @@ def settings_key(settings: Any) -> str:
 
 
 class Journal:
-    """The begun and the finished tasks of a folder."""
+    """Journal of the started and the finished tasks of a folder."""
 
     def __init__(self, path: Path, settings: Any) -> None:
-        """Read it; the file is made with its first line.
+        """Read the journal; the file is made with its first line.
 
         Args:
-            path: of the file.
-            settings: what, but for the recordings, decides what an output is; what JSON has.
+            path: path of the file.
+            settings: all that determines an output beside the recording, in JSON types.
         """
         self._lines, self._key = JsonLines(path), settings_key(settings)
         self._ours: set[str] = set()
@@ -184,30 +185,31 @@ class Journal:
                     self._finished[name] = entry
 
     def begin(self, task: Task, outputs: Iterable[Path]) -> None:
-        """Note a task and the files that it is going to write, which are ours from now on.
+        """Record a task and the files that it is going to write, which may be overwritten from now on.
 
         Raises:
-            AudioError: the note cannot be written.
+            AudioError: the journal cannot be written.
         """
         names = [output.name for output in outputs]
         self._lines.add({"file": task.target.name, "settings": self._key, "outputs": names})
 
     def add(self, task: Task, report: dict[str, Any]) -> None:
-        """Note a finished task.
+        """Record a finished task.
 
         Raises:
-            AudioError: the note cannot be written.
+            AudioError: the journal cannot be written.
         """
         self._lines.add({"file": task.target.name, "settings": self._key, **_state(task), "report": report})
 
     def is_ours(self, output: Path) -> bool:
-        """Tell whether a file is what an earlier run wrote, or was going to write when it was killed."""
+        """Tell whether a file was written by an earlier run, or was being written when that was killed."""
         return output.name in self._ours
 
     def report_of(self, task: Task) -> dict[str, Any] | None:
-        """Return the report of a task that is finished, or None.
+        """Return the report of a finished task, or None.
 
-        It is finished if it was noted with these settings, and neither the recording nor its output has changed since.
+        It is finished if it was recorded with these settings, and neither the recording nor its output has changed
+        since.
         """
         entry = self._finished.get(task.target.name)
         if entry is None or entry.get("settings") != self._key:
@@ -220,22 +222,22 @@ class Journal:
 
 
 class Journals:
-    """The journals of all folders that the results of one batch go to."""
+    """Journals of all output folders of one batch."""
 
     def __init__(self, settings: Any) -> None:
-        """Open none yet; they are of these settings."""
+        """Take the settings; journals are opened on demand."""
         self._settings = settings
         self._of: dict[Path, Journal] = {}
 
     def of(self, output: Path) -> Journal:
-        """Return the journal of the folder that an output is in."""
+        """Return the journal of the folder of an output."""
         if output.parent not in self._of:
             self._of[output.parent] = Journal(output.parent / JOURNAL, self._settings)
         return self._of[output.parent]
 
 
 def _state(task: Task) -> dict[str, Any]:
-    """Return what changes where a recording or its output changes."""
+    """Return the sizes and times of a recording and its output, which show changes."""
     source, target = task.source.stat(), task.target.stat()
     return {
         "source": os.path.realpath(task.source),
@@ -252,7 +254,7 @@ Begin = Callable[[Task], object]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task: a report, or the reason why there is none."""
+    """Outcome of a task: a report, or an error."""
 
     task: Task
     report: dict[str, Any] = field(default_factory=dict)
@@ -260,16 +262,16 @@ class Outcome:
 
 
 def run_tasks(tasks: Sequence[Task], work: Work, n_jobs: int = 1, begin: Begin | None = None) -> Iterator[Outcome]:
-    """Yield what becomes of each task, as soon as it is known.
+    """Yield the outcome of each task, as soon as it is known.
 
-    With several jobs the order is that of completion, and ``work`` must be something that another process can be
-    given. A process that dies (killed, out of memory) fails its own task only: those beside it are begun anew.
+    With several jobs the order is that of completion, and ``work`` must be picklable. A process that dies (killed, out
+    of memory) fails its own task only: others that were running are repeated.
 
     Args:
-        tasks: what is to be done.
-        work: does one task and returns its report; a MasktoolsError or OSError that it raises is the task's failure.
-        n_jobs: processes.
-        begin: called with each task before it is begun.
+        tasks: tasks to run.
+        work: function of one task that returns its report; a MasktoolsError or OSError is the task's failure.
+        n_jobs: number of processes.
+        begin: called with each task before it starts.
     """
     if n_jobs == 1 or len(tasks) <= 1:
         for task in tasks:
@@ -288,8 +290,8 @@ def _outcome(work: Work, task: Task) -> Outcome:
         return Outcome(task, error=str(error))
     except OSError as error:
         return Outcome(task, error=f"{task.source}: {error.strerror or error}")
-    except Exception as error:  # a fault of ours; the recordings after it shall not pay for it
+    except Exception as error:  # an error of ours; the other recordings go on
         why = f"internal error ({type(error).__name__}: {error})"
-        if type(error).__name__ == "OutOfMemoryError":  # torch's own, which is not imported here
+        if type(error).__name__ == "OutOfMemoryError":  # torch's own class, which is not imported here
             why = "the device is out of memory: try --batch-size 1 or --device cpu"
         return Outcome(task, error=f"{task.source}: {why}")

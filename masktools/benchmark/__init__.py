@@ -1,1 +1,1 @@
-"""Benchmark of the toolkit on this machine: times, arithmetic and memory, beside the roofline of the machine."""
+"""Benchmark of the toolkit on this machine: times, FLOP and memory, and the roofline of the machine."""

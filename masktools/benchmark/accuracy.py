@@ -1,4 +1,4 @@
-"""Accuracy of a precision against fp32: tokens under the same seeds, and the sound that they become."""
+"""Accuracy of a precision against fp32: tokens under the same seeds, and the audio decoded from them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ from masktools.pipeline import Pipeline, Progress, watched
 from masktools.solver import SolverConfig, derive_seed, item_seeds
 from masktools.solver.choice import sample
 
-_RATIOS = (0.25, 0.5, 0.75, 1.0)  # of masked tokens in single predictions
+_RATIOS = (0.25, 0.5, 0.75, 1.0)  # shares of masked tokens in single predictions
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class AccuracySettings:
     """Settings of the comparison with fp32."""
 
     precisions: tuple[str, ...] = ("bf16", "int8")
-    n_seeds: int = ranged(2, "[1, inf]")  # for each clip
-    generate: SolverConfig = field(default_factory=SolverConfig)  # how sound is generated
-    inpaint: SolverConfig = field(default_factory=SolverConfig)  # how gaps are filled
-    gap_cols: int = ranged(10, "[1, inf]")  # of a clip, in the middle, that are filled
+    n_seeds: int = ranged(2, "[1, inf]")  # seeds for each clip
+    generate: SolverConfig = field(default_factory=SolverConfig)  # solver for generation
+    inpaint: SolverConfig = field(default_factory=SolverConfig)  # solver for gap filling
+    gap_cols: int = ranged(10, "[1, inf]")  # length of the gap in the middle of a clip
     seed: int = 0
 
     __post_init__ = settle
@@ -43,18 +43,18 @@ def measure_accuracy(
     settings: AccuracySettings,
     progress: Progress | None = None,
 ) -> tuple[Measurement, ...]:
-    """Return how near each precision stays to fp32 in what it predicts, generates and fills.
+    """Return the deviation of each precision from fp32 in predictions, generation and inpainting.
 
     ``predict`` is one prediction of tokens of the clips under random masks. ``generate`` and ``inpaint`` are whole
-    decodings: a single token that falls out otherwise changes those after it, so that the distance to beat is that
-    between two seeds of fp32, which stands beside it. ``inpaint`` also says how much further from the recording its
-    fills are than those of fp32, with the standard error over the clips.
+    decodings: a single token that is drawn differently changes those after it, so that the distance to compare with is
+    that between two seeds of fp32, given beside it. ``inpaint`` also has the difference of the distances of its
+    fills and those of fp32 from the recording, with the standard error over the clips.
 
     Args:
-        load: precision -> model.
-        clips: (t,) at the model's rate; what is longer than its window is cut, what is shorter is continued by silence.
-        settings: what is compared.
-        progress: called with (precisions done, precisions in all).
+        load: function from a precision to the model.
+        clips: (t,) at the model's rate; longer ones are cropped to its window, shorter ones padded with silence.
+        settings: seeds, solvers and gap of the comparison.
+        progress: called with (precisions done, precisions in total).
 
     Raises:
         ParameterError: no clips.
@@ -88,10 +88,11 @@ def _same(ours: Tensor, theirs: Tensor) -> float:
 
 
 def _predicted(ours: "_Decodings", exact: "_Decodings") -> dict[str, float]:
-    """Return how single predictions of masked slots agree.
+    """Return the agreement of single predictions at masked positions.
 
-    By the chain rule the divergence of whole decodings is that of one draw times the tokens drawn; the root of half of
-    it bounds how much better than by chance anyone could tell which of the two made a result (Pinsker's inequality).
+    By the chain rule the divergence of whole decodings is that of one draw times the number of tokens drawn; the root
+    of
+    half of it bounds the advantage over chance in telling which of the two made a result (Pinsker's inequality).
     """
     found = []
     for mask in exact.random_masks():
@@ -123,7 +124,7 @@ def _compared(job: str, ours: "_Decodings", exact: "_Decodings", others: "_Decod
 
 
 def _further(exact: "_Decodings", mine: Mel, made: Mel, mask: Mask) -> dict[str, float]:
-    """Return how far what fills a gap is from the recording, and how much further than what fp32 fills it with."""
+    """Return the distance of a fill from the recording, and by how much it exceeds that of fp32's fill."""
     truth = exact.recordings()
     n_seeds = exact.n_seeds
     distances = []
@@ -149,7 +150,7 @@ class _Decodings:
         self._kept: dict[str, Tokens] = {}
 
     def with_seed(self, seed: int) -> "_Decodings":
-        """Return the same of another seed."""
+        """Return the same with another seed."""
         return _Decodings(self.pipeline, self.waves, replace(self.settings, seed=seed))
 
     def _mel(self, waves: Tensor) -> Mel:
@@ -159,7 +160,7 @@ class _Decodings:
         return clips.repeat_interleave(self.n_seeds, dim=0)
 
     def mask_of(self, job: str) -> Mask:
-        """Return what a job masks, on the CPU."""
+        """Return the mask of a job, on the CPU."""
         mask = torch.ones(self.known.shape, dtype=torch.bool)
         if job == "inpaint":
             n_cols = mask.shape[-1]
@@ -200,7 +201,7 @@ class _Decodings:
 
     @torch.inference_mode()
     def log_probs(self, mask: Mask) -> Tensor:
-        """Return the log probabilities (m, k) of the masked slots of the clips, in double precision, on the CPU."""
+        """Return the log probabilities (m, k) at the masked positions of the clips, in double precision, on the CPU."""
         known = self.known[:: self.n_seeds]
         predict = self.pipeline.predictor()
         device = self.pipeline.device
@@ -209,11 +210,11 @@ class _Decodings:
         return logits[flatten(mask.to(device))].double().log_softmax(dim=-1).cpu()
 
     def recordings(self) -> Mel:
-        """Return the mel spectrograms of the clips, each as often as it is decoded, on the CPU."""
+        """Return the mel spectrograms of the clips, each repeated for every seed, on the CPU."""
         return self._repeated(self._mel(self.waves).float().cpu())
 
     def sound(self, tokens: Tokens) -> Mel:
-        """Return the mel spectrogram of the rendered sound of tokens, on the CPU."""
+        """Return the mel spectrogram of the audio rendered from tokens, on the CPU."""
         rendered = self.pipeline.decode(tokens.to(self.pipeline.device))
         return self._mel(rendered).float().cpu()
 

@@ -1,4 +1,4 @@
-"""Measurements: figures and their spread, the machine they hold for, and interleaved timing."""
+"""Measurements: figures and their spread, the machine, and interleaved timing."""
 
 import json
 import os
@@ -72,12 +72,12 @@ FIGURES: Mapping[str, str] = MappingProxyType(
         "parameters": "weights",
     }
 )
-"""Figures of a measurement, name -> what it is. Times are in seconds of wall clock unless it says otherwise."""
+"""Figures of a measurement, name -> description. Times are in seconds of wall clock unless stated otherwise."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """The middle of some values, and the quartiles around it."""
+    """Median and quartiles of some values."""
 
     median: float
     low: float
@@ -102,7 +102,7 @@ def spread_of(values: Sequence[float]) -> Spread:
 
 
 def ratio_to(values: Sequence[float], base: Sequence[float]) -> dict[str, float]:
-    """Return the figures of the ratio of two variants that were timed in turn, round by round.
+    """Return the figures of the ratio of two variants that were timed in alternation, round by round.
 
     >>> ratio_to([2.0, 4.0], [1.0, 1.0])
     {'ratio': 3.0, 'ratio_low': 2.5, 'ratio_high': 3.5}
@@ -113,13 +113,13 @@ def ratio_to(values: Sequence[float], base: Sequence[float]) -> dict[str, float]
 
 @dataclass(frozen=True)
 class Measurement:
-    """One thing that was measured."""
+    """One measured case: its settings and its figures."""
 
     subject: str  # one of SUBJECTS
     name: str
-    case: Mapping[str, Value]  # what was set: precision, threads, batch, steps, ...
+    case: Mapping[str, Value]  # settings: precision, threads, batch, steps, ...
     figures: Mapping[str, float]  # names in FIGURES
-    samples_s: tuple[float, ...] = ()  # the repeats, in their order
+    samples_s: tuple[float, ...] = ()  # the repeats, in order
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -140,7 +140,7 @@ class Measurement:
         figures: Mapping[str, float] | None = None,
         note: str = "",
     ) -> "Measurement":
-        """Return the measurement of something that was timed several times, with what else is known of it."""
+        """Return the measurement of a case that was timed several times, with further figures."""
         spread = spread_of(samples_s)
         timed = {"seconds": spread.median, "seconds_low": spread.low, "seconds_high": spread.high}
         timed["seconds_best"] = min(samples_s)
@@ -149,16 +149,16 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Everything that one run found: on what machine, of which model, with which settings."""
+    """Results of one run: machine, model, settings and measurements."""
 
-    machine: Mapping[str, Any]  # what JSON has
+    machine: Mapping[str, Any]  # in JSON types
     model: Mapping[str, Any]
     settings: Mapping[str, Any]
     measurements: tuple[Measurement, ...]
-    warnings: tuple[str, ...] = field(default=())  # what makes the figures doubtful, a sentence each
+    warnings: tuple[str, ...] = field(default=())  # reasons to doubt the figures, a sentence each
 
     def of(self, subject: str, name: str | None = None, **case: Value) -> tuple[Measurement, ...]:
-        """Return the measurements of a subject, of one name if it is given, and of cases that agree with ``case``."""
+        """Return the measurements of a subject, of one name if it is given, and of cases that match ``case``."""
         return tuple(
             one
             for one in self.measurements
@@ -168,10 +168,10 @@ class Benchmark:
         )
 
     def to_json(self) -> str:
-        """Return everything as JSON: ``format``, ``machine``, ``model``, ``settings``, ``measurements``, ``warnings``.
+        """Return the results as JSON: ``format``, ``machine``, ``model``, ``settings``, ``measurements``, ``warnings``.
 
         A measurement has ``subject``, ``name``, ``case``, ``figures`` (names in ``FIGURES``), ``samples_s`` and
-        ``note``. Names that a later version adds leave ``format`` as it is.
+        ``note``. New names in later versions do not change ``format``.
         """
         content = {
             "format": FORMAT,
@@ -185,10 +185,10 @@ class Benchmark:
 
     @classmethod
     def from_json(cls, content: str) -> "Benchmark":
-        """Return what ``to_json`` wrote.
+        """Parse the output of ``to_json``.
 
         Raises:
-            ParameterError: it is none.
+            ParameterError: another document.
         """
         try:
             data = parse_json(content)
@@ -206,17 +206,17 @@ _FEATURES = (
     *("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8"),
     *("asimd", "asimddp", "bf16", "i8mm", "sve", "sve2"),
 )
-_BUSY_LOAD, _BUSY_SHARE = 0.5, 0.1  # of the cores
+_BUSY_LOAD, _BUSY_SHARE = 0.5, 0.1  # share of the cores
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The machine, as far as times depend on it."""
+    """Properties of the machine that times depend on."""
 
     cpu: str
     architecture: str
-    cores: int  # that this process may use
-    cpu_quota: float | None  # cores that a container may keep busy
+    cores: int  # available to this process
+    cpu_quota: float | None  # CPU quota of a container in cores
     memory_bytes: int | None
     cpu_features: tuple[str, ...]  # those that matter for matrix products
     gpu: str | None
@@ -225,11 +225,11 @@ class Machine:
     python: str
     torch: str
     cuda: str | None
-    threads: int  # that torch takes
+    threads: int  # used by torch
     load_average: float | None  # over the last minute, before the benchmark
 
     def warnings(self) -> list[str]:
-        """Return what makes times on this machine doubtful."""
+        """Return the reasons to doubt times on this machine."""
         if self.load_average is not None and self.load_average > _BUSY_LOAD * self.cores:
             return [
                 f"the machine is busy: a load of {self.load_average:.1f} on {self.cores} cores before the benchmark "
@@ -239,11 +239,11 @@ class Machine:
 
 
 def describe_machine(device: torch.device | str = "cpu", threads: int | None = None) -> Machine:
-    """Return what times on this machine depend on.
+    """Return the properties of this machine that times depend on.
 
     Args:
-        device: that the benchmark runs on; a GPU is named.
-        threads: CPU threads at most, where they are limited.
+        device: device of the benchmark; a GPU is named.
+        threads: limit on CPU threads, if there is one.
     """
     place = resolve_device(device)
     gpu = torch.cuda.get_device_properties(place) if place.type == "cuda" else None
@@ -292,13 +292,13 @@ def _memory() -> int | None:
 
 
 class Neighbours:
-    """Load by other programs, from the start of this to a later moment; Linux only."""
+    """Load by other programs, since the creation of this object; Linux only."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter(), _busy_s(), _own_s()
 
     def share(self, cores: int) -> float | None:
-        """Return the share of the cores that others kept busy, 0 to 1; None where the system does not tell."""
+        """Return the share of the cores used by others, 0 to 1; None where the system does not report it."""
         (start, busy, own), now, busy_now = self._began, time.perf_counter(), _busy_s()
         if busy is None or busy_now is None or now <= start:
             return None
@@ -306,7 +306,7 @@ class Neighbours:
         return min(1.0, max(0.0, others / ((now - start) * cores)))
 
     def warnings(self, cores: int) -> list[str]:
-        """Return a sentence if others took so much that times are doubtful."""
+        """Return a warning if others used so much that times are doubtful."""
         share = self.share(cores)
         if share is None or share < _BUSY_SHARE:
             return []
@@ -314,16 +314,16 @@ class Neighbours:
 
 
 def _busy_s() -> float | None:
-    """Return the seconds that all cores together have been busy since the machine was started."""
+    """Return the busy time of all cores in seconds, since the machine was started."""
     words: Sequence[str] = _read("/proc/stat").partition("\n")[0].split()
     if sys.platform != "linux" or not words or words[0] != "cpu":
         return None
     ticks = [int(word) for word in words[1:9]]
-    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")  # without idle and waiting
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")  # without idle and iowait
 
 
 def _own_s() -> float:
-    """Return the seconds of processor time of this process and of those it has started and waited for."""
+    """Return the processor time in seconds of this process and of its finished children."""
     taken = os.times()
     return taken.user + taken.system + taken.children_user + taken.children_system
 
@@ -332,7 +332,7 @@ Call = Callable[[], object]
 
 
 def settle(device: torch.device) -> None:
-    """Wait until the device has done everything that it was asked for; a CPU always has."""
+    """Wait until the device has finished all its work; a CPU always has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -340,7 +340,7 @@ def settle(device: torch.device) -> None:
 
 
 def seconds_of(call: Call, device: torch.device) -> float:
-    """Return the wall-clock seconds of a call, to the end of what it has asked of the device."""
+    """Return the wall-clock seconds of a call, until the device has finished its work."""
     settle(device)
     start = time.perf_counter()
     call()
@@ -351,7 +351,7 @@ def seconds_of(call: Call, device: torch.device) -> float:
 def seconds_on_device(call: Call, device: torch.device) -> float:
     """Return the seconds between a call's first and last work on a GPU, by its own clock; elsewhere wall clock.
 
-    What Python does before the first kernel starts does not count; gaps between kernels do.
+    Python's time before the first kernel does not count; gaps between kernels do.
     """
     if device.type != "cuda":
         return seconds_of(call, device)
@@ -373,17 +373,17 @@ def interleaved(
     progress: Progress | None = None,
     clock: Callable[[Call, torch.device], float] = seconds_of,
 ) -> dict[str, tuple[float, ...]]:
-    """Return the times of variants that are called in turn, round by round: A B A B.
+    """Return the times of variants that are called in alternation, round by round: A B A B.
 
-    What slows the machine down for a while slows all of them down, so that ratios within a round stay true.
+    A temporary slowdown of the machine affects all of them, so that ratios within a round stay true.
 
     Args:
         variants: name -> call.
-        repeats: rounds that count, at least 1.
-        device: that the calls keep busy.
-        warm_up: rounds before them that do not count.
-        progress: called with (calls done, calls in all).
-        clock: how a call is timed.
+        repeats: number of rounds that count, at least 1.
+        device: device of the calls.
+        warm_up: number of rounds before them that do not count.
+        progress: called with (calls done, calls in total).
+        clock: function that times a call.
 
     Raises:
         ParameterError: no variant, or no round.

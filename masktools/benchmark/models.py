@@ -27,7 +27,7 @@ from masktools.solver import SolverConfig
 
 @dataclass(frozen=True)
 class Size:
-    """The settings of all parts of a model; kinds are those of bundles."""
+    """Settings of all parts of a model; kinds are those of bundles."""
 
     mel: MelConfig
     tokenizer: tuple[str, Any]  # kind, settings
@@ -62,7 +62,7 @@ SIZES: Mapping[str, Size] = MappingProxyType(
                 "griffin_lim": GriffinLimConfig(),
             },
         ),
-        # For checks of the benchmark itself.
+        # For tests of the benchmark itself.
         "tiny": Size(
             _FULL_BAND,
             ("local", LocalTokenizerConfig(n_codes=16, code_dim=8, widths=(8, 8, 16))),
@@ -79,7 +79,7 @@ JOB_NAMES = ("generate", "inpaint", "bwe", "embed")
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to do a job."""
+    """One variant of a job: precision, threads, batch, steps and preset."""
 
     precision: str = "auto"
     batch: int = 1
@@ -94,8 +94,8 @@ class RunSettings:
 
     subjects: tuple[str, ...]
     model: str = "mini"  # a name at hand, or a bundle's folder
-    size: str | None = None  # random weights of a published size in its place
-    vocoder: str = "light"  # of the random model
+    size: str | None = None  # random weights of a published size instead
+    vocoder: str = "light"  # of the model with random weights
     device: str = "auto"
     precisions: tuple[str, ...] = ("auto",)
     batches: tuple[int, ...] = (1,)
@@ -104,16 +104,16 @@ class RunSettings:
     presets: tuple[str | None, ...] = (None,)
     jobs: tuple[str, ...] = ("generate", "inpaint", "bwe", "embed")
     peers: tuple[str, ...] = ("audioldm-s", "magnet-small")
-    peer_sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # what is not as published
+    peer_sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # deviations from the published sizes
     grid: bool = False
-    compiled: bool = False  # the transformer, beforehand
+    compiled: bool = False  # whether the transformer is compiled
     repeats: int = 3
     seed: int = 0
     ceiling_s: float = 0.4  # for each matrix product
-    command: str = ""  # that asked for all this
+    command: str = ""  # the command line of this run
 
     def __post_init__(self) -> None:
-        """Check that there is something to measure on every axis, and the names."""
+        """Check the names, and that no axis is empty."""
         if not self.subjects or not self.precisions or self.repeats < 1:
             raise ParameterError(
                 "a benchmark needs a subject, a precision and a repeat, "
@@ -128,11 +128,11 @@ class RunSettings:
             arguments.checked_name("subject", subject, SUBJECTS)
 
     def solver(self, pipeline: Pipeline, job: str = "generate") -> SolverConfig:
-        """Return how a subject decodes for a job: by the model's settings, or the first preset and steps."""
+        """Return the decoding settings of a subject for a job: the model's, or the first preset and number of steps."""
         return Model(pipeline).solver(job, self.presets[0], self.steps[0])
 
     def variants(self, job: str) -> tuple[Variant, ...]:
-        """Return the ways to do a job, the one to compare with first; axes that it does not have keep one value."""
+        """Return the variants of a job, the baseline first; axes that do not apply to it keep one value."""
         axes: dict[str, Sequence[Any]] = {
             "precision": self.precisions,
             "batch": self.batches if job in ("generate", "embed") else (1,),  # the others take one recording
@@ -157,29 +157,29 @@ def random_pipeline(
     seed: int = 0,
     compile: bool = False,
 ) -> Pipeline:
-    """Return a model of a published size with random weights, ready to be timed; what it makes is noise.
+    """Return a model of a published size with random weights, for timing; its output is noise.
 
-    It has no conditioner: ``random_condition`` gives embeddings in place of texts.
+    It has no conditioner: ``random_condition`` gives embeddings instead of texts.
 
     Args:
         size: a name in ``SIZES``.
-        vocoder: one that the size has: ``light``; ``hifigan``, in ``paper`` its V1.
+        vocoder: kind of vocoder, of those of the size: ``light``; ``hifigan``, in ``paper`` its V1.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32, bf16, fp16 or int8.
-        batch_size: clips computed at once; where it is not given 8 on a CPU, and on a GPU what its memory holds.
+        batch_size: clips computed at once; by default 8 on a CPU, and as many as fit on a GPU.
         seed: random seed of the weights.
         compile: whether the transformer is compiled.
 
     Raises:
-        ParameterError: an unknown name, or int8 to be compiled.
-        DeviceError: a device, a precision or a compiler that this machine does not offer.
+        ParameterError: an unknown name, or int8 together with compilation.
+        DeviceError: a device, a precision or a compiler that this machine does not support.
     """
     place = runtime.resolve_device(device)
     number_type = runtime.resolve_precision(precision, place)
     if compile and number_type == torch.int8:
         raise ParameterError("a model must be either in int8 or compiled, got both")
     chosen = _size(size, vocoder)
-    plain = {"transformer"} if compile and place.type == "cpu" else set[str]()  # is compiled as it is
+    plain = {"transformer"} if compile and place.type == "cpu" else set[str]()  # not packed
     parts: dict[str, Any] = {}
     for part, (kind, config) in _kinds(chosen, vocoder).items():
         weights = _random_part(part, kind, config, chosen.mel, seed).state_dict()
@@ -199,12 +199,12 @@ def random_pipeline(
 
 
 def write_random_bundle(size: str, folder: str | os.PathLike[str], vocoder: str = "light", seed: int = 0) -> Path:
-    """Write the weights of ``random_pipeline`` as a bundle, which is loaded as any other, and return its folder.
+    """Write the weights of ``random_pipeline`` as a bundle, which is loaded like any other, and return its folder.
 
     Args:
         size: a name in ``SIZES``.
-        folder: where to; it must not exist yet.
-        vocoder: one that the size has.
+        folder: path of the bundle; it must not exist yet.
+        vocoder: kind of vocoder, of those of the size.
         seed: random seed of the weights.
 
     Raises:
@@ -246,7 +246,7 @@ def _random_part(part: str, kind: str, config: Any, mel: MelConfig, seed: int) -
 
 
 def random_condition(pipeline: Pipeline, n: int, seed: int = 0) -> Condition:
-    """Return n unit vectors in place of embedded texts, on the CPU: the same whatever the device."""
+    """Return n random unit vectors as conditions, on the CPU: the same for every device."""
     generator = torch.Generator().manual_seed(seed)
     vectors: Tensor = torch.randn(n, pipeline.transformer.config.condition_dim, generator=generator)
     return torch.nn.functional.normalize(vectors, dim=1)
@@ -260,9 +260,9 @@ def synthetic_clip(seconds: float, sample_rate: int, n_channels: int = 1, seed: 
     """Return plucked notes with overtones over soft bursts of noise, (n_channels, t) float32, peaks near 0.5.
 
     Args:
-        seconds: length.
-        sample_rate: in Hz.
-        n_channels: each with noise of its own.
+        seconds: length in seconds.
+        sample_rate: sampling rate in Hz.
+        n_channels: number of channels, each with noise of its own.
         seed: random seed of the noise.
     """
     rng = np.random.default_rng(seed)

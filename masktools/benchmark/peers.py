@@ -37,27 +37,27 @@ _LIGHT = {"width": 512, "depth": 8, "mlp_ratio": 3.0}  # the vocoder of the size
 
 @dataclass(frozen=True, eq=False)
 class PeerRun:
-    """A model that is ready to be timed, for one clip with guidance."""
+    """A model ready for timing, for one clip with guidance."""
 
     name: str
-    calls: Mapping[str, tuple[Callable[[], Tensor], int]]  # what a whole run consists of, and how often it is done
+    calls: Mapping[str, tuple[Callable[[], Tensor], int]]  # the parts of a whole run, and the number of calls of each
     n_steps: int  # of a whole run
-    audio_s: float  # that it makes
+    audio_s: float  # length of its output
     n_parameters: int
     note: str
 
 
 def build_peer(name: str, device: torch.device, seed: int = 0, sizes: Sizes | None = None) -> PeerRun:
-    """Return a peer by its name in ``PEERS``.
+    """Build a peer by its name in ``PEERS``.
 
     Args:
-        name: of the peer.
-        device: where it runs.
-        seed: of the weights.
-        sizes: settings that differ from the published ones, by part; for checks of this module.
+        name: name of the peer.
+        device: device to run on.
+        seed: random seed of the weights.
+        sizes: deviations from the published settings, by part; for tests of this module.
 
     Raises:
-        ParameterError: the packages that it is built from are not installed.
+        ParameterError: the packages that it needs are not installed.
     """
     build, packages = PEERS[name]
     check_installed(f"{name} is built from", packages, "bench")
@@ -75,7 +75,7 @@ def _n_parameters(*modules: nn.Module) -> int:
 
 
 def audioldm_small(device: torch.device, sizes: Sizes) -> PeerRun:
-    """Return AudioLDM-S: 200 steps of diffusion with guidance, then its decoder and its vocoder.
+    """Build AudioLDM-S: 200 steps of diffusion with guidance, then its decoder and its vocoder.
 
     Source: AudioLDM (arXiv:2301.12503), section 4 and its published configuration.
     """
@@ -88,7 +88,7 @@ def audioldm_small(device: torch.device, sizes: Sizes) -> PeerRun:
         "in_channels": 8,
         "out_channels": 8,
         "block_out_channels": published_widths,
-        "cross_attention_dim": published_widths,  # attention to itself, twice
+        "cross_attention_dim": published_widths,  # self-attention, twice
         "layers_per_block": 2,
         "down_block_types": ("DownBlock2D", *["CrossAttnDownBlock2D"] * 3),
         "up_block_types": (*["CrossAttnUpBlock2D"] * 3, "UpBlock2D"),
@@ -162,7 +162,7 @@ def _magnet_small(device: torch.device, sizes: Sizes, n_steps: Sequence[int], se
 
 
 def magnet_small(device: torch.device, sizes: Sizes) -> PeerRun:
-    """Return MAGNeT-small for 10 s of music: 20 + 10 + 10 + 10 steps, 96 passes with guidance, then EnCodec's decoder.
+    """Build MAGNeT-small for 10 s of music: 20 + 10 + 10 + 10 steps, 96 passes with guidance, then EnCodec's decoder.
 
     Source: MAGNeT (arXiv:2401.04577), section 4 and its published configuration for 10 s.
     """
@@ -170,7 +170,7 @@ def magnet_small(device: torch.device, sizes: Sizes) -> PeerRun:
 
 
 def magnet_small_30(device: torch.device, sizes: Sizes) -> PeerRun:
-    """Return MAGNeT-small for 30 s of music: 60 + 10 + 10 + 10 steps, 176 passes with guidance.
+    """Build MAGNeT-small for 30 s of music: 60 + 10 + 10 + 10 steps, 176 passes with guidance.
 
     Source: MAGNeT (arXiv:2401.04577), section 4 and its published configuration for 30 s.
     """
@@ -178,10 +178,10 @@ def magnet_small_30(device: torch.device, sizes: Sizes) -> PeerRun:
 
 
 def scales_paper(device: torch.device, sizes: Sizes) -> PeerRun:
-    """Return a model over scales of SpecMaskGIT's width and depth: one pass a scale with guidance, then its decoder.
+    """Build a model over scales of SpecMaskGIT's width and depth: one pass per scale with guidance, then its decoder.
 
     It makes the same mel spectrograms of 9.85 s, over four scales that grow in time alone, with channel multiplexing
-    (2, 2); no sizes of MARS are published where we could read them.
+    (2, 2); no sizes of MARS have been published.
 
     Source: MARS (arXiv:2509.26007); VAR (arXiv:2404.02905), section 3.
     """
@@ -218,7 +218,7 @@ PEERS: Mapping[str, tuple[Callable[[torch.device, Sizes], PeerRun], tuple[str, .
         "scales": (scales_paper, ()),
     }
 )
-"""The peers by name, and the packages that they are built from."""
+"""Peers by name, with the packages that they need."""
 
 
 _TEXT_TOKENS = 16
@@ -228,20 +228,20 @@ _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 def measure_peers(
     pipeline: Pipeline, peaks: Peaks, settings: RunSettings, solver: SolverConfig, progress: Progress | None = None
 ) -> tuple[Measurement, ...]:
-    """Return what a clip takes ours, and what it takes the others; ratios are of real-time factors.
+    """Return the times of a clip by our model and by peers; ratios are of real-time factors.
 
-    All take turns: a whole clip of ours, then of each peer every kind of call once. The time of its whole run is that
-    of its calls, each times how often the published settings make it.
+    They are timed in alternation: a whole clip of ours, then each kind of call of every peer once. The time of a peer's
+    whole run is the sum over its calls, each times its number in the published settings.
 
     Args:
-        pipeline: ours.
-        peaks: of the machine, with the same number of threads.
-        settings: who else; precisions but int8 are theirs too, by autocast, and fp32 is where there is none.
-        solver: of ours.
-        progress: called with (calls done, calls in all).
+        pipeline: our model.
+        peaks: peak rates of the machine, with the same number of threads.
+        settings: peers, precisions and repeats; precisions but int8 apply to peers too, by autocast, else fp32.
+        solver: decoding settings of our model.
+        progress: called with (calls done, calls in total).
 
     Raises:
-        ParameterError: an unknown peer, or the packages that one is built from are not installed.
+        ParameterError: an unknown peer, or the packages that one needs are not installed.
     """
     for name in settings.peers:
         checked_name("peer", name, PEERS)

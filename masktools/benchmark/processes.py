@@ -1,4 +1,4 @@
-"""Fresh processes: memory of a job, and the time until a command works."""
+"""Fresh processes: memory of a job, and start-up time of a command."""
 
 import json
 import os
@@ -32,12 +32,12 @@ def _status(field: str) -> int | None:
 
 
 def resident_bytes() -> int | None:
-    """Return what this process has in memory now; None where the system does not tell."""
+    """Return the resident memory of this process; None where the system does not report it."""
     return _status("VmRSS")
 
 
 def peak_bytes() -> int:
-    """Return what this process has had in memory at most, since ``reset_peak`` where that works."""
+    """Return the peak memory of this process, since ``reset_peak`` where that works."""
     peak = _status("VmHWM")
     if peak is not None:
         return peak
@@ -48,7 +48,7 @@ def peak_bytes() -> int:
 
 
 def reset_peak() -> bool:
-    """Have the peak counted anew from now on, and tell whether the system can."""
+    """Reset the peak, and return whether the system supports it."""
     try:
         _REFS.write_text("5", encoding="ascii")
     except OSError:
@@ -57,7 +57,7 @@ def reset_peak() -> bool:
 
 
 def main() -> None:
-    """Load and do what the first argument, JSON, asks for, and write what it took to the standard output."""
+    """Load a model and run the job given by the first argument, JSON, and write time and memory to standard output."""
     spec: dict[str, Any] = parse_json(sys.argv[1])
     import torch
 
@@ -93,7 +93,7 @@ _PLACE = Path(__file__).resolve().parents[2]
 
 
 def run_python(words: Sequence[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Return what a fresh Python did with a command line.
+    """Run a command line in a fresh Python, and return its result.
 
     Raises:
         MasktoolsError: it failed; the message holds its last line.
@@ -112,12 +112,12 @@ _CHILD = "from masktools.benchmark.processes import main; main()"
 
 
 def measure_memory(model: str, settings: RunSettings, progress: Progress | None = None) -> tuple[Measurement, ...]:
-    """Return what processes need that load a model as its users do, and generate.
+    """Return the memory of processes that load a model as users do, and generate.
 
     Args:
         model: the name of a model at hand, or the folder of a bundle.
-        settings: what is done.
-        progress: called with (processes done, processes in all).
+        settings: jobs and variants.
+        progress: called with (processes done, processes in total).
 
     Raises:
         MasktoolsError: a process failed.
@@ -144,19 +144,19 @@ def measure_memory(model: str, settings: RunSettings, progress: Progress | None 
 
 _IMPORT = re.compile(r"^import time:\s+(\d+) \|\s+\d+ \|\s*(\S+)", re.MULTILINE)
 _SECONDS, _RATE = 10.0, 44_100
-_NAMED = 5  # packages whose imports take longest
+_NAMED = 5  # packages with the longest imports
 
 
 def measure_start_up(model: str, settings: RunSettings, progress: Progress | None = None) -> tuple[Measurement, ...]:
     """Return the times of fresh processes: Python alone, the help, imports, and a gap of 0.5 s filled in 10 s.
 
-    Everything is run once before, so that files are in the system's cache. How much of a command's time goes to
-    imports is measured in one more run of it, in which Python says so.
+    Everything is run once before, so that files are in the system's cache. The share of imports in a command's time
+    is measured in one more run of it, with Python's import timing.
 
     Args:
         model: the name of a model at hand, or the folder of a bundle.
-        settings: on which device, how often.
-        progress: called with (processes done, processes in all).
+        settings: device and repeats.
+        progress: called with (processes done, processes in total).
 
     Raises:
         MasktoolsError: a command failed.
@@ -174,7 +174,7 @@ def measure_start_up(model: str, settings: RunSettings, progress: Progress | Non
             "import masktools.model": ["-c", "import masktools.model"],
             "masktools inpaint, 10 s": ["-m", "masktools", *inpaint],
         }
-        device = torch.device("cpu")  # the processes wait for their own
+        device = torch.device("cpu")  # the processes time themselves
         calls = {name: lambda words=words: run_python(words, folder) for name, words in commands.items()}
         times = interleaved(calls, settings.repeats, device, progress=progress)
         found: list[Measurement] = []
@@ -194,7 +194,7 @@ def measure_start_up(model: str, settings: RunSettings, progress: Progress | Non
 
 
 def imports_by_package(told: str) -> dict[str, float]:
-    """Return the seconds that importing took, by package, from what ``python -X importtime`` writes.
+    """Return the seconds of imports, by package, from the output of ``python -X importtime``.
 
     >>> imports_by_package("import time:   1500 |   2000 | a.b")
     {'a': 0.0015}

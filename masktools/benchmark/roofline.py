@@ -1,6 +1,6 @@
-"""The roofline: arithmetic of a model, the best rates of the machine, and how long a job must take at least.
+"""The roofline: FLOP of a model, peak rates of the machine, and lower bounds on the time of a job.
 
-What is added, normalised, exponentiated or transformed by Fourier is left out: it is little of the arithmetic.
+Additions, normalisation, exponentials and Fourier transforms are left out: they are a small part.
 """
 
 import time
@@ -31,9 +31,9 @@ def transformer_flop(
 
     Args:
         config: settings of the transformer.
-        n_slots: positions that are computed, the prefix among them.
-        n_context: positions that they attend to; as many as are computed where it is not given.
-        head: whether logits are computed, at all slots but the prefix.
+        n_slots: positions that are computed, including the prefix.
+        n_context: positions that they attend to; by default as many as are computed.
+        head: whether logits are computed, at all positions but the prefix.
     """
     width, hidden = config.width, round(config.width * config.mlp_ratio)
     context = n_slots if n_context is None else n_context
@@ -44,7 +44,7 @@ def transformer_flop(
 
 
 def counted(call: Callable[[], object]) -> float:
-    """Return the FLOP of what a call does with tensors, as torch counts them operator by operator."""
+    """Return the FLOP of a call, counted by torch operator by operator."""
     from torch.utils.flop_counter import FlopCounterMode
 
     # Fused attention is an operator that the counter does not know on every device.
@@ -55,7 +55,7 @@ def counted(call: Callable[[], object]) -> float:
 
 @dataclass(frozen=True)
 class Costs:
-    """The FLOP of a model's parts, for one clip of a full window."""
+    """FLOP of a model's parts, for one clip of a full window."""
 
     transformer: TransformerConfig
     mel: float
@@ -63,14 +63,14 @@ class Costs:
     decode: float
     vocoder: float
     condition: float  # of the transformer, once for each conditional pass
-    parameters: Mapping[str, int]  # part -> weights
+    parameters: Mapping[str, int]  # part -> number of weights
 
     def one_pass(self) -> float:
         """Return the FLOP of one pass of the transformer over a full window."""
         return transformer_flop(self.transformer, 1 + self.transformer.n_tokens)
 
     def step(self, record: StepTrace) -> float:
-        """Return the FLOP of one step of the solver, over all items, from the slots that it says were computed."""
+        """Return the FLOP of one step of the solver, over all items, by the computed positions in its record."""
         n_tokens, n_items = self.transformer.n_tokens, len(record.items)
         slots = sum(record.slots) or record.forwards * n_items * n_tokens
         n_passes = max(1, record.forwards) * n_items
@@ -78,21 +78,21 @@ class Costs:
         return n_passes * transformer_flop(self.transformer, computed, 1 + n_tokens)
 
     def solving(self, config: SolverConfig, conditional: bool) -> float:
-        """Return the FLOP of the exact algorithm's passes for one clip with a full mask."""
+        """Return the FLOP of all passes for one clip with a full mask, without caching."""
         n_tokens = self.transformer.n_tokens
         plan = make_plan(n_tokens, n_tokens, config)
         n_conditional = sum(needed_passes(step.guidance)[1] for step in plan) if conditional else 0
         return forward_count(plan, conditional) * self.one_pass() + n_conditional * self.condition
 
     def hidden_states(self) -> float:
-        """Return the FLOP of one clip's hidden states, all of them, from its tokens."""
+        """Return the FLOP of one clip's hidden states, in all layers, from its tokens."""
         return transformer_flop(self.transformer, 1 + self.transformer.n_tokens, head=False)
 
 
 def model_costs(pipeline: Pipeline) -> Costs:
-    """Return the FLOP of a model's parts, counted on shapes alone: nothing is computed, and no memory taken.
+    """Return the FLOP of a model's parts, counted on the meta device: nothing is computed or allocated.
 
-    Parts are counted as their settings describe them, whatever fast paths the pipeline has put into them.
+    Parts are counted by their settings, whatever fast paths the pipeline uses.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -132,13 +132,13 @@ _MIN_CALLS, _MAX_CALLS = 3, 200
 
 @dataclass(frozen=True)
 class Peaks:
-    """Rates that nothing can exceed by much, as they were measured on one device with so many threads."""
+    """Peak rates, measured on one device with a fixed number of threads."""
 
-    flop_per_s: Mapping[str, float]  # precision -> the best rate
+    flop_per_s: Mapping[str, float]  # precision -> peak rate
     measurements: tuple[Measurement, ...]
 
     def rate(self, precision: str) -> float:
-        """Return the rate of the best matrix product at a precision, in FLOP/s.
+        """Return the peak rate of matrix products at a precision, in FLOP/s.
 
         Raises:
             ParameterError: it was not measured.
@@ -148,7 +148,7 @@ class Peaks:
 
     @property
     def best(self) -> float:
-        """The rate of the best matrix product at any precision."""
+        """The peak rate of matrix products at any precision."""
         return max(self.flop_per_s.values())
 
 
@@ -160,18 +160,18 @@ def measure_peaks(
     sizes: Sequence[int] | None = None,
     copy_bytes: int | None = None,
 ) -> Peaks:
-    """Return the rates of large square matrix products, and of a large copy within the device's memory.
+    """Measure the rates of large square matrix products, and of a large copy within the device's memory.
 
-    The best of all calls at all sizes counts, on a CPU with the second matrix packed beforehand, too. A precision in
-    which the device multiplies no matrices is left out.
+    The best of all calls at all sizes counts, on a CPU also with the second matrix packed. A precision without
+    matrix products on the device is left out.
 
     Args:
-        device: where.
+        device: device to measure.
         precisions: names in ``PRECISIONS``.
-        threads: CPU threads; as many as torch takes where it is not given.
-        seconds: for each precision and size.
-        sizes: rows of the matrices; what suits the kind of device where it is not given.
-        copy_bytes: bytes that are copied; what suits the kind of device where it is not given.
+        threads: CPU threads; as many as torch takes by default.
+        seconds: time for each precision and size in seconds.
+        sizes: rows of the matrices; by default chosen for the device.
+        copy_bytes: bytes that are copied; by default chosen for the device.
 
     Raises:
         ParameterError: an unknown precision.
@@ -190,7 +190,7 @@ def measure_peaks(
                         call = make(size, precision, device)
                         times += [] if call is None else _times(call, device, seconds)
                     except (RuntimeError, TypeError):
-                        continue  # there is no such product on this device
+                        continue  # the device does not support it
                 if not times:
                     continue
                 rates[precision] = max(rates.get(precision, 0.0), flop / min(times))
@@ -202,7 +202,7 @@ def measure_peaks(
 
 
 def _product(size: int, precision: str, device: torch.device) -> Callable[[], Tensor]:
-    """Return the product of two random matrices, the second stored column by column, as weights are."""
+    """Return a function for the product of two random matrices, the second stored by columns, as weights are."""
     if precision == "int8":
         left, right = (torch.randint(-100, 100, (size, size), dtype=torch.int8).to(device) for _ in range(2))
         return lambda: torch.ops.aten._int_mm(left, right.T)
@@ -211,7 +211,7 @@ def _product(size: int, precision: str, device: torch.device) -> Callable[[], Te
 
 
 def _packed_product(size: int, precision: str, device: torch.device) -> Callable[[], Tensor] | None:
-    """Return the same with the second matrix packed, as weights are on a CPU; None where that is not done."""
+    """Return the same with the second matrix packed, as weights are on a CPU; None where that is unsupported."""
     if device.type != "cpu" or precision == "int8" or not can_pack(_TYPES[precision]):
         return None
     packed = PackedLinear(nn.Linear(size, size, bias=False), _TYPES[precision])
@@ -220,7 +220,7 @@ def _packed_product(size: int, precision: str, device: torch.device) -> Callable
 
 
 def _times(call: Callable[[], object], device: torch.device, seconds: float) -> list[float]:
-    """Return the times of calls until so many seconds have gone by."""
+    """Return the times of calls, repeated for so many seconds."""
     call()
     times: list[float] = []
     end = time.perf_counter() + seconds
@@ -238,14 +238,14 @@ def _copy(device: torch.device, case: Mapping[str, Value], seconds: float, n_byt
 
 
 def precision_name(pipeline: Pipeline) -> str:
-    """Return the name of the precision in which a model's transformer computes."""
+    """Return the name of the precision of a model's transformer."""
     return precision_of(pipeline.precision)
 
 
 def part_precision(pipeline: Pipeline, part: str) -> str:
-    """Return the name of the precision in which most of a part's products are, of ``decoder`` or ``vocoder``.
+    """Return the name of the precision of most products in a part, ``decoder`` or ``vocoder``.
 
-    A packed part chooses its own; others compute in the model's, or, beside int8, in the next best.
+    A packed part has its own; others use the model's, or, with int8, the next one.
     """
     owner: Any = pipeline.vocoder if part == "vocoder" else pipeline.tokenizer
     if not getattr(owner, "packed", False):
@@ -265,7 +265,7 @@ def part_precision(pipeline: Pipeline, part: str) -> str:
 
 
 def rate_figures(flop: float, seconds: float, precision: str, peaks: Peaks) -> dict[str, float]:
-    """Return the rate of some arithmetic, and its share of the machine's best; without arithmetic nothing."""
+    """Return the rate in FLOP/s, and its share of the machine's peak; empty without FLOP."""
     if flop <= 0 or seconds <= 0:
         return {}
     figures = {"flop": flop, "flop_per_s": flop / seconds}
@@ -275,12 +275,12 @@ def rate_figures(flop: float, seconds: float, precision: str, peaks: Peaks) -> d
 
 
 def bound_figures(flop: Mapping[str, float], seconds: float, audio_s: float, peaks: Peaks) -> dict[str, float]:
-    """Return the real-time factor of a job beside the two that the arithmetic allows.
+    """Return the real-time factor of a job with its two lower bounds by the roofline.
 
     Args:
-        flop: what must be done, precision -> FLOP.
-        seconds: that the job took.
-        audio_s: seconds of audio that it made or read.
+        flop: FLOP of the job by precision.
+        seconds: time of the job in seconds.
+        audio_s: seconds of audio that it reads or writes.
         peaks: peak rates of the machine.
     """
     total = sum(flop.values())

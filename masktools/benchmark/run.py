@@ -1,4 +1,4 @@
-"""One run of the benchmark: the subjects that were asked for, on one model; its tables and its picture."""
+"""One run of the benchmark: the requested subjects, for one model; its tables and its plot."""
 
 import io
 import tempfile
@@ -29,12 +29,12 @@ _STEP = "solver step"
 
 
 def to_text(found: Benchmark) -> str:
-    """Return everything for a screen."""
+    """Return all tables for a terminal."""
     return "\n".join([*_head(found), "", text_of(tables_of(found))])
 
 
 def to_markdown(found: Benchmark, heading: str = "Speed") -> str:
-    """Return everything as Markdown under one heading."""
+    """Return all tables as Markdown under one heading."""
     return "\n".join([f"## {heading}", "", *(f"- {line}" for line in _head(found)), "", markdown_of(tables_of(found))])
 
 
@@ -67,7 +67,7 @@ def tables_of(found: Benchmark) -> tuple[Table, ...]:
 
 
 Cell = Callable[[Measurement], str]
-"""What stands in a column for a measurement."""
+"""Function from a measurement to the text of a table cell."""
 
 
 def _table(title: str, group: Sequence[Measurement], columns: Mapping[str, Cell], notes: Sequence[str] = ()) -> Table:
@@ -84,12 +84,12 @@ def _told(key: str) -> Cell:
 
 
 def _figure(name: str, scale: float = 1.0, digits: int = 3) -> Cell:
-    """Return the cell of a figure with so many digits that matter, or of nothing where there is none."""
+    """Return the cell of a figure with significant digits; empty where it is missing."""
     return lambda one: _number(one.figures[name] / scale, digits) if name in one.figures else ""
 
 
 def _number(value: float, digits: int = 3) -> str:
-    """Return a number with its digits that matter, without an exponent.
+    """Return a number with significant digits, without an exponent.
 
     >>> _number(0.012345), _number(123.45), _number(98765.0), _number(2.0)
     ('0.0123', '123', '98765', '2')
@@ -106,7 +106,7 @@ def _share(name: str) -> Cell:
 
 
 def _spread(name: str = "seconds", scale: float = 1.0) -> Cell:
-    """Return the cell of a figure with its quartiles behind it, where they differ."""
+    """Return the cell of a figure with its quartiles, where they differ."""
 
     def cell(one: Measurement) -> str:
         middle, low, high = (_figure(key, scale)(one) for key in (name, f"{name}_low", f"{name}_high"))
@@ -132,7 +132,7 @@ def _peak_table(found: Benchmark) -> Table:
 
 
 def _stages(found: Benchmark) -> list[Table]:
-    """Return the stages of each case, and the steps of the solver of each."""
+    """Return the tables of stages for each case, and of solver steps."""
     groups: dict[tuple[str, ...], list[Measurement]] = {}
     for one in found.of("stages"):
         key = tuple(_told(name)(one) for name in ("model_precision", "batch", "threads"))
@@ -228,7 +228,7 @@ def _accuracy_table(found: Benchmark) -> Table:
 
 
 def _further(one: Measurement) -> str:
-    """Return how much further than those of fp32 the fills are from the recordings, with the standard error."""
+    """Return by how much the distance of fills from the recordings exceeds that of fp32, with the standard error."""
     if "further_db" not in one.figures:
         return ""
     error = f" ± {one.figures['further_error_db']:.2f}" if one.figures["further_error_db"] else ""
@@ -255,18 +255,18 @@ def _peers(found: Benchmark) -> Table:
 _COLOURS = {"fp32": "#0072b2", "bf16": "#d55e00", "fp16": "#e69f00", "int8": "#009e73"}
 _OTHER = "#4d4d4d"
 _INK, _FAINT = "#222222", "#8a8a8a"
-_LEAST = 0.005  # of the time: stages below it are not drawn
+_LEAST = 0.005  # share of the time below which stages are not drawn
 
 
 def draw(found: Benchmark, dots_per_inch: int = 150) -> bytes:
     """Return a PNG with a panel for each of stages, jobs and peers that were measured.
 
-    Stages are bars of milliseconds, one for each precision. Jobs and peers are dots at their real-time factors, joined
-    with a mark at what their arithmetic allows at that precision. Thin lines are quartiles over the repeats.
+    Stages are bars in milliseconds, one for each precision. Jobs and peers are dots at their real-time factors, joined
+    with a mark at the bound of their roofline at that precision. Thin lines are quartiles over the repeats.
 
     Args:
         found: the benchmark.
-        dots_per_inch: resolution of the picture.
+        dots_per_inch: resolution of the plot.
 
     Raises:
         ParameterError: nothing to draw, or matplotlib is not installed.
@@ -308,7 +308,7 @@ def _colour(one: Measurement) -> str:
 
 
 def _bars(axis: Any, group: Sequence[Measurement]) -> None:
-    """Draw a bar of milliseconds for each measurement, with its quartiles, and its number behind it."""
+    """Draw a bar in milliseconds for each measurement, with its quartiles and its value."""
     for place, one in enumerate(group):
         middle, low, high = (1e3 * one.figures[f"seconds{end}"] for end in ("", "_low", "_high"))
         axis.barh(place, middle, height=0.72, color=_colour(one))
@@ -317,7 +317,7 @@ def _bars(axis: Any, group: Sequence[Measurement]) -> None:
 
 
 def _dots(axis: Any, group: Sequence[Measurement], labels: Sequence[str], words: str) -> None:
-    """Draw a dot at each real-time factor, with its quartiles, and what its arithmetic allows, joined with it."""
+    """Draw a dot at each real-time factor, with its quartiles, joined with its roofline bound."""
     from matplotlib.lines import Line2D
 
     for place, one in enumerate(group):
@@ -353,7 +353,7 @@ def _legend(axis: Any, group: Sequence[Measurement], more: Sequence[Any] = ()) -
 
 
 def _worth_drawing(stages: Sequence[Measurement]) -> list[Measurement]:
-    """Return the stages that take a share of the time in some precision, each one's measurements together."""
+    """Return the stages with a considerable share of the time in some precision, grouped by stage."""
     names = dict.fromkeys(one.name for one in stages if one.figures["share"] >= _LEAST)
     return [one for name in names for one in stages if one.name == name]
 
@@ -384,18 +384,18 @@ def _draw_peers(axis: Any, group: Sequence[Measurement]) -> None:
 
 
 Watch = Callable[[str, int, int], object]
-"""Called with (subject, parts done, parts in all)."""
+"""Called with (subject, parts done, parts in total)."""
 
 _MEASURED = {"cpu": ("fp32", "bf16", "int8"), "cuda": ("fp32", "bf16", "fp16", "int8"), "mps": ("fp32", "fp16")}
 
 
 def default_subjects(size: str | None = None) -> tuple[str, ...]:
-    """Return what is measured where nothing is asked for; random weights say nothing of accuracy."""
+    """Return the default subjects; random weights have no accuracy."""
     return tuple(name for name in measurements.SUBJECTS if name != "peers" and (size is None or name != "accuracy"))
 
 
 def default_precisions(device: torch.device | str = "auto") -> tuple[str, ...]:
-    """Return the precisions that are worth comparing on a device, that of ``auto`` first."""
+    """Return the precisions to compare on a device by default, that of ``auto`` first."""
     place = runtime.resolve_device(device)
     chosen = runtime.resolve_precision("auto", place)
     others = ["fp32"] if place.type != "cpu" or not can_compute_int8() else ["fp32", "int8"]
@@ -408,17 +408,17 @@ def run_benchmark(
     watch: Watch | None = None,
     on_found: Callable[[measurements.Benchmark], object] | None = None,
 ) -> measurements.Benchmark:
-    """Return what was asked for.
+    """Run a benchmark.
 
     Args:
-        settings: what is measured.
-        recordings: (channels, t) and rate, to state the accuracy with; a synthetic clip where there are none.
-        watch: called as each subject goes on.
-        on_found: called after each subject, with its measurements alone.
+        settings: subjects, model and variants.
+        recordings: (channels, t) and rate, for the accuracy; a synthetic clip if there are none.
+        watch: called with the progress of each subject.
+        on_found: called after each subject, with its measurements.
 
     Raises:
         ParameterError: a value out of its range, an unknown name, or packages of a peer that are not installed.
-        DeviceError: a device, a precision or a compiler that this machine does not offer.
+        DeviceError: a device, a precision or a compiler that this machine does not support.
         BundleError: no such model.
     """
     device = runtime.resolve_device(settings.device)
@@ -469,7 +469,7 @@ class _Models:
         self._bundle: str | None = None if settings.size is not None else settings.model
 
     def load(self, precision: str) -> Pipeline:
-        """Return the model in a precision; it is made once."""
+        """Return the model in a precision; it is cached."""
         if precision not in self._kept:
             settings, size = self.settings, max(self.settings.batches)
             if settings.size is None:
@@ -487,7 +487,7 @@ class _Models:
 
     @property
     def bundle(self) -> str:
-        """The name of the model, or a folder that it has been written to."""
+        """The name of the model, or a folder that it has been saved to."""
         if self._bundle is None:
             settings = self.settings
             written = write_random_bundle(settings.size or "", self.folder / "random", settings.vocoder, settings.seed)

@@ -1,4 +1,4 @@
-"""Times of stages of the pipeline, of solver steps, and of whole jobs, beside their roofline."""
+"""Times of stages of the pipeline, of solver steps, and of whole jobs, with their roofline."""
 
 import tempfile
 import time
@@ -45,18 +45,18 @@ _FILE_RATE = 44_100  # Hz
 def measure_stages(
     pipeline: Pipeline, peaks: Peaks, settings: RunSettings, solver: SolverConfig, progress: Progress | None = None
 ) -> tuple[Measurement, ...]:
-    """Return the time, the share, the arithmetic and the rate of each stage, then of each step of the solver.
+    """Return the time, the share, the FLOP and the rate of each stage, then of each step of the solver.
 
     A stereo recording of 44.1 kHz is read, resampled, turned into a mel spectrogram and encoded; as many tokens are
-    generated, decoded, rendered, resampled and written. A round goes through all stages once; the first one is not
+    generated, decoded, rendered, resampled and written. A round runs all stages once; the first one is not
     counted. Stages that run on a GPU are timed by its clock.
 
     Args:
         pipeline: the model.
         peaks: peak rates of the machine, with the same number of threads.
-        settings: the first batch and the first number of threads are those of the walk, over clips of a full window.
-        solver: how a full mask is decoded.
-        progress: called with (rounds done, rounds in all).
+        settings: settings of the run; the first batch size and number of threads are used, with clips of a full window.
+        solver: decoding settings for a full mask.
+        progress: called with (rounds done, rounds in total).
     """
     with use_threads(settings.threads[0]), tempfile.TemporaryDirectory() as folder:
         walk = _Walk(pipeline, settings, solver, Path(folder))
@@ -74,7 +74,7 @@ def measure_stages(
 
 @dataclass(frozen=True, eq=False)
 class _Round:
-    """The times of one walk."""
+    """Times of one round."""
 
     stages_s: dict[str, float]
     steps_s: tuple[float, ...]
@@ -82,7 +82,7 @@ class _Round:
 
 
 class _Walk:
-    """The stages of one model, each ready to be called with what the one before it made."""
+    """The stages of one model, each ready to be called with the output of the one before."""
 
     def __init__(self, pipeline: Pipeline, settings: RunSettings, solver: SolverConfig, folder: Path) -> None:
         self.pipeline, self.solver, self.seed, self.batch = pipeline, solver, settings.seed, settings.batches[0]
@@ -93,7 +93,7 @@ class _Walk:
         self.condition = random_condition(pipeline, self.batch, self.seed).to(pipeline.device)
 
     def round(self) -> _Round:
-        """Go through all stages once."""
+        """Run all stages once."""
         pipeline, device = self.pipeline, self.pipeline.device
         batch, rate = self.batch, pipeline.sample_rate
         times: dict[str, float] = {}
@@ -125,7 +125,7 @@ class _Walk:
 
     @torch.inference_mode()
     def _solve(self) -> tuple[SolveResult, tuple[float, ...], float]:
-        """Return what the solver made, the seconds of each of its steps, and those within the transformer."""
+        """Return the result of the solver, the seconds of each of its steps, and those within the transformer."""
         pipeline, device = self.pipeline, self.pipeline.device
         mask = torch.ones(self.batch, pipeline.grid.n_rows, pipeline.window_cols, dtype=torch.bool, device=device)
         remembers = self.solver.cache_every > 1
@@ -143,18 +143,18 @@ class _Walk:
 
 
 class _TimedPredict:
-    """A predictor that keeps the time of each call."""
+    """A predictor that records the time of each call."""
 
     def __init__(self, predict: Any, device: torch.device) -> None:
         self.predict, self.device = predict, device
         self.times_s: list[float] = []
 
     def __call__(self, *given: Any) -> Tensor:
-        """Return what the predictor returns."""
+        """Return the output of the predictor."""
         return self._timed(self.predict, given)
 
     def recall(self, *given: Any) -> Tensor:
-        """Return what a predictor that remembers recalls."""
+        """Return the output of a predictor with a cache."""
         return self._timed(self.predict.recall, given)
 
     def _timed(self, function: Callable[..., Tensor], given: Sequence[Any]) -> Tensor:
@@ -164,7 +164,7 @@ class _TimedPredict:
 
 
 class _StepClock:
-    """A callback of the solver that keeps the time between its calls."""
+    """A callback of the solver that records the time between its calls."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -172,7 +172,7 @@ class _StepClock:
         self._mark()
 
     def __call__(self, *_: Any) -> None:
-        """Note that a step is over."""
+        """Record the end of a step."""
         self._mark()
 
     def _mark(self) -> None:
@@ -230,7 +230,7 @@ _CUTOFF_HZ = 4000.0
 
 @dataclass(frozen=True, eq=False)
 class JobCall:
-    """A job that is ready to be done, and what is known of its arithmetic afterwards."""
+    """A job ready to run, with its FLOP known afterwards."""
 
     run: Callable[[], Any]
     audio_s: float
@@ -244,16 +244,16 @@ def measure_jobs(
     settings: RunSettings,
     progress: Progress | None = None,
 ) -> tuple[Measurement, ...]:
-    """Return the times of jobs in all their variants, which are done in turn.
+    """Return the times of jobs in all their variants, which run in alternation.
 
-    A job's clips are of the model's window: ``generate`` makes as many as its batch, under a condition; ``embed``
+    A job's clips have the length of the model's window: ``generate`` makes a batch of them, with a condition; ``embed``
     reads one recording of that length; ``inpaint`` fills a gap of 1 s in one clip, ``bwe`` extends one from 4 kHz.
 
     Args:
-        load: precision -> model; models are kept while their jobs run.
+        load: function from a precision to the model; models are kept while their jobs run.
         peaks: peak rates of the machine, for each number of threads in the settings.
-        settings: which jobs and variants.
-        progress: called with (calls done, calls in all), job by job.
+        settings: jobs and variants.
+        progress: called with (calls done, calls in total), job by job.
 
     Raises:
         ParameterError: a value out of its range, or an unknown name.
@@ -293,13 +293,13 @@ def measure_jobs(
 
 
 def prepared(job: str, model: Model, variant: Variant, seed: int = 0) -> JobCall:
-    """Return a job that is ready to be done with a model.
+    """Return a job that is ready to run.
 
     Args:
         job: a name in ``JOBS``.
-        model: what does it.
-        variant: its batch, steps and preset count; precision and threads are the model's.
-        seed: of the decoding, and of what the job is done with.
+        model: model for the job.
+        variant: variant of the job: batch, steps and preset count; precision and threads are the model's.
+        seed: random seed of the decoding, and of the job's input.
 
     Raises:
         ParameterError: an unknown name.
@@ -313,7 +313,7 @@ def _name(variant: Variant) -> str:
 
 
 def _keeping(last: dict[str, list[SolveResult]], name: str, call: JobCall, pipeline: Pipeline) -> Callable[[], None]:
-    """Return a job that leaves behind what its decodings did, the last time it was done."""
+    """Return a job that keeps the results of its last decodings."""
 
     def run() -> None:
         solved: list[SolveResult] = []
@@ -384,13 +384,13 @@ def _clip(model: Model, seed: int, n_windows: int = 1) -> np.ndarray:
 JOBS: Mapping[str, Callable[[Model, Variant, int], JobCall]] = MappingProxyType(
     {"generate": _generate, "inpaint": _inpaint, "bwe": _bwe, "embed": _embed}
 )
-"""The jobs that can be timed."""
+"""Jobs that can be timed."""
 
 
 def _flop(
     job: str, call: JobCall, solved: Sequence[SolveResult], costs: Costs, pipeline: Pipeline
 ) -> tuple[dict[str, float], int]:
-    """Return the arithmetic that a job must do, precision -> FLOP, and how often the transformer was passed."""
+    """Return the FLOP of a job by precision, and the number of passes of the transformer."""
     flop = {"fp32": 0.0}
     precision = precision_name(pipeline)
 

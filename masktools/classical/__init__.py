@@ -13,7 +13,7 @@ from masktools.classical.fills import (
     GapFill,
     SpanFill,
 )
-from masktools.classical.prediction import bridge, burg, extrapolate, interpolate
+from masktools.classical.spans import bridge, burg, extrapolate, interpolate
 
 __all__ = [
     "BAND_FILLS", "CONTEXT_S", "GAP_FILLS", "SEARCHES", "SPAN_FILLS", "BandFill", "GapFill", "SpanFill", "bridge",

@@ -16,11 +16,24 @@ import numpy as np
 from scipy.signal import ShortTimeFFT, kaiser_beta, oaconvolve
 from scipy.signal.windows import hann
 
-from masktools.classical.noise import OVERLAP, SPECTRUM_S, frame_length, noise_between, random_phases
-from masktools.classical.prediction import LONG_CONTEXT_S, MAX_GAP_S, bridge, extrapolate, interpolate
 from masktools.classical.search import fills_from_elsewhere
 from masktools.classical.similarity import Similarity
-from masktools.classical.spans import Damaged, Span, check_recording, join_ends
+from masktools.classical.spans import (
+    LONG_CONTEXT_S,
+    MAX_GAP_S,
+    OVERLAP,
+    SPECTRUM_S,
+    Damaged,
+    Span,
+    bridge,
+    check_recording,
+    extrapolate,
+    frame_length,
+    interpolate,
+    join_ends,
+    noise_between,
+    random_phases,
+)
 from masktools.core.errors import ParameterError
 
 SEAM_S = 0.01  # at most, at each end of a gap
@@ -282,6 +295,26 @@ def _low_pass(edge_hz: float, sample_rate: int, half: int) -> np.ndarray:
     share = 2 * edge_hz / sample_rate
     taps = np.sinc(share * np.arange(-half, half + 1)) * np.kaiser(2 * half + 1, kaiser_beta(STOP_BAND_DB))
     return taps / taps.sum()
+
+
+def high_pass(samples: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.ndarray:
+    """Return what lies above a cutoff, without delay: linear phase, half the amplitude at the cutoff itself.
+
+    Nothing is left 100 Hz below the cutoff, and everything 100 Hz above it. What a recording still has at its edge,
+    half of what it once had, and what is added there make up a whole.
+
+    Source: J. F. Kaiser's formula for the length of a windowed FIR filter (1974).
+    """
+    half = high_pass_reach(sample_rate)
+    taps = -_low_pass(cutoff_hz, sample_rate, half)
+    taps[half] += 1.0
+    return oaconvolve(np.pad(samples.astype(np.float64), half), taps, mode="valid")
+
+
+def high_pass_reach(sample_rate: int) -> int:
+    """Return how many samples to either side ``high_pass`` reads."""
+    n_taps = int(np.ceil((STOP_BAND_DB - 7.95) / (2.285 * 2 * np.pi * TRANSITION_HZ / sample_rate))) | 1
+    return n_taps // 2
 
 
 BAND_FILLS: dict[str, BandFill] = {"unprocessed": _unprocessed, "noise": _noise, "replication": _replication}

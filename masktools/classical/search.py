@@ -15,10 +15,18 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import correlate
 from scipy.signal.windows import hann
 
-from masktools.classical.noise import FRAME_S, noise_between, offset_between, shaped
-from masktools.classical.prediction import extrapolate
 from masktools.classical.similarity import EDGES_HZ, WINDOW_S, Found, Known, Place, Similarity, bands_db, window_length
-from masktools.classical.spans import Span, fade_in, join_ends, with_residuals
+from masktools.classical.spans import (
+    NOISE_FRAME_S,
+    Span,
+    extrapolate,
+    fade_in,
+    join_ends,
+    noise_between,
+    offset_between,
+    shaped,
+    with_residuals,
+)
 
 HOP_S = 0.0232
 SIDE_S = 0.5  # on either side of a gap, by which the level of a place is compared
@@ -403,7 +411,7 @@ def flatness_db(known: Known, span: Span, sample_rate: int) -> float:
 def _steady(envelopes: Envelopes, span: Span, wanted: np.ndarray, grain: str, seeds: tuple[int, ...]) -> Copy:
     """Return what goes from one side's spectrum to the other's, with the expected levels: noise, or its partials."""
     rate, margin = envelopes.sample_rate, round(MARGIN_S * envelopes.sample_rate)
-    side_s, frame_s = (NOISE_S, FRAME_S) if grain == NOISE else (TONES_S, TONES_FRAME_S)
+    side_s, frame_s = (NOISE_S, NOISE_FRAME_S) if grain == NOISE else (TONES_S, TONES_FRAME_S)
     before, after = sides_of(envelopes.known, span, round(side_s * rate))
     made = noise_between(before, after, span.length, rate, np.random.default_rng(seeds), margin, frame_s)
     shaped = Levels(envelopes, wanted).given_to(made, margin)[:, margin : margin + span.length]

@@ -1,1 +1,1 @@
-"""The command line: each command reads its options, calls the model once, and writes what comes back."""
+"""The command line: each command reads its options, calls the model once, and writes the results."""

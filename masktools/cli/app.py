@@ -73,13 +73,13 @@ def _app(args: argparse.Namespace) -> int:
 
 
 def _sessions() -> Path:
-    """Return where sessions are kept by default."""
+    """Return the default folder of sessions."""
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(home) / "masktools"
 
 
 def _open(address: str, folder: Path) -> None:
-    """Open a browser, by a file that only this user can read: what a program is started with, all users can."""
+    """Open a browser with a file that only this user can read: command lines are visible to all users."""
     page = folder / "open.html"
     page.unlink(missing_ok=True)
     with os.fdopen(os.open(page, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -1,4 +1,4 @@
-"""The command that measures what the toolkit costs, and what restoration finds and leaves behind: bench."""
+"""The benchmark command: speed and memory of the toolkit, and quality of the restoration."""
 
 import argparse
 import shlex
@@ -74,7 +74,7 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 def _add_speed(group: options.Group) -> None:
-    """Add the options of the measurement of speed."""
+    """Add the options of the speed benchmark."""
     group.add_argument(
         "--size", choices=SIZES, metavar="NAME", help=f"random weights in place of a model: {', '.join(SIZES)}"
     )
@@ -94,18 +94,18 @@ def _add_speed(group: options.Group) -> None:
 
 
 def _counts(text: str) -> tuple[int, ...]:
-    """Return whole numbers between commas, for argparse."""
+    """Parse integers separated by commas, for argparse."""
     return tuple(options.whole_number(1)(word) for word in options.names(text))
 
 
 def _run_speed(args: argparse.Namespace) -> int:
-    """Measure, print as it goes, write."""
+    """Measure, print progress and results, write outputs."""
     for subject in args.subject:
         if subject not in SUBJECTS:
             raise unknown_name("subject", subject, (*SUBJECTS, "restoration"))
     files.check_outputs([args.json, args.markdown, args.plot], args.recordings, overwrite=args.overwrite)
     if args.plot is not None:
-        check_installed(*PLOTTING)  # before anything is computed
+        check_installed(*PLOTTING)  # before the measurements
     from masktools import io
     from masktools.benchmark.run import run_benchmark, tables_of, to_markdown, to_text
     from masktools.core.tables import text_of
@@ -156,7 +156,7 @@ def _settings(args: argparse.Namespace) -> "RunSettings":
 
 
 def _words(args: argparse.Namespace) -> list[str]:
-    """Return the options that say what is measured, as they would be written."""
+    """Return the options that select the measurements, as on a command line."""
     words = list(args.subject)
     usual = {"model": "mini", "device": "auto", "batch": BATCHES, "jobs": JOBS, "vocoder": "light", "repeats": 3}
     where = ("model", "size", "vocoder", "device", "precision", "threads")
@@ -189,7 +189,7 @@ def _add_checks(group: options.Group) -> None:
 
 
 def _run_checks(args: argparse.Namespace) -> int:
-    """Check, print, write."""
+    """Run the checks, print, write outputs."""
     sources = [args.source] if args.source.is_file() else []
     files.check_outputs([args.json, args.markdown], sources, overwrite=args.overwrite)
     from masktools.evaluation.checks import Checking, run_check

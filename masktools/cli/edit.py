@@ -1,4 +1,4 @@
-"""Commands for one recording: repair, continue and loop, which leave it as it is but where they work; its tokens."""
+"""Commands for one recording: repair, continue and loop, which change only a part of it; encode and decode."""
 
 import argparse
 import sys
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from masktools.io import Recording
     from masktools.restoration import FilledGap, Region, Signal
 
-_BLOCK = 1 << 16  # samples a channel
+_BLOCK = 1 << 16  # samples of each channel
 
 
 def _add_recording(parser: argparse.ArgumentParser) -> None:
-    """Add one recording, one result, and how the model is used."""
+    """Add the options of one recording, one result, and the model."""
     parser.add_argument("input", type=Path, metavar="IN", help="the recording")
     options.add_output(parser, "the result; its ending chooses the format")
     options.add(parser, "--subtype", "--report", "--overwrite")
@@ -65,13 +65,13 @@ def _edited(
     job: "Callable[[Recording, Signal], tuple[dict[str, Any], int]]",
     said: Callable[[dict[str, Any]], str],
 ) -> int:
-    """Check the outputs, open the recording, let the job write the result, and tell what was done.
+    """Check the outputs, open the recording, run the job, and print a summary.
 
     Args:
-        args: what ``_add_recording`` read.
-        job: given the open recording twice, as a file and as jobs read it; returns the report, and how many samples
+        args: options of ``_add_recording``.
+        job: function of the open recording, given as a file and as a signal; returns the report, and how many samples
             were clipped.
-        said: gives the line about a report, without the name of the file.
+        said: function from a report to its line of summary, without the name of the file.
     """
     from masktools import io
     from masktools.core.runtime import threads
@@ -92,7 +92,7 @@ def _edited(
 
 
 def _put(args: argparse.Namespace, recording: "Recording", pieces: "Iterable[FilledGap]") -> int:
-    """Write the recording with some stretches replaced, and return how many samples were clipped."""
+    """Write the recording with some spans replaced, and return how many samples were clipped."""
     from masktools import io
 
     replaced = (io.Piece(piece.start, piece.samples, piece.channels) for piece in pieces)
@@ -160,7 +160,7 @@ def _continue(args: argparse.Namespace) -> int:
 
 
 def _joined(args: argparse.Namespace, recording: "Recording", added: "np.ndarray") -> int:
-    """Write the recording and what was added to it, and return how many samples were clipped."""
+    """Write the recording with the added audio, and return how many samples were clipped."""
     import numpy as np
 
     from masktools import io
@@ -179,7 +179,7 @@ def _joined(args: argparse.Namespace, recording: "Recording", added: "np.ndarray
 
 
 def said_of_regions(regions: list[dict[str, Any]]) -> str:
-    """Return what was done to regions, in words.
+    """Return the summary of a repair of regions.
 
     >>> region = {"start_s": 1.0, "end_s": 1.5, "before_db": -20.1, "after_db": -41.6, "method": "interpolate"}
     >>> said_of_regions([region | {"low_hz": 3000.0, "high_hz": 6000.0, "channels": [0]}])
@@ -193,7 +193,7 @@ def said_of_regions(regions: list[dict[str, Any]]) -> str:
 
 
 def said_of_loop(report: dict[str, Any]) -> str:
-    """Return what was done to a loop, in words.
+    """Return the summary of a loop.
 
     >>> said_of_loop({"seam_s": 0.5, "wrap_crest_db": {"before": 20.1, "after": -1.2}})
     'a seam of 0.500 s, 0.250 s at each end; its click went from 20.1 to -1.2 dB'

@@ -1,4 +1,4 @@
-"""The command that makes vectors of recordings: embed."""
+"""The command that embeds recordings."""
 
 import argparse
 import os
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SOME_FAILED, INTERRUPTED = 3, 130
 FORMATS = ("npz", "npy", "parquet", "h5", "dir")  # as in extraction.formats, which must not be imported here
 COLUMNS = ("path", "key", "start", "stop", "member")  # as in extraction.Columns
-_SHOWN = 20  # recordings that are named on the error stream
+_SHOWN = 20  # recordings named on stderr
 
 
 def _add_embed(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +101,7 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
 
 
 def _layer(text: str) -> "int | str | tuple[int, ...] | tuple[float, ...]":
-    """Return a layer as ``ExtractionSettings`` has it."""
+    """Parse a layer of ``ExtractionSettings``."""
     words = text.split(",")
     try:
         return int(text) if len(words) == 1 else tuple(int(word) for word in words)
@@ -113,7 +113,7 @@ def _layer(text: str) -> "int | str | tuple[int, ...] | tuple[float, ...]":
 
 
 def _columns(text: str) -> dict[str, str]:
-    """Return what columns are called, for argparse."""
+    """Parse the names of columns, for argparse."""
     pairs = [pair.partition("=") for pair in text.split(",")]
     for name, equals, _ in pairs:
         if not equals or name.strip() not in COLUMNS:
@@ -124,7 +124,7 @@ def _columns(text: str) -> dict[str, str]:
 
 
 def _shard(text: str) -> tuple[int, int]:
-    """Return which part of how many, for argparse."""
+    """Parse index and count of a shard, for argparse."""
     index, _, count = text.partition("/")
     if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
         raise argparse.ArgumentTypeError(f"must be I/N with I from 0 to N - 1, as in 0/4, got {text!r}")
@@ -194,7 +194,7 @@ def _work(args: argparse.Namespace, items: "list[Item]", worker: "Worker", store
         _engine(args, items, worker, store, meter)
         meter.finish()
         summary = store.close()
-    except (KeyboardInterrupt, AudioError) as error:  # Ctrl-C, and what else tells a command to end
+    except (KeyboardInterrupt, AudioError) as error:  # Ctrl-C, and other ways to end a command
         meter.finish()
         done = len(store.finished())
         left = f"{done} of {len(items)} recordings are done, --resume goes on" if done else "nothing is done yet"
@@ -230,7 +230,7 @@ def _merge(args: argparse.Namespace) -> int:
 
 
 def _conclude(summary: "Summary", store: "Store", is_shard: bool) -> int:
-    """Say how it went, and return the exit code; shards are joined even where one of them holds nothing."""
+    """Print a summary, and return the exit code; an empty shard is needed to merge the others, too."""
     if not summary.n_rows and summary.n_items == 1 and not is_shard:
         raise AudioError(summary.reason or "")
     for number, failure in enumerate(store.failures()):
@@ -262,7 +262,7 @@ def _tell_plan(args: argparse.Namespace, items: "list[Item]") -> int:
 
 
 def _prefix(text: str) -> str | tuple[float, ...]:
-    """Return a prefix as ``ExtractionSettings`` has it."""
+    """Parse a prefix of ``ExtractionSettings``."""
     if not text.lower().endswith(".npy"):
         return text
     import numpy as np
@@ -277,7 +277,7 @@ def _prefix(text: str) -> str | tuple[float, ...]:
 
 
 def _refuse_to_replace(args: argparse.Namespace, locations: list[str]) -> None:
-    """Refuse an output that is one of the files that are read."""
+    """Raise where an output is one of the input files."""
     from masktools.extraction import files_of
     from masktools.io import check_places
 

@@ -1,4 +1,4 @@
-"""Commands that measure a model on recordings: evaluate, and sweep, which does so at many settings of its decoding."""
+"""Commands that evaluate a model on recordings: evaluate, and sweep, which does so with many decoding settings."""
 
 import argparse
 import re
@@ -29,7 +29,7 @@ SOME_FAILED = 3
 
 
 def _add_clips(parser: argparse.ArgumentParser) -> options.Group:
-    """Add which recordings are taken."""
+    """Add the options that select recordings."""
     clips = parser.add_argument_group("recordings")
     clips.add_argument("--split", choices=SPLITS, default="test", metavar="NAME", help=", ".join(SPLITS))
     clips.add_argument("--n", type=options.whole_number(1), metavar="N", help="of each kind; all if left out")
@@ -125,7 +125,7 @@ def _clips(
 
 
 def _seconds(args: argparse.Namespace) -> float:
-    """Return the length of clips, of the preset where none is given."""
+    """Return the length of clips, by default that of the preset."""
     from masktools.evaluation.sweep import PRESETS
 
     usual = PRESETS[args.preset].seconds if args.preset else SECONDS
@@ -150,9 +150,9 @@ def _embedders(names: Sequence[str] | None, model: "Model") -> "list[Embedder]":
 
 
 def _settings(args: argparse.Namespace, protocol: "Protocol", model: "Model") -> Any:
-    """Return the settings of a protocol: those of the preset, and over them what is set.
+    """Return the settings of a protocol: those of the preset, with changes.
 
-    What is set of the solver is set over the model's own settings of it.
+    Changes of the solver apply to the model's own settings.
     """
     from masktools.core.configs import from_dict, to_dict, to_plain
     from masktools.solver import SolverConfig
@@ -184,7 +184,7 @@ def _preset(args: argparse.Namespace, model: "Model") -> Any:
 
 
 def _put(values: dict[str, Any], pair: str) -> None:
-    """Put what KEY=VALUE says where it belongs."""
+    """Put the value of KEY=VALUE into nested settings."""
     key, equals, text = pair.partition("=")
     if not equals or not all(key.split(".")):
         raise ParameterError(f"--set must be KEY=VALUE, as in gaps_s=[0.1,0.5], got {pair!r}")
@@ -197,7 +197,7 @@ def _put(values: dict[str, Any], pair: str) -> None:
 
 
 def _value(text: str) -> Any:
-    """Return what JSON has (a number, true, false, null, a list) where the text is it, else the text."""
+    """Return the JSON value of a text (a number, true, false, null, a list), or else the text."""
     try:
         return parse_json(text)
     except ValueError:
@@ -276,7 +276,7 @@ def _sweep(args: argparse.Namespace) -> int:
 
     sweep = _asked(args)
     if not args.no_plots:
-        check_installed(*PLOTTING)  # before anything is computed
+        check_installed(*PLOTTING)  # before the measurements
     models = _models(args)
     first = next(iter(models.values()))
     if args.preset is not None:
@@ -300,7 +300,7 @@ def _sweep(args: argparse.Namespace) -> int:
 
 
 def _listed(read: Any) -> Any:
-    """Return a reader of values between commas, for argparse."""
+    """Return a parser of values separated by commas, for argparse."""
     return lambda text: tuple(read(word.strip()) for word in text.split(",") if word.strip())
 
 
@@ -328,7 +328,7 @@ def _asked(args: argparse.Namespace) -> "Sweep":
     values: dict[str, Any] = {"seed": args.seed} | dict(map(_setting, args.set))
     settings = from_dict(SWEPT[args.protocol].settings, values)
     if args.preset is not None:
-        settings = replace(settings, solver=preset(args.preset))  # checked here; `run` knows what the model's own are
+        settings = replace(settings, solver=preset(args.preset))  # checked here; `run` resolves it for the model
     chosen = {axis: values for axis, values in axes.items() if values}
     if not chosen:
         raise ParameterError("a sweep must have at least one axis: give --steps, --presets, --axis or another")
@@ -336,7 +336,7 @@ def _asked(args: argparse.Namespace) -> "Sweep":
 
 
 def _axis(pair: str) -> tuple[str, tuple[Any, ...]]:
-    """Return an axis and its values: a JSON list, or words and numbers between commas."""
+    """Parse an axis and its values: a JSON list, or words and numbers separated by commas."""
     key, equals, text = pair.partition("=")
     if not equals or not text.strip():
         raise ParameterError(f"--axis must be KEY=V,V, got {pair!r}")
@@ -369,7 +369,7 @@ def _models(args: argparse.Namespace) -> "dict[str, Model]":
 
 
 def _wide_measures(result: "SweepResult") -> "list[Measure]":
-    """Return the measures of the widest groups."""
+    """Return the measures of the largest groups."""
     from masktools.evaluation.sweep_results import plotted_measures
 
     measures = plotted_measures(result)
@@ -379,7 +379,7 @@ def _wide_measures(result: "SweepResult") -> "list[Measure]":
 
 
 def _write_losses(result: "SweepResult", path: Path) -> None:
-    """Write what each point costs, and what it loses against the first one."""
+    """Write the cost of each point, and its loss against the first one."""
     from masktools.evaluation.sweep_results import loss_lines, named_points, priced_measures
 
     points = named_points(result)
@@ -389,7 +389,7 @@ def _write_losses(result: "SweepResult", path: Path) -> None:
 
 
 def _draw(result: "SweepResult", folder: Path) -> list[Path]:
-    """Write the pictures of each measure of the widest groups, and return where they are."""
+    """Write the plots of each measure of the largest groups, and return their paths."""
     from masktools.evaluation.sweep_results import draw_cost, draw_sweep, priced_measures
 
     wide = [one for one in _wide_measures(result) if one[0] != "cost"]

@@ -1,4 +1,4 @@
-"""What commands write: outputs, checked first, whole or not at all; progress of long work on the error stream."""
+"""Outputs of commands: checked first, written whole or not at all; progress of long jobs on stderr."""
 
 import argparse
 import json
@@ -25,16 +25,16 @@ def check_outputs(
     *,
     overwrite: bool,
 ) -> None:
-    """Refuse outputs that cannot or must not be written; ``None`` stands for an output that was not asked for.
+    """Raise where outputs cannot or must not be written; ``None`` stands for an optional output that is not written.
 
     Args:
-        outputs: The files to be written.
-        inputs: Files that are read, and must not be replaced.
-        ending: The only ending that the first output may have.
-        overwrite: Whether files that are there may be replaced.
+        outputs: files to be written.
+        inputs: files that are read, and must not be replaced.
+        ending: the only suffix that the first output may have.
+        overwrite: whether existing files may be replaced.
 
     Raises:
-        ParameterError: A folder is missing or closed, two files are one, a file is there already, or the ending is
+        ParameterError: a folder is missing or not writable, two files are one, a file exists already, or the suffix is
             another one.
     """
     from masktools.io import check_places
@@ -55,10 +55,10 @@ def check_outputs(
 def check_audio_outputs(
     outputs: Sequence[Path], report: Path | None = None, inputs: Sequence[Path] = (), *, overwrite: bool
 ) -> None:
-    """Refuse recordings that cannot or must not be written, by their places and by their formats.
+    """Raise where recordings cannot or must not be written, by path or format.
 
     Raises:
-        ParameterError: As in ``check_outputs``, or an ending that names no format.
+        ParameterError: see ``check_outputs``, or a suffix of no known format.
     """
     from masktools import io
 
@@ -68,13 +68,13 @@ def check_audio_outputs(
 
 
 def read_by(args: argparse.Namespace) -> list[Path]:
-    """Return the files that options of a command name for it to read, beside its recordings."""
+    """Return the input files named by options of a command, beside its recordings."""
     named = [getattr(args, name, None) for name in ("gaps", "regions", "prompt", "prompts", "prefix")]
     return [Path(one) for one in named if isinstance(one, str | Path) and is_file(one)]
 
 
 def is_file(path: str | Path) -> bool:
-    """Tell whether there is a file of a name; a text that cannot be a name is none.
+    """Tell whether there is a file of this name; False for an impossible name.
 
     >>> is_file("0.10-0.12," * 100)
     False
@@ -108,7 +108,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> "dict[str, np.ndarray]":
     """Return the named arrays of a .npz file.
 
     Raises:
-        AudioError: The file is missing, no .npz, damaged, or lacks an array.
+        AudioError: the file is missing, no .npz, damaged, or lacks an array.
     """
     import zipfile
     import zlib
@@ -127,7 +127,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> "dict[str, np.ndarray]":
 
 
 def write_report(output: Path | None, report: Mapping[str, Any]) -> None:
-    """Write what was done as JSON, where a report was asked for."""
+    """Write a report as JSON, if one was asked for."""
     if output is None:
         return
     write_content(output, json.dumps(report, indent=2, default=plain) + "\n")
@@ -137,7 +137,7 @@ def write_content(output: Path, content: str | bytes) -> None:
     """Write a text, or bytes, as one file, whole or not at all.
 
     Raises:
-        AudioError: It cannot be written.
+        AudioError: it cannot be written.
     """
     from masktools.io import replacing
 
@@ -146,24 +146,24 @@ def write_content(output: Path, content: str | bytes) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Return what JSON has no word for (arrays, paths) as what it has."""
+    """Return values without a JSON type (arrays, paths) converted to one."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
-_BETWEEN_S = 1.0  # between two writings, and
-_SHARE = 0.1  # of the time that passes may be spent on writing
+_BETWEEN_S = 1.0  # least time between two writes, and
+_SHARE = 0.1  # greatest share of the time spent on writing
 
 
 class GrowingReport:
-    """A JSON object with a list in it: on the disk as far as it had come a while ago, and after ``write`` all of it."""
+    """A JSON report with a list that grows: written from time to time, and completely with ``write``."""
 
     def __init__(self, path: Path | None, head: Mapping[str, Any], name: str = "files") -> None:
-        """Begin without entries.
+        """Begin with an empty list.
 
         Args:
-            path: where to; None for nowhere.
-            head: what stands before the list.
-            name: of the list.
+            path: path of the file; None for none.
+            head: entries before the list.
+            name: key of the list.
         """
         self._path, self._name = path, name
         self._head = json.dumps(dict(head), indent=2, default=plain).removesuffix("\n}")
@@ -171,7 +171,7 @@ class GrowingReport:
         self._due = 0.0
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Add an entry, and write the report if the last time is long enough ago.
+        """Add an entry, and write the report if the last write is long enough ago.
 
         Raises:
             AudioError: it cannot be written.
@@ -186,7 +186,7 @@ class GrowingReport:
         """Write the report.
 
         Args:
-            **tail: what stands behind the list.
+            **tail: entries after the list.
 
         Raises:
             AudioError: it cannot be written.
@@ -209,7 +209,7 @@ class GrowingReport:
 
 
 def is_report(path: Path | None) -> bool:
-    """Tell whether a file is the report of a command that takes many files, so that the next may take its place."""
+    """Tell whether a file is a report on many files, which the next run may replace."""
     if path is None or not is_file(path):
         return False
     with path.open("rb") as file:
@@ -220,23 +220,23 @@ MODES = ("auto", "bar", "json", "none")
 """auto is a bar on a terminal and nothing elsewhere."""
 
 _WIDTH = 78
-_PAUSE_S = 0.1  # between two states that are shown
+_PAUSE_S = 0.1  # between two updates
 _EVERY_S, _EVERY_S_UNWATCHED = 0.5, 60.0  # between two lines of ``counting``
 
 Shower = Callable[[int, int], None]
-"""Called with what is done and what there is in all."""
+"""Called with (number done, total number)."""
 
 
 def _write_over(line: str, is_last: bool) -> None:
-    """Put a line in the place of the one before; the last one is taken away."""
+    """Replace the line before; the last one is erased."""
     sys.stderr.write(f"\r{' ' * len(line)}\r" if is_last else f"\r{line}")
     sys.stderr.flush()
 
 
 def percent() -> Callable[..., None] | None:
-    """Return what shows how far a job has come, on a terminal; None where nobody watches.
+    """Return a callback that shows the progress of a job, on a terminal; None elsewhere.
 
-    It is called with (done, total), or with the name of what is being done before these.
+    It is called with (done, total), or with the name of the task before these.
     """
     if not sys.stderr.isatty():
         return None
@@ -249,10 +249,10 @@ def percent() -> Callable[..., None] | None:
 
 
 def counting(what: str) -> Shower:
-    """Return what writes how many are done, how fast, and the time left; seldom, where nobody watches."""
+    """Return a callback that prints number done, rate, and time left; less often if not on a terminal."""
     watched = sys.stderr.isatty()
     began = said = time.monotonic()
-    first: int | None = None  # how many were done before
+    first: int | None = None  # number that was done before
 
     def show(done: int, total: int) -> None:
         nonlocal began, said, first
@@ -275,7 +275,7 @@ def counting(what: str) -> Shower:
 
 
 class _Line:
-    """A line about work that goes on: a bar, JSON, or nothing."""
+    """A progress line: a bar, JSON, or nothing."""
 
     def __init__(self, mode: str = "auto") -> None:
         """Start.
@@ -292,12 +292,12 @@ class _Line:
         return self._mode != "none"
 
     def finish(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         if self._mode == "bar":
             _write_over(" " * _WIDTH, True)
 
     def _is_due(self, always: bool) -> bool:
-        """Tell whether the line is to be written again."""
+        """Tell whether the line should be written again."""
         now = time.monotonic()
         due = self.watched and (always or now - self._shown >= _PAUSE_S)
         self._shown = now if due else self._shown
@@ -312,21 +312,21 @@ class _Line:
 
 
 class Watcher(_Line):
-    """Tells how far one recording of several is, and how long the rest will take."""
+    """Shows the progress of each of several recordings, and the remaining time."""
 
     def __init__(self, mode: str = "auto", n_files: int = 1) -> None:
         """Start.
 
         Args:
             mode: one of ``MODES``.
-            n_files: recordings in all.
+            n_files: number of recordings.
         """
         super().__init__(mode)
         self._n_files, self._n_done, self._file = n_files, 0, ""
 
     @contextmanager
     def on(self, file: Path) -> Iterator[Shower | None]:
-        """Show one recording as long as a block lasts, which is given ``step``; None where nobody watches."""
+        """Show the progress of one recording inside the block, which gets ``step``; None if nothing is shown."""
         self.begin(file)
         try:
             yield self.step if self.watched else None
@@ -334,20 +334,20 @@ class Watcher(_Line):
             self.finish()
 
     def begin(self, file: Path) -> None:
-        """Say which recording is next."""
+        """Show the name of the next recording."""
         self._file = str(file)
         self._tell(0.0, always=True)
 
     def step(self, done: int, total: int) -> None:
-        """Say how far the recording is."""
+        """Show the progress of the recording."""
         self._tell(done / max(1, total))
 
     def step_of_all(self, done: int, total: int) -> None:
-        """Say how far all recordings together are, where they are made side by side."""
+        """Show the progress of all recordings together, if they are made in parallel."""
         self._tell(min(1.0, max(0.0, self._n_files * done / max(1, total) - self._n_done)))
 
     def end(self, file: Path | None = None) -> None:
-        """Say that a recording is done, and perhaps which one; several jobs do not tell more."""
+        """Count a finished recording, with its name if known; parallel jobs do not know it."""
         self._n_done += 1
         self._file = self._file if file is None else str(file)
         self._tell(0.0, always=True)
@@ -365,7 +365,7 @@ class Watcher(_Line):
 
 
 def spoken(seconds: float) -> str:
-    """Return a duration as people write it.
+    """Return a duration in words.
 
     >>> spoken(5), spoken(125), spoken(7260)
     ('5 s', '2 min 5 s', '2 h 1 min')
@@ -384,7 +384,7 @@ class Meter(_Line):
     _n_before: int | None = None
 
     def __call__(self, done: int, total: int) -> None:
-        """Say how many are done."""
+        """Show the number done."""
         now = time.monotonic()
         if self._n_before is None:
             self._started, self._n_before = now, done

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from masktools.model import Result
     from masktools.restoration.generation import GeneratedItem, Item
 
-_BATCHES_WAITING = 2  # that are made and not yet written
+_BATCHES_WAITING = 2  # finished, but not written yet
 
 
 def _add_generate(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +78,7 @@ def _generate(args: argparse.Namespace) -> int:
 
 
 def _write_all(args: argparse.Namespace, outputs: list[Path], results: "list[Result]") -> int:
-    """Write what was made, and the report of all."""
+    """Write the recordings, and their report."""
     for output, result in zip(outputs, results, strict=True):
         files.write_audio(output, result.samples, result.sample_rate)
     files.write_report(args.report, results[0].report | {"seeds": [r.report["seeds"][0] for r in results]})
@@ -140,10 +140,10 @@ def _generate_many(args: argparse.Namespace) -> int:
 
 
 def _check_targets(args: argparse.Namespace, targets: list[Path], notes: Path) -> None:
-    """Refuse, before any work, files that would destroy something by their names.
+    """Raise, before any work, where outputs would destroy files.
 
     Raises:
-        ParameterError: which file it is, and what to do.
+        ParameterError: the message names the file, and says what to do.
     """
     from masktools.io import check_places, clear_parts
 
@@ -161,10 +161,10 @@ def _check_targets(args: argparse.Namespace, targets: list[Path], notes: Path) -
 
 
 def _made_folder(folder: Path) -> Path:
-    """Return the folder of the recordings, made if its own folder is there.
+    """Return the folder of the recordings, which is made if its parent exists.
 
     Raises:
-        ParameterError: it is a file, or closed, or there is no folder to hold it.
+        ParameterError: it is a file, or not writable, or its parent does not exist.
     """
     if folder.exists() and not folder.is_dir():
         raise ParameterError(f"with --prompts the output must be a folder, got the file {folder}")
@@ -184,10 +184,10 @@ def _target_of(folder: Path, ending: str) -> "Callable[[Item], Path]":
 def _left(
     items: "list[Item]", target_of: "Callable[[Item], Path]", finished: Any, resume: bool, overwrite: bool
 ) -> "list[Item]":
-    """Return what is still to be made.
+    """Return the recordings that are still to be made.
 
     Raises:
-        ParameterError: a file is there that would be replaced, and nobody has said that it may.
+        ParameterError: a file exists that would be replaced without permission.
     """
     left = [item for item in items if not (resume and finished.has(item, target_of(item)))]
     there = [

@@ -1,4 +1,4 @@
-"""The ``masktools`` command: find the sub-command, run it, and turn what goes wrong into one line and an exit code.
+"""The ``masktools`` command: find the sub-command, run it, and turn errors into one line and an exit code.
 
 Exit codes: 0 done, 2 wrong usage or unusable input, 3 some of several files failed, 4 nothing to repair (--strict),
 130 interrupted, 141 the reader of the output went away, 143 told to end.
@@ -53,11 +53,11 @@ COMMANDS = {
 }
 ABOUT = "masktools: one masked model of mel spectrograms that fills, extends, generates and embeds audio"
 USAGE_ERROR, INTERRUPTED, READER_GONE = 2, 130, 141
-_SPINS = "1000"  # after which a waiting thread of OpenMP sleeps: by default it holds its core against other programs
+_SPINS = "1000"  # after which a waiting thread of OpenMP sleeps: by default it would keep its core busy
 
 
 class _TopParser(CommandParser):
-    """The parser above the commands; its help is one table."""
+    """The top parser, above the commands; its help is one table."""
 
     def format_help(self) -> str:
         """Return the table of commands."""
@@ -103,7 +103,7 @@ def _run(argv: Sequence[str] | None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             return args.run(args)
-    except SystemExit as leaving:  # who leaves this way has said why
+    except SystemExit as leaving:  # its message has been printed
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except MasktoolsError as error:
         return _report(str(error), error.exit_code)
@@ -137,7 +137,7 @@ _FIRST_FILES = (0, 1, 2)  # standard input, output and error
 
 @contextlib.contextmanager
 def told() -> Iterator[None]:
-    """Make the standard streams usable while a command runs, and write what parts of masktools log on the last."""
+    """Make the standard streams usable while a command runs, and print masktools' log messages on stderr."""
     _hold_places()
     before = sys.stdout, sys.stderr
     with contextlib.ExitStack() as opened:
@@ -155,7 +155,7 @@ def told() -> Iterator[None]:
 
 
 class _Lines(logging.Handler):
-    """Writes each message as one line of warning."""
+    """Log handler that prints each message as one line of warning."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write it."""
@@ -164,7 +164,7 @@ class _Lines(logging.Handler):
 
 
 def _hold_places() -> None:
-    """Open what is closed of the first three files, so that no recording that is opened next takes their places."""
+    """Open those of the standard file descriptors that are closed, so that no recording gets their numbers."""
     for number in _FIRST_FILES:
         try:
             os.fstat(number)
@@ -174,7 +174,7 @@ def _hold_places() -> None:
 
 
 def _usable(stream: TextIO | None, opened: contextlib.ExitStack) -> TextIO:
-    """Return a stream that takes every text; one that goes nowhere where there is none."""
+    """Return a stream that accepts every text; a null stream where there is none."""
     if stream is None or getattr(stream, "closed", False):
         return opened.enter_context(open(os.devnull, "w", encoding="utf-8", errors="backslashreplace"))
     if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
@@ -183,7 +183,7 @@ def _usable(stream: TextIO | None, opened: contextlib.ExitStack) -> TextIO:
 
 
 def forget_stdout() -> None:
-    """Point standard output nowhere, so that Python does not complain again while it exits."""
+    """Redirect standard output to nowhere, so that Python does not fail again at exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -201,7 +201,7 @@ class Ended(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Raise ``Ended`` in the block when the process is told to end; what nohup has silenced stays silent."""
+    """Raise ``Ended`` in the block when the process is told to end; signals ignored by nohup stay ignored."""
     before = {}
     if threading.current_thread() is threading.main_thread():
         numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
@@ -217,5 +217,5 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)  # once is enough: what is half written is being removed
+    signal.signal(number, signal.SIG_IGN)  # once is enough: unfinished files are being removed
     raise Ended(number)

@@ -1,4 +1,4 @@
-"""The argument parser of the command line, and the options that several commands share: help and one-line errors."""
+"""The argument parser of the command line, and options that several commands share."""
 
 import argparse
 import math
@@ -12,7 +12,7 @@ from masktools.core.settings import DecodingSettings
 
 
 def fail(message: str) -> str:
-    """Return an error as the one line in which every command reports it."""
+    """Return an error as the single line that every command prints."""
     return f"masktools: error: {' '.join(message.splitlines())}\n"
 
 
@@ -25,24 +25,24 @@ class HelpFormatter(argparse.HelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text, default = action.help, action.default
         shown = default not in (None, argparse.SUPPRESS, {}) and not isinstance(default, bool) and action.option_strings
-        if not text or not shown or "left out" in text or "%(default)" in text:  # the help itself says what it is
+        if not text or not shown or "left out" in text or "%(default)" in text:  # the help already gives the default
             return text
         return f"{text} (default: {','.join(default) if isinstance(default, tuple) else '%(default)s'})"
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command: its line in the table of commands, its options, its work, and what it does at length."""
+    """A command: its summary for the table of commands, its options, its function, and its description."""
 
     help: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
-    about: str = ""  # what ``run`` says of itself where nothing else is said
-    hidden: bool = False  # an older name of another one
+    about: str = ""  # instead of the docstring of ``run``
+    hidden: bool = False  # an older name of another command
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line on the error stream and exit code 2."""
+    """An argument parser with errors of one line on stderr and exit code 2."""
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("formatter_class", HelpFormatter)
@@ -65,7 +65,7 @@ Group = argparse.ArgumentParser | argparse._ArgumentGroup
 
 
 def _reader(read: Callable[[str], Any], is_one: Callable[[Any], bool], what: str) -> Callable[[str], Any]:
-    """Return a reader for argparse, which says what there must be where a text is none."""
+    """Return a parser function for argparse, with an error that names what is expected."""
 
     def value_of(text: str) -> Any:
         try:
@@ -80,19 +80,19 @@ def _reader(read: Callable[[str], Any], is_one: Callable[[Any], bool], what: str
 
 
 def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
-    """Return a reader of whole numbers in [low, high], for argparse."""
+    """Return a parser of integers in [low, high], for argparse."""
     limits = f"of at least {low}" if high is None else f"from {low} to {high}"
     return _reader(int, lambda value: low <= value <= (math.inf if high is None else high), f"a whole number {limits}")
 
 
 def number(low: float, unit: str = "", above: bool = False) -> Callable[[str], float]:
-    """Return a reader of finite numbers from ``low`` on (with ``above``, beyond it), for argparse."""
+    """Return a parser of finite numbers from ``low`` on (with ``above``, greater than it), for argparse."""
     limits = f"{'above' if above else 'of at least'} {low:g}{f' {unit}' if unit else ''}"
     return _reader(float, lambda value: low <= value < math.inf and not (above and value == low), f"a number {limits}")
 
 
 def steps(text: str) -> int | tuple[int, ...]:
-    """Return decoding steps: a whole number, or several with commas, one for each stage.
+    """Parse decoding steps: an integer, or several separated by commas, one for each stage.
 
     >>> steps("16"), steps("20,10,10,10")
     (16, (20, 10, 10, 10))
@@ -112,12 +112,12 @@ duration = _reader(_seconds, lambda value: 0 <= value < math.inf, "a duration su
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Return the names in a list with commas."""
+    """Parse names separated by commas."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def auto_or(read: Callable[[str], float], word: str = "auto") -> Callable[[str], float | None]:
-    """Return a reader of a word, which is None, or of what else can be read."""
+    """Return a parser for a word, which means None, or else a number."""
     return lambda text: None if text == word else read(text)
 
 
@@ -134,17 +134,17 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def add_seed(group: Group) -> None:
-    """Add the seed of everything random."""
+    """Add the option of the random seed."""
     add_settings(group, DecodingSettings, only=("seed",))
 
 
 def add_settings(parser: Group, settings: type[DecodingSettings], only: Sequence[str] = ()) -> None:
-    """Add an option for every field of a job's settings that is not there yet, in the group of the class it is of.
+    """Add an option for every new field of a job's settings, in the group of the class that defines it.
 
     Args:
-        parser: where to.
+        parser: parser to extend.
         settings: the dataclass.
-        only: names of fields; all of them if there is none.
+        only: names of fields; all of them by default.
     """
     known = {action.dest for action in parser._actions}
     for own in fields(settings):
@@ -157,7 +157,7 @@ def add_settings(parser: Group, settings: type[DecodingSettings], only: Sequence
 
 
 def group_of(parser: Group, title: str) -> Group:
-    """Return the group of options that has a title, the parser itself for none."""
+    """Return the option group of a title, the parser itself for none."""
     if not title:
         return parser
     known = next((group for group in parser._action_groups if group.title == title), None)
@@ -165,7 +165,7 @@ def group_of(parser: Group, title: str) -> Group:
 
 
 def settings_of(args: argparse.Namespace, settings: type[Any], **more: Any) -> Any:
-    """Return what the options of a command say about a job.
+    """Return the settings of a job from the options of a command.
 
     Raises:
         ParameterError: a value out of its range, or an unknown name.
@@ -183,12 +183,12 @@ def _flags(own: Field) -> list[str]:
 
 
 def _reading(own: Field) -> dict[str, Any]:
-    """Return how an option is read and explained."""
+    """Return the arguments of ``add_argument`` for a field."""
     about, default = own.metadata, cast(Any, own.default)
     help, unit, none = about["help"], about["unit"], about.get("none")
     if isinstance(default, bool):
         return {"action": argparse.BooleanOptionalAction if default else "store_true", "help": help}
-    if about.get("choices"):  # which the settings check themselves, and name what is near to what was given
+    if about.get("choices"):  # the settings check them, and suggest similar names
         return {"metavar": "NAME", "help": help}
     if isinstance(default, tuple):
         return {"type": names, "metavar": "A,B", "help": help}
@@ -232,28 +232,28 @@ _SHARED: dict[str, dict[str, Any]] = {
 
 
 def add(group: Group, *names: str) -> None:
-    """Add options that several commands have: without --overwrite, no command replaces what is there."""
+    """Add options that several commands share: without --overwrite, no command replaces existing files."""
     for name in names:
         group.add_argument(*(("-r", name) if name == "--recursive" else (name,)), **_SHARED[name])
 
 
 def subtype(args: argparse.Namespace) -> str | None:
-    """Return libsndfile's name of the coding that was asked for; None where the source's is kept."""
+    """Return libsndfile's name of the requested coding; None for the source's."""
     return SUBTYPES[args.subtype]
 
 
 def add_output(parser: argparse.ArgumentParser, what: str, metavar: str = "OUT") -> None:
-    """Add the file that the command writes."""
+    """Add the option of the output file."""
     parser.add_argument("-o", "--output", required=True, type=Path, metavar=metavar, help=what)
 
 
 def model_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what ``masktools.load`` is to be given."""
+    """Return the arguments of ``masktools.load``."""
     return {name: getattr(args, name) for name in ("model", "device", "precision", "threads", "batch_size")}
 
 
 def load_model(args: argparse.Namespace) -> "Model":
-    """Return the model that the options choose, on its device."""
+    """Return the model selected by the options, on its device."""
     import masktools
 
     return masktools.load(**model_options(args))

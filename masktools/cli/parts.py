@@ -1,7 +1,7 @@
-"""A trained part of a model in one file: weights, and which part they are of, with what settings.
+"""A trained part of a model in one file: weights, kind and settings.
 
-A file of ours is safetensors, whose metadata has the entry ``masktools``: JSON with ``part``, ``kind``, ``config`` and
-``mel``. Checkpoints of ``masktools train`` say the same in their own way.
+Our own files are safetensors, with an entry ``masktools`` in the metadata: JSON with ``part``, ``kind``, ``config`` and
+``mel``. Checkpoints of ``masktools train`` have the same in their own form.
 """
 
 import json
@@ -32,17 +32,17 @@ class Part:
 
     name: str
     module: Any
-    mel: MelConfig | None  # None for conditioners, which hear waves
-    conditioner: Any = None  # of which a transformer learned, where its checkpoint has it
+    mel: MelConfig | None  # None for conditioners, whose input is waves
+    conditioner: Any = None  # conditioner of a transformer's training, if its checkpoint has it
 
 
 def read_part(source: str) -> Part:
     """Return the part in a training checkpoint, a file of ``masktools convert``, or a text-audio encoder's folder.
 
-    The word ``clap`` stands for the encoder whose weights are not part of a bundle.
+    The word ``clap`` stands for the text-audio encoder CLAP, whose weights are not part of a bundle.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or does not say what it holds.
+        CheckpointError: the file is missing, damaged, or does not state its content.
     """
     path = Path(source)
     if source == CLAP:
@@ -82,7 +82,7 @@ def _built(path: Path, description: Mapping[str, Any], state: Mapping[str, Tenso
 
 
 def write_part(output: Path, module: nn.Module, mel: MelConfig) -> tuple[str, str]:
-    """Write a part as one file, and return which part and which kind it is.
+    """Write a part as one file, and return part and kind.
 
     Raises:
         CheckpointError: no bundle can hold such a part.

@@ -1,4 +1,4 @@
-"""Commands that say what is in recordings and change nothing: probe and compare."""
+"""Commands that analyse recordings and change nothing: probe and compare."""
 
 import argparse
 import json
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from masktools.io import Recording
 
 SOME_FAILED = 3
-_SHOWN = 20  # places of damage a recording that are listed for people; JSON has all
-_N_ROWS, _N_COLS, _RANGE_DB = 300, 1200, 80.0  # of the picture, in pixels and dB
+_SHOWN = 20  # pieces of damage per recording in the text output; JSON has all
+_N_ROWS, _N_COLS, _RANGE_DB = 300, 1200, 80.0  # of the plot, in pixels and dB
 
 
 def _add_probe(parser: argparse.ArgumentParser) -> None:
@@ -93,13 +93,13 @@ def _probe(args: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class _Probing:
-    """Probes one recording after the other, in whichever process; draws it where a picture was asked for."""
+    """Probes recordings, in any process, with a plot if asked for."""
 
     args: argparse.Namespace
     step: Callable[[int, int], None] | None
 
     def __call__(self, task: "Task") -> dict[str, Any]:
-        """Return what is known of a recording, as JSON and as text."""
+        """Return the findings of a recording, as JSON and as text."""
         from masktools import io
         from masktools.detection import Probe
 
@@ -128,7 +128,7 @@ def _settings(args: argparse.Namespace, is_lossy: bool) -> "ProbeSettings":
 
 
 def _text(described: dict[str, Any], findings: "Findings") -> str:
-    """Return what is known of a recording in lines for people."""
+    """Return the findings of a recording as text."""
     from masktools.detection import GAP_KINDS
 
     coding = f"{described['format']} {described['subtype']}, {findings.sample_rate} Hz"

@@ -1,4 +1,4 @@
-"""Commands that restore recordings, one or many: restore, inpaint and bwe; gone on with, reported, compared."""
+"""Commands that restore recordings, one or many: restore, inpaint and bwe; with resuming, reports and comparisons."""
 
 import argparse
 import contextlib
@@ -24,7 +24,7 @@ COUNTED = RESTORED, COPIED, FINISHED, FAILED = "restored", "without anything to 
 
 
 def add_recordings(parser: argparse.ArgumentParser, suffix: str) -> None:
-    """Add the recordings, where the results go, and how a batch of them is run."""
+    """Add the options of the recordings, the outputs, and the batch."""
     parser.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="recordings, or folders of them")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="OUT", help="the result, or the folder of the results; left out: beside IN"
@@ -57,12 +57,12 @@ def add_recordings(parser: argparse.ArgumentParser, suffix: str) -> None:
 
 
 def restore_recordings(args: argparse.Namespace, settings: "Restoring", said: Callable[[dict[str, Any]], str]) -> int:
-    """Restore what the options name, and return the exit code.
+    """Restore the recordings named by the options, and return the exit code.
 
     Args:
-        args: what ``add_recordings``, ``options.add_settings`` and ``options.add_model`` read.
-        settings: what is done to each recording.
-        said: gives the line about a report, without the name of the file.
+        args: options of ``add_recordings``, ``options.add_settings`` and ``options.add_model``.
+        settings: settings of the restoration.
+        said: function from a report to its line of summary, without the name of the file.
     """
     from masktools import io
     from masktools.batch import plan_tasks
@@ -83,7 +83,7 @@ def restore_recordings(args: argparse.Namespace, settings: "Restoring", said: Ca
 
 
 class _Run:
-    """What one command line asks for."""
+    """The run of one command line."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class _Run:
         self._check_outputs()
 
     def one(self) -> int:
-        """Restore one recording; what is wrong with it is the error of the command."""
+        """Restore one recording; its failure is the error of the command."""
         (task,) = self._tasks
         was_there = task.target.parent.exists()
         self._make_folders()
@@ -112,7 +112,7 @@ class _Run:
                 report = self._work(step)(task)
         except BaseException:
             if not was_there:
-                with contextlib.suppress(OSError):  # it holds something, or was never made
+                with contextlib.suppress(OSError):  # raises if it is not empty, or was never made
                     task.target.parent.rmdir()
             raise
         self._tell(task, report)
@@ -120,7 +120,7 @@ class _Run:
         return NOTHING_TO_REPAIR if self._args.strict and report["status"] == "nothing_to_repair" else 0
 
     def many(self) -> int:
-        """Restore recordings; what is wrong with one is told, and the others are restored all the same."""
+        """Restore recordings; failures are reported, and the others go on."""
         from masktools import __version__
         from masktools.batch import run_tasks
 
@@ -150,7 +150,7 @@ class _Run:
         return self._conclude(counts)
 
     def _take(self, outcome: "Outcome", report: GrowingReport) -> str:
-        """Tell and note what became of a task, and return what it is counted as."""
+        """Report and record the outcome of a task, and return its category."""
         if outcome.error is not None:
             sys.stderr.write(fail(outcome.error))
             report.add({"input": str(outcome.task.source), "status": "failed", "error": outcome.error})
@@ -187,10 +187,10 @@ class _Run:
         return outputs_of(task.target, self._settings.n_candidates, self._args.ab)
 
     def _check_outputs(self) -> None:
-        """Refuse, before any work, what would destroy something by its name.
+        """Raise, before any work, where outputs would destroy files.
 
         Raises:
-            ParameterError: which file it is, and what to do.
+            ParameterError: the message names the file, and says what to do.
         """
         from masktools.batch.tasks import JOURNAL
         from masktools.io import check_places
@@ -220,7 +220,7 @@ class _Run:
         check_places(places, sources, notes=notes, overwrite=args.overwrite, ours=ours, hint=hint)
 
     def _check_folder(self, folder: Path) -> None:
-        """Refuse a folder that cannot be made, or written to; of one result none is made but that which was named."""
+        """Raise where a folder cannot be made, or written to; for one result only a folder that was named is made."""
         there = folder
         while not there.exists() and there != there.parent:
             there = there.parent
@@ -268,7 +268,7 @@ def _add_band(parser: argparse.ArgumentParser) -> None:
 
 
 def _gaps(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what the options say about gaps."""
+    """Return the settings of gaps from the options."""
     from masktools.core.gaps import parse_gaps, read_gaps
 
     gaps = None
@@ -282,12 +282,12 @@ def _is_path(text: str) -> bool:
 
 
 def _band(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what the options say about the band."""
+    """Return the settings of the bandwidth extension from the options."""
     return {"cutoff_hz": args.cutoff, "like": args.like, "bwe": settings_of(args, BandSettings)}
 
 
 def said_of_gaps(report: dict[str, Any]) -> str:
-    """Return what was done to gaps, in words.
+    """Return the summary of filled gaps.
 
     >>> said_of_gaps({"status": "restored", "gaps": [{"start_s": 1.0, "end_s": 1.5}]})
     '1 gap filled, 0.500 s in all'
@@ -302,7 +302,7 @@ def said_of_gaps(report: dict[str, Any]) -> str:
 
 
 def said_of_band(report: dict[str, Any]) -> str:
-    """Return what was done to the band, in words.
+    """Return the summary of a bandwidth extension.
 
     >>> said_of_band({"cutoff_hz": 4000.0, "sample_rate": 44100, "status": "restored"})
     'extended above 4000 Hz, at 44100 Hz'
@@ -322,7 +322,7 @@ def _said_of_both(report: dict[str, Any]) -> str:
 
 
 def _restoring(help: str, about: str, suffix: str, parts: Any, said: Any) -> Command:
-    """Return a command of which each part adds options and reads them."""
+    """Return a command composed of parts, each of which adds options and reads them."""
 
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_recordings(parser, suffix)

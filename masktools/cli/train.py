@@ -82,7 +82,7 @@ def _shards(args: argparse.Namespace) -> list[list[str]]:
 
 
 def _asked(args: argparse.Namespace) -> tuple[Any, ...]:
-    """Return what a cache and shards are made of."""
+    """Return the data that a cache or shards are made of."""
     of_them = (args.sample_rate, args.non_commercial, counting("recordings"), args.workers, args.kind)
     return (args.sources, args.output, *of_them)
 
@@ -154,7 +154,7 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _base(given: str | None, overrides: list[str]) -> tuple[str | None, list[str]]:
-    """Return the bundle to begin with, which may stand among the keys of the recipe, and the other keys."""
+    """Return the bundle to start from, which may be among the keys of the recipe, and the other keys."""
     if "--base" not in overrides:
         return given, overrides
     place = overrides.index("--base")
@@ -164,7 +164,7 @@ def _base(given: str | None, overrides: list[str]) -> tuple[str | None, list[str
 
 
 def _of_both(base: str | None) -> list[str]:
-    """Return the keys that say a bundle to the training and to its data."""
+    """Return the keys that pass a bundle to the training and to its data."""
     return [] if base is None else [f"--model.init_args.base={base}", f"--data.init_args.base={base}"]
 
 
@@ -260,7 +260,7 @@ def _bundle(args: argparse.Namespace) -> int:
 
 
 def _family_of(transformer: Any) -> str:
-    """Return the family of a transformer, which is its kind."""
+    """Return the family of a transformer, by its kind."""
     from masktools.pipeline.hub import KINDS
 
     kinds = KINDS["transformer"].items()
@@ -339,7 +339,7 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _convert_magnet(args: argparse.Namespace) -> int:
-    """Convert a folder of MAGNeT's into a bundle."""
+    """Convert a folder of MAGNeT into a bundle."""
     if args.config is not None:
         raise ParameterError("magnet's settings stand in its own files: leave --config out")
     _check_new(args.output)

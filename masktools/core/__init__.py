@@ -1,1 +1,1 @@
-"""Words of the house: errors, settings, shapes, arguments, devices, spans of time."""
+"""Foundations of all parts: errors, settings, shapes, checks of arguments, devices, gaps."""

@@ -1,9 +1,9 @@
-"""Arguments as users give them, checked before anything is done: numbers, names, recordings: errors are one line.
+"""Checks of users' arguments: numbers, names, recordings; errors are one line.
 
-A number may be Python's, numpy's, or an array or a tensor without axes, and comes back as Python's. True and False are
+A number may be Python's or numpy's, or an array or a tensor without axes; Python's is returned. True and False are
 no numbers.
 
-A numpy array is (t,) or (t, channels), or (2, t) as librosa has stereo; a tensor (t,) or (channels, t), on any device
+A numpy array is (t,) or (t, channels), or (2, t) as in librosa; a tensor (t,) or (channels, t), on any device
 and with or without gradients.
 """
 
@@ -21,36 +21,36 @@ import numpy as np
 
 from masktools.core.errors import AudioError, ParameterError, unknown_name
 
-_LONGEST = 80  # characters of a value that an error shows
+_LONGEST = 80  # characters of a value in an error message
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _LONGEST
 
 
 def shown(value: object) -> str:
-    """Return a value as an error shows it: short, and on one line.
+    """Return a value as text for an error message: short, and on one line.
 
     >>> shown([1, 2]), len(shown("a" * 100))
     ('[1, 2]', 80)
     """
     if hasattr(value, "shape") and hasattr(value, "dtype") and getattr(value, "ndim", 0):
         return f"a {type(value).__name__} of {value.dtype}, shape {tuple(value.shape)}"  # type: ignore[attr-defined]
-    if getattr(value, "ndim", 0):  # a table of pandas, whose text is itself a table
+    if getattr(value, "ndim", 0):  # a pandas table, whose text would be a table again
         return f"a {type(value).__name__}"
     return " ".join(_SHORT.repr(value).split())
 
 
 def plain(value: Any) -> Any:
-    """Return what an array or a tensor without axes holds, and anything else as it is."""
+    """Return the number in an array or a tensor without axes, and other values unchanged."""
     if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
         try:
             return value.item()
-        except (RuntimeError, NotImplementedError):  # on torch's meta device there is nothing to return
+        except (RuntimeError, NotImplementedError):  # a tensor on torch's meta device has no value
             return value
     return value
 
 
 def checked_name(kind: str, value: object, choices: Iterable[str]) -> str:
-    """Return a name.
+    """Return a name after checking it.
 
     Raises:
         ParameterError: it is none of the choices; the message lists them.
@@ -62,7 +62,7 @@ def checked_name(kind: str, value: object, choices: Iterable[str]) -> str:
 
 
 def checked_switch(name: str, value: object) -> bool:
-    """Return whether something is wanted.
+    """Return a boolean after checking it.
 
     Raises:
         ParameterError: it is neither True nor False.
@@ -74,10 +74,10 @@ def checked_switch(name: str, value: object) -> bool:
 
 
 def checked_whole(name: str, value: object, lowest: int | None = None, highest: int | None = None) -> int:
-    """Return a whole number.
+    """Return an integer after checking its range.
 
     Raises:
-        ParameterError: it is none, or out of its range.
+        ParameterError: it is no integer, or out of its range.
     """
     limits, value = _limits(lowest, highest), plain(value)
     whole = isinstance(value, Integral) and not isinstance(value, bool)
@@ -87,14 +87,14 @@ def checked_whole(name: str, value: object, lowest: int | None = None, highest: 
 
 
 PLOTTING = ("plots are drawn with", ("matplotlib",), "plots")
-"""What ``check_installed`` is asked of plots."""
+"""Arguments of ``check_installed`` for plots."""
 
 
 def check_installed(what: str, packages: Iterable[str], extra: str) -> None:
-    """Refuse what needs packages that are not installed, and say which extra brings them.
+    """Raise where packages are not installed, with the name of the extra that contains them.
 
     Raises:
-        ParameterError: some are not.
+        ParameterError: one or more are missing.
     """
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
@@ -102,7 +102,7 @@ def check_installed(what: str, packages: Iterable[str], extra: str) -> None:
 
 
 def check_least(lowest: int, **values: float | None) -> None:
-    """Refuse numbers below the lowest that is allowed; None is no number.
+    """Raise where a number is below the lowest that is allowed; None is ignored.
 
     Raises:
         ParameterError: one is lower; the message names it.
@@ -113,7 +113,7 @@ def check_least(lowest: int, **values: float | None) -> None:
 
 
 def check_counts(settings: object, *names: str) -> None:
-    """Refuse settings of which one of these is not a count of 1 or more.
+    """Raise where one of these settings is not a count of 1 or more.
 
     Raises:
         ParameterError: one is lower; the message names it.
@@ -124,11 +124,11 @@ def check_counts(settings: object, *names: str) -> None:
 
 
 def check_positive(unit: str = "", **values: float | None) -> None:
-    """Refuse numbers that are not above 0; None is no number.
+    """Raise where a number is not positive; None is ignored.
 
     Args:
-        unit: of the numbers, for the message.
-        **values: the numbers by their names.
+        unit: unit of the numbers, for the message.
+        **values: the numbers by name.
 
     Raises:
         ParameterError: one is not; the message names it.
@@ -139,13 +139,13 @@ def check_positive(unit: str = "", **values: float | None) -> None:
 
 
 def check_within(interval: str, unit: str = "", /, **values: Any) -> None:
-    """Refuse numbers, or lists of them, outside an interval; None is no number.
+    """Raise where numbers, or lists of them, are outside an interval; None is ignored.
 
     Args:
-        interval: as mathematicians write it, such as "[0, 1)": a round bracket leaves the end out; "[0, inf]" has no
+        interval: in mathematical notation, such as "[0, 1)": a round bracket excludes the end; "[0, inf]" has no
             upper end.
-        unit: of the numbers.
-        **values: the numbers by their names.
+        unit: unit of the numbers, for the message.
+        **values: the numbers by name.
 
     Raises:
         ParameterError: one is outside; the message names it and the interval.
@@ -167,22 +167,22 @@ def _said(number: Any) -> str:
 
 
 def checked_real(name: str, value: object, unit: str = "") -> float:
-    """Return a number, be it NaN or infinite: whoever asks checks its range.
+    """Return a number, which may be NaN or infinite: the caller checks its range.
 
     Raises:
-        ParameterError: it is none.
+        ParameterError: it is no number.
     """
     number = plain(value)
     if not isinstance(number, Real) or isinstance(number, bool):
         raise ParameterError(f"{name} must be a number{f' of {unit}' if unit else ''}, got {shown(value)}")
     try:
         return float(number)
-    except OverflowError:  # a whole number beyond the range of floats
+    except OverflowError:  # an integer beyond the range of floats
         return inf if cast(Any, number) > 0 else -inf
 
 
 def checked_call(name: str, value: object) -> None:
-    """Refuse what can be called as little as None.
+    """Raise where a value is neither a function nor None.
 
     Raises:
         ParameterError: it is neither a function nor None.
@@ -192,13 +192,12 @@ def checked_call(name: str, value: object) -> None:
 
 
 def settle(settings: Any) -> None:
-    """Check the kind of every number, name and switch of a frozen dataclass; numpy's become Python's.
+    """Check the types of all numbers, names and switches of a frozen dataclass; numpy's become Python's.
 
-    Ranges and names that a field's metadata gives (``settings.setting``) are checked too; other ones remain for the
-    class itself to check.
+    Ranges and choices in a field's metadata (``settings.setting``) are checked too; others are left to the class.
 
     Raises:
-        ParameterError: a value of another kind than its field, or out of its range.
+        ParameterError: a value of another type than its field, or out of its range.
     """
     hints = get_type_hints(type(settings))
     for field in fields(settings):
@@ -242,20 +241,20 @@ def _limits(lowest: int | None, highest: int | None) -> str:
 
 MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz
 MAX_CHANNELS = 64
-LOUDEST = 1e9  # where full scale is 1; beyond it the powers of a spectrum leave single precision
+LOUDEST = 1e9  # for full scale 1; beyond it the powers of a spectrum overflow single precision
 
 
 def is_tensor(value: object) -> TypeGuard[Any]:
-    """Return whether a value is a tensor of torch, without loading torch."""
+    """Return whether a value is a torch tensor, without importing torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 
 
 def checked_rate(sample_rate: Any) -> int:
-    """Return a sample rate in Hz.
+    """Return a sample rate in Hz after checking it.
 
     Raises:
-        ParameterError: it is no whole number, or none that recordings have.
+        ParameterError: it is no integer, or outside the range of recordings.
     """
     rate = plain(sample_rate)
     numeric = isinstance(rate, int | float | np.integer | np.floating) and not isinstance(rate, bool)
@@ -265,17 +264,17 @@ def checked_rate(sample_rate: Any) -> int:
 
 
 def as_recording(samples: object, sample_rate: object, finite: bool = True) -> np.ndarray:
-    """Return a recording as (channels, t), float32 or float64; it may share memory with what was given.
+    """Return a recording as (channels, t), float32 or float64; it may share memory with the input.
 
     Args:
         samples: numpy (t,), (t, channels) or stereo (2, t), torch (t,) or (channels, t), of float16, float32 or
             float64 (torch: bfloat16 too), full scale 1.
-        sample_rate: in Hz.
-        finite: whether NaN, infinity and what is far beyond full scale are refused.
+        sample_rate: sampling rate in Hz.
+        finite: whether NaN, infinity and values far beyond full scale are refused.
 
     Raises:
         AudioError: no samples, or some that are not finite.
-        ParameterError: samples of another kind or shape, or a rate that recordings do not have.
+        ParameterError: samples of another type or shape, or an invalid sample rate.
     """
     rate = checked_rate(sample_rate)
     if is_tensor(samples):
@@ -294,16 +293,16 @@ def as_recording(samples: object, sample_rate: object, finite: bool = True) -> n
 
 
 def channels_first(samples: Any) -> bool:
-    """Return whether an array of numpy's is stereo as librosa has it, (2, t); more rows might be a batch."""
+    """Return whether a numpy array is stereo in librosa's order, (2, t); more rows might be a batch."""
     return samples.ndim == 2 and samples.shape[0] <= 2 and samples.shape[1] > MAX_CHANNELS
 
 
 def as_channels(samples: Any, sample_rate: object, finite: bool = True) -> np.ndarray:
-    """Return a recording whose channels come first, (channels, t), as numpy's; otherwise as ``as_recording``.
+    """Return a recording given as (channels, t), as a numpy array; otherwise like ``as_recording``.
 
     Raises:
         AudioError: no samples, or some that are not finite.
-        ParameterError: samples of another kind or shape, or a rate that recordings do not have.
+        ParameterError: samples of another type or shape, or an invalid sample rate.
     """
     rate = checked_rate(sample_rate)
     channels = plain_samples(samples)
@@ -314,16 +313,16 @@ def as_channels(samples: Any, sample_rate: object, finite: bool = True) -> np.nd
 
 
 def plain_samples(samples: object) -> np.ndarray:
-    """Return an array of numpy's, or a tensor as one, as float32 or float64 in an order of memory that libraries take.
+    """Return an array or a tensor as a numpy array, float32 or float64, in a memory order that libraries accept.
 
     Raises:
-        ParameterError: samples of another kind.
+        ParameterError: samples of another type.
     """
     return _from_tensor(samples) if is_tensor(samples) else _from_numpy(samples)
 
 
 def _from_numpy(samples: object) -> np.ndarray:
-    """Return an array in a byte order and an order of memory that every library takes."""
+    """Return an array in a byte order and a memory order that every library accepts."""
     if not isinstance(samples, np.ndarray) or samples.dtype.kind != "f" or samples.dtype.itemsize > 8:
         got = samples.dtype if isinstance(samples, np.ndarray) else type(samples).__name__
         raise ParameterError(
@@ -359,7 +358,7 @@ def _checked_samples(channels: np.ndarray, sample_rate: int, finite: bool, given
         raise AudioError(f"a recording must have at least one sample, got shape {tuple(given.shape)}")
     if not finite:
         return channels
-    loudest = max(-float(channels.min()), float(channels.max()))  # NaN if there is any
+    loudest = max(-float(channels.min()), float(channels.max()))  # NaN if any sample is
     if not np.isfinite(loudest):
         first = int(np.argmin(np.isfinite(channels).all(axis=0)))
         raise AudioError(
@@ -371,7 +370,7 @@ def _checked_samples(channels: np.ndarray, sample_rate: int, finite: bool, given
 
 
 def check_loudest(loudest: float) -> None:
-    """Refuse samples so far beyond full scale, or so little a number, that no spectrum can be computed of them.
+    """Raise where samples are NaN, or so far beyond full scale that no spectrum can be computed.
 
     Raises:
         AudioError: the greatest magnitude is above ``LOUDEST``, or NaN.
@@ -384,11 +383,11 @@ def checked_tokens(tokens: Any, n_rows: int, n_codes: int) -> np.ndarray:
     """Return tokens (rows, columns) or (channels, rows, columns) as (channels, rows, columns), int64.
 
     Raises:
-        ParameterError: they are of another shape or kind, or codes that there are not.
+        ParameterError: another shape or type, or codes that do not exist.
     """
     try:
         tokens = np.asarray(tokens.detach().cpu() if is_tensor(tokens) else tokens)
-    except (TypeError, ValueError, RuntimeError):  # lists of unequal lengths, tensors that hold no numbers
+    except (TypeError, ValueError, RuntimeError):  # lists of unequal lengths, tensors without numbers
         tokens = np.zeros((), object)
     fits = tokens.ndim in (2, 3) and tokens.shape[tokens.ndim - 2] == n_rows and tokens.size
     if not fits or tokens.dtype.kind not in "iu":
@@ -402,17 +401,17 @@ def checked_tokens(tokens: Any, n_rows: int, n_codes: int) -> np.ndarray:
 
 
 def is_alone(samples: Any) -> bool:
-    """Return whether a recording, as it was given, is one channel without an axis for it."""
+    """Return whether a recording was given as one channel without a channel axis."""
     return samples.ndim == 1
 
 
 def like(samples: Any, restored: np.ndarray, resampled: bool = False) -> Any:
-    """Return a restored recording (channels, t) as the one that was given: its kind, shape, type and device.
+    """Return a restored recording (channels, t) in the form of the input: its kind, shape, type and device.
 
     Args:
-        samples: what was given.
-        restored: of its own memory.
-        resampled: whether its rate is another: it is float32 then, whatever was given.
+        samples: the input.
+        restored: the restored recording, in memory of its own.
+        resampled: whether its sample rate has changed: it is float32 then, whatever the input was.
     """
     ours = restored[0] if is_alone(samples) else restored
     if is_tensor(samples):

@@ -1,4 +1,4 @@
-"""Frozen dataclasses <-> dictionaries that JSON can hold, strict about keys and types; JSON from outside."""
+"""Frozen dataclasses <-> dictionaries for JSON, strict about keys and types; and safe reading of JSON."""
 
 import json
 import os
@@ -12,11 +12,11 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from masktools.core.errors import ParameterError
 
-DEEPEST = 100  # lists and objects within each other; what reads them further goes down by itself
+DEEPEST = 100  # nested lists and objects; recursive readers could overflow the stack beyond it
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return what a text of JSON says.
+    """Return the content of a JSON text.
 
     Raises:
         JSONDecodeError: a ValueError: it is no JSON, nests deeper than ``DEEPEST``, or has a number of thousands of
@@ -28,7 +28,7 @@ def parse_json(text: str | bytes) -> Any:
         raise
     except RecursionError:
         raise _refusal(f"it nests deeper than {DEEPEST}") from None
-    except ValueError as error:  # bytes of no encoding that JSON has, or more digits than Python reads
+    except ValueError as error:  # bytes in another encoding than JSON's, or more digits than Python reads
         raise _refusal(str(error).split(":")[0].split(";")[0]) from None
     openings = (text.count("["), text.count("{")) if isinstance(text, str) else (text.count(b"["), text.count(b"{"))
     if sum(openings) > DEEPEST and _depth(content) > DEEPEST:
@@ -37,7 +37,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Return what a file of JSON says.
+    """Return the content of a JSON file.
 
     Raises:
         ParameterError: it cannot be read, or is no JSON.
@@ -51,7 +51,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def _depth(content: Any) -> int:
-    """Return how many lists and objects are within each other, without going down by calls."""
+    """Return the depth of nested lists and objects, without recursion."""
     depth, level = 0, [content]
     while level := [one for one in level if isinstance(one, list | dict)]:
         depth += 1
@@ -69,30 +69,30 @@ _SPOKEN = {int: "a whole number", float: "a number", str: "a text", bool: "true 
 
 
 def later(default: Any) -> Any:
-    """Return a field that a config was given after models were stored: it is written where it is not its default.
+    """Return a field that a config got after models were stored: it is written only where it is not its default.
 
-    What was stored before, and what is told apart by its settings, stays the same so.
+    Stored configs, and hashes of settings, stay the same that way.
     """
     return field(default=default, metadata={"later": True})
 
 
 def ranged(default: Any, within: str | Collection[str], unit: str = "") -> Any:
-    """Return a field whose range is checked by a class that says ``__post_init__ = settle``.
+    """Return a field whose range is checked by a class with ``__post_init__ = settle``.
 
     Args:
-        default: its value where none is given.
-        within: its interval, as ``arguments.check_within`` takes it; or the names that it may have.
-        unit: of a number.
+        default: default value.
+        within: its interval, in the notation of ``arguments.check_within``; or its choices of names.
+        unit: unit of a number.
     """
     rule = {"within": within} if isinstance(within, str) else {"choices": tuple(within)}
     return field(default=default, metadata={**rule, "unit": unit})
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Return a dataclass as a dictionary of what JSON has: tuples become lists, nested dataclasses dictionaries.
+    """Return a dataclass as a dictionary of JSON types: tuples become lists, nested dataclasses dictionaries.
 
     Raises:
-        ParameterError: not a dataclass, or a value that JSON does not have (NaN and infinity among them).
+        ParameterError: not a dataclass, or a value without a JSON type (NaN and infinity among them).
     """
     if not is_dataclass(config) or isinstance(config, type):
         raise ParameterError(f"a config must be a dataclass object, got {_shown(config)}")
@@ -100,10 +100,10 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def to_plain(value: Any, key: str = "") -> Any:
-    """Return a value as JSON has it, dataclasses as ``to_dict`` gives them; ``key`` names it in what is refused.
+    """Return a value in JSON types, dataclasses as in ``to_dict``; ``key`` names it in error messages.
 
     Raises:
-        ParameterError: something that JSON does not have.
+        ParameterError: a value without a JSON type.
     """
     if is_dataclass(value) and not isinstance(value, type):
         shown = {f.name: getattr(value, f.name) for f in fields(value) if f.init and not _is_silent(f, value)}
@@ -124,10 +124,10 @@ def _is_silent(own: Field, config: Any) -> bool:
 
 
 def from_dict(cls: type[Config], data: Mapping[str, Any]) -> Config:
-    """Return the dataclass that a dictionary describes, the inverse of ``to_dict``.
+    """Return the dataclass for a dictionary, the inverse of ``to_dict``.
 
-    Nothing is guessed: every key must be a field of the class, every field without a default must be there, and
-    every value must have the field's type. A whole number is taken for a float, a list for a tuple.
+    Nothing is guessed: every key must be a field of the class, every field without a default must be given, and
+    every value must have the field's type. An integer is accepted as a float, a list as a tuple.
 
     Raises:
         ParameterError: an unknown key (the nearest one is named), a missing one, a value of a wrong type, or one
@@ -166,7 +166,7 @@ def _is_required(field: Field) -> bool:
 
 
 def _value(hint: Any, value: Any, key: str) -> Any:
-    """Return a value as its type hint wants it."""
+    """Return a value converted to its type hint."""
     origin, parts = get_origin(hint), get_args(hint)
     if hint is Any:
         return value
@@ -198,7 +198,7 @@ def _tuple(hint: Any, parts: tuple[Any, ...], value: list[Any] | tuple[Any, ...]
 
 
 def _union(hint: Any, value: Any, key: str) -> Any:
-    # The members of the value's own type come first: 1 is a whole number in int | float and in float | int.
+    # Members of the value's own type come first: 1 is an integer in int | float and in float | int.
     for member in sorted(get_args(hint), key=lambda part: part is not type(value)):
         if _has_shape(member, value):
             return _value(member, value, key)
@@ -206,7 +206,7 @@ def _union(hint: Any, value: Any, key: str) -> Any:
 
 
 def _has_shape(hint: Any, value: Any) -> bool:
-    """Tell whether a value is of the kind of a hint at all; what is wrong inside of it, its own error says."""
+    """Tell whether a value has the outer type of a hint; errors inside it are reported on conversion."""
     if isinstance(hint, type) and is_dataclass(hint):
         return isinstance(value, Mapping)
     if get_origin(hint) in (tuple, dict):
@@ -219,10 +219,10 @@ def _has_shape(hint: Any, value: Any) -> bool:
 
 
 def _finite(value: Any) -> float | None:
-    """Return a finite number as a float, None for anything else."""
+    """Return a finite number as a float, and None for other values."""
     try:
         return float(value) if type(value) in (int, float) and isfinite(value) else None
-    except OverflowError:  # a whole number beyond the range of floats
+    except OverflowError:  # an integer beyond the range of floats
         return None
 
 

@@ -1,6 +1,6 @@
-"""Models of the Hugging Face hub: from the cache where they are in it, else from the network; weights and texts only.
+"""Models of the Hugging Face hub: from the cache, else downloaded; weights and texts only.
 
-What is taken are safetensors, JSON and the model card: nothing that could run.
+Only safetensors, JSON and the model card are loaded: nothing that could run code.
 """
 
 import os
@@ -27,7 +27,7 @@ def is_hub_name(model: str) -> bool:
 
 
 def fetch(repo_id: str, revision: str | None = None, cache_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Return the folder of a model in the cache of the hub; it is loaded only if the cache does not have it.
+    """Return the folder of a model in the hub's cache; it is downloaded only if the cache lacks it.
 
     Args:
         repo_id: ``owner/name``.
@@ -60,7 +60,7 @@ def fetch(repo_id: str, revision: str | None = None, cache_dir: str | os.PathLik
 
 
 def _whole(folder: str) -> Path:
-    """Return a folder of the cache if the download of it came to its end.
+    """Return a folder of the cache if its download is complete.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -69,7 +69,7 @@ def _whole(folder: str) -> Path:
     try:
         listed = parse_json((place / "checksums.json").read_text(encoding="utf-8"))
     except ValueError:
-        return place  # what is wrong with it is said where bundles are read
+        return place  # errors in it are reported by the reader of bundles
     for name in listed:
         if not (place / Path(name).name).is_file():
             raise FileNotFoundError(f"{place} lacks {name}")
@@ -84,17 +84,17 @@ def upload(
     files: Mapping[str, bytes],
     message: str = "A masktools bundle",
 ) -> str:
-    """Write a bundle's files to a repository of the hub, which is made if it does not exist, and return its address.
+    """Upload a bundle's files to a repository of the hub, which is made if it does not exist, and return its address.
 
     Args:
-        folder: of the bundle.
+        folder: folder of the bundle.
         repo_id: ``owner/name``.
-        private: whether only you may see a repository that is made; as your account has it if None.
-        files: what the repository has beside the bundle: name -> content.
-        message: of the commit; there is one for all files.
+        private: whether a new repository is visible to you only; the default of your account if None.
+        files: further files of the repository: name -> content.
+        message: message of the one commit for all files.
 
     Raises:
-        BundleError: huggingface_hub is not installed, or the hub refuses.
+        BundleError: huggingface_hub is not installed, or the hub refuses the upload.
     """
     hub = _package(repo_id)
     api = hub.HfApi()
@@ -104,7 +104,7 @@ def upload(
     try:
         address = api.create_repo(repo_id, private=private, exist_ok=True)
         api.create_commit(repo_id, commit, commit_message=message)
-    except Exception as error:  # of several packages: refused, not signed in, no network
+    except Exception as error:  # errors of several packages: refused, not signed in, no network
         raise BundleError(f"{repo_id} cannot be written on the Hugging Face hub ({_first_line(error)})") from error
     return str(address)
 

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 
 class MasktoolsError(Exception):
-    """The family of all errors raised on purpose; the command line prints them as one line."""
+    """Base of all errors raised on purpose; the command line prints them as one line."""
 
     exit_code = 2
 
@@ -31,15 +31,15 @@ class CheckpointError(MasktoolsError):
 
 
 class ClusterError(MasktoolsError):
-    """A cluster that cannot be reached, or that does not get on with its work."""
+    """A cluster that cannot be reached, or that makes no progress."""
 
 
 class DeviceError(MasktoolsError):
-    """A device or a precision that this machine does not offer."""
+    """A device or a precision that this machine does not support."""
 
 
 def unknown_name(kind: str, got: str, choices: Iterable[str]) -> ParameterError:
-    """Return the error for a name that is none of the choices; it lists them and the nearest one.
+    """Return the error for an unknown name; it lists the choices and suggests the nearest one.
 
     >>> print(unknown_name("policy", "halten", ["confidence", "halton"]))
     unknown policy 'halten': choose from confidence, halton (did you mean 'halton'?)

@@ -1,4 +1,4 @@
-"""Gaps in a recording: the stretches of time, in seconds, that are to be filled, in all channels or in some."""
+"""Gaps in a recording: time spans in seconds that are to be filled, in all channels or in some."""
 
 import json
 import math
@@ -14,13 +14,13 @@ from masktools.core.errors import ParameterError
 
 _NUMBER = r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))"
 _GAP = re.compile(rf"\s*{_NUMBER}\s*[-\u2013]\s*{_NUMBER}\s*")
-_FREQUENCIES = "\\"  # begins the second line of a label of Audacity's that has a lowest and a highest frequency
+_FREQUENCIES = "\\"  # begins the second line of a label in Audacity's format, which holds its frequency range
 _Stretch = TypeVar("_Stretch")  # a gap or a region
 _ROUNDING_S = 1e-6  # times were computed from samples, or typed with six digits
 
 
 class Gap(NamedTuple):
-    """Start and end in seconds, and the channels in which it is: indices from 0 on, or None for all of them."""
+    """Start and end in seconds, and the affected channels: indices from 0 on, or None for all of them."""
 
     start_s: float
     end_s: float
@@ -28,14 +28,14 @@ class Gap(NamedTuple):
 
 
 GapLike = Gap | tuple[float, float] | tuple[float, float, tuple[int, ...] | None]
-"""A gap as it may be given: a plain (start, end) is one in all channels."""
+"""A gap in any accepted form: a plain (start, end) means all channels."""
 
 
 def as_gap(gap: Any) -> Gap:
-    """Return a gap with plain numbers, its channels in order and each named once.
+    """Return a gap with plain numbers, its channels sorted and without duplicates.
 
     Raises:
-        ParameterError: something of another kind, or channels that are none.
+        ParameterError: another type, or invalid channels.
     """
     try:
         start_s, end_s, *more = gap
@@ -52,13 +52,13 @@ def as_gap(gap: Any) -> Gap:
 
 
 def parse_gaps(text: str) -> list[Gap]:
-    """Return the gaps that a text such as ``1.20-1.55,3-3.2`` lists, in seconds, in order of time.
+    """Parse gaps such as ``1.20-1.55,3-3.2``, in seconds, and return them in order of time.
 
     >>> [gap[:2] for gap in parse_gaps("3-3.2, 1.20-1.55")]
     [(1.2, 1.55), (3.0, 3.2)]
 
     Raises:
-        ParameterError: text of another form, or gaps that ``check_gaps`` refuses.
+        ParameterError: text in another format, or gaps that ``check_gaps`` refuses.
     """
     gaps = []
     for item in text.split(","):
@@ -73,15 +73,16 @@ def parse_gaps(text: str) -> list[Gap]:
 
 
 def read_gaps(path: Path | str) -> list[Gap]:
-    """Return the gaps that a file lists, in order of time.
+    """Read the gaps in a file, in order of time.
 
-    A file that ends in ``.json`` holds a list of [start, end] or of objects with ``start_s``, ``end_s`` and, if not
-    all channels are meant, ``channels``; or an object with such a list as its ``gaps``, as ``masktools probe --json``
-    prints. Any other is read as labels of Audacity's: start, end and a text, separated by tabs. Labels of a point,
-    which last no time, are left out, and so are the frequencies of a label.
+    A file that ends in ``.json`` holds a list of [start, end] or of objects with ``start_s``, ``end_s`` and, for some
+    channels only, ``channels``; or an object with such a list as its ``gaps``, the output of ``masktools probe
+    --json``.
+    Any other is read as Audacity labels: start, end and a text, separated by tabs. Point labels, without duration, are
+    left out, and so are the frequencies of a label.
 
     Raises:
-        ParameterError: a file that cannot be read or is of another form, or gaps that ``check_gaps`` refuses; the
+        ParameterError: a file that cannot be read or is in another format, or gaps that ``check_gaps`` refuses; the
             message names the file, and the line.
     """
     return read_listed(path, "gap", _from_item, _from_labels, check_gaps, reports=True)
@@ -95,18 +96,19 @@ def read_listed(
     check: Callable[[list[_Stretch]], list[_Stretch]],
     reports: bool = False,
 ) -> list[_Stretch]:
-    """Return the gaps or regions that a file lists: JSON where its name ends in ``.json``, else labels.
+    """Read the gaps or regions in a file: JSON where its name ends in ``.json``, else labels.
 
     Args:
-        path: of the file.
-        what: a word for one of them, ``gap``; with an s, the key of the list in a JSON object.
-        from_item: makes one of an item of JSON, and is told where it stands.
-        from_labels: makes them of a text of labels, and is told the path.
-        check: refuses what cannot be, and puts the others in order.
-        reports: whether a JSON list of one object with such a list is taken, too, as ``masktools probe --json`` prints.
+        path: path of the file.
+        what: a word for one of them, such as ``gap``; its plural is the key of the list in a JSON object.
+        from_item: function of an item of JSON and its position, to a gap or region.
+        from_labels: function of the labels' text and the path, to gaps or regions.
+        check: function that refuses invalid ones and sorts the others.
+        reports: whether a JSON list of one object with such a list is accepted, too, as ``masktools probe --json``
+            prints.
 
     Raises:
-        ParameterError: a file that cannot be read or is of another form, or what ``check`` refuses; the message names
+        ParameterError: a file that cannot be read or is in another format, or an error of ``check``; the message names
             the file.
     """
     path = Path(path)
@@ -126,7 +128,7 @@ def read_listed(
 
 
 def _items(text: str, path: Path, what: str, reports: bool) -> list[Any]:
-    """Return the items of the list that a JSON text is, or has as the value of ``what`` with an s."""
+    """Return the items of a JSON list, or of the list in a JSON object under the plural of ``what``."""
     key = f"{what}s"
     try:
         content: Any = parse_json(text)
@@ -148,9 +150,9 @@ def _items(text: str, path: Path, what: str, reports: bool) -> list[Any]:
 
 
 class Label(NamedTuple):
-    """A label of Audacity's: a stretch of time, its text, and the band that was selected with it, if one was."""
+    """A label in Audacity's format: a time span, its text, and the selected frequency band, if any."""
 
-    line: int  # of the file, from 1
+    line: int  # line number in the file, from 1
     start_s: float
     end_s: float
     text: str = ""
@@ -159,15 +161,15 @@ class Label(NamedTuple):
 
 
 def parse_labels(text: str, where: object, bands: bool = True) -> list[Label]:
-    """Return the labels of a text as Audacity exports them: start, end and text, separated by tabs.
+    """Parse labels as Audacity exports them: start, end and text, separated by tabs.
 
     Args:
-        text: of the file.
-        where: its name, for what is wrong.
-        bands: whether the line below a label, which has its frequencies, is read.
+        text: content of the file.
+        where: name of the file, for error messages.
+        bands: whether the line below a label, with its frequencies, is read.
 
     Raises:
-        ParameterError: a line of another form.
+        ParameterError: a line in another format.
     """
     labels: list[Label] = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -186,7 +188,7 @@ def parse_labels(text: str, where: object, bands: bool = True) -> list[Label]:
 
 
 def label_lines(label: Label) -> str:
-    """Return a label as Audacity reads it, with a line break at the end.
+    """Return a label in Audacity's format, with a line break at the end.
 
     >>> label_lines(Label(1, 1.0, 1.5, "hum")).split()
     ['1.000000', '1.500000', 'hum']
@@ -231,12 +233,12 @@ def _from_item(item: Any, where: str) -> Gap:
 
 
 def check_gaps(gaps: Iterable[GapLike], duration_s: float | None = None, n_channels: int | None = None) -> list[Gap]:
-    """Return the gaps in order of time, if they are gaps of such a recording.
+    """Return gaps in order of time, after checking that they are valid for a recording.
 
     Args:
-        gaps: they may touch, but not overlap in any channel.
-        duration_s: of the recording; None leaves out what depends on it.
-        n_channels: of the recording; None leaves out what depends on it.
+        gaps: gaps, which may touch, but not overlap in any channel.
+        duration_s: length of the recording in seconds; None skips the checks that need it.
+        n_channels: number of channels of the recording; None skips the checks that need it.
 
     Raises:
         ParameterError: no gap at all, a time that is negative or not finite, an end that is not after its start,
@@ -270,7 +272,7 @@ def check_gaps(gaps: Iterable[GapLike], duration_s: float | None = None, n_chann
 
 
 def channels_of(gaps: Iterable[Gap], n_channels: int | None = None) -> list[int | None]:
-    """Return the channels that are named by any gap; None stands for every other one, if there may be another.
+    """Return the channels in which gaps are; None stands for all other channels, if there may be any.
 
     >>> channels_of([Gap(0, 1), Gap(2, 3, (1,))]), channels_of([Gap(2, 3, (0, 1))], n_channels=2)
     ([1, None], [0, 1])
@@ -281,7 +283,7 @@ def channels_of(gaps: Iterable[Gap], n_channels: int | None = None) -> list[int 
 
 
 def _check_apart(ordered: list[Gap]) -> None:
-    """Refuse gaps that overlap in a channel; those in order of time are compared with the ones still going on."""
+    """Raise where gaps overlap in a channel: each is compared with the earlier ones that have not ended."""
     going_on: list[Gap] = []
     for after in ordered:
         going_on = [gap for gap in going_on if after.start_s < gap.end_s - _ROUNDING_S]
@@ -294,7 +296,7 @@ def _check_apart(ordered: list[Gap]) -> None:
 def _check_inside(gaps: list[Gap], duration_s: float) -> None:
     for gap in gaps:
         if gap.end_s > duration_s + _ROUNDING_S:
-            limit = math.floor(duration_s * 1e6) / 1e6  # rounded down, so that the number can be typed back
+            limit = math.floor(duration_s * 1e6) / 1e6  # rounded down, so that the printed number is a valid input
             raise ParameterError(f"a gap must lie within the recording, 0-{limit:.10g} s, got {_shown(gap)}")
 
 

@@ -1,8 +1,8 @@
-"""Expected levels of the upper bands of a recording, frame by frame, given those of the lower ones.
+"""Expected levels of the upper bands of a recording, frame by frame, given those of the lower bands.
 
 The levels of 29 bands from 200 Hz to 20 kHz, in frames of 23 ms and as averages of the half second around them, are
-taken for a mixture of normal distributions. Given the bands below any cutoff, the mean of the others is a sum of
-linear predictions: one small table serves every cutoff. It knows no network, and reads no audio files.
+modelled by a mixture of normal distributions. Given the bands below any cutoff, the mean of the others is a sum of
+linear predictions, so that one small table serves every cutoff. It needs no network.
 """
 
 import os
@@ -18,33 +18,33 @@ from safetensors.numpy import load_file, save
 from masktools.core.errors import BundleError, ParameterError
 
 BAND_EDGES_HZ = np.concatenate([200 * 2 ** (np.arange(16) / 3), [7200, 8000], np.arange(9000, 20_001, 1000)])
-FRAME_S, HOPS = 1024 / 44_100, 4  # of a frame, and hops in it
-CONTEXT_S = 0.5  # of the averages
-FLOOR_DB = -125.0  # of full scale, per Hz: what is fainter is not told apart
-ENOUGH = 0.4  # of a band that must be known
-_OBSERVED_DB = 1.0  # standard deviation of a known level: that of noise in a frame
+FRAME_S, HOPS = 1024 / 44_100, 4  # seconds of a frame, and hops per frame
+CONTEXT_S = 0.5  # seconds of the averages
+FLOOR_DB = -125.0  # dB per Hz, full scale 0; lower levels count as this
+ENOUGH = 0.4  # least share of a band that must be known
+_OBSERVED_DB = 1.0  # standard deviation of a known level, for noise in a frame
 _BLOCK = 2048  # frames
 
 
 @runtime_checkable
 class Levels(Protocol):
-    """Tells how loud the bands are that are not known."""
+    """Predictor of the levels of unknown bands."""
 
     def given(self, known: np.ndarray, doubt_db: np.ndarray) -> Callable[[np.ndarray, int], np.ndarray]:
-        """Return what makes of levels (frames, bands), of which only the known ones count, the levels of all.
+        """Return a function that completes levels (frames, bands) of which some bands are known.
 
         Args:
-            known: (bands,) whether each is known.
-            doubt_db: (bands,) standard deviation of what is known.
+            known: (bands,) True for known bands.
+            doubt_db: (bands,) standard deviation of the known levels in dB.
 
         Returns:
-            A function of levels in dB per Hz and of the frames that the context spans, to levels.
+            Function of levels in dB per Hz and of the number of frames in the context, to levels.
         """
         ...
 
 
 def frame_length(sample_rate: int) -> int:
-    """Return the samples of a frame, the power of two that is nearest to 23 ms.
+    """Return the length of a frame in samples, the power of two that is nearest to 23 ms.
 
     >>> frame_length(44_100), frame_length(48_000), frame_length(192_000)
     (1024, 1024, 4096)
@@ -53,10 +53,10 @@ def frame_length(sample_rate: int) -> int:
 
 
 def frames_of(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Return the spectra (frames, bins) complex64 of a wave (t,), of frames a quarter of their length apart.
+    """Return the spectra (frames, bins) complex64 of a wave (t,), with a hop of a quarter frame.
 
-    Frame m lies around sample m times the hop; a frame around the last sample or beyond it is the last one. A sine of
-    full scale in the middle of a bin has a magnitude of a quarter of the frame.
+    Frame m is centred on sample m times the hop; the last frame is the first one centred on or behind the last sample.
+    A full-scale sine at the centre of a bin has a magnitude of a quarter of the frame length.
     """
     n_fft = frame_length(sample_rate)
     hop = n_fft // HOPS
@@ -74,9 +74,9 @@ def window_of(n_fft: int) -> np.ndarray:
 
 
 def band_matrix(sample_rate: int, below_hz: float = np.inf) -> np.ndarray:
-    """Return what makes of powers (frames, bins) the densities (frames, bands) per Hz, from what lies below a limit.
+    """Return the matrix from powers (frames, bins) to densities (frames, bands) per Hz, below a limit in Hz.
 
-    A band of which less than 40 % lie there has a column of zeros.
+    A band of which less than 40 % is below the limit has a column of zeros.
     """
     n_fft = frame_length(sample_rate)
     hertz = np.fft.rfftfreq(n_fft, 1 / sample_rate)
@@ -89,7 +89,7 @@ def band_matrix(sample_rate: int, below_hz: float = np.inf) -> np.ndarray:
 
 
 def context_of(levels_db: np.ndarray, n_frames: int) -> np.ndarray:
-    """Return the averages of levels (frames, bands) over so many frames around each."""
+    """Return the averages of levels (frames, bands) over ``n_frames`` frames around each."""
     half = max(1, n_frames) // 2
     padded = np.pad(levels_db, ((half + 1, half), (0, 0)), mode="edge")
     sums = np.cumsum(padded, axis=0, dtype=np.float64)
@@ -98,12 +98,12 @@ def context_of(levels_db: np.ndarray, n_frames: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class FixedSlope:
-    """Levels that fall on by so many dB an octave above the last known bands: for models that know no better."""
+    """Levels that fall by a fixed number of dB per octave above the last known bands: for models without a mixture."""
 
     db_per_octave: float = -12.0
 
     def given(self, known: np.ndarray, doubt_db: np.ndarray) -> Callable[[np.ndarray, int], np.ndarray]:
-        """Return what continues known levels."""
+        """Return a function that continues known levels."""
         octaves = np.log2(np.sqrt(BAND_EDGES_HZ[:-1] * BAND_EDGES_HZ[1:]))
         last = np.flatnonzero(known)[-2:]
         if not len(last):
@@ -118,9 +118,9 @@ class FixedSlope:
 
 @dataclass(frozen=True, eq=False)
 class LevelMixture:
-    """A mixture of normal distributions of levels and their averages, 58 numbers in dB."""
+    """Mixture of normal distributions of levels and their averages, 58 dimensions in dB."""
 
-    weights: np.ndarray  # (components,), of sum 1
+    weights: np.ndarray  # (components,), with sum 1
     means: np.ndarray  # (components, 58)
     roots: np.ndarray  # (components, 58 * 59 / 2): the lower triangles of the covariances' Cholesky factors
 
@@ -145,9 +145,9 @@ class LevelMixture:
         return factors @ factors.transpose(0, 2, 1)
 
     def given(self, known: np.ndarray, doubt_db: np.ndarray) -> Callable[[np.ndarray, int], np.ndarray]:
-        """Return what makes of known levels the mean of all, given them.
+        """Return a function from known levels to the conditional mean of all levels.
 
-        What is fainter than the floor of the training is moved up to it, and the rest with it down again.
+        Levels below the floor of the training data are shifted up to it, and the result is shifted back.
 
         Source: C. M. Bishop, Pattern Recognition and Machine Learning (2006), Eq. 2.81 and 9.12.
         """
@@ -179,16 +179,16 @@ class LevelMixture:
         return expected
 
     def to_bytes(self) -> bytes:
-        """Return the mixture as a safetensors file holds it."""
+        """Return the mixture as the bytes of a safetensors file."""
         types = {"weights": np.float32, "means": np.float32, "roots": np.float16}
         return save({name: np.ascontiguousarray(getattr(self, name), kind) for name, kind in types.items()})
 
 
 def read_levels(path: str | os.PathLike[str]) -> LevelMixture:
-    """Return the mixture that a file holds.
+    """Read the mixture in a safetensors file.
 
     Raises:
-        BundleError: a file that is no such mixture.
+        BundleError: a file without such a mixture.
     """
     try:
         stored = load_file(path)

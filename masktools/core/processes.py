@@ -1,4 +1,4 @@
-"""Work shared among processes of this machine, which end with the one that started them."""
+"""Tasks shared among processes of this machine, which end with their parent process."""
 
 import multiprocessing
 import os
@@ -11,9 +11,9 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 KILLED = "the process at work on it was killed: too little memory?"
-"""What is said of a thing at which a process died twice."""
+"""Error text for a task whose process died twice."""
 
-_PATIENCE_S = 10.0  # for a process to clean up behind itself when the one that started it is gone
+_PATIENCE_S = 10.0  # seconds for a process to clean up after its parent has ended
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -27,18 +27,18 @@ def until_broken(
     begin: Callable[[Given], object] | None = None,
     n_ahead: int = 0,
 ) -> Iterator[tuple[Given, Made]]:
-    """Yield what is made of each thing that waits, as soon as it is known, until none waits or a process dies.
+    """Yield the results of tasks as they come, until all are done or a process dies.
 
     Args:
-        waiting: what is to be done; what has been begun is taken from it, the first one first.
-        work: does one thing; each process is given it once, and what it raises is raised here.
-        n_jobs: processes.
-        broken: given what was being done when a process died (killed, out of memory); the rest still waits.
-        begin: called with each thing before a process is given it.
-        n_ahead: things that are given out beyond those that processes are at, so that none of them waits for us.
+        waiting: tasks; those that are started are removed from it, the first one first.
+        work: function of one task; it is sent to each process once, and its errors are raised here.
+        n_jobs: number of processes.
+        broken: list that receives the running tasks when a process dies (killed, out of memory); the rest still waits.
+        begin: called with each task before a process gets it.
+        n_ahead: tasks that are queued in addition to the running ones, so that no process waits for the parent.
     """
     running: dict[Future[Made], Given] = {}
-    waiting.reverse()  # the end of a list is where it is cheap to take from
+    waiting.reverse()  # removing from the end of a list is cheap
     with ProcessPoolExecutor(n_jobs, multiprocessing.get_context("spawn"), _begin, (work,)) as pool:
         try:
             while waiting or running:
@@ -69,9 +69,9 @@ def in_processes(
     begin: Callable[[Given], object] | None = None,
     n_ahead: int = 0,
 ) -> Iterator[tuple[Given, Made | None]]:
-    """Yield what is made of each thing, as ``until_broken`` does; None for one at which a process died twice.
+    """Yield the results of tasks, as ``until_broken`` does; None for a task whose process died twice.
 
-    Where a process dies, what was being done is begun anew, each thing alone: only the one that brings it down is lost.
+    Where a process dies, the running tasks are repeated one by one: only the one that kills its process is lost.
     """
     waiting = list(things)
     while waiting:
@@ -83,7 +83,7 @@ def in_processes(
             yield from ((thing, None) for thing in dead)
 
 
-_work: Callable[[Any], Any]  # of this process, which was given it once
+_work: Callable[[Any], Any]  # set once in each process
 
 
 def _do(one: Any) -> Any:
@@ -91,7 +91,7 @@ def _do(one: Any) -> Any:
 
 
 def _begin(work: Callable[[Any], Any]) -> None:
-    """Keep what there is to do, and clean up on request or when the parent is gone; Ctrl-C is the parent's affair."""
+    """Keep the function for tasks, and clean up on request or when the parent is gone; Ctrl-C is left to the parent."""
     global _work
     _work = work
     signal.signal(signal.SIGINT, signal.SIG_IGN)

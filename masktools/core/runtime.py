@@ -19,20 +19,20 @@ Made = TypeVar("Made")
 
 _DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.int8}
-"""The number types in which a model computes, by name."""
+"""Number types for computation, by name."""
 
-_BYTES_OF_A_CLIP = 2**29  # of memory that a clip takes at most, at the paper's size
+_BYTES_OF_A_CLIP = 2**29  # most memory that a clip takes, at the paper's size
 _MAX_BATCH, _CPU_BATCH = 128, 8
 
 
 def resolve_device(name: str | torch.device = "auto") -> torch.device:
     """Return the device of a name: ``auto`` is the first GPU if there is one, else the CPU.
 
-    ``cuda`` and ``cuda:N`` are GPUs of NVIDIA or AMD; ``mps``, Apple's, is taken only when it is named.
+    ``cuda`` and ``cuda:N`` are GPUs of NVIDIA or AMD; ``mps``, Apple's, is used only when it is named.
 
     Raises:
         ParameterError: an unknown name.
-        DeviceError: the device is not there.
+        DeviceError: there is no such device.
     """
     named = re.fullmatch(r"(auto)|(cpu|mps)(?::0)?|(cuda)(?::([0-9]+))?", str(name))
     if named is None or not isinstance(name, str | torch.device):
@@ -62,12 +62,12 @@ def _cuda(number: int) -> torch.device:
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     """Return the number type of a name.
 
-    ``auto`` is bf16 where the device multiplies in it faster than in single precision, fp32 everywhere else.
-    ``int8`` computes the linear layers of the transformer in whole numbers, on CPUs.
+    ``auto`` is bf16 where the device multiplies faster in it than in single precision, fp32 everywhere else.
+    ``int8`` computes the linear layers of the transformer in integers, on CPUs.
 
     Raises:
         ParameterError: an unknown name.
-        DeviceError: the device does not compute in that precision.
+        DeviceError: the device does not support that precision.
     """
     checked_name("precision", name, ("auto", *PRECISIONS))
     if name == "auto":
@@ -96,7 +96,7 @@ def precision_of(number_type: torch.dtype) -> str:
 
 @cache
 def has_fast_bf16() -> bool:
-    """Return whether this CPU multiplies in bf16 faster than in single precision."""
+    """Return whether this CPU multiplies faster in bf16 than in single precision."""
     asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return torch.backends.mkldnn.is_available() and any(ask() for ask in asked if ask is not None)
 
@@ -107,31 +107,31 @@ def _has_bf16(device: torch.device) -> bool:
 
 
 def usable_cores(root: Path = Path("/")) -> int:
-    """Return how many cores this process may use: those of its affinity, or fewer where a container has a quota.
+    """Return the number of cores for this process: those of its affinity, or fewer where a container has a quota.
 
     Args:
-        root: of the file system in which the kernel tells of quotas (cgroup v2 and v1).
+        root: root of the file system with the control groups (cgroup v2 and v1).
     """
     quota = cpu_quota(root)
     return max(1, min(n_cores(), n_cores() if quota is None else math.ceil(quota)))
 
 
 def n_cores() -> int:
-    """Return the number of cores that this process may run on, whatever a quota allows."""
+    """Return the number of cores that this process may run on, without regard to quotas."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
-    """Return how many cores a container may keep busy; None where nothing limits it.
+    """Return the CPU quota of a container in cores; None where there is no limit.
 
     Args:
-        root: of the file system in which the kernel tells of quotas (cgroup v2 and v1).
+        root: root of the file system with the control groups (cgroup v2 and v1).
     """
     return min(_quotas(root), default=None)
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """Yield the CPU quotas of the control groups of this process and of those around them, in cores.
+    """Yield the CPU quotas of the control groups of this process and of their parents, in cores.
 
     Source: the kernel's cgroup-v2 (cpu.max: quota and period in microseconds) and sched-bwc (cpu.cfs_quota_us).
     """
@@ -163,7 +163,7 @@ def _words(path: Path, separator: str | None = None) -> list[str]:
 
 @contextmanager
 def single_precision() -> Iterator[None]:
-    """Make tensors in single precision inside the block, whatever ``torch.set_default_dtype`` was told."""
+    """Make tensors in single precision inside the block, whatever ``torch.set_default_dtype`` is."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
@@ -174,9 +174,9 @@ def single_precision() -> Iterator[None]:
 
 @contextmanager
 def threads(n: int | None) -> Iterator[None]:
-    """Compute with n CPU threads inside the block, and with as many as before after it.
+    """Compute with n CPU threads inside the block, and with the previous number after it.
 
-    More than the process has cores for would wait for each other: there are never more, and None changes nothing else.
+    The number is limited to the cores of the process, since more would wait for each other; None changes nothing else.
 
     Raises:
         ParameterError: fewer than one thread.
@@ -197,7 +197,7 @@ def threads(n: int | None) -> Iterator[None]:
 
 
 def fitting_batch_size(device: torch.device) -> int:
-    """Return how many clips to compute at once: what the memory of a GPU is sure to hold, and a few on a CPU."""
+    """Return a batch size in clips: as many as the memory of a GPU certainly holds, and a few on a CPU."""
     if device.type != "cuda":
         return _CPU_BATCH
     free, _ = torch.cuda.mem_get_info(device)
@@ -206,20 +206,20 @@ def fitting_batch_size(device: torch.device) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory was asked for and not given, on a GPU or on the CPU."""
-    # torch raises no class of its own where the CPU's memory ends
+    """Return whether an error means that memory ran out, on a GPU or on the CPU."""
+    # torch has no error class for the CPU's memory
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def in_batches(compute: Callable[[slice], Made], n: int, size: int) -> tuple[list[Made], int]:
-    """Return what a function makes of n items, some at a time, and how many at a time went well.
+    """Return the results of a function for n items, in batches, and the batch size that worked.
 
-    Where memory runs out, half as many are tried, and from then on.
+    Where memory runs out, the batch size is halved from then on.
 
     Args:
-        compute: function of the items' slice.
-        n: items in all.
-        size: items to begin with at once.
+        compute: function of a slice of the items.
+        n: number of items.
+        size: batch size to begin with.
 
     Raises:
         MasktoolsError: memory ran out for a single item.
@@ -239,14 +239,14 @@ def in_batches(compute: Callable[[slice], Made], n: int, size: int) -> tuple[lis
                     "memory ran out while one clip was computed: close other programs, or use --device cpu, a smaller "
                     "model, or --precision bf16"
                 ) from error
-        size //= 2  # not in the except block: the error still holds what did not fit
+        size //= 2  # not in the except block: there the error still holds the tensors
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
     return made, size
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor on a device; one that goes to a GPU waits for nothing on its way."""
+    """Return a tensor on a device; a copy to a GPU is asynchronous."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

@@ -1,7 +1,7 @@
-"""Settings of the jobs: one frozen dataclass a job, with the default, help, unit and range of every setting.
+"""Settings of the jobs: one frozen dataclass for each job, with default, help, unit and range of every setting.
 
-Nothing of it stands anywhere else: calls of Python take settings, or changes of them by name; the command line makes an
-option of every field (``cli.options.add_settings``); journals and reports are made of the same dataclasses. No torch is
+They are defined nowhere else: Python calls take settings, or changes of them by name; the command line makes an
+option of every field (``cli.options.add_settings``); journals and reports use the same dataclasses. torch is not
 imported, so that help is quick.
 """
 
@@ -16,10 +16,10 @@ LINKED, INDEPENDENT, MID_SIDE = CHANNEL_MODES = ("linked", "independent", "mid_s
 TEXTURES = ("blend", "recording", "model")
 AUTO, MODEL = "auto", "model"
 GAP_METHODS = (AUTO, MODEL, "zero", "linear", "burg", "janssen", "spectral_noise", "copy", "search")
-"""By length and by what the recording holds, by the model, or by one of ``classical.GAP_FILLS``."""
+"""By length and content, by the model, or one of ``classical.GAP_FILLS``."""
 REPAIR_METHODS = AUTO, MODEL, INTERPOLATE = ("auto", "model", "interpolate")
 AUDIO_FORMATS = ("wav", "flac", "aiff", "ogg", "opus", "mp3")
-"""Formats that commands and the page offer, by the endings of their files; ``io.SUFFIXES`` says how each is written."""
+"""Formats that commands and the page offer, by suffix; ``io.SUFFIXES`` holds the coding of each."""
 
 Made = TypeVar("Made", bound="DecodingSettings")
 
@@ -31,12 +31,12 @@ def setting(default: Any, help: str, unit: str = "", **more: Any) -> Any:
     """Return a field of settings.
 
     Args:
-        default: its value where none is given.
-        help: what it does, for the command line and for whoever reads the class.
-        unit: of a number.
-        **more: ``within``, its interval, as ``arguments.check_within`` takes it; ``choices``, of names; ``option``, of
-            the command line where it is not the field's name without its unit, "" for none; ``none``, the word that
-            stands for None; ``told``: whether reports name it.
+        default: default value.
+        help: description, for the command line and for readers of the class.
+        unit: unit of a number.
+        **more: ``within``, its interval, in the notation of ``arguments.check_within``; ``choices``, of names;
+            ``option``, of the command line where it is not the field's name without its unit, "" for none; ``none``,
+            the word for None; ``told``: whether reports include it.
     """
     return field(default=default, metadata={"help": help, "unit": unit, **more})
 
@@ -48,7 +48,7 @@ class DecodingSettings:
     TITLE: ClassVar[str] = "decoding"
 
     seed: int = setting(0, "the same seed, the same result", told=True)
-    n_steps: Any = setting(  # a whole number, or one for each stage
+    n_steps: Any = setting(  # an integer, or one for each stage
         None,
         "decoding steps, the model's own if left out; 20,10,10,10 for a model of four token streams",
         option="--steps",
@@ -57,19 +57,19 @@ class DecodingSettings:
         None, "noise in the order of decisions; the model's own if left out", within=FROM_0
     )
     guidance: float | None = setting(None, "how closely to follow the text; the model's own if left out", within=FROM_0)
-    solver: Any = setting(  # solver.SolverConfig, one for each stage, or the name of a preset; the others go before it
+    solver: Any = setting(  # solver.SolverConfig, one for each stage, or the name of a preset; other fields override it
         None,
         "settings that have a name: fast, draft, paper, quality32, ...; or single ones: rescore_weight=0.35,...",
         option="--preset",
     )
 
     def __init_subclass__(cls) -> None:
-        """Append what each field does to the docstring."""
+        """Append the help of each field to the docstring."""
         own = [(name, made) for name, made in vars(cls).items() if isinstance(made, Field)]
         cls.__doc__ = f"{cls.__doc__}\n\nArgs:\n" + "".join(f"    {n}: {made.metadata['help']}\n" for n, made in own)
 
     def __post_init__(self) -> None:
-        """Check every kind, name and range."""
+        """Check every type, name and range."""
         settle(self)
 
     @classmethod
@@ -78,10 +78,10 @@ class DecodingSettings:
 
         Args:
             given: settings of this class; None for the defaults.
-            changes: values by the names of fields.
+            changes: values by field name.
 
         Raises:
-            ParameterError: something else, an unknown name, or a value out of its range.
+            ParameterError: another type, an unknown name, or a value out of its range.
         """
         if given is not None and not isinstance(given, cls):
             raise ParameterError(f"settings must be {cls.__name__} or None, got {shown(given)}")
@@ -92,7 +92,7 @@ class DecodingSettings:
         return cls(**changes) if given is None else replace(given, **changes) if changes else given
 
     def told(self) -> dict[str, Any]:
-        """Return what reports name of the settings."""
+        """Return the settings that reports include."""
         return {own.name: getattr(self, own.name) for own in fields(self) if own.metadata.get("told")}
 
 
@@ -137,12 +137,12 @@ class RestorationSettings(DecodingSettings):
 
     @property
     def linked(self) -> bool:
-        """Whether all channels have the same random numbers."""
+        """Whether all channels share their random numbers."""
         return self.channels != INDEPENDENT
 
     @property
     def mid_side(self) -> bool:
-        """Whether the middle and the side of two channels are restored, not the channels themselves."""
+        """Whether mid and side of a stereo recording are restored, instead of left and right."""
         return self.channels == MID_SIDE
 
 
@@ -180,11 +180,11 @@ class GapSettings(RestorationSettings):
 
     @property
     def searches_first(self) -> bool:
-        """Whether a gap that is the model's is filled from the recording itself, where that holds something alike."""
+        """Whether a gap for the model is filled from similar audio of the same recording, where there is any."""
         return self.method == AUTO and self.texture == "blend"
 
     def seeds_for(self, number: int, channels: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the seeds of what a classical method leaves to chance in a gap with that number in its recording."""
+        """Return the seeds for a classical method in the gap of this index in its recording."""
         return (self.seed % 2**64, number, *(() if self.linked else channels))
 
 
@@ -222,7 +222,7 @@ class BandSettings(RestorationSettings):
     leak_free: bool = setting(True, _LEAKS, option="", told=True)
 
     def __post_init__(self) -> None:
-        """Check every kind, name and range, and that a top is for what is added to a recording."""
+        """Check every type, name and range, and that ``to_hz`` goes with added audio."""
         super().__post_init__()
         if self.to_hz is not None and not self.lfr:
             raise ParameterError("to is for what is added to a recording: without lfr the band ends with the model's")

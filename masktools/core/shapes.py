@@ -1,4 +1,4 @@
-"""The axes of the house, the tensor types that name them, and windows over the longest axis, time.
+"""Axes and tensor types of the package, and windows over the longest axis, time.
 
     b  clips in a batch          t  wave samples
     f  mel bins                  m  mel frames
@@ -15,7 +15,7 @@ the positions of a shorter one.
                       |-------- window --------|   the last one ends where the recording ends
     |---- hop ---|
 
-Lengths are in samples, or in whatever the last axis counts.
+Lengths are in samples, or in units of the last axis.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ Condition = Float[Tensor, "b d"]
 
 
 def flatten(grid: Tensor) -> Tensor:
-    """Return a grid (b, r, w) as the sequence (b, n) that the transformer reads, time-major."""
+    """Return a grid (b, r, w) as the transformer's input sequence (b, n), time-major."""
     return grid.transpose(-1, -2).flatten(-2)
 
 
@@ -60,7 +60,7 @@ class Window(NamedTuple):
         return self.stop - self.start
 
     def scaled(self, factor: int) -> "Window":
-        """Return the same stretch counted in units of which ``factor`` make one of these."""
+        """Return the same span in units of which ``factor`` make one of these."""
         return Window(self.start * factor, self.stop * factor)
 
 
@@ -68,15 +68,15 @@ def cover(n: int, window: int, hop: int) -> list[Window]:
     """Return the windows that cover a recording of n samples, in order.
 
     All have the same length; each starts ``hop`` after the one before, but the last ends with the recording. A
-    recording shorter than a window gets one window of its own length, which the caller pads and trims.
+    recording shorter than a window gets one window of its own length, for the caller to pad and trim.
 
     >>> cover(10, window=4, hop=3)
     [Window(start=0, stop=4), Window(start=3, stop=7), Window(start=6, stop=10)]
 
     Args:
-        n: at least 1.
-        window: at least 1.
-        hop: from 1 to ``window``.
+        n: length of the recording, at least 1.
+        window: length of a window, at least 1.
+        hop: distance from window to window, from 1 to ``window``.
 
     Raises:
         ParameterError: a length out of its range.
@@ -91,17 +91,17 @@ def cover(n: int, window: int, hop: int) -> list[Window]:
 
 
 def stitch(parts: Sequence[Tensor], windows: Sequence[Window], n: int, fade: int) -> Tensor:
-    """Return the recording (..., n) whose windows are the parts, joined by linear cross-fades.
+    """Return the recording (..., n) from windows, joined by linear cross-fades.
 
-    The cross-fade from one part to the next lies in the middle of their overlap and is as long as ``fade``, or as
-    the overlap if that is shorter. At every sample the weights sum to one, so parts that agree come back as they
+    The cross-fade from one part to the next is in the middle of their overlap and has the length ``fade``, or that of
+    the overlap if that is shorter. At every sample the weights sum to one, so that identical parts are reproduced
     are, bit for bit.
 
     Args:
         parts: one tensor (..., length) of floats for each window.
-        windows: in order, as ``cover`` makes them: no hole between them, none inside another.
+        windows: windows in order, as from ``cover``: no hole between them, none inside another.
         n: length of the recording.
-        fade: at least 0, which is a hard cut.
+        fade: length of a cross-fade, at least 0, which is a hard cut.
     """
     first = parts[0]
     wave = first.new_empty((*first.shape[:-1], n))

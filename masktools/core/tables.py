@@ -1,4 +1,4 @@
-"""A table of cells as people read them, as text for a screen and as Markdown; review's templates make HTML of it."""
+"""Tables of text cells, as text for a terminal and as Markdown; review's templates make HTML of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 from masktools.core.errors import ParameterError
 
 _GAP = "  "
-_DASH = "\N{EN DASH}"  # stands for nothing
+_DASH = "\N{EN DASH}"  # stands for an empty cell
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of words under headings, of which the first column names the row."""
+    """Rows of text cells under headings; the first column names the row."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...] = ()  # what must be known to read it
-    marked: tuple[int, ...] = ()  # rows that stand out
+    notes: tuple[str, ...] = ()  # explanations below the table
+    marked: tuple[int, ...] = ()  # highlighted rows
 
     def __post_init__(self) -> None:
         """Check that every row has a cell for each column."""
@@ -27,32 +27,32 @@ class Table:
 
     @property
     def filled(self) -> "Table":
-        """The table without columns in which no row has anything."""
+        """The table without empty columns."""
         kept = [place for place in range(len(self.columns)) if any(row[place] for row in self.rows)]
         columns, *rows = (tuple(line[place] for place in kept) for line in (self.columns, *self.rows))
         return replace(self, columns=columns, rows=tuple(rows))
 
     @property
     def words(self) -> tuple[bool, ...]:
-        """Whether each column is one of words; a dash is neither word nor number."""
+        """Whether each column holds words; a dash is neither word nor number."""
         return tuple(_are_words([row[place] for row in self.rows]) for place in range(len(self.columns)))
 
 
 def text_of(tables: Sequence[Table], notes: bool = True) -> str:
-    """Return tables for a screen, with aligned columns, those without rows left out.
+    """Return tables for a terminal, with aligned columns; tables without rows are left out.
 
     Args:
-        tables: what is shown, in order.
-        notes: whether what must be known of a table stands below it.
+        tables: tables, in order.
+        notes: whether to print the notes below each table.
     """
     return "\n".join(_text(table.filled, notes) for table in tables if table.rows)
 
 
 def markdown_of(tables: Sequence[Table], right: bool = True) -> str:
-    """Return tables as Markdown, those without rows left out.
+    """Return tables as Markdown; tables without rows are left out.
 
     Args:
-        tables: what is shown, in order.
+        tables: tables, in order.
         right: whether all columns but the first are aligned to the right.
     """
     return "\n".join(_markdown(table.filled, "---:|" if right else "---|") for table in tables if table.rows)
@@ -79,7 +79,7 @@ def _markdown(table: Table, rule: str) -> str:
 
 
 def escaped(words: str) -> str:
-    """Return words as a cell of Markdown can hold them."""
+    """Return text escaped for a Markdown cell."""
     return words.replace("|", "\\|")
 
 

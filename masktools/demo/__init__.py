@@ -1,1 +1,1 @@
-"""The demonstration: recordings that the project plays itself, each job done on them, and a page to hear it all."""
+"""The demonstration: synthesised recordings, every job on them, and a page with the results."""

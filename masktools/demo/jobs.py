@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from masktools.model import Model
 
 Row = dict[str, Any]
-_SHORTEST_S = 1.0  # half of a recording that is worth embedding
+_SHORTEST_S = 1.0  # least length of half a recording for an embedding
 
 
 def fill_gaps(
     stage: Stage, recordings: Sequence[Recording], takes: Mapping[str, Take]
 ) -> tuple[list[Row], list[Scene]]:
-    """Return what was measured of each gap and each way to fill it, and one scene for each recording."""
+    """Return the measurements of each gap and each way to fill it, and one scene for each recording."""
     rows, scenes, grid = [], [], stage.model.pipeline.grid
     for recording in recordings:
         original, rate = take = takes[recording.name]
@@ -46,7 +46,7 @@ def fill_gaps(
 
 
 def extend(stage: Stage, recordings: Sequence[Recording], takes: Mapping[str, Take]) -> tuple[list[Row], list[Scene]]:
-    """Return what was measured of each way to extend a low-passed recording, and one scene for each recording."""
+    """Return the measurements of each way to extend a low-passed recording, and one scene for each recording."""
     rows, scenes, grid = [], [], stage.model.pipeline.grid
     for recording in recordings:
         original, rate = take = takes[recording.name]
@@ -80,7 +80,7 @@ def extend(stage: Stage, recordings: Sequence[Recording], takes: Mapping[str, Ta
 def generate(
     stage: Stage, prompts: Sequence[str], n: int, seconds: float
 ) -> tuple[list[Row], list[Scene], dict[str, Take]]:
-    """Return what was measured of each sound, one scene for each prompt, and the sounds by name."""
+    """Return the measurements of each sound, one scene for each prompt, and the sounds by name."""
     rows, scenes, sounds = [], [], {}
     grid, numbers = stage.model.pipeline.grid, count(1)
     for prompt in prompts:
@@ -157,9 +157,9 @@ _CRACK_S = (0.7, 0.012)  # start and length of a short gap, as of a bad splice
 def restore(
     stage: Stage, recordings: Sequence[Recording], takes: Mapping[str, Take]
 ) -> tuple[list[dict[str, Any]], list[Scene]]:
-    """Return what was lost and what was found in each recording, and one scene for each.
+    """Return the damage and the detected damage of each recording, and one scene for each.
 
-    Each is low-passed and has two gaps. A page of its own, NAME-comparison.html, shows each before and after.
+    Each is low-passed and has two gaps. A page for each, NAME-comparison.html, compares before and after.
     """
     rows, scenes = [], []
     for recording in recordings:
@@ -195,7 +195,7 @@ def restore(
 
 
 def _changed_outside(damaged: np.ndarray, filled: np.ndarray, rate: int, gaps: Sequence[Gap]) -> int:
-    """Return how many samples outside the gaps the filling has changed."""
+    """Return the number of samples outside the gaps that the filling has changed."""
     changed = damaged != filled
     for gap in gaps:
         changed[:, round(gap.start_s * rate) : round(gap.end_s * rate)] = False
@@ -203,7 +203,7 @@ def _changed_outside(damaged: np.ndarray, filled: np.ndarray, rate: int, gaps: S
 
 
 def _compare(stage: Stage, recording: Recording, gaps: Sequence[Gap], cutoff_hz: float | None) -> None:
-    """Write the page on which one recording can be heard and seen before and after."""
+    """Write the page that compares one recording before and after."""
     before, after, reference = (
         stage.folder / f"{recording.name}-{kind}.wav" for kind in ("damaged", "restored", "original")
     )

@@ -1,6 +1,6 @@
-"""Measurements of the demonstration: every way of repairing a recording beside doing nothing, in one kind of row.
+"""Measurements of the demonstration: every way of repairing a recording, and no repair, in rows of one form.
 
-All of it at 22.05 kHz, where distances of different recordings can be compared.
+All of them at 22.05 kHz, so that distances of different recordings are comparable.
 """
 
 from collections.abc import Mapping
@@ -21,8 +21,8 @@ from masktools.metrics import (
 )
 
 RATE = 22_050  # Hz
-TOP_HZ = 10_500.0  # what lies above is the resampler's edge
-_MARGIN_HZ = 300.0  # between the cutoff and the band that was missing for certain
+TOP_HZ = 10_500.0  # above it the resampler's transition band begins
+_MARGIN_HZ = 300.0  # between the cutoff and the band that is certainly missing
 
 Row = dict[str, Any]
 
@@ -96,7 +96,7 @@ def band_rows(
 
 
 def sound_row(name: str, samples: np.ndarray, sample_rate: int) -> Row:
-    """Return what tells one sound from another without a model: level, brightness, noisiness, unsteadiness."""
+    """Return descriptors of a sound without a model: level, brightness, noisiness, unsteadiness."""
     mono = at_rate(samples, sample_rate).mean(axis=0)
     frames = np.lib.stride_tricks.sliding_window_view(mono, 1024)[::256] * np.hanning(1024)
     power = np.abs(np.fft.rfft(frames)) ** 2 + 1e-12
@@ -115,7 +115,7 @@ def sound_row(name: str, samples: np.ndarray, sample_rate: int) -> Row:
 
 
 def likeness(vectors: np.ndarray) -> np.ndarray:
-    """Return the cosines between vectors (n, d), each less the mean of all: 1 alike, 0 unrelated, -1 opposite."""
+    """Return the cosines between vectors (n, d), after subtraction of their mean: 1 alike, 0 unrelated, -1 opposite."""
     centred = vectors - vectors.mean(axis=0)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True).clip(1e-12)
     return (centred / lengths) @ (centred / lengths).T

@@ -1,4 +1,4 @@
-"""The recordings of the demonstration, synthesised, and how each is damaged before it is restored."""
+"""The synthesised recordings of the demonstration, and the damage to be restored."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,31 +18,31 @@ def band_noise(n: int, low_hz: float, high_hz: float, sample_rate: int, rng: np.
 
 
 def add_at(mix: np.ndarray, sound: np.ndarray, at_s: float, sample_rate: int) -> None:
-    """Add a sound (..., t) to a mix in place; what lies beyond the mix's end is lost."""
+    """Add a sound (..., t) to a mix in place; it is cut at the end of the mix."""
     start = round(at_s * sample_rate)
     n = max(0, min(sound.shape[-1], mix.shape[-1] - start))
     mix[..., start : start + n] += sound[..., :n]
 
 
 def with_room(dry: np.ndarray, sample_rate: int, decay_s: float, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Return sound (channels, t) in a room: each channel with its own echo of exponentially decaying noise.
+    """Return sound (channels, t) with reverberation: exponentially decaying noise, different in each channel.
 
     Args:
-        dry: the sound without a room.
-        sample_rate: in Hz.
-        decay_s: time in which the echo falls by 60 dB.
-        share: level of the echo beside the sound, from 0.
-        rng: where the echo's noise comes from.
+        dry: the sound without reverberation.
+        sample_rate: sampling rate in Hz.
+        decay_s: reverberation time (60 dB) in seconds.
+        share: level of the reverberation relative to the sound, from 0.
+        rng: random generator of the noise.
     """
     n, time_s = dry.shape[-1], np.arange(round(decay_s * sample_rate)) / sample_rate
     echo = rng.standard_normal((len(dry), len(time_s))) * 10 ** (-3 * time_s / decay_s)
-    echo[:, : sample_rate // 100] = 0.0  # the first wall is 3 m away
+    echo[:, : sample_rate // 100] = 0.0  # the nearest wall is at 3 m distance
     echo /= np.sqrt(np.sum(echo**2, axis=1, keepdims=True))
     return dry + share * oaconvolve(dry, echo, axes=-1)[:, :n]
 
 
 def finish(mix: np.ndarray, sample_rate: int, peak: float = 0.7) -> np.ndarray:
-    """Return a mix (channels, t) as float32 without offset, of a common peak, with ends faded over 20 ms."""
+    """Return a mix (channels, t) as float32 without DC offset, normalised to a peak, with fades of 20 ms."""
     mix = mix - mix.mean(axis=-1, keepdims=True)
     ramp = np.linspace(0.0, 1.0, sample_rate // 50)
     mix[..., : len(ramp)] *= ramp
@@ -53,7 +53,7 @@ def finish(mix: np.ndarray, sample_rate: int, peak: float = 0.7) -> np.ndarray:
 MUSIC_RATE = 44_100
 BEAT_S = 0.5
 BARS = 2 * ((57, 60, 64, 69), (55, 59, 62, 67))  # A minor and G in MIDI notes; no string is plucked twice the same way
-ARPEGGIO = (0, 1, 2, 3, 2, 1, 3, 2)  # which note of the chord on each half beat
+ARPEGGIO = (0, 1, 2, 3, 2, 1, 3, 2)  # index of the note in the chord, on each half beat
 _MUSIC_S = 4 * len(BARS) * BEAT_S + 0.5
 
 
@@ -62,9 +62,9 @@ def pluck(midi: float, seconds: float, brightness: float, rng: np.random.Generat
 
     Args:
         midi: pitch as a MIDI number, 69 for 440 Hz.
-        seconds: length of the sound.
-        brightness: share of the burst's treble that stays, in (0, 1].
-        rng: where the burst comes from.
+        seconds: length of the sound in seconds.
+        brightness: share of the burst's treble that is kept, in (0, 1].
+        rng: random generator of the burst.
 
     Source: Karplus and Strong, Digital synthesis of plucked-string and drum timbres (1983), Eq. 1.
     """
@@ -181,7 +181,7 @@ _OPEN = 0.6  # share of a period in which the glottis is open
 
 
 class Sound(NamedTuple):
-    """One speech sound: where the vocal tract stands, and what drives it."""
+    """One speech sound: formants and excitation."""
 
     formants: tuple[float, float, float]  # Hz
     voice: float  # level of the pulses
@@ -239,7 +239,7 @@ def _spoken(word: tuple[tuple[str, int], ...], pitch_hz: float, rng: np.random.G
     """Return one word (t,): the course of each setting, then pulses and hiss through the vocal tract."""
     lengths = [max(2, round(ms * VOICE_RATE / 1000 / _FRAME)) for _, ms in word]
     sounds = [SOUNDS[name] for name, _ in word]
-    tail = 8  # frames in which the voice dies away
+    tail = 8  # frames of the release
     n_frames = sum(lengths) + tail
     middles = np.cumsum(lengths) - np.array(lengths) / 2
     moving = np.arange(n_frames)
@@ -279,7 +279,7 @@ def _pulses(n: int, pitch_hz: float, rng: np.random.Generator) -> tuple[np.ndarr
 
 
 def _through_tract(source: np.ndarray, formants: np.ndarray) -> np.ndarray:
-    """Return the source (t,) behind resonances in a row, the lower three of them moving (3, frames).
+    """Return the source (t,) filtered by resonances in series, the lower three of them moving (3, frames).
 
     Source: Klatt, Software for a cascade/parallel formant synthesizer (1980), Eqs. 1 and 2.
     """
@@ -289,7 +289,7 @@ def _through_tract(source: np.ndarray, formants: np.ndarray) -> np.ndarray:
         for frame, centre in enumerate(hz):
             part = slice(frame * _FRAME, (frame + 1) * _FRAME)
             out[part], state = lfilter(*_resonance(centre, bandwidth_hz), out[part], zi=state)
-    for hz, bandwidth_hz in ((3500, 200), (4500, 300)):  # the upper ones stand still
+    for hz, bandwidth_hz in ((3500, 200), (4500, 300)):  # the upper ones are fixed
         out = np.asarray(lfilter(*_resonance(hz, bandwidth_hz), out))
     return out
 
@@ -300,12 +300,12 @@ def _resonance(hz: float, bandwidth_hz: float) -> tuple[list[float], list[float]
     return [1 - turn + radius**2], [1, -turn, radius**2]
 
 
-_STOP_DB, _TRANSITION_HZ = 90.0, 250.0  # of the low-pass; it is down by 6 dB at the cutoff
+_STOP_DB, _TRANSITION_HZ = 90.0, 250.0  # of the low-pass filter, which has -6 dB at the cutoff
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording that the project synthesises, and its two damages."""
+    """One synthesised recording, and its two kinds of damage."""
 
     name: str  # of its files
     title: str
@@ -336,7 +336,7 @@ def with_gaps(samples: np.ndarray, sample_rate: int, gaps: tuple[tuple[float, fl
 
 
 def low_passed(samples: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.ndarray:
-    """Return samples (channels, t) without what lies above the cutoff, without delay.
+    """Return samples (channels, t) low-pass filtered at the cutoff, without delay.
 
     A linear-phase Kaiser filter: 90 dB down from 125 Hz above the cutoff on.
     """

@@ -1,4 +1,4 @@
-"""The demonstration: each job on recordings that the project plays itself, measured and put on a page."""
+"""The demonstration: each job on synthesised recordings, with measurements and a page."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -51,20 +51,20 @@ def run_demo(
     recordings: Sequence[Recording] = RECORDINGS,
     prompts: Sequence[str] = PROMPTS,
 ) -> dict[str, Any]:
-    """Restore, extend, generate and embed, and return everything that was measured.
+    """Restore, extend, generate and embed, and return all measurements.
 
     The folder gets the recordings (.wav), ``report.json``, and ``index.html``, which plays and shows them.
 
     Args:
-        folder: where to write; made if it is not there.
-        model: what does the work.
-        seed: of everything random in the model's work.
-        say: told what is being done, line by line, and the results at the end.
-        recordings: what to repair.
-        prompts: texts to generate from.
+        folder: output folder; made if it does not exist.
+        model: model for all jobs.
+        seed: random seed of all jobs.
+        say: called with each line of progress, and with the results at the end.
+        recordings: recordings to repair.
+        prompts: texts for generation.
 
     Raises:
-        ParameterError: no folder can be there, there is nothing to do, or the model cannot do all of it.
+        ParameterError: the folder cannot be made, there is nothing to do, or the model does not support all of it.
     """
     if not recordings or not prompts:
         raise ParameterError("the demonstration needs at least one recording and one prompt, got none")

@@ -1,4 +1,4 @@
-"""The demonstration's folder, page, pictures and players."""
+"""Folder, page, plots and players of the demonstration."""
 
 import os
 import time
@@ -22,23 +22,23 @@ from masktools.review.panels import Rows, mean_levels, spectrogram, top_level_db
 
 @dataclass(frozen=True)
 class Scene:
-    """Recordings that are compared with each other, and their picture."""
+    """Versions of a recording, or different ones, to compare, and their plot."""
 
     title: str
     clips: tuple[Player, ...]
     png: bytes
-    picture_text: str  # for those who do not see it
+    picture_text: str  # description for screen readers
     same: bool = True  # whether the clips are versions of one recording
 
     @property
     def picture(self) -> str:
-        """The picture as an address that holds it."""
+        """The plot as a data URI."""
         return data_uri("image/png", self.png)
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """One job of the toolkit."""
+    """Results of one job."""
 
     title: str
     text: str
@@ -47,13 +47,13 @@ class Chapter:
 
 
 def make_page(title: str, facts: str, said: Sequence[str], chapters: Sequence[Chapter]) -> str:
-    """Return the page.
+    """Return the HTML of the page.
 
     Args:
-        title: its heading.
-        facts: what was run, in one line.
-        said: the results in sentences.
-        chapters: the jobs, in order.
+        title: heading of the page.
+        facts: description of the run, in one line.
+        said: results in sentences.
+        chapters: results of the jobs, in order.
     """
     return render("demo.html", "masktools.demo", alone=False, title=title, facts=facts, said=said, chapters=chapters)
 
@@ -64,7 +64,7 @@ _RANGE_DB = 70.0
 
 @dataclass(frozen=True)
 class Panel:
-    """One spectrogram of a picture, and what is marked in it."""
+    """One spectrogram of a plot, with its marks."""
 
     title: str
     samples: np.ndarray  # (channels, t)
@@ -79,7 +79,7 @@ def draw(panels: Sequence[Panel], *, n_cols: int = 900) -> bytes:
     Gaps are bracketed by lines at their edges, a cutoff by a line across.
 
     Args:
-        panels: what is drawn, from top to bottom.
+        panels: spectrograms, from top to bottom.
         n_cols: width of the spectrograms in pixels.
 
     Raises:
@@ -104,7 +104,7 @@ def draw(panels: Sequence[Panel], *, n_cols: int = 900) -> bytes:
 
 
 def _levels(panel: Panel, seconds: float, n_cols: int) -> np.ndarray:
-    """Return levels (rows, columns) in dBFS; a shorter recording is silent at its end."""
+    """Return levels (rows, columns) in dBFS; a shorter recording is padded with silence."""
     n_samples = max(panel.samples.shape[1], round(seconds * panel.sample_rate))
     samples = np.pad(panel.samples, ((0, 0), (0, n_samples - panel.samples.shape[1])))
     return mean_levels(
@@ -117,15 +117,15 @@ if TYPE_CHECKING:
 
 
 class Spent(NamedTuple):
-    """Audio and tokens that a job has worked on, and its time."""
+    """Audio and tokens that a job has processed, and its time."""
 
-    audio_s: float  # of the recordings handed in, or made
-    n_tokens: int  # that what was missing spans; for embeddings, the whole recording
+    audio_s: float  # of the inputs or outputs
+    n_tokens: int  # tokens of the missing part; for embeddings, of the whole recording
     wall_s: float
 
 
 class Stage:
-    """A folder, a model, its seed, a listener for what happens, and how long each job took."""
+    """Output folder, model, seed, progress callback, and time of each job."""
 
     def __init__(self, folder: str | Path, model: "Model", seed: int, say: Callable[[str], object]) -> None:
         self.folder, self.model, self.seed, self.say = Path(folder), model, seed, say
@@ -139,7 +139,7 @@ class Stage:
 
     @contextmanager
     def clocked(self, job: str, audio_s: float, n_tokens: int) -> Iterator[None]:
-        """Add what the block works on, and the time that it takes, to the job's."""
+        """Add the work of the block, and its time, to the job's."""
         start = time.perf_counter()
         yield
         before = self.spent.get(job, Spent(0.0, 0, 0.0))
@@ -147,7 +147,7 @@ class Stage:
         self.spent[job] = Spent(before.audio_s + audio_s, before.n_tokens + n_tokens, before.wall_s + took_s)
 
     def keep(self, name: str, samples: np.ndarray, sample_rate: int) -> str:
-        """Write samples (channels, t) to a file of that name, and return the file's name."""
+        """Write samples (channels, t) to a file of this name, and return the file's name."""
         io.write(self.folder / f"{name}.wav", samples, sample_rate)
         return f"{name}.wav"
 
@@ -167,12 +167,12 @@ class Take(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Its length."""
+        """Length in seconds."""
         return self.samples.shape[1] / self.sample_rate
 
 
 def inside(samples: np.ndarray) -> np.ndarray:
-    """Return samples (t,) or (t, channels), as the Python face gives them, as (channels, t)."""
+    """Return samples (t,) or (t, channels), as in the Python API, as (channels, t)."""
     array = np.asarray(samples, np.float32)
     return np.ascontiguousarray(array.T) if array.ndim == 2 else array[None]
 
@@ -186,7 +186,7 @@ def scene(
     gaps: tuple[tuple[float, float], ...] = (),
     cutoff_hz: float | None = None,
 ) -> Scene:
-    """Return the players and the picture of all versions of a recording; the first is the original, the last ours."""
+    """Return the players and the plot of all versions of a recording; the first is the original, the last ours."""
     clips, panels = [], []
     for caption, (kind, samples) in zip(captions, versions.items(), strict=True):
         file = stage.keep(f"{recording.name}-{kind}", samples, rate)

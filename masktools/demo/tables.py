@@ -1,4 +1,4 @@
-"""The demonstration's measurements as tables and as plain sentences, for the screen and for the page."""
+"""The demonstration's measurements as tables and as sentences, for the terminal and for the page."""
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
@@ -9,7 +9,7 @@ from masktools.core.tables import Table
 OURS, EMPTY, COPY, COPIED_UP = "masktools", "left empty", "best copy", "copied up"
 
 Row = Mapping[str, Any]
-_EDGE_S, _NEAR = 0.001, 0.05  # how near a gap's edge and a cutoff count as found
+_EDGE_S, _NEAR = 0.001, 0.05  # greatest error of a detected gap's edge and of a detected cutoff
 Columns = Mapping[str, Callable[[Row], str]]
 
 
@@ -26,7 +26,7 @@ def all_tables(report: Row) -> dict[str, Table]:
 
 
 def sentences(report: Row) -> list[str]:
-    """Return what the measurements say, good or bad, one sentence for each job."""
+    """Return the results in words, good or bad, one sentence for each job."""
     bias = median(row["envelope_bias_db"] for row in report["bands"] if row["method"] == OURS)
     gaps = _compared(report["gaps"], "envelope_db", {EMPTY: "silence", COPY: "the best copy"})
     bands = _compared(report["bands"], "lsd_high_db", {EMPTY: "leaving it empty", COPIED_UP: "copying up"})

@@ -5,8 +5,7 @@ Samples are (channels, t) at any sample rate; recordings of hours are fed block 
 
 from masktools.detection.bandwidth import Bandwidth, find_bandwidth
 from masktools.detection.damage import DAMAGES, Damage
-from masktools.detection.levels import Level
-from masktools.detection.probe import DEFAULT_KINDS, GAP_KINDS, Findings, Probe, ProbeSettings, find_damage
+from masktools.detection.probe import DEFAULT_KINDS, GAP_KINDS, Findings, Level, Probe, ProbeSettings, find_damage
 
 __all__ = [
     "DAMAGES", "DEFAULT_KINDS", "GAP_KINDS", "Bandwidth", "Damage", "Findings", "Level", "Probe", "ProbeSettings",

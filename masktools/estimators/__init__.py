@@ -1,6 +1,6 @@
-"""The encoder as a step of scikit-learn: ``make_pipeline(EmbeddingTransformer(), LogisticRegression())``.
+"""The encoder as a scikit-learn transformer: ``make_pipeline(EmbeddingTransformer(), LogisticRegression())``.
 
-Importing this loads no scikit-learn; asking for ``EmbeddingTransformer`` does.
+scikit-learn is imported only with ``EmbeddingTransformer``.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""A transformer of scikit-learn: recordings in, a table of vectors out, a row for each."""
+"""A scikit-learn transformer: recordings -> table of vectors, a row for each."""
 
 import os
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from masktools.core.errors import BundleError, ParameterError
 from masktools.features import Encoder, Source
 from masktools.io import Recording, open_recording
 
-_AT_ONCE = 32  # recordings that are open together
+_AT_ONCE = 32  # recordings that are open at a time
 _WAVES = (np.ndarray, Tensor, Recording, Source)
 
 
 class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Recordings -> vectors of a pretrained encoder. Nothing is learned: ``fit`` loads the model and counts.
+    """Recordings -> vectors of a pretrained encoder. Nothing is learned: ``fit`` loads the model and its sizes.
 
     Recordings are a list (or a one-dimensional array or series) whose items are paths of audio files; waves, numpy
     (t,) or (t, channels), torch (t,) or (channels, t); or pairs of a wave and its rate in Hz. Or they are a table
@@ -28,20 +28,20 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
 
     Args:
         model: the name of a model at hand, the folder of a bundle, or ``owner/name`` on the Hugging Face hub.
-        layer: as ``Encoder.encode`` has it; layers side by side follow each other in one row.
+        layer: as in ``Encoder.encode``; layers side by side are concatenated.
         pool: mean, rows, max, mean_std or rows_std.
         prefix: learned, condition or a vector.
-        window: how much is heard at once: ``model``, or seconds.
-        sample_rate: of waves that come without their rate, in Hz; the model's own if None.
+        window: length of a pass: ``model``, or seconds.
+        sample_rate: sampling rate in Hz of waves that are given without; the model's own if None.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto (fp32 on a CPU), fp32, bf16, fp16 or int8.
-        threads: CPU threads at most.
+        threads: most CPU threads.
         batch_size: windows that a GPU computes at once.
 
     Attributes:
-        identity_: of the model, as ``Encoder.identity`` has it. Pickles hold no weights: whoever opens one must have a
+        identity_: hash of the model, ``Encoder.identity``. Pickles hold no weights: unpickling needs a
             model of this identity.
-        n_features_in_: columns of the table that ``fit`` saw, if it saw one.
+        n_features_in_: columns of the table in ``fit``, if it was one.
 
     Example:
         >>> from sklearn.linear_model import LogisticRegression
@@ -49,7 +49,7 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         >>> classifier = make_pipeline(EmbeddingTransformer(pool="mean_std"), LogisticRegression())
     """
 
-    def __init__(  # stores whatever it is given, as scikit-learn wants it; fit refuses what is wrong
+    def __init__(  # stores its arguments unchanged, as scikit-learn requires; fit checks them
         self,
         model: Any = "mini",
         *,
@@ -75,11 +75,11 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         self.batch_size = batch_size
 
     def fit(self, X: Any, y: Any = None) -> "EmbeddingTransformer":  # noqa: N803 - scikit-learn's names
-        """Load the model and return self; of the recordings, only their number and kind are looked at.
+        """Load the model and return self; only the number and kind of the recordings matter.
 
         Args:
             X: recordings.
-            y: not needed.
+            y: ignored.
 
         Raises:
             ParameterError: no recordings, an option that the model does not have, or the pool ``none``.
@@ -101,7 +101,7 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
 
         Raises:
             AudioError: a file that cannot be read, no samples, or some that are not finite.
-            ParameterError: what is no recording.
+            ParameterError: an item that is no recording.
             BundleError: the model is not the one that was fitted.
         """
         check_is_fitted(self, "identity_")
@@ -140,7 +140,7 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         return list(np.asarray(table))
 
     def _opened(self, item: Any, encoder: Encoder, files: ExitStack) -> tuple[Any, int | None]:
-        """Return a recording as the encoder takes it, and its rate."""
+        """Return a recording in a form that the encoder takes, and its rate."""
         if isinstance(item, str | os.PathLike):
             return files.enter_context(open_recording(os.fspath(item))), None
         if isinstance(item, tuple):
@@ -155,7 +155,7 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         )
 
     def _loaded(self) -> Encoder:
-        """Return the encoder that was fitted; after unpickling it is loaded again."""
+        """Return the fitted encoder; after unpickling it is loaded again."""
         encoder: Encoder | None = getattr(self, "_encoder", None)
         if encoder is None:
             encoder = self._load()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from masktools.classical import BAND_FILLS
+from masktools.classical.fills import high_pass
 from masktools.core.errors import ParameterError
 from masktools.core.runtime import threads
 from masktools.evaluation.clips import Clip, Clips, occupied_hz
@@ -30,7 +31,6 @@ from masktools.metrics import lsd_db, lsd_split_db, quiet_excess_db, third_octav
 from masktools.model import Model
 from masktools.pipeline import Progress
 from masktools.restoration.band_extension import column_windows
-from masktools.restoration.band_level import high_pass
 from masktools.solver import SolverConfig, derive_seed
 
 UNPROCESSED, MODEL, MODEL_ALONE, MODEL_NO_LFR = "unprocessed", "model", "model_alone", "model_no_lfr"

@@ -16,6 +16,7 @@ import torch
 from scipy.signal import ShortTimeFFT, bilinear, butter, kaiserord, lfilter, oaconvolve, sosfiltfilt
 from scipy.signal.windows import hann
 
+from masktools.classical.fills import high_pass
 from masktools.core.errors import ParameterError
 from masktools.core.runtime import threads
 from masktools.evaluation.clips import Clip
@@ -28,7 +29,7 @@ from masktools.networks.vocoder import GriffinLim, GriffinLimConfig
 from masktools.pipeline import Pipeline, Progress, watched
 from masktools.restoration import bwe
 from masktools.restoration.band_extension import column_windows
-from masktools.restoration.band_level import band_gain, high_pass
+from masktools.restoration.band_level import band_gain
 from masktools.solver import SolverConfig
 
 Rule = Callable[[np.ndarray, np.ndarray, int, float], np.ndarray]

@@ -1,1 +1,1 @@
-"""Networks: tokenizers, the masked transformer, vocoders, conditioners; layers that multiply fast."""
+"""Networks: tokenizers, the masked transformer, vocoders, conditioners; packed layers for fast inference."""

@@ -1,14 +1,14 @@
-"""Packing: layers that hold their weights as a processor computes with them fastest, filled from files one by one.
+"""Packing: layers that hold their weights in the processor's fastest layout, filled from files one by one.
 
-Weights stand in one number type in oneDNN's order, or in 8-bit integers. Packed once, a weight need not be brought into
-that order at every product, which takes as long as a good part of the product itself. The result differs from that of
-the layer it stands for by rounding only.
+Weights are in one number type in oneDNN's order, or in 8-bit integers. A weight that is packed once need not be
+reordered for every product, which would take a good part of the product's time. The result differs from that of the
+original layer by rounding only.
 
-Whole numbers are rounded once, output by output, symmetrically. Inputs are rounded at every call, each clip over the
-range that it has, so that a clip's result does not depend on the others in its batch.
+Integer weights are quantised symmetrically, with a scale for each output. Inputs are quantised at every call, with the
+range of each clip, so that the result for a clip does not depend on the others in its batch.
 
-A packed part may hold weights rounded to fewer bits than the file has. Its state then has those of the file. A part may
-lie on torch's meta device, where it takes no memory; what is not swapped is filled last.
+A packed part may hold weights rounded to fewer bits than in its file. Its state dict then has those of the file. A part
+may be on torch's meta device, where it takes no memory; layers that are not swapped are filled last.
 """
 
 import ctypes
@@ -33,10 +33,10 @@ from masktools.core.errors import BundleError, DeviceError, ParameterError
 
 
 def refuse_gradients(rows: Tensor) -> None:
-    """Refuse what enters a packed layer if gradients are wanted, which would come out as zero.
+    """Raise where gradients are wanted of a packed layer, which would be zero.
 
     Raises:
-        ParameterError: they are.
+        ParameterError: they are wanted.
     """
     if rows.requires_grad and torch.is_grad_enabled():
         raise ParameterError(
@@ -45,7 +45,7 @@ def refuse_gradients(rows: Tensor) -> None:
 
 
 def refuse_weights(part: nn.Module) -> None:
-    """Have a part refuse weights from now on, before any of them has changed it."""
+    """Make a part refuse to load weights from now on, before any of them has changed it."""
     part.register_load_state_dict_pre_hook(_refuse)
 
 
@@ -53,12 +53,12 @@ def _refuse(*_: Any) -> None:
     raise ParameterError("a packed part must keep its weights: load others into one that is not packed, and pack that")
 
 
-_TYPICAL_ROWS = 266  # slots of a full clip, for which the order is chosen; any number of rows works
+_TYPICAL_ROWS = 266  # tokens of a full clip, for which the layout is chosen; any number of rows works
 
 
 @cache
 def can_pack(dtype: torch.dtype) -> bool:
-    """Return whether this build of torch multiplies with packed weights of a number type, and does so rightly."""
+    """Return whether this build of torch multiplies with packed weights of a number type correctly."""
     if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
         return False
     rows, weight = torch.eye(3, 4, device="cpu"), torch.arange(8.0, device="cpu").view(2, 4)
@@ -73,7 +73,7 @@ def can_pack(dtype: torch.dtype) -> bool:
 
 
 def _pack(weight: Tensor) -> Tensor:
-    # The operators behind torch's own freezing of compiled models; they have no public name.
+    # The operators that torch itself uses for frozen compiled models; they have no public name.
     return torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _TYPICAL_ROWS)
 
 
@@ -85,32 +85,32 @@ def _multiply(rows: Tensor, packed: Tensor, bias: Tensor | None, gelu: bool) -> 
 def as_bytes(tensor: Tensor) -> np.ndarray:
     """Return the bytes of a matrix, (rows, bytes).
 
-    A tensor would be shared with the process that it is sent to, and must then outlive its sending.
+    A tensor would be shared with the process that it is sent to, and would have to live until it arrives.
     """
     return tensor.contiguous().view(torch.uint8).numpy()
 
 
 def from_bytes(matrix: np.ndarray, dtype: torch.dtype) -> Tensor:
-    """Return the matrix that ``as_bytes`` was given."""
+    """Return the matrix from the output of ``as_bytes``."""
     return torch.from_numpy(matrix.copy()).view(dtype)
 
 
 class PackedLinear(nn.Module):
     """A linear layer for inference. ``forward``: (..., n_in) of any float type -> (..., n_out) of ``dtype``.
 
-    Its state has the names and shapes of the layer's that it was made from; values are those of ``dtype``.
+    Its state dict has the names and shapes of the original layer's; values are in ``dtype``.
     """
 
     weight: Tensor | None
     bias: Tensor | None
 
     def __init__(self, linear: nn.Linear, dtype: torch.dtype, gelu: bool = False) -> None:
-        """Take over a layer.
+        """Convert a layer.
 
         Args:
-            linear: the layer, on the device on which it is to compute.
-            dtype: in which it computes.
-            gelu: whether a smooth rectifier (GELU) follows.
+            linear: the layer, on the device to compute on.
+            dtype: number type of the computation.
+            gelu: whether a GELU follows.
         """
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
@@ -122,12 +122,12 @@ class PackedLinear(nn.Module):
         self._hold(weight)
 
     def _hold(self, weight: Tensor) -> None:
-        """Pack a weight where that is possible, else keep it as it is."""
+        """Pack a weight if possible, else keep it unchanged."""
         self.packed = _pack(weight) if weight.device.type == "cpu" and can_pack(self.dtype) else None
         self.weight = weight if self.packed is None else None
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Return the weighted sums of each row.
+        """Return the layer's output for each row.
 
         Raises:
             ParameterError: gradients are wanted of a packed weight.
@@ -136,7 +136,7 @@ class PackedLinear(nn.Module):
         if self.packed is not None:
             refuse_gradients(rows)
             if rows.ndim == 3 and len(rows) > 1 and self.dtype != torch.float32:
-                # one by one, or what is rounded to few bits would depend on the other clips
+                # one by one, or low-precision rounding would depend on the other clips
                 return torch.stack([_multiply(clip, self.packed, self.bias, self.gelu) for clip in rows])
             return _multiply(rows, self.packed, self.bias, self.gelu)
         with torch.autocast(rows.device.type, enabled=False):
@@ -144,7 +144,7 @@ class PackedLinear(nn.Module):
         return F.gelu(sums) if self.gelu else sums
 
     def _apply(self, fn: Any, recurse: bool = True) -> "PackedLinear":
-        """Take the layer to another device, where it is no longer packed; it goes on computing in its number type."""
+        """Move the layer to another device, where it is no longer packed; it keeps its number type."""
 
         def moved(value: Tensor) -> Tensor:
             there = fn(value)
@@ -156,14 +156,14 @@ class PackedLinear(nn.Module):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy is made of; torch neither copies nor writes packed weights."""
+        """Return a picklable state; torch neither copies nor writes packed weights."""
         return self.__dict__ | {
             "packed": None,
             "dense": None if self.packed is None else as_bytes(self.packed.to_dense()),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Become a copy, packed anew where that is possible."""
+        """Restore a copy, packed again where possible."""
         dense = state.pop("dense")
         super().__setstate__(state)
         if dense is not None:
@@ -187,13 +187,13 @@ _TINY = 1e-12
 
 @cache
 def can_compute_int8() -> bool:
-    """Return whether this CPU and this build of torch multiply whole numbers of 8 bits, exactly."""
+    """Return whether this CPU and this build of torch multiply 8-bit integers exactly."""
     if not torch.backends.mkldnn.is_available():
         return False
     rows = torch.full((4, 64), 255.0, device="cpu")
     rows[0, ::2] = 0.0
     layer = cast(nn.Linear, nn.utils.skip_init(nn.Linear, 64, 8, device="cpu")).requires_grad_(False)
-    layer.weight.fill_(127.0)  # sums that processors without such instructions cannot hold
+    layer.weight.fill_(127.0)  # sums that overflow on processors without such instructions
     layer.bias.copy_(torch.arange(8.0))
     try:
         found = Int8Linear(layer)(rows)
@@ -203,9 +203,9 @@ def can_compute_int8() -> bool:
 
 
 class Int8Linear(nn.Module):
-    """A linear layer of whole numbers. ``forward``: (..., n_in) of any float type -> (..., n_out) of ``out_dtype``.
+    """An 8-bit integer linear layer. ``forward``: (..., n_in) of any float type -> (..., n_out) of ``out_dtype``.
 
-    Clips are the first of three axes. Its state has the names and shapes of the layer's that it was made from.
+    Clips are the first of three axes. Its state dict has the names and shapes of the original layer's.
 
     Source: Jacob et al., Quantization and training of neural networks (arXiv:1712.05877), sections 2.1 and 2.2.
     """
@@ -213,12 +213,12 @@ class Int8Linear(nn.Module):
     bias: Tensor | None
 
     def __init__(self, linear: nn.Linear, gelu: bool = False, out_dtype: torch.dtype = torch.float32) -> None:
-        """Take over a layer.
+        """Convert a layer.
 
         Args:
             linear: the layer, on the CPU.
-            gelu: whether a smooth rectifier (GELU) follows.
-            out_dtype: single precision or bf16.
+            gelu: whether a GELU follows.
+            out_dtype: output type, single precision or bf16.
         """
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
@@ -226,13 +226,13 @@ class Int8Linear(nn.Module):
         weight = linear.weight.detach().float()
         self.scales = weight.abs().amax(dim=1).clamp_min(_TINY) / _WEIGHT_LEVELS
         whole = (weight / self.scales[:, None]).round_().to(torch.int8)
-        # The operators that torch itself compiles quantised models to; they have no public name.
+        # The operators that torch itself uses for compiled quantised models; they have no public name.
         self.packed = torch.ops.onednn.qlinear_prepack(whole, None)
         self.zeros = torch.zeros(self.out_features, dtype=torch.int64, device="cpu")
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().float().clone())
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Return the weighted sums of each row; a clip that is not finite has none.
+        """Return the layer's output for each row; NaN for a clip that is not finite.
 
         Raises:
             ParameterError: gradients are wanted.
@@ -271,7 +271,7 @@ class Int8Linear(nn.Module):
         )
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Int8Linear":
-        """Stay where the layer is.
+        """Stay on the CPU.
 
         Raises:
             DeviceError: another device.
@@ -282,11 +282,11 @@ class Int8Linear(nn.Module):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy is made of; torch neither copies nor writes packed weights."""
+        """Return a picklable state; torch neither copies nor writes packed weights."""
         return self.__dict__ | {"packed": as_bytes(self._whole_numbers().to(torch.int8))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Become a copy, packed anew."""
+        """Restore a copy, packed again."""
         super().__setstate__(state)
         self.packed = torch.ops.onednn.qlinear_prepack(from_bytes(self.packed, torch.int8), None)
 
@@ -295,7 +295,7 @@ class Int8Linear(nn.Module):
         destination[f"{prefix}weight"] = self.scales[:, None] * self._whole_numbers()
 
     def _whole_numbers(self) -> Tensor:
-        """Return the rounded weights (n_out, n_in), read from the packed ones by products with unit rows."""
+        """Return the integer weights (n_out, n_in), read from the packed ones by products with unit rows."""
         units = (torch.eye(self.in_features, device="cpu") * _INPUT_LEVELS).to(torch.uint8)
         ones = torch.ones_like(self.scales)
         columns = torch.ops.onednn.qlinear_pointwise(
@@ -305,7 +305,7 @@ class Int8Linear(nn.Module):
 
 
 def give_back() -> None:
-    """Give the system back what is free, where the C library can: on Linux, within milliseconds."""
+    """Return free memory to the system, where the C library can: on Linux, within milliseconds."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, others do not
         if trim is not None:
@@ -316,14 +316,14 @@ _HALF_MAX = torch.finfo(torch.float16).max
 
 
 def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights as bundles keep them: in fp16 wherever they fit, on the CPU; whole numbers as they are."""
+    """Return weights as bundles store them: on the CPU, in fp16 where they fit; integers unchanged."""
     return {key: _half(value) for key, value in state.items()}
 
 
 SCALES = ":scales"
-"""With the name of a matrix stored in int8 before it: what each of its rows is multiplied by."""
+"""Suffix of the row scales of a matrix that is stored in int8."""
 
-_WORTH_ROUNDING = 4096  # numbers in a matrix; fewer are no saving
+_WORTH_ROUNDING = 4096  # least size of a matrix that is quantised
 
 
 def quantise_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:
@@ -334,11 +334,11 @@ def quantise_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def in_int8(state: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
-    """Return weights as a small bundle keeps them: large matrices in int8 with a scale a row, the rest as ``halved``.
+    """Return weights as a small bundle stores them: large matrices in int8 with row scales, the rest as ``halved``.
 
     Args:
         state: weights by name.
-        names: those that may be rounded; of them matrices and kernels of at least 4,096 numbers are.
+        names: weights that may be quantised; of them matrices and kernels of at least 4,096 numbers are.
     """
     kept = halved(state)
     for name in names:
@@ -350,11 +350,11 @@ def in_int8(state: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Te
 
 
 def weights_digest(state: Mapping[str, Tensor], names: Collection[str] | None = None) -> str:
-    """Return the SHA-256, 64 hexadecimal digits, of weights as bundles keep them, in the order of their names.
+    """Return the SHA-256, 64 hexadecimal digits, of weights as bundles store them, in the order of their names.
 
     Args:
         state: weights by name.
-        names: those that count; all if left out.
+        names: names of the weights to hash; all by default.
     """
     digest = hashlib.sha256()
     feed_weights(digest, {name: state[name] for name in state if names is None or name in names})
@@ -362,7 +362,7 @@ def weights_digest(state: Mapping[str, Tensor], names: Collection[str] | None = 
 
 
 def feed_weights(digest: Any, state: Mapping[str, Tensor]) -> None:
-    """Feed a digest of hashlib with weights as bundles keep them, in the order of their names."""
+    """Update a hash with weights as bundles store them, in the order of their names."""
     for name in sorted(state):
         value = _half(state[name])
         digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
@@ -375,19 +375,19 @@ def _half(value: Tensor) -> Tensor:
 
 
 def _bytes(value: Tensor) -> bytes:
-    """Return the numbers of a tensor, the lowest byte of each first."""
+    """Return the numbers of a tensor in little-endian order."""
     array = value.contiguous().view(torch.uint8).numpy() if value.dtype == torch.bfloat16 else value.numpy()
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 class StoredWeights(Mapping[str, Tensor]):
-    """The tensors of a safetensors file by name, each read from it whenever it is asked for; int8 rows as fp32."""
+    """The tensors of a safetensors file by name, each read on access; int8 rows as fp32."""
 
     def __init__(self, path: Path) -> None:
         """Read the names and shapes.
 
         Args:
-            path: the file; ``SafetensorError`` or ``OSError`` comes of one that is not readable.
+            path: the file; raises ``SafetensorError`` or ``OSError`` if it is not readable.
         """
         self._path = Path(path).absolute()
         self._version = self._now()
@@ -397,16 +397,16 @@ class StoredWeights(Mapping[str, Tensor]):
         self.shapes = {name: shape for name, shape in shapes.items() if not name.endswith(SCALES)}
 
     def __getitem__(self, name: str) -> Tensor:
-        """Return a tensor, in the type in which it is stored; in fp32 if that is int8 with a scale a row.
+        """Return a tensor in its stored type; in fp32 if that is int8 with row scales.
 
         Raises:
-            BundleError: the file is not what it was any more, or not readable.
+            BundleError: the file has changed, or is not readable.
         """
         if name not in self.shapes:
             raise KeyError(name)
         try:
             if self._now() == self._version:
-                with safe_open(self._path, "pt") as file:  # opened anew, so that what was read before is let go of
+                with safe_open(self._path, "pt") as file:  # opened again for each tensor, so that memory is released
                     value = file.get_tensor(name)
                     if name not in self._scaled:
                         return value
@@ -429,18 +429,18 @@ class StoredWeights(Mapping[str, Tensor]):
 
 
 def keep_stored(part: nn.Module, weights: StoredWeights) -> None:
-    """Have the state of a packed part hold what the file has in place of what was rounded for computing."""
+    """Make the state dict of a packed part hold the weights of the file instead of the rounded ones."""
     part.stored = weights  # type: ignore[assignment]
     part.register_state_dict_post_hook(_put_stored)
 
 
 def has_lost_weights(part: nn.Module) -> bool:
-    """Return whether weights of a packed part were rounded and there is no file that has them as they were."""
+    """Return whether weights of a packed part were rounded and no file holds the originals."""
     return not hasattr(part, "stored") and any(True for _ in _rounded(part))
 
 
 def _rounded(part: nn.Module) -> Iterator[str]:
-    """Yield the names of the weights that a packed part has rounded to fewer bits."""
+    """Yield the names of the weights that a packed part has rounded."""
     if not getattr(part, "packed", False):
         return
     for path, layer in part.named_modules():
@@ -463,7 +463,7 @@ _DRAWS = "constant_ fill_diagonal_ kaiming_uniform_ normal_ ones_ trunc_normal_ 
 
 
 class _WithoutDraws(TorchFunctionMode):
-    """Skip weight initialisation: there is nothing to hold the values, and torch loads its compiler to find out."""
+    """Skip weight initialisation: meta tensors hold no values, and torch would import its compiler."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(func, "__name__", "") in _DRAWS.split():
@@ -473,7 +473,7 @@ class _WithoutDraws(TorchFunctionMode):
 
 @contextmanager
 def laid_out() -> Iterator[None]:
-    """Lay modules that are made inside the block on the meta device, where they take no memory and no time."""
+    """Create modules inside the block on the meta device, without memory or initialisation."""
     with torch.device("meta"), _WithoutDraws():
         yield
 
@@ -485,14 +485,14 @@ def swap_linear(
     weights: Mapping[str, Tensor] | None = None,
     device: torch.device | str = "cpu",
 ) -> None:
-    """Replace one linear layer of a part by what is made of it.
+    """Replace one linear layer of a part.
 
     Args:
         part: the part.
         path: name of the layer inside the part, such as ``blocks.0.attn.qkv``.
-        make: function of the layer, filled, in single precision.
-        weights: of the whole part by name, read when they are asked for; None where the part has them.
-        device: where weights that are read go to.
+        make: function from the layer, filled, in single precision, to its replacement.
+        weights: weights of the whole part by name, read on demand; None where the part has them.
+        device: device for weights that are read.
     """
     layer = part.get_submodule(path)
     if not isinstance(layer, nn.Linear):
@@ -504,13 +504,13 @@ def swap_linear(
 
 
 def fill_rest(part: nn.Module, weights: Mapping[str, Tensor], device: torch.device | str = "cpu") -> None:
-    """Fill what a part still has on the meta device from weights by name, in the types that it was laid out in."""
+    """Fill the rest of a part on the meta device from weights by name, in the types of its tensors."""
     for path, module in part.named_modules():
         fill_layer(module, path, weights, device)
 
 
 class KeepsLayers(nn.Module):
-    """A part that is so small that on a CPU it computes with the layers it was made of, in single precision."""
+    """A part so small that on a CPU it keeps its original layers, in single precision."""
 
     packed = False  # whether ``pack`` has been called
 
@@ -520,12 +520,12 @@ class KeepsLayers(nn.Module):
         weights: Mapping[str, Tensor] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        """Fill the part; its layers stay as they are.
+        """Fill the part; its layers are not replaced.
 
         Args:
-            precision: that of the model.
-            weights: by name, for a part on the meta device; None for one that has its weights.
-            device: where weights that are read go to.
+            precision: precision of the model.
+            weights: weights by name, for a part on the meta device; None for one that has its weights.
+            device: device for weights that are read.
         """
         if weights is not None:
             fill_rest(self, weights, device)
@@ -533,13 +533,13 @@ class KeepsLayers(nn.Module):
 
 
 def fill_layer(module: nn.Module, path: str, weights: Mapping[str, Tensor], device: torch.device | str = "cpu") -> None:
-    """Fill what a module itself, none inside it, still has on the meta device.
+    """Fill the tensors of a module itself, not of its children, that are on the meta device.
 
     Args:
         module: the module.
         path: its name inside the part.
-        weights: of the whole part by name.
-        device: where weights that are read go to.
+        weights: weights of the whole part by name.
+        device: device for weights that are read.
     """
     prefix = f"{path}." if path else ""
     for name, value in list(module.named_parameters(recurse=False)):

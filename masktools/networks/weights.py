@@ -1,4 +1,4 @@
-"""Foreign checkpoint -> named tensors -> a filled module; no code is run and no name is passed over."""
+"""Foreign checkpoints -> named tensors -> a filled module; no code is run and no name is ignored."""
 
 from collections.abc import Iterable, Mapping
 from io import BytesIO
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from masktools.core.errors import CheckpointError
 
-_WEIGHT_NORM = (  # how old and new torch name the magnitudes g and the directions v
+_WEIGHT_NORM = (  # names of the magnitudes g and the directions v in old and new versions of torch
     (".weight_g", ".weight_v"),
     (".parametrizations.weight.original0", ".parametrizations.weight.original1"),
 )
@@ -21,10 +21,10 @@ _N_LISTED = 8
 
 
 def read_weights(path: Path, *nested_under: str) -> dict[str, Tensor]:
-    """Return the named tensors of a file, which may stand in the entry ``nested_under`` of something larger.
+    """Read the named tensors in a file, possibly in its entry ``nested_under``.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, not weights alone, or holds no named tensors.
+        CheckpointError: the file is missing, damaged, not weights alone, or holds no named tensors.
     """
     if not path.is_file():
         raise CheckpointError(f"{path} must be a checkpoint, but there is no such file")
@@ -47,24 +47,24 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def restricted_load(path: Path, entry: str = "state_dict", file: BytesIO | None = None, remedy: str = "") -> object:
-    """Return what a checkpoint of torch holds: tensors, texts and plain numbers; nothing in it is executed.
+    """Load a torch checkpoint of tensors, texts and plain numbers; no code in it is executed.
 
     Args:
-        path: the file, or what it is called.
-        entry: of the weights in it, for the remedy.
-        file: its content, where it is open.
-        remedy: what to do about a file that holds more; to strip it, where it is not given.
+        path: path of the file, or its name for messages.
+        entry: name of the entry with the weights, for the remedy in the message.
+        file: the file's content, if it is open.
+        remedy: advice for a file that holds more; by default to strip it.
 
     Raises:
         CheckpointError: it is damaged, or holds other objects.
     """
-    scalar = np.float64(0).__reduce__()[0]  # how numpy's numbers are rebuilt; LAION's trainer logged some
+    scalar = np.float64(0).__reduce__()[0]  # numpy's reconstruction of scalars; LAION's trainer stored some
     allowed: list[Any] = [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype]
     allowed += [type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")]
     try:
         with torch.serialization.safe_globals(allowed):
             return torch.load(file or path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unsafe and damaged files fail in many ways, in several libraries
+    except Exception as error:  # unsafe and damaged files raise errors of many kinds
         strip = f"torch.save({{{entry!r}: torch.load(FILE, weights_only=False)[{entry!r}]}}, 'stripped.pt')"
         raise CheckpointError(
             f"{path} must hold tensors alone, but it cannot be read without running code: it is damaged, or it holds "
@@ -74,12 +74,12 @@ def restricted_load(path: Path, entry: str = "state_dict", file: BytesIO | None 
 
 
 def fold_weight_norm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights with every normalised pair (g, v) made one: w = g * v / ||v||.
+    """Return the weights with every weight-normalised pair (g, v) folded into one: w = g * v / ||v||.
 
     The norm spans all axes but the first.
 
     Raises:
-        CheckpointError: if half of a pair is missing, or its two shapes do not belong together.
+        CheckpointError: half of a pair is missing, or its two shapes do not fit each other.
 
     Source: Weight normalization (arXiv:1602.07868), equation 2.
     """
@@ -103,10 +103,10 @@ def fold_weight_norm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def fill(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Load weights into a module, of which every name and shape must fit and every number be finite.
+    """Load weights into a module; every name and shape must fit and every number be finite.
 
     Raises:
-        CheckpointError: if they do not; it lists what is missing, unexpected, misshapen or not finite.
+        CheckpointError: they do not; the message lists the names that are missing, unexpected, misshapen or not finite.
     """
     check_weights(weights, module.state_dict(), path, type(module).__name__)
     module.load_state_dict({name: value.float() for name, value in weights.items()})
@@ -115,17 +115,17 @@ def fill(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
 def check_weights(
     weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: object, name: str, rebuilt: tuple[str, ...] = ()
 ) -> None:
-    """Refuse weights that are not exactly those of a module.
+    """Raise where weights are not exactly those of a module.
 
     Args:
-        weights: what there is.
-        wanted: the module's state.
-        path: where it came from.
-        name: of the module.
-        rebuilt: ends of the names that may be missing, or too many: of what is made from sizes alone.
+        weights: weights to check.
+        wanted: state dict of the module.
+        path: path of their file, for the message.
+        name: name of the module.
+        rebuilt: suffixes of names that may be missing, or superfluous: buffers made from sizes.
 
     Raises:
-        CheckpointError: it lists what is missing, unexpected, misshapen or not finite.
+        CheckpointError: the message lists the names that are missing, unexpected, misshapen or not finite.
     """
     faults = {
         "missing": {one for one in wanted.keys() - weights.keys() if not one.endswith(rebuilt)},
@@ -143,7 +143,7 @@ def check_weights(
 
 
 def _some(names: Iterable[object]) -> str:
-    """Return the first few names as one string, and how many more there are."""
+    """Return the first few names as a string, and the number of the others."""
     listed = sorted(str(name) for name in names)
     more = f" and {len(listed) - _N_LISTED} more" if len(listed) > _N_LISTED else ""
     return ", ".join(listed[:_N_LISTED]) + more

@@ -1,4 +1,4 @@
-"""Models of all families: wave <-> mel <-> tokens, or wave <-> token streams, and the one call that fills masks."""
+"""Models of all families: wave <-> mel <-> tokens, or wave <-> token streams, and the function that fills masks."""
 
 from masktools.pipeline.family import JOBS, Progress, Walk, WalkShape, check_mel_settings, share_of, watched
 from masktools.pipeline.scales import ScaleWalk

@@ -1,6 +1,6 @@
-"""The files of a bundle: where models lie, what they say of themselves, their parts, and the head of the card.
+"""Files of a bundle: locations of models, their configuration, their parts, and the head of the model card.
 
-How a model is put together from them, and how one is written, is the business of ``masktools.pipeline.hub``.
+Building a model from them, and writing one, is done in ``masktools.pipeline.hub``.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ class Layout(NamedTuple):
 
     format: int
     parts: tuple[str, ...]
-    optional: tuple[str, ...]  # those of the parts that a model may go without
+    optional: tuple[str, ...]  # parts that a model may lack
 
 
 FAMILIES: Mapping[str, Layout] = {
@@ -40,22 +40,22 @@ FAMILIES: Mapping[str, Layout] = {
         ("vocoder", "conditioner", "classifier"),
     ),
 }
-"""Families by name. Bundles of format 1 are of the first; from format 2 on they name theirs."""
+"""Model families by name. Bundles of format 1 are of the first; from format 2 on they name their family."""
 
 FORMATS = (1, 2)
 PARTS = tuple(dict.fromkeys(part for layout in FAMILIES.values() for part in layout.parts))
 CONFIG, CARD, CHECKSUMS = "config.json", "MODEL_CARD.md", "checksums.json"
-SHARED = ("of", "sha256")  # entries of a part whose weights another model lends
+SHARED = ("of", "sha256")  # entries of a part whose weights are stored with another model
 ALTERED = "it was altered, or cut off"
 MODEL_TYPE = "specmaskgit"
-"""How config.json tells transformers what a bundle of the family masked is (``masktools.adapters.transformers``)."""
+"""Model type in config.json by which transformers knows a bundle of the family masked (``masktools.adapters``)."""
 
 _BUNDLED = Path(__file__).parents[1] / "bundled"
 _FOLDERS_VARIABLE = "MASKTOOLS_MODELS"
 
 
 def list_models() -> dict[str, Path]:
-    """Return the models at hand, name -> folder: those in MASKTOOLS_MODELS, a path of folders, then the package's."""
+    """Return the models at hand, name -> folder: those in MASKTOOLS_MODELS, a path of folders, then bundled ones."""
     places = [Path(place) for place in os.environ.get(_FOLDERS_VARIABLE, "").split(os.pathsep) if place]
     found: dict[str, Path] = {}
     for place in (*places, _BUNDLED):
@@ -67,14 +67,14 @@ def list_models() -> dict[str, Path]:
 
 
 def is_bundle(source: str | os.PathLike[str]) -> bool:
-    """Tell whether a word is the name of a model at hand, or the folder of a bundle."""
+    """Tell whether a text is the name of a model at hand, or the folder of a bundle."""
     return str(source) in list_models() or all((Path(source) / name).is_file() for name in (CONFIG, CARD))
 
 
 def stored_part(model: str | os.PathLike[str], part: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return one part of a bundle: its kind, its settings and those of the mel, and its weights, in fp32.
+    """Return one part of a bundle: its kind, its settings with those of the mel, and its weights, in fp32.
 
-    The settings are told as a training checkpoint tells them.
+    The settings are in the form of a training checkpoint.
 
     Raises:
         BundleError: there is no such model, it lacks the part, or it is incomplete, altered, or of another format.
@@ -97,15 +97,16 @@ def stored_part(model: str | os.PathLike[str], part: str) -> tuple[dict[str, Any
 
 
 def part_file(folder: Path, part: str, entry: Mapping[str, Any]) -> Path:
-    """Return the file with the weights of a part: the bundle's own, or that of a model in the package which lends it.
+    """Return the file with the weights of a part: the bundle's own, or that of a bundled model which shares it.
 
     Args:
-        folder: the bundle's.
+        folder: folder of the bundle.
         part: name of the part.
-        entry: what the bundle says of it; ``of`` names the lender, and ``sha256`` is the digest of its file.
+        entry: entry of the part in config.json; ``of`` names the sharing model, and ``sha256`` is the digest of its
+            file.
 
     Raises:
-        BundleError: the package has no such model, or its part is another one.
+        BundleError: there is no such bundled model, or its part is another one.
     """
     lender = entry.get("of")
     if lender is None:
@@ -122,11 +123,11 @@ def part_file(folder: Path, part: str, entry: Mapping[str, Any]) -> Path:
 def find_bundle(
     model: str | os.PathLike[str], revision: str | None = None, cache_dir: str | os.PathLike[str] | None = None
 ) -> Path:
-    """Return the folder of a model: one that ``list_models`` has, a folder, or a name on the Hugging Face hub.
+    """Return the folder of a model given by name (see ``list_models``), by folder, or by name on the Hugging Face hub.
 
     Raises:
         BundleError: there is no such model.
-        ParameterError: something else than a name or a folder.
+        ParameterError: another type than a name or a folder.
     """
     models = list_models()
     if not isinstance(model, str | os.PathLike) or not isinstance(os.fspath(model), str):
@@ -137,7 +138,7 @@ def find_bundle(
     try:
         if folder.is_dir():
             return folder
-    except (OSError, ValueError):  # a name that no folder can have
+    except (OSError, ValueError):  # an impossible name of a folder
         raise BundleError(f"no model {shown(model)}: that is no name") from None
     if isinstance(model, str) and is_hub_name(model):
         return fetch(model, revision, cache_dir)
@@ -146,7 +147,7 @@ def find_bundle(
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return what a bundle says of itself.
+    """Return the configuration of a bundle.
 
     Raises:
         BundleError: it is incomplete, or of another format.
@@ -169,7 +170,7 @@ def family_of(folder: Path, config: Mapping[str, Any]) -> str:
     """Return the family of a bundle's model, a name in ``FAMILIES``.
 
     Raises:
-        BundleError: a format or a family that this version does not know.
+        BundleError: a format or a family that is unknown to this version.
     """
     if config.get("format") not in FORMATS:
         raise BundleError(
@@ -198,7 +199,7 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
 
 
 def verify_files(folder: Path) -> None:
-    """Refuse a bundle whose files are not those that were written.
+    """Raise where the files of a bundle have changed since they were written.
 
     Raises:
         BundleError: the message names the file.
@@ -224,7 +225,7 @@ def sha256_of(path: Path) -> str:
 
 _LICENCE = re.compile(r"\b(?:CC-BY(?:-NC)?(?:-SA|-ND)?-\d\.\d|CC0-1\.0|Apache-2\.0|MIT)\b")
 _HEAD = re.compile(r"---\r?\n(.*?)^---[ \t]*\r?\n?", re.DOTALL | re.MULTILINE)
-_ENTRY = re.compile(r"^([\w-]+):.*?(?=^[\w-]+:|\Z)", re.DOTALL | re.MULTILINE)  # up to the next key at the margin
+_ENTRY = re.compile(r"^([\w-]+):.*?(?=^[\w-]+:|\Z)", re.DOTALL | re.MULTILINE)  # up to the next key without indentation
 _WORD, _NO_WORDS = re.compile(r"[a-z][\w.-]*"), ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
 _TASK = {"masked": "audio-to-audio", "streams": "text-to-audio", "scales": "text-to-audio"}
 _TAGS = {
@@ -233,8 +234,8 @@ _TAGS = {
     "streams": "audio audio-inpainting masked-generative-model magnet",
     "scales": "audio music musical-notes next-scale-prediction mars mel-spectrogram",
 }
-_OWN_METHODS = ("default", "model", "generated", "tokenizer + vocoder", "vocoder", "transformer")  # of the reports
-_ALL = "all, real"  # the group of a report that stands for all recordings
+_OWN_METHODS = ("default", "model", "generated", "tokenizer + vocoder", "vocoder", "transformer")  # of reports
+_ALL = "all, real"  # the group of all recordings, in reports
 
 
 def has_head(card: str) -> bool:
@@ -243,7 +244,7 @@ def has_head(card: str) -> bool:
 
 
 def without_head(card: str) -> str:
-    """Return a card as it is for people."""
+    """Return a card without its YAML head."""
     return _HEAD.sub("", card, count=1) if has_head(card) else card
 
 
@@ -254,19 +255,19 @@ def with_head(
     reports: Sequence[Path] = (),
     card: str | None = None,
 ) -> str:
-    """Return the card of a bundle for the hub. What its head says already stays, but for what is given here.
+    """Return the card of a bundle with a YAML head for the hub. Entries of an existing head stay unless given here.
 
     Args:
-        folder: of the bundle.
-        licence: the hub's name of it, such as cc-by-sa-4.0; else that which the card names after the heading
+        folder: folder of the bundle.
+        licence: the hub's name of it, such as cc-by-sa-4.0; by default the one that the card names under the heading
             "Licence".
-        datasets: names on the hub of what the model was trained on.
-        reports: files of `masktools evaluate`, whose figures of the model itself are told.
-        card: another one than the bundle has.
+        datasets: names on the hub of the training data.
+        reports: files of `masktools evaluate`, whose figures of the model itself are included.
+        card: a card to replace that of the bundle.
 
     Raises:
         BundleError: the bundle is incomplete.
-        ParameterError: a report that is none.
+        ParameterError: an invalid report.
     """
     config = read_config(folder)
     card = (folder / CARD).read_text(encoding="utf-8") if card is None else card
@@ -294,16 +295,16 @@ def with_head(
 
 
 def renew_card(folder: Path, card: str | None = None, reports: Sequence[Path] = ()) -> None:
-    """Write the card of a bundle with its head, and its checksum.
+    """Write the card of a bundle with its head, and update its checksum.
 
     Args:
-        folder: of the bundle.
-        card: another one than it has.
-        reports: as ``with_head`` has it.
+        folder: folder of the bundle.
+        card: a card to replace that of the bundle.
+        reports: see ``with_head``.
 
     Raises:
         BundleError: the bundle is incomplete.
-        ParameterError: a report that is none.
+        ParameterError: an invalid report.
     """
     text = with_head(folder, reports=reports, card=card)
     sums = read_json(folder / CHECKSUMS)
@@ -315,20 +316,20 @@ def renew_card(folder: Path, card: str | None = None, reports: Sequence[Path] = 
 def files_for_hub(
     folder: Path, licence: str | None = None, datasets: Sequence[str] = (), reports: Sequence[Path] = ()
 ) -> dict[str, bytes]:
-    """Return the files that a bundle has on the hub only, name -> content.
+    """Return the files that a bundle has only on the hub, name -> content.
 
-    They are the card under the name that the hub knows, and, where transformers can read the bundle, what its
-    ``AutoFeatureExtractor`` asks for.
+    They are the card under the hub's file name, and, where transformers can read the bundle, the file for
+    ``AutoFeatureExtractor``.
 
     Args:
-        folder: as ``with_head`` has it.
-        licence: as ``with_head`` has it.
-        datasets: as ``with_head`` has it.
-        reports: as ``with_head`` has it.
+        folder: folder of the bundle.
+        licence: see ``with_head``.
+        datasets: see ``with_head``.
+        reports: see ``with_head``.
 
     Raises:
         BundleError: the bundle is incomplete.
-        ParameterError: as ``with_head``.
+        ParameterError: see ``with_head``.
     """
     config = read_config(folder)
     made = {"README.md": with_head(folder, licence, datasets, reports).encode()}
@@ -340,11 +341,11 @@ def files_for_hub(
 
 
 def results_of(report: Any, path: Path | str = "the report") -> list[dict[str, Any]]:
-    """Return what a report says of the model itself, over all real recordings, as the hub's model index has it.
+    """Return a report's figures of the model itself, over all real recordings, in the form of the hub's model index.
 
     Args:
-        report: what ``Report.to_json`` wrote, parsed.
-        path: where it was, for messages.
+        report: output of ``Report.to_json``, parsed.
+        path: path of the report, for messages.
 
     Raises:
         ParameterError: it is no report, or has no figure of the model itself.
@@ -371,7 +372,7 @@ def results_of(report: Any, path: Path | str = "the report") -> list[dict[str, A
 
 
 def _yaml(value: Any, margin: str = "") -> str:
-    """Return objects and lists as indented YAML, whose other values are those of JSON."""
+    """Return objects and lists as indented YAML, with other values as in JSON."""
     lines = []
     for key, entry in value.items():
         if isinstance(entry, dict):

@@ -1,4 +1,4 @@
-"""Base of all models, whatever their parts; checks that parts are of one model; progress of a job."""
+"""Base class of all models; checks that parts fit each other; progress of a job."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from masktools.solver import Plan, SolverConfig, SolveResult, stage_plan
 Item = TypeVar("Item")
 
 Progress = Callable[[int, int], object]
-"""Called with (steps done, steps in all) while something is computed."""
+"""Called with (steps done, steps in total) while something is computed."""
 
 
 def share_of(progress: Progress | None, index: int, n_parts: int) -> Progress | None:
@@ -34,7 +34,7 @@ def share_of(progress: Progress | None, index: int, n_parts: int) -> Progress | 
 
 
 def watched(items: Sequence[Item], progress: Progress | None) -> Iterator[Item]:
-    """Yield items, and tell after each how many of how many are done."""
+    """Yield items, and report progress after each."""
     for number, item in enumerate(items, start=1):
         yield item
         if progress is not None:
@@ -42,7 +42,7 @@ def watched(items: Sequence[Item], progress: Progress | None) -> Iterator[Item]:
 
 
 class Counter:
-    """Counts predictions and tells how far they have come; None is told nothing."""
+    """Counts predictions and reports progress; None reports nothing."""
 
     def __init__(self, progress: Progress | None, total: int) -> None:
         self.progress, self.total, self.done = progress, total, 0
@@ -54,7 +54,7 @@ class Counter:
             self.progress(self.done, self.total)
 
     def finish(self) -> None:
-        """Say that everything is done, where it took fewer predictions than foreseen."""
+        """Report that everything is done, even after fewer predictions than expected."""
         if self.done < self.total and self.progress is not None:
             self.progress(self.total, self.total)
 
@@ -75,49 +75,49 @@ JOBS = {
 
 @dataclass(frozen=True)
 class WalkShape:
-    """The sizes of a model's tokens."""
+    """Sizes of a model's tokens."""
 
-    n_stages: int  # decodings, one after the other, that fill a grid
+    n_stages: int  # consecutive decodings that fill a grid
     n_rows: int  # tokens of a column
     n_codes: int
-    window_cols: int  # columns that are decoded at once
+    window_cols: int  # columns in a window of the decoding
     column_samples: int
-    has_bands: bool  # whether rows are bands of frequency, and cells of a mel spectrogram stand behind tokens
-    reach_cols: int = 0  # columns beside a gap whose tokens hear it
+    has_bands: bool  # whether rows are frequency bands, and tokens cover cells of a mel spectrogram
+    reach_cols: int = 0  # receptive field of tokens beside a gap, in columns
 
 
 class Placed(TypedDict, total=False):
-    """Name of a model, and where and how it computes."""
+    """Arguments of a model: its name, its device and its precision."""
 
     name: str  # in reports
-    decoding: Mapping[str, Plan] | None  # job -> the settings that suit it
+    decoding: Mapping[str, Plan] | None  # job -> its own decoding settings
     device: torch.device | str
     precision: torch.dtype
-    batch_size: int  # clips that are computed at once; halved when memory runs out
+    batch_size: int  # clips computed at once; halved when memory runs out
 
 
 _FADE = 512  # samples of the cross-fade between windows of a vocoder or a decoder
 
 
 class Walk(ABC):
-    """A model on a device: wave <-> tokens (b, rows, columns), and the call that fills masked ones.
+    """A model on a device: wave <-> tokens (b, rows, columns), and the function that fills masked ones.
 
-    The parts are put into evaluation, without gradients. Its mel settings are those in which results are judged.
+    The parts are put into evaluation mode, without gradients. Quality is measured with its mel settings.
 
     Args:
         mel: settings of the mel front end.
-        parts: the parts by name, None for one that the model goes without.
-        **placed: what it is called, and where it computes.
+        parts: the parts by name, None for a missing one.
+        **placed: name, device, precision and batch size.
 
     Raises:
         ParameterError: a batch size below 1.
     """
 
-    jobs: ClassVar[frozenset[str]]  # what it can do, names in ``JOBS``
+    jobs: ClassVar[frozenset[str]]  # names in ``JOBS`` that it supports
     transformer: Any
     conditioner: Conditioner | None
-    grid: Any  # where its token columns lie in time
-    usual: Plan = SolverConfig()  # of the decoding, where nothing is asked for
+    grid: Any  # position of the token columns in time
+    usual: Plan = SolverConfig()  # default decoding settings
 
     def __init__(self, mel: MelConfig, parts: Mapping[str, Any], **placed: Unpack[Placed]) -> None:
         self.mel, self.name = mel, placed.get("name", "unnamed")
@@ -126,7 +126,7 @@ class Walk(ABC):
         self.precision, self.batch_size = placed.get("precision", torch.float32), placed.get("batch_size", 8)
         check_least(1, batch_size=self.batch_size)
         self.folder: Path | None = None  # of the bundle that it was loaded from
-        self.on_solved: Callable[[SolveResult], object] | None = None  # told of every decoding
+        self.on_solved: Callable[[SolveResult], object] | None = None  # called after every decoding
         self.front_end = MelFrontEnd(mel)
         self._parts = tuple(parts)
         for name, part in parts.items():
@@ -138,17 +138,17 @@ class Walk(ABC):
 
     @abstractmethod
     def _check_fit(self) -> None:
-        """Refuse parts that are not of one model."""
+        """Raise where parts do not fit each other."""
 
     @property
     def parts(self) -> dict[str, Any]:
-        """The parts by name, None for one that the model goes without."""
+        """The parts by name, None for a missing one."""
         return {name: getattr(self, name) for name in self._parts}
 
     @property
     @abstractmethod
     def shape(self) -> WalkShape:
-        """The sizes of the tokens."""
+        """Sizes of the tokens."""
 
     @property
     def sample_rate(self) -> int:
@@ -157,41 +157,41 @@ class Walk(ABC):
 
     @property
     def window_cols(self) -> int:
-        """Columns that are decoded at once."""
+        """Number of columns in a window of the decoding."""
         return self.transformer.config.n_cols
 
     @property
     def window_samples(self) -> int:
-        """Samples of a full window, at the model's rate."""
+        """Number of samples in a full window, at the model's rate."""
         return self.window_cols * self.grid.column_samples
 
     def autocast(self, part: Any = None) -> AbstractContextManager[Any]:
-        """Compute with a part, by default the transformer, in the model's precision inside the block.
+        """Context manager for computing with a part, by default the transformer, in the model's precision.
 
-        One that is packed sees to it itself.
+        A packed part needs no context.
         """
         dtype = self.precision
-        if dtype == torch.int8:  # of the transformer; what has none of its own takes the next best
+        if dtype == torch.int8:  # of the transformer; parts without int8 use the next precision
             dtype = torch.bfloat16 if has_fast_bf16() else torch.float32
         if dtype == torch.float32 or getattr(self.transformer if part is None else part, "packed", False):
             return nullcontext()
         return torch.autocast(self.device.type, dtype=dtype)
 
     def pack(self) -> None:
-        """Exchange the layers of the parts for those that compute fastest in the model's precision.
+        """Replace the layers of the parts by packed ones, the fastest in the model's precision.
 
-        The parts are changed themselves, and can be trained no more. A bundle's are packed while it is loaded, and what
-        is packed stays as it is.
+        The parts themselves change, and cannot be trained any more. Those of a bundle are packed on loading, and packed
+        parts are left as they are.
 
         Raises:
-            DeviceError: int8 on a processor that does not compute in it.
+            DeviceError: int8 on a processor that does not support it.
         """
         for part in self.parts.values():
             if hasattr(part, "pack"):
                 part.pack(self.precision)
 
     def in_batches(self, compute: Callable[[slice], Tensor], n_clips: int) -> Tensor:
-        """Return what a function makes of clips, ``batch_size`` at a time, and fewer from when memory runs out.
+        """Return the results of a function for clips, in batches of ``batch_size``, or fewer when memory runs out.
 
         Raises:
             MasktoolsError: memory ran out for a single clip.
@@ -201,7 +201,7 @@ class Walk(ABC):
 
     @torch.inference_mode()
     def to_mel(self, wave: Wave) -> Mel:
-        """Return the spectrogram in whole frames; what the wave does not reach of the last one is silence.
+        """Return the spectrogram in whole frames, the last one padded with silence.
 
         Raises:
             ParameterError: a wave without samples.
@@ -211,17 +211,17 @@ class Walk(ABC):
         return self.front_end(filled)[..., :n_frames]
 
     def _in_frames(self, wave: Wave) -> tuple[Tensor, int]:
-        """Return a wave on the device, filled up with silence to whole frames, enough to be framed; and its frames."""
+        """Return a wave on the device, padded with silence to whole frames; and its number of frames."""
         check_sound(wave)
         n_frames, hop = ceil(wave.shape[-1] / self.mel.hop_length), self.mel.hop_length
         n_filled = max(n_frames, self.mel.margin // hop + 1) * hop
         return F.pad(to_device(wave.float(), self.device), (0, n_filled - wave.shape[-1])), n_frames
 
     def joined(self, parts: Sequence[Tensor], windows: Sequence[Window], column_samples: int) -> Wave:
-        """Return the wave whose windows, given in columns, are the parts.
+        """Return the wave from the parts of windows that are given in columns.
 
         Raises:
-            MasktoolsError: the vocoder, or a codec's decoder, returned something that is not finite.
+            MasktoolsError: the output of the vocoder, or of a codec's decoder, is not finite.
         """
         wide = [window.scaled(column_samples) for window in windows]
         wave = stitch(parts, wide, wide[-1].stop, _FADE)
@@ -234,7 +234,7 @@ class Walk(ABC):
 
     @abstractmethod
     def encode(self, wave: Wave) -> Tokens:
-        """Return the tokens of waves at the model's rate; the last column is filled up with silence.
+        """Return the tokens of waves at the model's rate; the last column is padded with silence.
 
         Raises:
             ParameterError: a wave without samples.
@@ -242,10 +242,10 @@ class Walk(ABC):
 
     @abstractmethod
     def decode(self, tokens: Tokens, n_samples: int | None = None) -> Wave:
-        """Return the waves that tokens stand for, cut after n_samples if that is given."""
+        """Return the waves decoded from tokens, cropped to n_samples if that is given."""
 
     def condition(self, prompts: Prompts | None) -> Tensor | None:
-        """Return the conditions (b, d) of texts or of embeddings made before; None for none.
+        """Return the conditions (b, d) of texts or of embeddings; None for none.
 
         Raises:
             ParameterError: prompts that the conditioner cannot read.
@@ -265,18 +265,19 @@ class Walk(ABC):
         overlap_cols: int | None = None,
         progress: Progress | None = None,
     ) -> SolveResult:
-        """Return tokens without masked ones, whatever the mask.
+        """Return tokens with all masked ones filled, for any mask.
 
-        Tokens wider than the transformer reads are filled in windows from left to right; what one has filled is known
-        to the next. Stages follow each other: streams, or scales from coarse to fine.
+        Grids wider than the transformer's window are filled in windows from left to right; tokens filled in one are
+        known
+        in the next. Stages are filled in order: streams, or scales from coarse to fine.
 
         Args:
-            tokens: values under the mask are never read.
-            mask: True where a token is to be predicted.
-            seeds: one for each item.
-            solver: settings of the decoding, one for all stages or one for each; the usual ones where not given.
-            condition: one for each item, or None to decode without.
-            overlap_cols: columns that neighbouring windows share; the model's own number where it is not given.
+            tokens: tokens; values under the mask are not read.
+            mask: True for tokens to be predicted.
+            seeds: one seed for each item.
+            solver: decoding settings, one for all stages or one for each; the model's by default.
+            condition: one condition for each item, or None for unconditional decoding.
+            overlap_cols: columns that adjacent windows share; the model's number by default.
             progress: called after every prediction.
 
         Raises:
@@ -302,11 +303,11 @@ class Walk(ABC):
         overlap_cols: int | None,
         count: Counter,
     ) -> SolveResult:
-        """Fill tokens on the device; ``count`` is told how many predictions it takes, and called after each."""
+        """Fill tokens on the device; ``count`` gets the number of predictions, and is called after each."""
 
 
 def check_sound(wave: Wave) -> None:
-    """Refuse waves without samples, and on a CPU those that are NaN, infinite or far beyond full scale.
+    """Raise where waves have no samples, or, on a CPU, samples that are NaN, infinite or far beyond full scale.
 
     Raises:
         ParameterError: there are no samples.
@@ -319,7 +320,7 @@ def check_sound(wave: Wave) -> None:
 
 
 def check_mel_settings(ours: MelConfig, parts: Mapping[str, MelConfig]) -> None:
-    """Refuse parts that were made for other mel settings.
+    """Raise where parts were made for other mel settings.
 
     Raises:
         MelMismatchError: the message names the part and each field that differs, with both values.
@@ -335,7 +336,7 @@ def check_mel_settings(ours: MelConfig, parts: Mapping[str, MelConfig]) -> None:
 
 
 def check_same(pairs: Mapping[str, tuple[int, int]], conditioner: Any, condition_dim: int) -> None:
-    """Refuse sizes that must be the same and are not; each pair is named by what it is the size of.
+    """Raise where sizes that must be equal are not; the key of a pair is its name in the message.
 
     Raises:
         BundleError: the message names the first that differ, with both values.

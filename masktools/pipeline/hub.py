@@ -1,13 +1,12 @@
-"""Bundles: a model as a folder of JSON and safetensors, written whole and read only if nothing has changed in it.
+"""Bundles: a model as a folder of JSON and safetensors, written as a whole and read only if its checksums are right.
 
-- config.json: format, from format 2 on the family (of format 1 the word by which transformers knows it), name, mel
+- config.json: format, from format 2 on the family (in format 1 the model type of transformers), name, mel
   settings, for each part its kind and its settings, for the transformer the fingerprint of the tokenizer or codec
-  whose tokens it has learned, and where the paper's settings of the decoding do not suit the model best, those that
-  do, by job
-- <part>.safetensors: the weights of each part, fp16, but for those that must not be rounded, and matrices that were
-  asked for in int8, with a scale a row
-- levels.safetensors: how loud the bands above the model's are to be expected (``core.levels``); may be missing
-- MODEL_CARD.md: what the model is, for people, below a head of YAML for the Hugging Face hub (``pipeline.bundles``)
+  of its tokens, and, where they differ from the paper's, the model's own decoding settings by job
+- <part>.safetensors: the weights of each part, fp16, except for those that must not be rounded, and matrices that
+  are stored in int8, with a scale per row
+- levels.safetensors: expected levels of the bands above the model's (``core.levels``); optional
+- MODEL_CARD.md: description of the model, below a head of YAML for the Hugging Face hub (``pipeline.bundles``)
 - checksums.json: SHA-256 of every other file
 """
 
@@ -104,19 +103,19 @@ KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
     "prior": {"delayed": (DelayedPriorConfig, DelayedPrior)},
     "classifier": {"notes": (NoteClassifierConfig, NoteClassifier)},
 }
-"""Each part's kinds, name -> (class of its settings, class of itself)."""
+"""Kinds of each part: name -> (class of the settings, class of the part)."""
 
 
 WALKS: Mapping[str, type[Any]] = {"masked": Pipeline, "streams": StreamWalk, "scales": ScaleWalk}
-"""The class of a family's models, each a ``Walk``."""
+"""Model class of each family, a ``Walk``."""
 
 
 @single_precision()
 def build_part(part: str, kind: str, config: Mapping[str, Any], mel: MelConfig) -> nn.Module:
-    """Return a part without its weights, from its kind and its settings.
+    """Return a part without weights, from its kind and its settings.
 
     Raises:
-        ParameterError: an unknown part or kind, or settings that are not those of its kind.
+        ParameterError: an unknown part or kind, or settings that do not fit it.
     """
     kinds = KINDS[checked_name("part", part, KINDS)]
     config_class, part_class = kinds[checked_name(f"kind of {part}", kind, kinds)]
@@ -133,26 +132,26 @@ def make_part(
     precision: torch.dtype | None,
     device: torch.device | str = "cpu",
 ) -> nn.Module:
-    """Return a part with weights, packed for inference; each weight is asked for once, and let go of when it is used.
+    """Return a part with weights, packed for inference; each weight is read once, and freed after its use.
 
     Args:
         part: one of ``KINDS``.
-        kind: one of the part's.
-        config: its settings, as JSON has them.
-        mel: settings of the model.
-        weights: by name, of any float type.
-        precision: in which the model computes; None leaves the part unpacked, in single precision.
-        device: where to.
+        kind: kind of the part.
+        config: settings of the part, in JSON types.
+        mel: mel settings of the model.
+        weights: weights by name, of any float type.
+        precision: precision of the model; None leaves the part unpacked, in single precision.
+        device: device of the part.
 
     Raises:
-        ParameterError: an unknown part or kind, or settings that are not those of its kind.
-        DeviceError: int8 on a processor that does not compute in it.
+        ParameterError: an unknown part or kind, or settings that do not fit it.
+        DeviceError: int8 on a processor that does not support it.
     """
     with laid_out():
         module = build_part(part, kind, config, mel)
     kept = module.state_dict()
     if any(value.is_meta for name, value in module.named_buffers() if name not in kept):
-        module = build_part(part, kind, config, mel)  # it has constants, which are nowhere but in it
+        module = build_part(part, kind, config, mel)  # its constants are stored nowhere else
         module.load_state_dict({name: weights[name] for name in kept})
         own: Mapping[str, Tensor] | None = None
     else:
@@ -169,35 +168,35 @@ def make_part(
     return module
 
 
-_LEARNED = "learned_tokens"  # the name under which a transformer carries the fingerprint of its tokenizer
+_LEARNED = "learned_tokens"  # attribute of a transformer with the fingerprint of its tokenizer
 _LEVELS = "levels.safetensors"
 DECODINGS = ("generate", "inpaint", "bwe")
-"""The jobs that have settings of their decoding; the others have those of the one that they are most like."""
+"""Jobs with decoding settings of their own; the others use those of the most similar one."""
 _OTHER_MODEL = "weights and settings are of different models"
 
 
 def models_for(job: str) -> list[str]:
-    """Return the names of the models at hand that can do a job, as their bundles say."""
+    """Return the names of the models at hand that support a job, by their bundles."""
     able = []
     for name, folder in list_models().items():
         try:
             family = family_of(folder, read_config(folder))
         except BundleError:
-            continue  # whoever asks for that model is told
+            continue  # loading that model raises the error
         if job in WALKS[family].jobs:
             able.append(name)
     return able
 
 
 def check_job(walk: Walk, job: str) -> None:
-    """Refuse what a model cannot do, and say what it can, and which models at hand could.
+    """Raise where a model does not support a job; the message lists its jobs, and other models for this one.
 
     Args:
         walk: the model.
         job: a name in ``masktools.pipeline.JOBS``.
 
     Raises:
-        ParameterError: it cannot.
+        ParameterError: it does not.
     """
     if job in walk.jobs:
         return
@@ -209,18 +208,18 @@ def check_job(walk: Walk, job: str) -> None:
 
 
 def plan_for(walk: Walk, job: str, settings: DecodingSettings) -> Plan:
-    """Return how a job is decoded: as settings say, and where they say nothing, as the model's own do.
+    """Return the decoding settings of a job: the given ones, and the model's own for the rest.
 
     Args:
         walk: the model.
         job: one of ``DECODINGS``.
-        settings: what was asked for; ``n_steps``, ``temperature`` and ``guidance`` go before ``solver``.
+        settings: given settings; ``n_steps``, ``temperature`` and ``guidance`` override ``solver``.
 
     Returns:
         A ``SolverConfig``; a tuple of them, one for each stage, where the model has several.
 
     Raises:
-        ParameterError: a job that the model cannot do, an unknown preset, or a value out of its range.
+        ParameterError: a job that the model does not support, an unknown preset, or a value out of its range.
     """
     check_job(walk, checked_name("job", job, DECODINGS))
     base, n_steps, n_stages = settings.solver, settings.n_steps, walk.shape.n_stages
@@ -254,17 +253,17 @@ def save_bundle(
 
     Args:
         pipeline: the model; floating-point weights are rounded to fp16.
-        folder: where to; it must not exist yet.
+        folder: path of the bundle; it must not exist yet.
         card: the text of the model card.
-        name: of the model, in reports; that of the folder where it is not given.
-        int8: the parts whose large matrices are rounded to 8 bits, with a scale a row, for a smaller bundle; of a
-            tokenizer those of its decoder, since its tokens must stay what they are.
-        lent: parts that are those of a model in the package, part -> its name: they are not written once more.
+        name: name of the model, in reports; that of the folder by default.
+        int8: parts whose large matrices are quantised to 8 bits, with a scale per row, for a smaller bundle; of a
+            tokenizer only the decoder is, since tokens must not change.
+        lent: parts that are stored with another bundled model, part -> its name: they are not written again.
 
     Raises:
-        ParameterError: a folder that exists, or whose parent does not; an empty card; weights rounded for less; a part
-            that is not the one of the model which lends it.
-        BundleError: a part of a kind that bundles do not know, or a transformer that learned other tokens.
+        ParameterError: a folder that exists, or whose parent does not; an empty card; weights quantised in vain; a part
+            that differs from the one of the named model.
+        BundleError: a part of a kind that bundles do not support, or a transformer trained on other tokens.
     """
     target = Path(os.path.abspath(folder))
     if target.exists():
@@ -278,7 +277,7 @@ def save_bundle(
         raise BundleError(f"a bundle must be of a family in {', '.join(FAMILIES)}, got {type(pipeline).__name__}")
     parts = {part: module for part, module in pipeline.parts.items() if module is not None}
     for part in int8:
-        if part == "codec" or not isinstance(parts.get(part), nn.Module):  # other weights, other tokens
+        if part == "codec" or not isinstance(parts.get(part), nn.Module):  # other weights would give other tokens
             raise unknown_name("part to be kept in int8", part, [one for one in parts if one != "codec"])
     for part, module in parts.items():
         if isinstance(module, nn.Module) and has_lost_weights(module):
@@ -292,7 +291,7 @@ def save_bundle(
     }
     for part in ("conditioner", "prior"):
         if part in entries:
-            del entries[part]["mel"]  # it hears waves, through a front end of its own, or tokens
+            del entries[part]["mel"]  # its input is waves, with a front end of its own, or tokens
     for part, lender in (lent or {}).items():
         entries[part] |= _lending(target, part, parts.get(part), lender)
     entries["transformer"]["tokenizer"] = token_fingerprint(parts[_tokens_from(parts)].state_dict())
@@ -329,20 +328,20 @@ def save_bundle(
 
 
 def _lending(folder: Path, part: str, module: Any, lender: str) -> dict[str, str]:
-    """Return what a bundle says of a part that a model in the package lends."""
+    """Return the entry in config.json for a part that is stored with another bundled model."""
     lending = list_models().get(lender)
     path = None if lending is None else lending / f"{part}.safetensors"
     if path is None or not path.is_file() or not isinstance(module, nn.Module):
         raise ParameterError(f"a {part} must be that of a model in the package to be lent, got {lender!r}")
     told = {"of": lender, "sha256": sha256_of(path)}
-    part_file(folder, part, told)  # which is in the package
+    part_file(folder, part, told)  # raises unless there is such a part
     if weights_digest(dict(StoredWeights(path))) != weights_digest(module.state_dict()):
         raise ParameterError(f"the {part} is another one than that of {lender!r}: it must be kept in the bundle")
     return told
 
 
 def _as_stored(part: str, module: nn.Module, int8: bool) -> dict[str, Tensor]:
-    """Return the weights of a part in the types in which they are kept, on the CPU."""
+    """Return the weights of a part in the types in which they are stored, on the CPU."""
     state = module.state_dict()
     if int8:
         return in_int8(state, decoding_weights(state) if part == "tokenizer" else list(state))
@@ -364,12 +363,12 @@ def _describe(part: str, module: Any) -> dict[str, Any]:
 
 
 def tokens_known_by(transformer: nn.Module) -> str | None:
-    """Return the fingerprint of the tokenizer whose tokens a transformer has learned, None where nobody knows."""
+    """Return the fingerprint of the tokenizer that a transformer was trained with, None if unknown."""
     return getattr(transformer, _LEARNED, None)
 
 
 def note_tokens(transformer: nn.Module, fingerprint: str | None) -> None:
-    """Note of a transformer which tokens it has learned: the ``token_fingerprint`` of their tokenizer."""
+    """Record the ``token_fingerprint`` of the tokenizer that a transformer was trained with."""
     setattr(transformer, _LEARNED, fingerprint)
 
 
@@ -393,31 +392,31 @@ def load_bundle(
     compile: bool = False,
     conditioner: Any = None,
 ) -> Any:
-    """Return the model of a bundle on a device, its weights packed for inference in one precision.
+    """Load the model of a bundle onto a device, with its weights packed for inference in one precision.
 
-    Weights are read one by one: more than the packed ones, and one beside them, are never in memory.
+    Weights are read one by one: memory never holds more than the packed ones and a single other.
 
     Args:
-        model: a name that ``list_models`` has, a bundle's folder, or ``owner/name`` on the Hugging Face hub.
+        model: name in ``list_models``, a bundle's folder, or ``owner/name`` on the Hugging Face hub.
         device: auto, cpu, cuda, cuda:N or mps.
-        precision: auto, fp32, bf16, fp16 or int8: in what the model computes.
-        verify: whether the files must have the checksums that were written with them.
-        batch_size: clips computed at once; where it is not given 8 on a CPU, and on a GPU what its memory holds.
-        revision: of a model on the hub: a branch, a tag or a commit.
-        cache_dir: where models of the hub are kept; the hub's own place where it is not given.
-        compile: whether the transformer is compiled, a matter of minutes: for many short jobs on a GPU.
-        conditioner: what embeds texts and sounds in place of the bundle's own: a ``Conditioner`` of the same space,
+        precision: precision of the model: auto, fp32, bf16, fp16 or int8.
+        verify: whether the checksums of the files are verified.
+        batch_size: clips computed at once; by default 8 on a CPU, and as many as fit on a GPU.
+        revision: revision of a model on the hub: a branch, a tag or a commit.
+        cache_dir: folder for models of the hub; the hub's own cache by default.
+        compile: whether to compile the transformer, which takes minutes: for many short jobs on a GPU.
+        conditioner: embedder of texts and sounds instead of the bundle's own: a ``Conditioner`` of the same space,
             such as a ``laion_clap.CLAP_Module`` for a model that was trained with CLAP.
 
     Returns:
         A ``Walk``, of its family's class: a ``Pipeline`` for models over a grid of bands.
 
     Raises:
-        BundleError: no such model, or one that is incomplete, altered, of another format, or of parts that do not
-            belong together.
+        BundleError: no such model, or one that is incomplete, altered, of another format, or whose parts do not
+            fit each other.
         MelMismatchError: its parts were made for different mel settings.
         ParameterError: an unknown device or precision.
-        DeviceError: a device that is not there.
+        DeviceError: there is no such device.
     """
     chosen_device = resolve_device(device)
     chosen_precision = resolve_precision(precision, chosen_device)
@@ -432,7 +431,7 @@ def load_bundle(
     if verify:
         verify_files(folder)
     mel = _checked(folder, "mel", lambda: from_dict(MelConfig, config["mel"]))
-    kept = {"transformer"} if compile and chosen_device.type == "cpu" else set()  # as they are
+    kept = {"transformer"} if compile and chosen_device.type == "cpu" else set()  # parts that are not packed
     parts: dict[str, Any] = {
         part: _load_part(folder, part, config[part], mel, chosen_device, None if part in kept else chosen_precision)
         for part in FAMILIES[family].parts
@@ -461,14 +460,14 @@ def load_bundle(
 
 
 def _tokens_from(parts: Mapping[str, Any]) -> str:
-    """Return which part makes the tokens that the transformer learns."""
+    """Return the part that makes the tokens for the transformer."""
     return "codec" if "codec" in parts else "tokenizer"
 
 
 def _settle_tokens(folder: Path, config: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
-    """Refuse a transformer beside another tokenizer than its own, and note which one it is.
+    """Raise where a transformer was trained with another tokenizer, and record which one it is.
 
-    Of bundles that do not say, it is taken that their parts belong together.
+    Bundles without this entry are assumed to be consistent.
     """
     given = token_fingerprint(StoredWeights(folder / f"{_tokens_from(parts)}.safetensors"))
     learned = config["transformer"].get("tokenizer")
@@ -477,12 +476,12 @@ def _settle_tokens(folder: Path, config: Mapping[str, Any], parts: Mapping[str, 
 
 
 def read_decoding(settings: Mapping[str, Any]) -> dict[str, Plan]:
-    """Return the settings of the decoding by job, from what JSON has; what is left out is as in the paper.
+    """Return the decoding settings by job, from JSON; the defaults are the paper's.
 
-    A list has the settings of each stage.
+    A list holds the settings of each stage.
 
     Raises:
-        ParameterError: an unknown job, or settings that the solver does not have.
+        ParameterError: an unknown job, or settings that the solver does not know.
     """
     return {
         checked_name("job", job, DECODINGS): tuple(from_dict(SolverConfig, stage) for stage in own)
@@ -493,7 +492,7 @@ def read_decoding(settings: Mapping[str, Any]) -> dict[str, Plan]:
 
 
 def _checked(folder: Path, part: str, make: Any) -> Any:
-    """Return what a function makes; what it refuses is the fault of the bundle's part."""
+    """Return the result of a function; errors are reported as errors of the bundle's part."""
     try:
         return make()
     except ParameterError as error:
@@ -520,7 +519,7 @@ def _load_part(
 
 
 def _fitting_weights(folder: Path, path: Path, layout: nn.Module) -> StoredWeights:
-    """Return the weights of a part, if they are exactly those that it has."""
+    """Return the weights of a part after checking that they fit it exactly."""
     if not path.is_file():
         raise BundleError(f"{folder} is no complete bundle: {path.name} is missing")
     try:

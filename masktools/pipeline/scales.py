@@ -1,7 +1,7 @@
 """A model over scales: wave <-> clips of tokens from coarse to fine, and the stages that draw them, scale by scale.
 
-A column of tokens is a whole clip: all of its scales, one after the other. A recording that is longer than a clip is
-several columns, which know nothing of each other.
+A column of tokens is a whole clip: all of its scales, one after the other. A recording longer than a clip has
+several columns, which are independent of each other.
 """
 
 from collections.abc import Sequence
@@ -29,14 +29,14 @@ from masktools.pipeline.family import Counter, Placed, Walk, WalkShape, check_me
 from masktools.solver import SolverConfig, SolveResult, over_windows, solve_stages
 from masktools.solver.request import StepTrace
 
-_RENDERED_CLIPS = 12  # that the vocoder computes at once; the first and the last are heard by their neighbours alone
+_RENDERED_CLIPS = 12  # in a batch of the vocoder; the first and the last are only context
 
 
 class ScaleWalk(Walk):
-    """A model over scales: the ways between wave and tokens.
+    """A model over scales: conversions between wave and tokens.
 
-    Without a vocoder, Griffin-Lim makes waves of spectrograms. A classifier of notes has no part in drawing them: notes
-    are measured with it.
+    Without a vocoder, Griffin-Lim makes waves of spectrograms. A classifier of notes takes no part in decoding: it is
+    for evaluation.
     """
 
     jobs = frozenset({"generate", "coarsen", "vary"})
@@ -81,18 +81,18 @@ class ScaleWalk(Walk):
 
     @property
     def window_cols(self) -> int:
-        """Columns that are drawn at once: a clip."""
+        """Number of columns that are drawn at once: a clip."""
         return 1
 
     @property
     def shape(self) -> WalkShape:
-        """The sizes of the tokens."""
+        """Sizes of the tokens."""
         sizes, column = self.transformer.config, self.grid.column_samples
         return WalkShape(len(self.pyramid), self.pyramid.total, sizes.n_codes, 1, column, False)
 
     @torch.inference_mode()
     def encode(self, wave: Wave) -> Tokens:
-        """Return the tokens (b, n, w) of waves at the model's rate; the last clip is filled up with silence."""
+        """Return the tokens (b, n, w) of waves at the model's rate; the last clip is padded with silence."""
         mel = self.to_mel(wave)
         n_cols, n_frames = self.grid.n_columns(wave.shape[-1]), self.tokenizer.n_frames
         mel = F.pad(mel, (0, n_cols * n_frames - mel.shape[-1]), value=self.front_end.silence)
@@ -105,16 +105,16 @@ class ScaleWalk(Walk):
 
     @torch.inference_mode()
     def decode(self, tokens: Tokens, n_samples: int | None = None, n_scales: int | None = None) -> Wave:
-        """Return the waves that tokens stand for, cut after n_samples if that is given.
+        """Return the waves decoded from tokens, cropped to n_samples if that is given.
 
         Args:
-            tokens: (b, n, w).
-            n_samples: of each wave; all of every clip where it is not given.
-            n_scales: of which the wave is made, the coarsest first; all where it is not given.
+            tokens: (b, n, w) tokens.
+            n_samples: length of each wave; all of every clip by default.
+            n_scales: number of scales to use, the coarsest first; all by default.
 
         Raises:
             ParameterError: a number of scales that the model does not have.
-            MasktoolsError: the vocoder returned something that is not finite.
+            MasktoolsError: the output of the vocoder is not finite.
         """
         mel, n_cols, n_frames = self.to_spectrogram(tokens, n_scales), tokens.shape[-1], self.tokenizer.n_frames
         windows = cover(n_cols, min(n_cols, _RENDERED_CLIPS), max(1, min(n_cols, _RENDERED_CLIPS) - 2))
@@ -127,7 +127,7 @@ class ScaleWalk(Walk):
 
     @torch.inference_mode()
     def to_spectrogram(self, tokens: Tokens, n_scales: int | None = None) -> Mel:
-        """Return the spectrograms (b, f, m) in [-1, 1] of tokens (b, n, w), of all scales or of the coarsest alone.
+        """Return the spectrograms (b, f, m) in [-1, 1] of tokens (b, n, w), from all or only the coarsest scales.
 
         Raises:
             ParameterError: a number of scales that the model does not have.
@@ -152,10 +152,10 @@ class ScaleWalk(Walk):
         return self.pyramid.unpack(sequences)[:n_scales]
 
     def finer_than(self, n_scales: int, tokens: Tokens) -> Mask:
-        """Return the mask (b, n, w) of the tokens of all but the first scales: those that ``vary`` draws anew.
+        """Return the mask (b, n, w) of the tokens of all but the first scales: those that ``vary`` redraws.
 
         Raises:
-            ParameterError: a number of scales of which none is left to draw.
+            ParameterError: a number of scales that leaves none to draw.
         """
         if not 0 <= n_scales < len(self.pyramid):
             raise ParameterError(f"scales that are kept must be 0 to {len(self.pyramid) - 1}, got {n_scales}")
@@ -173,7 +173,7 @@ class ScaleWalk(Walk):
         overlap_cols: int | None,
         count: Counter,
     ) -> SolveResult:
-        """Fill clip after clip: they do not know each other, whatever ``overlap_cols`` is."""
+        """Fill clip after clip, independently, whatever ``overlap_cols`` is."""
         check_steps(self.transformer, plan)
         passes = 1 if condition is None else 2
         count.total = sum(config.n_steps for config in plan) * passes * tokens.shape[-1]

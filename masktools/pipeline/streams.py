@@ -31,14 +31,14 @@ from masktools.solver import (
 )
 from masktools.solver.request import StepTrace
 
-_CODEC_COLS = 1024  # that a codec computes at once
-_CODEC_CONTEXT = 64  # columns that it hears beyond those that are kept
+_CODEC_COLS = 1024  # in a window of the codec
+_CODEC_CONTEXT = 64  # context columns on either side of the window
 
 
 class StreamWalk(Walk):
-    """A model over token streams: the ways between wave and tokens.
+    """A model over token streams: conversions between wave and tokens.
 
-    A codec reads waves, or mel spectrograms that a vocoder makes waves of.
+    A codec works on waves, or on mel spectrograms, from which a vocoder makes waves.
     """
 
     jobs = frozenset({"generate", "inpaint", "continue", "loop"})
@@ -88,7 +88,7 @@ class StreamWalk(Walk):
 
     @property
     def shape(self) -> WalkShape:
-        """The sizes of the tokens."""
+        """Sizes of the tokens."""
         sizes, column = self.transformer.config, self.grid.column_samples
         return WalkShape(
             sizes.n_streams, sizes.n_streams, sizes.n_codes, sizes.n_cols, column, False, self.codec.reach_cols
@@ -96,7 +96,7 @@ class StreamWalk(Walk):
 
     @torch.inference_mode()
     def encode(self, wave: Wave) -> Tokens:
-        """Return the tokens (b, K, w) of waves at the model's rate; the last column is filled up with silence."""
+        """Return the tokens (b, K, w) of waves at the model's rate; the last column is padded with silence."""
         check_sound(wave)
         n_cols, column = self.grid.n_columns(wave.shape[-1]), self.grid.column_samples
         wave = to_device(wave.float(), self.device)
@@ -115,7 +115,7 @@ class StreamWalk(Walk):
 
     @torch.inference_mode()
     def decode(self, tokens: Tokens, n_samples: int | None = None) -> Wave:
-        """Return the waves that tokens stand for, cut after n_samples if that is given."""
+        """Return the waves decoded from tokens, cropped to n_samples if that is given."""
         tokens, n_cols = to_device(tokens, self.device), tokens.shape[-1]
         windows = cover(n_cols, _CODEC_COLS, _CODEC_COLS - 2 * _CODEC_CONTEXT)
 
@@ -138,8 +138,8 @@ class StreamWalk(Walk):
     def condition(self, prompts: Prompts | None) -> Tensor | None:
         """Return the conditions of texts (b, l, text_dim): a row for each token of a text, or one for an embedding.
 
-        Rows beyond the end of a shorter text are zero. Embeddings may be given in place of texts where the model reads
-        one vector a text.
+        Rows behind the end of a shorter text are zero. Embeddings may be given instead of texts if the model has
+        one vector per text.
 
         Raises:
             ParameterError: prompts that the model cannot read.
@@ -194,27 +194,27 @@ class StreamWalk(Walk):
         return over_windows(fill_window, tokens, mask, seeds, width, overlap)
 
     def _groups(self, config: SolverConfig, width: int) -> Tensor | None:
-        """Return the spans of columns that are accepted together, where settings do not have spans that overlap."""
+        """Return the spans of columns that are accepted together, unless settings use overlapping spans."""
         span = self.transformer.config.span
         return None if config.overlap or span == 1 or config.pace != "closed" else span_groups(1, width, span)
 
 
-_TOP_K, _GUIDANCE = 250, 3.0  # of what the prior writes
+_TOP_K, _GUIDANCE = 250, 3.0  # for the output of the prior
 
 
 class StreamSession:
-    """The stages of one batch: stage k predicts stream k, knows the coarser streams, and is not shown the finer ones.
+    """The stages of one batch: stage k predicts stream k from the coarser streams, with the finer ones masked.
 
-    Keys and values of the texts are made once. The module keeps nothing.
+    Keys and values of the texts are computed once. The module keeps no state.
     """
 
     def __init__(self, walk: Any, condition: Tensor | None = None, on_call: Callable[[], object] | None = None) -> None:
-        """Read the texts.
+        """Encode the texts.
 
         Args:
-            walk: a ``StreamWalk``: its transformer and its causal model, and how they compute.
-            condition: states (b, l, text_dim) of a text for each item, as ``StreamTransformer.read`` takes them; None
-                for no condition at all.
+            walk: a ``StreamWalk``, with its transformer, its causal model and its precision.
+            condition: states (b, l, text_dim) of a text for each item, for ``StreamTransformer.read``; None
+                for unconditional decoding.
             on_call: called after every prediction.
         """
         self.walk, self.transformer, self.prior, self._on_call = walk, walk.transformer, walk.prior, on_call
@@ -227,13 +227,13 @@ class StreamSession:
             return network.read(condition)
 
     def columns(self, stage: int, decided: Sequence[Tensor], row: Tensor, items: Tensor) -> Tensor:
-        """Return all streams (a, K, w) as a stage sees them.
+        """Return all streams (a, K, w) as the input of a stage.
 
         Args:
-            stage: its number.
+            stage: number of the stage.
             decided: tokens (b, 1, w) of the streams before it.
-            row: (a, w) of its own stream, masked ones marked.
-            items: (a,) which of the batch they are.
+            row: (a, w) tokens of its own stream, with ``mask_id`` for masked ones.
+            items: (a,) index of each row in the batch.
         """
         grid = row.new_full((len(row), self.transformer.config.n_streams, row.shape[1]), self.transformer.mask_id)
         for stream, tokens in enumerate(decided):
@@ -242,7 +242,7 @@ class StreamSession:
         return grid
 
     def predictor(self, stage: int, decided: Sequence[Tensor]) -> Predict:
-        """Return the function that tells the solver the logits of a stream."""
+        """Return the predictor of a stream's logits for the solver."""
         mask_id = self.transformer.mask_id
 
         @torch.inference_mode()
@@ -260,9 +260,9 @@ class StreamSession:
         return predict
 
     def rescorer(self, stage: int, decided: Sequence[Tensor]) -> Rescore | None:
-        """Return the function that tells the solver what the external model thinks of drawn tokens, None without one.
+        """Return the external model's function for the probabilities of drawn tokens, None without such a model.
 
-        Finer streams are unknown to it, as they are to the stage.
+        Finer streams are masked for it, as they are for the stage.
         """
         prior = self.prior
         if prior is None:
@@ -288,14 +288,14 @@ class StreamSession:
         return made
 
     def begin(self, n_cols: int, seeds: Sequence[int]) -> SolveResult:
-        """Return the first columns (b, K, n_cols) as the causal model writes them, one after the other.
+        """Return the first columns (b, K, n_cols) as generated by the causal model, column by column.
 
         Args:
-            n_cols: their number, at least 1.
-            seeds: one for each clip.
+            n_cols: number of columns, at least 1.
+            seeds: one seed for each clip.
 
         Raises:
-            ParameterError: the model has none.
+            ParameterError: the model has no causal model.
 
         Source: MusicGen (arXiv:2306.05284), section 3.1, for the 250 codes and the guidance of 3.
         """
@@ -315,7 +315,7 @@ class StreamSession:
 
             return self._in_parts(compute, len(columns)).movedim(1, 2).flatten(1, 2)
 
-        # Stream k lags k places behind the first: what stands at the same place is written at once.
+        # Stream k lags k positions behind the first: tokens at the same position are drawn at once.
         places = torch.arange(n_cols) + torch.arange(n_streams)[:, None]
         counts = places.flatten().bincount().flip(0).cumsum(0).flip(0).tolist()[1:]
         config = SolverConfig(
@@ -327,7 +327,7 @@ class StreamSession:
             top_k=min(_TOP_K, prior.config.n_codes),
         )
         unknown = torch.ones(len(seeds), n_streams, n_cols, dtype=torch.bool, device=prior.norm.weight.device)
-        words = [derive_seed(seed, n_streams) for seed in seeds]  # others than those of the streams
+        words = [derive_seed(seed, n_streams) for seed in seeds]  # different from those of the streams
         use_condition = [self._prior_text is not None] * len(seeds)
         blank = torch.zeros_like(unknown, dtype=torch.int64)
         return solve(predict, blank, unknown, words, config, use_condition, places)

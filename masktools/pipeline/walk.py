@@ -1,7 +1,7 @@
-"""The pipeline of a model over a grid of bands: wave <-> mel <-> tokens, and the one call that fills masked tokens.
+"""The pipeline of a model over a grid of bands: wave <-> mel <-> tokens, and the function that fills masked tokens.
 
-Only the pipeline knows the whole walk. Waves are (b, t) at the model's rate; recordings of other rates, of several
-channels and of any length are the business of the jobs above.
+Waves are (b, t) at the model's rate; recordings of other rates, with several channels and of any length are handled
+by the jobs on top of it.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,9 +43,9 @@ from masktools.solver.request import StepTrace
 def keep_known(
     generated: Mel, original: Mel, unknown: Bool[Tensor, "b f m"], n_frames: int = 3, n_bins: int = 0
 ) -> Mel:
-    """Return the original where it is known and the generated spectrogram elsewhere, without a step between them.
+    """Return the original where it is known and the generated spectrogram elsewhere, without a step at the border.
 
-    What separates the two at the border is carried a little way into the unknown side, fading out linearly over
+    The difference between the two at the border is continued into the unknown side, with a linear fade-out over
     ``n_frames`` frames and ``n_bins`` mel bins.
     """
     offset = (original - generated).masked_fill(unknown, 0.0)
@@ -54,7 +54,7 @@ def keep_known(
 
 
 def _carried(offset: Tensor, unknown: Tensor, dim: int, reach: int) -> Tensor:
-    """Return in each unknown cell what the nearest known cells along an axis carry to it, from both sides."""
+    """Return for each unknown cell the faded difference of the nearest known cells along an axis, from both sides."""
     total = torch.zeros_like(offset)
     for step in (1, -1):
         moving = offset
@@ -62,19 +62,19 @@ def _carried(offset: Tensor, unknown: Tensor, dim: int, reach: int) -> Tensor:
         edge[dim] = slice(0, 1) if step == 1 else slice(-1, None)
         for distance in range(1, reach + 1):
             moving = moving.roll(step, dim).where(unknown, 0.0)
-            moving[tuple(edge)] = 0.0  # nothing comes in from beyond the edge
+            moving[tuple(edge)] = 0.0  # no difference from beyond the edge
             total += moving * (1.0 - distance / (reach + 1.0))
     return total
 
 
-_CONTEXT_COLS = 4  # what a part sees beyond the columns that are kept, where audio is computed in windows
+_CONTEXT_COLS = 4  # receptive field of a part beyond a window, in columns
 _BLOCK_COLS = 256  # columns of mel spectrogram computed at once
 
 
 class Pipeline(Walk):
-    """A model over a grid of bands: the ways between wave, mel spectrogram and tokens.
+    """A model over a grid of bands: conversions between wave, mel spectrogram and tokens.
 
-    Precision lower than fp32 is used where tokens are predicted and decoded; they are always computed from audio in
+    Precision lower than fp32 is used to predict and decode tokens; they are always computed from audio in
     fp32.
     """
 
@@ -98,7 +98,7 @@ class Pipeline(Walk):
         super().__init__(mel, parts, **placed)
         self.decoding = {job: stage_plan(own, 1)[0] for job, own in self.decoding.items()}
         self._compiled: CompiledLogits | None = None
-        self.levels: Levels = FixedSlope()  # of what lies above the model's band
+        self.levels: Levels = FixedSlope()  # of the bands above the model's
         self.grid = TokenGrid.from_mel(mel, self.tokenizer.patch)
 
     def _check_fit(self) -> None:
@@ -113,15 +113,15 @@ class Pipeline(Walk):
 
     @property
     def shape(self) -> WalkShape:
-        """The sizes of the tokens."""
+        """Sizes of the tokens."""
         grid = self.grid
         return WalkShape(1, grid.n_rows, self.tokenizer.n_codes, self.window_cols, grid.column_samples, True)
 
     def pack(self) -> None:
-        """Exchange the layers of the parts for packed ones, unless the transformer is compiled.
+        """Replace the layers of the parts by packed ones, unless the transformer is compiled.
 
         Raises:
-            DeviceError: int8 on a processor that does not compute in it.
+            DeviceError: int8 on a processor that does not support it.
             ParameterError: the transformer is compiled.
         """
         if self._compiled is not None:
@@ -129,15 +129,15 @@ class Pipeline(Walk):
         super().pack()
 
     def compile(self, backend: str = "inductor") -> None:
-        """Have predictions computed by the compiled transformer from now on, which takes a while at first calls.
+        """Use the compiled transformer for predictions from now on; its first calls take a while.
 
-        A solver that caches, and embeddings, go on with the transformer as it is.
+        A solver that caches, and embeddings, still use the uncompiled transformer.
 
         Args:
-            backend: torch's name of the compiler.
+            backend: torch's name of the compiler backend.
 
         Raises:
-            DeviceError: torch finds nothing to compile with.
+            DeviceError: torch lacks what it needs to compile.
             ParameterError: the transformer is packed for a CPU.
         """
         if self.transformer.one_by_one:
@@ -147,16 +147,16 @@ class Pipeline(Walk):
 
     @property
     def lowest_rendered(self) -> float:
-        """The lowest value of a mel spectrogram that the vocoder can tell from others: -1, or below it."""
+        """The lowest value of a mel spectrogram that the vocoder distinguishes: -1, or below it."""
         floor_db: float | None = getattr(getattr(self.vocoder, "config", None), "floor_db", None)
         return -1.0 if floor_db is None else min(-1.0, max(level_of(floor_db, self.mel), self.front_end.bottom))
 
     @torch.inference_mode()
     def to_mel(self, wave: Wave, lowest: float = -1.0) -> Mel:
-        """Return the mel spectrogram in whole columns; what the wave does not reach of the last one is silence.
+        """Return the mel spectrogram in whole columns, the last one padded with silence.
 
-        A wave too short to be framed is followed by silence. Values lie in [-1, 1]; with a ``lowest`` below -1, which
-        is for a vocoder, down to there.
+        A wave shorter than a frame is padded with silence. Values lie in [-1, 1]; with a ``lowest`` below -1, for
+        a vocoder, down to there.
 
         Raises:
             ParameterError: a wave without samples.
@@ -172,7 +172,7 @@ class Pipeline(Walk):
         return [Window(start, min(start + length, n_frames)) for start in range(0, n_frames, length)]
 
     def _frames(self, wave: Wave, block: Window, lowest: float) -> Mel:
-        """Return some frames of a long wave, as they are when all are computed at once."""
+        """Return some frames of a long wave, equal to those computed from the whole."""
         hop, n_frames = self.mel.hop_length, wave.shape[-1] // self.mel.hop_length
         context = ceil(self.mel.n_fft / hop)
         start, stop = max(0, block.start - context), min(n_frames, block.stop + context)
@@ -182,13 +182,13 @@ class Pipeline(Walk):
     def erase(self, mel: Mel, mask: Mask) -> Mel:
         """Return the mel spectrogram with silence in the cells of masked tokens.
 
-        Tokens are not local: computed from a spectrogram that still holds what is under the mask, the known ones
-        would tell about it.
+        Tokens are not local: known tokens that are computed from a spectrogram with the masked cells would depend
+        on them.
         """
         return mel.masked_fill(self.cells(mask.to(mel.device)), self.front_end.silence)
 
     def cells(self, mask: Mask) -> Bool[Tensor, "b f m"]:
-        """Return a mask of tokens as one of mel cells."""
+        """Return the mask of mel cells for a mask of tokens."""
         grid = self.grid
         return mask.repeat_interleave(grid.patch_mels, 1).repeat_interleave(grid.patch_frames, 2)
 
@@ -205,14 +205,14 @@ class Pipeline(Walk):
         return torch.cat(kept, dim=-1)
 
     def token_windows(self, n_cols: int) -> list[tuple[Window, Window]]:
-        """Return the columns that the tokenizer reads at once, and those of them whose tokens are kept."""
+        """Return the windows of columns for the tokenizer, and those of their columns whose tokens are kept."""
         windows = self._windows(n_cols)
         cuts = [0, *((before.stop + after.start) // 2 for before, after in pairwise(windows)), n_cols]
         return [(window, Window(*kept)) for window, kept in zip(windows, pairwise(cuts), strict=True)]
 
     @torch.inference_mode()
     def to_mel_from(self, tokens: Tokens) -> Mel:
-        """Return the mel spectrogram that tokens stand for."""
+        """Return the mel spectrogram decoded from tokens."""
         frames, n_cols = self.grid.patch_frames, tokens.shape[-1]
         windows = self._windows(n_cols)
         with self.autocast(self.tokenizer):
@@ -220,7 +220,7 @@ class Pipeline(Walk):
         return stitch(parts, [window.scaled(frames) for window in windows], n_cols * frames, frames).clamp(-1.0, 1.0)
 
     def deepened(self, mel: Mel, wave: Wave, unknown: Bool[Tensor, "b f m"]) -> Mel:
-        """Return a mel spectrogram that reaches as far down as the vocoder can tell where it is known from a wave."""
+        """Return a mel spectrogram with the vocoder's full range of levels in the cells known from a wave."""
         if self.lowest_rendered >= -1.0:
             return mel
         whole = self.to_mel(wave, self.lowest_rendered)[..., : mel.shape[-1]]
@@ -231,7 +231,7 @@ class Pipeline(Walk):
         """Return the wave of a mel spectrogram of whole columns.
 
         Raises:
-            MasktoolsError: the vocoder returned something that is not finite.
+            MasktoolsError: the output of the vocoder is not finite.
         """
         n_cols = mel.shape[-1] // self.grid.patch_frames
         windows = self._windows(n_cols)
@@ -240,11 +240,11 @@ class Pipeline(Walk):
         return self.joined(parts, windows, self.grid.column_samples)
 
     def encode(self, wave: Wave) -> Tokens:
-        """Return the tokens of waves at the model's rate; the last column is filled up with silence."""
+        """Return the tokens of waves at the model's rate; the last column is padded with silence."""
         return self.tokenise(self.to_mel(wave))
 
     def decode(self, tokens: Tokens, n_samples: int | None = None) -> Wave:
-        """Return the waves that tokens stand for, cut after n_samples if that is given."""
+        """Return the waves decoded from tokens, cropped to n_samples if that is given."""
         return self.render(self.to_mel_from(tokens))[:, :n_samples]
 
     def predictor(
@@ -253,17 +253,17 @@ class Pipeline(Walk):
         on_call: Callable[[], object] | None = None,
         remembers: bool = False,
     ) -> Predict:
-        """Return the function that tells the solver the logits, ``batch_size`` clips at a time.
+        """Return the predictor of logits for the solver, in batches of ``batch_size`` clips.
 
         Args:
-            condition: one for each item of the solver's batch, or None for no condition at all.
+            condition: one condition for each item of the solver's batch, or None for none at all.
             on_call: called after every prediction.
-            remembers: keep keys and values, for a solver that caches (``SolverConfig.cache_every`` above 1).
+            remembers: whether to cache keys and values, for ``SolverConfig.cache_every`` above 1.
         """
         if remembers:
             return CachedPredictor(self.transformer, condition, self.batch_size, self.autocast, on_call)
         network = self.transformer.logits if self._compiled is None else self._compiled
-        only_masked = self.device.type == "cpu"  # a GPU would wait to learn how many there are
+        only_masked = self.device.type == "cpu"  # counting them would stall a GPU
 
         @torch.inference_mode()
         def predict(tokens: FlatTokens, mask: FlatMask, items: Tensor, conditional: bool) -> Logits:
@@ -296,7 +296,7 @@ class Pipeline(Walk):
         overlap = width // 4 if overlap_cols is None else overlap_cols
         n_windows = 1 + max(0, ceil((n_cols - width) / max(1, width - overlap)))
         n_slots = tokens.shape[-2] * min(n_cols, width)
-        count.total = n_windows * stage_forwards(plan, n_slots, condition is not None)  # a full mask; others take less
+        count.total = n_windows * stage_forwards(plan, n_slots, condition is not None)  # of a full mask, the most
         predict = self.predictor(condition, count, solver.cache_every > 1)
         use_condition = [condition is not None] * len(tokens)
 
@@ -307,7 +307,7 @@ class Pipeline(Walk):
         return over_windows(window, tokens, mask, seeds, width, overlap if n_cols > width else 0)
 
     def _windows(self, n_cols: int) -> list[Window]:
-        """Return windows of columns that share enough for each part to know what surrounds the columns it keeps."""
+        """Return windows of columns with enough overlap to cover the receptive field of each part."""
         context = min(_CONTEXT_COLS, (self.window_cols - 1) // 2)
         return cover(n_cols, self.window_cols, self.window_cols - 2 * context)
 

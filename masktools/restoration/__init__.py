@@ -1,6 +1,6 @@
 """Restoration: gaps filled, bandwidth extended, regions repaired, ends continued; what is known is never changed."""
 
-from masktools.restoration.band_plan import choose_cutoff, cutoff_limits_hz
+from masktools.restoration.band_level import choose_cutoff, cutoff_limits_hz
 from masktools.restoration.bandwidth import bwe, extend_blocks
 from masktools.restoration.ends import continuation, continue_recording, loop, loop_pieces
 from masktools.restoration.gap_plan import look_through, wanted_gaps

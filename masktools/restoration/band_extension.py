@@ -17,6 +17,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from masktools.classical import BAND_FILLS
+from masktools.classical.fills import high_pass
 from masktools.core.errors import AudioError, MasktoolsError, ParameterError
 from masktools.core.settings import INDEPENDENT, LINKED, MID_SIDE, BandSettings
 from masktools.core.shapes import Mask, Mel, Tokens, Window
@@ -34,14 +35,13 @@ from masktools.restoration.band_level import (
     Survey,
     band_gain,
     cleaned,
-    high_pass,
     limited,
     loudness_gate,
+    model_reaches,
     quiet_gain,
     side_of,
     survey,
 )
-from masktools.restoration.band_plan import model_reaches
 from masktools.restoration.band_upper import UNLIKE_DB, Take, UpperBand
 from masktools.restoration.recordings import (
     Duplicates,

@@ -1,6 +1,6 @@
-"""How an added band meets the recording below it: filter, level, quiet guard, stereo width and limiter.
+"""Where a recording's own band ends, and how an added one meets it: level, quiet guard, stereo width and limiter.
 
-Plain functions of samples (t,): they know neither a model nor a file.
+The latter are plain functions of samples (t,): they know neither a model nor a file.
 
 The noise floor of a recording is what it holds in its quietest moments, below its cutoff; continued above the cutoff
 with its slope, it tells how loud the missing band was at least allowed to be there. Where a recording is close to its
@@ -9,45 +9,166 @@ floor, what is added to it is kept close to that continuation.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, minimum_filter1d, uniform_filter1d
-from scipy.signal import kaiser_beta, lfilter, oaconvolve
+from scipy.signal import lfilter
 
+from masktools.classical.fills import TRANSITION_HZ, high_pass, high_pass_reach
+from masktools.core.arguments import checked_real
+from masktools.core.errors import ParameterError, unknown_name
+from masktools.pipeline import Pipeline
+from masktools.pipeline.hub import check_job
 from masktools.restoration.recordings import Reader
+
+EXTENDABLE, FULL_BAND, OUT_OF_REACH = "extendable", "full_band", "out_of_reach"
+USUAL_TOP_HZ = 20_000.0  # where the band of recordings ends that have all of it
+_MODEL_SHARE = 0.86  # of the model's band: above it the model has next to nothing to add
+_TOP_SHARE = 0.9  # of the band up to the top: above it there is next to nothing left to add
+
+
+@runtime_checkable
+class BandEdge(Protocol):
+    """What was found about the band of a recording."""
+
+    @property
+    def cutoff_hz(self) -> float | None:
+        """Where the band ends, or None where no edge was found."""
+        ...
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a recording is to be extended, from which frequency on, or why not."""
+
+    cutoff_hz: float | None  # None unless it is to be extended
+    status: str  # extendable, full_band or out_of_reach
+    reason: str = ""  # one sentence, where it is not to be extended
+
+    def __post_init__(self) -> None:
+        """Check that a cutoff is given exactly where there is something to do."""
+        if self.status not in (EXTENDABLE, FULL_BAND, OUT_OF_REACH):
+            raise unknown_name("status", self.status, (EXTENDABLE, FULL_BAND, OUT_OF_REACH))
+        if (self.cutoff_hz is None) == (self.status == EXTENDABLE):
+            raise ParameterError(
+                f"a decision has a cutoff if and only if it is {EXTENDABLE!r}, "
+                f"got {self.cutoff_hz} Hz and {self.status!r}"
+            )
+
+
+def choose_top(pipeline: Pipeline, sample_rate: int, to_hz: float | None = None) -> float:
+    """Return up to where a recording is extended: as it is wanted, or where the band of such recordings ends.
+
+    Args:
+        pipeline: the model.
+        sample_rate: of the recording, in Hz; one below the model's is raised to it.
+        to_hz: what is wanted, if anything.
+
+    Raises:
+        ParameterError: a frequency that the recording has no room for.
+    """
+    nyquist_hz = max(sample_rate, pipeline.sample_rate) / 2
+    if to_hz is None:
+        return min(max(USUAL_TOP_HZ, pipeline.mel.f_max), nyquist_hz)
+    if not 0 < to_hz <= nyquist_hz:
+        raise ParameterError(
+            f"to must lie in (0, {nyquist_hz:g}] Hz, half the sample rate of the result, got {to_hz:g} Hz: "
+            "resample the recording to a higher rate first, or ask for less"
+        )
+    return float(to_hz)
+
+
+def model_reaches(pipeline: Pipeline, cutoff_hz: float) -> bool:
+    """Tell whether the model itself has something to add above a cutoff."""
+    return cutoff_hz <= _MODEL_SHARE * pipeline.mel.f_max
+
+
+def cutoff_limits_hz(pipeline: Pipeline, top_hz: float | None = None) -> tuple[float, float]:
+    """Return the lowest and the highest cutoff from which a recording is extended up to a top, or to the model's own.
+
+    The model must hear its lowest row of tokens at least, and something must be left to add.
+
+    Raises:
+        ParameterError: a model that extends no bandwidth.
+    """
+    check_job(pipeline, "bwe")
+    model_hz = pipeline.mel.f_max
+    highest = _MODEL_SHARE * model_hz
+    if top_hz is not None:
+        highest = max(highest, _TOP_SHARE * top_hz) if top_hz > model_hz else _MODEL_SHARE * top_hz
+    return pipeline.grid.row_edges_hz[1], highest
+
+
+def choose_cutoff(
+    bandwidth: BandEdge, pipeline: Pipeline, sample_rate: int, to_hz: float | None = None, lfr: bool = True
+) -> Decision:
+    """Return what to do with a recording whose band was measured.
+
+    Args:
+        bandwidth: what ``detection.find_bandwidth`` found.
+        pipeline: the model.
+        sample_rate: of the recording, in Hz.
+        to_hz: up to where it is to be extended, as for ``choose_top``.
+        lfr: whether the original is kept below the cutoff; else the band ends with the model's.
+
+    Returns:
+        The cutoff to extend from; or the status ``full_band`` where no edge was found, or one where bands usually end,
+        and ``out_of_reach`` where next to nothing is left to add, or the model hears nothing below.
+
+    Raises:
+        ParameterError: a top that the recording has no room for.
+    """
+    top_hz = choose_top(pipeline, sample_rate, to_hz if lfr else pipeline.mel.f_max)
+    cutoff_hz = bandwidth.cutoff_hz
+    if cutoff_hz is None:
+        return Decision(None, FULL_BAND, "no edge was found above which the recording has nothing")
+    if to_hz is None and cutoff_hz > cutoff_limits_hz(pipeline, top_hz)[1] >= _TOP_SHARE * USUAL_TOP_HZ:
+        return Decision(None, FULL_BAND, f"its band ends at {cutoff_hz:.0f} Hz, as that of whole recordings does")
+    refusal = _refusal(pipeline, cutoff_hz, top_hz)
+    if refusal is not None:
+        return Decision(None, OUT_OF_REACH, f"its band ends at {cutoff_hz:.0f} Hz, and {refusal}")
+    return Decision(min(float(cutoff_hz), sample_rate / 2), EXTENDABLE)
+
+
+def check_cutoff(pipeline: Pipeline, cutoff_hz: float, sample_rate: int, top_hz: float) -> None:
+    """Refuse a cutoff that the recording or the model does not have, or that the top does not lie above.
+
+    Raises:
+        ParameterError: the message says what it must be.
+    """
+    cutoff_hz = checked_real("cutoff", cutoff_hz, "Hz")
+    if not 0 < cutoff_hz <= sample_rate / 2:
+        raise ParameterError(
+            f"cutoff must lie in (0, {sample_rate / 2:g}] Hz, half the recording's sample rate, got {cutoff_hz:g} Hz"
+        )
+    if top_hz <= cutoff_hz:
+        raise ParameterError(f"to must lie above the cutoff of {cutoff_hz:g} Hz, got {top_hz:g} Hz")
+    refusal = _refusal(pipeline, cutoff_hz, top_hz)
+    if refusal is not None:
+        lowest, highest = cutoff_limits_hz(pipeline, top_hz)
+        limit = f"at most {highest:.0f}" if cutoff_hz > highest else f"at least {lowest:.0f}"
+        raise ParameterError(f"cutoff must be {limit} Hz, got {cutoff_hz:g} Hz: {refusal}")
+
+
+def _refusal(pipeline: Pipeline, cutoff_hz: float, top_hz: float) -> str | None:
+    lowest, highest = cutoff_limits_hz(pipeline, top_hz)
+    if cutoff_hz > highest:
+        what = "this model's band ends at" if top_hz == pipeline.mel.f_max else "it is to end at"
+        return f"{what} {top_hz:g} Hz, so that above {highest:.0f} Hz there is next to nothing to add"
+    if cutoff_hz < lowest:
+        return f"below {lowest:.0f} Hz this model hears nothing that it could extend"
+    return None
+
 
 HOP = 512  # samples between the frames in which levels are measured
 MATCHED_BAND = (0.7, 0.97)  # of the cutoff: where original and generated must be equally loud
 MAX_GAIN_DB = 6.0  # either way
 SILENCE = 1e-5  # RMS; -100 dB of full scale
 SMOOTHING_S = 1.0
-TRANSITION_HZ = 200.0
-STOP_BAND_DB = 110.0
 _FRAME = 2048  # samples
 _BLOCK = 1024  # frames
 _MAX_GAIN = 10 ** (MAX_GAIN_DB / 20)
-
-
-def high_pass(samples: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.ndarray:
-    """Return what lies above a cutoff, without delay: linear phase, half the amplitude at the cutoff itself.
-
-    Nothing is left 100 Hz below the cutoff, and everything 100 Hz above it. What a recording still has at its edge,
-    half of what it once had, and what is added there make up a whole.
-
-    Source: J. F. Kaiser's formula for the length of a windowed FIR filter (1974).
-    """
-    half = high_pass_reach(sample_rate)
-    middle = 2 * cutoff_hz / sample_rate  # of the transition, in Nyquist frequencies
-    low_pass = np.sinc(middle * np.arange(-half, half + 1)) * np.kaiser(2 * half + 1, kaiser_beta(STOP_BAND_DB))
-    taps = -low_pass / low_pass.sum()
-    taps[half] += 1.0
-    return oaconvolve(np.pad(samples.astype(np.float64), half), taps, mode="valid")
-
-
-def high_pass_reach(sample_rate: int) -> int:
-    """Return how many samples to either side ``high_pass`` reads."""
-    n_taps = int(np.ceil((STOP_BAND_DB - 7.95) / (2.285 * 2 * np.pi * TRANSITION_HZ / sample_rate))) | 1
-    return n_taps // 2
 
 
 def band_gain(known: np.ndarray, generated: np.ndarray, sample_rate: int, cutoff_hz: float) -> np.ndarray:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from masktools.classical.fills import high_pass, high_pass_reach
 from masktools.core.arguments import checked_name, shown
 from masktools.core.errors import ParameterError
 from masktools.core.levels import (
@@ -36,7 +37,7 @@ from masktools.core.levels import (
 from masktools.core.shapes import Window
 from masktools.detection import find_bandwidth
 from masktools.io import resample
-from masktools.restoration.band_level import HOP, high_pass, high_pass_reach, loudness_gate
+from masktools.restoration.band_level import HOP, loudness_gate
 from masktools.restoration.recordings import Duplicates, Signal, in_windows
 
 STEP_FRAMES = 8  # of a quarter of 23 ms: a step

@@ -12,7 +12,7 @@ from masktools.detection import Bandwidth
 from masktools.pipeline import Pipeline, Progress, Walk
 from masktools.pipeline.hub import plan_for
 from masktools.restoration.band_extension import BandExtension
-from masktools.restoration.band_plan import check_cutoff, choose_cutoff, choose_top
+from masktools.restoration.band_level import check_cutoff, choose_cutoff, choose_top
 from masktools.restoration.band_upper import Take, check_like, take_of
 from masktools.restoration.gap_plan import look_through
 from masktools.restoration.recordings import Restored, Signal, check_channels, untouched

@@ -28,6 +28,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from masktools.classical import SEARCHES
+from masktools.classical.fills import high_pass
 from masktools.core.arguments import as_channels, checked_call
 from masktools.core.errors import ParameterError
 from masktools.core.gaps import GapLike
@@ -35,12 +36,13 @@ from masktools.core.settings import AUTO, MODEL, GapSettings
 from masktools.core.shapes import Mask, Wave, Window
 from masktools.pipeline import Pipeline, Progress, Walk
 from masktools.pipeline.hub import plan_for
-from masktools.restoration.band_level import high_pass
 from masktools.restoration.gap_plan import (
     BLEND,
     SEARCH,
     GapPlan,
     GapTask,
+    Part,
+    Surroundings,
     WindowJob,
     channel_spans,
     first_start,
@@ -82,7 +84,6 @@ from masktools.restoration.seams import (
     shoulder_samples,
     sides_of,
 )
-from masktools.restoration.surroundings import Part, Surroundings
 from masktools.solver import Plan, derive_seed, plan_value
 
 LaterModel = Callable[[], tuple[Walk, Plan]]

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from masktools.classical.noise import shaped
+from masktools.classical.spans import shaped
 from masktools.core.settings import RestorationSettings
 from masktools.core.shapes import Mask, Mel, Tokens, Wave
 from masktools.io import resample_to

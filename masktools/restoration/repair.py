@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 from torch import Tensor
 
-from masktools.classical.prediction import LONG_CONTEXT_S
+from masktools.classical.spans import LONG_CONTEXT_S
 from masktools.core.arguments import as_channels, checked_call
 from masktools.core.errors import ParameterError
 from masktools.core.settings import AUTO, INTERPOLATE, MID_SIDE, MODEL, RepairSettings

@@ -11,8 +11,7 @@ from scipy.ndimage import uniform_filter1d
 from scipy.signal.windows import hann
 from torch import Tensor
 
-from masktools.classical.noise import OVERLAP, SPECTRUM_S, frame_length
-from masktools.classical.prediction import LONG_CONTEXT_S
+from masktools.classical.spans import LONG_CONTEXT_S, OVERLAP, SPECTRUM_S, frame_length
 from masktools.mel import MelConfig, mel_edges_hz
 from masktools.restoration.regions import Region
 from masktools.restoration.seams import bridged

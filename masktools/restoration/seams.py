@@ -21,18 +21,25 @@ from scipy.signal import ShortTimeFFT, correlate
 from scipy.signal.windows import hann
 
 from masktools.classical import bridge, extrapolate
-from masktools.classical.noise import SPECTRUM_S, frame_length, noise_between
-from masktools.classical.prediction import CONTEXT_S, LONG_CONTEXT_S, LONG_ORDER, MAX_ORDER
+from masktools.classical.fills import high_pass, high_pass_reach
 from masktools.classical.search import Levels
-from masktools.classical.spans import fade_in, join_ends
+from masktools.classical.spans import (
+    CONTEXT_S,
+    LONG_CONTEXT_S,
+    LONG_ORDER,
+    MAX_ORDER,
+    SPECTRUM_S,
+    fade_in,
+    frame_length,
+    join_ends,
+    noise_between,
+)
 from masktools.core.errors import ParameterError
 from masktools.core.shapes import Window
 from masktools.mel import MelConfig
 from masktools.metrics import seam_crest_db
-from masktools.restoration.band_level import high_pass, high_pass_reach
-from masktools.restoration.gap_plan import GapTask, shoulders
+from masktools.restoration.gap_plan import GapTask, Part, shoulders
 from masktools.restoration.recordings import FilledGap
-from masktools.restoration.surroundings import Part
 
 Pair = tuple[np.ndarray, np.ndarray]
 

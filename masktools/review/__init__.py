@@ -1,4 +1,4 @@
-"""Comparison of versions of a recording: figures, a page to listen to, and a picture."""
+"""Comparison of versions of a recording: figures, an HTML page with players, and a plot."""
 
 from masktools.review.comparison import Comparison, Repair, Version, Work, compare, read_work, repairs_of
 from masktools.review.page import write_page

@@ -1,4 +1,4 @@
-"""Compare two versions of a recording, and a reference if there is one: samples, levels, spectra, repairs."""
+"""Comparison of two versions of a recording, and a reference if there is one: samples, levels, spectra, repairs."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -14,18 +14,18 @@ from masktools.core.configs import parse_json
 from masktools.core.errors import ParameterError
 from masktools.metrics import level_db, lsd_db, lsd_split_db, seam_crest_db
 
-EXTENDED = "extendable"  # what a report calls a band that was not left as it is
+EXTENDED = "extendable"  # name in reports of a band that was extended
 
 
 @dataclass(frozen=True)
 class Repair:
-    """One stretch of a recording that was to be changed."""
+    """A span of a recording that was to be changed."""
 
     start_s: float
     end_s: float
     channels: tuple[int, ...] | None = None  # from 0 on; None: all
     method: str = ""
-    low_hz: float | None = None  # of the band that was repaired, where it was not all frequencies
+    low_hz: float | None = None  # of the repaired band, if it was not the full band
     high_hz: float | None = None
 
     def __post_init__(self) -> None:
@@ -34,7 +34,7 @@ class Repair:
             raise ParameterError(f"a repair must start before it ends, got {self.start_s:g}-{self.end_s:g} s")
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is known of it."""
+        """Return the repair as a JSON object."""
         channels = None if self.channels is None else list(self.channels)
         shown = {"start_s": self.start_s, "end_s": self.end_s, "channels": channels, "method": self.method}
         return (
@@ -45,17 +45,17 @@ class Repair:
 
 
 class Work(NamedTuple):
-    """Repairs and bandwidth extension of one recording, as a report tells them."""
+    """Repairs and bandwidth extension of one recording, by its report."""
 
     repairs: tuple[Repair, ...]
-    cutoff_hz: float | None  # from where on the band was extended
+    cutoff_hz: float | None  # cutoff of the bandwidth extension
 
 
 def repairs_of(gaps: Iterable[Any]) -> list[Repair]:
-    """Return the repairs that a report lists as gaps: objects with start_s and end_s, and what else is known.
+    """Return the repairs from a report's list of gaps: objects with start_s and end_s, and further entries.
 
     Raises:
-        ParameterError: an item of another form.
+        ParameterError: an item in another format.
     """
     repairs = []
     for gap in gaps:
@@ -76,12 +76,12 @@ def repairs_of(gaps: Iterable[Any]) -> list[Repair]:
 
 
 def read_work(path: Path, before: Path, after: Path) -> Work:
-    """Return what a report of ``masktools inpaint``, ``bwe`` or ``restore`` says was done to a recording.
+    """Return the work on a recording from a report of ``masktools inpaint``, ``bwe`` or ``restore``.
 
-    Where it is about several files, the one is taken whose output is ``after``, or else whose input is ``before``.
+    In a report on several files, it is the one whose output is ``after``, or else whose input is ``before``.
 
     Raises:
-        ParameterError: a file that is no such report, or says nothing of these recordings.
+        ParameterError: a file that is no such report, or does not contain these recordings.
     """
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
@@ -106,7 +106,7 @@ def read_work(path: Path, before: Path, after: Path) -> Work:
 
 
 def _about(files: list[dict[str, Any]], before: Path, after: Path) -> dict[str, Any] | None:
-    """Return the report of one file; of a single one it is taken without a look at names, which may have changed."""
+    """Return the report of one file; a single report is taken whatever its names, which may have changed."""
     if len(files) == 1:
         return files[0]
     for name, path in (("output", after), ("input", before)):
@@ -122,16 +122,16 @@ def _same_name(text: str, wanted: Path) -> bool:
 
 
 BEFORE, AFTER = 0, 1
-PROFILE_S = 0.5  # of each step of the profile of the difference
-_BLOCK = 1 << 17  # samples a channel; whole hops of the distances
+PROFILE_S = 0.5  # step of the profile of the difference
+_BLOCK = 1 << 17  # samples of each channel; whole hops of the distances
 _HOP = 512
-_AROUND_S, _LONGEST_S = 0.25, 20.0  # of a repair that is measured
+_AROUND_S, _LONGEST_S = 0.25, 20.0  # context of a measured repair, and its greatest length
 _WIDE = ("PCM_32", "DOUBLE")  # hold more than float32 does
-_MARGIN_S = 0.05  # that the resampler sees of what is around
+_MARGIN_S = 0.05  # context for the resampler
 
 
 def open_all(stack: ExitStack, paths: Sequence[Path]) -> list[io.Recording]:
-    """Return recordings that are open for as long as the stack is.
+    """Open recordings for as long as the stack is.
 
     Raises:
         AudioError: one that cannot be read.
@@ -140,15 +140,15 @@ def open_all(stack: ExitStack, paths: Sequence[Path]) -> list[io.Recording]:
 
 
 class Aligned:
-    """Recordings at the highest of their rates, over the time that all of them last.
+    """Recordings at the highest of their rates, over their common length.
 
-    If they have different numbers of channels, each is the mean of its own.
+    If they have different numbers of channels, each is averaged over its own.
     """
 
     def __init__(self, recordings: Sequence[io.Recording]) -> None:
         self.recordings = tuple(recordings)
         self.sample_rate = max(recording.sample_rate for recording in recordings)
-        self.lengths = tuple(self._length(recording) for recording in recordings)  # in samples of the common rate
+        self.lengths = tuple(self._length(recording) for recording in recordings)  # in samples at the common rate
         self.n_samples = min(self.lengths)
         numbers = {recording.n_channels for recording in recordings}
         self.mixed = len(numbers) > 1
@@ -163,7 +163,7 @@ class Aligned:
         return not (self.resampled or self.mixed)
 
     def read(self, number: int, start: int, stop: int) -> np.ndarray:
-        """Return samples (channels, stop - start) of a recording, some of which may not be finite."""
+        """Return samples (channels, stop - start) of a recording; some may not be finite."""
         recording = self.recordings[number]
         if recording.sample_rate == self.sample_rate:
             samples = recording.read(start, stop, finite=False, dtype=self._dtype)
@@ -174,7 +174,7 @@ class Aligned:
     def _resampled(self, recording: io.Recording, start: int, stop: int) -> np.ndarray:
         from_hz, to_hz = recording.sample_rate, self.sample_rate
         divisor = gcd(from_hz, to_hz)
-        step_in, step_out = from_hz // divisor, to_hz // divisor  # after which samples of both fall together
+        step_in, step_out = from_hz // divisor, to_hz // divisor  # samples in which the rates fall together
         margin = round(_MARGIN_S * to_hz)
         first = max(0, start - margin) // step_out
         last = min(recording.n_samples, -(-(stop + margin) // step_out) * step_in)
@@ -195,11 +195,11 @@ class Side(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Difference of two versions, in samples of all channels; None: cannot be counted, or nothing differs."""
+    """Difference of two versions, in samples of all channels; None: cannot be counted, or no difference."""
 
     n_compared: int
     n_differ: int | None
-    n_differ_inside: int | None  # the repairs
+    n_differ_inside: int | None  # inside the repairs
     n_differ_outside: int | None
     peak_db: float | None  # of full scale
     rms_db: float | None  # dBFS: a full-scale sine is at 0
@@ -216,7 +216,7 @@ class Distance(NamedTuple):
 
 @dataclass(frozen=True)
 class RepairFigures:
-    """Measurements inside one repair."""
+    """Measurements of one repair."""
 
     level_before_db: float | None
     level_after_db: float | None
@@ -249,7 +249,7 @@ class _Sums:
 def measure(aligned: Aligned, repairs: Sequence[Repair]) -> tuple[list[Side], Difference, np.ndarray]:
     """Return the levels of both versions, their difference, and its power over time (steps,) of half a second.
 
-    Samples that are not finite count as zero in levels, and as different from all that is.
+    Samples that are not finite count as zero in levels, and as different from finite ones.
     """
     sides, whole, outside = [_Sums(), _Sums()], _Sums(), _Sums()
     n_inside = n_outside = 0
@@ -275,7 +275,7 @@ def measure(aligned: Aligned, repairs: Sequence[Repair]) -> tuple[list[Side], Di
 
 
 def distance_to(aligned: Aligned, number: int, reference: int, cutoff_hz: float | None, top_hz: float) -> Distance:
-    """Return how far a version is from the reference, up to ``top_hz``."""
+    """Return the log-spectral distances of a version from the reference, up to ``top_hz``."""
     total, n_frames = np.zeros(3), 0
     for start, stop in _blocks(aligned.n_samples):
         first, last = max(0, start - 2 * _HOP), min(aligned.n_samples, stop + 2 * _HOP)
@@ -293,11 +293,11 @@ def distance_to(aligned: Aligned, number: int, reference: int, cutoff_hz: float 
 
 
 def measure_repair(aligned: Aligned, repair: Repair, reference: int | None, top_hz: float) -> RepairFigures:
-    """Return what was measured inside a repair, and of a very long one inside its first 20 s.
+    """Return the measurements of a repair, of a very long one those of its first 20 s.
 
     Args:
-        aligned: the recordings.
-        repair: where to measure.
+        aligned: recordings to measure.
+        repair: span to measure.
         reference: number of the reference among the recordings; None for none.
         top_hz: upper end of the band of the distances, in Hz.
     """
@@ -327,7 +327,7 @@ def _blocks(n_samples: int) -> Iterator[tuple[int, int]]:
 
 
 def _repaired(aligned: Aligned, repairs: Sequence[Repair], start: int, stop: int) -> np.ndarray:
-    """Return which samples (channels, stop - start) lie inside a repair."""
+    """Return the mask of samples (channels, stop - start) inside a repair."""
     inside = np.zeros((aligned.n_channels, stop - start), bool)
     for repair in repairs:
         first, last = _edges(repair, aligned.sample_rate, aligned.n_samples)
@@ -346,12 +346,12 @@ def _channels(aligned: Aligned, repair: Repair) -> Sequence[int]:
 
 
 REFERENCE = 2
-_LEAST_BAND_HZ = 100.0  # above a cutoff, so that there is something to measure
+_LEAST_BAND_HZ = 100.0  # least bandwidth above a cutoff for a measurement
 
 
 @dataclass(frozen=True)
 class Version:
-    """One of the files that are compared."""
+    """One of the compared files."""
 
     name: str  # Before, After or Reference
     path: Path
@@ -360,16 +360,16 @@ class Version:
     n_channels: int
     format: str
     subtype: str
-    level: Side | None = None  # over the time that both versions last; not measured of a reference
+    level: Side | None = None  # over the common length; not measured for a reference
     distance: Distance | None = None  # to the reference
 
     @property
     def duration_s(self) -> float:
-        """Its length."""
+        """Length in seconds."""
         return self.n_samples / self.sample_rate
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is known of it."""
+        """Return the version as a JSON object."""
         known = {
             "path": str(self.path),
             "format": self.format,
@@ -392,21 +392,21 @@ class Comparison:
     versions: tuple[Version, ...]  # before, after, and the reference if there is one
     difference: Difference
     sample_rate: int  # Hz, of the comparison
-    duration_s: float  # that was compared
+    duration_s: float  # length of the comparison
     repairs: tuple[Repair, ...]
     repair_figures: tuple[RepairFigures, ...]
     cutoff_hz: float | None
-    notes: tuple[str, ...]  # what must be known to read the figures
+    notes: tuple[str, ...]  # explanations of the figures
     profile: tuple[float, ...]  # power of the difference in steps of half a second
 
     @property
     def before(self) -> Version:
-        """The version that was worked on."""
+        """The version before the repair."""
         return self.versions[BEFORE]
 
     @property
     def after(self) -> Version:
-        """The version that was made of it."""
+        """The version after the repair."""
         return self.versions[AFTER]
 
     @property
@@ -415,13 +415,13 @@ class Comparison:
         return self.versions[REFERENCE] if len(self.versions) > REFERENCE else None
 
     def _repr_html_(self) -> str:
-        """Return players and spectrograms, as notebooks show them; of long recordings the longest repair."""
-        from masktools.review.notebook import comparison_html  # which draws, and knows this
+        """Return players and spectrograms, for notebooks; for long recordings, of the longest repair."""
+        from masktools.review.notebook import comparison_html  # imports plotting, and this module
 
         return comparison_html(self)
 
     def to_json(self) -> dict[str, Any]:
-        """Return all figures."""
+        """Return all figures as a JSON object."""
         return {
             **{version.name.lower(): version.to_json() for version in self.versions},
             "compared": {"sample_rate": self.sample_rate, "duration_s": self.duration_s, **self.difference._asdict()},
@@ -445,20 +445,20 @@ def compare(
 ) -> Comparison:
     """Compare two versions of a recording.
 
-    Samples are counted one by one if both have one rate and as many channels. Otherwise they are compared at the higher
-    rate, as means of their channels, which the notes say. Memory does not grow with the recordings.
+    Samples are counted one by one if both have the same rate and number of channels. Otherwise they are compared at the
+    higher rate, averaged over their channels, which is stated in the notes. Memory does not grow with the recordings.
 
     Args:
-        before: the file that was worked on.
-        after: the file that was made of it.
-        reference: what it should have become, where that is known.
-        repairs: where it was to be changed.
-        cutoff_hz: from where on the band was extended.
-        title: a heading; the names of the files if left out.
+        before: path of the file before the repair.
+        after: path of the file after the repair.
+        reference: path of the ideal result, if known.
+        repairs: spans that were to be changed.
+        cutoff_hz: cutoff of the bandwidth extension in Hz.
+        title: a heading; the names of the files by default.
 
     Raises:
         AudioError: a file that cannot be read.
-        ParameterError: a repair in a channel that there is not, or a cutoff that is not above 0 Hz.
+        ParameterError: a repair in a channel that does not exist, or a cutoff that is not above 0 Hz.
     """
     if cutoff_hz is not None and not cutoff_hz > 0:
         raise ParameterError(f"cutoff_hz must be above 0 Hz, got {cutoff_hz:g}")
@@ -507,7 +507,7 @@ def _check_channels(repairs: Sequence[Repair], n_channels: int) -> None:
 
 
 def _notes(pair: Aligned, versions: Sequence[Version]) -> list[str]:
-    """Return in sentences what keeps two versions from being compared sample by sample, or is odd about them."""
+    """Return sentences on reasons against a comparison sample by sample, and on oddities."""
     before, after = versions[BEFORE], versions[AFTER]
     notes = []
     if pair.resampled:

@@ -1,4 +1,4 @@
-"""Recordings and comparisons as notebooks show them: players and a spectrogram, small enough to be kept in a cell."""
+"""Recordings and comparisons in notebooks: players and a spectrogram, small enough for a cell."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -14,21 +14,21 @@ from masktools.review.panels import Mark, Panel, Rows, Scale, draw_panels, mean_
 from masktools.review.picture import Excerpt, choose_excerpts, rows_for, show
 
 LONGEST_S = 10.0
-"""What a cell plays at most, of each version."""
+"""Greatest length in a cell, of each version."""
 MAX_BYTES = 2_000_000
-"""What a cell holds at most; longer recordings are for the app, or for a page of ``review.write_page``."""
+"""Greatest size of a cell; for longer recordings there are the app, and pages by ``review.write_page``."""
 
-_SOUND_BYTES = 1_250_000  # before it is written as text, a third longer
+_SOUND_BYTES = 1_250_000  # before base64, which adds a third
 _N_ROWS, _N_COLS, _RANGE_DB = 120, 720, 70.0
 
 
 def recording_html(samples: np.ndarray, sample_rate: int, report: Mapping[str, Any]) -> str:
-    """Return a player and the spectrogram of a recording, or of the stretch around its longest repair.
+    """Return a player and the spectrogram of a recording, or of the context of its longest repair.
 
     Args:
         samples: (channels, t), full scale 1.
-        sample_rate: in Hz.
-        report: of what made it; its gaps are marked.
+        sample_rate: sampling rate in Hz.
+        report: report of the job; its gaps are marked.
     """
     duration_s = samples.shape[1] / sample_rate
     repairs = [one for one in repairs_of(report.get("gaps") or ()) if one.start_s < duration_s]
@@ -51,7 +51,7 @@ def recording_html(samples: np.ndarray, sample_rate: int, report: Mapping[str, A
 
 
 def comparison_html(comparison: Comparison) -> str:
-    """Return players and spectrograms of the versions, and of their difference, around the longest repair.
+    """Return players and spectrograms of the versions, and of their difference, for the context of the longest repair.
 
     Raises:
         AudioError: a file that can no longer be read.
@@ -75,7 +75,7 @@ def comparison_html(comparison: Comparison) -> str:
 
 
 def _span(duration_s: float, repairs: Sequence[Repair], profile: Sequence[float], samples_per_s: int) -> Excerpt:
-    """Return the stretch that is played: all of it, or one as long as a cell may hold."""
+    """Return the span to play: all of it, or one as long as a cell may hold."""
     longest_s = min(LONGEST_S, _SOUND_BYTES / (2 * samples_per_s))
     return max(choose_excerpts(duration_s, repairs, profile, longest_s), key=lambda excerpt: excerpt.seconds)
 

@@ -1,4 +1,4 @@
-"""Pages that play and show recordings without a server or a network: the comparison of two versions."""
+"""HTML pages with players and spectrograms, without a server or a network: the comparison of two versions."""
 
 import base64
 import os
@@ -41,22 +41,22 @@ _PACKAGE = "masktools.review"
 
 
 class Player(NamedTuple):
-    """A recording to be played."""
+    """An audio player on a page."""
 
     caption: str
-    source: str  # an address: of a file relative to the page, or one that holds the recording
+    source: str  # URL of a file relative to the page, or a data URI
     ours: bool = False  # whether masktools made it
     note: str = ""  # in smaller letters
 
 
 def render(template: str, package: str = _PACKAGE, **values: Any) -> str:
-    """Return the page that a template makes of values, all of which are escaped.
+    """Return the HTML of a template with values, all of which are escaped.
 
     Args:
-        template: its file name in the folder ``templates`` of the package, or of this one.
-        package: whose template it is.
-        values: what the template shows; ``alone`` tells that all of the page is in one file, so that a browser can be
-            told to fetch nothing.
+        template: name of its file in the folder ``templates`` of the package, or of this one.
+        package: package of the template.
+        values: values of the template; ``alone`` marks a page in a single file, whose browser can be
+            forbidden to fetch anything.
     """
     return _environment(package).get_template(template).render(values)
 
@@ -77,7 +77,7 @@ def _asset(name: str) -> Markup:
 
 
 def data_uri(kind: str, content: bytes) -> str:
-    """Return content as an address that holds it.
+    """Return content as a data URI.
 
     >>> data_uri("image/png", b"PNG")
     'data:image/png;base64,UE5H'
@@ -86,12 +86,12 @@ def data_uri(kind: str, content: bytes) -> str:
 
 
 def wav_bytes(samples: np.ndarray, sample_rate: int, bits: int) -> bytes:
-    """Return a WAV of samples as they are: nothing is scaled, what lies beyond full scale is clipped.
+    """Return samples as a WAV file: nothing is scaled, samples beyond full scale are clipped.
 
     Args:
-        samples: (channels, t), full scale 1; what is not finite becomes zero.
-        sample_rate: in Hz.
-        bits: bits a sample, 16 or 24.
+        samples: (channels, t), full scale 1; those that are not finite become zero.
+        sample_rate: sampling rate in Hz.
+        bits: bits per sample, 16 or 24.
 
     Raises:
         ParameterError: another number of bits, or samples of another shape.
@@ -103,7 +103,7 @@ def wav_bytes(samples: np.ndarray, sample_rate: int, bits: int) -> bytes:
     full_scale = 2.0 ** (bits - 1)
     finite = np.nan_to_num(samples.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     codes = np.rint(finite * full_scale).clip(-full_scale, full_scale - 1).astype(np.int64)
-    held = BytesIO()  # libsndfile takes the upper bits of 32, so that codes stay what they are
+    held = BytesIO()  # libsndfile takes the upper bits of 32, so that codes are exact
     soundfile.write(held, (codes << (32 - bits)).astype(np.int32).T, sample_rate, f"PCM_{bits}", format="WAV")
     return held.getvalue()
 
@@ -114,15 +114,15 @@ _N_STOPS = 12
 
 
 def write_page(comparison: Comparison, path: Path | str, *, max_s: float = 60.0, max_bytes: int = 24_000_000) -> None:
-    """Write a page with players, spectrograms and figures into one file that needs nothing else.
+    """Write a page with players, spectrograms and figures as a single, self-contained file.
 
-    Of recordings that are longer than the limits the page holds excerpts, and links to the whole files.
+    For recordings longer than the limits the page holds excerpts, and links to the whole files.
 
     Args:
-        comparison: what is shown; its files must still be there.
-        path: where to.
-        max_s: seconds of sound that the page holds, of each version.
-        max_bytes: of sound that the page holds, of all versions together, before it is written as text.
+        comparison: comparison to show; its files must still exist.
+        path: path of the page.
+        max_s: greatest length in seconds of the audio on the page, of each version.
+        max_bytes: greatest size of the audio on the page, of all versions together, before base64.
 
     Raises:
         AudioError: a file that can no longer be read, or a page that cannot be written.
@@ -171,7 +171,7 @@ def _facts(version: Version) -> str:
 
 
 def _scene(comparison: Comparison, shown: Shown, scale: Scale, rows: Rows, sources: Sequence[str]) -> dict[str, Any]:
-    """Return the players and the spectrograms of one stretch, as the template shows them."""
+    """Return the template's values for the players and the spectrograms of one excerpt."""
     span = shown.span
     start, end = time_label(span.start_s, 0.1), time_label(span.end_s, 0.1)
     return {
@@ -189,7 +189,7 @@ def _scene(comparison: Comparison, shown: Shown, scale: Scale, rows: Rows, sourc
 
 
 def _strip(panel: Panel, rows: Rows, span: Excerpt) -> dict[str, Any]:
-    """Return one spectrogram; its ``said`` tells what it shows to those who do not see it."""
+    """Return the template's values for one spectrogram; ``said`` is its description for screen readers."""
     start, end = time_label(span.start_s, 0.1), time_label(span.end_s, 0.1)
     marks = [_mark(mark, rows, span) for mark in panel.marks if mark.start_s < span.end_s and mark.end_s > span.start_s]
     if panel.cutoff_hz is not None and panel.cutoff_hz < rows.top_hz:
@@ -203,7 +203,7 @@ def _strip(panel: Panel, rows: Rows, span: Excerpt) -> dict[str, Any]:
 
 
 def _mark(mark: Mark, rows: Rows, span: Excerpt) -> tuple[str, str]:
-    """Return the class and the style of a mark."""
+    """Return the CSS class and the style of a mark."""
     left, right = (
         100 * (min(max(edge_s, span.start_s), span.end_s) - span.start_s) / span.seconds
         for edge_s in (mark.start_s, mark.end_s)
@@ -217,7 +217,7 @@ def _mark(mark: Mark, rows: Rows, span: Excerpt) -> tuple[str, str]:
 
 
 def _keys(scale: Scale) -> dict[str, str]:
-    """Return what the colours mean."""
+    """Return the legend of the colours."""
     ends = {"low": scale.low_db, "high": scale.high_db, "most": scale.most_db}
     gradients = {"levels": _gradient(level_colours(N_LEVELS)), "signed": _gradient(signed_colours(N_SIGNED))}
     return {name: f"{value:.0f}".replace("-", "\N{MINUS SIGN}") for name, value in ends.items()} | gradients
@@ -229,19 +229,19 @@ def _gradient(colours: np.ndarray) -> str:
 
 
 def _sources(recordings: Sequence[io.Recording], span: Excerpt, bits: int) -> list[str]:
-    """Return the sound of a stretch of each recording, as it is."""
+    """Return the audio of an excerpt of each recording as data URIs."""
     sources = []
     for recording in recordings:
         rate = recording.sample_rate
         samples = recording.read(round(span.start_s * rate), round(span.end_s * rate), finite=False)
-        if not samples.shape[1]:  # it is over by then
+        if not samples.shape[1]:  # the recording has ended before
             samples = np.zeros((recording.n_channels, 1), np.float32)
         sources.append(data_uri("audio/wav", wav_bytes(samples, rate, bits)))
     return sources
 
 
 def _heard(comparison: Comparison, excerpts: Sequence[Excerpt]) -> str:
-    """Return how many repairs can be heard where not all of a recording can."""
+    """Return how many repairs are in the excerpts, where these are not the whole recording."""
     if not comparison.repairs:
         return ""
     n_heard = sum(_scene_of(repair.start_s, excerpts) is not None for repair in comparison.repairs)
@@ -249,7 +249,7 @@ def _heard(comparison: Comparison, excerpts: Sequence[Excerpt]) -> str:
 
 
 def _address(file: Path, page: Path) -> str:
-    """Return the address of a file as it is seen from the page."""
+    """Return the URL of a file relative to the page."""
     try:
         relative = os.path.relpath(file.resolve(), page.resolve().parent)
     except ValueError:  # on another drive
@@ -258,7 +258,7 @@ def _address(file: Path, page: Path) -> str:
 
 
 def _places(comparison: Comparison, excerpts: Sequence[Excerpt]) -> list[dict[str, Any] | None]:
-    """Return where each repair can be heard: the scene, and the times in it."""
+    """Return for each repair the number of its excerpt, and its times in it; None where it is in none."""
     places: list[dict[str, Any] | None] = []
     for number, repair in enumerate(comparison.repairs, 1):
         scene = _scene_of(repair.start_s, excerpts)
@@ -274,6 +274,6 @@ def _places(comparison: Comparison, excerpts: Sequence[Excerpt]) -> list[dict[st
 
 
 def _scene_of(second: float, excerpts: Sequence[Excerpt]) -> int | None:
-    """Return the number of the excerpt in which a time lies."""
+    """Return the number of the excerpt that contains a time."""
     inside = (number for number, one in enumerate(excerpts) if one.start_s <= second < one.end_s)
     return next(inside, None)

@@ -1,4 +1,4 @@
-"""Spectrograms on one scale of time, frequency and level, drawn below each other with axes, marks and colour bars."""
+"""Plots of spectrograms with common scales of time, frequency and level, with axes, marks and colour bars."""
 
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -14,15 +14,15 @@ from scipy.signal.windows import hann
 
 from masktools.core.errors import ParameterError
 
-N_LEVELS, N_SIGNED = 120, 101  # colours of levels; of differences, with one in the middle
-INK, MARK = 15, 16  # greys lead from the ground, 0, to the ink
+N_LEVELS, N_SIGNED = 120, 101  # colours of levels; of differences, with a neutral one in the middle
+INK, MARK = 15, 16  # greys from the background, 0, to the foreground
 _GROUND_COLOUR, _INK_COLOUR, _MARK_COLOUR = (20, 23, 28), (215, 221, 230), (110, 231, 255)
 _FIRST_LEVEL = MARK + 1
 _FIRST_SIGNED = _FIRST_LEVEL + N_LEVELS
 _CAPITAL = 0.71  # height of capitals over the size of the font
 _PLAIN = str.maketrans("\u201c\u201d\u2018\u2019\u00a0\u2013\u2014\u2212\u00d7\u00b5", "\"\"'' ---xu")
 
-# Lightness, chroma and hue (degrees) along each table.
+# Lightness, chroma and hue (degrees) along each colour map.
 _LEVELS = ((0.13, 0.02, 285.0), (0.33, 0.13, 295.0), (0.52, 0.19, 345.0), (0.70, 0.17, 40.0), (0.97, 0.08, 100.0))
 _LESS, _NONE, _MORE = (0.84, 0.11, 235.0), (0.16, 0.0, 0.0), (0.80, 0.13, 45.0)
 _LESS_DEEP, _MORE_DEEP = (0.56, 0.17, 255.0), (0.56, 0.21, 27.0)
@@ -41,25 +41,25 @@ _TO_RGB = np.array(
 
 
 class Canvas:
-    """A dark picture that one draws on, in one table of colours; positions are in pixels from the upper left corner."""
+    """A dark image with a colour palette; positions are in pixels from the upper left corner."""
 
     def __init__(self, width: int, height: int) -> None:
-        self.pixels = np.zeros((height, width), np.uint8)  # numbers of colours; 0 is the ground
+        self.pixels = np.zeros((height, width), np.uint8)  # palette indices; 0 is the background
 
     def show(self, left: int, top: int, numbers: np.ndarray, signed: bool = False) -> None:
-        """Put a spectrogram there: numbers (height, width) of colours of levels, or else of differences."""
+        """Paste a spectrogram: palette indices (height, width) of levels, or of differences."""
         height, width = numbers.shape
         first = _FIRST_SIGNED if signed else _FIRST_LEVEL
         self.pixels[top : top + height, left : left + width] = numbers + np.uint8(first)
 
     def fill(self, left: float, top: float, width: float, height: float, colour: int = INK) -> None:
-        """Fill a rectangle of at least one pixel each way, as far as it lies inside."""
+        """Fill a rectangle of at least one pixel each way, clipped to the image."""
         x, y = round(left), round(top)
         right, bottom = max(x + 1, round(left + width)), max(y + 1, round(top + height))
         self.pixels[max(0, y) : max(0, bottom), max(0, x) : max(0, right)] = colour
 
     def dash(self, left: float, top: float, width: float, height: float) -> None:
-        """Draw a dashed line down or across, whichever is longer."""
+        """Draw a dashed line, vertical or horizontal, whichever is longer."""
         step, drawn = 7, 4
         if height > width:
             for y in range(round(top), round(top + height), step):
@@ -69,7 +69,7 @@ class Canvas:
                 self.fill(x, top, min(drawn, left + width - x), height, MARK)
 
     def write(self, x: float, baseline: float, text: str, size: float = 10.0, align: float = 0.0) -> None:
-        """Write a line of text whose baseline, and left end (align 0), middle (0.5) or right end (1) lie there."""
+        """Draw a line of text by its baseline and its left end (align 0), middle (0.5) or right end (1)."""
         font, text = _font(size), _drawable(text)
         left, top, right, bottom = (round(edge) for edge in font.getbbox(text, anchor="ls"))
         mask = Image.new("L", (max(1, right - left), max(1, bottom - top)))
@@ -81,24 +81,24 @@ class Canvas:
 
     @property
     def image(self) -> Image.Image:
-        """The picture."""
+        """The image as a Pillow image."""
         greys = np.rint(np.linspace(_GROUND_COLOUR, _INK_COLOUR, INK + 1)).astype(np.uint8)
         mark = np.array([_MARK_COLOUR], np.uint8)
         return _paletted(self.pixels, np.concatenate([greys, mark, level_colours(N_LEVELS), signed_colours(N_SIGNED)]))
 
 
 def text_width(text: str, size: float) -> float:
-    """Return how wide a line of text is, in pixels; ``size`` is the height of capitals."""
+    """Return the width of a line of text in pixels; ``size`` is the height of capitals."""
     return _font(size).getlength(_drawable(text))
 
 
 def picture_of(numbers: np.ndarray, signed: bool = False) -> Image.Image:
-    """Return a picture of numbers (height, width) uint8, the top row first, in the colours of levels or differences."""
+    """Return an image of indices (height, width) uint8, the top row first, in the colours of levels or differences."""
     return _paletted(numbers, signed_colours(N_SIGNED) if signed else level_colours(N_LEVELS))
 
 
 def to_png(image: Image.Image, small: bool = True) -> bytes:
-    """Return a picture as the bytes of a PNG file, as few as possible, or else as soon as possible."""
+    """Return an image as PNG, optimised for size, or else for speed."""
     held = BytesIO()
     image.save(held, "PNG", optimize=small, compress_level=9 if small else 4)
     return held.getvalue()
@@ -119,7 +119,7 @@ def signed_colours(n: int) -> np.ndarray:
 
 
 def hex_colour(colour: np.ndarray) -> str:
-    """Return a colour as style sheets write it.
+    """Return a colour in CSS notation.
 
     >>> hex_colour(np.array([255, 0, 16], np.uint8))
     '#ff0010'
@@ -129,7 +129,7 @@ def hex_colour(colour: np.ndarray) -> str:
 
 @cache
 def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size / _CAPITAL)  # Aileron (CC0), inside Pillow: the machine needs no font
+    return ImageFont.load_default(size / _CAPITAL)  # Aileron (CC0), bundled with Pillow: no system font is needed
 
 
 def _paletted(numbers: np.ndarray, colours: np.ndarray) -> Image.Image:
@@ -139,13 +139,13 @@ def _paletted(numbers: np.ndarray, colours: np.ndarray) -> Image.Image:
 
 
 def _drawable(text: str) -> str:
-    """Return text without accents and with plain signs: the font has no others."""
+    """Return text without accents and special signs, which the font lacks."""
     parts = unicodedata.normalize("NFKD", text.translate(_PLAIN))
     return "".join(part for part in parts if not unicodedata.combining(part))
 
 
 def _along(stops: tuple[tuple[float, float, float], ...], n: int) -> np.ndarray:
-    """Return n colours along stops, even in lightness, and less colourful where a screen cannot show it."""
+    """Return n colours along stops, in equal steps of lightness, with less chroma outside the screen's gamut."""
     lightness, chroma, hue = np.array(stops).T
     wanted = np.linspace(lightness[0], lightness[-1], n)
     hue = np.degrees(np.unwrap(np.radians(hue)))
@@ -153,7 +153,7 @@ def _along(stops: tuple[tuple[float, float, float], ...], n: int) -> np.ndarray:
 
 
 def _screen(lightness: np.ndarray, chroma: np.ndarray, hue: np.ndarray) -> np.ndarray:
-    """Return sRGB (n, 3) uint8 of colours in Oklab's polar form."""
+    """Return sRGB (n, 3) uint8 from Oklab's polar coordinates."""
     possible = np.zeros_like(chroma)
     for share in np.linspace(0.0, 1.0, 101):
         linear = _linear(lightness, share * chroma, hue)
@@ -170,21 +170,21 @@ def _linear(lightness: np.ndarray, chroma: np.ndarray, hue: np.ndarray) -> np.nd
 
 FLOOR_DB = -120.0
 _WINDOW_S = 0.046  # 1014 samples at 22.05 kHz
-_NOISE_BINS = 1.5  # in which a Hann window shows a sine
-_BREAK_HZ = 700.0  # the rows are even in frequency below, in pitch above
-_N_FRAMES = 256  # transformed at once
+_NOISE_BINS = 1.5  # main lobe of a Hann window, in bins
+_BREAK_HZ = 700.0  # the rows are linear in frequency below, logarithmic above
+_N_FRAMES = 256  # frames transformed at once
 
 Reader = Callable[[int, int], np.ndarray]
-"""Gives samples (channels, stop - start) of a recording, for start and stop inside it."""
+"""Function of start and stop to samples (channels, stop - start) of a recording."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a spectrogram: bands from 0 Hz up, spaced as the ear hears them."""
+    """Rows of a spectrogram: bands from 0 Hz up, on a scale similar to mel."""
 
     top_hz: float
     n: int = 128
-    linear: bool = False  # evenly in frequency instead
+    linear: bool = False  # linear in frequency instead
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -199,13 +199,13 @@ class Rows:
         return _BREAK_HZ * np.expm1(np.linspace(0.0, log1p(self.top_hz / _BREAK_HZ), self.n + 1))
 
     def height(self, hz: float) -> float:
-        """Return where a frequency lies between bottom, 0, and top, 1."""
+        """Return the relative height of a frequency, 0 at the bottom and 1 at the top."""
         if self.linear:
             return min(max(hz, 0.0), self.top_hz) / self.top_hz
         return log1p(min(max(hz, 0.0), self.top_hz) / _BREAK_HZ) / log1p(self.top_hz / _BREAK_HZ)
 
     def ticks_hz(self) -> list[float]:
-        """Return the frequencies that are worth a label, far enough from each other."""
+        """Return the frequencies of axis labels, far enough from each other."""
         ticks, last = [], 0.0
         for hz in (100, 200, 500, 1000, 2000, 4000, 8000, 16_000, 32_000):
             if hz < 0.97 * self.top_hz and self.height(hz) - last > 0.1:
@@ -223,20 +223,20 @@ def spectrogram(
     span: tuple[int, int] | None = None,
     most_frames: int | None = None,
 ) -> np.ndarray:
-    """Return levels (channels, rows, columns) in dBFS of what lies in each row: a full-scale sine inside it is at 0.
+    """Return levels (channels, rows, columns) in dBFS of each row: a full-scale sine inside it is at 0.
 
-    Rows narrower than the 33 Hz that a tone fills hold but a part of it. A column is the mean power of all that lies in
-    it; what lies above half the sample rate is at the floor. Samples that are not finite count as zero. Memory does not
-    grow with the recording.
+    Rows narrower than the 33 Hz of a tone's main lobe hold only a part of it. A column is the mean power of all its
+    frames; levels above half the sample rate are at the floor. Samples that are not finite count as zero. Memory does
+    not grow with the recording.
 
     Args:
-        read: gives the samples.
+        read: function that returns samples.
         n_samples: length of the recording.
-        sample_rate: in Hz.
-        rows: the bands.
-        n_cols: columns, at least 1.
-        span: first sample that is shown, and the one after the last; all of the recording if left out.
-        most_frames: that are looked at in a column, where not all that lies in it has to count.
+        sample_rate: sampling rate in Hz.
+        rows: frequency bands.
+        n_cols: number of columns, at least 1.
+        span: first sample to show, and the one after the last; all of the recording by default.
+        most_frames: greatest number of frames in a column, if not all need to count.
 
     Raises:
         ParameterError: a span outside the recording, or no column.
@@ -253,7 +253,7 @@ def column_powers(
     span: tuple[int, int] | None = None,
     most_frames: int | None = None,
 ) -> np.ndarray:
-    """Return the mean power (channels, columns, bins) of the frames in each column, as ``spectrogram`` takes them."""
+    """Return the mean power (channels, columns, bins) of the frames in each column; arguments as in ``spectrogram``."""
     start, stop = (0, n_samples) if span is None else span
     if not 0 <= start < stop <= n_samples or n_cols < 1:
         raise ParameterError(
@@ -292,7 +292,7 @@ def top_level_db(levels: list[np.ndarray]) -> float:
 
 
 def show_levels(levels: np.ndarray, low: float, high: float, n_colours: int) -> np.ndarray:
-    """Return levels (rows, columns) as colour numbers uint8, the highest row first, as pictures have it."""
+    """Return levels (rows, columns) as palette indices uint8, the highest row first, as in images."""
     share = (levels[::-1] - low) / (high - low)
     return np.rint(share.clip(0, 1) * (n_colours - 1)).astype(np.uint8)
 
@@ -303,7 +303,7 @@ def _frame_length(sample_rate: int) -> int:
 
 @cache
 def row_weights(rows: Rows, sample_rate: int) -> np.ndarray:
-    """Return what each bin (bins, rows) gives to the power in a row: the share of it that lies there."""
+    """Return the weight of each bin in each row (bins, rows): the share of the bin inside the row."""
     length = _frame_length(sample_rate)
     width = sample_rate / length
     centres = np.arange(length // 2 + 1) * width
@@ -313,9 +313,9 @@ def row_weights(rows: Rows, sample_rate: int) -> np.ndarray:
 
 
 def _frames(read: Reader, n_samples: int, starts: np.ndarray, length: int) -> np.ndarray:
-    """Return frames (channels, frames, length); zeros stand for what lies outside the recording."""
+    """Return frames (channels, frames, length), padded with zeros outside the recording."""
     first, last = int(starts[0]), int(starts[-1]) + length
-    if last - first > 2 * length * len(starts):  # far apart: what lies between them need not be read
+    if last - first > 2 * length * len(starts):  # far apart: samples between them need not be read
         frames = np.stack([_held(read, n_samples, start, start + length) for start in starts.tolist()], axis=1)
         return np.nan_to_num(frames, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     held = np.nan_to_num(_held(read, n_samples, first, last), nan=0.0, posinf=0.0, neginf=0.0)
@@ -323,7 +323,7 @@ def _frames(read: Reader, n_samples: int, starts: np.ndarray, length: int) -> np
 
 
 def _held(read: Reader, n_samples: int, start: int, stop: int) -> np.ndarray:
-    """Return samples, with zeros for those outside the recording."""
+    """Return samples, padded with zeros outside the recording."""
     inside = read(max(0, start), min(n_samples, stop))
     if start >= 0 and stop <= n_samples:
         return inside
@@ -338,11 +338,11 @@ _BAR = 14  # width of a colour bar
 
 @dataclass(frozen=True)
 class Scale:
-    """A colour scale: levels between two ends, and differences of either sign up to a limit."""
+    """A colour scale: levels between two limits, and differences of either sign up to a limit."""
 
     low_db: float
     high_db: float
-    most_db: float = 30.0  # difference of the strongest colour
+    most_db: float = 30.0  # difference with the strongest colour
 
     def __post_init__(self) -> None:
         """Check the order."""
@@ -353,13 +353,13 @@ class Scale:
             )
 
     def show(self, levels: np.ndarray) -> np.ndarray:
-        """Return levels (rows, columns) in dBFS as colour numbers, the highest row first."""
+        """Return levels (rows, columns) in dBFS as palette indices, the highest row first."""
         return show_levels(levels, self.low_db, self.high_db, N_LEVELS)
 
     def show_difference(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        """Return by how much a level rose, as colour numbers; what lies below the scale counts as its lower end.
+        """Return the increase of levels as palette indices; levels below the scale count as its lower limit.
 
-        Of several channels (channels, rows, columns) the one counts in which a level changed most.
+        Of several channels (channels, rows, columns) the one with the greatest change counts.
         """
         rise = np.maximum(after, self.low_db) - np.maximum(before, self.low_db)
         most = np.take_along_axis(rise, np.abs(rise).argmax(axis=0)[None], axis=0)[0]
@@ -368,7 +368,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Mark:
-    """A stretch of time that is bracketed, from 0 Hz to the top or in a band."""
+    """A time span in brackets, over the full band or a part of it."""
 
     start_s: float
     end_s: float
@@ -378,10 +378,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Panel:
-    """One spectrogram of a picture."""
+    """One spectrogram of a plot."""
 
     title: str
-    image: np.ndarray  # (rows, columns) colour numbers, the highest row first
+    image: np.ndarray  # (rows, columns) palette indices, the highest row first
     signed: bool = False  # whether it shows a difference
     marks: tuple[Mark, ...] = ()
     cutoff_hz: float | None = None
@@ -396,16 +396,16 @@ def draw_panels(
     title: str = "",
     lines: Sequence[str] = (),
 ) -> bytes:
-    """Return a PNG of spectrograms below each other, marks at the edges of repairs and across a cutoff.
+    """Return a PNG of spectrograms one below the other, with marks at the edges of repairs and at a cutoff.
 
     Args:
-        panels: at least one, all of as many columns.
-        rows: their rows.
-        scale: what their colours mean.
-        start_s: the time at their left edge.
-        end_s: the time at their right edge.
-        title: in large letters at the top.
-        lines: of text below the title.
+        panels: spectrograms, at least one, all with the same number of columns.
+        rows: rows of the spectrograms.
+        scale: colour scale of the spectrograms.
+        start_s: time at their left edge in seconds.
+        end_s: time at their right edge in seconds.
+        title: title in large letters at the top.
+        lines: lines of text below the title.
 
     Raises:
         ParameterError: no panel.
@@ -486,7 +486,7 @@ def _draw_bar(canvas: Canvas, scale: Scale, signed: bool, left: int, top: int, h
 
 
 def hz_label(hz: float) -> str:
-    """Return a frequency as axes show it.
+    """Return the label of a frequency on an axis.
 
     >>> hz_label(500), hz_label(2000)
     ('500', '2 k')
@@ -495,7 +495,7 @@ def hz_label(hz: float) -> str:
 
 
 def time_step(start_s: float, end_s: float, n_ticks: float) -> float:
-    """Return the seconds between about so many round times."""
+    """Return the step in seconds that gives about ``n_ticks`` round times."""
     wanted = max((end_s - start_s) / max(1.0, n_ticks), 0.001)
     if wanted > 5:
         steps = (10, 15, 30, 60, 120, 300, 600, 900, 1800)
@@ -505,7 +505,7 @@ def time_step(start_s: float, end_s: float, n_ticks: float) -> float:
 
 
 def time_ticks(start_s: float, end_s: float, n_ticks: float) -> list[float]:
-    """Return about so many round times in [start_s, end_s].
+    """Return about ``n_ticks`` round times in [start_s, end_s].
 
     >>> time_ticks(0.5, 10.0, 5)
     [2.0, 4.0, 6.0, 8.0, 10.0]
@@ -515,7 +515,7 @@ def time_ticks(start_s: float, end_s: float, n_ticks: float) -> list[float]:
 
 
 def time_label(second: float, step: float = 0.001) -> str:
-    """Return a time in hours, minutes and seconds, with as many places as steps of that size need.
+    """Return a time in hours, minutes and seconds, with the decimals that a step of this size needs.
 
     >>> time_label(83.5, 0.5), time_label(3723.0, 1), time_label(0.25)
     ('1:23.5', '1:02:03', '0:00.250')

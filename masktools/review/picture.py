@@ -1,4 +1,4 @@
-"""Spectrograms of two versions and their difference, or from coarse to fine, in one picture."""
+"""Plots of the spectrograms of two versions and their difference, or of scales from coarse to fine."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -28,36 +28,36 @@ from masktools.review.panels import (
 )
 from masktools.review.tables import difference_table
 
-MARGIN_S = 2.5  # before and after a repair
+MARGIN_S = 2.5  # context before and after a repair
 _LEAST_S = 0.5
 _N_WITHOUT_REPAIRS = 3
 
 
 class Excerpt(NamedTuple):
-    """A stretch of time."""
+    """A time span of a recording."""
 
     start_s: float
     end_s: float
 
     @property
     def seconds(self) -> float:
-        """Its length."""
+        """Length in seconds."""
         return self.end_s - self.start_s
 
 
 def choose_excerpts(
     duration_s: float, repairs: Sequence[Repair], profile: Sequence[float], budget_s: float
 ) -> list[Excerpt]:
-    """Return stretches of a recording that last no longer than the budget together, in order of time.
+    """Return time spans of a recording whose total length is within the budget, in order of time.
 
-    All of it if that is short enough; else what is around the repairs, the longest first; without repairs where the
-    difference is greatest, and where there is none the beginning.
+    All of it if that is short enough; else the context of the repairs, the longest first; without repairs the spans of
+    the greatest difference, and without difference the beginning.
 
     Args:
-        duration_s: of the recording.
-        repairs: what was done to it.
+        duration_s: length of the recording in seconds.
+        repairs: repairs of the recording.
         profile: power of the difference in steps of half a second.
-        budget_s: what may be shown.
+        budget_s: greatest total length in seconds.
     """
     if duration_s <= budget_s:
         return [Excerpt(0.0, duration_s)]
@@ -95,7 +95,7 @@ def _around(start_s: float, end_s: float, duration_s: float) -> Excerpt:
 
 
 def _merged(excerpts: Sequence[Excerpt]) -> list[Excerpt]:
-    """Return excerpts in order of time; those that meet become one."""
+    """Return excerpts in order of time, with touching ones merged."""
     merged: list[Excerpt] = []
     for excerpt in sorted(excerpts):
         if merged and excerpt.start_s <= merged[-1].end_s:
@@ -110,11 +110,11 @@ _N_ROWS, _N_COLS = 200, 1200
 
 
 def write_picture(comparison: Comparison, path: Path | str) -> None:
-    """Write the spectrograms of a comparison as one PNG: the whole recording, with repairs and cutoff marked.
+    """Write the spectrograms of a comparison as a PNG: the whole recording, with repairs and cutoff marked.
 
     Args:
-        comparison: what is shown; its files must still be there.
-        path: where to.
+        comparison: comparison to show; its files must still exist.
+        path: path of the image.
 
     Raises:
         AudioError: a file that can no longer be read, or a picture that cannot be written.
@@ -130,9 +130,9 @@ def draw_comparison(comparison: Comparison, recordings: Sequence[io.Recording], 
     """Return the PNG of a comparison whose files are open.
 
     Args:
-        comparison: what is shown.
-        recordings: its files, in its order.
-        titled: whether title and figures stand above the spectrograms.
+        comparison: comparison to show.
+        recordings: its files, in the same order.
+        titled: whether title and figures are above the spectrograms.
     """
     rows = rows_for(comparison, _N_ROWS)
     span = Excerpt(0.0, max(version.duration_s for version in comparison.versions[:2]))
@@ -148,7 +148,7 @@ def draw_comparison(comparison: Comparison, recordings: Sequence[io.Recording], 
 
 
 def _wrapped(parts: Sequence[str]) -> list[str]:
-    """Return parts in lines that fit into a picture."""
+    """Return text parts in lines that fit into an image."""
     lines = [parts[0]]
     for part in parts[1:]:
         longer = f"{lines[-1]}; {part}"
@@ -161,13 +161,13 @@ def _wrapped(parts: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Shown:
-    """Spectrograms of one stretch of time."""
+    """Spectrograms of one time span."""
 
     span: Excerpt
     levels: tuple[np.ndarray, ...]  # of each version, (channels, rows, columns) in dBFS
 
     def panels(self, comparison: Comparison, scale: Scale) -> list[Panel]:
-        """Return what is drawn: every version, and the difference of the first two."""
+        """Return the panels of a plot: every version, and the difference of the first two."""
         marks = tuple(Mark(one.start_s, one.end_s, one.low_hz, one.high_hz) for one in comparison.repairs)
         known = {"marks": marks, "cutoff_hz": comparison.cutoff_hz}
         before, after = self.levels[:2]
@@ -189,14 +189,14 @@ def show(
     columns_per_s: float,
     limits: tuple[int, int],
 ) -> tuple[list[Shown], Scale]:
-    """Return the spectrograms of stretches of recordings, and the scale on which all of them are drawn.
+    """Return the spectrograms of time spans of recordings, and their common colour scale.
 
     Args:
-        recordings: the versions; where one of them is over, it is silent.
+        recordings: the versions; after its end a version is silent.
         rows: frequency bands of the spectrograms.
-        spans: the stretches.
+        spans: time spans to show.
         columns_per_s: columns for each second.
-        limits: fewest and most columns of a stretch.
+        limits: least and greatest number of columns of a span.
     """
     shown = []
     for span in spans:
@@ -207,7 +207,7 @@ def show(
 
 
 def rows_for(comparison: Comparison, n: int) -> Rows:
-    """Return rows that reach as high as any version does."""
+    """Return rows up to the highest frequency of any version."""
     return Rows(max(version.sample_rate for version in comparison.versions) / 2, n)
 
 
@@ -223,15 +223,15 @@ def _levels(recording: io.Recording, rows: Rows, span: Excerpt, n_cols: int) -> 
 
 
 _HEIGHT, _GAP, _HEAD = 192, 12, 20  # pixels
-_WIDTHS = (120, 480)  # of one picture, at least and at most
+_WIDTHS = (120, 480)  # least and greatest width of one image
 
 
 def draw_refinements(pictures: Sequence[np.ndarray], names: Sequence[str]) -> bytes:
     """Return a PNG of spectrograms (f, m) in [-1, 1] side by side, the lowest frequency at the bottom.
 
     Args:
-        pictures: of one size, in the order in which they are shown.
-        names: what stands above each.
+        pictures: spectrograms of one size, in display order.
+        names: heading of each.
     """
     n_mels, n_frames = pictures[0].shape
     width = min(max(n_frames * 2, _WIDTHS[0]), _WIDTHS[1])

@@ -1,4 +1,4 @@
-"""The figures of a comparison as tables of words, for the page, the picture and the command line."""
+"""The figures of a comparison as text tables, for the page, the plot and the command line."""
 
 from masktools.core.tables import Table, text_of
 from masktools.review.comparison import Comparison, Repair, Version
@@ -11,7 +11,7 @@ _NOTHING = "\N{EN DASH}"
 
 
 def versions_table(comparison: Comparison) -> Table:
-    """Return what each file holds, and how loud it is."""
+    """Return the table of the files: format and level."""
     versions = comparison.versions
     rows: list[tuple[str, ...]] = [
         ("format", *(f"{version.format} {version.subtype}" for version in versions)),
@@ -34,7 +34,7 @@ def versions_table(comparison: Comparison) -> Table:
 
 
 def difference_table(comparison: Comparison) -> Table:
-    """Return by how much the versions differ."""
+    """Return the table of the difference of the versions."""
     difference = comparison.difference
     rows = [("samples compared, all channels", f"{difference.n_compared:,}")]
     if difference.n_differ is not None:
@@ -52,7 +52,7 @@ def difference_table(comparison: Comparison) -> Table:
 
 
 def repairs_table(comparison: Comparison) -> Table:
-    """Return every repair, and what was measured inside it."""
+    """Return the table of the repairs, with their measurements."""
     with_reference = comparison.reference is not None
     columns = ("start", "length", "channels", "method", "level before", "after", "seam")
     rows = []
@@ -76,12 +76,12 @@ def repairs_table(comparison: Comparison) -> Table:
 
 
 def channels_of(repair: Repair) -> str:
-    """Return the channels of a repair as people count them, from 1 on."""
+    """Return the channels of a repair, counted from 1."""
     return "all" if repair.channels is None else ", ".join(str(channel + 1) for channel in repair.channels)
 
 
 def said_of(repair: Repair) -> str:
-    """Return how a repair was made."""
+    """Return the method of a repair in words."""
     band = ""
     if repair.low_hz is not None or repair.high_hz is not None:
         high = "" if repair.high_hz is None else f"{repair.high_hz:.0f}"
@@ -90,7 +90,7 @@ def said_of(repair: Repair) -> str:
 
 
 def as_text(comparison: Comparison) -> str:
-    """Return all figures in lines of plain text."""
+    """Return all figures as plain text."""
     files = [f"{version.name.lower()}: {version.path}" for version in comparison.versions]
     figures = text_of(
         [versions_table(comparison), difference_table(comparison), repairs_table(comparison)], notes=False
@@ -110,7 +110,7 @@ def _decibels(value: float | None, sign: bool = True, silent: str = _NOTHING) ->
 
 
 def _share(n: int, of: int) -> str:
-    """Return a number and how many per cent it is; 100 are all, and nothing less.
+    """Return a number and its percentage; 100 only for all.
 
     >>> _share(5, 8), _share(264_591, 264_600), _share(8, 8)
     ('5 (62.5 %)', '264,591 (99.997 %)', '8 (100 %)')

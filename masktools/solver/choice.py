@@ -1,7 +1,7 @@
-"""Chance and choice: counter-based noise, tokens drawn with it, and the positions that a step accepts or re-masks.
+"""Random numbers and choices: counter-based noise, token sampling, and the positions that a step accepts or re-masks.
 
-Each number is a hash of its coordinates, so a result depends neither on the device, nor on the batch an
-item sits in, nor on what was drawn before, and no global generator is touched.
+Each number is a hash of its coordinates, so that a result depends neither on the device, nor on the batch of an
+item, nor on earlier draws, and no global generator is used.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,10 +41,10 @@ class Stream(IntEnum):
 
 
 def as_seeds(seeds: Sequence[int] | Tensor) -> Int64[Tensor, " b"]:
-    """Return seeds as 64-bit words on the CPU; integers of any size count modulo 2**64.
+    """Return seeds as 64-bit words on the CPU; integers of any size are taken modulo 2**64.
 
     Raises:
-        ParameterError: if a seed is not an integer.
+        ParameterError: a seed is not an integer.
     """
     values = seeds.tolist() if isinstance(seeds, Tensor) else seeds
     try:
@@ -54,7 +54,7 @@ def as_seeds(seeds: Sequence[int] | Tensor) -> Int64[Tensor, " b"]:
 
 
 def derive_seed(seed: int, *path: int) -> int:
-    """Return a seed in [0, 2**63) that belongs to a path of indices below another seed.
+    """Return a seed in [0, 2**63) for a path of indices below another seed.
 
     >>> derive_seed(7, 0) == derive_seed(7, 0) != derive_seed(7, 1)
     True
@@ -92,7 +92,7 @@ def gumbel(seeds: Int64[Tensor, " b"], step: int, stream: int, n: int) -> Float6
 
 
 def _shift(word: Tensor, bits: int) -> Tensor:
-    """Shift to the right as if the word had no sign."""
+    """Shift to the right without sign extension."""
     return (word >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
@@ -117,7 +117,7 @@ def to_log_probs(
     """Return log probabilities in single precision, after temperature, then top-k, then top-p.
 
     Raises:
-        MasktoolsError: if a slot's logits hold NaN or plus infinity, or leave no code at all.
+        MasktoolsError: the logits of a position hold NaN or plus infinity, or exclude every code.
     """
     logits = logits.float()
     if token_temperature is not None:
@@ -140,8 +140,8 @@ def keep_likely(
 
     Args:
         log_probs: log probabilities of the codes.
-        top_k: exactly so many codes are kept; ties go to the lower code.
-        top_p: the fewest codes are kept whose probabilities sum to this share of what top_k kept.
+        top_k: number of codes to keep; ties go to the lower code.
+        top_p: share of the probability of those codes; the fewest codes that reach it are kept.
     """
     ranked, order = log_probs.sort(dim=1, descending=True, stable=True)
     rank = torch.arange(ranked.shape[1], device=ranked.device)
@@ -155,7 +155,7 @@ def keep_likely(
 
 
 def sample(log_probs: Float[Tensor, "m k"], uniforms: Float[Tensor, " m"]) -> Int64[Tensor, " m"]:
-    """Return one token per slot by the inverse of its cumulative distribution.
+    """Return one token per position by inversion of the cumulative distribution.
 
     A code of probability zero is never drawn, whatever the uniform number in (0, 1).
 
@@ -174,7 +174,7 @@ _MAX_SHARPNESS = 16.0  # of the moment policy; the cold limit is the greedy choi
 
 
 class Policy(NamedTuple):
-    """Inputs of a policy, and the noise that is added to its values."""
+    """Input of a policy, and the kind of noise that is added to its values."""
 
     reads: str  # "sample": the drawn tokens; "distribution": the probabilities; "order": neither
     noise: str  # "annealed": Gumbel times the step's temperature; "unit": Gumbel; "none"
@@ -184,11 +184,11 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
     {
         "confidence": Policy("sample", "annealed"),  # log probability of the drawn token; MaskGIT
         "moment": Policy("distribution", "unit"),  # choose first, then draw; Hayakawa et al. 2025
-        "random": Policy("order", "unit"),  # uniform: free of the bias of the others
+        "random": Policy("order", "unit"),  # uniform, without the bias of the others
         "halton": Policy("order", "none"),  # spread over the grid; Besnier et al. 2025
         "raster": Policy("order", "none"),  # from left to right, for streams
-        "entropy": Policy("distribution", "annealed"),  # least entropy first
-        "margin": Policy("distribution", "annealed"),  # clearest lead of the best code over the second first
+        "entropy": Policy("distribution", "annealed"),  # lowest entropy first
+        "margin": Policy("distribution", "annealed"),  # largest margin between the two most likely codes first
     }
 )
 
@@ -199,7 +199,7 @@ def choose(
     count: Int64[Tensor, " b"],
     noise: Float[Tensor, "b n"] | None = None,
 ) -> Bool[Tensor, "b n"]:
-    """Return the ``count`` best of the eligible positions of each item; ties go to the earlier position.
+    """Return the ``count`` best eligible positions of each item; ties go to the earlier position.
 
     Args:
         values: preference for each position; only eligible ones are read.
@@ -226,16 +226,16 @@ def bounded_count(
     bound: float,
     noise: Float[Tensor, "b n"] | None = None,
 ) -> Int64[Tensor, " b"]:
-    """Return how many of the best positions can be taken at once, so that little is lost by taking them apart.
+    """Return how many of the best positions can be sampled independently at little loss.
 
-    What the tokens of a set tell about each other is at most the sum of their entropies less the largest. So
-    many positions, in the order of preference, are counted as keep this within the bound: one at least.
+    The mutual information of a set of tokens is at most the sum of their entropies less the largest. The count
+    is the longest prefix, in the order of preference, that keeps this within the bound: one at least.
 
     Args:
         values: preference for each position; only eligible ones are read.
         eligible: positions to choose from.
         entropies: entropy of the prediction at each position, in nats.
-        bound: nats.
+        bound: bound in nats.
         noise: added to the values.
 
     Source: EB-Sampler, Ben-Hamu et al. (arXiv:2505.24857), with the order left to the policy.
@@ -248,19 +248,19 @@ def bounded_count(
     order = score.argsort(dim=1, descending=True, stable=True)
     ranked = entropies.masked_fill(~eligible, 0).gather(1, order).double()
     lost = ranked.cumsum(dim=1) - ranked.cummax(dim=1).values
-    within = (lost <= bound + 1e-9).cumprod(dim=1).bool()  # tokens that are certain stand 1e-9 apart at most
+    within = (lost <= bound + 1e-9).cumprod(dim=1).bool()  # tolerance for tokens that are certain
     return (within & eligible.gather(1, order)).sum(dim=1).clamp_min(1)
 
 
 def finite(score: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
-    """Return scores that rank above what is not eligible, however small they are."""
+    """Return scores clamped to finite values, so that they rank above positions that are not eligible."""
     return score.clamp(-_HUGE, _HUGE)
 
 
 def distribution_values(
     policy: str, log_probs: Float[Tensor, "m k"], sharpness: Float[Tensor, " m"]
 ) -> Float[Tensor, " m"]:
-    """Return the preference of a policy that reads distributions, for each of m slots.
+    """Return the preference of a policy that reads distributions, for each of m positions.
 
     Args:
         policy: ``moment``, ``entropy`` or ``margin``.
@@ -280,7 +280,7 @@ def distribution_values(
 
 
 def moment_sharpness(temperature: Float[Tensor, " b"], is_last: Bool[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Return the exponent 1 + 1 / temperature, bounded; 1 where all that is left is taken."""
+    """Return the exponent 1 + 1 / temperature, bounded; 1 where all remaining positions are taken."""
     sharpness = (1 + 1 / temperature.clamp_min(1e-6)).clamp_max(_MAX_SHARPNESS)
     return sharpness.masked_fill(is_last, 1.0)
 
@@ -289,7 +289,7 @@ GROUP_SCORES = ("mean", "max", "sum")
 
 
 def column_groups(n_rows: int, n_cols: int) -> Int64[Tensor, "r w"]:
-    """Return labels that tie together the rows of each column.
+    """Return group labels that tie the rows of each column together.
 
     >>> column_groups(2, 3).tolist()
     [[0, 1, 2], [0, 1, 2]]
@@ -298,7 +298,7 @@ def column_groups(n_rows: int, n_cols: int) -> Int64[Tensor, "r w"]:
 
 
 def span_groups(n_rows: int, n_cols: int, n_span_cols: int = 3) -> Int64[Tensor, "r w"]:
-    """Return labels that tie together spans of columns within each row, as MAGNeT does with 3.
+    """Return group labels that tie spans of columns within each row together, as MAGNeT does with 3.
 
     >>> span_groups(2, 4, 3).tolist()
     [[0, 0, 0, 1], [2, 2, 2, 3]]
@@ -312,7 +312,7 @@ def span_groups(n_rows: int, n_cols: int, n_span_cols: int = 3) -> Int64[Tensor,
 
 @dataclass(frozen=True)
 class Groups:
-    """A partition of the slots of every item, and how the slots of a group vote."""
+    """A partition of the positions of every item into groups, and the aggregation of their scores."""
 
     of_slot: Int64[Tensor, "b n"]
     n_groups: int
@@ -323,14 +323,14 @@ class Groups:
         return Groups(self.of_slot[items], self.n_groups, self.score)
 
     def sizes(self, eligible: Bool[Tensor, "b n"]) -> Int64[Tensor, "b g"]:
-        """Return how many eligible slots each group has."""
+        """Return the number of eligible positions in each group."""
         empty = self.of_slot.new_zeros(len(self.of_slot), self.n_groups)
         return empty.scatter_add(1, self.of_slot, eligible.long())
 
     def scores(
         self, values: Float[Tensor, "b n"], eligible: Bool[Tensor, "b n"], score: str | None = None
     ) -> Float[Tensor, "b g"]:
-        """Return the score of each group over its eligible slots; 0 or less than any where there are none."""
+        """Return the score of each group over its eligible positions; 0, or below every score, where there are none."""
         score = score or self.score
         shape = (len(values), self.n_groups)
         if score == "max":
@@ -340,7 +340,7 @@ class Groups:
         return total if score == "sum" else total / self.sizes(eligible).clamp_min(1)
 
     def spread(self, chosen: Bool[Tensor, "b g"], eligible: Bool[Tensor, "b n"]) -> Bool[Tensor, "b n"]:
-        """Return the eligible slots of the chosen groups."""
+        """Return the eligible positions of the chosen groups."""
         return chosen.gather(1, self.of_slot) & eligible
 
 
@@ -351,21 +351,21 @@ def nearest(
     above: Int64[Tensor, " b"],
     n_later: Int64[Tensor, " b"],
 ) -> Bool[Tensor, "b g"]:
-    """Return the best groups of each item whose slots come nearest to a count.
+    """Return the best groups of each item whose total size is nearest to a count.
 
     Args:
         scores: preference for each group; empty groups are never taken.
-        sizes: eligible slots in each group.
-        count: slots wanted.
-        above: more slots than this are taken, so that a step makes progress.
-        n_later: groups to leave for the steps to come, one each, as far as ``above`` allows.
+        sizes: number of eligible positions in each group.
+        count: number of positions wanted.
+        above: lower bound (exclusive) on the number of positions, so that a step makes progress.
+        n_later: number of groups to leave for later steps, one each, as far as ``above`` allows.
     """
     order, running = _ranked(scores, sizes)
     rank = torch.arange(sizes.shape[1], device=sizes.device)
     first = (running <= above[:, None]).sum(dim=1)
     last = torch.maximum(first, (sizes > 0).sum(dim=1) - 1 - n_later)
     allowed = (rank >= first[:, None]) & (rank <= last[:, None])
-    distance = (running - count[:, None]).abs() * len(rank) + rank  # of two as near, the fewer groups
+    distance = (running - count[:, None]).abs() * len(rank) + rank  # ties go to fewer groups
     stop = distance.masked_fill(~allowed, torch.iinfo(torch.int64).max).argmin(dim=1)
     return torch.zeros_like(sizes, dtype=torch.bool).scatter(1, order, rank <= stop[:, None])
 
@@ -373,7 +373,7 @@ def nearest(
 def at_most(
     scores: Float[Tensor, "b g"], sizes: Int64[Tensor, "b g"], count: Int64[Tensor, " b"]
 ) -> Bool[Tensor, "b g"]:
-    """Return the best groups of each item that hold no more than ``count`` slots together."""
+    """Return the best groups of each item whose total size is at most ``count``."""
     order, running = _ranked(scores, sizes)
     return torch.zeros_like(sizes, dtype=torch.bool).scatter(1, order, running <= count[:, None])
 
@@ -387,7 +387,7 @@ def _ranked(
     return order, sizes.gather(1, order).cumsum(dim=1)
 
 
-_NEVER = 1e4  # log probability of a column that is known: no span of less confidence holds it
+_NEVER = 1e4  # log probability of a known column: no span of low confidence includes it
 
 
 def keep_spans(
@@ -395,14 +395,14 @@ def keep_spans(
 ) -> Bool[Tensor, "b n"]:
     """Return the masked columns that stay masked: a union of the spans of least confidence, near a count.
 
-    The number of spans is found by halving, and the last one that was tried is taken, so that the count is met to
+    The number of spans is found by bisection, and the last one tried is used, so that the count is met to
     within a span. Known columns are never masked again.
 
     Args:
         values: confidence of each column, such as a log probability; only masked ones are read.
-        mask: masked columns.
-        n_after: columns wanted; 0 leaves none, else a span at least stays.
-        span: columns of a span, at least 1.
+        mask: True for masked columns.
+        n_after: number of columns wanted; 0 leaves none, else at least one span stays.
+        span: length of a span in columns, at least 1.
 
     Source: MAGNeT (arXiv:2401.04577), section 3.1, in the form of its later code ("stride1").
     """
@@ -419,7 +419,7 @@ def keep_spans(
 
 
 def _union(order: Int64[Tensor, " s"], wanted: int, span: int, n: int) -> Bool[Tensor, " n"]:
-    """Return the columns of the first few spans, of so many that they are about as many as wanted."""
+    """Return the union of the first spans, of as many as give about the wanted number of columns."""
     low, high = wanted // span, wanted - span + 1
     while True:
         tried = round((low + high) / 2)
@@ -433,7 +433,7 @@ def _union(order: Int64[Tensor, " s"], wanted: int, span: int, n: int) -> Bool[T
 
 
 def _columns(starts: Int64[Tensor, " u"], span: int, n: int) -> Bool[Tensor, " n"]:
-    """Return True in the columns of the spans that begin at the given ones."""
+    """Return the mask of the columns of spans with the given start columns."""
     offsets = torch.arange(span, device=starts.device)
     columns = torch.zeros(n, dtype=torch.bool, device=starts.device)
     columns[(starts[:, None] + offsets).flatten()] = True
@@ -441,7 +441,7 @@ def _columns(starts: Int64[Tensor, " u"], span: int, n: int) -> Bool[Tensor, " n
 
 
 def _radical_inverse(number: int, base: int) -> float:
-    """Return the digits of a number mirrored at the point: 6 = 110 in base 2 becomes 0.011 = 0.375."""
+    """Return the digits of a number mirrored at the decimal point: 6 = 110 in base 2 becomes 0.011 = 0.375."""
     mirrored, weight = 0.0, 1.0
     while number:
         weight /= base
@@ -454,7 +454,7 @@ def _radical_inverse(number: int, base: int) -> float:
 def halton_order(n_rows: int, n_cols: int) -> tuple[int, ...]:
     """Return all flat positions of a grid in Halton order: base 2 over time, base 3 over frequency.
 
-    Points that fall into a cell seen before are passed over.
+    Points in a cell that was visited before are skipped.
 
     Source: Besnier et al. (arXiv:2503.17076), on a grid that need not be square.
 
@@ -474,7 +474,7 @@ def halton_order(n_rows: int, n_cols: int) -> tuple[int, ...]:
 
 
 def halton_ranks(n_rows: int, n_cols: int, seeds: Int64[Tensor, " b"]) -> Int64[Tensor, "b n"]:
-    """Return the place of each position in Halton's order, rolled around the grid by each item's seed."""
+    """Return the rank of each position in Halton order, rolled around the grid by each item's seed."""
     order = torch.tensor(halton_order(n_rows, n_cols))
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(order))
@@ -488,13 +488,13 @@ def halton_ranks(n_rows: int, n_cols: int, seeds: Int64[Tensor, " b"]) -> Int64[
 def remaskable_count(
     share: float, accepted: Bool[Tensor, "b n"], masked: Bool[Tensor, "b n"], n_after: Int64[Tensor, " b"]
 ) -> Int64[Tensor, " b"]:
-    """Return how many accepted tokens each item may take back so that its next count still holds.
+    """Return the number of accepted tokens of each item that may be re-masked so that its next count still holds.
 
     Args:
-        share: share of the accepted tokens to take back, in [0, 1).
+        share: share of the accepted tokens to re-mask, in [0, 1).
         accepted: positions that earlier steps filled.
         masked: positions that are masked now.
-        n_after: masked positions wanted after the step; none are taken back before the last one.
+        n_after: masked positions wanted after the step; nothing is re-masked before the last one.
     """
     wanted = (accepted.sum(dim=1) * share + 1e-9).floor().long()
     return torch.minimum(torch.minimum(wanted, n_after), (masked.sum(dim=1) - 1).clamp_min(0))
@@ -507,14 +507,14 @@ def choose_remasked(
     noise: Float[Tensor, "b u"],
     groups: Groups | None = None,
 ) -> Bool[Tensor, "b n"]:
-    """Return the accepted positions whose log probability, when they were accepted, was worst.
+    """Return the accepted positions with the lowest log probability at the time of acceptance.
 
     Args:
         log_p: log probability of each token when it was accepted.
-        accepted: positions that may be taken back.
-        count: positions to take back; with groups, the most.
-        noise: added to the log probabilities of the slots, or to the scores of the groups.
-        groups: a partition whose groups are taken back whole.
+        accepted: positions that may be re-masked.
+        count: number of positions to re-mask; with groups, the most.
+        noise: added to the log probabilities of the positions, or to the scores of the groups.
+        groups: partition whose groups are re-masked whole.
 
     Source: remasking by stored confidence, Wang et al. (arXiv:2503.00307), here with exact counts.
     """

@@ -1,4 +1,4 @@
-"""Settings of the general-mask solver, and the plan they make: how many tokens each step leaves masked, how guided."""
+"""Settings of the general-mask solver, and its plan: masked tokens, guidance and temperatures of each step."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +36,7 @@ SCHEDULES: Mapping[str, Callable[[float], float]] = MappingProxyType(
         "root": lambda progress: 1 - math.sqrt(progress),
     }
 )
-"""Share of the unknown tokens that is still masked at a progress in [0, 1]; falls from 1 to 0."""
+"""Schedules: share of the unknown tokens that is still masked at a progress in [0, 1]; falls from 1 to 0."""
 
 
 def _linear_up(progress: float, guidance: float, guidance_min: float) -> float:
@@ -69,7 +69,7 @@ GUIDANCE_SCHEDULES: Mapping[str, Callable[[float, float, float], float]] = Mappi
         "interval": _constant,  # the guidance inside guidance_interval, 1 outside
     }
 )
-"""Guidance scale at a progress in [0, 1], given the guidance and the least guidance."""
+"""Guidance schedules: scale at a progress in [0, 1], given the guidance and the least guidance."""
 
 
 SCALINGS = ("relative", "resume")
@@ -77,20 +77,21 @@ PACES = ("share", "closed")
 ANNEALINGS = ("none", "over_steps", "to_zero")
 CONFIDENCES = ("drawn", "whole")
 CACHE_SCOPES = ("masked", "chosen")
-_ONE_BY_ONE = 1 << 20  # more steps than any grid has slots: one token per step
+_ONE_BY_ONE = 1 << 20  # steps; more than any grid has positions: one token per step
 _COUNT, _FROM_0 = f"[1, {_ONE_BY_ONE}]", "[0, inf)"
 
 
 @dataclass(frozen=True)
 class SolverConfig:
-    """Settings of one decoding. The defaults are SpecMaskGIT's for text-to-audio.
+    """Settings of one decoding. The defaults are those of SpecMaskGIT for text-to-audio.
 
     Attributes:
         n_steps: decoding steps, at least 1. An item with fewer unknown tokens takes one step per token.
         schedule: curve of the number of masked tokens, a name in ``SCHEDULES``.
-        pace: where the curve is read. ``share`` (MaskGIT): step i of n leaves the share at (i + 1) / n. ``closed``
-            (MAGNeT): step i starts from the share at i / (n - 1), one unit at least, where units are tokens or
-            groups, and accepts all but what the next one starts from; steps that would accept nothing are left out.
+        pace: how the schedule is sampled. ``share`` (MaskGIT): step i of n leaves the share at (i + 1) / n. ``closed``
+            (MAGNeT): step i starts from the share at i / (n - 1), at least one unit, where units are tokens or
+            groups, and accepts all but those that the next one starts from; steps that would accept nothing are left
+            out.
         temperature: scale of the Gumbel noise in the choice of positions at the start, 0 or more; it
             falls linearly to 0 at the last step.
         guidance: scale of classifier-free guidance, 0 or more: 0 is unconditional, 1 conditional.
@@ -106,36 +107,37 @@ class SolverConfig:
             True for ``over_steps``.
         top_k: number of most likely codes that a token is drawn from, at least 1; None takes all.
         top_p: share of probability that a token is drawn from, in (0, 1]; None takes all.
-        revocation: share of the accepted tokens, in [0, 1), that every step but the last takes back in
-            exchange for as many others. Known tokens are never touched.
-        confidence: probability that a drawn token is judged by: ``drawn``, that of the truncated distribution that
+        revocation: share of the accepted tokens, in [0, 1), that every step but the last re-masks in
+            exchange for as many others. Known tokens are never re-masked.
+        confidence: probability that a drawn token is ranked by: ``drawn``, that of the truncated distribution that
             it was drawn from; or ``whole``, that before top_k and top_p.
-        overlap: columns of the spans that stay masked, each beginning at any column: the spans of least confidence,
-            as many as their union needs to come near the count. 0 has no such spans. For grids of one row, without
-            groups, and with the policy ``confidence``.
+        overlap: length of the spans that stay masked, in columns, each beginning at any column: the spans of least
+            confidence, as many as their union needs to come near the count. 0 has no such spans. For grids of one row,
+            without groups, and with the policy ``confidence``.
         rescore_weight: share in [0, 1] of an external model's probability in the confidence of a drawn token, where
-            ``solve`` is given such a model.
-        prior_start: share in [0, 1) of a window that a causal model beside the predictor writes first, column by
-            column, where nothing is known before it; of models that have such a prior.
+            ``solve`` has such a model.
+        prior_start: share in [0, 1) of a window that a causal model writes first, column by
+            column, where nothing before it is known; for models with such a prior.
         scaling: ``relative`` spends all steps on the unknown tokens; ``resume`` enters the schedule of
-            the whole grid where as many tokens are left.
-        counts: number of masked tokens left after each step, strictly falling to 0, in place of
+            the whole grid at the point where as many tokens are left.
+        counts: number of masked tokens left after each step, strictly falling to 0, instead of
             ``n_steps`` and ``schedule``. With ``resume`` it describes the whole grid.
         deterministic_batch: whether the predictor is asked for one item at a time, so that an item's
             logits cannot depend on the size of its batch.
-        group_score: how the slots of a group vote: ``mean``, ``max`` or ``sum``.
-        entropy_bound: nats, 0 or more: a step accepts more than its count where the entropies of what it
-            accepts, all but the largest of them, add up to no more than this, and the steps that have become
-            needless are left out. None accepts what the count says. Not together with groups.
-        cache_every: each so many steps the predictor computes all slots; in the steps between it recalls those
-            that are known, and computes the others and what has changed. 1 computes all slots in every step,
-            which is exact; above 1 the predictor must remember, see ``RecallingPredict``.
-        cache_scope: what the steps between compute: ``masked``, all that is still masked; or ``chosen``, only
-            the slots that the last full step has chosen for them. ``chosen`` goes without groups, revocation and
+        group_score: aggregation of the scores in a group: ``mean``, ``max`` or ``sum``.
+        entropy_bound: bound in nats, 0 or more: a step accepts more than its count where the entropies of the
+            accepted tokens, without the largest, sum up to no more than this, and superfluous steps are left
+            out. None accepts the count. Not together with groups.
+        cache_every: interval of the steps in which the predictor computes all positions; in the steps between it
+            recalls known positions, and computes the others and those that have changed. 1 computes all positions in
+            every step, which is exact; above 1 the predictor must have a cache, see ``RecallingPredict``.
+        cache_scope: positions that the steps between compute: ``masked``, all that are still masked; or ``chosen``,
+            only
+            those that the last full step has chosen for them. ``chosen`` goes without groups, revocation and
             entropy_bound.
 
     Raises:
-        ParameterError: if a value lies outside its range, or a name is unknown.
+        ParameterError: a value lies outside its range, or a name is unknown.
 
     Source: SpecMaskGIT (arXiv:2406.17672), sections 3.4 and 4; MAGNeT (arXiv:2401.04577), sections 3.2 to 3.4, for
         pace, guidance, spans and rescoring; section 3.5 for the start by a causal model.
@@ -168,7 +170,7 @@ class SolverConfig:
     cache_scope: str = ranged("masked", CACHE_SCOPES)
 
     def __post_init__(self) -> None:
-        if isinstance(self.token_annealing, bool):  # as format 1 has it
+        if isinstance(self.token_annealing, bool):  # bundles of format 1
             object.__setattr__(self, "token_annealing", "over_steps" if self.token_annealing else "none")
         settle(self)
         self._settle_interval()
@@ -219,7 +221,7 @@ class SolverConfig:
 
     @property
     def chooses_ahead(self) -> bool:
-        """Whether full steps choose what the steps between them accept."""
+        """Whether full steps choose the positions that the steps between them accept."""
         return self.cache_every > 1 and self.cache_scope == "chosen"
 
 
@@ -228,12 +230,12 @@ PRESETS: Mapping[str, SolverConfig] = MappingProxyType(
         "paper": SolverConfig(),
         "fast8": SolverConfig(n_steps=8),
         "quality32": SolverConfig(n_steps=32, policy="halton"),
-        # One token per step in random order samples exactly what the predictor believes.
+        # One token per step in random order samples exactly from the predictor's distribution.
         "unbiased": SolverConfig(
             n_steps=_ONE_BY_ONE, policy="random", temperature=0.0, guidance=1.0, guidance_schedule="constant"
         ),
         "mage": SolverConfig(n_steps=20, temperature=6.0, guidance=1.0, guidance_schedule="constant"),
-        # MAGNeT's for a stage of 20 steps, to be used with ``span_groups``, as it accepts spans of three tokens.
+        # MAGNeT's settings for a stage of 20 steps; use them with ``span_groups``, as it accepts spans of three tokens.
         "magnet": SolverConfig(
             n_steps=20,
             pace="closed",
@@ -248,7 +250,7 @@ PRESETS: Mapping[str, SolverConfig] = MappingProxyType(
         ),
     }
 )
-"""Named settings; ``dataclasses.replace`` changes one of their values."""
+"""Presets: settings by name."""
 
 SPEEDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -257,7 +259,7 @@ SPEEDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "draft": MappingProxyType(dict(n_steps=8, cache_every=4, cache_scope="chosen")),
     }
 )
-"""Named changes to the settings that a model has for a job, from the slowest to the fastest; none makes it slower."""
+"""Speed presets: changes to a model's settings for a job, from the slowest to the fastest; none makes it slower."""
 
 _PAPER = SolverConfig()
 
@@ -267,11 +269,12 @@ def preset(name: str, own: SolverConfig = _PAPER) -> SolverConfig:
 
     Args:
         name: one of ``PRESETS``, which are the same for all models, or of ``SPEEDS``, which change a model's own; or
-            single settings, as ``policy=halton``; or several of these with commas between them, the later ones first.
-        own: what a name of ``SPEEDS``, or a setting, changes.
+            single settings, as ``policy=halton``; or several of these, separated by commas, of which the later ones are
+            applied first.
+        own: base of a name of ``SPEEDS``, or of a single setting.
 
     Raises:
-        ParameterError: if there is no such preset, the message lists them; or no such setting.
+        ParameterError: an unknown preset, in which case the message lists them; or an unknown setting.
 
     >>> preset("draft", SolverConfig(temperature=3.0)).temperature
     3.0
@@ -293,7 +296,7 @@ _WORDS: Mapping[str, Any] = MappingProxyType({"null": None, "none": None, "true"
 
 
 def _changed(pair: str, own: SolverConfig) -> SolverConfig:
-    """Return settings of which one is another: ``name=value``, a number, null, true, false or a name."""
+    """Return settings with one change: ``name=value``, a number, null, true, false or a name."""
     key, _, text = (part.strip() for part in pair.partition("="))
     checked_name("setting of the decoding", key, [field.name for field in fields(SolverConfig)])
     value: Any = _WORDS.get(text.lower(), text)
@@ -304,40 +307,40 @@ def _changed(pair: str, own: SolverConfig) -> SolverConfig:
 
 
 def _fitting(changes: Mapping[str, Any], own: SolverConfig) -> dict[str, Any]:
-    """Return changes that go with a model's own settings, and add no step to them."""
+    """Return the changes that fit a model's own settings, and add no step to them."""
     fitting = dict(changes)
     if "n_steps" in fitting:
         if (own.n_steps if own.counts is None else len(own.counts)) <= fitting["n_steps"]:
             del fitting["n_steps"]
         else:
-            fitting["counts"] = None  # they would take the place of the steps
+            fitting["counts"] = None  # they would override the number of steps
     if "cache_scope" in fitting and (own.revocation > 0 or own.entropy_bound is not None):
-        fitting["cache_scope"] = "masked"  # what is accepted is not known ahead
+        fitting["cache_scope"] = "masked"  # with it the accepted positions are not known in advance
     return fitting
 
 
-_COLDEST = 0.01  # token temperature in place of 0: little is left to chance
+_COLDEST = 0.01  # token temperature instead of 0: nearly greedy
 
 
 class Step(NamedTuple):
     """One decoding step of one item, in plain numbers."""
 
-    n_before: int  # masked tokens at the start of the step; masked groups where pace "closed" counts in groups
-    n_after: int  # masked ones at its end
+    n_before: int  # masked tokens at the start of the step; masked groups where pace "closed" counts groups
+    n_after: int  # masked tokens or groups at its end
     guidance: float  # scale t of Eq. 2
     temperature: float  # scale t_gumbel of the noise in Eq. 3
     token_temperature: float  # divisor of the logits
 
 
 def remaining_counts(n_unknown: int, n_steps: int, schedule: str = "cosine") -> tuple[int, ...]:
-    """Return how many of the unknown tokens stay masked after each step: strictly falling, ending at 0.
+    """Return the number of masked tokens after each step: strictly falling, ending at 0.
 
     There are min(n_steps, n_unknown) steps, so that each of them accepts at least one token.
 
     Raises:
-        ParameterError: if a number is negative, or the schedule is unknown.
+        ParameterError: a number is negative, or the schedule is unknown.
 
-    Source: MaskGIT (arXiv:2202.04200), section 3.3; the list of MAGE wherever both are defined.
+    Source: MaskGIT (arXiv:2202.04200), section 3.3; equal to the list of MAGE wherever both are defined.
 
     >>> remaining_counts(265, 8)
     (259, 244, 220, 187, 147, 101, 51, 0)
@@ -359,10 +362,10 @@ def remaining_counts(n_unknown: int, n_steps: int, schedule: str = "cosine") -> 
 def closed_counts(n_units: int, n_steps: int, schedule: str = "cosine") -> tuple[tuple[int, int], ...]:
     """Return (number of the step, units masked after it) of a closed pace; steps that accept nothing are left out.
 
-    A unit is a token, or a group. Step i of n starts from the share of units at i / (n - 1), one at least.
+    A unit is a token, or a group. Step i of n starts from the share of units at i / (n - 1), at least one.
 
     Raises:
-        ParameterError: if a number is negative, or the schedule is unknown.
+        ParameterError: a number is negative, or the schedule is unknown.
 
     Source: MAGNeT (arXiv:2401.04577), section 3.2, in the form of its code. Progress is in single precision there,
         which decides between two counts where the share is a half: 2 / 3 of the way.
@@ -381,7 +384,7 @@ def closed_counts(n_units: int, n_steps: int, schedule: str = "cosine") -> tuple
 
 
 def guidance_at(progress: float, config: SolverConfig) -> float:
-    """Return the guidance scale at a progress in [0, 1]: 0 at the first step, 1 at the last."""
+    """Return the guidance scale at a progress in [0, 1], which is 0 at the first step and 1 at the last."""
     if config.guidance_interval is not None:
         start, end = config.guidance_interval
         if not start - 1e-9 <= progress <= end + 1e-9:
@@ -392,19 +395,19 @@ def guidance_at(progress: float, config: SolverConfig) -> float:
 
 @lru_cache(maxsize=4096)
 def make_plan(n_unknown: int, n_slots: int, config: SolverConfig, n_units: int | None = None) -> tuple[Step, ...]:
-    """Return the steps that decode ``n_unknown`` masked tokens of an item with ``n_slots`` slots.
+    """Return the steps that decode ``n_unknown`` masked tokens of an item with ``n_slots`` positions.
 
-    The temperature of step i of T is ``temperature * (1 - (i + 1) / T)``: the last step is free of noise.
+    The temperature of step i of T is ``temperature * (1 - (i + 1) / T)``: the last step is without noise.
 
     Args:
-        n_unknown: masked tokens at the start.
-        n_slots: all tokens of the item, known or not.
+        n_unknown: number of masked tokens at the start.
+        n_slots: number of all tokens of the item, known or not.
         config: settings of the decoding.
-        n_units: number of masked groups, where whole groups are accepted; at most so many steps. With pace "closed"
-            the counts of the plan are of groups then.
+        n_units: number of masked groups, where whole groups are accepted; it bounds the number of steps. With pace
+            "closed" the counts of the plan are of groups then.
 
     Raises:
-        ParameterError: if ``config.counts`` does not fit the number of tokens.
+        ParameterError: ``config.counts`` does not fit the number of tokens.
 
     Source: SpecMaskGIT (arXiv:2406.17672), section 3.4, Eq. 2 and 3.
     Differs: the paper writes that the noise is annealed "by a coefficient defined as iter/num_iter", which
@@ -428,7 +431,7 @@ def make_plan(n_unknown: int, n_slots: int, config: SolverConfig, n_units: int |
         before, total = n_unknown, len(counts)
         ahead = [(i, after) for i, after in enumerate(counts) if after < n_unknown][-n_units:]
     plan = []
-    for i, after in ahead:  # what is left out keeps its place in the course of guidance and temperature
+    for i, after in ahead:  # guidance and temperature are those of the step's number, even where steps are left out
         step = Step(
             n_before=before,
             n_after=after,
@@ -442,7 +445,7 @@ def make_plan(n_unknown: int, n_slots: int, config: SolverConfig, n_units: int |
 
 
 def _counts(n_unknown: int, n_slots: int, config: SolverConfig, n_units: int) -> tuple[int, ...]:
-    """Return how many tokens are masked after each step: of the item, or of the whole grid where it is resumed."""
+    """Return the number of masked tokens after each step: of the item, or of the whole grid with ``resume``."""
     resume = config.scaling == "resume"
     start = n_slots if resume else n_unknown
     if config.counts is None:
@@ -454,7 +457,7 @@ def _counts(n_unknown: int, n_slots: int, config: SolverConfig, n_units: int) ->
 
 
 def _progress(number: int, total: int, config: SolverConfig) -> float:
-    """Return how far a step is in the course of the guidance; a single step is the end, or the start of a fall."""
+    """Return the progress of a step for the guidance; a single step is the end, or the start of a falling schedule."""
     if total > 1:
         return number / (total - 1)
     return 0.0 if config.guidance_schedule == "share_down" else 1.0
@@ -470,7 +473,7 @@ def next_step(plan: Sequence[Step], n_left: int) -> int:
 
 
 def left_ahead(plan: Sequence[Step], number: int, every: int) -> int:
-    """Return how many tokens a plan leaves masked before the next step that computes all slots."""
+    """Return the number of tokens that are masked when the next step computes all positions."""
     return plan[min(number - number % every + every, len(plan)) - 1].n_after
 
 

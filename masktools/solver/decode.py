@@ -1,4 +1,4 @@
-"""Fill any mask of a token grid by any predictor: long grids window by window, several grids stage by stage.
+"""Fill any mask of a token grid with any predictor: long grids window by window, several grids stage by stage.
 
 Token streams of a residual quantiser are stages, and so are scales; a single grid is one stage.
 """
@@ -45,37 +45,37 @@ def solve(
     callback: Callback | None = None,
     rescore: Rescore | None = None,
 ) -> SolveResult:
-    """Fill the masked slots of a batch of token grids; known tokens come back as they are.
+    """Fill the masked positions of a batch of token grids; known tokens are returned unchanged.
 
     Text-to-audio, gap filling and bandwidth extension are this one call with a full mask, masked columns
-    and masked rows. Each item has its own mask, number of steps and seed; an item that is complete is no
-    longer predicted, and an item without masked slots never is.
+    and masked rows. Each item has its own mask, number of steps and seed; a completed item is no
+    longer predicted, and an item without masked positions never is.
 
     Args:
         predict: function of (tokens (a, n), mask (a, n), items (a,), conditional) to logits (a, n, k), with
-            n time-major and ``items`` the rows' places in this batch. The solver knows no network. It must be a
+            n time-major and ``items`` the index of each row in this batch. It must be a
             ``RecallingPredict`` where ``config.cache_every`` is above 1.
-        tokens: integers (b, r, w). Values under the mask are never read.
+        tokens: integers (b, r, w). Values under the mask are not read.
         mask: booleans (b, r, w), True where a token must be predicted.
         seeds: one integer per item. The same seed gives the same result in any batch and on any device, as
             far as the predictor does; see ``item_seeds``.
         config: settings of the decoding.
         use_condition: one boolean per item, False for an item that has no condition and costs no conditional
             pass; None stands for True throughout.
-        groups: integer labels (r, w) or (b, r, w); slots of the same label are accepted together. The counts
+        groups: integer labels (r, w) or (b, r, w); positions with the same label are accepted together. The counts
             of the plan are then met to the nearest group; those of pace "closed" are of groups, and met exactly.
         logit_bias: added to the guided logits: (k,), (b, k) or (b, n, k); -inf bans a code.
-        callback: called after each step; it may return False to have the rest filled in one step.
-        rescore: an external model with a share in the confidence of what was drawn, called once in every step but
-            the last; with the policy ``confidence`` alone.
+        callback: called after each step; if it returns False the rest is filled in one step.
+        rescore: an external model whose probabilities are mixed into the confidence of drawn tokens, called once in
+            every step but the last; with the policy ``confidence`` only.
 
     Returns:
         The complete tokens (b, r, w) and one record per step.
 
     Raises:
-        ParameterError: if an argument has a wrong shape, type or range, or the predictor returns something
+        ParameterError: an argument has a wrong shape, type or range, or the predictor returns something
             else than logits.
-        MasktoolsError: if logits hold NaN or plus infinity.
+        MasktoolsError: logits hold NaN or plus infinity.
 
     Source: SpecMaskGIT (arXiv:2406.17672), section 3.4; MaskGIT (arXiv:2202.04200), section 3.3.
 
@@ -141,7 +141,7 @@ def _check_together(predict: Predict, request: Request, config: SolverConfig, re
 
 
 def _plans(request: Request, config: SolverConfig) -> list[tuple[Step, ...]]:
-    """Return the plan of each item; items with as many unknown tokens share theirs."""
+    """Return the plan of each item; items with as many unknown tokens share a plan."""
     n_slots = request.mask.shape[1]
     n_units: list[int | None] = [None] * len(request.mask)
     if request.groups is not None:
@@ -151,7 +151,7 @@ def _plans(request: Request, config: SolverConfig) -> list[tuple[Step, ...]]:
 
 
 def _asks_to_stop(callback: Callback, total: int, canvas: Canvas, request: Request, record: StepTrace) -> bool:
-    """Return whether the callback, shown copies of the tokens and masks, wants no further step."""
+    """Return whether the callback, called with copies of the tokens and masks, asks for an early stop."""
     tokens = unflatten(canvas.tokens, request.n_rows).to(request.dtype).clone()
     mask = unflatten(canvas.mask, request.n_rows).clone()
     return callback(record.step, total, tokens, mask, record) is False
@@ -162,10 +162,10 @@ Fill = Callable[[slice, Tensor, Tensor, list[int]], tuple[Tensor, Sequence[StepT
 
 
 def window_starts(n_cols: int, window_cols: int, overlap_cols: int) -> tuple[int, ...]:
-    """Return the first columns of windows that cover a grid; the last one ends where the grid ends.
+    """Return the first columns of windows that cover a grid; the last one ends at the end of the grid.
 
     Raises:
-        ParameterError: if the overlap does not lie in [0, window_cols).
+        ParameterError: the overlap does not lie in [0, window_cols).
 
     >>> window_starts(100, 53, 8)
     (0, 45, 47)
@@ -183,20 +183,20 @@ def over_windows(
     window_cols: int,
     overlap_cols: int,
 ) -> SolveResult:
-    """Fill a mask of any width by a function that fills windows, from left to right.
+    """Fill a mask of any width with a function that fills windows, from left to right.
 
-    A decision is never taken twice: what a window has filled is known to the next one.
+    No token is decided twice: the tokens that a window has filled are known in the next one.
 
     Args:
-        fill: fills a window; the first one has the seeds as they are, others seeds derived from them.
+        fill: function that fills a window; the first window has the seeds as given, others seeds derived from them.
         tokens: integers (b, r, w) of any width.
         mask: booleans (b, r, w), True where a token must be predicted.
         seeds: one integer per item.
         window_cols: columns of a window; a narrower grid is one window.
-        overlap_cols: columns that neighbouring windows share, in [0, window_cols).
+        overlap_cols: columns that adjacent windows share, in [0, window_cols).
 
     Raises:
-        ParameterError: if the windows do not overlap as they must.
+        ParameterError: windows that do not overlap as needed.
     """
     starts = window_starts(tokens.shape[-1], window_cols, overlap_cols)
     filled, left = tokens.clone(), mask.clone()
@@ -219,7 +219,7 @@ Plan = SolverConfig | tuple[SolverConfig, ...]
 
 @runtime_checkable
 class Session(Protocol):
-    """One decoding of one batch by a model: what it keeps lives here, and never in its modules."""
+    """One decoding of one batch by a model: it holds the state, which the modules of the model do not."""
 
     def predictor(self, stage: int, decided: Sequence[Tensor]) -> Predict:
         """Return the predictor of a stage.
@@ -231,13 +231,13 @@ class Session(Protocol):
         ...
 
     def rescorer(self, stage: int, decided: Sequence[Tensor]) -> Rescore | None:
-        """Return the external model of a stage, None for none."""
+        """Return the external model for a stage, None for none."""
         ...
 
 
 @dataclass(frozen=True)
 class StagesResult:
-    """The outcome of all stages.
+    """Result of all stages.
 
     Attributes:
         stages: the result of each stage.
@@ -262,7 +262,7 @@ class StagesResult:
 
 
 def plan_value(plan: Plan, name: str) -> Any:
-    """Return a setting of a decoding: the value, where all stages have the same, or else a list, one for each.
+    """Return a setting of a decoding: the value, if all stages have the same, or else a list, one for each.
 
     >>> plan_value((SolverConfig(n_steps=20), SolverConfig(n_steps=10)), "n_steps")
     [20, 10]
@@ -275,7 +275,7 @@ def stage_plan(plan: SolverConfig | Sequence[SolverConfig], n_stages: int) -> tu
     """Return the settings of each stage: one for all, or one for each.
 
     Raises:
-        ParameterError: if there are settings for another number of stages.
+        ParameterError: settings for another number of stages.
     """
     configs = (plan,) * n_stages if isinstance(plan, SolverConfig) else tuple(plan)
     if len(configs) != n_stages:
@@ -284,7 +284,7 @@ def stage_plan(plan: SolverConfig | Sequence[SolverConfig], n_stages: int) -> tu
 
 
 def stage_forwards(plan: Sequence[SolverConfig], n_units: int, conditional: bool = True) -> int:
-    """Return how often the predictors are called where every stage is a row of so many unknown units.
+    """Return the number of calls of the predictors where every stage is a row of ``n_units`` unknown units.
 
     >>> base = dict(pace="closed", guidance=10.0, guidance_schedule="share_down")
     >>> stage_forwards([SolverConfig(n_steps=n, **base) for n in (20, 10, 10, 10)], 166)
@@ -302,21 +302,22 @@ def solve_stages(
     use_condition: Sequence[bool] | Tensor | None = None,
     groups: Sequence[Tensor | None] | None = None,
 ) -> StagesResult:
-    """Fill the grids of all stages in order; known tokens come back as they are.
+    """Fill the grids of all stages in order; known tokens are returned unchanged.
 
-    Stage 0 has the seeds as they are, so that one stage is ``solve``, bit for bit; stage k has seeds derived from them.
+    Stage 0 has the seeds as given, so that one stage equals ``solve``, bit for bit; stage k has seeds derived from
+    them.
 
     Args:
-        session: gives the predictor of each stage.
-        grids: integers (b, r, w) of each stage. Values under the mask are never read.
+        session: source of the predictor of each stage.
+        grids: integers (b, r, w) of each stage. Values under the mask are not read.
         masks: booleans (b, r, w) of each stage, True where a token must be predicted.
         seeds: one integer per item.
         plan: settings of the decoding, one for all stages or one for each.
-        use_condition: as for ``solve``.
-        groups: as for ``solve``, for each stage.
+        use_condition: see ``solve``.
+        groups: see ``solve``, for each stage.
 
     Raises:
-        ParameterError: as ``solve``, or if there are other numbers of grids, masks, groups and settings.
+        ParameterError: see ``solve``, or other numbers of grids, masks, groups and settings.
     """
     configs = stage_plan(plan, len(grids))
     if len(masks) != len(grids) or (groups is not None and len(groups) != len(grids)):

@@ -1,4 +1,4 @@
-"""What a decoding starts from, asks and gives: arguments, calls of the predictor and their cost, tokens, trace."""
+"""Input and output of a decoding: checked arguments, calls of the predictor and their cost, tokens, trace."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ from masktools.solver.config import Step
 
 @dataclass(frozen=True)
 class Request:
-    """Everything a decoding starts from; the tensors of the caller are not shared."""
+    """Checked input of a decoding; it shares no tensors with the caller."""
 
     tokens: FlatTokens  # 0 under the mask
     mask: FlatMask
-    dtype: torch.dtype  # of the caller's tokens
+    dtype: torch.dtype  # type of the caller's tokens
     n_rows: int
     n_cols: int
     seeds: Int64[Tensor, " b"]  # on the CPU, as all noise is
     has_condition: tuple[bool, ...]
     groups: Groups | None
-    logit_bias: Float[Tensor, "bias_b bias_n k"] | None  # axes of length 1 stand for all
+    logit_bias: Float[Tensor, "bias_b bias_n k"] | None  # axes of length 1 are broadcast
 
     def bias_of(self, items: Tensor, positions: Tensor) -> Tensor | None:
-        """Return the logit bias of m slots as (m, k) or (1, k), or None."""
+        """Return the logit bias of m positions as (m, k) or (1, k), or None."""
         if self.logit_bias is None:
             return None
         n_items, n_positions, _ = self.logit_bias.shape
@@ -49,10 +49,10 @@ def check_request(
     group_score: str,
     logit_bias: Tensor | None,
 ) -> Request:
-    """Return the request behind the arguments of ``solve``.
+    """Return the request for the arguments of ``solve``.
 
     Raises:
-        ParameterError: if an argument has a wrong shape or type, or a known token is negative.
+        ParameterError: an argument has a wrong shape or type, or a known token is negative.
     """
     if tokens.ndim != 3 or tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool:
         raise ParameterError(
@@ -134,15 +134,15 @@ class StepTrace:
         items: index of the items in the batch.
         n_before: masked tokens of each item before the step.
         n_after: masked tokens of each item after it.
-        n_revoked: accepted tokens that were taken back.
+        n_revoked: accepted tokens that were re-masked.
         guidance: guidance scale; 0 for an item without a condition.
         temperature: scale of the Gumbel noise.
         mean_log_p: mean log probability of the tokens accepted in this step.
-        min_log_p: least log probability among them.
-        forwards: calls of the predictor.
-        seconds: time that the step took.
-        filled: whether the step filled all that was left because a callback had asked to stop.
-        slots: slots that the predictor computed for each item, in all passes; 0 where none were counted.
+        min_log_p: lowest log probability among them.
+        forwards: number of calls of the predictor.
+        seconds: duration of the step.
+        filled: whether the step filled all remaining positions because a callback had asked to stop.
+        slots: positions that the predictor computed for each item, in all passes; 0 where none were counted.
     """
 
     step: int
@@ -162,10 +162,10 @@ class StepTrace:
 
 @dataclass(frozen=True)
 class SolveResult:
-    """The outcome of a decoding.
+    """Result of a decoding.
 
     Attributes:
-        tokens: complete tokens (b, r, w), of the type and on the device of the given ones.
+        tokens: complete tokens (b, r, w), of the type and on the device of the input.
         trace: one record per step.
     """
 
@@ -174,49 +174,49 @@ class SolveResult:
 
     @property
     def n_forwards(self) -> int:
-        """Calls of the predictor in all steps."""
+        """Number of calls of the predictor in all steps."""
         return sum(record.forwards for record in self.trace)
 
     @property
     def work(self) -> float:
-        """Slots computed for an item over the slots that it has, on average: full forwards that one item cost."""
+        """Positions computed over the positions of an item, on average: the cost of an item in full forward passes."""
         n_items, n_slots = len(self.tokens), self.tokens[0].numel() if len(self.tokens) else 0
         return sum(sum(record.slots) for record in self.trace) / (n_items * n_slots) if n_items else 0.0
 
     @property
     def stopped(self) -> bool:
-        """Whether a callback cut the decoding short."""
+        """Whether a callback stopped the decoding early."""
         return any(record.filled for record in self.trace)
 
 
 Callback = Callable[[int, int, Tensor, Tensor, StepTrace], object]
 """Called after each step with (step, total steps, tokens (b, r, w), mask (b, r, w), record).
 
-The tensors are copies; tokens under the mask are 0. A return value of ``False``, and no other, asks the
-solver to fill what is left in one more step.
+The tensors are copies; tokens under the mask are 0. A return value of ``False``, and no other, makes the
+solver fill the rest in one more step.
 """
 
 
 @runtime_checkable
 class RecallingPredict(Protocol):
-    """A predictor that can compute some slots and recall the others, as ``cache_every`` above 1 asks for.
+    """A predictor with a cache, which can compute some positions and recall the others; for ``cache_every`` above 1.
 
-    A call computes all slots of its items and remembers what of them other slots read. ``recall`` computes the
-    slots that it is given, reads the others as they were remembered, and remembers the new ones in their place.
-    Each item has a memory for either pass, conditional or not, and the last call is what counts.
+    A call computes all positions of its items and caches the values that other positions read. ``recall`` computes the
+    given positions, reads the others from the cache, and updates the cache with the new ones.
+    Each item has a cache for each pass, conditional or not, and the last call counts.
     """
 
     def __call__(self, tokens: Tensor, mask: Tensor, items: Tensor, conditional: bool) -> Tensor:
-        """Return logits (a, n, k) of all slots, and remember."""
+        """Return logits (a, n, k) of all positions, and cache them."""
         ...
 
     def recall(self, tokens: Tensor, mask: Tensor, items: Tensor, conditional: bool, slots: Tensor) -> Tensor:
-        """Return logits (a, n, k) that hold for ``slots`` (a, n), True where they must."""
+        """Return logits (a, n, k) that are valid for ``slots`` (a, n), True where needed."""
         ...
 
 
 def check_remembers(predict: object, cache_every: int) -> None:
-    """Refuse a predictor that does not remember where the steps rely on it.
+    """Raise where a predictor has no cache but the steps need one.
 
     Raises:
         ParameterError: it has no ``recall``, and cache_every is above 1.
@@ -233,38 +233,38 @@ class Memory:
 
     def __init__(self, mask: Bool[Tensor, "b n"]) -> None:
         self.stale = torch.zeros(2, *mask.shape, dtype=torch.bool, device=mask.device)  # unconditional, conditional
-        self.chosen = torch.zeros_like(mask)  # what the last full step has chosen for the steps after it
+        self.chosen = torch.zeros_like(mask)  # positions that the last full step has chosen for the steps after it
         self._met: tuple[set[int], set[int]] = (set(), set())
 
     def has_met(self, which: int, item: int) -> bool:
-        """Return whether a pass remembers an item."""
+        """Return whether a pass has an item in its cache."""
         return item in self._met[which]
 
     def take(self, which: int, items: Int64[Tensor, " a"], wanted: Bool[Tensor, "a n"]) -> Bool[Tensor, "a n"]:
-        """Return what a pass must compute of items that it remembers, and count it as computed."""
+        """Return the positions of cached items that a pass must compute, and mark them as computed."""
         slots = wanted | self.stale[which, items]
         self.stale[which, items] = False
         return slots
 
     def meet(self, which: int, items: Int64[Tensor, " a"]) -> None:
-        """Count all slots of items as computed by a pass."""
+        """Mark all positions of items as computed by a pass."""
         self.stale[which, items] = False
         self._met[which].update(items.tolist())
 
     def change(self, items: Int64[Tensor, " a"], slots: Bool[Tensor, "a n"]) -> None:
-        """Note slots that no longer hold what either pass has read there."""
+        """Mark positions as changed since either pass read them."""
         self.stale[:, items] |= slots
 
 
 class Recall(NamedTuple):
-    """What one step asks of the memory."""
+    """Positions that one step needs from the cache."""
 
     memory: Memory
-    wanted: Bool[Tensor, "a n"]  # slots of the step's items whose logits are read
-    full: bool  # whether all slots are computed whatever is remembered
+    wanted: Bool[Tensor, "a n"]  # positions of the step's items whose logits are read
+    full: bool  # whether all positions are computed in any case
 
     def parts(self, which: int, rows: Sequence[int], items: Sequence[int]) -> list[tuple[list[int], bool]]:
-        """Return the rows that a pass computes whole, and those that it may recall; none of them empty."""
+        """Return the rows that a pass computes whole, and those that it may recall; only lists that are not empty."""
         recalled = [row for row in rows if not self.full and self.memory.has_met(which, items[row])]
         whole = [row for row in rows if row not in set(recalled)]
         return [(part, kind) for part, kind in ((whole, False), (recalled, True)) if part]
@@ -273,11 +273,11 @@ class Recall(NamedTuple):
 Predict = Callable[[Tensor, Tensor, Tensor, bool], Tensor]
 """Any function of (tokens (a, n), mask (a, n), items (a,), conditional) to logits (a, n, k).
 
-``items`` holds the index of each row in the batch that was given to ``solve``; ``conditional`` asks for
+``items`` holds the index of each row in the batch of ``solve``; ``conditional`` selects
 the pass with the items' conditions. The values of tokens under the mask are 0 and mean nothing.
 """
 
-_TOLERANCE = 1e-6  # guidance this near to 0 or 1 is 0 or 1
+_TOLERANCE = 1e-6  # guidance within this distance of 0 or 1 is 0 or 1
 _LOWEST = -1e30  # stands for minus infinity where two logits are subtracted
 
 
@@ -291,7 +291,7 @@ def needed_passes(guidance: float) -> tuple[bool, bool]:
 
 
 def forward_count(plan: Iterable[Step], conditional: bool = True) -> int:
-    """Return how often the predictor is called for one item, or for a batch that shares the plan.
+    """Return the number of calls of the predictor for one item, or for a batch that shares the plan.
 
     30 for the defaults of text-to-audio, 16 without conditions.
     """
@@ -310,13 +310,13 @@ def combine(
 
 @dataclass(frozen=True)
 class GuidedLogits:
-    """The logits of one step, combined slot by slot when they are asked for."""
+    """The logits of one step, combined on demand position by position."""
 
     unconditional: Float[Tensor, "u n k"]  # of the items that need this pass
     conditional: Float[Tensor, "c n k"]
     guidance: tuple[float, ...]  # one per item of the step
     n_forwards: int
-    n_slots: tuple[int, ...]  # computed for each item, in both passes
+    n_slots: tuple[int, ...]  # positions computed for each item, in both passes
 
     @property
     def n_codes(self) -> int:
@@ -324,7 +324,7 @@ class GuidedLogits:
         return self.conditional.shape[2]
 
     def rows(self, items: Int64[Tensor, " m"], positions: Int64[Tensor, " m"]) -> Float[Tensor, "m k"]:
-        """Return the guided logits of m slots in single precision."""
+        """Return the guided logits of m positions in single precision."""
         passes = [needed_passes(scale) for scale in self.guidance]
         rows_of_pass = [_places(passes, which, items.device) for which in (0, 1)]
         scale = torch.tensor(self.guidance, dtype=torch.float32, device=items.device)
@@ -362,8 +362,8 @@ def predict_guided(
 ) -> GuidedLogits:
     """Return the logits of one step at the cost of the passes that its guidance needs.
 
-    An item whose guidance is 0 joins the unconditional pass only, one whose guidance is 1 the conditional
-    pass only; a pass that no item needs is not run. An item that a pass has not met is computed whole.
+    An item whose guidance is 0 is in the unconditional pass only, one whose guidance is 1 in the conditional
+    pass only; a pass without items is not run. An item that a pass has not cached is computed whole.
 
     Args:
         predict: the predictor.
@@ -371,11 +371,11 @@ def predict_guided(
         mask: True where the predictor must predict.
         items: index of these items in the original batch.
         guidance: scale for each item; 0 for an item without a condition.
-        one_by_one: whether each item is predicted by a call of its own.
-        recall: what the predictor may recall; None computes all slots.
+        one_by_one: whether each item is predicted in a call of its own.
+        recall: positions that the predictor may recall; None computes all positions.
 
     Raises:
-        ParameterError: if the predictor returns something else than logits (a, n, k).
+        ParameterError: the predictor returns something else than logits (a, n, k).
     """
     passes = [needed_passes(scale) for scale in guidance]
     logits: list[Tensor] = []
@@ -408,7 +408,7 @@ def predict_guided(
 
 
 def _in_order(answers: Sequence[Tensor], rows: Sequence[int]) -> Tensor:
-    """Return the answers for some rows as one tensor, by rising row."""
+    """Return the outputs for some rows as one tensor, sorted by row."""
     joined = answers[0] if len(answers) == 1 else torch.cat(list(answers))
     if list(rows) == sorted(rows):
         return joined
@@ -434,7 +434,7 @@ def _call(
 
 
 def _places(passes: Sequence[tuple[bool, bool]], which: int, device: torch.device) -> Tensor:
-    """Return the row of each item in one of the passes; meaningless where it took no part."""
+    """Return the row of each item in one of the passes; undefined for items that are not in it."""
     taken = torch.tensor([needs[which] for needs in passes], device=device)
     return taken.cumsum(dim=0) - 1
 
@@ -442,7 +442,7 @@ def _places(passes: Sequence[tuple[bool, bool]], which: int, device: torch.devic
 Rescore = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Any function of (tokens (a, n), mask (a, n), items (a,)) to log probabilities (a, n) of the tokens.
 
-The tokens are a complete candidate: known ones, and drawn ones under the mask. ``items`` is as for ``Predict``.
+The tokens are a complete candidate: known ones, and drawn ones under the mask. ``items`` is as in ``Predict``.
 """
 
 
@@ -459,17 +459,17 @@ def mixed_confidence(
     Args:
         rescore: the external model.
         tokens: the candidate.
-        mask: where its tokens were drawn.
+        mask: positions whose tokens were drawn.
         items: index of the rows in the original batch.
         log_p: log probabilities under the predictor.
-        weight: share of the external model in [0, 1]; 0 does without it.
+        weight: share of the external model in [0, 1]; 0 does not call it.
 
     Raises:
-        ParameterError: if the external model returns something else than log probabilities (a, n).
-        MasktoolsError: if they hold NaN or plus infinity where a token was drawn.
+        ParameterError: the external model returns something else than log probabilities (a, n).
+        MasktoolsError: they hold NaN or plus infinity where a token was drawn.
 
-    Source: MAGNeT (arXiv:2401.04577), section 3.4 and figure 4: the mix decides what stays masked, after the draw.
-        Differs: Eq. 5 of the text gives the predictor the weight, and speaks of drawing from the mix.
+    Source: MAGNeT (arXiv:2401.04577), section 3.4 and figure 4: the mixture decides what stays masked, after the draw.
+        Differs: Eq. 5 of the text gives the predictor the weight, and speaks of drawing from the mixture.
     """
     if weight == 0:
         return log_p

@@ -1,4 +1,4 @@
-"""One step of the general-mask solver: predict, draw, choose, and take back."""
+"""One step of the general-mask solver: predict, draw, accept, and re-mask."""
 
 import time
 from collections.abc import Sequence
@@ -43,12 +43,12 @@ class Canvas:
 
     tokens: FlatTokens  # 0 under the mask
     mask: FlatMask
-    log_p: Float[Tensor, "b n"]  # of each token when it was accepted
-    memory: Memory | None = None  # where the predictor remembers
+    log_p: Float[Tensor, "b n"]  # of each token at the time of its acceptance
+    memory: Memory | None = None  # for predictors with a cache
 
 
 def reading_order(policy: str, request: Request) -> Float[Tensor, "b n"]:
-    """Return the preference for each position before any logits are seen: 0 unless the policy is an order."""
+    """Return the preference for each position before any logits are known: 0 unless the policy is a fixed order."""
     b, n = request.tokens.shape
     if policy == "halton":
         ranks = choice.halton_ranks(request.n_rows, request.n_cols, request.seeds)
@@ -72,14 +72,14 @@ def take_step(
     """Carry out one step on the canvas and return its record.
 
     Args:
-        job: the decoding that the step belongs to.
+        job: arguments of the decoding.
         canvas: tokens and masks of the whole batch; only the rows of active items change.
         number: number of the step, from 0; it selects the noise.
         active: items that still have masked tokens.
-        steps: what the plan of each active item says for this step.
-        n_later: steps that the plan of each active item has after this one.
-        n_ahead: masked tokens of each active item when the predictor next computes all slots.
-        filled: whether the record says that a callback had asked to stop.
+        steps: entries of the active items' plans for this step.
+        n_later: number of steps after this one, in the plan of each active item.
+        n_ahead: masked tokens of each active item when the predictor next computes all positions.
+        filled: value for the record: whether a callback had asked to stop.
     """
     start = time.perf_counter()
     request = job.request
@@ -123,7 +123,7 @@ def take_step(
 
 
 class _View:
-    """The active items of one step, and the numbers that their plans hold for it."""
+    """The active items of one step, and the numbers of their plans for it."""
 
     logits: GuidedLogits
 
@@ -156,13 +156,13 @@ class _View:
 
     @property
     def judges_whole(self) -> bool:
-        """Whether tokens are judged by another distribution than the one that they are drawn from."""
+        """Whether tokens are ranked by another distribution than the one that they are drawn from."""
         config = self.job.config
         return config.confidence == "whole" and (config.top_k is not None or config.top_p is not None)
 
     @property
     def follows(self) -> bool:
-        """Whether the step accepts from what the last full step has chosen."""
+        """Whether the step accepts positions that the last full step has chosen."""
         return self.job.config.chooses_ahead and not self.is_full
 
     def eligible(self) -> Bool[Tensor, "b n"]:
@@ -172,13 +172,13 @@ class _View:
         return self.mask & (self.memory.chosen[self.items] | self.is_last[:, None])
 
     def wanted(self, early: Tensor | None) -> Bool[Tensor, "b n"]:
-        """Return the positions whose logits the step reads, or, where they are computed anyway, all masked ones."""
+        """Return the positions whose logits the step reads; all masked ones where they are computed anyway."""
         if not self.job.config.chooses_ahead:
             return self.mask
         return self.eligible() if early is None else early
 
     def log_probs(self, slots: tuple[Tensor, ...], whole: bool = False) -> Float[Tensor, "m k"]:
-        """Return what tokens are drawn from at the slots (row of the step, position); ``whole``, before truncation."""
+        """Return the log probabilities at given (rows of the step, positions); ``whole``: before truncation."""
         rows, positions = slots
         config = self.job.config
         top_k, top_p = (None, None) if whole else (config.top_k, config.top_p)
@@ -190,27 +190,27 @@ class _View:
         return to_log_probs(logits, warmth, top_k, top_p)
 
     def uniforms(self) -> Float64[Tensor, "b n"]:
-        """Return one number per slot for the draw of its token, on the CPU."""
+        """Return one uniform number per position for the draw of its token, on the CPU."""
         return uniform(self.seeds, self.number, Stream.TOKEN, self.mask.shape[1])
 
     def entropies(self, slots: tuple[Tensor, ...], log_probs: Tensor) -> Float[Tensor, "b n"] | None:
-        """Return the entropy of each slot in nats where a bound asks for it, else None."""
+        """Return the entropy of each position in nats if there is an entropy bound, else None."""
         if self.job.config.entropy_bound is None:
             return None
         return self.dense(slots, torch.special.entr(log_probs.exp()).sum(dim=1))
 
     def noise(self, stream: Stream) -> Float[Tensor, "b u"]:
-        """Return Gumbel noise for each unit, a slot or a group."""
+        """Return Gumbel noise for each unit, a position or a group."""
         n = self.mask.shape[1] if self.groups is None else self.groups.n_groups
         return gumbel(self.seeds, self.number, stream, n).float().to(self.mask.device)
 
     def dense(self, slots: tuple[Tensor, ...], values: Tensor) -> Tensor:
-        """Return values of slots as (b, n), 0 elsewhere."""
+        """Return values of some positions as (b, n), 0 elsewhere."""
         return values.new_zeros(self.mask.shape).index_put(slots, values)
 
 
 def _revoke(view: _View, ours: Tensor, log_p: Tensor) -> tuple[Bool[Tensor, "b n"], Int64[Tensor, " b"]]:
-    """Return which accepted positions are taken back, and how many of each item."""
+    """Return the accepted positions to re-mask, and their number for each item."""
     share = view.job.config.revocation
     if share == 0 or view.all_last:
         return torch.zeros_like(ours), torch.zeros_like(view.n_after)
@@ -221,7 +221,7 @@ def _revoke(view: _View, ours: Tensor, log_p: Tensor) -> tuple[Bool[Tensor, "b n
 
 
 def _accept_early(view: _View, n_revoked: Tensor) -> Bool[Tensor, "b n"] | None:
-    """Return the accepted positions where no logits are needed to choose them, else None."""
+    """Return the accepted positions if no logits are needed to choose them, else None."""
     if view.all_last:
         return view.mask
     config = view.job.config
@@ -265,13 +265,13 @@ def _accept(
 
 
 def _rescored(view: _View, drawn: Tensor, log_p: Tensor, rescore: Rescore) -> Float[Tensor, "b n"]:
-    """Return log probabilities of drawn tokens that an external model has a share in."""
+    """Return log probabilities of drawn tokens, mixed with those of an external model."""
     candidate = torch.where(view.mask, drawn, view.tokens)
     return mixed_confidence(rescore, candidate, view.mask, view.items, log_p, view.job.config.rescore_weight)
 
 
 def _pick(uniforms: Tensor, slots: tuple[Tensor, ...]) -> Tensor:
-    """Return the numbers of the slots, in double precision where the device has it."""
+    """Return the numbers of the positions, in double precision where the device supports it."""
     device = slots[0].device
     if device.type == "mps":
         return uniforms.float().to(device)[slots]
@@ -303,7 +303,7 @@ def _choose(view: _View, values: Tensor, n_revoked: Tensor, entropies: Tensor | 
     sizes = view.groups.sizes(view.mask)
     scores = view.groups.scores(values, view.mask, "max" if policy.reads == "order" else None)
     scores = scores if noise is None else scores + noise
-    if config.pace == "closed":  # counts of groups
+    if config.pace == "closed":  # counts are of groups
         masked = sizes > 0
         return view.groups.spread(choice.choose(scores, masked, masked.sum(dim=1) - view.n_after), view.mask)
     return view.groups.spread(choice.nearest(scores, sizes, count, n_revoked, view.n_later), view.mask)

@@ -1,1 +1,1 @@
-"""Training: data, losses, discriminators and one Lightning module a part; nothing here is needed to use a model."""
+"""Training: data, losses, discriminators and a Lightning module for each part; not needed to use a model."""

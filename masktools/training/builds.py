@@ -1,8 +1,8 @@
 """Files that are made in parts by several processes, and gone on with after a kill.
 
-A part is written under another name and gets its own when it is complete; last comes its note, a small JSON file, which
-says that it is there. Finished parts are appended in order to the files that they are parts of, and then removed, so
-that nothing needs twice its room. The result depends on the jobs alone.
+A part of a build is written under another name and renamed when it is complete; last comes its note, a small JSON file
+that marks it as done. Finished parts are appended in order to the final files, and then removed, so that no more than
+their own size is needed. The result depends on the jobs alone.
 """
 
 import json
@@ -19,15 +19,15 @@ from masktools.core.errors import MasktoolsError, ParameterError
 from masktools.core.processes import until_broken
 from masktools.io import replacing
 
-Note = dict[str, Any]  # what a part says of itself, in what JSON has
-Progress = Callable[[int, int], None]  # how many recordings are done, of how many
+Note = dict[str, Any]  # metadata of a part, in JSON types
+Progress = Callable[[int, int], None]  # called with (recordings done, recordings in total)
 Item = TypeVar("Item")
 _MAX_PARTS = 4096
-_MIN_ITEMS = 8  # of a part, so that small files do not outnumber the recordings
+_MIN_ITEMS = 8  # least size of a part, to limit the number of files
 
 
 class PartWork(Protocol):
-    """A function that computes a part: it writes the files that it is given names for, and returns the part's note."""
+    """A function that computes a part: it writes files of the given names, and returns the part's note."""
 
     def __call__(self, job: Any, outputs: Mapping[str, Path]) -> Note:
         """Write a part."""
@@ -45,10 +45,10 @@ def chunked(items: Sequence[Item]) -> list[Sequence[Item]]:
 
 
 def is_built(index: Path, key: str, what: str) -> bool:
-    """Tell whether a folder holds all of a build, as the index says that is written last.
+    """Tell whether a folder holds a complete build, by its index, which is written last.
 
     Raises:
-        ParameterError: it is of another key: of other recordings or settings.
+        ParameterError: it has another key: other recordings or settings.
     """
     if not index.is_file():
         return False
@@ -64,13 +64,13 @@ def write_json(path: Path, content: Any) -> None:
 
 
 class ResumableBuild:
-    """The files of a folder while they are being made, ``names`` being those that parts are appended to."""
+    """A build in progress in a folder; ``names`` are the final files that parts are appended to."""
 
     def __init__(self, folder: Path, key: str, names: Sequence[str] = ()) -> None:
-        """Open the folder for a build of the same ``key`` only.
+        """Open the folder for a build with this ``key``.
 
         Raises:
-            ParameterError: the folder holds the beginning of another build, or parts of this one were removed.
+            ParameterError: the folder holds another unfinished build, or parts of this one were removed.
         """
         self.folder, self.names = folder, tuple(names)
         self.parts = folder / "parts"
@@ -96,7 +96,7 @@ class ResumableBuild:
         return read_json(self._note(number))
 
     def _recovered(self, name: str) -> int:
-        """Return how many parts a file already holds, and cut off what a kill left half appended."""
+        """Return the number of parts in a file, after removing one that was appended only in part."""
         number = n_bytes = 0
         while self._note(number).is_file() and not self._part(number, name).is_file():
             n_bytes += self._read(number)["n_bytes"][name]
@@ -111,7 +111,7 @@ class ResumableBuild:
     def run(
         self, jobs: Sequence[Sized], work: PartWork, n_workers: int = 1, progress: Progress | None = None
     ) -> list[Note]:
-        """Compute the parts that are not there yet, and return the notes of all in the order of their jobs."""
+        """Compute the missing parts, and return the notes of all in the order of their jobs."""
         total = sum(map(len, jobs))
         missing = [number for number in range(len(jobs)) if not self._note(number).is_file()]
         done = total - sum(len(jobs[number]) for number in missing)
@@ -139,12 +139,12 @@ class ResumableBuild:
             self._appended[name] = number
 
     def close(self) -> None:
-        """Forget the parts: to be called when the result is complete and says so."""
+        """Remove the parts: to be called when the result is complete and marked so."""
         shutil.rmtree(self.parts)
 
 
 class _Writer:
-    """Writes numbered parts, in whatever process."""
+    """Writes numbered parts, in any process."""
 
     def __init__(self, work: PartWork, folder: Path, names: Sequence[str]) -> None:
         self.work, self.folder, self.names = work, folder, names
@@ -166,13 +166,13 @@ Result = TypeVar("Result")
 
 
 def unordered(work: Callable[[Job], Result], jobs: Iterable[Job], n_workers: int = 1) -> Iterator[Result]:
-    """Yield the result of each job, as they become ready; with one worker in this process and in order.
+    """Yield the result of each job, in order of completion; with one worker in this process and in order.
 
-    Each process is given ``work`` once, and then job after job; it ends with the one that started it.
+    Each process receives ``work`` once, and then job after job; it ends with the process that started it.
 
     Raises:
         ParameterError: fewer than one worker.
-        MasktoolsError: a process died. What ``work`` itself raises is raised here.
+        MasktoolsError: a process died. Errors of ``work`` itself are raised here.
     """
     check_least(1, n_workers=n_workers)
     if n_workers == 1:

@@ -3,7 +3,8 @@
 A recording has tags (its labels, and words measured from its signal); a phrase asserts tags. The phrase is true of
 every recording that has them all: "a dog barking" is true of all dogs, whichever clip it was written for.
 
-A cell is a 255th of the mel's range, 0.4 dB of 100; the bytes are differences from frame to frame, compressed.
+In packed files a cell is a 255th of the mel's range, 0.4 dB of 100; the bytes are differences from frame to frame,
+compressed.
 """
 
 import json
@@ -38,12 +39,12 @@ class Phrase:
 
 
 def tag_words(tag: str) -> str:
-    """Return a tag as words: ``"sea_waves"`` as ``"sea waves"``."""
+    """Return the words of a tag: ``"sea waves"`` for ``"sea_waves"``."""
     return tag.replace("_", " ")
 
 
 def asserted_tags(caption: str, tags: Iterable[str]) -> frozenset[str]:
-    """Return those tags whose words stand in the caption; all of them if none does.
+    """Return the tags whose words occur in the caption; all of them if none does.
 
     >>> sorted(asserted_tags("A slow ambient piece.", {"ambient", "slow", "rain"}))
     ['ambient', 'slow']
@@ -56,7 +57,7 @@ def asserted_tags(caption: str, tags: Iterable[str]) -> frozenset[str]:
 def collect_phrases(
     captions: Sequence[tuple[str, frozenset[str]]], prompts: Mapping[str, Sequence[str]]
 ) -> list[Phrase]:
-    """Return every phrase that is true of some recording, each once: captions, and prompts for single tags.
+    """Return every phrase that is true of some recording, without duplicates: captions, and prompts for single tags.
 
     Args:
         captions: the caption and the tags of each recording
@@ -70,7 +71,7 @@ def collect_phrases(
 
 
 def truth_table(recordings: Sequence[frozenset[str]], phrases: Sequence[Phrase]) -> Tensor:
-    """Return which phrase is true of which recording: bool, (recordings, phrases)."""
+    """Return the truth of each phrase for each recording: bool, (recordings, phrases)."""
     return torch.tensor([[phrase.tags <= tags for phrase in phrases] for tags in recordings], dtype=torch.bool).view(
         len(recordings), len(phrases)
     )
@@ -81,14 +82,14 @@ _SILENCE = -1.0
 
 @dataclass(frozen=True)
 class CaptionedMel:
-    """One recording: its mel spectrogram (m, f) in [-1, 1], and what is known of it."""
+    """One recording: its mel spectrogram (m, f) in [-1, 1], and its metadata."""
 
     mel: np.ndarray
     tags: frozenset[str]
     caption: str
     kind: str
     split: str
-    bandwidth_hz: float = 0.0  # the highest frequency it reaches; 0 where nobody knows
+    bandwidth_hz: float = 0.0  # upper limit of its band; 0 if unknown
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,11 @@ class Augmentation:
     """Augmentation of training crops: gain, tilt, speed, shift, low-pass and erased stripes."""
 
     n_frames: int = ranged(320, "[1, inf]")
-    gain_db: float = ranged(6.0, "[0, inf]", "dB")  # either way
-    tilt_db: float = ranged(4.0, "[0, inf]", "dB")  # from the lowest to the highest band, either way
-    speed: float = ranged(1.2, "[1, inf]")  # largest factor of the time axis, either way
-    shift_bands: int = ranged(2, "[0, inf]")  # of the frequency axis, either way
-    low_pass_share: float = ranged(0.15, "[0, 1]")  # of crops lose their upper bands
+    gain_db: float = ranged(6.0, "[0, inf]", "dB")  # in either direction
+    tilt_db: float = ranged(4.0, "[0, inf]", "dB")  # from the lowest to the highest band, in either direction
+    speed: float = ranged(1.2, "[1, inf]")  # greatest factor of the time axis, in either direction
+    shift_bands: int = ranged(2, "[0, inf]")  # of the frequency axis, in either direction
+    low_pass_share: float = ranged(0.15, "[0, 1]")  # share of crops that lose their upper bands
     stripe_bands: int = ranged(10, "[0, inf]")  # widest erased stripe of bands
     stripe_frames: int = ranged(40, "[0, inf]")  # widest erased stripe of frames
 
@@ -108,9 +109,9 @@ class Augmentation:
 
 
 def captioned_mels(cache: AudioCache, config: MelConfig, folder: str | os.PathLike[str]) -> list[CaptionedMel]:
-    """Return the recordings of a cache as mel spectrograms, computed into ``folder`` once (float16).
+    """Return the recordings of a cache as mel spectrograms, computed once and stored in ``folder`` (float16).
 
-    Their tags are their labels, the tags that were measured, and their kind.
+    Their tags are their labels, the measured tags, and their kind.
 
     Raises:
         ParameterError: the cache has another sample rate, or ``folder`` holds mels of another cache or configuration.
@@ -120,7 +121,7 @@ def captioned_mels(cache: AudioCache, config: MelConfig, folder: str | os.PathLi
     lengths = [max(1, recording.n_samples // config.hop_length) for recording in cache.recordings]
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    with FileLock(target / "mels.lock"):  # of several ranks one computes, the others wait for it
+    with FileLock(target / "mels.lock"):  # one rank computes, the others wait
         mels = _computed(cache, config, target, lengths)
     found, start = [], 0
     for recording, n_frames in zip(cache.recordings, lengths, strict=True):
@@ -132,7 +133,7 @@ def captioned_mels(cache: AudioCache, config: MelConfig, folder: str | os.PathLi
 
 
 def _computed(cache: AudioCache, config: MelConfig, folder: Path, lengths: list[int]) -> np.ndarray:
-    """Return the mels of all recordings end to end, (m, f), from ``folder`` or computed into it."""
+    """Return the mels of all recordings concatenated, (m, f), read from ``folder`` or computed into it."""
     key = json.dumps([repr(config), [[r.path, r.n_samples] for r in cache.recordings]])
     done, values = folder / "mels.json", folder / "mels.npy"
     if done.is_file():
@@ -154,7 +155,7 @@ def _computed(cache: AudioCache, config: MelConfig, folder: Path, lengths: list[
 def training_crop(
     first: np.ndarray, second: np.ndarray | None, settings: Augmentation, config: MelConfig, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return a random, altered stretch of a recording, float32 (f, n_frames), mixed with ``second`` if there is one."""
+    """Return a random, augmented crop of a recording, float32 (f, n_frames), mixed with ``second`` if there is one."""
     crop = _stretch(first, settings, rng)
     if second is not None:
         quieter = _stretch(second, settings, rng) - _share(rng.uniform(0.0, 10.0), config)
@@ -178,7 +179,7 @@ def _share(decibels: float | np.ndarray, config: MelConfig) -> float | np.ndarra
 
 
 def _stretch(mel: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """Return n_frames of a recording at another speed and pitch; the liveliest of two places."""
+    """Return n_frames of a recording at another speed and pitch; the livelier of two random positions."""
     speed = settings.speed ** rng.uniform(-1.0, 1.0)
     wanted = max(1, round(settings.n_frames * speed))
     starts = rng.integers(max(0, len(mel) - wanted) + 1, size=2)
@@ -195,19 +196,19 @@ def _stretch(mel: np.ndarray, settings: Augmentation, rng: np.random.Generator) 
 
 
 def mixed_mels(one: np.ndarray, other: np.ndarray, span_db: float) -> np.ndarray:
-    """Return the mel of two sounds at once, as if their magnitudes added; ``span_db`` is what -1 to 1 stands for."""
+    """Return the mel of two sounds at once, by adding their magnitudes; ``span_db`` is the range from -1 to 1."""
     nepers = span_db / 2.0 / DB_PER_NEPER
     return np.logaddexp(one * nepers, other * nepers) / nepers
 
 
-_WINDOW_FRAMES = 4096  # of the front end at a time
+_WINDOW_FRAMES = 4096  # of the front end, computed at a time
 
 
 @torch.no_grad()
 def long_mel(front_end: MelFrontEnd, wave: np.ndarray, n_frames: int) -> np.ndarray:
-    """Return the first n_frames (m, f) of the mel spectrogram of a wave (t,), as if it were computed at once.
+    """Return the first n_frames (m, f) of the mel spectrogram of a wave (t,), window by window, equal to the whole.
 
-    What a wave lacks of n_frames is filled up with silence.
+    A wave that is too short is padded with silence.
     """
     hop, margin = front_end.config.hop_length, front_end.config.margin
     shortest = max(n_frames * hop, margin + 1)
@@ -215,7 +216,7 @@ def long_mel(front_end: MelFrontEnd, wave: np.ndarray, n_frames: int) -> np.ndar
     step = _WINDOW_FRAMES * hop
     if len(padded) <= 2 * step:
         return _mel(front_end, padded)[:n_frames]
-    context = -(-margin // hop) * hop  # whole hops on either side, so that windows meet without a seam
+    context = -(-margin // hop) * hop  # whole hops on either side, so that windows fit seamlessly
     parts = []
     for start in range(0, n_frames * hop, step):
         first = max(0, start - context)
@@ -233,7 +234,7 @@ def _mel(front_end: MelFrontEnd, wave: torch.Tensor) -> np.ndarray:
 SUFFIX = ".mels"
 _LEVELS = 255
 _MAGIC = b"masktools mels 1\n"
-_PRESET = 1  # of LZMA: higher ones save little here and take long
+_PRESET = 1  # of LZMA: higher ones save little here and are slow
 
 
 def is_packed(path: str | os.PathLike[str]) -> bool:
@@ -242,7 +243,7 @@ def is_packed(path: str | os.PathLike[str]) -> bool:
 
 
 def pack_mels(recordings: Sequence[CaptionedMel], path: str | os.PathLike[str], max_bytes: int) -> int:
-    """Write as many recordings as fit, in their order, and return their number.
+    """Write as many recordings as fit, in order, and return their number.
 
     Raises:
         ParameterError: the name does not end in .mels, or not even the first recording fits.
@@ -270,10 +271,10 @@ def pack_mels(recordings: Sequence[CaptionedMel], path: str | os.PathLike[str], 
 
 
 def read_packed(path: str | os.PathLike[str]) -> list[CaptionedMel]:
-    """Return the recordings of a file of packed mel spectrograms, their mels as float16.
+    """Read the recordings in a file of packed mel spectrograms, with mels as float16.
 
     Raises:
-        ParameterError: it is no such file, or it was cut off.
+        ParameterError: it is no such file, or it is truncated.
     """
     content = Path(path).read_bytes()
     start = len(_MAGIC) + 8

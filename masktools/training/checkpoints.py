@@ -1,4 +1,4 @@
-"""Checkpoints of training runs: the last step is kept, parts are read from them."""
+"""Checkpoints of training runs: a checkpoint of the last step, and loading of parts."""
 
 import os
 from collections.abc import Mapping
@@ -23,9 +23,9 @@ from masktools.pipeline import bundles
 
 
 class LastStep(pl.Callback):
-    """Writes the checkpoints that are kept at intervals once more when a run is over, unless they are of its last step.
+    """Writes interval checkpoints once more at the end of a run, unless they are of its last step.
 
-    It must come after the callbacks that it looks after. Checkpoints that are kept for a figure are left alone.
+    It must come after the checkpoint callbacks. Checkpoints kept by a figure are not changed.
     """
 
     def __init__(self) -> None:
@@ -34,18 +34,18 @@ class LastStep(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Note that this step is saved."""
+        """Record the step of a checkpoint."""
         self._saved_at = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save the step that was asked for as the last."""
+        """Save the last step of the run."""
         if trainer.global_step == trainer.max_steps:
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save where a run ends by its epochs, its time, or a figure that does not get better."""
+        """Save where a run ends by its epochs, its time, or early stopping."""
         if trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs:
             self._save(trainer)
 
@@ -57,11 +57,11 @@ class LastStep(pl.Callback):
                 step, epoch = trainer.global_step, trainer.current_epoch
                 path = kept.format_checkpoint_name({"step": torch.tensor(step), "epoch": torch.tensor(epoch)})
                 trainer.save_checkpoint(path, kept.save_weights_only)
-                kept.best_model_path = path  # the newest, where none is better than another
+                kept.best_model_path = path  # the newest, where there is no best one
 
 
 CLAP = "clap"
-_NET = "net."  # before the names of a network's weights
+_NET = "net."  # prefix of the names of a network's weights
 _CUT_OFF = "was it written by `masktools train` or `masktools convert`?"
 
 
@@ -76,7 +76,7 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _stored(source: str | os.PathLike[str], part: str | None) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
-    """Return what a source says of the part that it holds, None for nothing, and the weights of the part's network."""
+    """Return the description of a part in a source, None without one, and the weights of its network."""
     if part is not None and bundles.is_bundle(source):
         return bundles.stored_part(source, part)
     if Path(source).suffix == ".safetensors" and Path(source).is_file():  # of `masktools convert`
@@ -93,11 +93,11 @@ def _stored(source: str | os.PathLike[str], part: str | None) -> tuple[dict[str,
 
 
 def network_state(source: str | os.PathLike[str], part: str | None = None) -> dict[str, Tensor]:
-    """Return the weights of a trained network: of a training checkpoint its averaged ones where it kept an average.
+    """Return the weights of a trained network: of a training checkpoint the averaged ones, if it has any.
 
     Args:
-        source: a training checkpoint, a file of `masktools convert`, or where ``part`` is given, a bundle.
-        part: which one of a bundle.
+        source: a training checkpoint, a file of `masktools convert`, or with ``part`` a bundle.
+        part: name of the part in a bundle.
 
     Raises:
         CheckpointError: there is no such file, or it holds no network.
@@ -110,12 +110,12 @@ def network_state(source: str | os.PathLike[str], part: str | None = None) -> di
 
 
 def part_description(source: str | os.PathLike[str], part: str | None = None) -> dict[str, Any]:
-    """Return which part a training checkpoint holds: its ``part``, ``kind``, ``config`` and ``mel``.
+    """Return the description of the part in a training checkpoint: its ``part``, ``kind``, ``config`` and ``mel``.
 
-    Files of `masktools convert` say the same, and where ``part`` is given, bundles of that one.
+    Files of `masktools convert` have the same, and with ``part``, so have bundles.
 
     Raises:
-        CheckpointError: there is no such file, or it does not say.
+        CheckpointError: there is no such file, or it has no description.
         BundleError: a bundle that is incomplete or altered, or lacks the part.
     """
     return _described(source, _stored(source, part)[0])
@@ -128,12 +128,12 @@ def _described(source: str | os.PathLike[str], told: dict[str, Any] | None) -> d
 
 
 def load_part(source: str | os.PathLike[str], part: str, kinds: Mapping[str, tuple[type, type]]) -> Any:
-    """Return the frozen part of a checkpoint or a bundle, at the settings it was trained with.
+    """Load the frozen part of a checkpoint or a bundle, with the settings of its training.
 
     Args:
         source: a training checkpoint, a file of `masktools convert`, or a bundle.
         part: its name in a bundle.
-        kinds: kind -> (class of its settings, class of its network); a vocoder is made with mel settings, too.
+        kinds: kind -> (class of its settings, class of its network); a vocoder also takes mel settings.
 
     Raises:
         CheckpointError: there is no such file, or it holds no such part.
@@ -155,7 +155,7 @@ def load_part(source: str | os.PathLike[str], part: str, kinds: Mapping[str, tup
 
 
 def load_joint_encoder(source: str) -> JointEncoder:
-    """Return the text-audio encoder of a training checkpoint, of a bundle, or of a folder of earlier versions.
+    """Load the text-audio encoder of a training checkpoint, of a bundle, or of a folder of earlier versions.
 
     Raises:
         ParameterError: a folder without an encoder.
@@ -174,7 +174,7 @@ def load_joint_encoder(source: str) -> JointEncoder:
 
 
 def load_conditioner(source: str) -> JointEncoder | ClapEncoder:
-    """Return the encoder of conditions: CLAP of its file or of the word "clap", else a text-audio encoder.
+    """Load the conditioner: CLAP from its file or by the word "clap", else a text-audio encoder.
 
     Raises:
         ParameterError: a folder without an encoder.
@@ -183,23 +183,23 @@ def load_conditioner(source: str) -> JointEncoder | ClapEncoder:
     """
     if source == CLAP:
         return ClapEncoder.from_checkpoint()
-    if Path(source).is_file() and Path(source).suffix not in (".ckpt", ".safetensors"):  # which are our own
+    if Path(source).is_file() and Path(source).suffix not in (".ckpt", ".safetensors"):  # suffixes of our own files
         return ClapEncoder.from_checkpoint(source)
     return load_joint_encoder(source)
 
 
 def load_tokenizer(source: str | os.PathLike[str]) -> LocalTokenizer | SpecVqgan:
-    """Return the frozen tokenizer of a checkpoint or a bundle, of whichever kind; errors are those of ``load_part``."""
+    """Load the frozen tokenizer of a checkpoint or a bundle, of any kind; errors are those of ``load_part``."""
     return load_part(source, "tokenizer", TOKENIZERS)
 
 
 def load_codec(source: str | os.PathLike[str]) -> Any:
-    """Return the frozen codec of a checkpoint or a bundle, of whichever kind; errors are those of ``load_part``."""
+    """Load the frozen codec of a checkpoint or a bundle, of any kind; errors are those of ``load_part``."""
     return load_part(source, "codec", CODECS)
 
 
 def load_vocoder(source: str | os.PathLike[str]) -> nn.Module:
-    """Return the frozen vocoder of a checkpoint or a bundle, with its mel settings in ``mel_config``.
+    """Load the frozen vocoder of a checkpoint or a bundle, with its mel settings in ``mel_config``.
 
     Errors are those of ``load_part``.
     """

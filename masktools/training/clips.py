@@ -19,22 +19,22 @@ from masktools.io import resample_to
 from masktools.training.shards import AudioCache, Recording, ShardSet, build_cache
 from masktools.training.streams import Batch, RecordingStream, Stream, StreamData, StreamLoader, assembled, spread_over
 
-_LONGEST_PAUSE_S = 0.4  # between recordings that fill a clip together
-_LONGEST_WEIGHT_S = 40.0  # from here on a recording is not drawn more often for being longer
+_LONGEST_PAUSE_S = 0.4  # between recordings in one clip
+_LONGEST_WEIGHT_S = 40.0  # longer recordings are not drawn more often
 _SPEED_STEPS = 1000  # of the factor of speed
-_QUIETER_DB = 12.0  # the second clip of a mixture, at most
+_QUIETER_DB = 12.0  # level of the second clip of a mixture, at most
 _PEAK = 0.99
 
-Draw = Callable[[np.random.Generator, int], tuple[np.ndarray, str]]  # so many samples, and what they are
+Draw = Callable[[np.random.Generator, int], tuple[np.ndarray, str]]  # a number of samples, and their description
 
 
 @dataclass(frozen=True)
 class WaveAugmentation:
     """Augmentation of training clips: gain, mixing and speed."""
 
-    gain_db: float = ranged(6.0, "[0, inf]", "dB")  # either way
-    mix_share: float = ranged(0.1, "[0, 1]")  # of clips have a second, quieter one under them
-    speed: float = ranged(1.0, "[1, 4]")  # largest factor of speed, and with it of pitch, either way; 1 for none
+    gain_db: float = ranged(6.0, "[0, inf]", "dB")  # in either direction
+    mix_share: float = ranged(0.1, "[0, 1]")  # share of clips that are mixed with a quieter one
+    speed: float = ranged(1.0, "[1, 4]")  # greatest factor of speed and pitch, in either direction; 1 for none
 
     __post_init__ = settle
 
@@ -54,7 +54,7 @@ def augmented(draw: Draw, n_samples: int, settings: WaveAugmentation, rng: np.ra
 
 
 def wave_batch(wave: np.ndarray, caption: str) -> Batch:
-    """Return one clip as training takes it."""
+    """Return one clip as an item of a batch."""
     return {"wave": torch.from_numpy(np.ascontiguousarray(wave, np.float32)), "caption": caption}
 
 
@@ -73,8 +73,9 @@ def _pauses(sample_rate: int) -> tuple[int, int]:
 class ClipStream(RecordingStream):
     """Random clips of a split, ``wave`` (n_samples,) and ``caption``, with gain, mixing and speed as augmentation.
 
-    A recording shorter than the clip is followed by others of the same kind and labels. One is drawn as often as it is
-    long, up to 40 s, times the weight of its kind.
+    A recording shorter than the clip is followed by others of the same kind and labels. Recordings are drawn in
+    proportion
+    to their length, up to 40 s, times the weight of their kind.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class ClipStream(RecordingStream):
         super().__init__(seed, seconds.clip(1.0, _LONGEST_WEIGHT_S), kinds, alike, kind_weights, f"of split {split!r}")
 
     def length(self, index: int) -> int:
-        """Return the samples of a recording."""
+        """Return the length of a recording in samples."""
         return self.recordings[index].n_samples
 
     def read(self, index: int, start: int, n: int) -> np.ndarray:
@@ -116,9 +117,9 @@ class ClipStream(RecordingStream):
 
 
 def fixed_clips(cache: AudioCache, split: str, n_samples: int, n_clips: int) -> list[Batch]:
-    """Return up to n_clips clips of a split, the same at each call: evenly chosen, from their middle.
+    """Return up to n_clips clips of a split, the same at each call: evenly spread, from the middle of recordings.
 
-    Where no recording lasts as long as a clip, silence follows the longest one.
+    Where no recording is as long as a clip, the longest one is padded with silence.
     """
     recordings = cache.split(split)
     long_enough = [r for r in recordings if r.n_samples >= n_samples] or [max(recordings, key=lambda r: r.n_samples)]
@@ -128,15 +129,15 @@ def fixed_clips(cache: AudioCache, split: str, n_samples: int, n_clips: int) -> 
     return [wave_batch(wave, r.caption) for wave, r in zip(waves, chosen, strict=True)]
 
 
-_MAX_BROKEN_RUN = 100  # so many unreadable samples in a row are no accident
+_MAX_BROKEN_RUN = 100  # consecutive unreadable samples are an error
 
 
 class ShardClipStream(Stream):
     """Random clips of a split of shards, ``wave`` (n_samples,) and ``caption``, as ``ClipStream`` gives them.
 
-    Shards come in another order each epoch, and their samples are shuffled within a buffer that moves over them; a
+    Shards come in another order each epoch, and their samples are shuffled within a moving buffer; a
     process reads its own samples only. A recording shorter than the clip is repeated, with short pauses. One that
-    cannot be decoded gives way to another, is warned of once, and kept in ``broken``.
+    cannot be decoded is replaced by another, with one warning, and recorded in ``broken``.
     """
 
     def __init__(
@@ -154,7 +155,7 @@ class ShardClipStream(Stream):
         self.numbers = shards.split(split)
         edges = np.flatnonzero(np.diff(shards.samples["shard"][self.numbers])) + 1
         self._edges = np.concatenate([[0], edges, [len(self.numbers)]])
-        self.broken: dict[str, str] = {}  # in this process
+        self.broken: dict[str, str] = {}  # of this process
 
     def sample(self, index: int) -> Batch:
         """Return clip ``index``."""
@@ -170,7 +171,7 @@ class ShardClipStream(Stream):
         return augmented(draw, self.n_samples, self.augmentation, rng)
 
     def _readable(self, number: int, rng: np.random.Generator) -> tuple[Recording, np.ndarray]:
-        """Return a recording, or another one where it cannot be decoded."""
+        """Return a recording, or another one if it cannot be decoded."""
         for _ in range(_MAX_BROKEN_RUN):
             try:
                 return self.shards.item(number)
@@ -196,14 +197,14 @@ class ShardClipStream(Stream):
 
 
 def epoch_place(seed: int, epoch: int, place: int, edges: bytes, n_shuffled: int) -> int:
-    """Return which sample comes at a place of an epoch; each comes once.
+    """Return the index of the sample at a position of an epoch; each occurs once.
 
     Args:
         seed: random seed of the order
-        epoch: every one has its own order
-        place: in the epoch, below the number of samples
-        edges: where each shard begins, and the number of samples, as the bytes of an int64 array
-        n_shuffled: samples that are shuffled among each other
+        epoch: number of the epoch; each has its own order
+        place: position in the epoch, below the number of samples
+        edges: start of each shard, and the number of samples, as the bytes of an int64 array
+        n_shuffled: size of the shuffle buffer in samples
     """
     starts, sizes, ends = _shard_order(seed, epoch, edges)
     block, within = divmod(place, n_shuffled)
@@ -215,7 +216,7 @@ def epoch_place(seed: int, epoch: int, place: int, edges: bytes, n_shuffled: int
 
 @functools.lru_cache(maxsize=4)
 def _shard_order(seed: int, epoch: int, edges: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return where each shard of an epoch begins, how many samples it has, and how many came by its end."""
+    """Return the start, the number of samples and the cumulative number of samples of each shard of an epoch."""
     whole = np.frombuffer(edges, np.int64)
     order = np.random.default_rng((seed, epoch, 0)).permutation(len(whole) - 1)
     sizes = np.diff(whole)[order]
@@ -228,10 +229,10 @@ def _block_order(seed: int, epoch: int, block: int, n_block: int) -> np.ndarray:
 
 
 def fixed_shard_clips(shards: ShardSet, split: str, n_samples: int, n_clips: int) -> list[Batch]:
-    """Return up to n_clips clips of a split, the same at each call: evenly chosen, from their middle.
+    """Return up to n_clips clips of a split, the same at each call: evenly spread, from the middle of recordings.
 
     Raises:
-        ParameterError: no recording of the split that was looked at is that long.
+        ParameterError: none of the examined recordings of the split is that long.
     """
     numbers = shards.split(split)
     clips: list[Batch] = []
@@ -251,7 +252,7 @@ def fixed_shard_clips(shards: ShardSet, split: str, n_samples: int, n_clips: int
 
 
 def open_audio(folder: str | os.PathLike[str], sample_rate: int = 22_050) -> AudioCache | ShardSet:
-    """Return the audio cache of a folder, or its tar shards at a rate.
+    """Open the audio cache of a folder, or its tar shards at a sample rate.
 
     Raises:
         ParameterError: there is neither, or the cache is at another rate.
@@ -270,8 +271,8 @@ def open_audio(folder: str | os.PathLike[str], sample_rate: int = 22_050) -> Aud
 class AudioData(StreamData):
     """Clips of an audio cache or of tar shards: batches of ``wave`` (b, t) and ``caption``.
 
-    Where ``sources`` are given, the cache is made of them before training, unless it is there already. Shards know no
-    weights of kinds: they are read from end to end.
+    With ``sources``, the cache is made of them before training, unless it exists already. Shards have no
+    weights of kinds: they are read sequentially.
     """
 
     def __init__(

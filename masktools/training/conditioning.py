@@ -1,8 +1,8 @@
 """Contrastive training of the text-audio encoder, its data, and its retrieval measures.
 
-A text is a positive of every sound that it is true of, not only of the one it was written for. Two further terms keep
-the open vocabulary: words that no caption has stay where the sentence encoder put them, and the two kinds of embedding
-share one region of the space, so that a model conditioned on sounds understands texts.
+A text is a positive for every sound that it is true of, not only for the one it was written for. Two further terms keep
+the open vocabulary: words in no caption keep the position that the sentence encoder gave them, and the two kinds of
+embedding share one region of the space, so that a model conditioned on sounds understands texts.
 """
 
 import math
@@ -41,10 +41,10 @@ _USUAL = Augmentation()
 
 
 class SoundTextStream(Stream):
-    """Whole steps: ``mel`` (b, f, m), ``texts`` (n,) by number, and which of them are ``true`` of which sound (b, n).
+    """Whole steps: ``mel`` (b, f, m), ``texts`` (n,) by index, and which of them are ``true`` of which sound (b, n).
 
     A step holds for each sound one of its texts, its own caption half of the time, and ``n_texts`` of other sounds.
-    Rare sets of tags are drawn more often than their number says.
+    Rare sets of tags are drawn more often than in proportion.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class SoundTextStream(Stream):
 
 
 def _shares(recordings: Sequence[CaptionedMel], kind_weights: Mapping[str, float]) -> np.ndarray:
-    """Return how often each recording is drawn."""
+    """Return the probability of each recording to be drawn."""
     n_alike = Counter(r.tags for r in recordings)
     weights = np.array([1.0 / math.sqrt(n_alike[r.tags]) for r in recordings])
     kinds = np.array([r.kind for r in recordings])
@@ -102,15 +102,15 @@ class SoundTextData(StreamData):
 
     Args:
         cache: an audio cache.
-        mels: where its mel spectrograms are kept.
+        mels: folder of its mel spectrograms.
         prompts: a JSON file, tag -> further texts for it.
-        synonyms: a JSON file, tag -> texts that are no training texts, by which validation names sounds.
+        synonyms: a JSON file, tag -> texts that are not used in training, for zero-shot classification in validation.
         mel: settings of the mel front end.
         batch_size: sounds in a step.
         n_texts: texts of other sounds beside the step's own.
         mix_share: share of crops that are a mixture of two recordings, in [0, 1].
-        kind_weights: how often a kind is drawn; 1 where it is not named.
-        augmentation: how far a crop may depart from its recording.
+        kind_weights: kind -> weight of its recordings; 1 where it is missing.
+        augmentation: settings of the augmentation of crops.
         seed: random seed of all that is drawn.
     """
 
@@ -133,7 +133,7 @@ class SoundTextData(StreamData):
         self.mel, self.augmentation = mel, augmentation
 
     def setup(self, stage: str | None = None) -> None:
-        """Compute the mel spectrograms that are not computed yet, and collect the texts."""
+        """Compute the missing mel spectrograms, and collect the texts."""
         own = self.hparams
         recordings = captioned_mels(AudioCache(own["cache"]), self.mel, own["mels"])
         self.train = [r for r in recordings if r.split == "train"]
@@ -193,14 +193,14 @@ class Retrieval(NamedTuple):
     """Scores of text -> audio retrieval, shares in [0, 1]."""
 
     mean_average_precision: float
-    recall_at_1: float  # texts whose nearest sound is a true one
-    recall_at_10: float  # texts with a true sound among the ten nearest
+    recall_at_1: float  # share of texts whose nearest sound is a true one
+    recall_at_10: float  # share of texts with a true sound among the ten nearest
     n_texts: int
     n_sounds: int
 
 
 def retrieval_scores(similarity: Tensor, relevant: Tensor) -> Retrieval:
-    """Return the scores of a similarity (texts, sounds) against the truth (texts, sounds) bool.
+    """Return the scores for similarities (texts, sounds) and their truth (texts, sounds) bool.
 
     Raises:
         ParameterError: a text is true of no sound.
@@ -218,11 +218,11 @@ def retrieval_scores(similarity: Tensor, relevant: Tensor) -> Retrieval:
 
 
 def evaluate_retrieval(encoder: JointEncoder, recordings: Sequence[CaptionedMel], sounds: Tensor) -> Retrieval:
-    """Return how well the captions of the recordings find them; a caption is true of all that it describes.
+    """Return the retrieval scores of the captions of recordings; a caption is true of all recordings that it describes.
 
     Args:
         encoder: the encoder
-        recordings: with their captions and tags
+        recordings: recordings with captions and tags
         sounds: their embeddings (n, dim)
     """
     phrases = list({Phrase(r.caption, asserted_tags(r.caption, r.tags)): None for r in recordings if r.caption})
@@ -233,7 +233,7 @@ def evaluate_retrieval(encoder: JointEncoder, recordings: Sequence[CaptionedMel]
 def zero_shot_accuracy(
     encoder: JointEncoder, recordings: Sequence[CaptionedMel], classes: Mapping[str, Sequence[str]], sounds: Tensor
 ) -> tuple[float, int]:
-    """Return the share of recordings whose nearest class is theirs, and their number.
+    """Return the zero-shot accuracy on recordings, and their number.
 
     Args:
         encoder: the encoder
@@ -251,27 +251,28 @@ def zero_shot_accuracy(
     return float((nearest == torch.tensor([own[i][0] for i in rows])).float().mean()), len(rows)
 
 
-_N_WORDS = 256  # of the vocabulary, whose distances are kept at each step
+_N_WORDS = 256  # words of the vocabulary whose distances are kept in a step
 
 
 class ConditionerTraining(PartTraining):
-    """Sounds and texts are drawn together where they are true of each other, and pushed apart where they are not.
+    """Contrastive training: embeddings of sounds and texts attract each other where the text is true, else repel.
 
-    The text side begins as the sentence encoder that it was distilled from, and what reads a text is frozen: two small
-    maps from there, and the audio side, are trained. Validation embeds whole recordings: ``valid_map``,
-    ``valid_recall_1`` and ``valid_recall_10`` of captions that look for their sounds, and where the data has synonyms,
-    ``valid_synonyms``, the share of sounds that are named right by them.
+    The text side starts as the distilled sentence encoder, whose network is frozen: two small
+    maps on top of it, and the audio side, are trained. Validation embeds whole recordings: ``valid_map``,
+    ``valid_recall_1`` and ``valid_recall_10`` of captions as queries, and if the data has synonyms,
+    ``valid_synonyms``, the zero-shot accuracy with them.
 
     Args:
-        start_checkpoint: a text-audio encoder to begin with: of `TextDistillation`, of an earlier run, or of a bundle.
+        start_checkpoint: text-audio encoder to start from: of `TextDistillation`, of an earlier run, or of a bundle.
         n_steps: optimiser steps of the learning-rate schedule.
         learning_rate: peak learning rate, after the warm-up.
         n_warmup: steps of linear warm-up.
         weight_decay: weight decay of AdamW.
         temperature: softmax temperature of the contrastive loss, above 0.
-        geometry_weight: weight of the loss that keeps the cosines between texts, and between words of the vocabulary.
-        alignment_weight: weight of the loss that closes the gap between embeddings of sounds and of texts.
-        new_ears: whether the audio side begins anew, and the two maps of the text side with it.
+        geometry_weight: weight of the loss that preserves the cosines between texts, and between words of the
+            vocabulary.
+        alignment_weight: weight of the loss on the gap between the mean embeddings of sounds and of texts.
+        new_ears: whether the audio side is initialised anew, and the two maps of the text side with it.
         encoder: settings that differ from those of the checkpoint: those of the audio side, with ``new_ears``.
 
     Source: CLIP (arXiv:2103.00020), with several positives as in supervised contrastive learning (arXiv:2004.11362).
@@ -313,7 +314,7 @@ class ConditionerTraining(PartTraining):
             self.net.reader.requires_grad_(False)
 
     def on_fit_start(self) -> None:
-        """Read the texts of the data and the words of the vocabulary, once."""
+        """Encode the texts of the data and the words of the vocabulary, once."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         pieces = self.net.tokens.wordpiece.vocabulary
         with torch.no_grad():
@@ -348,7 +349,7 @@ class ConditionerTraining(PartTraining):
         return contrast + own["geometry_weight"] * kept + own["alignment_weight"] * gap
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the sounds of the last validation."""
+        """Drop the sounds of the last validation."""
         self._sounds: list[Tensor] = []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -356,10 +357,10 @@ class ConditionerTraining(PartTraining):
         self._sounds.append(self.net.encode_mel(batch["mel"]).float())
 
     def on_validation_epoch_end(self) -> None:
-        """Log how well texts find sounds."""
+        """Log the retrieval scores."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         sounds = torch.cat(self._sounds)
-        recordings = data.valid[: len(sounds)]  # fewer where a run validates on a part of them
+        recordings = data.valid[: len(sounds)]  # fewer if a run validates on a part of them
         scores = evaluate_retrieval(self.net, recordings, sounds)
         figures = {
             "valid_map": scores.mean_average_precision,

@@ -1,11 +1,11 @@
 """Losses of the parts, and discriminators of spectrograms and waves with the losses of adversarial training.
 
-An L1 distance of mel cells leaves the lowest five bands, which hold six thirds of an octave, as much weight as the
-five highest, which hold one; and it is least where a cell has its median level, which is below its mean power.
+An L1 distance of mel cells gives the lowest five bands, which span six thirds of an octave, as much weight as the
+five highest, which span one; and its minimum is the median level of a cell, which is below its mean power.
 
-A discriminator measures how far two distributions are apart only if its last layer looks along the direction in which
-they differ most. The layer is therefore trained by two outputs: one that moves everything but the direction, and one
-that moves nothing but the direction.
+A discriminator measures the distance of two distributions only if its last layer projects on the direction of
+their greatest difference. The layer is therefore trained with two outputs: one that updates all but the direction, and
+one that updates only the direction.
 
 Source: SAN (arXiv:2301.12811), section 4; BigVSAN (arXiv:2309.02836), section 3.
 
@@ -33,13 +33,13 @@ from masktools.core.shapes import FlatMask, FlatTokens, Logits
 from masktools.mel import MelConfig, mel_edges_hz, mel_to_db
 
 _LOWEST_HZ = 50.0
-_QUIET_DB = -60.0  # of the mel spectrogram: what lies below counts less and less
-_N_FRAMES, _HOP = 8, 4  # pooled together: 93 ms at the usual 22,050 Hz and 256 samples
-_N_POINTS = 16  # of a band, at which the mel spectrogram is interpolated
+_QUIET_DB = -60.0  # of the mel spectrogram: lower levels count less and less
+_N_FRAMES, _HOP = 8, 4  # of a pool: 93 ms at the usual 22,050 Hz and 256 samples
+_N_POINTS = 16  # interpolation points of a band
 
 
 class ThirdOctaveLevels(nn.Module):
-    """Levels of thirds of an octave from 50 Hz on, over 93 ms, in dB. ``forward``: (b, f, m) -> (b, k, m // 4 - 1)."""
+    """Levels of third octaves from 50 Hz on, over 93 ms, in dB. ``forward``: (b, f, m) -> (b, k, m // 4 - 1)."""
 
     weights: Tensor
 
@@ -57,7 +57,7 @@ class ThirdOctaveLevels(nn.Module):
         self.register_buffer("weights", torch.from_numpy(weights), persistent=False)
 
     def forward(self, mel: Tensor) -> Tensor:
-        """Return the levels of mel spectrograms in [-1, 1], with a floor that they approach softly."""
+        """Return the levels of mel spectrograms in [-1, 1], with a soft floor."""
         with torch.autocast(mel.device.type, enabled=False):
             power = (mel_to_db(mel.float(), self.mel) * (np.log(10.0) / 10.0)).exp()
             pooled = F.avg_pool1d(self.weights @ power, _N_FRAMES, _HOP)
@@ -65,14 +65,14 @@ class ThirdOctaveLevels(nn.Module):
 
 
 def level_loss(estimate: Tensor, reference: Tensor, levels: ThirdOctaveLevels) -> Tensor:
-    """Return the root mean square difference of levels, in the unit of the mel, the mean over clips (b, f, m)."""
+    """Return the root mean square difference of levels, in the unit of the mel, averaged over clips (b, f, m)."""
     span = levels.mel.db_max - levels.mel.db_min
     difference = (levels(estimate) - levels(reference)) * (2.0 / span)
     return (difference.square().mean(dim=(1, 2)) + 1e-6).sqrt().mean()
 
 
 def masked_cross_entropy(logits: Logits, tokens: FlatTokens, mask: FlatMask, smoothing: float = 0.1) -> Tensor:
-    """Return the mean cross-entropy over all masked slots of the batch; slots that are known count nothing.
+    """Return the mean cross-entropy over all masked tokens of the batch.
 
     Source: SpecMaskGIT (arXiv:2406.17672), section 3.2.
     """
@@ -80,11 +80,11 @@ def masked_cross_entropy(logits: Logits, tokens: FlatTokens, mask: FlatMask, smo
 
 
 def codebook_loss(latents: Tensor, entries: Tensor, commitment: float = 0.25, legacy: bool = False) -> Tensor:
-    """Return what holds latents and their codebook entries, of one shape, together: each is drawn to the other.
+    """Return the loss that draws latents and their codebook entries, of one shape, to each other.
 
-    The commitment, which draws the latents, is to be the weaker of the two, and ``commitment`` is its weight.
+    The commitment term, on the latents, has the weight ``commitment``, below that of the other term.
 
-    Differs: with ``legacy`` that weight is on the other term, as SpecVQGAN's code had it when it was trained.
+    Differs: with ``legacy`` that weight is on the other term, as in SpecVQGAN's code at the time of its training.
 
     Source: VQ-VAE (arXiv:1711.00937), Eq. 3.
     """
@@ -167,10 +167,10 @@ def generator_squares(generated: Sequence[Tensor]) -> Tensor:
 
 
 def discriminator_sliced(real: Sequence[Tensor], generated: Sequence[Tensor]) -> Tensor:
-    """Return the loss of a slicing adversarial discriminator, the sum over its parts.
+    """Return the loss of a slicing adversarial discriminator, summed over its parts.
 
-    Each logit is two stacked ones: the first moves everything but the direction of the last layer, by softened least
-    squares; the second moves the direction alone, to where real and generated are farthest apart.
+    Each logit is a stack of two: the first updates all but the direction of the last layer, with softened least
+    squares; the second updates only the direction, towards the greatest distance of real and generated.
 
     Source: BigVSAN (arXiv:2309.02836), section 3.2.
     """
@@ -196,8 +196,8 @@ def contrastive_loss(sounds: Tensor, texts: Tensor, true: Tensor, weights: Tenso
     Args:
         sounds: embeddings (b, d)
         texts: embeddings (n, d)
-        true: which text is true of which sound, (b, n)
-        weights: weights (n,) of the texts among the positives of a sound; a rare text says more than a common one
+        true: truth (b, n) of each text for each sound
+        weights: weights (n,) of the texts among the positives of a sound; rare texts have more weight
         temperature: temperature of the softmax
 
     Source: InfoNCE as in CLIP (arXiv:2103.00020), section 2.3, with the positives of supervised contrastive learning
@@ -208,7 +208,7 @@ def contrastive_loss(sounds: Tensor, texts: Tensor, true: Tensor, weights: Tenso
 
 
 def _towards(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the cross-entropy of the rows that have a target at all."""
+    """Return the cross-entropy of the rows that have a target."""
     total = targets.sum(dim=1, keepdim=True)
     has_target = total.squeeze(1) > 0
     losses = -(logits.log_softmax(dim=1) * targets / total.clamp_min(1e-12)).sum(dim=1)
@@ -224,9 +224,9 @@ _TINY = 1e-12
 
 
 class SlicedConv(nn.Module):
-    """A convolution to one channel that keeps the length. ``forward``: (b, c, ...) -> (b, 1, ...), or two of them.
+    """A convolution to one channel, of equal length. ``forward``: (b, c, ...) -> (b, 1, ...), or two of them.
 
-    The bias is added to the input, so that direction and scale alone make the output.
+    The bias is added to the input, so that the output depends on direction and scale alone.
     """
 
     def __init__(self, n_in: int, kernel: Sequence[int]) -> None:
@@ -240,7 +240,7 @@ class SlicedConv(nn.Module):
 
     @property
     def direction(self) -> Tensor:
-        """The weight at length one."""
+        """The weight normalised to unit length."""
         return self.weight / self.weight.norm().clamp_min(_TINY)
 
     def _along(self, direction: Tensor, cells: Tensor) -> Tensor:
@@ -248,9 +248,9 @@ class SlicedConv(nn.Module):
         return convolve(cells, direction, padding=self.padding)
 
     def forward(self, cells: Tensor, split: bool = False) -> Tensor:
-        """Return the logits; if ``split``, those for the scale and the features, and those for the direction, stacked.
+        """Return the logits; with ``split``, those for scale and features, and those for the direction, stacked.
 
-        The first of the two gives no gradient to the direction, the second none to anything else.
+        The first has no gradient for the direction, the second for nothing else.
         """
         shifted = cells + self.bias
         if not split:
@@ -261,12 +261,12 @@ class SlicedConv(nn.Module):
 
     @torch.no_grad()
     def normalise(self) -> None:
-        """Bring the stored weight back to length one, as is due after every step of its optimiser."""
+        """Normalise the stored weight to unit length, which is due after every optimiser step."""
         self.weight.copy_(self.direction)
 
 
 def normalise_directions(discriminator: nn.Module) -> None:
-    """Bring the directions of all sliced layers of a discriminator back to length one."""
+    """Normalise the directions of all sliced layers of a discriminator to unit length."""
     for layer in discriminator.modules():
         if isinstance(layer, SlicedConv):
             layer.normalise()
@@ -278,7 +278,7 @@ _N_GROUPS = 8
 
 
 def _features(layers: Iterable[nn.Module], cells: Tensor, slope: float) -> list[Tensor]:
-    """Return what leaves each layer, after a leaky rectifier."""
+    """Return the output of each layer, after a leaky ReLU."""
     features = []
     for layer in layers:
         cells = F.leaky_relu(layer(cells), slope)
@@ -287,7 +287,7 @@ def _features(layers: Iterable[nn.Module], cells: Tensor, slope: float) -> list[
 
 
 class MelPatchDiscriminator(nn.Module):
-    """Discriminator of patches of a mel spectrogram. ``forward``: (b, f, m) -> (logits, features)."""
+    """Patch discriminator of a mel spectrogram. ``forward``: (b, f, m) -> (logits, features)."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
@@ -307,11 +307,11 @@ class MelPatchDiscriminator(nn.Module):
 class PatchGanConfig:
     """Settings of SpecVQGAN's discriminator; the defaults are its own: 2.76 M parameters.
 
-    ``norm`` is ``batch`` as published; ``group`` normalises every clip by itself, which suits small batches.
+    ``norm`` is ``batch`` as published; ``group`` normalises every clip separately, for small batches.
     """
 
     width: int = 64  # channels of the first layer
-    n_layers: int = ranged(3, "[1, inf]")  # that halve the resolution
+    n_layers: int = ranged(3, "[1, inf]")  # layers that halve the resolution
     norm: str = ranged("batch", ("batch", "group"))
 
     def __post_init__(self) -> None:
@@ -325,7 +325,7 @@ class PatchGanConfig:
 class PatchGan(nn.Module):
     """Discriminator of patches of 70 x 70 cells. ``forward``: (b, f, m) -> (logits, features).
 
-    An 80 x 848 spectrogram is judged at 8 x 104 positions.
+    An 80 x 848 spectrogram has 8 x 104 logits.
     """
 
     def __init__(self, config: PatchGanConfig) -> None:
@@ -353,8 +353,8 @@ class PatchGan(nn.Module):
 class DiscriminatorOutput(NamedTuple):
     """Logits and features of discriminators for a batch of waves."""
 
-    logits: list[Tensor]  # one map of each discriminator; with ``split``, two stacked ones of each
-    features: list[Tensor]  # of every layer before the last
+    logits: list[Tensor]  # one map per discriminator; with ``split``, a stack of two
+    features: list[Tensor]  # of every layer but the last
 
 
 def _last(n_in: int, kernel: tuple[int, ...], sliced: bool) -> nn.Module:
@@ -366,7 +366,7 @@ def _last(n_in: int, kernel: tuple[int, ...], sliced: bool) -> nn.Module:
 
 
 class Discriminator(nn.Module):
-    """A view of the wave, convolutions over it, and a last one. ``forward``: (b, t) -> (logits, features)."""
+    """Discriminator of a representation of the wave, by convolutions. ``forward``: (b, t) -> (logits, features)."""
 
     def __init__(self, layers: Sequence[nn.Module], last: nn.Module) -> None:
         super().__init__()
@@ -374,7 +374,7 @@ class Discriminator(nn.Module):
         self.last = last
 
     def view(self, wave: Tensor) -> Tensor:
-        """Return the wave as the layers read it, (b, 1, ...)."""
+        """Return the representation of the wave, (b, 1, ...)."""
         return wave.unsqueeze(1)
 
     def forward(self, wave: Tensor, split: bool = False) -> tuple[Tensor, list[Tensor]]:
@@ -385,7 +385,7 @@ class Discriminator(nn.Module):
 
 
 class PeriodDiscriminator(Discriminator):
-    """Discriminator of every ``period``-th sample, side by side."""
+    """Discriminator of a wave folded by a period."""
 
     def __init__(self, period: int, widths: Sequence[int], tail: bool, sliced: bool) -> None:
         inputs = (1, *widths)
@@ -402,7 +402,7 @@ class PeriodDiscriminator(Discriminator):
 
 
 class ScaleDiscriminator(Discriminator):
-    """Discriminator of the wave itself, or of averages of it."""
+    """Discriminator of the wave, or of a downsampled version."""
 
     def __init__(self, halvings: int, width: int, sliced: bool) -> None:
         norm: Callable[..., nn.Module] = weight_norm if halvings else spectral_norm
@@ -431,7 +431,7 @@ class ScaleDiscriminator(Discriminator):
 
 
 class ResolutionDiscriminator(Discriminator):
-    """Discriminator of the magnitudes of a short-time spectrum, framed like a mel spectrogram."""
+    """Discriminator of the STFT magnitudes, framed like a mel spectrogram."""
 
     def __init__(self, sizes: tuple[int, int, int], width: int, sliced: bool) -> None:
         strides = (1, 2, 2, 2)  # in time
@@ -448,13 +448,13 @@ class ResolutionDiscriminator(Discriminator):
         n_fft, hop_length, win_length = self.sizes
         margin = (n_fft - hop_length) // 2
         padded = F.pad(wave.float().unsqueeze(1), (margin, margin), mode="reflect").squeeze(1)
-        window = torch.ones(win_length, device=wave.device)  # rectangular, as BigVGAN trains it
+        window = torch.ones(win_length, device=wave.device)  # rectangular, as in BigVGAN's training
         spectrum = torch.stft(padded, n_fft, hop_length, win_length, window, center=False, return_complex=True)
         return torch.view_as_real(spectrum).square().sum(-1).add(1e-8).sqrt().unsqueeze(1)
 
 
 class LogResolutionDiscriminator(Discriminator):
-    """Discriminator of the logarithms of a short-time spectrum, halved in frequency by every layer."""
+    """Discriminator of the STFT log magnitudes, halved in frequency by every layer."""
 
     def __init__(self, n_fft: int, width: int, sliced: bool) -> None:
         strides = ((2, 1), (2, 1), (2, 2), (2, 2))
@@ -474,10 +474,10 @@ class LogResolutionDiscriminator(Discriminator):
 
 @dataclass(frozen=True)
 class DiscriminatorsConfig:
-    """Settings of the discriminators: which there are, and their widths.
+    """Settings of the discriminators: kinds and widths.
 
     ``hifigan`` has periods and scales (41.1 M + 29.6 M parameters), ``bigvgan`` periods and resolutions (41.1 M +
-    0.28 M), ``light`` periods and resolutions of a small width. Widths that are not given are the published ones, for
+    0.28 M), ``light`` periods and resolutions of a small width. Default widths are the published ones, for
     ``light`` our own.
     """
 
@@ -486,7 +486,7 @@ class DiscriminatorsConfig:
     period_widths: tuple[int, ...] | None = ranged(None, "[1, inf]")
     scale_width: int | None = None  # of the first layer; the last ones have eight times as many channels
     resolution_width: int | None = ranged(None, "[1, inf]")
-    sliced: bool = False  # the last layers are those of a slicing adversarial network
+    sliced: bool = False  # whether the last layers are those of a slicing adversarial network
 
     def __post_init__(self) -> None:
         """Check every range."""

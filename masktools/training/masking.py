@@ -1,7 +1,7 @@
 """Random masks for training.
 
-Each is a function of (seed, index, purpose). How many processes share a run, how its batches are accumulated, and
-whether it was stopped and resumed therefore changes nothing of what a clip is masked by.
+Each is a function of (seed, index, purpose), so that the mask of a clip depends neither on the number of processes,
+nor on gradient accumulation, nor on interruptions of the run.
 
 Masks are functions of numbers between 0 and 1, which `ClipDraws` draws.
 
@@ -62,20 +62,20 @@ def step_draws(seed: int, step: int) -> ClipDraws:
 class MaskingConfig:
     """Settings of the masks; the defaults are the paper's, whose standard deviation is MAGE's.
 
-    The law of the ratios is one of ``RATIO_LAWS``: "gaussian" (mean, std, truncated to low..high), or over low..high
-    "uniform", "cosine" (MaskGIT's, many high ratios), "arccos" (fewer), "beta" (alpha, beta).
+    The distribution of the ratios is one of ``RATIO_LAWS``: "gaussian" (mean, std, truncated to low..high), or over
+    low..high "uniform", "cosine" (MaskGIT's, many high ratios), "arccos" (fewer), "beta" (alpha, beta).
     """
 
     mean: float = 0.55
     std: float = ranged(0.25, "(0, inf]")
     low: float = 0.0
     high: float = 1.0
-    full_share: float = 0.0  # of clips masked whole, for the first steps of generation
-    gap_share: float = 0.0  # of clips masked in whole columns
-    row_share: float = 0.0  # of clips masked in their top rows
+    full_share: float = 0.0  # share of clips that are masked completely, as in the first steps of generation
+    gap_share: float = 0.0  # share of clips with masked columns
+    row_share: float = 0.0  # share of clips with masked top rows
     law: str = "gaussian"
-    alpha: float = ranged(2.0, "(0, inf]")  # of the law "beta"
-    beta: float = ranged(2.0, "(0, inf]")  # of the law "beta"
+    alpha: float = ranged(2.0, "(0, inf]")  # of the distribution "beta"
+    beta: float = ranged(2.0, "(0, inf]")  # of the distribution "beta"
     per_batch: bool = False  # one ratio for all clips of a step, as in MAGE
 
     def __post_init__(self) -> None:
@@ -110,14 +110,14 @@ RATIO_LAWS: Mapping[str, Callable[[Tensor, MaskingConfig], Tensor]] = {
     "arccos": lambda uniform, config: _stretched(uniform.arccos() * 2 / pi, config),
     "beta": _beta,
 }
-"""The laws of masked ratios by name: inverse distribution functions, numbers in 0..1 -> ratios.
+"""Distributions of masked ratios by name: inverse distribution functions, numbers in 0..1 -> ratios.
 
 Source: MaskGIT (arXiv:2202.04200), section 3.3 (cosine); AutoNAT (arXiv:2406.05478), section 4 (beta).
 """
 
 
 def ratios(uniform: Tensor, config: MaskingConfig) -> Tensor:
-    """Return the mask ratios (b,) of numbers (b,) between 0 and 1."""
+    """Return the mask ratios (b,) for uniform numbers (b,) in 0..1."""
     return RATIO_LAWS[config.law](uniform.double(), config).clamp(config.low, config.high)
 
 
@@ -130,20 +130,20 @@ def random_masks(ratio: Tensor, noise: Tensor) -> Tensor:
 
 
 def span_starts(n_cols: int, span: int) -> Tensor:
-    """Return how many spans hide 0 to 100 percent of so many columns, (101,): the fewest that do on average.
+    """Return the least numbers of spans that mask 0 to 100 percent of n_cols columns on average, (101,).
 
     >>> span_starts(500, 3)[[1, 10, 50, 90, 99, 100]].tolist()
     [2, 18, 103, 268, 392, 498]
     """
-    kept = 1 - span / (n_cols - torch.arange(n_cols - span + 1, dtype=torch.float64))  # by one start more
+    kept = 1 - span / (n_cols - torch.arange(n_cols - span + 1, dtype=torch.float64))  # for each number of starts
     hidden = torch.cat([torch.zeros(1, dtype=torch.float64), 1 - kept.cumprod(0)])
     return torch.searchsorted(hidden, torch.arange(101, dtype=torch.float64) / 100)
 
 
 def span_masks(share: Tensor, noise: Tensor, span: int) -> Tensor:
-    """Return masks (b, w) of spans that overlap at will, which hide shares (b,) of the columns on average.
+    """Return masks (b, w) of possibly overlapping spans, which cover shares (b,) of the columns on average.
 
-    Where spans begin follows from the noise (b, w); those at the end are cut.
+    The noise (b, w) determines the starts of the spans; those at the end are cropped.
 
     Source: Ziv et al., MAGNeT (arXiv:2401.04577), section 3.1.
     """
@@ -159,7 +159,7 @@ def span_masks(share: Tensor, noise: Tensor, span: int) -> Tensor:
 
 
 def gap_masks(uniform: Tensor, n_rows: int, n_cols: int) -> Tensor:
-    """Return masks (b, r, w) of one gap of whole columns each, 1 column to half the clip, by numbers (b, 2)."""
+    """Return masks (b, r, w) of one gap of whole columns each, 1 column to half the clip, by numbers (b, 2) in 0..1."""
     lengths = 1 + (uniform[:, 0].square() * (n_cols // 2)).long()
     starts = (uniform[:, 1] * (n_cols - lengths + 1)).long()
     columns = torch.arange(n_cols)
@@ -168,7 +168,7 @@ def gap_masks(uniform: Tensor, n_rows: int, n_cols: int) -> Tensor:
 
 
 def row_masks(uniform: Tensor, n_rows: int, n_cols: int) -> Tensor:
-    """Return masks (b, r, w) of the top 1 to n_rows - 1 rows each, by numbers (b, 1); of one row all of it."""
+    """Return masks (b, r, w) of the top 1 to n_rows - 1 rows each, for uniform numbers (b, 1); of one row all of it."""
     n_known = 1 + (uniform * (n_rows - 1)).long() if n_rows > 1 else torch.zeros_like(uniform, dtype=torch.long)
     inside = torch.arange(n_rows) >= n_known
     return inside[:, :, None].expand(-1, -1, n_cols)
@@ -182,16 +182,16 @@ def draw_masks(
     full_band: Tensor | None = None,
     ratio: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return masks (b, r, w), and which clips (b,) are to be erased before they are tokenised.
+    """Return masks (b, r, w), and which clips (b,) are to be erased before tokenisation.
 
     Args:
         draws: the random numbers of the clips.
-        n_rows: rows of tokens.
-        n_cols: columns of tokens.
-        config: what is masked how often.
-        full_band: (b,) bool, all if not given. Top rows are masked only in clips that reach up there: a recording
-            without a band above its cutoff would teach that there is none.
-        ratio: (b,), where it is not drawn for each clip.
+        n_rows: number of token rows.
+        n_cols: number of token columns.
+        config: settings of the masks.
+        full_band: (b,) bool, all True by default. Top rows are masked only in clips with a full band: a band-limited
+            recording would teach that they are silent.
+        ratio: (b,) ratios, if they are not drawn for each clip.
     """
     drawn = ratios(draws.uniform(Purpose.RATIO)[:, 0], config) if ratio is None else ratio
     flat = random_masks(drawn, draws.uniform(Purpose.SLOTS, n_rows * n_cols))

@@ -1,7 +1,7 @@
-"""Clips for the transformer: mel spectrograms and the embedding of their sound, computed once for a cache.
+"""Clips for the transformer: mel spectrograms and embeddings of the audio, computed once for a cache.
 
-Training on mels instead of waves spares the front end and the text-audio encoder at every step, and keeps what
-matters as augmentation: any start, any gain, any erased cell.
+Training on mels instead of waves saves the front end and the text-audio encoder at every step, and keeps the
+important augmentation: any start, any gain, any erased cell.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ from masktools.pipeline import bundles
 from masktools.training import checkpoints, shards, streams, token_cache
 from masktools.training.captioned_mels import CaptionedMel, captioned_mels, is_packed, mixed_mels, read_packed
 
-MIXED_BELOW_DB = (6.0, 18.0)  # how much quieter the second clip of a mixture is
+MIXED_BELOW_DB = (6.0, 18.0)  # least and greatest attenuation of the second clip of a mixture
 _SILENCE = -1.0
 
 
 def sound_embeddings(encoder: JointEncoder, mel: np.ndarray, n_frames: int) -> np.ndarray:
-    """Return the embeddings (s, d) of stretches of ``n_frames`` of a mel (m, f), one each half stretch."""
+    """Return the embeddings (s, d) of windows of ``n_frames`` of a mel (m, f), with a hop of half a window."""
     hop = n_frames // 2
     starts = range(0, max(1, len(mel) - hop), hop)
     parts = [torch.from_numpy(np.asarray(mel[s : s + n_frames], np.float32).T)[None] for s in starts]
@@ -35,11 +35,11 @@ def sound_embeddings(encoder: JointEncoder, mel: np.ndarray, n_frames: int) -> n
 
 
 class MelClipStream(streams.RecordingStream):
-    """Endless random clips: ``mel`` (f, n_frames), ``condition`` (d,) of their sound, ``caption``, ``full_band``.
+    """Endless random clips: ``mel`` (f, n_frames), ``condition`` (d,) of their audio, ``caption``, ``full_band``.
 
     A recording shorter than the clip is followed by others of the same tags, with short silences between. A share
-    of the clips is mixed with a quieter one, which their condition does not tell of. ``full_band`` says whether a
-    clip reaches the upper rows, or is of a recording that never had them.
+    of the clips is mixed with a quieter one, which is not in their condition. ``full_band`` says whether a
+    clip extends to the upper rows, or comes from a recording that never had them.
     """
 
     pauses = (0, 31)  # frames
@@ -64,7 +64,7 @@ class MelClipStream(streams.RecordingStream):
         super().__init__(seed, lengths, [r.kind for r in recordings], [r.tags for r in recordings], kind_weights)
 
     def length(self, index: int) -> int:
-        """Return the frames of a recording."""
+        """Return the length of a recording in frames."""
         return len(self.recordings[index].mel)
 
     def read(self, index: int, start: int, n: int) -> np.ndarray:
@@ -106,20 +106,20 @@ class MelClipData(streams.StreamData):
     """Random training clips and fixed validation clips of a cache, for the transformer.
 
     Args:
-        cache: an audio cache, or a file of packed mel spectrograms; where ``folder`` is given, a cache is made of that.
+        cache: an audio cache, or a file of packed mel spectrograms; with ``folder``, a cache is made of that folder.
         conditioner: a text-audio encoder, or a bundle that has one; without one, clips have no condition.
-        mels: where mel spectrograms and embeddings are kept.
-        folder: a folder of recordings, or what else `masktools cache` reads.
-        base: a bundle that is trained further: its mel settings, its length of clips and its text-audio encoder hold.
+        mels: folder of mel spectrograms and embeddings.
+        folder: a folder of recordings, or another source for `masktools cache`.
+        base: a bundle to train further: its mel settings, its clip length and its text-audio encoder are used.
         mel: settings of the mel front end.
         n_frames: mel frames of a clip.
         batch_size: clips in a batch.
         seed: random seed of all that is drawn.
-        n_valid_clips: at most.
-        gain_share: largest gain, up or down, as a share of the range of levels.
-        kind_weights: how often a kind is drawn; 1 where it is not named.
+        n_valid_clips: number of validation clips, at most.
+        gain_share: greatest gain, up or down, as a share of the range of levels.
+        kind_weights: kind -> weight of its recordings; 1 where it is missing.
         mix_share: share of clips that are a mixture of two, in [0, 1].
-        n_workers: processes that draw clips.
+        n_workers: number of processes that draw clips.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class MelClipData(streams.StreamData):
             shards.build_cache([own["folder"]], own["cache"], self.mel.sample_rate)
 
     def _embeddings(self, recordings: Sequence[CaptionedMel]) -> list[np.ndarray]:
-        """Return the embeddings of each recording, from the folder or computed into it."""
+        """Return the embeddings of each recording, read from the folder or computed into it."""
         own = self.hparams
         if self.conditioner is None:
             return [np.zeros((1, 0), np.float32) for _ in recordings]
@@ -171,7 +171,7 @@ class MelClipData(streams.StreamData):
         return parts
 
     def setup(self, stage: str | None = None) -> None:
-        """Compute what is not computed yet, and part the recordings by split."""
+        """Compute what is missing, and split the recordings."""
         own = self.hparams
         if is_packed(own["cache"]):
             recordings = read_packed(own["cache"])
@@ -204,7 +204,7 @@ class MelClipData(streams.StreamData):
         return self.stream_loader(stream, own["batch_size"], own["n_workers"])
 
     def val_dataloader(self) -> DataLoader[streams.Batch]:
-        """Return the fixed validation batches: the beginning of each recording, silence after one that is too short."""
+        """Return the fixed validation batches: the beginning of each recording, short ones padded with silence."""
         n_frames = self.n_frames
         clips = [
             {"mel": torch.from_numpy(_beginning(r.mel, n_frames)), "caption": r.caption or "sound", **_condition(e[0])}
@@ -214,11 +214,11 @@ class MelClipData(streams.StreamData):
 
 
 def _condition(embedding: np.ndarray) -> dict[str, torch.Tensor]:
-    """Return the condition of a clip, none where nobody listened to it."""
+    """Return the condition of a clip, None without an embedding."""
     return {"condition": torch.from_numpy(embedding)} if embedding.size else {}
 
 
 def _beginning(mel: np.ndarray, n_frames: int) -> np.ndarray:
-    """Return the first frames of a mel spectrogram (m, f), silence after its end: float32 (f, n_frames)."""
+    """Return the first frames of a mel spectrogram (m, f), padded with silence: float32 (f, n_frames)."""
     given = np.asarray(mel[:n_frames], np.float32).T
     return np.pad(given, ((0, 0), (0, n_frames - given.shape[1])), constant_values=_SILENCE)

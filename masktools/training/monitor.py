@@ -1,4 +1,4 @@
-"""What a run tells while it trains: progress and history as lines, pictures and sounds of validation clips."""
+"""Monitoring of a training run: progress line, history, images and audio of validation clips."""
 
 import time
 from collections import deque
@@ -23,7 +23,7 @@ from masktools.training.checkpoints import load_tokenizer, load_vocoder
 
 
 def clock(seconds: float) -> str:
-    """Return a duration as people say it.
+    """Return a duration in words.
 
     >>> clock(42), clock(125), clock(3 * 3600 + 240), clock(50 * 3600)
     ('42 s', '2 min 05 s', '3 h 04 min', '2 d 2 h')
@@ -38,10 +38,10 @@ def clock(seconds: float) -> str:
 
 
 class ProgressLine(ProgressBar):
-    """Steps done of all, steps a second, time left, and the figures that the module shows.
+    """Steps done of the total, steps per second, time left, and the figures of the progress bar.
 
-    On a terminal the line is rewritten in place; elsewhere a new one is written every ``every_s`` seconds, so that
-    a log file stays short. Rate and time left are those of the last minutes, validation included.
+    On a terminal the line is rewritten in place; elsewhere a new one is printed every ``every_s`` seconds, so that
+    a log file stays short. Rate and time left are averages over the last minutes, validation included.
     """
 
     def __init__(self, stream: TextIO, every_s: float = 30.0, window: int = 200) -> None:
@@ -52,11 +52,11 @@ class ProgressLine(ProgressBar):
         self._seen: deque[tuple[float, int]] = deque(maxlen=window)
 
     def disable(self) -> None:
-        """Write nothing, as on all ranks but the first."""
+        """Print nothing, on all ranks but the first."""
         self._enabled = False
 
     def enable(self) -> None:
-        """Write again."""
+        """Print again."""
         self._enabled = True
 
     def line(self, trainer: pl.Trainer) -> str:
@@ -90,7 +90,7 @@ class ProgressLine(ProgressBar):
         self._last = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say what is trained, and on what."""
+        """Print what is trained, and on which device."""
         n_parameters = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
         place = f"{trainer.world_size} x {trainer.strategy.root_device.type}"
         name = " ".join(str(getattr(pl_module, key)) for key in ("part", "kind") if hasattr(pl_module, key))
@@ -100,23 +100,23 @@ class ProgressLine(ProgressBar):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the step, and write where it is time."""
+        """Count the step, and print the line if it is due."""
         now = time.monotonic()
         self._seen.append((now, trainer.global_step))
         if now - self._last >= (0.5 if self.in_place else self.every_s):
             self._write(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the last line."""
+        """Print the last line."""
         self._write(trainer, last=True)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Leave the line as it is and go on below it."""
+        """End the line and go on below it."""
         if self._enabled and self.in_place:
             self.stream.write("\n")
 
     def print(self, *args: Any, **kwargs: Any) -> None:
-        """Write a message above the line."""
+        """Print a message above the line."""
         if self._enabled:
             text = " ".join(str(part) for part in args)
             self.stream.write((f"\r{text.ljust(self._width)}" if self.in_place else text) + "\n")
@@ -127,7 +127,7 @@ _HIGHER_IS_BETTER = ("accuracy", "cosine", "gain", "map", "perplexity", "recall"
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of a run: its last value, its best, and at which step that was."""
+    """One figure of a run: its last value, its best, and the step of that."""
 
     name: str
     last: float
@@ -140,16 +140,16 @@ class RunReport:
     """Result of a training run: steps, time, figures and files."""
 
     part: str
-    n_steps: int  # in all, those before a resumption included
+    n_steps: int  # in total, including those before a resumption
     n_steps_here: int
     seconds: float
-    finished: bool  # all the steps that the recipe asks for are done
+    finished: bool  # whether all steps of the recipe are done
     figures: tuple[Figure, ...]
-    checkpoint: str  # "" where none was written
+    checkpoint: str  # "" without one
     log_folder: str
 
     def to_text(self) -> str:
-        """Return the table that is shown when a run is over."""
+        """Return the summary table at the end of a run."""
         rate = f", {self.n_steps_here / self.seconds:.3g} steps/s" if self.seconds > 0 else ""
         lines = [f"{self.part}: {self.n_steps:,} steps, {self.n_steps_here:,} of them in {clock(self.seconds)}{rate}"]
         if self.figures:
@@ -163,7 +163,7 @@ class RunReport:
 
 
 class RunHistory(pl.Callback):
-    """Gathers the figures of a run, over resumptions too; it logs and writes nothing."""
+    """Collects the figures of a run, across resumptions; it logs and prints nothing."""
 
     def __init__(self) -> None:
         self.resumed_from: Path | None = None
@@ -177,7 +177,7 @@ class RunHistory(pl.Callback):
         self._start, self._first_step = time.monotonic(), trainer.global_step
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the figures of a validation."""
+        """Collect the figures of a validation."""
         if not trainer.sanity_checking:
             self._take(trainer, [name for name in trainer.callback_metrics if name.startswith("valid")])
 
@@ -190,7 +190,7 @@ class RunHistory(pl.Callback):
             self.figures[name] = Figure(name, value, best, step)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the report."""
+        """Make the report."""
         self._take(trainer, [name for name in ("loss",) if name in trainer.callback_metrics])
         self.report = RunReport(
             part=str(getattr(pl_module, "part", type(pl_module).__name__)),
@@ -204,11 +204,11 @@ class RunHistory(pl.Callback):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps of the figures."""
+        """Return the figures for a checkpoint."""
         return {name: [f.last, f.best, f.best_step] for name, f in self.figures.items()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the figures of a checkpoint."""
+        """Restore the figures from a checkpoint."""
         self.figures = {name: Figure(name, *values) for name, values in state_dict.items()}
 
 
@@ -217,7 +217,7 @@ def _is_gain(name: str) -> bool:
 
 
 def _checkpoint(trainer: pl.Trainer) -> str:
-    """Return the newest checkpoint that the run wrote."""
+    """Return the newest checkpoint of the run."""
     paths = [
         Path(path)
         for callback in trainer.checkpoint_callbacks
@@ -235,10 +235,10 @@ _SEAM_PIXELS = 4  # between spectrograms, white
 
 
 def mel_picture(mels: Sequence[Tensor]) -> Tensor:
-    """Return a picture (3, h, w), uint8, of mel spectrograms (f, m) in [-1, 1], the first on top, low bins below.
+    """Return an image (3, h, w), uint8, of mel spectrograms (f, m) in [-1, 1], the first on top, low bins below.
 
     Raises:
-        ParameterError: no spectrograms, or such as are not of one shape.
+        ParameterError: no spectrograms, or different shapes.
     """
     if not mels or len({mel.shape for mel in mels}) != 1:
         raise ParameterError(f"the spectrograms must be of one shape, got {[tuple(mel.shape) for mel in mels]}")
@@ -255,17 +255,17 @@ def mel_picture(mels: Sequence[Tensor]) -> Tensor:
 
 @dataclass(frozen=True)
 class Sample:
-    """One clip to look at and to listen to, or a figure about some."""
+    """One clip as images and audio, or a figure."""
 
     name: str  # "reconstruction/0"
-    mels: tuple[Tensor, ...] = ()  # (f, m) each, to be shown one above the other, the original first
+    mels: tuple[Tensor, ...] = ()  # (f, m) each, from top to bottom, the original first
     wave: Tensor | None = None  # (t,)
     figure: float | None = None
 
 
 @dataclass(frozen=True)
 class Tools:
-    """Vocoder, tokenizer and settings with which samples are made."""
+    """Vocoder, tokenizer and settings for making samples."""
 
     mel: MelConfig
     render: Callable[[Tensor], Tensor]  # mel (b, f, m) -> wave (b, t)
@@ -277,14 +277,14 @@ class Tools:
 
 @torch.no_grad()
 def samples_of(module: Any, batch: Mapping[str, Any], tools: Tools) -> list[Sample]:
-    """Return samples of a part in training from a batch of validation, none for parts without sound."""
+    """Return samples of a part in training from a validation batch, none for parts without audio."""
     makers = {"tokenizer": _reconstructions, "vocoder": _renderings, "transformer": _generations}
     maker = makers.get(getattr(module, "part", ""))
     return [] if maker is None else list(maker(module, batch, tools))
 
 
 def _mel_of(module: Any, batch: Mapping[str, Any], n_clips: int, patch: int = 1) -> Tensor:
-    """Return mel spectrograms of a batch of either kind, in whole patches."""
+    """Return mel spectrograms of a batch of either kind, cropped to whole patches."""
     mel = batch["mel"][:n_clips] if "mel" in batch else module.front_end(batch["wave"][:n_clips].float())
     return mel[..., : mel.shape[-1] // patch * patch].float()
 
@@ -316,7 +316,7 @@ def _renderings(module: Any, batch: Mapping[str, Any], tools: Tools) -> Iterator
 
 
 def _generations(module: Any, batch: Mapping[str, Any], tools: Tools) -> Iterator[Sample]:
-    """Yield clips generated with and without the condition of others, and clips with a gap filled."""
+    """Yield clips generated with and without the condition of other clips, and clips with a gap filled."""
     tokens = module.clip_tokens(batch)[: tools.n_clips]
     conditions = batch.get("condition")
     everything = torch.ones_like(tokens, dtype=torch.bool)
@@ -343,7 +343,7 @@ def _generations(module: Any, batch: Mapping[str, Any], tools: Tools) -> Iterato
 
 
 def _filled(module: Any, tokens: Tensor, mask: Tensor, conditions: Tensor | None, tools: Tools) -> Tensor:
-    """Return tokens (b, r, w) with those under the mask predicted."""
+    """Return tokens (b, r, w) with the masked ones predicted."""
 
     def predict(given: Tensor, masked: Tensor, items: Tensor, conditional: bool) -> Tensor:
         own = conditions[items] if conditional and conditions is not None else None
@@ -355,11 +355,11 @@ def _filled(module: Any, tokens: Tensor, mask: Tensor, conditions: Tensor | None
 
 
 class MonitorSamples(pl.Callback):
-    """Log samples of the first validation clips, at a validation each ``every_n_steps`` at most.
+    """Log samples of the first validation clips, at a validation, at most every ``every_n_steps``.
 
     A tokenizer reconstructs, a vocoder renders, a transformer generates with and without condition and fills a gap.
-    It sees the weights that are validated: averaged ones where the run keeps an average. What fails here is warned of
-    once, and the run goes on without samples. Loggers without pictures and sounds are left alone.
+    Samples use the validated weights: averaged ones if the run keeps an average. An error here is reported
+    once, and the run goes on without samples. Loggers without images and audio are skipped.
     """
 
     def __init__(
@@ -372,16 +372,16 @@ class MonitorSamples(pl.Callback):
         guidance: float = 3.0,
         seed: int = 0,
     ) -> None:
-        """Set what is shown.
+        """Set the kind and number of samples.
 
         Args:
-            every_n_steps: steps from one showing to the next, at least.
-            n_clips: how many clips are shown.
-            vocoder: checkpoint of the vocoder that lets mel spectrograms be heard; Griffin-Lim where there is none.
-            tokenizer: checkpoint of the tokenizer that tokens are of, where the training itself needs none.
-            n_decoding_steps: steps of a generation.
-            guidance: scale of its guidance.
-            seed: random seed; the same in all showings, so that they can be compared.
+            every_n_steps: least number of steps between samples.
+            n_clips: number of clips.
+            vocoder: checkpoint of a vocoder for the audio of mel spectrograms; Griffin-Lim by default.
+            tokenizer: checkpoint of the tokenizer, if the training itself does not have it.
+            n_decoding_steps: decoding steps of a generation.
+            guidance: scale of the guidance.
+            seed: random seed; the same every time, so that samples can be compared.
 
         Raises:
             ParameterError: fewer than one step or clip, or settings that the solver refuses.
@@ -396,10 +396,10 @@ class MonitorSamples(pl.Callback):
         self._failed = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Check that the vocoder is of the run's mel settings.
+        """Check that the vocoder has the run's mel settings.
 
         Raises:
-            MelMismatchError: it is not.
+            MelMismatchError: it does not.
         """
         front_end: Any = getattr(pl_module, "front_end", None)
         if self._vocoder is None or front_end is None:
@@ -418,7 +418,7 @@ class MonitorSamples(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Show samples of the first batch, where it is time."""
+        """Log samples of the first batch, if they are due."""
         step = trainer.global_step
         due = self._shown_at is None or step - self._shown_at >= self.every_n_steps
         if batch_idx or trainer.sanity_checking or self._failed or not due or not trainer.is_global_zero:
@@ -452,7 +452,7 @@ class MonitorSamples(pl.Callback):
 
 
 def _writer(logger: Any) -> Any:
-    """Return what a logger writes pictures and sounds with, None if it does not."""
+    """Return the object of a logger that writes images and audio, None if it has none."""
     writer = getattr(logger, "experiment", None)
     return writer if hasattr(writer, "add_image") and hasattr(writer, "add_audio") else None
 

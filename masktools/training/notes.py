@@ -1,7 +1,7 @@
-"""Notes in NSynth's files -> a cache of spectrograms -> batches; and training of the classifier of notes.
+"""Notes in NSynth's format -> a cache of spectrograms -> batches; and training of the note classifier.
 
 NSynth (Engel et al., arXiv:1704.01279) is ``nsynth-train``, ``nsynth-valid`` and ``nsynth-test``: each a folder, or a
-``.jsonwav.tar.gz`` of it, with ``examples.json`` (name of a note -> what is known of it) and ``audio/NAME.wav``. Its
+``.jsonwav.tar.gz`` of it, with ``examples.json`` (name of a note -> its metadata) and ``audio/NAME.wav``. Its
 splits do not share instruments. ``python -m recipes.renders --notes`` writes the same layout.
 """
 
@@ -37,14 +37,14 @@ _EXAMPLES = "examples.json"
 
 @dataclass(frozen=True)
 class Note:
-    """What is known of a note."""
+    """Metadata of a note."""
 
     name: str
     split: str
     pitch: int  # MIDI
     velocity: int
-    instrument: str  # which one: splits do not share it
-    label: str  # what it is called in words; the family where nothing else is known
+    instrument: str  # its id: splits do not share instruments
+    label: str  # name in words; the family if there is no other
     family: str
 
 
@@ -56,7 +56,7 @@ def read_notes(source: str | os.PathLike[str]) -> Iterator[tuple[Note, Callable[
             must be read before the next note is asked for.
 
     Raises:
-        ParameterError: there is nothing of the kind, or its table is none.
+        ParameterError: there are no notes, or the table is invalid.
     """
     place = Path(source)
     if place.is_dir() and (place / _EXAMPLES).is_file():
@@ -79,7 +79,7 @@ def _of_folder(folder: Path) -> Iterator[tuple[Note, Callable[[], tuple[np.ndarr
 
 
 def _of_tar(path: Path) -> Iterator[tuple[Note, Callable[[], tuple[np.ndarray, int]]]]:
-    """Read a tar twice, since its table may come last; nothing is unpacked."""
+    """Read a tar twice, since its table may be at the end; nothing is unpacked."""
     table: dict[str, Note] = {}
     with tarfile.open(path) as archive:
         for member in archive:
@@ -121,7 +121,7 @@ def _packed_samples(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[
 
 
 def _table(listed: Any, place: str, source: Path) -> Iterator[Note]:
-    """Yield the notes of a table; the name of its folder says of which split they are."""
+    """Yield the notes of a table; the name of its folder determines the split."""
     if not isinstance(listed, Mapping):
         raise ParameterError(f"{_EXAMPLES} of {source} must name notes, got a {type(listed).__name__}")
     split = next((name for name in SPLITS if name in place.lower()), "train")
@@ -144,7 +144,7 @@ _SILENCE = -1.0
 
 
 class NoteCache:
-    """The spectrograms of notes, all of one length, and their table."""
+    """Spectrograms of notes, all of one length, and their table."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         """Open a cache.
@@ -162,12 +162,12 @@ class NoteCache:
         self.mels = np.load(place / _MELS, mmap_mode="r")  # (n, f, m) float16
 
     def split(self, name: str) -> list[int]:
-        """Return the numbers of the notes of a split."""
+        """Return the indices of the notes of a split."""
         return [number for number, note in enumerate(self.notes) if note.split == name]
 
     @property
     def words(self) -> NoteWords:
-        """The conditions of all notes of the training split, by their words."""
+        """The conditioner for the instruments of the training split."""
         notes = [note for note in self.notes if note.split == "train"] or self.notes
         pairs = instruments_of([(note.label, note.family) for note in notes])
         pitches = [note.pitch for note in self.notes]
@@ -179,18 +179,18 @@ class NoteCache:
 
 
 def build_note_cache(sources: list[str], folder: str | os.PathLike[str], mel: MelConfig, n_frames: int) -> NoteCache:
-    """Return the cache of the notes of some sources, made if need be: whole or not at all.
+    """Return the note cache of some sources, made if it does not exist: whole or not at all.
 
     Notes that cannot be read are left out, and counted.
 
     Args:
-        sources: as for ``read_notes``.
-        folder: where to.
+        sources: folders or tar files; see ``read_notes``.
+        folder: folder of the cache.
         mel: settings of the front end.
-        n_frames: frames of each note; longer ones are cut, shorter ones followed by silence.
+        n_frames: length of each note in frames; longer ones are cropped, shorter ones padded with silence.
 
     Raises:
-        ParameterError: no note, or a folder that holds a cache of other settings.
+        ParameterError: no notes, or a folder that holds a cache of other settings.
     """
     target = Path(folder)
     made_of = {"sources": [os.path.abspath(source) for source in sources], "mel": to_dict(mel), "n_frames": n_frames}
@@ -234,8 +234,8 @@ def build_note_cache(sources: list[str], folder: str | os.PathLike[str], mel: Me
 class NoteStream(Stream):
     """Endless random notes: ``mel`` (f, m), ``condition`` (d,), ``pitch`` and ``family``.
 
-    Families are drawn alike, however many notes each has. A share of the conditions leaves the pitch open, and as large
-    a one the instrument, or says the family in its place.
+    Families are drawn with equal probability. A share of the conditions leaves the pitch open, and the same
+    share the instrument, or gives only the family.
     """
 
     def __init__(
@@ -288,14 +288,14 @@ class NoteData(StreamData):
 
     Args:
         cache: folder of the cache.
-        sources: what it is made of, where it is not there yet.
+        sources: sources of the cache, if it does not exist yet.
         mel: settings of the front end.
-        n_frames: frames of each note.
-        batch_size: of both splits.
-        seed: what draws the notes.
-        n_valid_notes: notes of the validation split, spread over it.
-        open_share: conditions that leave something open.
-        gain_share: largest gain, up or down, in the unit of the spectrogram.
+        n_frames: length of each note in frames.
+        batch_size: batch size of both splits.
+        seed: random seed of the notes.
+        n_valid_notes: number of validation notes, spread over the split.
+        open_share: share of the conditions that leave something open.
+        gain_share: greatest gain, up or down, in the unit of the spectrogram.
     """
 
     def __init__(
@@ -343,15 +343,15 @@ class NoteData(StreamData):
 
 
 class NoteClassifierTraining(PartTraining):
-    """Batches hold ``mel`` (b, f, m), ``pitch`` and ``family``; ``NoteData`` gives them, and names the classes.
+    """Training of the note classifier on batches of ``mel`` (b, f, m), ``pitch`` and ``family`` from ``NoteData``.
 
     Args:
         mel: settings of the front end.
         widths: channels of the convolutions.
-        dropout: share of values dropped.
-        n_steps: of the schedule of the learning rate.
-        n_warmup: steps in which it rises.
-        learning_rate: the highest.
+        dropout: share of values that are dropped.
+        n_steps: optimiser steps of the learning-rate schedule.
+        n_warmup: steps of linear warm-up.
+        learning_rate: peak learning rate, after the warm-up.
     """
 
     part, kind = "classifier", "notes"
@@ -370,7 +370,7 @@ class NoteClassifierTraining(PartTraining):
         self.save_hyperparameters(ignore=["mel"])
 
     def configure_model(self) -> None:
-        """Make the network, whose classes are those of the data.
+        """Make the network for the classes of the data.
 
         Raises:
             CheckpointError: the data are no notes.
@@ -405,7 +405,7 @@ class NoteClassifierTraining(PartTraining):
         return pitch + family
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log how often pitch and family are right."""
+        """Log the accuracy of pitch and family."""
         guess, lowest = self.net(batch["mel"].float()), self.net.config.lowest
         found = {
             "valid_pitch": (guess.pitch.argmax(1) + lowest == batch["pitch"]).float().mean(),
@@ -414,7 +414,7 @@ class NoteClassifierTraining(PartTraining):
         self.log_dict(found, prog_bar=True, sync_dist=True, batch_size=len(batch["mel"]))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write how often the very weights that are saved are right, on instruments that were not trained on."""
+        """Store the accuracy of the saved weights, on instruments that were not trained on."""
         data: Any = getattr(self.trainer, "datamodule", None)
         training = self.net.training
         self.net.eval()
@@ -431,7 +431,7 @@ class NoteClassifierTraining(PartTraining):
 
 
 def load_note_classifier(source: str) -> tuple[NoteClassifier, MelConfig]:
-    """Return a trained classifier, frozen, and its mel settings; its own settings say how often it is right.
+    """Load a trained classifier, frozen, and its mel settings; its settings include its accuracy.
 
     Raises:
         CheckpointError: there is none, or it holds something else.

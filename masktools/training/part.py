@@ -1,6 +1,6 @@
-"""A part in training, alone or against a discriminator: settings, optimiser, checkpoints, repeatable chance.
+"""Base classes for training a part, alone or with a discriminator: settings, optimiser, checkpoints, random seeds.
 
-Learning rates are a linear warm-up, then half a cosine; or an exponential decay in steps.
+Learning-rate schedules are a linear warm-up, then half a cosine; or an exponential decay in steps.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,13 +38,13 @@ def warmup_cosine_factor(step: int, n_warmup: int, n_steps: int, final: float = 
 
 
 def warmup_cosine(optimizer: Optimizer, n_warmup: int, n_steps: int, final: float = 0.0) -> LambdaLR:
-    """Return the scheduler, to be stepped once a training step."""
+    """Return the scheduler, with one step per training step."""
     check_within(f"[0, {n_steps})", n_warmup=n_warmup)
     return LambdaLR(optimizer, lambda step: warmup_cosine_factor(step, n_warmup, n_steps, final))
 
 
 def exponential_factor(step: int, decay: float, n_decay: int, n_warmup: int = 0) -> float:
-    """Return the factor on the base rate: 0 to 1 over the warm-up, then ``decay`` times less every ``n_decay`` steps.
+    """Return the factor on the base rate: 0 to 1 over the warm-up, then times ``decay`` every ``n_decay`` steps.
 
     >>> [exponential_factor(step, 0.5, 100) for step in (0, 99, 100, 200)]
     [1.0, 1.0, 0.5, 0.25]
@@ -53,21 +53,21 @@ def exponential_factor(step: int, decay: float, n_decay: int, n_warmup: int = 0)
 
 
 def exponential(optimizer: Optimizer, decay: float, n_decay: int, n_warmup: int = 0) -> LambdaLR:
-    """Return the scheduler, to be stepped once a training step."""
+    """Return the scheduler, with one step per training step."""
     return LambdaLR(optimizer, lambda step: exponential_factor(step, decay, n_decay, n_warmup))
 
 
 def config_of(kinds: Mapping[str, tuple[type, type]], kind: str, given: Any, part: str) -> Any:
-    """Return the settings of a part of some kind.
+    """Return the settings of a part of a given kind.
 
     Args:
         kinds: kind -> (class of its settings, class of its network).
-        kind: one of them.
-        given: its settings, or a dictionary of those that differ from its defaults, or None.
-        part: what it is a kind of, for errors.
+        kind: one of the kinds.
+        given: settings, or a dictionary of those that differ from the defaults, or None.
+        part: name of the part, for errors.
 
     Raises:
-        ParameterError: a kind that there is not, settings of another kind, a key or a value that it does not accept.
+        ParameterError: an unknown kind, settings of another kind, or an invalid key or value.
     """
     config_class = kinds[checked_name(f"kind of {part}", kind, kinds)][0]
     if given is None:
@@ -80,7 +80,7 @@ def config_of(kinds: Mapping[str, tuple[type, type]], kind: str, given: Any, par
 
 
 def decaying_matrices(weights: Iterable[Tensor], weight_decay: float) -> list[dict[str, Any]]:
-    """Return weights as groups of an optimiser: matrices decay, vectors do not."""
+    """Return parameter groups for an optimiser: weight decay on matrices, none on vectors."""
     every = list(weights)
     return [
         {"params": [weight for weight in every if weight.ndim > 1], "weight_decay": weight_decay},
@@ -89,17 +89,17 @@ def decaying_matrices(weights: Iterable[Tensor], weight_decay: float) -> list[di
 
 
 class PartTraining(pl.LightningModule):
-    """A part ``net`` in training, beside the mel front end it works with.
+    """Training of a part ``net``, with its mel front end.
 
-    Before each batch the global generators are seeded by (seed of the run, rank, number of the batch), so that what
-    is drawn from them, dropout included, is the same in a run that was stopped and resumed.
+    Before each batch the global generators are seeded by (seed of the run, rank, number of the batch), so that all
+    random numbers, those of dropout included, are the same in a run that was stopped and resumed.
     """
 
-    part: str  # its name in a bundle: tokenizer, vocoder or transformer
-    kind: str  # which of the kinds of that part
+    part: str  # name in a bundle: tokenizer, vocoder or transformer
+    kind: str  # one of the kinds of that part
     net: nn.Module
-    compiled: tuple[str, ...] = ("net",)  # where a recipe wants it
-    _frozen: tuple[Any, ...] = ()  # parts outside the module's state: a checkpoint holds what is trained, nothing else
+    compiled: tuple[str, ...] = ("net",)  # modules to compile, if a recipe asks for it
+    _frozen: tuple[Any, ...] = ()  # parts outside the module's state: checkpoints hold only trained weights
     _run_seed: int = 0
 
     def __init__(self, mel: MelConfig) -> None:
@@ -111,7 +111,7 @@ class PartTraining(pl.LightningModule):
         self._run_seed = torch.initial_seed()
 
     def on_fit_start(self) -> None:
-        """Bring the frozen parts to the device, and compile where that is wanted."""
+        """Move the frozen parts to the device, and compile if asked to."""
         for part in self._frozen:
             if isinstance(part, nn.Module):
                 part.to(self.device)
@@ -128,7 +128,7 @@ class PartTraining(pl.LightningModule):
             return self.front_end(wave)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed what is drawn while a batch is computed."""
+        """Seed the random generators for a batch."""
         torch.manual_seed(derive_seed(self._run_seed, self.global_rank, self.trainer.fit_loop.total_batch_idx))
 
     def adamw(
@@ -138,12 +138,12 @@ class PartTraining(pl.LightningModule):
         weight_decay: float = 0.01,
         final: float = 0.0,
     ) -> dict[str, object]:
-        """Return AdamW under a linear warm-up and half a cosine, by the recipe's learning_rate, n_warmup and n_steps.
+        """Return AdamW with a linear warm-up and half a cosine, by the recipe's learning_rate, n_warmup and n_steps.
 
         Args:
             learned: weights, or groups of them; all of ``net`` that are not frozen if None.
             betas: of the running means of the gradient and of its square, each in [0, 1).
-            weight_decay: of those that do not say otherwise.
+            weight_decay: weight decay of groups that do not set it.
             final: share of ``learning_rate`` that is left after ``n_steps``.
         """
         own = self.hparams
@@ -154,13 +154,13 @@ class PartTraining(pl.LightningModule):
 
     @property
     def learned_tokens(self) -> str | None:
-        """The fingerprint of the tokenizer or codec whose tokens are learned, None where nobody knows."""
+        """Fingerprint of the tokenizer or codec that the part is trained with, None if unknown."""
         return None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the part's settings beside its weights, so that a bundle can be made of the file alone.
+        """Store the part's settings with its weights, so that a bundle can be made of the file alone.
 
-        Whose tokens are learned is written too, so that no bundle joins the weights to another tokenizer.
+        The fingerprint of the tokenizer is stored too, so that no bundle combines the weights with another one.
         """
         config: Any = self.net.config
         told = {"part": self.part, "kind": self.kind, "config": to_dict(config), "mel": to_dict(self.front_end.config)}
@@ -170,9 +170,9 @@ class PartTraining(pl.LightningModule):
 
 @dataclass(frozen=True)
 class AdversarialLoss:
-    """Losses of discriminators and generator, and a distance of real and generated waves in the features.
+    """Losses of discriminators and generator, and the feature distance of real and generated waves.
 
-    ``sliced`` losses need discriminators whose last layers are those of a slicing adversarial network.
+    ``sliced`` losses need the discriminators of a slicing adversarial network.
     """
 
     discriminators: Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]  # of the logits of real and generated waves
@@ -186,7 +186,7 @@ def _relative(real: DiscriminatorOutput, generated: DiscriminatorOutput) -> Tens
 
 
 def _absolute(real: DiscriminatorOutput, generated: DiscriminatorOutput) -> Tensor:
-    """Return the distance as published: summed, not averaged, and with the logits among the features."""
+    """Return the feature distance as published: summed, not averaged, and including the logits."""
     return losses.feature_distance([*real.features, *real.logits], [*generated.features, *generated.logits])
 
 
@@ -204,12 +204,12 @@ class OptimiserConfig:
     betas: tuple[float, float] = ranged((0.8, 0.99), "[0, 1)")
     weight_decay: float = ranged(0.01, "[0, inf]")  # 0: plain Adam
     schedule: str = ranged("cosine", ("cosine", "exponential"))
-    final: float = ranged(0.1, "[0, 1]")  # of the first rate, at the end of the cosine
-    decay: float = ranged(0.999, "(0, 1]")  # of the exponential schedule; 1: a constant rate
+    final: float = ranged(0.1, "[0, 1]")  # share of the initial rate that is left at the end of the cosine
+    decay: float = ranged(0.999, "(0, 1]")  # factor of the exponential schedule; 1: a constant rate
     n_decay: int = ranged(1000, "[1, inf]")  # iterations between two of its steps
-    clip_norm: float | None = ranged(1.0, "(0, inf]")  # of the trained part's gradient
+    clip_norm: float | None = ranged(1.0, "(0, inf]")  # limit on the trained part's gradient norm
     discriminator_clip_norm: float | None = ranged(None, "(0, inf]")
-    accumulate_iterations: int = ranged(1, "[1, inf]")  # batches for each step of the optimisers
+    accumulate_iterations: int = ranged(1, "[1, inf]")  # batches per optimiser step
 
     __post_init__ = settle
 
@@ -217,7 +217,7 @@ class OptimiserConfig:
 class AdversarialTraining(PartTraining):
     """Alternating generator and discriminator updates (manual optimisation).
 
-    Every optimiser step counts in Lightning's ``global_step``, so that an iteration makes two: ``max_steps`` of a
+    Every optimiser step counts in Lightning's ``global_step``, so that an iteration counts as two: ``max_steps`` of a
     recipe is twice ``n_steps``. With ``accumulate_iterations`` an iteration takes as many batches; a
     remainder at the end of an epoch is dropped.
     """
@@ -261,7 +261,7 @@ class AdversarialTraining(PartTraining):
 
     @contextmanager
     def frozen_discriminator(self) -> Iterator[None]:
-        """Give the discriminator no gradient inside the block in which the generator is updated."""
+        """Disable the discriminator's gradients inside the block in which the generator is updated."""
         self.discriminator.requires_grad_(False)
         try:
             yield
@@ -269,18 +269,18 @@ class AdversarialTraining(PartTraining):
             self.discriminator.requires_grad_(True)
 
     def generator_step(self, loss: Tensor, batch_idx: int) -> None:
-        """Let the trained part learn from its loss, and step the schedules of both: the end of an iteration."""
+        """Update the trained part by its loss, and step both schedules: the end of an iteration."""
         if self._update(0, loss, batch_idx, self.optimiser.clip_norm):
             schedules: Any = self.lr_schedulers()
             for schedule in schedules:
                 schedule.step()
 
     def discriminator_step(self, loss: Tensor | None, batch_idx: int) -> None:
-        """Let the discriminator learn from its loss; without one it stays as it is, and the count of steps goes on."""
+        """Update the discriminator by its loss; without one only the count of steps goes on."""
         self._update(1, loss, batch_idx, self.optimiser.discriminator_clip_norm)
 
     def _update(self, network: int, loss: Tensor | None, batch_idx: int, clip_norm: float | None) -> bool:
-        """Gather the gradient of a loss, and step when all batches of an iteration are gathered."""
+        """Accumulate the gradient of a loss, and step when all batches of an iteration are there."""
         optimizers: Any = self.optimizers()
         optimizer, n_batches = optimizers[network], self.optimiser.accumulate_iterations
         if batch_idx % n_batches == 0:
@@ -303,13 +303,13 @@ class PatchAdversarialTraining(AdversarialTraining):
 
     Args:
         mel: settings of the mel front end.
-        optimiser: how both learn.
-        net: the tokenizer, frozen but for its decoder.
+        optimiser: settings of both optimisers.
+        net: the tokenizer, frozen except for its decoder.
         discriminator_width: channels of the discriminator.
     """
 
     net: Any
-    n_ramp = 0  # steps in which the discriminator comes to count fully
+    n_ramp = 0  # steps over which the adversarial weight rises
 
     def __init__(self, mel: MelConfig, optimiser: OptimiserConfig, net: nn.Module, discriminator_width: int) -> None:
         super().__init__(mel, optimiser)
@@ -323,10 +323,10 @@ class PatchAdversarialTraining(AdversarialTraining):
         return self.net.decoder
 
     def decoder_step(self, mel: Tensor, estimate: Tensor, batch_idx: int, further: Tensor | float = 0.0) -> None:
-        """Let discriminator and decoder learn, one after the other, from true and decoded spectrograms (b, f, m).
+        """Update discriminator and decoder, in this order, on true and decoded spectrograms (b, f, m).
 
-        The decoder loses by its error and that of its slopes, by whatever is ``further`` given, and, after the steps in
-        which the discriminator learns alone, by being told apart and by the distance of the discriminator's features.
+        The decoder's loss is its error, that of its slopes, an optional ``further`` loss, and, after the steps in
+        which only the discriminator is trained, the adversarial loss and the feature distance.
         """
         own = self.hparams
         n_against = self.n_iterations - own["n_discriminator_only"]

@@ -1,4 +1,4 @@
-"""A training run from its recipe."""
+"""Training runs from recipes."""
 
 import logging
 import os
@@ -32,7 +32,7 @@ _NOISE = (
 
 
 def one_line(message: str) -> str:
-    r"""Return what a parser has to say, which may be pages, as its most telling line.
+    r"""Return the most informative line of a parser's message, which may be pages long.
 
     >>> one_line('Parser key "trainer.max_steps":\n  Expected a <class int>. Got value: ten')
     'trainer.max_steps: Expected a <class int>. Got value: ten'
@@ -49,10 +49,10 @@ def one_line(message: str) -> str:
 
 
 class RecipeParser(LightningArgumentParser):
-    """A parser that raises what is wrong instead of leaving the process."""
+    """A parser that raises errors instead of leaving the process."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise what is wrong.
+        """Raise an error.
 
         Raises:
             ArgumentError: always.
@@ -63,7 +63,7 @@ class RecipeParser(LightningArgumentParser):
 class RecipeCLI(LightningCLI):
     """Reads a recipe and its overrides, makes the module, the data and the trainer, and trains.
 
-    The recipe is the only source of settings: those stored in a checkpoint do not override it.
+    The recipe is the only source of settings: those in a checkpoint do not override it.
     """
 
     def __init__(self, arguments: list[str], resume: bool = False) -> None:
@@ -82,21 +82,21 @@ class RecipeCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Return the one thing that recipes are for."""
+        """Return the only subcommand of recipes."""
         return {"fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule"}}
 
     def _parse_ckpt_path(self) -> None:
-        """Leave the recipe as it is: Lightning would override it by what the checkpoint was once trained with."""
+        """Keep the recipe's settings: Lightning would override them by those in the checkpoint."""
 
     def before_instantiate_classes(self) -> None:
-        """Find where to go on, if that is wanted."""
+        """Find the checkpoint to resume from, if asked to."""
         if self._resume:
             found = newest_checkpoint(_folders(self.config["fit"]))
             self.config["fit"]["ckpt_path"] = None if found is None else str(found)
             self.history.resumed_from = found
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Return the trainer, with our progress line unless the recipe has another or wants none."""
+        """Return the trainer, with our progress line unless the recipe has another or none."""
         trainer = self._get(self.config_init, "trainer", default={})
         own: list[pl.Callback] = [self.history]
         given = trainer.get("callbacks") or []
@@ -105,7 +105,7 @@ class RecipeCLI(LightningCLI):
             own.append(ProgressLine(sys.stdout))
         self.trainer_defaults["callbacks"] = own
         if trainer.get("logger") is False:
-            self.save_config_callback = None  # nothing is logged, and nothing is to lie about in the working folder
+            self.save_config_callback = None  # nothing is logged, and no files are left in the working folder
         made = super().instantiate_trainer(**kwargs)
         if made.checkpoint_callbacks:
             made.callbacks.append(LastStep())  # type: ignore[attr-defined]  # after those that it looks after
@@ -113,7 +113,7 @@ class RecipeCLI(LightningCLI):
 
 
 def _folders(config: Any) -> Iterator[Path]:
-    """Yield the folders where the checkpoints of a recipe lie."""
+    """Yield the checkpoint folders of a recipe."""
     trainer = config["trainer"]
     callbacks = trainer.get("callbacks") or []
     for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
@@ -128,14 +128,14 @@ def _folders(config: Any) -> Iterator[Path]:
 
 
 def newest_checkpoint(folders: Iterable[Path]) -> Path | None:
-    """Return the newest complete checkpoint of some folders, None if there is none; one that was cut off is no one."""
+    """Return the newest complete checkpoint in some folders, None if there is none; truncated ones are skipped."""
     found = {path.resolve(): path for folder in folders for path in folder.glob("*.ckpt")}
     complete = [path for path in found.values() if is_zipfile(path)]
     return max(complete, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
 _RESUME = "--resume"
-# Said by Lightning and torch about themselves or about choices that recipes make on purpose: nothing to act on.
+# Messages of Lightning and torch about themselves or about deliberate choices of recipes: nothing to act on.
 _KNOWN_WARNINGS = (
     r".*LightningCLI's args parameter is intended",
     r".*does not have many workers",
@@ -153,21 +153,21 @@ _KNOWN_WARNINGS = (
 
 
 def run_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = (), resume: bool = False) -> RunReport | None:
-    """Train what the recipe says, e.g. ``run_recipe("recipes/mini/tokenizer.yaml", ["--trainer.max_steps", "10"])``.
+    """Train a recipe, e.g. ``run_recipe("recipes/mini/tokenizer.yaml", ["--trainer.max_steps", "10"])``.
 
     Args:
-        path: the YAML file.
+        path: path of the YAML file.
         overrides: keys and their values, as on the command line.
-        resume: whether to go on from the newest checkpoint of the recipe, if there is one; the word ``--resume``
-            among the overrides says the same.
+        resume: whether to resume from the newest checkpoint of the recipe, if there is one; the same as the word
+            ``--resume`` among the overrides.
 
     Returns:
-        What the run came to; nothing on ranks other than the first.
+        Report of the run; None on ranks other than the first.
 
     Raises:
-        ParameterError: there is no such recipe, or a key or a value that the recipe's classes do not accept.
+        ParameterError: there is no such recipe, or a key or a value is invalid.
         CheckpointError: a checkpoint that is missing, or of other settings.
-        DeviceError: a device that this machine does not offer.
+        DeviceError: a device that this machine does not have.
     """
     recipe = Path(path)
     if not recipe.is_file():
@@ -181,7 +181,7 @@ def run_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = (), resu
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out what Lightning and torch say that nobody can act on."""
+    """Suppress messages of Lightning and torch that nobody can act on."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -198,13 +198,13 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _our_errors() -> Iterator[None]:
-    """Turn what Lightning raises for settings that cannot work into our errors, of one line each."""
+    """Turn Lightning's errors about settings into our errors, of one line each."""
     try:
         yield
     except (MasktoolsError, ModuleNotFoundError):
         raise
     except SystemExit as leaving:
-        if isinstance(leaving.__context__, KeyboardInterrupt):  # Lightning shuts down, then leaves
+        if isinstance(leaving.__context__, KeyboardInterrupt):  # Lightning shuts down, then exits
             raise KeyboardInterrupt from None
         raise
     except ArgumentError as error:
@@ -221,7 +221,7 @@ def _our_errors() -> Iterator[None]:
 
 
 def _translated(error: Exception) -> MasktoolsError | None:
-    """Return our error for one of Lightning's, None where it may be a fault of ours."""
+    """Return our error for one of Lightning's, None where it may be a bug of ours."""
     text = " ".join(str(error).split())
     if "Error(s) in loading state_dict" in text:
         mismatch = text.split("Error(s) in loading state_dict")[1].split(":", 1)[-1].strip()

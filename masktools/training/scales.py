@@ -28,21 +28,21 @@ from masktools.training.tokenizer import GathersLatents, WaitingLatents
 
 
 def load_scale_tokenizer(source: str) -> ScaleTokenizer:
-    """Return the frozen tokenizer over scales of a training checkpoint.
+    """Load the frozen tokenizer over scales of a training checkpoint.
 
     Raises:
-        CheckpointError: there is none, it holds something else, or weights of other scales than it says.
+        CheckpointError: there is none, it holds something else, or its weights are of other scales than its settings.
     """
     return load_part(source, "tokenizer", {"scales": (ScaleTokenizerConfig, ScaleTokenizer)})
 
 
 class _ScaleTokenizerValidation(PartTraining):
-    """Errors of the reconstruction, after all scales and after fewer; how much of its codebook each scale uses."""
+    """Validation: errors of the reconstruction, from all scales and from fewer; codebook usage of each scale."""
 
     net: ScaleTokenizer
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the tokens of the last validation."""
+        """Drop the tokens of the last validation."""
         self._seen: list[list[Tensor]] = []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -56,31 +56,31 @@ class _ScaleTokenizerValidation(PartTraining):
         self.log_dict(found, sync_dist=True, batch_size=len(mel))
 
     def on_validation_epoch_end(self) -> None:
-        """Log how much of its codebook each scale uses, as exp of the entropy."""
+        """Log the codebook usage of each scale, as exp of the entropy."""
         grids = [torch.cat([tokens[scale].flatten() for tokens in self._seen]) for scale in range(len(self._seen[0]))]
         usage = scale_usage(grids, self.net.n_codes)
         self.log_dict({f"valid_perplexity_{number}": own.perplexity for number, own in enumerate(usage, start=1)})
 
 
 class ScaleTokenizerTraining(_ScaleTokenizerValidation, GathersLatents):
-    """L1 and slopes in the unit of the spectrogram, and the quantiser's loss; k-means after steps without quantiser.
+    """Training with L1, slopes and the quantiser's loss; k-means initialisation after steps without quantiser.
 
-    Batches hold ``mel`` (b, f, m). It trains in one process: codebooks follow the vectors of that one alone.
+    Batches hold ``mel`` (b, f, m). It trains in one process: codebooks follow the vectors of that process alone.
 
     Args:
-        tokenizer: its settings.
-        mel: settings of the front end.
-        n_steps: of the schedule of the learning rate.
-        learning_rate: the highest.
-        n_warmup: steps in which the rate rises.
-        n_unquantised: steps before the codebooks are placed.
-        n_placing_clips: clips whose latents they are placed on.
-        slope_weight: of the L1 distance between neighbouring cells' differences.
-        codes_weight: of the quantiser's loss.
-        drop_share: clips that keep fewer scales: scale dropout.
-        n_least: scales that each clip keeps, at least.
+        tokenizer: settings of the tokenizer.
+        mel: settings of the mel front end.
+        n_steps: optimiser steps of the learning-rate schedule.
+        learning_rate: peak learning rate, after the warm-up.
+        n_warmup: steps of linear warm-up.
+        n_unquantised: steps without quantiser, before the codebooks are initialised by k-means.
+        n_placing_clips: clips whose latents are used for that.
+        slope_weight: weight of the L1 distance between differences of neighbouring cells.
+        codes_weight: weight of the quantiser's loss.
+        drop_share: share of clips that keep fewer scales (scale dropout).
+        n_least: least number of scales that a clip keeps.
         restart_every: steps between two restarts of dead entries.
-        restart_share: share of an even count of hits below which an entry is dead.
+        restart_share: share of an even hit count below which an entry is dead.
 
     Raises:
         ParameterError: a share or a number out of its range.
@@ -127,11 +127,11 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation, GathersLatents):
 
     @property
     def waiting(self) -> Sequence[WaitingLatents]:
-        """The latents that wait for the placing of the codebooks."""
+        """Latents that are kept for the initialisation of the codebooks."""
         return (self._waiting,)
 
     def on_fit_start(self) -> None:
-        """Refuse more than one process.
+        """Raise where there is more than one process.
 
         Raises:
             ParameterError: there are more.
@@ -164,7 +164,7 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation, GathersLatents):
         return error + own["slope_weight"] * slope_loss(estimate, mel) + own["codes_weight"] * codes
 
     def _kept(self, n_clips: int) -> Tensor | None:
-        """Return how many scales each clip keeps: all, or for a share of clips fewer."""
+        """Return the number of scales that each clip keeps: all, or fewer for a share of clips."""
         own, n_scales = self.hparams, len(self.net.pyramid)
         if not own["drop_share"]:
             return None
@@ -173,19 +173,19 @@ class ScaleTokenizerTraining(_ScaleTokenizerValidation, GathersLatents):
 
 
 class ScaleDecoderTraining(_ScaleTokenizerValidation, PatchAdversarialTraining):
-    """The decoder alone, against a discriminator of patches; tokens, and transformers of them, stay valid.
+    """Training of the decoder alone, with a patch discriminator; tokens, and transformers of them, stay valid.
 
     Args:
-        checkpoint: of the tokenizer.
-        mel: settings of the front end.
+        checkpoint: checkpoint of the tokenizer.
+        mel: settings of the mel front end.
         n_steps: updates of the decoder.
-        learning_rate: of both.
-        n_warmup: steps in which the rate rises.
-        n_discriminator_only: steps in which the discriminator learns alone.
-        adversarial_weight: of the adversarial loss.
-        feature_weight: of the distance of the discriminator's features.
+        learning_rate: peak learning rate of both.
+        n_warmup: steps of linear warm-up.
+        n_discriminator_only: steps in which only the discriminator is trained.
+        adversarial_weight: weight of the adversarial loss.
+        feature_weight: weight of the feature distance.
         discriminator_width: channels of the discriminator.
-        optimiser: how both learn.
+        optimiser: settings of both optimisers.
     """
 
     part, kind = "tokenizer", "scales"
@@ -215,26 +215,26 @@ class ScaleDecoderTraining(_ScaleTokenizerValidation, PatchAdversarialTraining):
 
 
 class ScaleTransformerTraining(PartTraining):
-    """Cross-entropy of the tokens of all scales at once, each shown the true coarser ones; AdamW, warm-up and cosine.
+    """Training with the cross-entropy of all scales at once, given the true coarser scales; AdamW, warm-up and cosine.
 
-    Batches hold ``mel`` (b, f, m), and ``condition`` (b, d), left out for training without.
+    Batches hold ``mel`` (b, f, m), and optionally ``condition`` (b, d).
 
     Args:
-        tokenizer_checkpoint: of the frozen tokenizer.
-        transformer: its settings; the scales and sizes of codes must be the tokenizer's.
-        mel: settings of the front end.
-        n_steps: of the schedule of the learning rate.
-        n_warmup: steps in which the rate rises.
-        learning_rate: the highest.
-        weight_decay: of matrices.
-        condition_drop: clips that are shown no condition.
-        even_scales: whether each scale weighs the same in the loss; otherwise each token does.
-        noise_share: tokens that are replaced by random ones where finer scales are shown them, so that drawing does not
-            meet its own mistakes for the first time.
-        refine_share: steps that also train to refine one scale, of which some tokens are shown.
-        coarse_steps: first steps, in which only the coarsest scales are learned: they say most of a sound, and cost a
-            fraction, since their tokens are few.
-        coarse_scales: those scales.
+        tokenizer_checkpoint: checkpoint of the frozen tokenizer.
+        transformer: settings of the transformer; the scales and sizes of codes must be the tokenizer's.
+        mel: settings of the mel front end.
+        n_steps: optimiser steps of the learning-rate schedule.
+        n_warmup: steps of linear warm-up.
+        learning_rate: peak learning rate, after the warm-up.
+        weight_decay: weight decay of matrices.
+        condition_drop: share of clips trained without condition.
+        even_scales: whether each scale has the same weight in the loss; otherwise each token has.
+        noise_share: share of tokens that are replaced by random ones in the input of finer scales, so that the model
+            learns to cope with its own mistakes.
+        refine_share: share of steps that also train refinement of one scale, some of whose tokens are known.
+        coarse_steps: number of first steps that train only the coarsest scales, which determine most of a sound at a
+            fraction of the cost, since their tokens are few.
+        coarse_scales: number of those scales.
 
     Raises:
         ParameterError: parts that do not fit each other.
@@ -287,10 +287,10 @@ class ScaleTransformerTraining(PartTraining):
         return self._frozen[0]
 
     def on_fit_start(self) -> None:
-        """Bring the frozen tokenizer to the device, and check the conditions.
+        """Move the frozen tokenizer to the device, and check the conditions.
 
         Raises:
-            ParameterError: conditions of another size than the transformer reads.
+            ParameterError: conditions of another size than the transformer's.
         """
         super().on_fit_start()
         words, own = self._words(), self.net.config.condition_dim
@@ -301,16 +301,16 @@ class ScaleTransformerTraining(PartTraining):
 
     @property
     def learned_tokens(self) -> str:
-        """The fingerprint of the tokenizer."""
+        """Fingerprint of the tokenizer."""
         return token_fingerprint(self.tokenizer.state_dict())
 
     def _words(self) -> NoteWords | None:
-        """Return the words of the notes that are learned, where notes they are."""
+        """Return the note conditioner of the data, if the data are notes."""
         notes = getattr(getattr(self.trainer, "datamodule", None), "notes", None)
         return None if notes is None else notes.words
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the words of the conditions too."""
+        """Store the note conditioner, too."""
         super().on_save_checkpoint(checkpoint)
         words = self._words()
         if words is not None:
@@ -341,7 +341,7 @@ class ScaleTransformerTraining(PartTraining):
         """Return the loss of a batch.
 
         Raises:
-            MasktoolsError: it is not finite.
+            MasktoolsError: the loss is not finite.
         """
         own, tokens = self.hparams, self._tokens(batch)
         if self.global_step < own["coarse_steps"]:
@@ -375,7 +375,7 @@ class ScaleTransformerTraining(PartTraining):
     def _refined(
         self, tokens: list[Tensor], inputs: list[Tensor], condition: Tensor | None, use: Tensor | None
     ) -> Tensor:
-        """Return the cross-entropy of the masked tokens of one scale, the others of it being shown."""
+        """Return the cross-entropy of the masked tokens of one scale, given its other tokens."""
         scale = int(torch.randint(len(tokens), ()))
         place = self.net.pyramid.place(scale)
         flat = self.net.pyramid.pack(tokens)[:, place]
@@ -386,7 +386,7 @@ class ScaleTransformerTraining(PartTraining):
         return F.cross_entropy(logits[mask], flat[mask])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log the cross-entropy of each scale with the conditions, and what they take off it."""
+        """Log the cross-entropy of each scale with conditions, and its reduction by them."""
         tokens = self._tokens(batch)
         inputs = self.tokenizer.quantiser.inputs(tokens)
         condition = batch.get("condition")

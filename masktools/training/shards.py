@@ -1,7 +1,7 @@
-"""Recordings decoded once, in one file of samples at one rate; and shards, tar files of them, read and written.
+"""Caches of recordings, decoded once, in one file of samples at one rate; and shards, tar files of them.
 
-The cache is made by several processes, goes on where it was killed, and is the same byte for byte whatever their number
-and the kills. Recordings that cannot be decoded are skipped, and named in the index.
+A cache is built by several processes, can be resumed after a kill, and is the same byte for byte whatever their number
+and the kills. Recordings that cannot be decoded are skipped, and listed in the index.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ _BLOCK = 1 << 20  # samples converted at once
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording of a cache: where its samples lie, and what its source says of it."""
+    """One recording of a cache: its position, and its metadata."""
 
     path: str
     start: int  # first sample in the cache
@@ -43,29 +43,29 @@ class Recording:
     labels: str
     caption: str
     origin: str = "real"
-    bandwidth_hz: float = 0.0  # the highest frequency it reaches; 0 where nobody knows
+    bandwidth_hz: float = 0.0  # upper limit of its band; 0 if unknown
     other_captions: tuple[str, ...] = ()
     measured: str = ""  # tags measured from the signal, joined with ';'
 
     @property
     def descriptions(self) -> tuple[str, ...]:
-        """What the recording can be called: its captions, else its labels, else a sound."""
+        """Descriptions of the recording: its captions, else its labels, else a generic one."""
         captions = tuple(filter(None, (self.caption, *self.other_captions)))
         return captions or (self.labels.replace(";", " ").replace("_", " ") or "sound",)
 
     def described(self, rng: np.random.Generator) -> str:
-        """Return one of the descriptions, drawn at random."""
+        """Return one of the descriptions at random."""
         texts = self.descriptions
         return texts[int(rng.integers(len(texts)))]
 
 
 class Cache:
-    """A folder of memory-mapped values, and an index of whose they are.
+    """A folder of memory-mapped values, and their index.
 
     Attributes:
-        folder: where it lies.
-        content: what the index says.
-        recordings: its entries; each knows its ``split``.
+        folder: folder of the cache.
+        content: content of the index.
+        recordings: entries of the index; each has a ``split``.
         skipped: recordings that could not be decoded, with the reasons.
     """
 
@@ -90,7 +90,7 @@ class Cache:
             raise ParameterError(f"{empty}: none of its recordings could be decoded")
 
     def __reduce__(self) -> tuple[type["Cache"], tuple[Path]]:
-        return type(self), (self.folder,)  # a process that gets the cache opens it anew
+        return type(self), (self.folder,)  # unpickling opens the cache again
 
     def __len__(self) -> int:
         return len(self.recordings)
@@ -127,7 +127,7 @@ class AudioCache(Cache):
         return self._waves[recording.start + start : recording.start + stop].astype(np.float32) / _FULL_SCALE
 
     def name(self, index: int) -> str:
-        """Return where a recording came from, for people."""
+        """Return the source of a recording, for display."""
         return self.recordings[index].path
 
     def item(self, index: int) -> tuple[Recording, np.ndarray]:
@@ -137,7 +137,7 @@ class AudioCache(Cache):
 
 
 def recording_from(row: Mapping[str, object]) -> Recording:
-    """Return a recording from what JSON holds of it; older caches hold less."""
+    """Return a recording from its JSON entry; older caches have fewer fields."""
     captions = row.get("other_captions", ())
     return Recording(**{**row, "other_captions": tuple(captions)})  # type: ignore[arg-type]
 
@@ -145,7 +145,7 @@ def recording_from(row: Mapping[str, object]) -> Recording:
 def read_sources(
     sources: Sequence[str | os.PathLike[str]], kind: str = "auto", non_commercial: bool = False
 ) -> tuple[list[Row], int]:
-    """Return the rows of several sources, and how many of the recordings that they name are missing."""
+    """Return the rows of several sources, and the number of missing recordings."""
     found = [read_source(path, kind, non_commercial) for path in sources]
     return [row for source in found for row in source.rows], sum(source.n_missing for source in found)
 
@@ -161,17 +161,17 @@ def build_cache(
 ) -> AudioCache:
     """Decode the recordings of the sources into ``folder`` once, and return the cache.
 
-    A cache that was made of the same rows is returned as it is, one that was begun is completed, one of others is
+    An existing cache of the same rows is returned, an unfinished one is completed, one of other rows is
     refused. A process holds one recording at a time.
 
     Args:
-        sources: what ``read_source`` reads
-        folder: folder of the cache; made if need be
+        sources: sources for ``read_source``
+        folder: folder of the cache; made if it does not exist
         sample_rate: sample rate of the cache, in Hz
         non_commercial: whether to take rows whose ``nc`` is 1
         progress: called with the recordings done and their number
-        n_workers: processes
-        kind: kind of the sources, or auto to find out
+        n_workers: number of processes
+        kind: kind of the sources, or auto to detect it
 
     Raises:
         ParameterError: a source is not one, or ``folder`` holds a cache of other recordings or settings.
@@ -199,7 +199,7 @@ def build_cache(
 
 
 def decoded(path: str | os.PathLike[str], sample_rate: int) -> np.ndarray:
-    """Return a whole file as mono float32 samples (t,) at a rate.
+    """Return a whole file as mono float32 samples (t,) at a sample rate.
 
     Raises:
         AudioError: it cannot be decoded.
@@ -207,18 +207,18 @@ def decoded(path: str | os.PathLike[str], sample_rate: int) -> np.ndarray:
     audio = read(Path(path))
     samples = audio.samples[0] if audio.n_channels == 1 else audio.samples.mean(axis=0)
     rate = audio.sample_rate
-    del audio  # of a long recording in stereo this is most of the memory
+    del audio  # for a long stereo recording this is most of the memory
     return samples if rate == sample_rate else resample(samples, rate, sample_rate)
 
 
 @dataclass(frozen=True)
 class DecodeWork:
-    """Writes the samples of some rows one after the other."""
+    """Writes the samples of some rows, in order."""
 
     sample_rate: int
 
     def __call__(self, job: Sequence[Row], outputs: Mapping[str, Path]) -> Note:
-        """Decode the rows; those that cannot be decoded are named in the note."""
+        """Decode the rows; failures are listed in the note."""
         recordings, skipped = [], []
         with outputs[_WAVES].open("wb") as out:
             for row in job:
@@ -238,15 +238,15 @@ SHARD_INDEX = "shards.npz"
 _AUDIO = tuple(SUFFIXES)
 _SAMPLE = np.dtype(
     [("shard", "i4"), ("suffix", "i1"), ("audio", "i8"), ("n_bytes", "i8"), ("told", "i8"), ("n_told", "i8")]
-)  # where in which shard the recording lies, and what is told of it; no bytes are told where there is none
+)  # position of recording and metadata in a shard; 0 bytes of metadata where there are none
 _HEADER = 512
 
 
 class ShardSet:
-    """The samples of a folder of shards, at one rate."""
+    """The samples in a folder of shards, at one sample rate."""
 
     def __init__(self, folder: str | os.PathLike[str], sample_rate: int = 22_050) -> None:
-        """Find the samples: from the folder's index if it is of these shards, else by reading the shards' headers.
+        """Find the samples: by the folder's index if it fits these shards, else by reading the shards' headers.
 
         Raises:
             ParameterError: there are no shards, or none of them holds a sample.
@@ -257,7 +257,7 @@ class ShardSet:
             raise ParameterError(f"no shards below {self.folder}: they must end in .tar")
         self.splits = [_split_of(name) for name in self.shards]
         self.sizes = np.array([(self.folder / name).stat().st_size for name in self.shards])
-        self.broken: list[list[str]] = []  # shards that end too early, or are none
+        self.broken: list[list[str]] = []  # shards that are truncated, or invalid
         found = self._indexed()
         self.samples = self._scanned() if found is None else found
         if not len(self.samples):
@@ -272,7 +272,7 @@ class ShardSet:
         return len(self.samples)
 
     def split(self, name: str) -> np.ndarray:
-        """Return the numbers of the samples of a split, those of one shard together.
+        """Return the indices of the samples of a split, those of one shard together.
 
         Raises:
             ParameterError: no shard is of that split.
@@ -288,7 +288,7 @@ class ShardSet:
         return chosen
 
     def name(self, index: int) -> str:
-        """Return shard and key of a sample, for people."""
+        """Return shard and key of a sample, for display."""
         place = self.samples[index]
         shard = self.shards[place["shard"]]
         with suppress(tarfile.TarError, OSError):
@@ -300,7 +300,7 @@ class ShardSet:
         """Return a recording and all its samples.
 
         Raises:
-            AudioError: it cannot be decoded, or what is told of it is not JSON.
+            AudioError: it cannot be decoded, or its metadata are not JSON.
         """
         place, name = self.samples[index], self.name(index)
         shard = self.shards[place["shard"]]
@@ -325,7 +325,7 @@ class ShardSet:
             return file.read(n_bytes)
 
     def write_index(self) -> None:
-        """Write what was found beside the shards, so that nobody must read their headers again."""
+        """Write the index beside the shards, so that their headers need not be read again."""
         with replacing(self.folder / SHARD_INDEX) as part, part.open("wb") as file:
             np.savez(file, shards=np.array(self.shards), sizes=self.sizes, samples=self.samples)
 
@@ -352,7 +352,7 @@ class ShardSet:
 
 
 class _CutOffError(Exception):
-    """A shard ended too early; what it holds before."""
+    """Raised for a truncated shard; holds the samples before."""
 
     def __init__(self, found: list[tuple[int, ...]]) -> None:
         super().__init__()
@@ -383,7 +383,7 @@ def _samples(path: Path, size: int) -> list[tuple[int, ...]]:
                     found += _sample(group)
                     group, last = {}, (before, stem)
                 group[f".{suffix.lower()}"] = member.offset_data, member.size
-            if _block(path, tar.offset) != bytes(_HEADER):  # which tarfile takes for an end too
+            if _block(path, tar.offset) != bytes(_HEADER):  # tarfile takes this for an end, too
                 raise tarfile.ReadError("no end")
         except (tarfile.ReadError, EOFError) as error:
             raise _CutOffError(found + _sample(group)) from error
@@ -434,7 +434,7 @@ def _texts(value: Any) -> list[str]:
 
 _INDEX = "index.json"
 PER_SHARD = 256  # recordings, at most
-PIECE_S = 30.0  # longer recordings are cut into pieces of so many seconds, each a sample
+PIECE_S = 30.0  # longer recordings are cut into pieces of this length, each a sample
 
 
 @dataclass(frozen=True)
@@ -457,17 +457,17 @@ def write_shards(
 ) -> ShardSet:
     """Write the recordings of the sources as shards SPLIT-000000.tar of FLAC and JSON, and return them.
 
-    The shards are the same byte for byte whatever the number of processes; a build that was killed goes on where it
-    stopped. index.json names what was skipped.
+    The shards are the same byte for byte whatever the number of processes; a build that was killed can be
+    resumed. index.json lists the skipped recordings.
 
     Args:
-        sources: what ``read_source`` reads
-        folder: folder of the shards; made if need be
+        sources: sources for ``read_source``
+        folder: folder of the shards; made if it does not exist
         sample_rate: sample rate of the recordings in them, in Hz
         non_commercial: whether to take rows whose ``nc`` is 1
         progress: called with the recordings done and their number
-        n_workers: processes
-        kind: kind of the sources, or auto to find out
+        n_workers: number of processes
+        kind: kind of the sources, or auto to detect it
 
     Raises:
         ParameterError: a source is not one, or ``folder`` holds shards of other recordings or settings.

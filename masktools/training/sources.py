@@ -1,8 +1,8 @@
-"""Lists of recordings: folders, manifests, AudioSet and AudioCaps, as rows of what is known of each.
+"""Lists of recordings: folders, manifests, AudioSet and AudioCaps, as rows of metadata.
 
-Nothing is decoded here. Of AudioSet and AudioCaps some files are always missing, since videos vanish; they are counted.
-A file holds the ten seconds of its clip, and is named after the video (YTID.wav), perhaps with a Y before it, perhaps
-with where the clip starts in the video, in seconds or milliseconds, and where it ends (YTID_30.flac, YTID_30000.wav,
+Nothing is decoded here. Some files of AudioSet and AudioCaps are always missing, since videos vanish; they are counted.
+A file holds the ten seconds of its clip, and is named after the video (YTID.wav), optionally with a Y before it, and
+with the start of the clip in the video, in seconds or milliseconds, and its end (YTID_30.flac, YTID_30000.wav,
 YTID_30_40.wav).
 """
 
@@ -21,7 +21,7 @@ from masktools.io import SUFFIXES
 
 SPLITS = ("train", "valid", "test")
 _OTHER_NAMES = {"training": "train", "val": "valid", "validation": "valid", "dev": "valid", "eval": "test"}
-_VALID_SHARE, _TEST_SHARE = 0.05, 0.05  # of a folder without splits of its own
+_VALID_SHARE, _TEST_SHARE = 0.05, 0.05  # of a folder without splits
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,15 @@ class Row:
     kind: str = ""
     labels: str = ""  # joined with ';'
     caption: str = ""
-    other_captions: tuple[str, ...] = ()  # where people described it more than once
-    origin: str = "real"  # or what made it, e.g. "rendered"
-    bandwidth_hz: float = 0.0  # the highest frequency it reaches; 0 where nobody knows
+    other_captions: tuple[str, ...] = ()  # further human captions
+    origin: str = "real"  # or its generator, e.g. "rendered"
+    bandwidth_hz: float = 0.0  # upper limit of its band; 0 if unknown
     measured: str = ""  # tags measured from the signal, joined with ';'
 
 
 @dataclass(frozen=True)
 class Source:
-    """The recordings of a source that are there, and how many of those it names are not."""
+    """The existing recordings of a source, and the number of missing ones."""
 
     kind: str  # folder, manifest, audioset or audiocaps
     rows: tuple[Row, ...]
@@ -49,7 +49,7 @@ class Source:
 
 
 def audio_files(folder: Path) -> Iterator[Path]:
-    """Yield the audio files below a folder, hidden ones left out, in no particular order."""
+    """Yield the audio files below a folder except hidden ones, in no particular order."""
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
@@ -58,7 +58,7 @@ def audio_files(folder: Path) -> Iterator[Path]:
 
 
 def hashed_share(text: str) -> float:
-    """Return a number in [0, 1) that depends on the text alone.
+    """Return a hash of a text as a number in [0, 1).
 
     >>> round(hashed_share("a/b.wav"), 3)
     0.208
@@ -67,7 +67,7 @@ def hashed_share(text: str) -> float:
 
 
 def split_named(name: str) -> str | None:
-    """Return the split that a folder's or a file's name stands for, None for none.
+    """Return the split for the name of a folder or a file, None for none.
 
     >>> split_named("Validation"), split_named("drums")
     ('valid', None)
@@ -79,9 +79,9 @@ def split_named(name: str) -> str | None:
 def read_folder(folder: Path) -> Source:
     """Return the audio files below a folder.
 
-    Where its own folders are named train, valid (or val) and test, those are the splits, and files elsewhere are
+    Where its subfolders are named train, valid (or val) and test, those are the splits, and other files are
     training; else a hash of each file's path in the folder chooses, 90 : 5 : 5, the same in every copy of the folder.
-    Of two files or more one is there to train with, and one to validate with, whichever way they were split.
+    With two files or more, there is at least one for training and one for validation.
 
     Raises:
         ParameterError: there is no audio file in it.
@@ -102,7 +102,7 @@ def _split_by_hash(name: str) -> str:
 
 
 def _with_both(splits: dict[str, str]) -> dict[str, str]:
-    """Return the splits of two files or more with one to train with and one to validate with."""
+    """Return splits of two files or more with at least one for training and one for validation."""
     for lacking in ("train", "valid") if len(splits) > 1 else ():
         held = Counter(splits.values())
         if not held[lacking]:
@@ -115,11 +115,11 @@ def _with_both(splits: dict[str, str]) -> dict[str, str]:
 def read_manifest(path: str | os.PathLike[str], non_commercial: bool = False) -> list[Row]:
     """Return the rows of a manifest, without those whose ``nc`` is 1 unless asked for.
 
-    A manifest is a CSV file with the columns path (relative to it) and split, and where there are any, labels and
-    measured (joined with ';'), caption, kind, nc, bandwidth_hz, and origin, or in its place rendered (0 or 1).
+    A manifest is a CSV file with the columns path (relative to it) and split, and optionally labels and
+    measured (joined with ';'), caption, kind, nc, bandwidth_hz, and origin, or instead of it rendered (0 or 1).
 
     Raises:
-        ParameterError: there is no such file, a column is missing, or a value is not of its kind.
+        ParameterError: there is no such file, a column is missing, or a value is invalid.
     """
     manifest = Path(path)
     if not manifest.is_file():
@@ -156,12 +156,12 @@ def _manifest_row(manifest: Path, number: int, row: dict[str, str]) -> Row:
 _CLASSES = "class_labels_indices.csv"
 _CLIP_S = 10.0
 _VALID_SHARE_OF_TRAIN = 0.01  # of the training clips of AudioSet, which has no such split
-_Clip = tuple[str, float, float]  # the video, and where in it the clip begins and ends, in seconds
+_Clip = tuple[str, float, float]  # the video, and start and end of the clip in it, in seconds
 _CAPTION_COLUMNS = {"youtube_id", "start_time", "caption"}
 
 
 def is_audioset(path: Path) -> bool:
-    """Tell whether a CSV file is a list of AudioSet: ``# YTID`` stands in its first lines."""
+    """Tell whether a CSV file is a list of AudioSet, by ``# YTID`` in its first lines."""
     with path.open(encoding="utf-8", errors="replace") as file:
         return any(line.replace(" ", "").startswith("#YTID") for line in itertools.islice(file, 5))
 
@@ -173,7 +173,7 @@ def is_audiocaps(path: Path) -> bool:
 
 
 class _Files:
-    """The audio files below a folder, found by the clip they hold."""
+    """Index of the audio files below a folder by clip."""
 
     def __init__(self, folder: Path) -> None:
         self.by_stem = {path.stem: str(path.absolute()) for path in sorted(audio_files(folder))}
@@ -188,13 +188,13 @@ class _Files:
 
 
 def read_audioset(path: Path) -> Source:
-    """Return the clips of AudioSet, of one list or of all in a folder; audio lies below the folder of the lists.
+    """Return the clips of AudioSet, from one list or all in a folder; audio is below the folder of the lists.
 
-    A list with eval in its name is the split test; of the others a hundredth, chosen by a hash of the video, is valid.
-    Labels are the names in class_labels_indices.csv, or without it the identifiers.
+    A list with eval in its name is the test split; of the others a hundredth, chosen by a hash of the video, is valid.
+    Labels are the names in class_labels_indices.csv, or else the identifiers.
 
     Raises:
-        ParameterError: None of the audio files is there, or a line is not one of AudioSet.
+        ParameterError: there are no audio files, or a line is not in AudioSet's format.
     """
     names, seen = _class_names(path if path.is_dir() else path.parent), set()
 
@@ -237,12 +237,12 @@ def _class_names(folder: Path) -> dict[str, str]:
 
 
 def read_audiocaps(path: Path) -> Source:
-    """Return the clips of AudioCaps, of one list or of train.csv, val.csv and test.csv in a folder.
+    """Return the clips of AudioCaps, from one list or from train.csv, val.csv and test.csv in a folder.
 
-    Captions of one clip (five in the test list) are kept together; audio lies below the folder of the lists.
+    Captions of one clip (five in the test list) are grouped; audio is below the folder of the lists.
 
     Raises:
-        ParameterError: None of the audio files is there, a list is not named after its split, or a start is no number.
+        ParameterError: there are no audio files, a list is not named after its split, or a start is no number.
     """
 
     def clips(listed: Path) -> Iterator[tuple[_Clip, Row]]:
@@ -273,16 +273,16 @@ def _captions(path: Path) -> dict[tuple[str, float], list[str]]:
 def _of_lists(
     kind: str, path: Path, is_list: Callable[[Path], bool], clips: Callable[[Path], Iterator[tuple[_Clip, Row]]]
 ) -> Source:
-    """Return the clips of one list, or of all in a folder, whose audio lies below the folder.
+    """Return the clips of one list, or of all in a folder, whose audio is below the folder.
 
     Args:
         kind: kind of the source.
         path: a list, or a folder.
-        is_list: tells the lists of a folder from other files.
-        clips: of a list, with what it says of each.
+        is_list: function that recognises the lists among the files of a folder.
+        clips: function from a list to its clips with their metadata.
 
     Raises:
-        ParameterError: None of the audio files is there.
+        ParameterError: there are no audio files.
     """
     folder = path if path.is_dir() else path.parent
     files, rows, n_missing = _Files(folder), [], 0
@@ -307,19 +307,19 @@ SOURCES: Mapping[str, str] = {
     "audioset": "its lists (# YTID, start_seconds, end_seconds, positive_labels) in a folder with the audio",
     "audiocaps": "its lists (audiocap_id, youtube_id, start_time, caption) in a folder with the audio",
 }
-"""The kinds of sources, with what each must look like."""
+"""Kinds of sources, with a description of each."""
 
 
 def read_source(path: str | os.PathLike[str], kind: str = "auto", non_commercial: bool = False) -> Source:
-    """Return the recordings that a source names and that are there.
+    """Return the existing recordings of a source.
 
     Args:
         path: a folder, or a CSV file
-        kind: one of ``SOURCES``, or auto to find out
+        kind: one of ``SOURCES``, or auto to detect it
         non_commercial: whether to take rows of a manifest whose ``nc`` is 1
 
     Raises:
-        ParameterError: the path holds nothing of the kind, or of no kind at all.
+        ParameterError: the path holds nothing of this kind, or of any kind.
     """
     place = Path(path)
     checked_name("kind of source", kind, ("auto", *SOURCES))

@@ -1,4 +1,4 @@
-"""Endless streams of training samples: shared among workers, resumed exactly."""
+"""Endless streams of training samples, shared among workers and resumed exactly; and resumable builds of files."""
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from masktools.core.arguments import check_least, checked_real
 from masktools.core.errors import ParameterError
 
-FULL_BAND_HZ = 10_000.0  # what a recording must reach to teach what upper rows hold
+FULL_BAND_HZ = 10_000.0  # least upper limit of the band of recordings for training the upper rows
 
 Item = TypeVar("Item")
 Batch = dict[str, Any]  # "wave": (b, t) float, "caption": b texts; or "tokens", "condition", "caption"
@@ -21,9 +21,9 @@ Batch = dict[str, Any]  # "wave": (b, t) float, "caption": b texts; or "tokens",
 def shared_indices(
     start: int, rank: int = 0, n_ranks: int = 1, worker: int = 0, n_workers: int = 1, batch_size: int = 1
 ) -> Iterator[int]:
-    """Yield the samples of one worker of one process, for ever.
+    """Yield the indices of the samples of one worker of one process, endlessly.
 
-    The workers of a process take turns at its batches, as ``DataLoader`` collects them, and the processes divide each
+    The workers of a process alternate in its batches, as ``DataLoader`` collects them, and the processes divide each
     step: whatever their numbers, a step sees the same samples as one process with their batches together.
 
     >>> from itertools import islice
@@ -40,16 +40,16 @@ def shared_indices(
 def weighted_by_kind(
     weights: np.ndarray, kinds: Sequence[str], kind_weights: Mapping[str, float] | None, where: str = "of those at hand"
 ) -> np.ndarray:
-    """Return how often each recording is drawn, once some kinds are drawn more often, or never.
+    """Return the weights of recordings multiplied by those of their kinds.
 
     Args:
         weights: weights (n,) of the recordings.
         kinds: kind of each recording.
-        kind_weights: kind -> a number of 0 or more; 1 where a kind is not named.
-        where: whose the recordings are, for errors.
+        kind_weights: kind -> a number of 0 or more; 1 where a kind is missing.
+        where: name of the collection, for errors.
 
     Raises:
-        ParameterError: a weight that is negative or no number, or nothing that may be drawn.
+        ParameterError: a weight that is negative or no number, or all weights are zero.
     """
     named = {kind: checked_real(f"kind_weights of {kind!r}", weight) for kind, weight in (kind_weights or {}).items()}
     for kind, weight in named.items():
@@ -62,7 +62,7 @@ def weighted_by_kind(
 
 
 def drawn_index(cumulative: np.ndarray, rng: np.random.Generator) -> int:
-    """Return an index drawn by its weight, given the running sum of the weights (n,)."""
+    """Return a random index, given the cumulative sum of the weights (n,)."""
     last = np.searchsorted(cumulative, cumulative[-1])  # the product below may be rounded up to the whole sum
     return int(min(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"), last))
 
@@ -74,14 +74,14 @@ def assembled(
     pauses: tuple[int, int],
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Return a clip of short recordings one after the other, with short pauses, from a random place on.
+    """Return a clip of consecutive short recordings, with short pauses, from a random position on.
 
     Args:
-        silence: (n, ...) the clip as it is without them; it is written to.
-        first: (m, ...) the first one.
-        following: gives one more.
-        pauses: shortest and longest, in entries of the first axis.
-        rng: draws the pauses, and then where the clip begins.
+        silence: (n, ...) array for the clip, filled with silence; it is written to.
+        first: (m, ...) the first recording.
+        following: function that returns another recording.
+        pauses: least and greatest length of a pause, in entries of the first axis.
+        rng: random generator of the pauses and the start.
     """
     piece, position = first, 0
     while position < len(silence):
@@ -93,10 +93,10 @@ def assembled(
 
 
 class Stream(IterableDataset[Batch], ABC):
-    """Endless samples of which each is a pure function of the seed and of its number.
+    """Endless samples, each a pure function of the seed and of its index.
 
-    Iterating yields those from the sample that ``seek`` set on, or the share of them that ``share_out`` set, each with
-    its number as ``index``.
+    Iteration starts at the sample set by ``seek``, and yields the share set by ``share_out``, each sample with
+    its index as ``index``.
     """
 
     def __init__(self, seed: int) -> None:
@@ -110,7 +110,7 @@ class Stream(IterableDataset[Batch], ABC):
         """Return sample ``index``, the same at each call."""
 
     def seek(self, sample_index: int) -> None:
-        """Let the next iteration begin at a sample, counted over all processes.
+        """Set the first sample of the next iteration, counted over all processes.
 
         Raises:
             ParameterError: a negative number.
@@ -119,7 +119,7 @@ class Stream(IterableDataset[Batch], ABC):
         self._start = sample_index
 
     def share_out(self, rank: int, n_ranks: int, batch_size: int) -> None:
-        """Yield the share of one process only, and let its workers take turns at batches of a size.
+        """Yield the share of one process only, with its workers alternating in batches of this size.
 
         Raises:
             ParameterError: a rank that is not below their number, or an empty batch.
@@ -137,20 +137,20 @@ class Stream(IterableDataset[Batch], ABC):
 
 
 class RecordingStream(Stream):
-    """Random clips of recordings, which are drawn as often as they weigh, times the weight of their kind.
+    """Random clips of recordings, which are drawn by their weight times the weight of their kind.
 
-    A recording shorter than a clip is followed by others that are alike, with short pauses between.
+    A recording shorter than a clip is followed by similar ones, with short pauses between.
 
     Args:
         seed: random seed of all that is drawn.
         weights: weights (n,) of the recordings.
         kinds: kind of each recording.
-        alike: what those have in common that may follow each other, for each recording.
-        kind_weights: kind -> how often it is drawn; 1 where it is not named.
-        where: whose the recordings are, for errors.
+        alike: group of each recording, within which recordings may follow each other.
+        kind_weights: kind -> weight of its recordings; 1 where it is missing.
+        where: name of the collection, for errors.
     """
 
-    pauses: tuple[int, int]  # shortest and longest, in the unit of ``read``
+    pauses: tuple[int, int]  # least and greatest, in the unit of ``read``
 
     def __init__(
         self,
@@ -169,22 +169,22 @@ class RecordingStream(Stream):
 
     @abstractmethod
     def length(self, index: int) -> int:
-        """Return how long a recording is."""
+        """Return the length of a recording."""
 
     @abstractmethod
     def read(self, index: int, start: int, n: int) -> np.ndarray:
-        """Return entries [start, start + n) of a recording, as far as there are any, (n, ...)."""
+        """Return entries [start, start + n) of a recording, cropped to its length, (n, ...)."""
 
     @abstractmethod
     def silence(self, n: int) -> np.ndarray:
-        """Return a clip without anything, to be written to."""
+        """Return a silent clip, to be written to."""
 
     def drawn(self, rng: np.random.Generator) -> int:
-        """Return which recording comes next."""
+        """Return the index of the next recording."""
         return drawn_index(self._cumulative, rng)
 
     def clip(self, index: int, n: int, rng: np.random.Generator, step: int = 1) -> tuple[np.ndarray, int]:
-        """Return a clip of a recording, (n, ...), and where in it it begins, a multiple of ``step``."""
+        """Return a clip of a recording, (n, ...), and its start in the recording, a multiple of ``step``."""
         length = self.length(index)
         if length >= n:
             start = int(rng.integers(length - n + 1))
@@ -199,12 +199,12 @@ class RecordingStream(Stream):
 
 
 class StreamLoader(DataLoader[Batch]):
-    """Batches of a stream; each iteration begins where training stands by then."""
+    """Batches of a stream; each iteration starts at the current sample of the training."""
 
     def __init__(
         self, stream: Stream, batch_size: int, n_workers: int = 0, position: Callable[[], int] | None = None
     ) -> None:
-        """Load a stream; ``position`` tells at which sample an iteration begins, without it where ``seek`` put it."""
+        """Load a stream; ``position`` returns the first sample of an iteration, by default that set by ``seek``."""
         super().__init__(stream, batch_size, num_workers=n_workers)
         self._stream, self._position = stream, position
 
@@ -215,7 +215,7 @@ class StreamLoader(DataLoader[Batch]):
 
 
 def spread_over(items: Sequence[Item], n: int) -> Sequence[Item]:
-    """Return up to n of some items, evenly chosen, the same at each call.
+    """Return up to n of some items, evenly spread, the same at each call.
 
     >>> spread_over(range(10), 3)
     range(0, 9, 3)
@@ -224,10 +224,10 @@ def spread_over(items: Sequence[Item], n: int) -> Sequence[Item]:
 
 
 class StreamData(pl.LightningDataModule):
-    """A data module that counts the samples training has seen, and writes their number into checkpoints.
+    """A data module that counts the samples of the training, and stores the count in checkpoints.
 
-    An epoch goes on where the one before ended. A run that is resumed sees what it would have seen, also with another
-    number of processes or another batch size.
+    An epoch goes on where the one before ended. A resumed run sees the same samples as an uninterrupted one, also with
+    another number of processes or another batch size.
     """
 
     def __init__(self) -> None:
@@ -236,7 +236,7 @@ class StreamData(pl.LightningDataModule):
         self._loader_position: Any = None
 
     def stream_loader(self, stream: Stream, batch_size: int, n_workers: int = 0) -> StreamLoader:
-        """Return the batches of this process, from the sample on that training has come to."""
+        """Return the batches of this process, from the current sample of the training on."""
         trainer = self.trainer
         rank, n_ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         stream.share_out(rank, n_ranks, batch_size)
@@ -247,16 +247,16 @@ class StreamData(pl.LightningDataModule):
         return StreamLoader(stream, batch_size, n_workers, self._loader_position)
 
     def _n_batches(self) -> int:
-        """Return how many batches each process has been trained on, in this run and those it resumes."""
+        """Return the number of batches in each process, in this run and those it resumes."""
         if self.trainer is None:
             return 0
         progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total
         return progress.processed
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the number of the next sample, once there are any."""
+        """Return the index of the next sample, if there are any."""
         return {} if self._loader_position is None else {"next_sample": self._loader_position()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Let training go on at the sample that a checkpoint names."""
+        """Resume at the sample of a checkpoint."""
         self._resumed_at = state_dict["next_sample"]

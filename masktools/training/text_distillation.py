@@ -1,10 +1,10 @@
 """Distillation of a sentence encoder into the text side of the text-audio encoder.
 
-The texts are words of a list, captions, tags with their prompts, and sentences made of these by rule. The teacher is
-read from a folder (a BERT with its vocabulary) or from an installed package that carries one, and is asked once.
+The texts are words of a list, captions, tags with their prompts, and sentences composed of these by rule. The teacher
+is loaded from a folder (a BERT with its vocabulary) or from an installed package, and its answers are stored.
 
-Each piece of the vocabulary goes through the teacher alone; its vector is reduced by principal components and
-weighted by how rare the piece is. The mean of such vectors stands for a text.
+Each piece of the vocabulary is embedded by the teacher alone; its vector is reduced by principal components and
+weighted by the rarity of the piece. The vector of a text is the mean of such vectors.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ from masktools.training.part import PartTraining
 from masktools.training.shards import AudioCache
 from masktools.training.streams import Batch, Stream, StreamData, StreamLoader
 
-_PIECES = 512  # pieces at a time
+_PIECES = 512  # pieces in a batch
 HiddenStates = Callable[[Tensor], Tensor]  # (b, n) token indices -> (b, n, d)
 
 
@@ -69,16 +69,16 @@ def rarity_weights(pieces: Sequence[str], smoothing: float = 1e-4) -> Tensor:
 
 
 def principal_components(vectors: Tensor, dim: int) -> Tensor:
-    """Return the centred vectors in the basis of their ``dim`` strongest directions, (n, d) -> (n, dim).
+    """Return the centred vectors projected on their ``dim`` principal components, (n, d) -> (n, dim).
 
     Raises:
         ParameterError: ``dim`` is larger than the vectors or their number.
     """
     check_within(f"[1, {min(vectors.shape)}]", dim=dim)
     centred = vectors.double() - vectors.double().mean(dim=0)
-    _, axes = torch.linalg.eigh(centred.T @ centred)  # ascending
+    _, axes = torch.linalg.eigh(centred.T @ centred)  # in ascending order
     axes = axes[:, -dim:].flip(1)
-    signs = axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()  # so that a rerun gives the same vectors
+    signs = axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()  # so that results are reproducible
     return (centred @ (axes * signs)).float()
 
 
@@ -86,14 +86,14 @@ def principal_components(vectors: Tensor, dim: int) -> Tensor:
 def distil_vectors(
     hidden_states: HiddenStates, pieces: Sequence[str], ids: Sequence[int], ends: tuple[int, int], dim: int = 128
 ) -> Tensor:
-    """Return one vector a piece, weighted by its rarity, (n, dim).
+    """Return one vector per piece, weighted by its rarity, (n, dim).
 
     Args:
         hidden_states: the teacher, from token indices (b, n) to its last layer (b, n, d)
-        pieces: the texts of the pieces, from frequent to rare
+        pieces: texts of the pieces, from frequent to rare
         ids: their indices in the teacher's vocabulary
-        ends: the teacher's indices of the tokens that open and close a text
-        dim: size of a vector
+        ends: the teacher's indices of the start and end tokens
+        dim: dimensions of a vector
 
     Source: the idea of model2vec (Tulkens and van Dongen, 2024): static vectors from a sentence encoder.
     """
@@ -115,16 +115,16 @@ _BATCH = 64
 
 
 class SentenceTeacher:
-    """A sentence encoder of the kind of all-MiniLM-L6-v2: the mean of a BERT's last layer, of unit norm.
+    """A sentence encoder like all-MiniLM-L6-v2: the mean of a BERT's last layer, of unit norm.
 
     Source: Sentence-BERT (Reimers and Gurevych, arXiv:1908.10084).
     """
 
     def __init__(self, source: str) -> None:
-        """Read a teacher.
+        """Load a teacher.
 
         Args:
-            source: a folder with config.json, vocab.txt and weights, or an installed package that has one inside.
+            source: a folder with config.json, vocab.txt and weights, or an installed package that contains one.
 
         Raises:
             ParameterError: there is none.
@@ -174,14 +174,14 @@ def compose_texts(
     n_composed: int,
     seed: int = 0,
 ) -> list[str]:
-    """Return the texts to ask the teacher of, each once: words, tags, prompts, captions, and sentences made of them.
+    """Return the texts for the teacher without duplicates: words, tags, prompts, captions, and composed sentences.
 
     Args:
         tags: tags of the recordings.
         captions: captions of the recordings.
         prompts: tag -> texts for it.
         words: a list of words of the language.
-        n_composed: sentences by rule.
+        n_composed: number of sentences composed by rule.
         seed: random seed of the sentences.
     """
     rng = np.random.default_rng(seed)
@@ -202,7 +202,7 @@ def compose_texts(
 
 
 class TextLibrary:
-    """Texts with their teacher's vectors, and the word pieces with theirs, as ``build_library`` wrote them."""
+    """Texts with their teacher's vectors, and the word pieces with theirs, as written by ``build_library``."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         """Open a library.
@@ -224,9 +224,9 @@ class TextLibrary:
 def build_library(
     folder: str | os.PathLike[str], teacher: str, texts: Sequence[str], piece_dim: int = 128
 ) -> TextLibrary:
-    """Ask the teacher of every text and every word piece, once, and return the library in ``folder``.
+    """Embed every text and every word piece by the teacher, once, and return the library in ``folder``.
 
-    What was asked before a kill is not asked again.
+    An interrupted build is resumed.
 
     Raises:
         ParameterError: there is no such teacher, or ``folder`` holds a library of other texts.
@@ -253,7 +253,7 @@ def build_library(
 
 
 def _answers(teacher: SentenceTeacher, texts: Sequence[str], place: Path) -> np.ndarray:
-    """Return the vectors of the texts, float16 (n, d), gathered in files of some thousands beside ``place``."""
+    """Return the teacher's vectors of the texts, float16 (n, d), stored in files of some thousands beside ``place``."""
     per_file, parts = 64 * _BATCH, []
     for number, start in enumerate(range(0, len(texts), per_file)):
         file = place.with_name(f"{place.name}-{number}.npy")
@@ -270,12 +270,12 @@ def _answers(teacher: SentenceTeacher, texts: Sequence[str], place: Path) -> np.
 
 
 _WHOLE = JointEncoderConfig(text_depth=3)
-_ONE_OF = 50  # texts are held out for validation
+_ONE_OF = 50  # one in this many texts is held out for validation
 _N_VALID = 2000  # of them, at most
 
 
 class TextStream(Stream):
-    """Random texts: ``rows`` (n,) of the table of pieces, which are ``known`` (n,), and the teacher's ``sentence``."""
+    """Random texts: ``rows`` (n,) of the table of pieces, padding mask ``known`` (n,), and the teacher's ``sentence``."""
 
     def __init__(self, library: TextLibrary, chosen: np.ndarray, spelling: WordPiece, seed: int = 0) -> None:
         super().__init__(seed)
@@ -294,16 +294,16 @@ class TextStream(Stream):
 
 
 class TextsData(StreamData):
-    """The texts of a cache, of prompts and of a list of words, with what a teacher says of them.
+    """The texts of a cache, of prompts and of a list of words, with the teacher's vectors.
 
     Args:
-        folder: where the teacher's answers are kept.
+        folder: folder of the teacher's vectors.
         cache: an audio cache: its captions and tags.
-        teacher: the folder of a sentence encoder, or the name of an installed package that has one.
+        teacher: the folder of a sentence encoder, or the name of an installed package that contains one.
         prompts: a JSON file, tag -> further texts for it.
-        words: a list of words, one a line; none if left out.
-        n_composed: sentences made by rule.
-        piece_dim: size of the vectors of word pieces.
+        words: a list of words, one per line; none by default.
+        n_composed: number of sentences composed by rule.
+        piece_dim: dimensions of the vectors of word pieces.
         batch_size: texts in a batch.
         seed: random seed of their order and of the sentences.
     """
@@ -324,7 +324,7 @@ class TextsData(StreamData):
         self.save_hyperparameters()
 
     def prepare_data(self) -> None:
-        """Ask the teacher, once."""
+        """Compute the teacher's vectors, once."""
         own = self.hparams
         recordings = [r for r in AudioCache(own["cache"]).recordings if r.split == "train"]
         tags = {tag for r in recordings for tag in (*r.labels.split(";"), *r.measured.split(";"), r.kind) if tag}
@@ -349,7 +349,7 @@ class TextsData(StreamData):
         return self.stream_loader(TextStream(self.library, self._train, self._spelling, own["seed"]), own["batch_size"])
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Return the texts that are held out."""
+        """Return the held-out texts."""
         stream = TextStream(self.library, self._valid, self._spelling)
         texts = [stream.text(int(number)) for number in self._valid[:_N_VALID]]
         return DataLoader(texts, self.hparams["batch_size"])  # type: ignore[arg-type]
@@ -365,10 +365,10 @@ def _words(path: str | None) -> list[str]:
 
 
 class TextDistillation(PartTraining):
-    """The network over word pieces and their vectors learn to say of a text what the teacher says of it.
+    """Training of the network over word pieces and of their vectors to reproduce the teacher's vectors of texts.
 
-    What is trained is the text side of a text-audio encoder; its audio side stays as it is drawn. ``valid_cosine`` is
-    the mean cosine with the teacher on texts that were held out, ``valid_geometry`` the squared error of the cosines
+    This is the text side of a text-audio encoder; its audio side keeps its random initialisation. ``valid_cosine`` is
+    the mean cosine with the teacher on held-out texts, ``valid_geometry`` the squared error of the cosines
     between them.
     """
 
@@ -417,13 +417,13 @@ class TextDistillation(PartTraining):
         return 1.0 - cosine + self.hparams["geometry_weight"] * geometry
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log the figures of texts that are held out."""
+        """Log the figures of held-out texts."""
         cosine, geometry = self._figures(batch)
         figures = {"valid_cosine": cosine, "valid_geometry": geometry}
         self.log_dict(figures, prog_bar=True, batch_size=len(batch["rows"]))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the vectors of the pieces as the encoder holds them, in eight bits."""
+        """Store the vectors of the pieces in the form of the encoder, in eight bits."""
         super().on_save_checkpoint(checkpoint)
         codes, scales = quantise_rows(checkpoint["state_dict"]["table"].float())
         checkpoint["state_dict"] |= {"net.tokens.codes": codes, "net.tokens.scales": scales}

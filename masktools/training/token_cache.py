@@ -1,8 +1,8 @@
 """Token caches: recordings tokenised once, and the clips drawn from them.
 
-- tokens.uint16: the columns of all recordings one after the other, (w, r)
-- conditions.float16: the embedding of the sound of each half clip, (s, d)
-- index.json: what lies where, and of which audio, mel settings and weights it was made
+- tokens.uint16: the columns of all recordings concatenated, (w, r)
+- conditions.float16: the audio embedding of each half clip, (s, d)
+- index.json: positions of the recordings, and the audio, mel settings and weights of the cache
 """
 
 import hashlib
@@ -30,17 +30,17 @@ from masktools.training import builds, captioned_mels, shards, streams
 from masktools.training.clips import open_audio
 
 Tokenizer = LocalTokenizer | SpecVqgan
-_WINDOW_COLS = 512  # of a local tokenizer at a time
-_CONTEXT_COLS = 16  # on either side of them: more than a token of it depends on
-_BATCH = 8  # clips at a time
-_LEAST_SHARE = 0.5  # of a further clip that a recording must fill
+_WINDOW_COLS = 512  # window of a local tokenizer
+_CONTEXT_COLS = 16  # context on either side: more than its receptive field
+_BATCH = 8  # clips in a batch
+_LEAST_SHARE = 0.5  # least share of a further clip that a recording must fill
 
 
 def fingerprint(part: Any) -> str:
-    """Return a hash of what a part makes of audio, 16 hexadecimal digits: for a tokenizer, that of its tokens."""
+    """Return a hash of a part's output for audio, 16 hexadecimal digits: for a tokenizer, that of its tokens."""
     if isinstance(part, Tokenizer):
         return token_fingerprint(part.state_dict())
-    module: Any = getattr(part, "clap", part)  # what is loaded when it is first needed is loaded now
+    module: Any = getattr(part, "clap", part)  # loads it, if it is loaded on first use
     digest = hashlib.sha256(type(module).__name__.encode())
     digest.update(json.dumps(configs.to_dict(module.config), sort_keys=True).encode())
     digest.update(weights_digest(module.state_dict()).encode())
@@ -48,7 +48,7 @@ def fingerprint(part: Any) -> str:
 
 
 def is_local(tokenizer: Tokenizer) -> bool:
-    """Tell whether a token depends on its neighbourhood alone, so that clips may begin at any column."""
+    """Tell whether a token depends on its neighbourhood alone, so that clips may start at any column."""
     return isinstance(tokenizer, LocalTokenizer)
 
 
@@ -63,9 +63,9 @@ def silent_column(tokenizer: Tokenizer, silence: float, device: torch.device) ->
 def tokens_of(tokenizer: Tokenizer, front_end: MelFrontEnd, wave: np.ndarray, n_cols: int) -> np.ndarray:
     """Return the tokens (w, r) of a wave (t,), uint16.
 
-    A local tokenizer reads the wave as a whole, its last column filled up with silence. Another one reads clips of
-    ``n_cols`` columns one after the other, because its tokens are those of their clip; a clip that the wave does not
-    fill by half is left out, unless it is the only one.
+    A local tokenizer reads the wave as a whole, with its last column padded with silence. Another one reads consecutive
+    clips of ``n_cols`` columns, because its tokens depend on the whole clip; a clip of which less than half is
+    filled is left out, unless it is the only one.
     """
     n_frames = max(1, len(wave) // front_end.config.hop_length)
     mel = torch.from_numpy(captioned_mels.long_mel(front_end, wave, n_frames)).T.to(front_end.window)
@@ -99,9 +99,9 @@ def _columns(tokens: Tensor) -> np.ndarray:
 
 
 def conditions_of(conditioner: Conditioner, wave: np.ndarray, sample_rate: int, n_samples: int) -> np.ndarray:
-    """Return the embeddings (s, d) of stretches of ``n_samples`` of a wave (t,), one each half stretch, float16.
+    """Return the embeddings (s, d) of windows of ``n_samples`` of a wave (t,), with a hop of half a window, float16.
 
-    The last one may be shorter, but for a wave that is shorter itself it is longer than half a stretch.
+    The last window may be shorter, but not below half a window, unless the wave is.
     """
     hop = n_samples // 2
     starts = range(0, max(1, len(wave) - hop), hop)
@@ -119,7 +119,7 @@ _MADE_OF = ("audio", "mel", "tokenizer", "conditioner", "n_cols")
 
 @dataclass(frozen=True)
 class Tokenised:
-    """One recording, and where its tokens and conditions lie."""
+    """One recording, with the positions of its tokens and conditions."""
 
     recording: shards.Recording
     first_col: int
@@ -129,7 +129,7 @@ class Tokenised:
 
     @property
     def split(self) -> str:
-        """What the recording is for."""
+        """Split of the recording."""
         return self.recording.split
 
 
@@ -146,7 +146,7 @@ class TokenCache(shards.Cache):
         self.n_rows: int = content["n_rows"]
         self.n_codes: int = content["n_codes"]
         self.dim: int = content["dim"]  # of a condition
-        self.local: bool = content["local"]  # whether clips may begin at any column
+        self.local: bool = content["local"]  # whether clips may start at any column
         self.silent_column = np.array(content["silent_column"], np.uint16)
         self.recordings = [_tokenised(row) for row in content["recordings"]]
         self._tokens = np.memmap(self.folder / _TOKENS, np.uint16, "r").reshape(-1, self.n_rows)
@@ -158,7 +158,7 @@ class TokenCache(shards.Cache):
         return np.asarray(self._tokens[item.first_col + start : item.first_col + stop])
 
     def condition(self, item: Tokenised, start: int = 0) -> np.ndarray:
-        """Return the condition (d,) of the clip that begins at column ``start``, float32: that of the nearest half."""
+        """Return the condition (d,) of the clip that starts at column ``start``, float32: of the nearest half clip."""
         nearest = min(round(2 * start / self.n_cols), item.n_conditions - 1)
         return self._conditions[item.first_condition + nearest].astype(np.float32)
 
@@ -194,22 +194,22 @@ def build_token_cache(
 ) -> TokenCache:
     """Compute tokens and conditions of a whole collection into ``folder`` once, and return the cache.
 
-    A build that was killed goes on where it stopped. Several processes compute with one thread each; a rare token may
+    A build that was killed is resumed. Several processes compute with one thread each; a few tokens may
     depend on the device.
 
     Args:
         audio: the folder of an audio cache or of tar shards
-        folder: folder of the cache; made if need be
-        tokenizer: mel -> tokens
-        conditioner: waves -> vectors
-        mel: the settings that the tokenizer was trained with
+        folder: folder of the cache; made if it does not exist
+        tokenizer: tokenizer, mel -> tokens
+        conditioner: conditioner, waves -> vectors
+        mel: mel settings of the tokenizer
         n_cols: columns of the clips that will be drawn; conditions are of such clips
-        n_workers: processes
+        n_workers: number of processes
         progress: called with the recordings done and their number
-        device: where to compute
+        device: device to compute on
 
     Raises:
-        ParameterError: there is no audio, or ``folder`` holds tokens made of something else (the message says what).
+        ParameterError: there is no audio, or ``folder`` holds tokens of another origin (the message says which).
         MasktoolsError: a process died.
     """
     arguments.check_least(2, n_cols=n_cols)
@@ -242,7 +242,7 @@ def _placed(notes: Sequence[builds.Note]) -> list[dict[str, Any]]:
 
 
 class _TokenWork:
-    """Writes the tokens and the conditions of some recordings one after the other."""
+    """Writes the tokens and the conditions of some recordings, in order."""
 
     def __init__(
         self,
@@ -264,7 +264,7 @@ class _TokenWork:
 
     @cached_property
     def front_end(self) -> MelFrontEnd:
-        """The front end, on the device, with the networks brought there too."""
+        """The front end, on the device; the networks are moved there, too."""
         if self.one_thread:
             torch.set_num_threads(1)  # the other cores have processes of their own
         encoder: Any = getattr(self.conditioner, "clap", self.conditioner)
@@ -273,7 +273,7 @@ class _TokenWork:
         return MelFrontEnd(self.mel).to(self.device)
 
     def __call__(self, job: Sequence[int], outputs: Mapping[str, Path]) -> builds.Note:
-        """Tokenise the recordings; those that cannot be decoded are named in the note."""
+        """Tokenise the recordings; failures are listed in the note."""
         rows, skipped, front_end = [], [], self.front_end
         n_samples = self.n_cols * self.mel.column_samples
         with outputs[_TOKENS].open("wb") as token_file, outputs[_CONDITIONS].open("wb") as condition_file:
@@ -291,15 +291,15 @@ class _TokenWork:
         return {"recordings": rows, "skipped": skipped}
 
 
-_LONGEST_WEIGHT_S_COLS = 215  # 40 s: from here on a recording is not drawn more often for being longer
+_LONGEST_WEIGHT_S_COLS = 215  # 40 s: longer recordings are not drawn more often
 
 
 class TokenClipStream(streams.RecordingStream):
     """Random clips: ``tokens`` (r, w), ``condition`` (d,) of their sound, ``caption``, ``full_band``.
 
-    With a tokenizer whose tokens are local, a clip begins at any column, and a recording shorter than the clip is
+    With a tokenizer whose tokens are local, a clip starts at any column, and a recording shorter than the clip is
     followed by others of the same kind and labels. With another one, clips are those that were tokenised.
-    ``full_band`` says whether a recording reaches the upper rows.
+    ``full_band`` says whether a recording extends to the upper rows.
     """
 
     pauses = (0, 2)  # columns
@@ -323,7 +323,7 @@ class TokenClipStream(streams.RecordingStream):
         super().__init__(seed, lengths, kinds, alike, kind_weights, f"of split {split!r}")
 
     def length(self, index: int) -> int:
-        """Return the columns of a recording."""
+        """Return the length of a recording in columns."""
         return self.items[index].n_cols
 
     def read(self, index: int, start: int, n: int) -> np.ndarray:
@@ -376,7 +376,7 @@ class TokenClipData(streams.StreamData):
 
     @property
     def token_fingerprint(self) -> str:
-        """The fingerprint of the tokenizer that made the tokens."""
+        """Fingerprint of the tokenizer that made the tokens."""
         return self.tokens.made_of["tokenizer"]
 
     def train_dataloader(self) -> streams.StreamLoader:

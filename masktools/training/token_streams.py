@@ -1,4 +1,4 @@
-"""Training of models over token streams: the codec of mel spectrograms, the transformer, and the causal one beside it.
+"""Training of models over token streams: codec of mel spectrograms, masked transformer, and causal transformer.
 
 Source: Ziv et al., MAGNeT (arXiv:2401.04577), sections 3.1 to 3.3; SoundStream (arXiv:2107.03312), section III-C, for
     the dropout of streams.
@@ -35,7 +35,7 @@ _VALID_SEED = 1  # of the masks of validation, the same in every run
 
 
 class MelRvqTraining(TokenizerValidation, GathersLatents):
-    """Reconstruction of mel spectrograms by a residual quantiser whose streams are placed one after the other.
+    """Training of a mel codec with a residual quantiser whose codebooks are initialised one after the other.
 
     Args:
         codec: settings of the codec.
@@ -47,8 +47,8 @@ class MelRvqTraining(TokenizerValidation, GathersLatents):
         n_placing: steps between the initialisation of one codebook and that of the next.
         n_placing_vectors: latents for the k-means initialisation of each codebook.
         slope_weight: weight of the L1 distance between differences of neighbouring cells.
-        whole_share: share of steps that use all streams, in [0, 1]; the others use a number of them that is drawn.
-        commitment: weight of the distance of latents to what the streams in use make of them.
+        whole_share: share of steps that use all streams, in [0, 1]; the others use a random number of them.
+        commitment: weight of the distance between the latents and their quantised values from the streams in use.
         seed: random seed.
     """
 
@@ -86,26 +86,26 @@ class MelRvqTraining(TokenizerValidation, GathersLatents):
 
     @property
     def waiting(self) -> Sequence[WaitingLatents]:
-        """The latents that wait for the placing of each codebook."""
+        """Latents that are kept for the initialisation of each codebook."""
         return [care.waiting for care in self.cares]
 
     def _quantise(self, latents: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Return vectors whose gradient goes straight through, and the loss of the codebooks."""
+        """Return quantised vectors with straight-through gradient, and the loss of the codebooks."""
         loss, n_used = latents.new_zeros(()), len(self.cares)
         if step < self.cares[0].n_unquantised - 1:
             return latents, loss
-        if step >= self.cares[-1].n_unquantised:  # all are placed
+        if step >= self.cares[-1].n_unquantised:  # all are initialised
             share, number = step_draws(self.hparams["seed"], step).uniform(Purpose.LENGTH, 2)[0].tolist()
             n_used = n_used if share < self.hparams["whole_share"] else 1 + int(number * n_used)
         total = torch.zeros_like(latents)
         for care in self.cares[:n_used]:
             quantised = care.quantise(latents - total, step, self.trainer)
             if quantised is None:
-                break  # those that follow wait for this one
+                break  # later ones wait for this one
             total = total + care.codebook.lookup(quantised.tokens).detach()
         if step < self.cares[0].n_unquantised:
             return latents, loss
-        # Of the sum alone: drawn to the codes of the first streams too, latents would leave the others nothing to tell.
+        # For the sum only: latents drawn to the codes of the first streams too would leave nothing for the others.
         loss = self.hparams["commitment"] * F.mse_loss(latents, total)
         return latents + (total - latents).detach(), loss
 
@@ -121,7 +121,7 @@ class MelRvqTraining(TokenizerValidation, GathersLatents):
         return error + self.hparams["slope_weight"] * slope_loss(estimate, mel) + codes
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the tokens of the last validation."""
+        """Drop the tokens of the last validation."""
         self._valid_tokens: list[Tensor] = []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -134,34 +134,34 @@ class MelRvqTraining(TokenizerValidation, GathersLatents):
         self.log("valid_l1", errors[-1], prog_bar=True, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Log how evenly the validation clips use each codebook."""
+        """Log the codebook usage on the validation clips."""
         for stream, tokens in enumerate(torch.cat(self._valid_tokens, dim=1)):
             self.log(f"valid_perplexity_{stream}", codebook_usage(tokens, self.net.n_codes).perplexity, sync_dist=True)
 
 
 class StreamTraining(PartTraining):
-    """Cross-entropy on spans of one stream, the coarser ones shown and the finer ones hidden; AdamW, cosine.
+    """Training with the cross-entropy of spans of one stream, given the coarser streams; AdamW, cosine.
 
     Batches hold ``wave`` (b, t) or ``mel`` (b, f, m), which the frozen codec turns into tokens, and ``index`` (b,).
-    Conditions are ``condition`` (b, d), or for a share of clips the ``caption`` read by the text-audio encoder; with
-    ``t5``, captions read by T5, whose folder MASKTOOLS_T5 names. ``loss_0`` and so on are of the steps of one stage.
+    Conditions are ``condition`` (b, d), or for a share of clips the embedding of the ``caption``; with
+    ``t5``, captions encoded by T5, whose folder is in MASKTOOLS_T5. ``loss_0`` and so on are of the steps of one stage.
 
     Args:
-        codec: a training checkpoint or a bundle that has one.
+        codec: a training checkpoint, or a bundle with one.
         transformer: settings of the network.
         mel: settings of the mel front end; with a codec of waves, at its rate.
         conditioner: a text-audio encoder, for captions.
-        t5: the T5 that reads captions, in place of other conditions.
+        t5: settings of the T5 for captions, instead of other conditions.
         n_steps: optimiser steps of the learning-rate schedule.
         n_warmup: steps of linear warm-up.
         learning_rate: peak learning rate, after the warm-up.
         weight_decay: weight decay of matrices; vectors have none.
         condition_drop: share of steps without conditions, in [0, 1].
-        text_share: share of clips whose condition is that of the caption, by the text-audio encoder, in [0, 1].
+        text_share: share of clips whose condition is the embedding of the caption by the text-audio encoder, in [0, 1].
         seed: random seed of stages, masks and dropped conditions.
-        compile: whether the network is compiled.
+        compile: whether to compile the network.
 
-    Differs: the small public models were trained by D-Adaptation, which chooses the rate itself.
+    Differs: the small public models were trained with D-Adaptation, which sets the learning rate itself.
     """
 
     part, kind = "transformer", "streams"
@@ -206,14 +206,14 @@ class StreamTraining(PartTraining):
         return self._frozen[0]
 
     def on_fit_start(self) -> None:
-        """Bring the frozen parts to the device, and compile where that is wanted."""
+        """Move the frozen parts to the device, and compile if asked to."""
         super().on_fit_start()
         if self._frozen[2] is not None:
             self._frozen[2].device = self.device
 
     @property
     def learned_tokens(self) -> str:
-        """The fingerprint of the codec."""
+        """Fingerprint of the codec."""
         return token_fingerprint(self.codec.state_dict())
 
     def configure_optimizers(self) -> dict[str, object]:
@@ -222,7 +222,7 @@ class StreamTraining(PartTraining):
 
     @torch.no_grad()
     def clip_tokens(self, batch: Batch) -> Tensor:
-        """Return the tokens (b, K, w) of a batch, of as many columns as the network reads."""
+        """Return the tokens (b, K, w) of a batch, cropped to the network's number of columns."""
         codec, n_cols = self.codec, self.net.config.n_cols
         if codec.reads_waves:
             return codec.encode(batch["wave"].float())[..., :n_cols]
@@ -231,7 +231,7 @@ class StreamTraining(PartTraining):
 
     @torch.no_grad()
     def _text(self, batch: Batch, draws: ClipDraws) -> Tensor | None:
-        """Return the states (b, l, d) of the clips' conditions, None where they have none."""
+        """Return the states (b, l, d) of the clips' conditions, None without any."""
         _, reader, t5 = self._frozen
         if t5 is not None:
             return t5.text_states(list(batch["caption"]))
@@ -264,7 +264,7 @@ class StreamTraining(PartTraining):
         return stage_loss(self.net, tokens, stage, self._masks(draws, tokens.shape[2]), text)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log the loss of each stage without condition, and what the condition takes off it."""
+        """Log the loss of each stage without condition, and its reduction by the condition."""
         tokens = self.clip_tokens(batch)
         draws = ClipDraws(_VALID_SEED, range(batch_idx * len(tokens), (batch_idx + 1) * len(tokens)))
         states = self._text(batch, draws)
@@ -278,9 +278,9 @@ class StreamTraining(PartTraining):
 
 
 class PriorTraining(StreamTraining):
-    """Cross-entropy of a causal transformer on all streams up to a stage, those beyond it hidden; AdamW, cosine.
+    """Training of a causal transformer with the cross-entropy of all streams up to a stage, later ones masked.
 
-    So it has seen what it is asked when it rescores a stage; with all streams it learns to write them.
+    This is its input when it rescores a stage; with all streams it learns to generate.
 
     Source: MusicGen (arXiv:2306.05284), section 2. Differs: MusicGen always sees all streams.
     """
@@ -298,14 +298,14 @@ class PriorTraining(StreamTraining):
 
 
 def stage_loss(net: StreamTransformer, tokens: Tensor, stage: int, mask: Tensor, text: Text | None = None) -> Tensor:
-    """Return the cross-entropy of the masked tokens of one stream, their mean.
+    """Return the mean cross-entropy of the masked tokens of one stream.
 
     Args:
         net: the network.
-        tokens: (b, K, w), all true.
-        stage: number of the stream; finer ones are hidden.
-        mask: (b, w), True where it is to be predicted.
-        text: as for ``StreamTransformer.logits``.
+        tokens: (b, K, w) target tokens.
+        stage: number of the stream; finer ones are masked.
+        mask: (b, w), True for tokens to be predicted.
+        text: see ``StreamTransformer.logits``.
     """
     given = tokens.long().clone()
     given[:, stage][mask] = net.mask_id

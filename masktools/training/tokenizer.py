@@ -1,7 +1,7 @@
-"""Training of tokenizers: in two stages, the decoder last, or in one, as SpecVQGAN's; care of their codebooks.
+"""Training of tokenizers: in two stages, the decoder last, or in one, as SpecVQGAN; upkeep of their codebooks.
 
-The second stage freezes the encoder and the codebook, so that tokens that were cached, and a transformer that was
-trained on them, stay valid. The paper's tokenizer is trained in one: ``SpecVqganTraining``.
+The second stage freezes the encoder and the codebook, so that cached tokens, and a transformer
+trained on them, stay valid. The paper's tokenizer is trained in one stage: ``SpecVqganTraining``.
 
 Source: SpecVQGAN (arXiv:2110.08791), section 3.1, and VQGAN (arXiv:2012.09841), Eqs. 5 to 7, for the losses.
 """
@@ -40,71 +40,72 @@ from masktools.training.part import (
 )
 from masktools.training.streams import Batch
 
-_EVERY = 50  # steps between two looks at the codebook
-_WAITING = "masktools_latents"  # in a checkpoint
-_N_REMEMBERED = 16  # batches whose tokens tell how much of it is in use
+_EVERY = 50  # steps between two checks of the codebook
+_WAITING = "masktools_latents"  # key in a checkpoint
+_N_REMEMBERED = 16  # batches whose tokens count for the codebook usage
 
 
 class WaitingLatents:
-    """The last latents of steps without quantiser, of which a codebook is placed: n or a few more, (n, ...)."""
+    """The last latents of steps without quantiser, for the initialisation of a codebook: n or a few more, (n, ...)."""
 
     def __init__(self, n_wanted: int) -> None:
         self.n_wanted = n_wanted
         self._held: list[Tensor] = []
 
     def add(self, latents: Tensor) -> None:
-        """Take those of a step, and drop the oldest ones that are no longer needed."""
+        """Add those of a step, and drop the oldest that are no longer needed."""
         self._held = [*(part.to(latents.device) for part in self._held), latents.detach()]
         while sum(map(len, self._held[1:])) >= self.n_wanted:
             self._held.pop(0)
 
     def taken(self) -> Tensor:
-        """Return all, and hold none any more."""
+        """Return and remove all latents."""
         held, self._held = self._held, []
         return torch.cat(held)
 
     def state(self) -> Tensor | None:
-        """Return all that wait, if there are any."""
+        """Return all latents, None if there are none."""
         return torch.cat(self._held) if self._held else None
 
     def resume(self, waiting: Tensor | None) -> None:
-        """Go on with those of ``state``."""
+        """Restore the latents of ``state``."""
         self._held = [] if waiting is None else [waiting]
 
 
 class GathersLatents(PartTraining):
-    """A part in training whose checkpoints hold the latents that wait for the placing of its codebooks."""
+    """A part in training whose checkpoints hold the latents for the initialisation of its codebooks."""
 
     @property
     def waiting(self) -> Sequence[WaitingLatents]:
-        """Those that wait, for one codebook or for several."""
+        """The waiting latents of each codebook."""
         raise NotImplementedError
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the latents that wait, too."""
+        """Store the waiting latents, too."""
         super().on_save_checkpoint(checkpoint)
         states = [latents.state() for latents in self.waiting]
         checkpoint[_WAITING] = states[0] if len(states) == 1 else states
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the latents that waited."""
+        """Restore the waiting latents."""
         held = checkpoint.get(_WAITING)
         for number, latents in enumerate(self.waiting):
             latents.resume(held[number] if isinstance(held, list) else held)
 
 
 class CodebookCare:
-    """Quantises in training, and keeps the codebook alive.
+    """Quantises in training, and keeps the codebook in use.
 
-    For ``n_unquantised`` steps there is no quantiser; the latents of the last of them place the codebook. An ``ema``
+    For ``n_unquantised`` steps there is no quantiser; the latents of the last of them initialise the codebook. An
+    ``ema``
     codebook restarts its dead entries until ``n_restarting`` steps, and is the same in all processes of a run.
 
     Args:
-        codebook: what is cared for.
-        n_unquantised: steps; 0 leaves the codebook where it is drawn.
-        n_placing_vectors: latents that it is placed on, 10 or more for each entry.
-        n_restarting: steps.
-        legacy: whether a ``gradient`` codebook has its weight of commitment where SpecVQGAN's code had it.
+        codebook: codebook to keep in use.
+        n_unquantised: number of steps; 0 keeps the random initialisation.
+        n_placing_vectors: latents for the k-means initialisation, 10 or more for each entry.
+        n_restarting: steps in which dead entries are restarted.
+        legacy: whether a ``gradient`` codebook has its commitment weight on the term of SpecVQGAN's code.
     """
 
     def __init__(
@@ -117,12 +118,12 @@ class CodebookCare:
             )
         self.codebook, self.legacy = codebook, legacy
         self.n_unquantised, self.n_restarting = n_unquantised, n_restarting
-        self.n_restarted = 0  # at the last look
+        self.n_restarted = 0  # at the last check
         self.waiting = WaitingLatents(n_placing_vectors)
         self._seen: list[Tensor] = []
 
     def quantise(self, latents: Tensor, step: int, trainer: pl.Trainer) -> Quantised | None:
-        """Return what quantising latents (b, d, r, w) gives, None as long as there is no quantiser."""
+        """Return the result of quantising latents (b, d, r, w), None as long as there is no quantiser."""
         if step < self.n_unquantised:
             self._gather(latents, step, trainer)
             return None
@@ -143,7 +144,7 @@ class CodebookCare:
         return quantised
 
     def figures(self, step: int) -> dict[str, float]:
-        """Return how much of the codebook the last batches used, at every look; nothing in between."""
+        """Return the codebook usage of the last batches, at every check; empty in between."""
         if step % _EVERY or not self._seen:
             return {}
         usage = codebook_usage(torch.cat(self._seen), self.codebook.n_codes)
@@ -151,7 +152,7 @@ class CodebookCare:
         return found | ({"restarted": float(self.n_restarted)} if self.codebook.kind == "ema" else {})
 
     def _gather(self, latents: Tensor, step: int, trainer: pl.Trainer) -> None:
-        """Keep the latents of the last un-quantised steps, and place the codebook on them at the last."""
+        """Keep the latents of the last steps without quantiser, and initialise the codebook at the last one."""
         self.waiting.add(latents.movedim(1, -1).flatten(0, -2))
         if step == self.n_unquantised - 1:
             gathered = _of_all(self.waiting.taken(), trainer)
@@ -164,13 +165,13 @@ class CodebookCare:
             self._follow_first(trainer)
 
     def _moving_averages(self) -> tuple[Tensor, Tensor]:
-        """Return the sums of vectors and the hits that an ``ema`` codebook is the quotient of."""
+        """Return the sums of vectors and the hits of an ``ema`` codebook; its entries are their quotient."""
         book = self.codebook
         return book.weight.detach() * book.hits[:, None], book.hits.clone()
 
     @torch.no_grad()
     def _follow_all(self, before: tuple[Tensor, Tensor], trainer: pl.Trainer) -> None:
-        """Follow the vectors of all processes as one would follow them together: averages are linear in the vectors."""
+        """Combine the moving averages of all processes as if one had seen all vectors: averages are linear in them."""
         book, counted_twice = self.codebook, (trainer.world_size - 1) * self.codebook.decay
         sums, hits = (
             trainer.strategy.reduce(now, reduce_op="sum") - counted_twice * then
@@ -181,7 +182,7 @@ class CodebookCare:
 
     @torch.no_grad()
     def _follow_first(self, trainer: pl.Trainer) -> None:
-        """Take the entries of the first process, where each one drew its own."""
+        """Copy the entries of the first process to the others, which drew their own."""
         if trainer.world_size == 1:
             return
         own = (self.codebook.weight, *self.codebook.buffers())
@@ -191,29 +192,29 @@ class CodebookCare:
 
 
 def _of_all(tensor: Tensor, trainer: pl.Trainer) -> Tensor:
-    """Return what all processes hold of a tensor, one after the other along its first axis."""
+    """Return a tensor of all processes, concatenated along its first axis."""
     return tensor if trainer.world_size == 1 else trainer.strategy.all_gather(tensor.detach()).flatten(0, 1)
 
 
 class Reconstruction(NamedTuple):
     """A mel spectrogram after encoder, quantiser and decoder."""
 
-    mel: Tensor  # (b, f, m), without the clip of evaluation
-    codes: Tensor  # the codebook's loss, 0 while there is no quantiser
+    mel: Tensor  # (b, f, m), without the clipping of evaluation
+    codes: Tensor  # the codebook's loss, 0 without quantiser
 
 
 class TokenizerValidation(PartTraining):
-    """Validation of a tokenizer: error and roughness of the reconstruction, and the codes in use."""
+    """Validation of a tokenizer: error and roughness of the reconstruction, and codebook usage."""
 
     net: Any
 
     def mel_of(self, batch: Mapping[str, Any]) -> Tensor:
-        """Return the mel spectrograms of a batch, or of its waves, in fp32, in whole columns."""
+        """Return the mel spectrograms of a batch, or of its waves, in fp32, cropped to whole columns."""
         mel = super().mel_of(batch)
         return mel[..., : mel.shape[-1] // self.net.patch * self.net.patch]
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the tokens of the last validation."""
+        """Drop the tokens of the last validation."""
         self._valid_tokens: list[Tensor] = []
 
     def validation_step(self, batch: streams.Batch, batch_idx: int) -> None:
@@ -227,7 +228,7 @@ class TokenizerValidation(PartTraining):
         self.log_dict(figures, prog_bar=True, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Log how much of the codebook the validation clips use."""
+        """Log the codebook usage on the validation clips."""
         tokens: Any = self.all_gather(torch.cat(self._valid_tokens))
         usage = codebook_usage(tokens, self.net.n_codes)
         figures = {"valid_used": float(usage.n_used), "valid_perplexity": usage.perplexity}
@@ -235,7 +236,7 @@ class TokenizerValidation(PartTraining):
 
 
 class WholeTokenizerTraining(TokenizerValidation, GathersLatents):
-    """Encoder, codebook and decoder in training together."""
+    """Joint training of encoder, codebook and decoder."""
 
     part = "tokenizer"
     compiled = ("net.encoder", "net.decoder")
@@ -249,7 +250,7 @@ class WholeTokenizerTraining(TokenizerValidation, GathersLatents):
 
     @property
     def waiting(self) -> Sequence[WaitingLatents]:
-        """The latents that wait for the placing of the codebook."""
+        """Latents that are kept for the initialisation of the codebook."""
         return (self.care.waiting,)
 
     def reconstruct(self, mel: Tensor, step: int) -> Reconstruction:
@@ -262,7 +263,7 @@ class WholeTokenizerTraining(TokenizerValidation, GathersLatents):
 
 
 class TokenizerTraining(WholeTokenizerTraining):
-    """Stage A: L1 in the unit of the mel, slopes, commitment; k-means after a warm-up without quantiser.
+    """Stage A: L1 in the unit of the mel, slopes, commitment; k-means initialisation after steps without quantiser.
 
     Args:
         tokenizer: settings of the network, or those that differ from the defaults of its kind.
@@ -275,7 +276,7 @@ class TokenizerTraining(WholeTokenizerTraining):
         slope_weight: weight of the L1 distance between differences of neighbouring cells.
         level_weight: weight of the distance of third-octave levels.
         kind: ``local`` or ``specvqgan``.
-        compile: whether encoder and decoder are compiled.
+        compile: whether to compile encoder and decoder.
     """
 
     def __init__(
@@ -345,7 +346,7 @@ class DecoderTraining(TokenizerValidation, PatchAdversarialTraining):
         self.levels = losses.ThirdOctaveLevels(mel)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write what is frozen as it was given: an average of it is off in the last bits, and so might a token be."""
+        """Store frozen weights unchanged: their average differs in the last bits, which might change a token."""
         super().on_save_checkpoint(checkpoint)
         learned = {f"net.{name}" for name, parameter in self.net.named_parameters() if parameter.requires_grad}
         checkpoint["state_dict"] |= {name: value for name, value in self._given.items() if name not in learned}
@@ -368,9 +369,9 @@ _OPTIMISER = OptimiserConfig(betas=(0.5, 0.9), weight_decay=0.0, schedule="expon
 class AdversarialSchedule:
     """The adversarial loss of the patch discriminator; the defaults are those of SpecVQGAN's VGGSound configuration.
 
-    The discriminator learns from ``discriminator_start`` on and counts from ``start`` on, rising over ``n_ramp``
-    iterations. An ``adaptive`` weight gives the adversarial loss the gradient norm of the reconstruction at the last
-    layer of the decoder, times ``weight``, scaled up at most ``max_adaptive`` times.
+    The discriminator is trained from ``discriminator_start`` on and its loss is used from ``start`` on, rising over
+    ``n_ramp`` iterations. An ``adaptive`` weight gives the adversarial loss the gradient norm of the reconstruction at
+    the last layer of the decoder, times ``weight``, scaled up at most ``max_adaptive`` times.
     """
 
     start: int = ranged(30_001, "[0, inf]")  # iterations
@@ -389,18 +390,18 @@ class AdversarialSchedule:
             )
 
     def discriminator_learns(self, step: int) -> bool:
-        """Tell whether the discriminator learns at an iteration."""
+        """Tell whether the discriminator is trained at an iteration."""
         return step >= (self.start if self.discriminator_start is None else self.discriminator_start)
 
     def weight_at(self, step: int) -> float:
-        """Return how much the discriminator counts at an iteration."""
+        """Return the weight of the adversarial loss at an iteration."""
         if step < self.start:
             return 0.0
         return self.weight * (min(1.0, (step - self.start + 1) / self.n_ramp) if self.n_ramp else 1.0)
 
 
 def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, layer: Tensor, highest: float = 1e4) -> Tensor:
-    """Return the factor on the adversarial loss at which it pulls at a layer's weight as hard as the reconstruction.
+    """Return the factor on the adversarial loss that equals the gradient norms of both losses at a layer's weight.
 
     Source: VQGAN (arXiv:2012.09841), Eq. 7.
     """
@@ -409,24 +410,26 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, layer: Tensor, 
 
 
 class SpecVqganTraining(WholeTokenizerTraining, AdversarialTraining):
-    """L1, codebook and, late, a hinge loss with a patch discriminator; encoder, codebook and decoder together.
+    """L1, codebook loss and, later, a hinge loss with a patch discriminator; joint training of all parts.
 
     Args:
         tokenizer: settings of the network, or those that differ from the defaults of its kind.
         mel: settings of the mel front end.
         n_steps: iterations; ``max_steps`` of the recipe is twice as many.
-        learning_rate: of generator and discriminator; as published, 4.5e-6 for each clip of the batch over all devices.
+        learning_rate: learning rate of generator and discriminator; as published, 4.5e-6 per clip of the batch over all
+            devices.
         n_warmup: iterations of linear warm-up.
         discriminator: settings of the discriminator.
-        adversarial: when and how much it counts.
-        optimiser: how both learn.
+        adversarial: schedule and weight of the adversarial loss.
+        optimiser: settings of both optimisers.
         codebook_weight: weight of the codebook's loss.
-        legacy_codebook: whether the weight of commitment is on the codebook's term, for a ``gradient`` codebook.
+        legacy_codebook: whether the commitment weight is on the codebook's term, for a ``gradient`` codebook.
         slope_weight: weight of the L1 distance between differences of neighbouring cells; 0 as published.
-        n_unquantised: iterations before the codebook is initialised by k-means; 0 leaves it as drawn, as published.
+        n_unquantised: iterations before the codebook is initialised by k-means; 0 keeps the random initialisation, as
+            published.
         n_placing_vectors: latents for the k-means initialisation of the codebook.
         kind: ``specvqgan`` or ``local``.
-        compile: whether encoder and decoder are compiled.
+        compile: whether to compile encoder and decoder.
     """
 
     def __init__(
@@ -468,7 +471,7 @@ class SpecVqganTraining(WholeTokenizerTraining, AdversarialTraining):
         return 0.5 * discriminator_hinge(real, generated)
 
     def _adversarial_loss(self, reconstruction: Tensor, estimate: Tensor) -> Tensor | None:
-        """Return the adversarial part of the loss, weighted; None before it starts."""
+        """Return the weighted adversarial loss; None before it starts."""
         weight = self.adversarial.weight_at(self.n_iterations)
         if weight == 0:
             return None

@@ -1,7 +1,7 @@
-"""Training of the masked transformer, and what is measured of it: fixed masks, by ratio, of gaps and of top rows.
+"""Training of the masked transformer, and its validation: fixed masks, by ratio, of gaps and of top rows.
 
-Random masks follow the paper. Gaps in time and missing top rows, where a recipe asks for them, are trained as
-they are met in use where clips come as mel spectrograms: their cells are erased before the tokenizer sees the clip,
+Random masks follow the paper. Gaps in time and missing top rows, where a recipe asks for them, are trained under
+the conditions of use if clips come as mel spectrograms: their cells are erased before the clip is tokenised,
 so that the known tokens are those of damaged audio, while the targets are those of the clean clip.
 """
 
@@ -38,24 +38,24 @@ from masktools.training.streams import Batch
 
 _RATIOS = (("25", 0.25), ("50", 0.5), ("75", 0.75), ("full", 1.0))
 _SEED = 1  # of the masks of validation, the same in every run
-_BATCH_STRIDE = 1 << 20  # more than clips in a batch
+_BATCH_STRIDE = 1 << 20  # more than the clips in a batch
 
 
 class Scores(NamedTuple):
     """Loss and accuracy on the masked tokens of a batch."""
 
-    loss: Tensor  # cross-entropy, the mean over masked tokens
-    accuracy: Tensor  # share of them that is predicted right
+    loss: Tensor  # mean cross-entropy over masked tokens
+    accuracy: Tensor  # share of them that is predicted correctly
     n_masked: int
 
 
 class TransformerValidation(PartTraining):
-    """Cross-entropy and accuracy on fixed masks of validation clips, and how much a condition helps.
+    """Validation by cross-entropy and accuracy on fixed masks of validation clips, and by the effect of conditions.
 
     Every figure is the mean over masked tokens, not over batches. ``valid_25`` to ``valid_full`` are cross-entropies
-    without condition at that share of masked tokens, ``valid_accuracy_25`` and so on the shares that are predicted
-    right; ``valid_condition_gain`` is what the condition takes off the cross-entropy where everything is masked.
-    ``valid_codes_used`` and ``valid_codes_perplexity`` are of the clips' own tokens: what there is to learn.
+    without condition at that share of masked tokens, ``valid_accuracy_25`` and so on the accuracies;
+    ``valid_condition_gain`` is the reduction of the cross-entropy by the condition with all tokens masked.
+    ``valid_codes_used`` and ``valid_codes_perplexity`` are of the clips' own tokens.
     """
 
     net: Any
@@ -65,7 +65,7 @@ class TransformerValidation(PartTraining):
     def scores(
         self, given: Tensor, tokens: Tensor, masks: Tensor, condition: Tensor | None, use: Tensor | None
     ) -> Scores:
-        """Return how well the masked ones of some tokens (b, r, w) are predicted from those that are given."""
+        """Return the scores of the masked ones of some tokens (b, r, w), predicted from the given ones."""
         wanted, mask = flatten(tokens), flatten(masks)
         logits = self.net(flatten(given), mask, condition, use)
         loss = masked_cross_entropy(logits, wanted, mask, self.hparams["label_smoothing"])
@@ -73,7 +73,7 @@ class TransformerValidation(PartTraining):
         return Scores(loss, right.float().mean(), len(right))
 
     def on_validation_epoch_start(self) -> None:
-        """Start counting codes."""
+        """Reset the count of codes."""
         self._code_counts = torch.zeros(self.net.config.n_codes, dtype=torch.float64)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -109,7 +109,7 @@ class TransformerValidation(PartTraining):
         erase: bool = False,
         bar: bool = True,
     ) -> Tensor:
-        """Log cross-entropy and accuracy at some masks, and return the former."""
+        """Log cross-entropy and accuracy for some masks, and return the former."""
         masks = masks.to(tokens.device)
         erased = torch.full((len(tokens),), erase, device=tokens.device)
         condition = batch["condition"].float() if use else None
@@ -122,7 +122,7 @@ class TransformerValidation(PartTraining):
         self.log(name, value, prog_bar=bar, batch_size=n_tokens, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Log how many codes the clips use, and how evenly."""
+        """Log the number of codes in use, and their perplexity."""
         counts = self.trainer.strategy.reduce(self._code_counts.to(self.device), reduce_op="sum")
         share = counts / counts.sum().clamp_min(1)
         perplexity = torch.special.entr(share).sum().exp()
@@ -133,16 +133,16 @@ class TransformerValidation(PartTraining):
 
 
 _SILENCE = -1.0
-_CHECKED_EVERY = 50  # steps: to look at the loss, one must wait for the device
+_CHECKED_EVERY = 50  # steps: reading the loss waits for the device
 
 
 class TransformerTraining(TransformerValidation):
-    """Cross-entropy on masked tokens, condition dropped for some clips; AdamW, warm-up and cosine.
+    """Training with the cross-entropy of masked tokens, condition dropped for some clips; AdamW, warm-up and cosine.
 
-    Batches hold ``tokens`` (b, r, w), or ``mel`` (b, f, m) that the frozen tokenizer turns into tokens; ``condition``
-    (b, d), left out for training without; ``caption`` where a share of conditions comes from texts; ``full_band``
-    (b,) where top rows are masked; and ``index`` (b,), the number of each clip among all that the run draws, from
-    which its masks follow. Without it, it is taken that the ranks deal out the clips of a step in turn.
+    Batches hold ``tokens`` (b, r, w), or ``mel`` (b, f, m) that the frozen tokenizer turns into tokens; optionally
+    ``condition`` (b, d); ``caption`` if a share of conditions comes from texts; ``full_band``
+    (b,) if top rows are masked; and ``index`` (b,), the number of each clip among all of the run, which
+    determines its masks. Without it, the ranks are assumed to divide the clips of a step in turn.
 
     The loss of a step is the mean over all masked tokens of all its batches on all ranks. With a ``base``, the
     transformer of that bundle is trained further, with its tokenizer and its conditioner.
@@ -193,7 +193,7 @@ class TransformerTraining(TransformerValidation):
         if start_from_codes and not start_checkpoint:
             self._place_embeddings(seed)
         self._learned: str | None = None
-        self._sums = torch.zeros(3)  # loss, masked tokens and right ones since the last step of the optimiser
+        self._sums = torch.zeros(3)  # loss, masked tokens and correct ones since the last optimiser step
 
     def _start_from(self, checkpoint: str) -> None:
         try:
@@ -211,19 +211,19 @@ class TransformerTraining(TransformerValidation):
 
     @property
     def tokenizer(self) -> LocalTokenizer | SpecVqgan | None:
-        """The frozen tokenizer, None where clips come as tokens."""
+        """The frozen tokenizer, None if clips come as tokens."""
         return self._frozen[0]
 
     @property
     def conditioner(self) -> Conditioner | None:
-        """The frozen encoder of conditions, None where they come with the clips."""
+        """The frozen conditioner, None if conditions come with the clips."""
         return self._frozen[1]
 
     def on_fit_start(self) -> None:
-        """Bring the frozen parts to the device, and compile where that is wanted.
+        """Move the frozen parts to the device, and compile if asked to.
 
         Raises:
-            ParameterError: clips that come as tokens of another tokenizer than the one that is given.
+            ParameterError: clips that come as tokens of another tokenizer than the given one.
         """
         own = None if self.tokenizer is None else token_fingerprint(self.tokenizer.state_dict())
         given = getattr(getattr(self.trainer, "datamodule", None), "token_fingerprint", None)
@@ -236,7 +236,7 @@ class TransformerTraining(TransformerValidation):
 
     @property
     def learned_tokens(self) -> str | None:
-        """The fingerprint of the tokenizer that is given, or that the clips are tokens of."""
+        """Fingerprint of the tokenizer of the clips."""
         return self._learned
 
     def configure_optimizers(self) -> dict[str, object]:
@@ -244,7 +244,7 @@ class TransformerTraining(TransformerValidation):
         return self.adamw(decaying_matrices(self.net.parameters(), self.hparams["weight_decay"]), (0.9, 0.95))
 
     def clip_tokens(self, batch: Batch, n_cols: int | None = None) -> Tensor:
-        """Return the tokens (b, r, w) of a batch, of its first ``n_cols`` columns, by default all that are read.
+        """Return the tokens (b, r, w) of a batch, of its first ``n_cols`` columns, by default all that fit.
 
         Raises:
             ParameterError: tokens of another grid or codebook, or mels without a tokenizer.
@@ -275,7 +275,7 @@ class TransformerTraining(TransformerValidation):
             raise ParameterError(f"tokens must be below n_codes {config.n_codes}, got {int(tokens.max())}")
 
     def given_tokens(self, batch: Batch, tokens: Tensor, masks: Tensor, erased: Tensor) -> Tensor:
-        """Return the tokens that the network is shown: those of erased clips are tokenised again, damaged."""
+        """Return the network's input tokens: those of erased clips are computed again from the damaged mel."""
         if "mel" not in batch or not erased.any():
             return tokens
         given = tokens.clone()
@@ -283,7 +283,7 @@ class TransformerTraining(TransformerValidation):
         return given
 
     def _conditions(self, batch: Batch, draws: ClipDraws) -> tuple[Tensor, Tensor]:
-        """Return the conditions (b, d), of sounds or for a share of captions, and which clips (b,) keep theirs."""
+        """Return the conditions (b, d), of audio or for a share of captions, and which clips (b,) keep theirs."""
         if "condition" not in batch:
             nothing = torch.zeros(len(draws), self.net.config.condition_dim, device=self.device)
             return nothing, torch.zeros(len(draws), dtype=torch.bool, device=self.device)
@@ -303,7 +303,7 @@ class TransformerTraining(TransformerValidation):
         return ClipDraws(self.hparams["seed"], index)
 
     def _n_cols(self, batch: Batch, of_step: ClipDraws) -> int:
-        """Return how many columns are read at this step: all, or for a share of steps a part of them."""
+        """Return the number of columns at this step: all, or for a share of steps fewer."""
         patch = 16 if self.tokenizer is None else self.tokenizer.patch
         given = batch["tokens"].shape[2] if "tokens" in batch else batch["mel"].shape[2] // patch
         longest = min(self.net.config.n_cols, given)
@@ -327,11 +327,11 @@ class TransformerTraining(TransformerValidation):
         total = scores.loss * n_masked
         seen = torch.stack([total.detach(), n_masked, scores.accuracy * n_masked])
         self._sums = self._sums.to(seen) + seen
-        # Lightning divides by the number of accumulated batches; the sum is what on_before_optimizer_step expects.
+        # Lightning divides by the number of accumulated batches; on_before_optimizer_step expects the sum.
         return total * (self.trainer.accumulate_grad_batches / config.n_tokens)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Make the gradients those of the mean over all masked tokens of the step, on all ranks.
+        """Scale the gradients to those of the mean over all masked tokens of the step, on all ranks.
 
         Raises:
             MasktoolsError: the loss is not a finite number.

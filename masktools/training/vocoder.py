@@ -1,6 +1,6 @@
-"""Training of vocoders.
+"""Training of vocoders, with or without weight normalisation.
 
-A checkpoint must say both: the plain weights, which a bundle is made of, and the two factors of each, with which the
+A checkpoint holds both: the plain weights, for a bundle, and the two factors of each, with which the
 training goes on.
 
 Source: HiFi-GAN (arXiv:2010.05646), section 2.4; BigVGAN (arXiv:2206.04658), section 3; BigVSAN (arXiv:2309.02836),
@@ -28,16 +28,16 @@ _NET, _RAW = "net.", "raw_"
 
 
 def normalise_weights(network: nn.Module) -> None:
-    """Let the convolutions over time of a network learn the lengths and the directions of their weights apart."""
+    """Apply weight normalisation to the convolutions over time of a network."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
             weight_norm(layer)
 
 
 def add_plain_weights(state: dict[str, Any]) -> dict[str, Any]:
-    """Return a state in which ``net.`` has plain weights, and ``raw_net.`` what they were made of.
+    """Return a state dict with plain weights under ``net.``, and their factors under ``raw_net.``.
 
-    A network without weight normalisation is left as it is.
+    A network without weight normalisation is not changed.
     """
     own = {name: value for name, value in state.items() if name.startswith(_NET)}
     if not any(_FACTORS in name for name in own):
@@ -48,7 +48,7 @@ def add_plain_weights(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def remove_plain_weights(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the state as the network has it, the inverse of ``add_plain_weights``."""
+    """Return the network's own state dict, the inverse of ``add_plain_weights``."""
     raw = {name[len(_RAW) :]: value for name, value in state.items() if name.startswith(_RAW + _NET)}
     if not raw:
         return state
@@ -78,8 +78,8 @@ class AdversarialConfig:
     """Settings of the adversarial loss of a vocoder; the defaults are those of the light vocoder.
 
     HiFi-GAN has the discriminators ``hifigan`` with the losses ``least_squares``, BigVGAN with ``bigvgan`` by
-    ``least_squares``, BigVSAN with ``bigvgan`` by ``san``. Its mel spectrograms are compared on a ``unit`` scale, as
-    the vocoder reads them, or as published on a ``log`` scale, of the full band and without clipping.
+    ``least_squares``, BigVSAN with ``bigvgan`` by ``san``. Its mel spectrograms are compared on a ``unit`` scale, that
+    of the vocoder's input, or as published on a ``log`` scale, of the full band and without clipping.
     """
 
     discriminators: str = "light"
@@ -95,10 +95,10 @@ class AdversarialConfig:
 
 
 class VocoderTraining(AdversarialTraining):
-    """Spectral losses for ``n_spectral`` iterations, then the discriminators join; all on random crops of real audio.
+    """Spectral losses for ``n_spectral`` iterations, then also the adversarial loss; on random crops of real audio.
 
-    With a tokenizer, a share of the clips is rendered from the mel that the tokenizer gives back, against the real
-    wave: what the vocoder meets in use.
+    With a tokenizer, a share of the clips is rendered from the mel reconstructed by the tokenizer, with the real
+    wave as target, as in use.
 
     Args:
         vocoder: settings of the network, or those that differ from the defaults of its kind.
@@ -115,13 +115,13 @@ class VocoderTraining(AdversarialTraining):
         period_widths: channels of its layers; None for those of the kind of discriminators.
         resolution_width: channels of the multi-resolution discriminator; None for those of the kind of discriminators.
         tokenizer_checkpoint: a trained tokenizer.
-        reconstructed_share: share of clips whose mel comes through the tokenizer, in [0, 1].
+        reconstructed_share: share of clips whose mel is reconstructed by the tokenizer, in [0, 1].
         start_checkpoint: a trained vocoder to start from.
         kind: ``light``, ``hifigan`` or ``bigvgan``.
-        adversarial: discriminators and losses.
-        optimiser: how generator and discriminator learn.
-        normalised: whether the vocoder is trained with weight normalisation; it is always kept without.
-        compile: whether the vocoder is compiled; its discriminators would gain nothing.
+        adversarial: settings of discriminators and losses.
+        optimiser: settings of both optimisers.
+        normalised: whether the vocoder is trained with weight normalisation, which is not stored.
+        compile: whether to compile the vocoder; its discriminators would not gain.
     """
 
     part, kind = "vocoder", "light"
@@ -174,17 +174,17 @@ class VocoderTraining(AdversarialTraining):
         self._frozen = (load_tokenizer(tokenizer_checkpoint),) if tokenizer_checkpoint else ()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the plain weights, of which a bundle is made, beside normalised ones."""
+        """Store the plain weights, for a bundle, beside normalised ones."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["state_dict"] = add_plain_weights(checkpoint["state_dict"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the normalised ones."""
+        """Restore the normalised ones."""
         checkpoint["state_dict"] = remove_plain_weights(checkpoint["state_dict"])
 
     @torch.no_grad()
     def _given(self, mel: Tensor) -> Tensor:
-        """Return what the vocoder is given: the mel, for a share of clips as the tokenizer gives it back."""
+        """Return the vocoder's input: the mel, for a share of clips as reconstructed by the tokenizer."""
         if not self._frozen:
             return mel
         chosen = torch.rand(len(mel), 1, 1, device=mel.device) < self.hparams["reconstructed_share"]
@@ -230,7 +230,7 @@ class VocoderTraining(AdversarialTraining):
         )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log the errors of a batch: of mel spectrograms on both scales, and of short-time spectra."""
+        """Log the errors of a batch: of mel spectrograms on both scales, and of STFTs."""
         wave, mel = batch["wave"].float(), self.mel_of(batch)
         estimate = self.net(mel).float()
         with torch.autocast(wave.device.type, enabled=False):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from masktools.classical.noise import frame_length, mean_power, noise_between, random_phases
+from masktools.classical.spans import frame_length, mean_power, noise_between, random_phases
 from masktools.metrics import band_level_db, level_db
 from tests.tiny import noise, tone
 

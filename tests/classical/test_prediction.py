@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from masktools.classical.prediction import bridge, burg, extrapolate, interpolate
+from masktools.classical.spans import bridge, burg, extrapolate, interpolate
 from masktools.core.errors import ParameterError
 from tests.tiny import noise, tone
 

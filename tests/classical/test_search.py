@@ -5,10 +5,9 @@ import pytest
 from scipy.signal import lfilter, welch
 
 from masktools.classical import GAP_FILLS
-from masktools.classical.prediction import extrapolate
 from masktools.classical.search import COPY, NOISE, TONES, fills_from_elsewhere, levels_elsewhere
 from masktools.classical.similarity import Similarity
-from masktools.classical.spans import Damaged
+from masktools.classical.spans import Damaged, extrapolate
 from masktools.demo.recordings import play_music, play_voice
 from masktools.metrics import band_level_db, level_db
 from tests.tiny import noise, tone

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from masktools.classical.fills import high_pass
 from masktools.core.errors import ParameterError
 from masktools.evaluation.bandwidth import BANDWIDTH_METHODS, BandwidthSettings, evaluate_bandwidth, low_pass
 from masktools.evaluation.clips import Clip
 from masktools.evaluation.scores import Statistics
 from masktools.model import Model
-from masktools.restoration.band_level import high_pass
 from masktools.solver import SolverConfig
 from tests.evaluation.memory import Loudness, knowing_model, melody
 from tests.tiny import noise, tiny_pipeline, tone

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pytest
 
 from masktools.core.errors import ParameterError
-from masktools.restoration.band_plan import Decision, choose_cutoff, choose_top
+from masktools.restoration.band_level import Decision, choose_cutoff, choose_top
 
 
 class Edge(NamedTuple):

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from masktools.classical.fills import high_pass
 from masktools.core.errors import ParameterError
 from masktools.core.levels import BAND_EDGES_HZ, FixedSlope, frame_length, frames_of
-from masktools.restoration.band_level import high_pass
 from masktools.restoration.band_upper import UpperBand, overlapped, take_of
 from masktools.restoration.recordings import Signal
 from masktools.solver import SolverConfig

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from masktools.classical.fills import high_pass
 from masktools.core.errors import AudioError, ParameterError
 from masktools.core.shapes import Window
 from masktools.metrics import seam_crest_db
 from masktools.restoration.band_extension import column_windows
-from masktools.restoration.band_level import high_pass
 from masktools.restoration.recordings import Signal
 from masktools.solver import SolverConfig
 from tests.restoration.jobs import bwe, extend_blocks

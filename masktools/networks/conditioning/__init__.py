@@ -1,4 +1,4 @@
-"""Conditions: texts and sounds -> unit vectors that tell the transformer what to generate."""
+"""Conditioners: texts and sounds -> unit vectors that tell the transformer what to generate."""
 
 from masktools.networks.conditioning.clap import ClapEncoder, ClapEncoderConfig, DeferredClap, LaionClap, as_conditioner
 from masktools.networks.conditioning.joint import JointEncoder, JointEncoderConfig

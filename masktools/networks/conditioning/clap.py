@@ -1,7 +1,7 @@
-"""LAION's CLAP as a conditioner: loaded from a file, offline, checked name by name; or when it is first asked.
+"""LAION's CLAP as a conditioner: loaded from a local file, with every name checked; or lazily on first use.
 
 The network is ``transformers.ClapModel``; the front end is our own, so that an embedding depends on the clip alone:
-long audio is cut in its middle where the original draws at random. A ``laion_clap.CLAP_Module`` that its user
+of long audio the middle is taken, where the original draws a part at random. A ``laion_clap.CLAP_Module`` that its user
 has loaded is a conditioner too; the package itself is not imported.
 """
 
@@ -28,7 +28,7 @@ from masktools.mel import MelConfig, mel_filterbank
 from masktools.networks.conditioning.prompts import Conditioner, check_texts, check_wave
 from masktools.networks.weights import check_weights, read_weights
 
-# What has no counterpart: losses' and classifiers' heads, the front end that is rebuilt, tables that follow from sizes.
+# Without a counterpart: heads of losses and classifiers, the front end that is rebuilt, tables that follow from sizes.
 _DROPPED = re.compile(
     r"^(text_transform|audio_transform)\."
     r"|^audio_branch\.(spectrogram_extractor|logmel_extractor|tscam_conv|head)\."
@@ -50,7 +50,7 @@ _REBUILT = ("position_ids", "token_type_ids", "relative_position_index", "num_ba
 
 
 def from_laion(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state of LAION's code under the names of ``transformers.ClapModel``."""
+    """Return a state dict of LAION's code with the names of ``transformers.ClapModel``."""
     renamed: dict[str, Tensor] = {}
     for name, value in state.items():
         if _DROPPED.search(name):
@@ -79,7 +79,7 @@ def _renamed(name: str) -> str:
 
 
 def check_keys(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
-    """Check that a state is exactly what a model takes; only buffers made from sizes may be missing, or too many.
+    """Check that a state dict is exactly that of a model; only buffers made from sizes may be missing, or superfluous.
 
     Raises:
         CheckpointError: names are missing or unknown, or shapes differ.
@@ -91,7 +91,7 @@ def check_keys(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], sour
 
 
 def describe_layout(state: Mapping[str, Tensor]) -> str:
-    """Return in words which CLAP the names and shapes look like."""
+    """Describe the CLAP that the names and shapes resemble."""
     names = list(state)
     if any("mel_conv2d" in name or "fusion_model" in name for name in names):
         return "a fusion model (630k-audioset-fusion-best.pt); take 630k-audioset-best.pt"
@@ -121,7 +121,7 @@ _PROBES = ("a dog barking", "rain")
 
 
 def find_checkpoint(path: str | os.PathLike[str] | None) -> Path:
-    """Return the checkpoint that is asked for by path or by the environment variable MASKTOOLS_CLAP.
+    """Return the checkpoint given by a path or by the environment variable MASKTOOLS_CLAP.
 
     Raises:
         CheckpointError: neither names a file or a folder that exists.
@@ -142,10 +142,10 @@ def find_checkpoint(path: str | os.PathLike[str] | None) -> Path:
 
 
 def read_checkpoint(source: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the weights under the names of transformers, and the architecture that lies beside them (or none).
+    """Return the weights under the names of transformers, and the architecture stored beside them (or none).
 
     Raises:
-        CheckpointError: the file is unsafe to read, damaged, or of no known form.
+        CheckpointError: the file is unsafe to read, damaged, or in no known format.
     """
     weights, settings = source, source.parent / "config.json"
     if source.is_dir():
@@ -172,11 +172,10 @@ def _architecture(settings: Path) -> dict[str, Any]:
 
 
 class ClapTokenizer:
-    """RoBERTa's byte-level splitting, from files: texts -> token indices and what of them is text.
+    """RoBERTa's byte-level tokenizer, from files: texts -> token indices and their attention mask.
 
     Raises:
-        CheckpointError: the vocabulary is not of the size that the weights were trained for, or it does not tell
-            texts apart.
+        CheckpointError: the vocabulary is not of the size that the weights were trained for, or it cannot encode text.
     """
 
     def __init__(self, folder: Path, n_pieces: int, n_text_tokens: int) -> None:
@@ -215,7 +214,7 @@ class ClapTokenizer:
         return None
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Return token indices (b, n) and the attention to them (b, n), both int64, padded to one length always."""
+        """Return token indices (b, n) and their attention mask (b, n), both int64, padded to a fixed length."""
         bodies = [self._tokenizer.encode(text, add_special_tokens=False).ids[: self._length - 2] for text in texts]
         rows = [[self._start, *body, self._end] for body in bodies]
         ids = [row + [self._pad] * (self._length - len(row)) for row in rows]
@@ -247,13 +246,13 @@ class ClapEncoderConfig:
 
     dim: int = 512
     sample_rate: int = 48_000  # Hz
-    window_samples: int = 480_000  # what the network hears: the middle of longer audio
+    window_samples: int = 480_000  # length of the input: the middle of longer audio
     n_fft: int = 1024  # samples
     hop_length: int = 480  # samples
     n_mels: int = 64
     f_min: float = 50.0  # Hz
     f_max: float = 14_000.0  # Hz
-    n_text_tokens: int = 77  # longer texts are cut
+    n_text_tokens: int = 77  # longer texts are truncated
 
     def __post_init__(self) -> None:
         """Check every range."""
@@ -265,7 +264,7 @@ class ClapEncoderConfig:
 
 
 class ClapFrontEnd(nn.Module):
-    """The mel spectrogram that CLAP reads, in dB of power. ``forward``: (b, t) at 48 kHz -> (b, m, f).
+    """Mel spectrogram for CLAP, in dB of power. ``forward``: (b, t) at 48 kHz -> (b, m, f).
 
     Source: LAION's CLAP (arXiv:2211.06687), section 4.1, and its code for the framing: centred, reflected, Hann.
     """
@@ -289,7 +288,7 @@ class ClapFrontEnd(nn.Module):
         self.register_buffer("filterbank", mel_filterbank(mel), persistent=False)
 
     def fit(self, wave: Wave) -> Float[Tensor, "b window"]:
-        """Return the window that CLAP hears: the middle of a long wave, a short one repeated as often as it fits."""
+        """Return CLAP's input window: the middle of a long wave, or a short one repeated as often as it fits."""
         wanted = self.config.window_samples
         n_samples = wave.shape[-1]
         if n_samples >= wanted:
@@ -299,7 +298,7 @@ class ClapFrontEnd(nn.Module):
         return F.pad(repeated, (0, wanted - repeated.shape[-1]))
 
     def forward(self, wave: Wave) -> Tensor:
-        """Return the spectrogram of the window, after the original's round trip through 16-bit samples."""
+        """Return the spectrogram of the window, quantised to 16 bits as in the original."""
         samples = (self.fit(wave).clamp(-1.0, 1.0) * 32767.0).trunc() / 32767.0
         config = self.config
         spectrum = torch.stft(
@@ -310,7 +309,7 @@ class ClapFrontEnd(nn.Module):
 
 
 class ClapSides(nn.Module):
-    """Base of all CLAPs, wherever they come from: waves at one rate, embeddings of one size; never trained."""
+    """Base of all CLAP conditioners: waves at one rate, embeddings of one size; never trained."""
 
     config: ClapEncoderConfig
     front_end: ClapFrontEnd
@@ -322,11 +321,11 @@ class ClapSides(nn.Module):
 
     @torch.no_grad()
     def embed_audio(self, wave: Wave, sample_rate: int) -> Condition:
-        """Return the embedding of each wave; of one longer than ten seconds, that of its middle.
+        """Return the embedding of each wave; for one longer than ten seconds, that of its middle.
 
         Args:
             wave: samples in [-1, 1]
-            sample_rate: their rate in Hz
+            sample_rate: sampling rate in Hz
 
         Raises:
             ParameterError: there are no samples, or some are not finite.
@@ -347,7 +346,7 @@ class ClapSides(nn.Module):
 class ClapEncoder(ClapSides):
     """CLAP as a conditioner: ``embed_audio`` and ``embed_text``, both (b, 512) of unit norm.
 
-    Sounds need the weights alone; texts need a tokenizer too. Make one with ``from_checkpoint``.
+    Sounds need the weights alone; texts need a tokenizer too. Construct it with ``from_checkpoint``.
     """
 
     model: Any  # transformers.ClapModel
@@ -366,26 +365,28 @@ class ClapEncoder(ClapSides):
         device: str | torch.device = "cpu",
         architecture: Mapping[str, Any] | None = None,
     ) -> "ClapEncoder":
-        """Return CLAP from a file, without asking the network for anything.
+        """Load CLAP from local files.
 
         Args:
-            path: LAION's .pt, a .safetensors of the same names or of transformers', or a folder of transformers;
-                the environment variable MASKTOOLS_CLAP where it is not given
+            path: LAION's .pt, a .safetensors with the same names or with those of transformers, or a folder of
+                transformers;
+                the environment variable MASKTOOLS_CLAP by default
             tokenizer: a folder with vocab.json and merges.txt, or with tokenizer.json, or that file itself; looked for
-                beside the checkpoint where it is not given
-            device: where to compute
-            architecture: settings of ``transformers.ClapConfig``; those of the checkpoint's folder, or of
-                630k-audioset-best.pt, where they are not given
+                beside the checkpoint by default
+            device: device to compute on
+            architecture: settings of ``transformers.ClapConfig``; by default those in the checkpoint's folder, or those
+                of
+                630k-audioset-best.pt
 
         Raises:
-            CheckpointError: there is no such file, it is unsafe to read or of another layout, the tokenizer does
+            CheckpointError: there is no such file, it is unsafe to read or in another format, the tokenizer does
                 not fit, or transformers is not installed.
         """
         source = find_checkpoint(path)
         state, found_architecture = read_checkpoint(source)
         model = _build(found_architecture if architecture is None else dict(architecture), source)
         check_keys(state, model.state_dict(), str(source))
-        model.load_state_dict(state, strict=False)  # what may be missing was checked
+        model.load_state_dict(state, strict=False)  # the names that may be missing were checked
         n_pieces = len(model.text_model.embeddings.word_embeddings.weight)
         config = ClapEncoderConfig(dim=model.config.projection_dim)
         beside = ClapTokenizer.find(source if tokenizer is None else tokenizer, required=tokenizer is not None)
@@ -428,9 +429,9 @@ def _build(architecture: dict[str, Any], source: Path) -> Any:
 
 
 class DeferredClap:
-    """CLAP, whose weights are not part of a bundle, loaded when a text or a sound is first embedded.
+    """CLAP that is loaded on first use, since its weights are not part of a bundle.
 
-    A model that was trained with it works without it as long as nothing asks for a condition.
+    A model that was trained with it works without it as long as no condition is needed.
     """
 
     def __init__(self, dim: int, device: torch.device) -> None:
@@ -438,20 +439,20 @@ class DeferredClap:
 
     @cached_property
     def clap(self) -> ClapEncoder:
-        """The encoder itself.
+        """The encoder, loaded.
 
         Raises:
-            CheckpointError: it is not at hand.
+            CheckpointError: its file is missing.
         """
         with single_precision():
             return ClapEncoder.from_checkpoint(device=self.device)
 
     def embed_audio(self, wave: Wave, sample_rate: int) -> Condition:
-        """Return one embedding a wave."""
+        """Return one embedding per wave."""
         return self.clap.embed_audio(wave, sample_rate)
 
     def embed_text(self, texts: list[str]) -> Condition:
-        """Return one embedding a text."""
+        """Return one embedding per text."""
         return self.clap.embed_text(texts)
 
 
@@ -459,16 +460,17 @@ _FACE = ("get_audio_embedding_from_data", "get_text_embedding")
 
 
 class LaionClap(ClapSides):
-    """The two sides of a ``CLAP_Module``: ``embed_audio`` and ``embed_text``, both (b, 512) of unit norm.
+    """A ``CLAP_Module`` as a conditioner: ``embed_audio`` and ``embed_text``, both (b, 512) of unit norm.
 
-    A wave is resampled to 48 kHz and cut to the ten seconds in its middle, or repeated up to them, before the module
-    hears it: the module itself would draw ten seconds at random, and an embedding would not be the same twice.
+    A wave is resampled to 48 kHz and cut to the ten seconds in its middle, or repeated up to them, before it goes to
+    the
+    module: the module itself would draw ten seconds at random, and an embedding would not be reproducible.
 
     Args:
-        clap: the module, with the weights that its ``load_ckpt`` has read.
+        clap: the module, with weights loaded by its ``load_ckpt``.
 
     Raises:
-        ParameterError: something else than such a module.
+        ParameterError: another object than such a module.
     """
 
     def __init__(self, clap: Any) -> None:
@@ -498,16 +500,16 @@ class LaionClap(ClapSides):
 
 
 def is_laion_clap(given: object) -> bool:
-    """Whether an object is a ``CLAP_Module``, told by what it offers."""
+    """Whether an object is a ``CLAP_Module``, judged by its methods."""
     has_model = isinstance(getattr(getattr(given, "model", None), "joint_embed_shape", None), int)
     return isinstance(given, nn.Module) and has_model and all(callable(getattr(given, name, None)) for name in _FACE)
 
 
 def as_conditioner(given: Any) -> Conditioner:
-    """Return what embeds texts and sounds: a conditioner as it is, a ``CLAP_Module`` in a ``LaionClap``.
+    """Return a conditioner: one is returned unchanged, a ``CLAP_Module`` is wrapped in a ``LaionClap``.
 
     Raises:
-        ParameterError: something else.
+        ParameterError: another object.
     """
     if isinstance(given, Conditioner):
         return given

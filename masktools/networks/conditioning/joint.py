@@ -1,10 +1,10 @@
-"""The toolkit's own small text-audio encoder: a description and a sound of it point the same way.
+"""A small joint text-audio encoder: a description and a sound that match have similar embeddings.
 
-The vocabulary is part of the state: a bundle needs no other file than the weights.
+The vocabulary is part of the state dict: a bundle needs no file but the weights.
 
-The audio side is a convolutional network over the mel spectrogram. The text side has one vector a word piece; they are
-summed, or read by a small network, either of which was distilled from a sentence encoder. Both sides end in one space
-of unit vectors. It takes the place of CLAP where a model must run offline, from one small file.
+The audio side is a convolutional network over the mel spectrogram. The text side has one vector for each word piece;
+they are summed, or read by a small network, either of which was distilled from a sentence encoder. Both sides map to
+one space of unit vectors. It replaces CLAP where a model must run offline, from one small file.
 """
 
 import unicodedata
@@ -67,7 +67,7 @@ def split_words(text: str) -> list[str]:
 
 
 class WordPiece:
-    """A vocabulary and its greedy longest-match splitting; pieces inside a word are written ``##piece``.
+    """A vocabulary with greedy longest-match splitting; pieces inside a word are written ``##piece``.
 
     >>> WordPiece(["dog", "bark", "##ing"]).pieces("Dog barking?")
     ['dog', 'bark', '##ing']
@@ -81,7 +81,7 @@ class WordPiece:
         return len(self.vocabulary)
 
     def ids(self, text: str) -> list[int]:
-        """Return the indices of the known pieces of a text; a word that cannot be spelt by them is left out."""
+        """Return the indices of the known pieces of a text; a word that they cannot spell is left out."""
         return [i for word in split_words(text) for i in self._word_ids(word)]
 
     def pieces(self, text: str) -> list[str]:
@@ -104,7 +104,7 @@ class WordPiece:
 
 
 def pack_vocabulary(pieces: Sequence[str]) -> Tensor:
-    r"""Return the pieces as UTF-8 bytes, one a line: uint8, (n_bytes,).
+    r"""Return the pieces as UTF-8 bytes, one per line: uint8, (n_bytes,).
 
     Raises:
         ParameterError: a piece is empty or holds a line break, or a piece occurs twice.
@@ -117,7 +117,7 @@ def pack_vocabulary(pieces: Sequence[str]) -> Tensor:
 
 
 def unpack_vocabulary(packed: Tensor) -> list[str]:
-    """Return the pieces that ``pack_vocabulary`` packed.
+    """Return the pieces from the output of ``pack_vocabulary``.
 
     >>> unpack_vocabulary(pack_vocabulary(["dog", "##s"]))
     ['dog', '##s']
@@ -126,7 +126,7 @@ def unpack_vocabulary(packed: Tensor) -> list[str]:
 
 
 class StaticText(nn.Module):
-    """The vectors of the word pieces. ``forward``: b texts -> (b, d) of unit norm.
+    """Mean vector of the word pieces. ``forward``: b texts -> (b, d) of unit norm.
 
     Source: the static embeddings of model2vec (Tulkens and van Dongen, 2024).
     """
@@ -145,7 +145,7 @@ class StaticText(nn.Module):
 
     @property
     def wordpiece(self) -> WordPiece:
-        """The splitting by the vocabulary that is loaded.
+        """The tokenizer with the loaded vocabulary.
 
         Raises:
             ParameterError: no vocabulary is loaded.
@@ -160,7 +160,7 @@ class StaticText(nn.Module):
         return self._wordpiece
 
     def pieces(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Return the pieces of each text as rows of the table, (b, n), and which of them there are, (b, n).
+        """Return the pieces of each text as row indices of the table, (b, n), and which of them are no padding, (b, n).
 
         Raises:
             ParameterError: None of the words of a text can be spelt by the vocabulary.
@@ -179,7 +179,7 @@ class StaticText(nn.Module):
         return self.codes[rows].to(self.scales.dtype) * self.scales[rows].unsqueeze(-1)
 
     def forward(self, texts: Sequence[str]) -> Tensor:
-        """Return the direction of each text.
+        """Return the unit vector of each text.
 
         Raises:
             ParameterError: None of the words of a text can be spelt by the vocabulary.
@@ -191,17 +191,17 @@ class StaticText(nn.Module):
 
 
 def _forget_vocabulary(module: nn.Module, _incompatible: object) -> None:
-    """Make the text side read its vocabulary anew after weights were loaded."""
+    """Make the text side read its vocabulary again after weights were loaded."""
     module._wordpiece = None  # type: ignore[assignment]
 
 
-MAX_PIECES = 48  # of a text; what is longer is read as far as this
+MAX_PIECES = 48  # pieces of a text; longer ones are truncated
 _HEAD_WIDTH = 32
 _EXPANSION = 3
 
 
 class _Layer(nn.Module):
-    """Attention over the pieces of a text and a two-layer perceptron, each beside a skip. (b, n, w) -> the same."""
+    """Transformer layer over the pieces of a text. (b, n, w) -> the same."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -212,7 +212,7 @@ class _Layer(nn.Module):
         self.widen, self.narrow = nn.Linear(width, _EXPANSION * width), nn.Linear(_EXPANSION * width, width)
 
     def forward(self, pieces: Tensor, known: Tensor) -> Tensor:
-        """Return the pieces plus what each gathers from those that are known (b, n)."""
+        """Return the output of the layer; ``known`` (b, n) is True for pieces that are no padding."""
         heads = self.ask(self.norm_1(pieces)).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
         gathered = F.scaled_dot_product_attention(*heads, attn_mask=known[:, None, None, :])
         pieces = pieces + self.tell(gathered.transpose(1, 2).flatten(2))
@@ -220,7 +220,7 @@ class _Layer(nn.Module):
 
 
 class TextTower(nn.Module):
-    """The network over word pieces. ``forward``: (b, n, d) and which are known (b, n) -> (b, out) of unit norm."""
+    """Network over word pieces. ``forward``: (b, n, d) and padding mask (b, n) -> (b, out) of unit norm."""
 
     def __init__(self, piece_dim: int, width: int, depth: int, out_dim: int) -> None:
         super().__init__()
@@ -231,7 +231,7 @@ class TextTower(nn.Module):
         self.leave = nn.Linear(width, out_dim)
 
     def forward(self, pieces: Tensor, known: Tensor) -> Tensor:
-        """Return the direction of each text."""
+        """Return the unit vector of each text."""
         states = self.enter(pieces) + self.position[: pieces.shape[1]]
         for layer in self.layers:
             states = layer(states, known)
@@ -241,11 +241,11 @@ class TextTower(nn.Module):
 
 
 _STEM = 4  # stride of the stem in both directions
-_SILENT = -0.9  # a frame whose loudest mel cell lies below is silent; -75 dB where [-1, 1] spans [-80, 20] dB
+_SILENT = -0.9  # a frame whose loudest mel bin is below is silent; -75 dB where [-1, 1] spans [-80, 20] dB
 
 
 class _Block(nn.Module):
-    """A depthwise 5 x 5 convolution and a two-layer mixing of channels beside a skip. (b, c, h, w) -> the same."""
+    """Residual block: a depthwise 5 x 5 convolution and a two-layer mixing of channels. (b, c, h, w) -> the same."""
 
     def __init__(self, channels: int, expansion: int = 2) -> None:
         super().__init__()
@@ -255,14 +255,14 @@ class _Block(nn.Module):
         self.narrow = nn.Conv2d(expansion * channels, channels, 1)
 
     def forward(self, cells: Tensor) -> Tensor:
-        """Return the cells plus what the block adds."""
+        """Return the output of the block."""
         return cells + self.narrow(F.relu(self.widen(self.norm(self.spread(cells)))))
 
 
 class AudioTower(nn.Module):
     """The audio side of the joint encoder. ``forward``: (b, f, m) in [-1, 1] -> (b, d), any number of frames.
 
-    Frames of silence take no part in the pooling, so that a short sound in a long pause stays what it is.
+    Silent frames are left out of the pooling, so that a short sound in a long pause has its own embedding.
     """
 
     def __init__(self, n_mels: int, widths: tuple[int, ...], n_blocks: int, dim: int, dropout: float) -> None:
@@ -281,7 +281,7 @@ class AudioTower(nn.Module):
         self.head = nn.Linear(2 * widths[-1] * (n_mels // self.stride), dim)
 
     def forward(self, mel: Mel) -> Condition:
-        """Return one vector a clip, of any length.
+        """Return one vector per clip, of any length.
 
         Raises:
             ParameterError: the mel spectrogram has another number of bands.
@@ -306,15 +306,15 @@ class JointEncoderConfig:
     mel: MelConfig = field(default_factory=lambda: MelConfig(f_max=11_025.0))
     dim: int = 128
     token_dim: int = 128
-    n_tokens: int = 1  # pieces of the vocabulary
+    n_tokens: int = 1  # word pieces of the vocabulary
     n_vocabulary_bytes: int = 1  # the vocabulary as UTF-8, one piece a line
     text_hidden: int = 256
     widths: tuple[int, ...] = ranged((32, 96, 256), "[1, inf]")  # channels at 1/4, 1/8 and 1/16 of the resolution
-    n_blocks: int = 1  # blocks a resolution
+    n_blocks: int = 1  # blocks per resolution
     dropout: float = ranged(0.2, "[0, 1)")
     text_depth: int = later(0)  # layers of the network over the pieces; 0: their sum
     text_width: int = later(192)  # of that network
-    sentence_dim: int = later(384)  # of the vectors that it gives
+    sentence_dim: int = later(384)  # dimensions of its output vectors
 
     def __post_init__(self) -> None:
         """Check every range."""
@@ -330,7 +330,7 @@ class JointEncoderConfig:
 
 
 class JointEncoder(nn.Module):
-    """Text and audio -> one space of unit vectors: ``embed_text`` and ``embed_audio``, both (b, dim)."""
+    """Encoder of text and audio to one space of unit vectors: ``embed_text`` and ``embed_audio``, both (b, dim)."""
 
     def __init__(self, config: JointEncoderConfig) -> None:
         super().__init__()
@@ -347,7 +347,7 @@ class JointEncoder(nn.Module):
         self.bent = nn.Sequential(
             nn.Linear(text_dim, config.text_hidden), nn.GELU(), nn.Linear(config.text_hidden, config.dim)
         )
-        with torch.no_grad():  # the text side starts as the teacher's space, turned or cut at most
+        with torch.no_grad():  # the text side starts as the teacher's space, rotated or truncated at most
             self.straight.weight.zero_().fill_diagonal_(1.0)
             for parameter in self.bent[2].parameters():
                 parameter.zero_()
@@ -356,7 +356,7 @@ class JointEncoder(nn.Module):
     def from_vectors(
         cls, pieces: Sequence[str], vectors: Tensor, config: JointEncoderConfig | None = None
     ) -> "JointEncoder":
-        """Return an untrained encoder with the vocabulary ``pieces`` and one vector a piece, (n, token_dim).
+        """Return an untrained encoder with the vocabulary ``pieces`` and one vector for each, (n, token_dim).
 
         Raises:
             ParameterError: pieces and vectors do not match in number.
@@ -367,7 +367,7 @@ class JointEncoder(nn.Module):
         sizes = {"n_tokens": len(pieces), "token_dim": vectors.shape[1], "n_vocabulary_bytes": len(packed)}
         encoder = cls(replace(config or JointEncoderConfig(), **sizes))
         codes, scales = quantise_rows(vectors)
-        scales = scales / scales.max()  # only directions matter, and small numbers do not survive half precision
+        scales = scales / scales.max()  # only directions matter, and small numbers underflow in half precision
         encoder.tokens.load_state_dict({"codes": codes, "scales": scales, "vocabulary": packed})
         return encoder
 
@@ -378,15 +378,15 @@ class JointEncoder(nn.Module):
 
     @property
     def sample_rate(self) -> int:
-        """The rate in Hz at which the audio side listens; other rates are resampled."""
+        """Sampling rate of the audio side in Hz; other rates are resampled."""
         return self.config.mel.sample_rate
 
     def encode_mel(self, mel: Mel) -> Condition:
-        """Return the embedding of mel spectrograms made with ``config.mel``; carries gradients."""
+        """Return the embedding of mel spectrograms made with ``config.mel``; differentiable."""
         return F.normalize(self.audio(mel), dim=-1)
 
     def read(self, texts: Sequence[str]) -> Tensor:
-        """Return the vector of each text, of unit norm: what the sentence encoder would say. (b, token_dim or more)."""
+        """Return the text vector of each text, (b, token_dim or more), of unit norm: an estimate of the teacher's."""
         if self.reader is None:
             return self.tokens(texts)
         rows, known = self.tokens.pieces(texts)
@@ -394,22 +394,22 @@ class JointEncoder(nn.Module):
         return self.read_pieces(self.tokens.vectors(rows), known)
 
     def read_pieces(self, vectors: Tensor, known: Tensor) -> Tensor:
-        """Return the vectors of texts whose pieces (b, n, token_dim) are those that are known (b, n)."""
+        """Return the text vectors for pieces (b, n, token_dim) with a padding mask (b, n)."""
         if self.reader is None:
             raise ParameterError("a text side without layers sums its pieces: give it a text_depth")
         return self.reader(vectors, known)
 
     def encode_vectors(self, vectors: Tensor) -> Condition:
-        """Return the embedding of vectors of texts, of unit norm, (b, d) as ``read`` gives them; carries gradients."""
+        """Return the embedding, of unit norm, of text vectors (b, d) from ``read``; differentiable."""
         return F.normalize(self.straight(vectors) + self.bent(vectors), dim=-1)
 
     @torch.no_grad()
     def embed_audio(self, wave: Wave, sample_rate: int) -> Condition:
-        """Return the embedding of each wave, whatever its rate and length.
+        """Return the embedding of each wave, of any rate and length.
 
         Args:
             wave: samples in [-1, 1]
-            sample_rate: their rate in Hz
+            sample_rate: sampling rate in Hz
 
         Raises:
             ParameterError: there are no samples, or some are not finite.
@@ -420,7 +420,7 @@ class JointEncoder(nn.Module):
             resampled = resample(wave.cpu().numpy(), sample_rate, self.sample_rate)
             wave = torch.from_numpy(resampled).to(wave)
         mel = self.config.mel
-        shortest = mel.margin + 1 + mel.hop_length  # what one frame of the front end takes
+        shortest = mel.margin + 1 + mel.hop_length  # samples for one mel frame
         wave = F.pad(wave, (0, max(0, shortest - wave.shape[-1])))
         with _evaluating(self):
             return self.encode_mel(self.front_end(wave))
@@ -439,7 +439,7 @@ class JointEncoder(nn.Module):
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Switch off dropout and the statistics of the batch, so that a clip's embedding is its own."""
+    """Switch off dropout and batch statistics, so that an embedding depends on its clip alone."""
     before = module.training
     module.eval()
     try:

@@ -1,6 +1,6 @@
-"""Notes as conditions: the words of an instrument and of a pitch -> a unit vector, with no weights.
+"""Notes as conditions: words for an instrument and a pitch -> a unit vector, without weights.
 
-A vector has an entry for each pitch, each instrument and each family; what is not said is zero everywhere.
+A vector has an entry for each pitch, each instrument and each family; where nothing is given all entries are zero.
 """
 
 import re
@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"\bmidi\s*(?:note\s*)?(\d{1,3})\b", re.IGNORECASE)
 
 
 def pitch_of(text: str) -> int | None:
-    """Return the MIDI number of the first pitch that a text names, None for none; C4 is 60.
+    """Return the MIDI number of the first pitch in a text, None for none; C4 is 60.
 
     >>> [pitch_of(text) for text in ("a clarinet, C4", "Bb3", "midi 21", "a flute")]
     [60, 58, 21, None]
@@ -50,7 +50,7 @@ def pitch_name(pitch: int) -> str:
 
 @dataclass(frozen=True)
 class NoteWordsConfig:
-    """The instruments that a model of notes knows, each with its family, and the range of its pitches."""
+    """Instruments of a note model, each with its family, and the range of its pitches."""
 
     instruments: tuple[tuple[str, str], ...] = tuple((name, name) for name in NOTE_FAMILIES)
     lowest: int = 21  # MIDI
@@ -66,7 +66,7 @@ class NoteWordsConfig:
 
     @property
     def families(self) -> tuple[str, ...]:
-        """The families, in the order of the alphabet."""
+        """The families, in alphabetical order."""
         return tuple(sorted({family for _, family in self.instruments}))
 
     @property
@@ -76,9 +76,9 @@ class NoteWordsConfig:
 
 
 class NoteWords(nn.Module):
-    """Reads texts such as "a clarinet, C4", or the classes of a note, as conditions (b, dim) of unit norm.
+    """Conditioner for texts such as "a clarinet, C4", or for the classes of a note: conditions (b, dim) of unit norm.
 
-    It has no weights: a part of a model that its settings say all of.
+    It has no weights; its settings define it.
     """
 
     def __init__(self, config: NoteWordsConfig) -> None:
@@ -90,16 +90,16 @@ class NoteWords(nn.Module):
 
     @property
     def dim(self) -> int:
-        """Size of a condition."""
+        """Dimensions of a condition."""
         return self.config.n_pitches + len(self.config.instruments) + len(self.config.families)
 
     def vector(self, pitch: int | None = None, instrument: str | None = None, family: str | None = None) -> Tensor:
-        """Return the condition (dim,) of a note: zero for nothing at all.
+        """Return the condition (dim,) of a note: zero without arguments.
 
         Args:
-            pitch: MIDI number; None leaves it open.
-            instrument: a name in the settings; None leaves it open, and may leave a family.
-            family: that of the instrument, where no instrument is given.
+            pitch: MIDI number; None for any.
+            instrument: a name in the settings; None for any, possibly of a family.
+            family: family of the instrument, if no instrument is given.
 
         Raises:
             ParameterError: a pitch, an instrument or a family that the model does not know.
@@ -122,10 +122,10 @@ class NoteWords(nn.Module):
         return torch.nn.functional.normalize(found, dim=0)
 
     def classes(self, text: str) -> tuple[int | None, str | None, str | None]:
-        """Return the pitch, the instrument and the family that a text names, None for what it leaves open.
+        """Return the pitch, the instrument and the family in a text, None for what it leaves open.
 
         Raises:
-            ParameterError: it names nothing that the model knows.
+            ParameterError: it contains nothing that the model knows.
         """
         words = [word for pattern, word in self._patterns if pattern.search(_PITCH.sub(" ", text))]
         instrument = next((word for word in words if word in self._family_of), None)
@@ -140,13 +140,13 @@ class NoteWords(nn.Module):
         """Return the condition (b, dim) of each text.
 
         Raises:
-            ParameterError: a text that is empty or names nothing that the model knows.
+            ParameterError: a text that is empty or contains nothing that the model knows.
         """
         check_texts(texts)
         return torch.stack([self.vector(*self.classes(text)) for text in texts])
 
     def embed_audio(self, wave: Tensor, sample_rate: int) -> Tensor:
-        """Refuse: notes are known by their words alone.
+        """Raise: notes are conditioned by words only.
 
         Raises:
             ParameterError: always.
@@ -155,7 +155,7 @@ class NoteWords(nn.Module):
 
 
 def instruments_of(pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Return the instruments of notes, each once, in the order of the alphabet; the first family holds."""
+    """Return the instruments of notes, each once, in alphabetical order; the first family counts."""
     first: dict[str, str] = {}
     for name, family in sorted(pairs):
         first.setdefault(name, family)

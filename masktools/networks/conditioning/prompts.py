@@ -1,4 +1,4 @@
-"""Conditions as users give them (texts, embeddings made before, files of them) -> unit vectors."""
+"""Prompts as users give them (texts, embeddings, files of embeddings) -> unit vectors."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from masktools.core.shapes import Condition, Wave
 
 
 def check_texts(texts: Sequence[str]) -> None:
-    """Check that there is something to read.
+    """Raise where there are no texts, or empty ones.
 
     Raises:
         ParameterError: there are no texts, or one is empty.
@@ -28,7 +28,7 @@ def check_texts(texts: Sequence[str]) -> None:
 
 
 def check_wave(wave: Wave, sample_rate: int) -> None:
-    """Check that there is something to hear.
+    """Raise where there are no samples, or invalid ones.
 
     Raises:
         ParameterError: there are no samples, some are not finite, or the rate is not positive.
@@ -40,12 +40,12 @@ def check_wave(wave: Wave, sample_rate: int) -> None:
         raise ParameterError("a wave to embed must be finite, got NaN or infinite samples")
 
 
-Prompts = str | os.PathLike[str] | Sequence[Any] | np.ndarray | Tensor  # the sequence one of texts
+Prompts = str | os.PathLike[str] | Sequence[Any] | np.ndarray | Tensor  # a sequence of texts
 
 
 @runtime_checkable
 class Conditioner(Protocol):
-    """Anything that embeds texts and sounds as unit vectors of one space."""
+    """A conditioner: embeds texts and sounds as unit vectors of one space."""
 
     @property
     def dim(self) -> int:
@@ -53,21 +53,21 @@ class Conditioner(Protocol):
         ...
 
     def embed_audio(self, wave: Wave, sample_rate: int) -> Condition:
-        """Return one embedding a wave."""
+        """Return one embedding per wave."""
         ...
 
     def embed_text(self, texts: list[str]) -> Condition:
-        """Return one embedding a text."""
+        """Return one embedding per text."""
         ...
 
 
 def as_condition(prompts: Prompts, conditioner: Conditioner | None, dim: int | None = None) -> Condition:
-    """Return conditions (b, d) of unit norm, float32, from whatever describes them.
+    """Return conditions (b, d) of unit norm, float32, from prompts in any form.
 
     Args:
         prompts: a text, a list of texts, embeddings (d,) or (b, d), or the path of a .npy file of embeddings
-        conditioner: reads the texts; None where only embeddings are given
-        dim: the size that embeddings must have, where there is no conditioner to say it
+        conditioner: encoder of texts; None where only embeddings are given
+        dim: dimensions that embeddings must have, if there is no conditioner
 
     Raises:
         ParameterError: a text is empty or there is no conditioner to read it; or embeddings are of another size,
@@ -92,7 +92,7 @@ def as_condition(prompts: Prompts, conditioner: Conditioner | None, dim: int | N
 
 
 def _listed(prompts: object) -> list[Any]:
-    """Return what is listed; of a table or a dictionary nobody knows what is meant."""
+    """Return the prompts as a list; tables and dictionaries are refused as ambiguous."""
     if isinstance(prompts, Mapping | bytes) or not isinstance(prompts, Iterable) or getattr(prompts, "ndim", 1) != 1:
         raise ParameterError(f"prompts must be texts, embeddings or a .npy file, got {shown(prompts)}")
     return list(prompts)
@@ -114,7 +114,7 @@ def _read(path: Path) -> np.ndarray:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # a name that no file can have
+    except (OSError, ValueError):  # an impossible file name
         return False
 
 
@@ -123,7 +123,7 @@ def _numbers(vectors: np.ndarray | Tensor) -> Tensor:
     is_real = vectors.dtype.kind in "fiu" if is_array else not (vectors.is_complex() or vectors.dtype == torch.bool)
     if not is_real:
         raise ParameterError(f"embeddings must be real numbers, got {vectors.dtype}")
-    with np.errstate(over="ignore"):  # what becomes infinite is refused
+    with np.errstate(over="ignore"):  # infinite values are refused later
         return torch.from_numpy(vectors.astype(np.float32)) if is_array else vectors.detach().to_dense().float()
 
 

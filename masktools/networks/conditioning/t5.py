@@ -1,7 +1,7 @@
-"""T5's encoder beside a model that was trained with it: texts -> sequences of states, from a local folder, offline.
+"""T5's encoder for models that were trained with it: texts -> sequences of states, from a local folder.
 
-Its weights are not part of a bundle. They are read when a text is first given; a model works without them as long as
-nothing asks for one.
+Its weights are not part of a bundle. They are loaded with the first text; a model works without them as long as
+no text is given.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ _WEIGHTS = "model.safetensors"
 
 @dataclass(frozen=True)
 class T5Config:
-    """The T5 that a model was trained with; the defaults are those of the public models of music."""
+    """Settings of a model's T5; the defaults are those of the public models of music."""
 
     name: str = "t5-base"
     dim: int = 768  # of a state
-    # Of its weights: the SHA-256 of model.safetensors, where it was at hand when the model was converted.
+    # The SHA-256 of model.safetensors, if it was available when the model was converted.
     sha256: str | None = later(None)
 
     def __post_init__(self) -> None:
@@ -40,10 +40,10 @@ class T5Config:
             raise ParameterError(f"the sha256 of T5 must be 64 hexadecimal digits, got {self.sha256!r}")
 
     def noted(self) -> "T5Config":
-        """Return the settings with the digest of the T5 at hand; as they are where MASKTOOLS_T5 names none.
+        """Return the settings with the digest of the T5 in MASKTOOLS_T5; unchanged where that is not set.
 
         Raises:
-            CheckpointError: what it names is no T5, or another one.
+            CheckpointError: the folder holds no T5, or another one.
         """
         if not os.environ.get(T5_VARIABLE):
             return self
@@ -52,7 +52,7 @@ class T5Config:
 
 
 class DeferredT5:
-    """T5's encoder, read from the folder that MASKTOOLS_T5 names when a text is first given."""
+    """T5's encoder, loaded from the folder in MASKTOOLS_T5 with the first text."""
 
     def __init__(self, config: T5Config, device: torch.device | str = "cpu") -> None:
         self.config, self.device = config, torch.device(device)
@@ -65,11 +65,11 @@ class DeferredT5:
 
     @torch.no_grad()
     def text_states(self, texts: list[str]) -> Float[Tensor, "b l d"]:
-        """Return the last hidden states of each text, zeros beyond its end.
+        """Return the last hidden states of each text, zeros behind its end.
 
         Raises:
             ParameterError: a text is empty.
-            CheckpointError: T5 is not at hand, or it is another one than the model was trained with.
+            CheckpointError: T5 is missing, or is not the one that the model was trained with.
         """
         check_texts(texts)
         tokenizer, model = self._parts()
@@ -106,11 +106,11 @@ def _read(folder: Path, config: T5Config, wanted: str, device: torch.device) -> 
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
         model, told = loaded
-    except Exception as error:  # of many kinds, in several libraries
+    except Exception as error:  # several libraries raise errors of many kinds
         reason = " ".join(str(error).split())[:160]
         raise CheckpointError(f"{folder} must be {wanted}, but it cannot be read: {reason}") from error
     lacking = sorted(told["missing_keys"])
-    if lacking:  # which transformers draws at random
+    if lacking:  # transformers would initialise missing weights at random
         raise CheckpointError(
             f"{folder} must be {wanted}, but its weights lack {len(lacking)}: {', '.join(lacking[:3])}"
         )

@@ -1,4 +1,4 @@
-"""Scales: a spectrogram as grids of tokens from coarse to fine, drawn one after the other. After MARS and VAR."""
+"""Scale-wise models: a spectrogram as grids of tokens from coarse to fine, drawn scale by scale. After MARS and VAR."""
 
 from masktools.networks.scales.classifier import NoteClassifier, NoteClassifierConfig
 from masktools.networks.scales.pyramid import ChannelMultiplex, ScalePyramid, Truncation

@@ -1,4 +1,4 @@
-"""A small classifier of notes, pitch and family at once: what generated notes are named by, and measured with.
+"""A small classifier of notes by pitch and family: names generated notes, and evaluates them.
 
 Source: the role is that of the two classifiers of Nistal et al. (arXiv:2006.09266); here one trunk has two heads.
 """
@@ -16,7 +16,7 @@ __all__ = ["NoteClassifier", "NoteClassifierConfig", "NoteGuess"]
 
 
 class NoteGuess(NamedTuple):
-    """What a classifier makes of notes."""
+    """Output of a classifier for notes."""
 
     pitch: Tensor  # logits (b, n_pitches)
     family: Tensor  # logits (b, n_families)
@@ -24,10 +24,10 @@ class NoteGuess(NamedTuple):
 
 @dataclass(frozen=True)
 class NoteClassifierConfig:
-    """Settings of the classifier, and how often it is right."""
+    """Settings of the classifier, and its accuracy."""
 
     n_mels: int = 80
-    lowest: int = 21  # MIDI, of the first pitch
+    lowest: int = 21  # MIDI number of the first pitch
     n_pitches: int = 88
     families: tuple[str, ...] = ()
     widths: tuple[int, ...] = (24, 48, 96)
@@ -44,14 +44,14 @@ class NoteClassifierConfig:
 
 
 class NoteClassifier(nn.Module):
-    """Spectrograms (b, f, m) -> logits of pitch and of family. The axis of frequency is kept to the end."""
+    """Spectrograms (b, f, m) -> logits of pitch and of family. The frequency axis is never pooled."""
 
     def __init__(self, config: NoteClassifierConfig) -> None:
         super().__init__()
         self.config = config
         layers: list[nn.Module] = []
         for n_in, n_out in zip((1, *config.widths), config.widths, strict=False):
-            # Time is pooled at every layer, frequency never: a pitch is a place on it.
+            # Every layer pools over time, none over frequency, where position means pitch.
             layers += [nn.Conv2d(n_in, n_out, 3, padding=1), nn.GroupNorm(1, n_out), nn.SiLU(), nn.MaxPool2d((1, 2))]
         self.trunk = nn.Sequential(*layers)
         self.squeeze = nn.Conv1d(config.widths[-1], 16, 1)
@@ -67,6 +67,6 @@ class NoteClassifier(nn.Module):
 
     @torch.no_grad()
     def guess(self, mel: Mel, batch_size: int = 64) -> NoteGuess:
-        """Return the logits of many notes, some at a time."""
+        """Return the logits of many notes, in batches."""
         made = [self(part) for part in mel.split(batch_size)]
         return NoteGuess(torch.cat([one.pitch for one in made]), torch.cat([one.family for one in made]))

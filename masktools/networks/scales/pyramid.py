@@ -1,8 +1,8 @@
-"""The scales of a grid, from coarse to fine, and channel multiplexing: height and width moved to channels.
+"""Sizes of the scales of a grid, from coarse to fine, and channel multiplexing: height and width moved to channels.
 
-Grids (b, h, w) of all scales are packed into one sequence (b, n): scale after scale, and time-major within each.
+Grids (b, h, w) of all scales are packed into one sequence (b, n): scale after scale, time-major within each.
 
-Source: MARS (arXiv:2509.26007), "channel multiplexing"; its formula is not published where we could read it, and the
+Source: MARS (arXiv:2509.26007), "channel multiplexing"; its formula is not published, and the
 order of the channels here is ours.
 """
 
@@ -27,7 +27,7 @@ class ScalePyramid:
     scales: tuple[tuple[int, int], ...]
 
     def __post_init__(self) -> None:
-        """Check that no scale is empty, smaller than the one before, or there twice."""
+        """Check that no scale is empty, smaller than the one before, or a duplicate."""
         scales = tuple((int(rows), int(cols)) for rows, cols in self.scales)
         object.__setattr__(self, "scales", scales)
         if not scales or min(min(scale) for scale in scales) < 1:
@@ -47,26 +47,26 @@ class ScalePyramid:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of the finest scale."""
+        """Number of rows and columns of the finest scale."""
         return self.scales[-1]
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """Tokens of each scale."""
+        """Number of tokens of each scale."""
         return tuple(rows * cols for rows, cols in self.scales)
 
     @property
     def offsets(self) -> tuple[int, ...]:
-        """Place in the sequence at which each scale begins."""
+        """Position in the sequence at which each scale begins."""
         return (0, *accumulate(self.lengths))[:-1]
 
     @property
     def total(self) -> int:
-        """Tokens of all scales."""
+        """Number of tokens of all scales."""
         return sum(self.lengths)
 
     def place(self, scale: int) -> slice:
-        """Return where a scale lies in the sequence."""
+        """Return the slice of a scale in the sequence."""
         return slice(self.offsets[scale], self.offsets[scale] + self.lengths[scale])
 
     def level_ids(self, device: torch.device | str | None = None) -> Tensor:
@@ -75,7 +75,7 @@ class ScalePyramid:
         return numbers.repeat_interleave(torch.tensor(self.lengths, device=device))
 
     def attended(self, device: torch.device | str | None = None) -> Tensor:
-        """Return which tokens each one attends, booleans (n, n): those of its own scale and of all coarser ones."""
+        """Return the attention mask, booleans (n, n): a token attends its own scale and all coarser ones."""
         levels = self.level_ids(device)
         return levels[:, None] >= levels[None]
 
@@ -83,13 +83,13 @@ class ScalePyramid:
         """Return the sequence (b, n) of the grids (b, h, w) of the first scales.
 
         Raises:
-            ParameterError: grids of other sizes, or more than there are scales.
+            ParameterError: grids of other sizes, or more of them than scales.
         """
         self.check(grids)
         return torch.cat([flatten(grid) for grid in grids], dim=1)
 
     def unpack(self, sequence: Tensor) -> list[Tensor]:
-        """Return the grids (b, h, w) of a sequence (b, n) that ends where a scale does.
+        """Return the grids (b, h, w) in a sequence (b, n) that ends with a whole scale.
 
         Raises:
             ParameterError: a sequence of another length.
@@ -102,7 +102,7 @@ class ScalePyramid:
         return [unflatten(part, rows) for part, (rows, _) in zip(parts, self.scales, strict=False)]
 
     def check(self, grids: Sequence[Tensor]) -> None:
-        """Refuse grids that are not those of the first scales.
+        """Raise where grids are not those of the first scales.
 
         Raises:
             ParameterError: no grid, too many, or one of another size.
@@ -114,7 +114,7 @@ class ScalePyramid:
 
 
 def phi_groups(n_scales: int, n_groups: int) -> tuple[int, ...]:
-    """Return which of ``n_groups`` convolutions each scale has: VAR's table for ten scales and four, else even shares.
+    """Return the convolution (of ``n_groups``) for each scale: VAR's table for ten scales and four, else equal shares.
 
     >>> phi_groups(10, 4), phi_groups(5, 4)
     ((0, 0, 1, 1, 1, 2, 2, 3, 3, 3), (0, 0, 1, 2, 3))
@@ -125,10 +125,10 @@ def phi_groups(n_scales: int, n_groups: int) -> tuple[int, ...]:
 
 
 def keep_in_checkpoint(module: nn.Module, **tables: Sequence[Sequence[int]] | Sequence[int]) -> None:
-    """Store integer tables beside the weights of a module, and refuse weights that come with others.
+    """Store integer tables with the weights of a module, and refuse weights with other tables.
 
     Raises:
-        CheckpointError: when weights are loaded whose table differs; the message names both.
+        CheckpointError: raised when weights with another table are loaded; the message names both.
     """
     for name, table in tables.items():
         module.register_buffer(name, torch.tensor(table))
@@ -156,7 +156,7 @@ LAYOUTS = ("polyphase", "block")
 class ChannelMultiplex(nn.Module):
     """Space to channels on two axes. ``forward``: (b, c, h, w) -> (b, c * rows * cols, ceil(h / rows), ceil(w / cols)).
 
-    ``inverse`` gives back every value, bit for bit. It has no parameters, keeps device and type, and passes gradients.
+    ``inverse`` restores every value, bit for bit. It has no parameters, keeps device and type, and passes gradients.
 
     Args:
         rows: factor along the height (frequency), 1 or more.
@@ -177,7 +177,7 @@ class ChannelMultiplex(nn.Module):
 
     @property
     def factor(self) -> int:
-        """Channels that one channel becomes."""
+        """Number of channels that one channel becomes."""
         return self.rows * self.cols
 
     def forward(self, cells: Tensor) -> Tensor:
@@ -192,10 +192,10 @@ class ChannelMultiplex(nn.Module):
         return parts.permute(0, 1, 2, 4, 3, 5).flatten(1, 3)
 
     def inverse(self, cells: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Return the cells (b, c, h, w) of which ``forward`` made these, cut to ``size`` where that is given.
+        """Return the input (b, c, h, w) of ``forward`` for its output, cropped to ``size`` if given.
 
         Raises:
-            ParameterError: channels that the factors do not divide, or a size beyond what there is.
+            ParameterError: channels that the factors do not divide, or a size beyond the input's.
         """
         n, channels, height, width = cells.shape
         if channels % self.factor:
@@ -211,12 +211,12 @@ class ChannelMultiplex(nn.Module):
 
 
 class Truncation(nn.Module):
-    """The baseline of channel multiplexing: the lowest bins and the first frames, the rest lost. (b, c, h, w) -> less.
+    """Baseline of channel multiplexing: keeps the lowest bins and the first frames only. (b, c, h, w) -> smaller.
 
     Args:
-        rows: bins that are kept; None keeps all.
-        cols: frames that are kept; None keeps all.
-        pad_value: stands in the inverse for what was lost.
+        rows: bins to keep; None keeps all.
+        cols: frames to keep; None keeps all.
+        pad_value: value of the lost cells in the inverse.
     """
 
     def __init__(self, rows: int | None, cols: int | None, pad_value: float = -1.0) -> None:
@@ -227,10 +227,10 @@ class Truncation(nn.Module):
         self.rows, self.cols, self.pad_value = rows, cols, pad_value
 
     def forward(self, cells: Tensor) -> Tensor:
-        """Return what is kept."""
+        """Return the kept cells."""
         return cells[..., : self.rows, : self.cols]
 
     def inverse(self, cells: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return the cells at a size (h, w) of before, filled up."""
+        """Return the cells padded to the original size (h, w)."""
         height, width = cells.shape[-2:]
         return F.pad(cells, (0, size[1] - width, 0, size[0] - height), value=self.pad_value)

@@ -1,7 +1,7 @@
-"""Decoding scale by scale: a session of the solver's stages, which remembers keys and values of coarser scales.
+"""Decoding scale by scale: a session for the solver's stages, with a cache of keys and values of coarser scales.
 
-What is remembered lives in the session alone, so that decodings do not meet in the model, and one that fails leaves
-nothing behind.
+The cache is in the session alone, so that decodings do not share state, and one that fails leaves
+none behind.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,20 +27,20 @@ def scale_plan(
     top_p: float | None = None,
     **settings: Any,
 ) -> tuple[SolverConfig, ...]:
-    """Return the settings of the decoding of each scale.
+    """Return the decoding settings of each scale.
 
     Args:
-        n_scales: scales.
-        guidance: scale of classifier-free guidance, 0 without condition, 1 conditional; a pair is that of the first
-            and of the last scale, and grows linearly in between. VAR's ``cfg`` is the pair (1, 1 + cfg).
-        n_steps: steps within a scale, one number for all or one for each; above 1 the model must refine.
+        n_scales: number of scales.
+        guidance: scale of classifier-free guidance, 0 unconditional, 1 conditional; a pair is that of the first
+            and of the last scale, linear in between. VAR's ``cfg`` is the pair (1, 1 + cfg).
+        n_steps: steps within a scale, one number for all or one for each; above 1 the model must support refinement.
         temperature: divisor of the logits, one number for all or one for each scale.
         top_k: most likely codes that a token is drawn from; None takes all.
         top_p: share of probability that a token is drawn from; None takes all.
-        **settings: others of ``SolverConfig``.
+        **settings: further settings of ``SolverConfig``.
 
     Raises:
-        ParameterError: a value out of its range, or lists of another length than there are scales.
+        ParameterError: a value out of its range, or lists of a length other than the number of scales.
 
     Source: VAR (arXiv:2404.02905), whose guidance (1 + t) c - t u is, with s = 1 + t, the one of SpecMaskGIT, Eq. 2.
     """
@@ -72,7 +72,7 @@ def _one_each(name: str, given: Any, n_scales: int) -> list[Any]:
 
 
 class _Memory:
-    """Keys and values of the scales that a pass has computed, item by item."""
+    """Keys and values of the scales that a pass has computed, for each item."""
 
     def __init__(self, n_items: int) -> None:
         self.scales: list[list[list[KeysValues]]] = [[] for _ in range(n_items)]  # item, scale, block
@@ -81,7 +81,7 @@ class _Memory:
         return len(self.scales[item])
 
     def past(self, items: Sequence[int], n_scales: int) -> list[KeysValues] | None:
-        """Return keys and values of the first scales, of each block, for a batch of items."""
+        """Return keys and values of the first scales, for each block, for a batch of items."""
         if not n_scales:
             return None
         n_blocks = len(self.scales[items[0]][0])
@@ -102,14 +102,14 @@ class _Memory:
 
 
 class ScaleSession:
-    """One decoding of one batch, as ``solve_stages`` asks it: a scale is a stage.
+    """One decoding of one batch, for ``solve_stages``: each scale is a stage.
 
     Args:
         transformer: the predictor.
-        quantiser: of the tokenizer; makes inputs of the tokens that are decided.
-        condition: (b, condition_dim); None decodes without.
-        one_by_one: whether items are computed one after the other, so that a batch gives, bit for bit, what its items
-            give alone.
+        quantiser: quantiser of the tokenizer; makes the network's inputs from decided tokens.
+        condition: (b, condition_dim); None for unconditional decoding.
+        one_by_one: whether items are computed one after the other, so that a batch gives bit for bit the same results
+            as its items alone.
         on_call: called after every prediction.
     """
 
@@ -171,7 +171,7 @@ class ScaleSession:
         tokens: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """Return the logits of a scale for some items, and remember keys and values of slots that show no token."""
+        """Return the logits of a scale for some items, and cache keys and values of positions without tokens."""
         net = self.transformer
         condition = None if self.condition is None or not conditional else self.condition[items]
         embedded = net.embed(condition, None, len(items))
@@ -187,10 +187,10 @@ class ScaleSession:
 
 
 def check_steps(transformer: ScaleTransformer, plan: Sequence[SolverConfig]) -> None:
-    """Refuse more steps within a scale than a transformer was trained for.
+    """Raise where a plan has more steps within a scale than the transformer was trained for.
 
     Raises:
-        ParameterError: it draws all tokens of a scale at once.
+        ParameterError: the transformer draws all tokens of a scale at once.
     """
     if not transformer.config.refines and any(config.n_steps > 1 for config in plan):
         raise ParameterError(
@@ -214,13 +214,13 @@ def draw_scales(
 
     Args:
         transformer: the predictor.
-        quantiser: of the tokenizer.
-        seeds: one for each item.
-        condition: (b, condition_dim); None decodes without.
-        plan: settings, as from ``scale_plan``; None draws from the plain logits, one pass a scale.
-        given: tokens (b, h, w) of the first scales, which are kept: same sound, other detail.
-        one_by_one: as for ``ScaleSession``.
-        on_call: as for ``ScaleSession``.
+        quantiser: quantiser of the tokenizer.
+        seeds: one seed for each item.
+        condition: (b, condition_dim); None for unconditional decoding.
+        plan: settings, as from ``scale_plan``; None samples from the unmodified logits, one pass per scale.
+        given: tokens (b, h, w) of the first scales, which are kept, for variations of the detail.
+        one_by_one: see ``ScaleSession``.
+        on_call: see ``ScaleSession``.
 
     Raises:
         ParameterError: arguments that do not fit each other.

@@ -2,7 +2,7 @@
 
 Source: Tian et al., VAR (arXiv:2404.02905), section 3.2 and algorithms 1 and 2.
 
-It normalises over channels only, so that clips do not depend on each other, nor on their loudest moment.
+It normalises over channels only, so that clips do not depend on each other, nor on their loudest frame.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ _JITTER = 1e-3  # of the deviation, between entries that start from one vector
 
 
 class ScaleQuantised(NamedTuple):
-    """What quantising a map of vectors scale by scale gives."""
+    """Result of quantising a map of vectors scale by scale."""
 
     vectors: Tensor  # (b, d, h, w), straight-through: its gradient goes to the encoder
     tokens: list[Tensor]  # (b, h_k, w_k) int64 of each scale
@@ -49,24 +49,25 @@ class ScaleQuantised(NamedTuple):
 
 
 class MultiScaleQuantiser(nn.Module):
-    """Codebook(s) over the scales of a pyramid. ``encode``: (b, d, h, w) -> grids of tokens; ``decode`` the other way.
+    """Codebook(s) for the scales of a pyramid. ``encode``: (b, d, h, w) -> grids of tokens; ``decode`` the reverse.
 
     Scale k quantises the residual, averaged over its cells; the entries are interpolated to the finest grid, pass a
     convolution ``phi(x) = (1 - rho) x + rho conv(x)``, and are subtracted. All of it is computed in single precision.
 
     Args:
-        pyramid: the scales.
+        pyramid: sizes of the scales.
         n_codes: size of a codebook.
         dim: dimensions of the vectors.
         phi: ``shared``: ``n_phi`` convolutions, each for several scales; ``per_scale``; or ``none``.
-        n_phi: convolutions where they are shared.
+        n_phi: number of convolutions if they are shared.
         rho: share of the convolution in phi, in [0, 1].
         up: interpolation: ``bicubic``, ``bilinear`` or ``nearest``.
-        shared_codebook: whether all scales have one codebook, or each its own.
-        kind: as for ``Codebook``: ``ema`` or ``gradient``.
+        shared_codebook: whether all scales have one codebook, instead of one each.
+        kind: kind of ``Codebook``: ``ema`` or ``gradient``.
         commitment: weight of the term that draws the latents towards the entries.
 
-    Differs: convolutions begin as the identity, and which scales share one is an integer table, kept with the weights.
+    Differs: convolutions are initialised as the identity, and their assignment to scales is a table stored with the
+    weights.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class MultiScaleQuantiser(nn.Module):
         return F.adaptive_avg_pool2d(vectors, self.pyramid.scales[scale])
 
     def spread(self, vectors: Tensor, scale: int) -> Tensor:
-        """Return what the entries (b, d, h_k, w_k) of a scale add to the finest grid."""
+        """Return the contribution of a scale's entries (b, d, h_k, w_k) to the finest grid."""
         if scale < len(self.pyramid) - 1:
             corners = None if self.up == "nearest" else False
             vectors = F.interpolate(vectors, self.pyramid.grid, mode=self.up, align_corners=corners)
@@ -126,7 +127,7 @@ class MultiScaleQuantiser(nn.Module):
         return self._quantise(latents)[0]
 
     def decode(self, tokens: Sequence[Tensor]) -> Tensor:
-        """Return the vectors (b, d, h, w) of the tokens of the first scales, as many as are given.
+        """Return the vectors (b, d, h, w) of the tokens of the first scales, of as many as are given.
 
         Raises:
             ParameterError: grids of other sizes.
@@ -134,7 +135,7 @@ class MultiScaleQuantiser(nn.Module):
         return self.partial_sums(tokens)[-1]
 
     def partial_sums(self, tokens: Sequence[Tensor]) -> list[Tensor]:
-        """Return the vectors (b, d, h, w) after each of the scales that are given.
+        """Return the vectors (b, d, h, w) after each of the given scales.
 
         Raises:
             ParameterError: grids of other sizes.
@@ -148,11 +149,11 @@ class MultiScaleQuantiser(nn.Module):
         return sums
 
     def next_input(self, vectors: Tensor, scale: int) -> Tensor:
-        """Return what a predictor of a scale is shown of the vectors (b, d, h, w) of all coarser ones: (b, n_k, d)."""
+        """Return the input (b, n_k, d) of a predictor of a scale, from the vectors (b, d, h, w) of all coarser ones."""
         return self.pooled(vectors, scale).transpose(2, 3).flatten(2).transpose(1, 2)
 
     def inputs(self, tokens: Sequence[Tensor]) -> list[Tensor]:
-        """Return ``next_input`` (b, n_k, d) of each scale after the first that the tokens (b, h_k, w_k) lead to.
+        """Return the ``next_input`` (b, n_k, d) of each scale after the first, from tokens (b, h_k, w_k).
 
         Raises:
             ParameterError: grids of other sizes.
@@ -161,12 +162,12 @@ class MultiScaleQuantiser(nn.Module):
         return [self.next_input(vectors, scale) for scale, vectors in enumerate(sums, start=1)]
 
     def forward(self, latents: Tensor, n_keep: Tensor | None = None) -> ScaleQuantised:
-        """Quantise (b, d, h, w); in training mode ``ema`` codebooks also follow their vectors.
+        """Quantise (b, d, h, w); in training mode ``ema`` codebooks are updated, too.
 
-        The loss draws the latents and every partial sum towards each other; its mean is over scales.
+        The loss draws the latents and every partial sum towards each other, averaged over scales.
 
         Args:
-            latents: the vectors.
+            latents: vectors (b, d, h, w).
             n_keep: scales (b,) that each item keeps, 1 to all: scale dropout. None keeps all.
         """
         latents = latents.float()
@@ -183,7 +184,7 @@ class MultiScaleQuantiser(nn.Module):
         return ScaleQuantised(latents + (total - latents).detach(), tokens, loss / len(sums))
 
     def _quantise(self, latents: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the tokens of each scale, and the averaged residuals (b, d, h_k, w_k) that they stand for."""
+        """Return the tokens of each scale, and the averaged residuals (b, d, h_k, w_k) that they quantise."""
         if tuple(latents.shape[1:]) != (self.dim, *self.pyramid.grid):
             raise ParameterError(
                 f"latents must be (b, {self.dim}, {self.pyramid.grid[0]}, {self.pyramid.grid[1]}), "
@@ -210,16 +211,16 @@ class MultiScaleQuantiser(nn.Module):
 
     @torch.no_grad()
     def place(self, latents: Tensor, generator: torch.Generator | None = None, batch_size: int | None = None) -> None:
-        """Place the codebooks by k-means on latents (b, d, h, w), scale by scale.
+        """Initialise the codebooks by k-means on latents (b, d, h, w), scale by scale.
 
-        A codebook that all scales share has an even part of its entries from each.
+        A codebook that all scales share has an equal number of entries from each.
 
         Args:
-            latents: the vectors.
-            generator: draws the first centres.
-            batch_size: items of the batches that the codebooks will follow; None takes that of the latents. Entries
-                begin with the hits of an even share of one batch: with more they would neither follow the encoder nor
-                be found dead for hundreds of steps.
+            latents: vectors (b, d, h, w).
+            generator: random generator for the first centres.
+            batch_size: items of a training batch; None takes that of the latents. Entries start with the hit count of
+                an even share of one batch: with more they would neither follow the encoder nor be found dead for
+                hundreds of steps.
         """
         n_items = len(latents) if batch_size is None else batch_size
         n_scales, shared = len(self.pyramid), len(self.codebooks) == 1
@@ -247,10 +248,10 @@ class MultiScaleQuantiser(nn.Module):
 
     @torch.no_grad()
     def restart(self, latents: Tensor, generator: torch.Generator | None = None) -> int:
-        """Move dead entries onto random residuals of latents (b, d, h, w), each scale alike; return how many moved.
+        """Move dead entries onto random residuals of latents (b, d, h, w), equally for all scales; return their number.
 
         Raises:
-            ParameterError: codebooks that do not follow a moving average.
+            ParameterError: codebooks that are not updated by a moving average.
         """
         _, pooled = self._quantise(latents.detach())
         vectors = [_rows(part) for part in pooled]
@@ -266,17 +267,17 @@ class MultiScaleQuantiser(nn.Module):
 
 
 def scale_usage(tokens: Sequence[Tensor], n_codes: int) -> list[CodebookUsage]:
-    """Return how much of its codebook each scale uses, from its tokens of any shape."""
+    """Return the codebook usage of each scale, from its tokens of any shape."""
     return [codebook_usage(grid, n_codes) for grid in tokens]
 
 
 def _rows(cells: Tensor) -> Tensor:
-    """Return the vectors (n, d) of cells (b, d, h, w)."""
+    """Return cells (b, d, h, w) as vectors (n, d)."""
     return cells.movedim(1, -1).reshape(-1, cells.shape[1])
 
 
 def _centres(vectors: Tensor, n_codes: int, generator: torch.Generator | None) -> Tensor:
-    """Return k-means centres; of too few vectors, some that were drawn more than once, a little apart."""
+    """Return k-means centres; if there are too few vectors, some are duplicates with jitter."""
     if len(vectors) >= n_codes:
         return k_means(vectors, n_codes, generator=generator)
     chosen = torch.randint(len(vectors), (n_codes,), generator=generator, device=vectors.device)
@@ -285,26 +286,26 @@ def _centres(vectors: Tensor, n_codes: int, generator: torch.Generator | None) -
 
 
 LINEAR = MelConfig(sample_rate=16_000, n_mels=512, f_max=8_000.0, db_min=-52.0, db_max=48.0, linear=True)
-"""The front end of MARS: 512 bins of the short-time spectrum at 16 kHz; 48 dB is a sine of full scale."""
+"""The front end of MARS: 512 bins of the short-time spectrum at 16 kHz; 48 dB is a full-scale sine."""
 
 _SILENCE = -1.0
 
 
 @dataclass(frozen=True)
 class ScaleTokenizerConfig:
-    """Settings of the tokenizer over scales; the defaults are for notes of 2.4 s with the mel settings of the house.
+    """Settings of the tokenizer over scales; the defaults are for notes of 2.4 s with the default mel settings.
 
     Attributes:
         n_mels: bins of the spectrogram.
         scales: rows and columns of each scale, from coarse to fine.
         multiplex: factors of channel multiplexing, in frequency and in time.
-        layout: that of ``ChannelMultiplex``.
-        truncate: bins and frames that are kept, for the baseline of channel multiplexing; null keeps all.
-        widths: channels at each resolution; each is half the one before, from that after multiplexing on.
+        layout: layout of ``ChannelMultiplex``.
+        truncate: bins and frames to keep, for the baseline of channel multiplexing; null keeps all.
+        widths: channels at each resolution after multiplexing; each resolution is half the one before.
         n_blocks: residual blocks at each resolution, on either side.
         n_codes: size of a codebook.
         code_dim: dimensions of a latent.
-        phi: as for ``MultiScaleQuantiser``, as are the others that follow.
+        phi: see ``MultiScaleQuantiser``, also for the following ones.
     """
 
     n_mels: int = 80
@@ -354,7 +355,7 @@ class ScaleTokenizerConfig:
 
     @property
     def kept_mels(self) -> int:
-        """Bins that the network sees."""
+        """Number of bins that the network reads."""
         return self.n_mels if self.truncate is None else min(self.n_mels, self.truncate[0])
 
     @property
@@ -365,7 +366,7 @@ class ScaleTokenizerConfig:
 
 
 class ScaleTokenizer(KeepsLayers):
-    """Spectrogram <-> tokens of all scales. ``encode``: (b, f, m) -> a grid (b, h_k, w_k) for each; ``decode`` back."""
+    """Spectrogram <-> tokens of all scales. ``encode``: (b, f, m) -> grids (b, h_k, w_k); ``decode`` the reverse."""
 
     def __init__(self, config: ScaleTokenizerConfig) -> None:
         super().__init__()
@@ -409,10 +410,10 @@ class ScaleTokenizer(KeepsLayers):
         return self.pyramid.grid[1] * self.config.cell[1]
 
     def to_latents(self, mel: Mel) -> Tensor:
-        """Return the vectors (b, d, h, w) before quantisation; a clip that is shorter is followed by silence.
+        """Return the vectors (b, d, h, w) before quantisation; short clips are padded with silence.
 
         Raises:
-            ParameterError: another number of bins, no frames, or more than the scales reach.
+            ParameterError: another number of bins, no frames, or more than the scales cover.
         """
         n_bins, n_frames = mel.shape[1:]
         longest = self.n_frames if self.config.truncate is None else n_frames
@@ -426,7 +427,7 @@ class ScaleTokenizer(KeepsLayers):
         return self.encoder(self.multiplex(cells))
 
     def from_latents(self, vectors: Tensor, n_frames: int | None = None) -> Mel:
-        """Return the spectrogram of vectors (b, d, h, w); it may leave [-1, 1] a little in training."""
+        """Return the spectrogram of vectors (b, d, h, w); in training it may slightly exceed [-1, 1]."""
         config = self.config
         kept = self.n_frames if config.truncate is None else config.truncate[1]
         cells = self.multiplex.inverse(self.decoder(vectors), (config.kept_mels, kept))
@@ -441,7 +442,7 @@ class ScaleTokenizer(KeepsLayers):
         return self.quantiser.encode(self.to_latents(mel))
 
     def decode(self, tokens: Sequence[Tensor], n_frames: int | None = None) -> Mel:
-        """Return the spectrogram in [-1, 1] of the tokens of the first scales, as many as are given.
+        """Return the spectrogram in [-1, 1] of the tokens of the first scales, of as many as are given.
 
         Raises:
             ParameterError: grids of other sizes.
@@ -458,7 +459,7 @@ class ScaleTokenizer(KeepsLayers):
         return [self.from_latents(vectors, n_frames).clamp(-1.0, 1.0) for vectors in sums]
 
     def forward(self, mel: Mel, n_keep: Tensor | None = None) -> tuple[Mel, ScaleQuantised]:
-        """Return the reconstruction and what the quantiser did, for training."""
+        """Return the reconstruction and the result of the quantiser, for training."""
         quantised = self.quantiser(self.to_latents(mel), n_keep)
         return self.from_latents(quantised.vectors, mel.shape[2]), quantised
 

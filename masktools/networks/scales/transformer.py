@@ -1,7 +1,7 @@
-"""The scale-wise transformer: what is known of the coarser scales, and a condition -> logits of all tokens of the next.
+"""The scale-wise transformer: coarser scales and a condition -> logits of all tokens of the next scale.
 
-A token attends all of its own scale and of the coarser ones. The tokens of a scale are shown the sum of the coarser
-scales, averaged over their cells; those of the first scale the condition.
+A token attends all of its own scale and of the coarser ones. The inputs of a scale are the sum of the coarser
+scales, averaged over their cells; that of the first scale is the condition.
 
 Source: Tian et al., VAR (arXiv:2404.02905), section 3; DiT (arXiv:2212.09748) for the adaptive normalisation. Masked
 refinement inside a scale: Kumbong et al., HMAR (arXiv:2506.04421), section 3.3.
@@ -34,19 +34,19 @@ class ScaleTransformerConfig:
     """Settings of the scale-wise transformer.
 
     Attributes:
-        scales: rows and columns of each scale: those of the tokenizer.
+        scales: rows and columns of each scale, as in the tokenizer.
         n_codes: size of the codebooks.
         code_dim: dimensions of the codebooks' vectors.
         condition_dim: dimensions of a condition: 512 or 128 for the vectors of a text-audio encoder, or those of
             ``NoteWords``.
-        width: of the slots.
-        depth: blocks.
-        n_heads: heads of attention.
-        mlp_ratio: hidden width of the perceptrons, in widths.
+        width: dimensions of the hidden states.
+        depth: number of blocks.
+        n_heads: number of attention heads.
+        mlp_ratio: hidden width of the perceptrons, in multiples of ``width``.
         dropout: share of values dropped in training.
         unit_queries: whether queries and keys have unit norm, with a learned scale for each head.
-        shared_modulation: whether all blocks have one map from the condition to their normalisation.
-        refines: whether the tokens of a scale may be drawn in several steps: known ones are then shown to the others.
+        shared_modulation: whether all blocks share one map from the condition to their normalisation.
+        refines: whether the tokens of a scale may be drawn in several steps, with known ones as input.
     """
 
     scales: tuple[tuple[int, int], ...] = ((5, 1), (5, 3), (5, 6), (5, 13))
@@ -78,14 +78,14 @@ class ScaleTransformerConfig:
 
 
 class ScaleBlock(nn.Module):
-    """Attention and a perceptron, each normalised as a condition asks, and scaled by it. (b, n, d) -> the same."""
+    """Attention and a perceptron with adaptive normalisation by a condition (AdaLN). (b, n, d) -> the same."""
 
     def __init__(self, config: ScaleTransformerConfig) -> None:
         super().__init__()
         self.attn = Attention(config.width, config.n_heads, config.dropout)
         self.mlp = Perceptron(config.width, int(config.width * config.mlp_ratio), config.dropout)
         self.modulation = None if config.shared_modulation else _modulation(config.width, 6)
-        # where all blocks share one map, each still has an offset of its own
+        # a shared map still has an offset for each block
         self.offset = nn.Parameter(torch.zeros(6 * config.width)) if config.shared_modulation else None
         self.temperature = nn.Parameter(torch.full((config.n_heads, 1, 1), 4.0).log()) if config.unit_queries else None
 
@@ -97,14 +97,14 @@ class ScaleBlock(nn.Module):
         past: KeysValues | None = None,
         keep: Callable[[KeysValues], None] | None = None,
     ) -> Tensor:
-        """Return the slots after the block.
+        """Return the output of the block.
 
         Args:
-            slots: (b, n, d).
-            condition: (b, d), or (b, 6 d) already mapped where all blocks share one map.
-            mask: which slots each slot attends, (n, n); None for all.
-            past: keys and values of coarser scales, which are attended too.
-            keep: told the keys and values of these slots.
+            slots: (b, n, d) hidden states.
+            condition: (b, d), or (b, 6 d) after the map that all blocks share.
+            mask: (n, n) attention mask; None for all.
+            past: keys and values of coarser scales to attend.
+            keep: called with the keys and values of these positions.
         """
         mapped = condition if self.modulation is None else self.modulation(condition)
         mapped = mapped if self.offset is None else mapped + self.offset
@@ -147,7 +147,7 @@ class ScaleTransformer(KeepsLayers):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Draw small Gaussians; the maps of the condition begin at zero, so that each block begins as the identity."""
+        """Initialise with small Gaussians; zero maps of the condition make each block start as the identity."""
         deviation = (3 * self.config.width) ** -0.5
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -167,12 +167,12 @@ class ScaleTransformer(KeepsLayers):
         self.head.weight.data.mul_(0.02)
 
     def embed(self, condition: Tensor | None, use: Tensor | None = None, n_items: int = 1) -> Tensor:
-        """Return conditions (b, condition_dim) as the blocks read them, (b, width).
+        """Return conditions (b, condition_dim) embedded for the blocks, (b, width).
 
         Args:
             condition: the conditions; None for none.
-            use: which items (b,) have one; None for all.
-            n_items: items, where there is no condition.
+            use: (b,) False for items without one; None for all.
+            n_items: number of items, if there is no condition.
 
         Raises:
             ParameterError: conditions of another size.
@@ -192,14 +192,14 @@ class ScaleTransformer(KeepsLayers):
         tokens: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """Return the slots (b, n_k, d) of a scale before the first block.
+        """Return the input (b, n_k, d) of the first block for a scale.
 
         Args:
             scale: number of the scale, from 0.
-            vectors: what is known of coarser scales, (b, n_k, code_dim); None for the first one.
+            vectors: input from coarser scales, (b, n_k, code_dim); None for the first one.
             embedded: conditions from ``embed``.
-            tokens: tokens (b, n_k) of the scale of which some are known; None for none.
-            mask: True where one is not known, (b, n_k).
+            tokens: tokens (b, n_k) of the scale, some of them known; None for none.
+            mask: True for unknown tokens, (b, n_k).
         """
         place = self.pyramid.place(scale)
         given = embedded[:, None] if vectors is None else self.vectors(vectors.to(self.vectors.weight.dtype))
@@ -218,14 +218,14 @@ class ScaleTransformer(KeepsLayers):
         past: Sequence[KeysValues] | None = None,
         keep: Callable[[KeysValues], None] | None = None,
     ) -> Tensor:
-        """Return the logits (b, n, k) of slots, in single precision.
+        """Return the logits (b, n, k) of positions, in single precision.
 
         Args:
-            slots: (b, n, d).
+            slots: (b, n, d) inputs of the first block.
             embedded: conditions from ``embed``.
-            mask: which slots each slot attends, (n, n); None for all.
-            past: keys and values of coarser scales, of each block.
-            keep: told the keys and values of these slots, block after block.
+            mask: (n, n) attention mask; None for all.
+            past: keys and values of coarser scales, for each block.
+            keep: called with the keys and values of these positions, block after block.
         """
         condition = embedded if self.shared is None else self.shared(embedded)
         for number, block in enumerate(self.blocks):
@@ -244,11 +244,11 @@ class ScaleTransformer(KeepsLayers):
         """Return the logits (b, n, k) of the first scales, in one pass: for training.
 
         Args:
-            inputs: what is known, (b, n_k, code_dim), of each scale after the first; there may be fewer.
-            condition: as for ``embed``, as is ``use``.
-            use: which items have a condition.
+            inputs: inputs (b, n_k, code_dim) of each scale after the first; possibly of fewer scales.
+            condition: see ``embed``, also for ``use``.
+            use: (b,) False for items without a condition.
             known: tokens and mask (b, n_k) of the last of these scales, where some of its tokens are known.
-            n_items: items, where there are neither inputs nor a condition to count.
+            n_items: number of items, if there are neither inputs nor a condition.
         """
         n_items = len(inputs[0]) if inputs else n_items
         embedded = self.embed(condition, use, n_items)

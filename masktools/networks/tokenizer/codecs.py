@@ -1,9 +1,9 @@
 """Codecs, waves or mel spectrograms <-> K token streams: the one over mel spectrograms, and EnCodec.
 
-It normalises over channels only, so that a token depends on its neighbourhood alone, and any length is legal. The wave
-is a vocoder's business.
+The former normalises over channels only, so that a token depends on its neighbourhood alone, and any length is legal;
+it needs a vocoder for the wave.
 
-Source: Defossez et al. (arXiv:2210.13438); the variant that is not causal, of mono waves.
+Source: Defossez et al. (arXiv:2210.13438); the non-causal variant for mono waves.
 """
 
 import os
@@ -32,7 +32,7 @@ class MelRvqConfig:
     n_codes: int = 512
     code_dim: int = 64
     width: int = 192  # channels
-    n_blocks: int = 3  # at either side
+    n_blocks: int = 3  # of the encoder and of the decoder
     stride: int = 4  # mel frames of a column
 
     def __post_init__(self) -> None:
@@ -53,7 +53,7 @@ class _Norm(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions beside a skip, the first one wide in time. ``forward``: (b, c, m) -> the same."""
+    """Residual block of two convolutions, the first one wide in time. ``forward``: (b, c, m) -> the same."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -67,12 +67,12 @@ class _Block(nn.Module):
         )
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Return the frames plus what the convolutions add."""
+        """Return the output of the block."""
         return frames + self.body(frames)
 
 
 class MelRvq(KeepsLayers):
-    """Mel spectrogram <-> token streams. ``encode``: (b, f, m) -> (b, K, m // stride); ``decode`` the other way."""
+    """Mel spectrogram <-> token streams. ``encode``: (b, f, m) -> (b, K, m // stride); ``decode`` the reverse."""
 
     reads_waves = False
 
@@ -106,12 +106,12 @@ class MelRvq(KeepsLayers):
 
     @property
     def n_rows(self) -> int:
-        """Tokens of a column: its streams."""
+        """Tokens of a column, one per stream."""
         return self.config.n_streams
 
     @property
     def reach_cols(self) -> int:
-        """Columns beside a stretch of frames whose tokens depend on it, frames of a front end's overlap among them."""
+        """Receptive field of a token in columns, on either side, including the overlap of mel frames."""
         return -(-(1 + 2 * self.config.n_blocks + 3) // self.config.stride)
 
     @property
@@ -123,13 +123,13 @@ class MelRvq(KeepsLayers):
         """Return the vectors (b, d, w) before quantisation.
 
         Raises:
-            ParameterError: another number of bands, or frames that are no whole columns.
+            ParameterError: another number of bands, or a number of frames that is no multiple of the stride.
         """
         check_patches(mel, self.config.n_mels, self.patch)
         return self.encoder(mel)
 
     def from_latents(self, vectors: Tensor) -> Mel:
-        """Return the mel spectrogram of vectors (b, d, w); it may leave [-1, 1] a little in training."""
+        """Return the mel spectrogram of vectors (b, d, w); in training it may slightly exceed [-1, 1]."""
         return self.decoder(vectors)
 
     def encode(self, mel: Mel) -> Tensor:
@@ -137,7 +137,7 @@ class MelRvq(KeepsLayers):
         return self.quantiser.encode(self.to_latents(mel))
 
     def decode(self, tokens: Tensor) -> Mel:
-        """Return the mel spectrogram in [-1, 1] that the first streams (b, k, w), all or fewer, stand for."""
+        """Return the mel spectrogram in [-1, 1] of the first streams (b, k, w), all or fewer."""
         return self.from_latents(self.quantiser.decode(tokens)).clamp(-1.0, 1.0)
 
 
@@ -150,7 +150,7 @@ class EncodecConfig:
     n_codes: int = 2048
     code_dim: int = 128
     n_filters: int = 64
-    ratios: tuple[int, ...] = ranged((8, 5, 4, 4), "[1, inf]")  # of the decoder, in its order
+    ratios: tuple[int, ...] = ranged((8, 5, 4, 4), "[1, inf]")  # of the decoder, from the first to the last
     n_residual_layers: int = 1
     kernel_size: int = 7
     last_kernel_size: int = 7
@@ -177,15 +177,15 @@ class EncodecConfig:
 
 
 class Encodec(nn.Module):
-    """Waves <-> token streams. ``encode``: (b, t) -> (b, K, ceil(t / hop)); ``decode`` the other way.
+    """Waves <-> token streams. ``encode``: (b, t) -> (b, K, ceil(t / hop)); ``decode`` the reverse.
 
     Raises:
         CheckpointError: the package transformers is not installed.
     """
 
     reads_waves = True
-    reach_cols = 4  # columns beside a stretch of samples whose tokens depend on it most: 160 to 180 ms in all
-    single_precision = True  # its weights are kept as they are: rounded, they give other tokens
+    reach_cols = 4  # receptive field of a token in columns, on either side: 160 to 180 ms
+    single_precision = True  # its weights are not rounded, which would change the tokens
 
     def __init__(self, config: EncodecConfig) -> None:
         super().__init__()
@@ -199,18 +199,18 @@ class Encodec(nn.Module):
 
     @property
     def n_rows(self) -> int:
-        """Tokens of a column: its streams."""
+        """Tokens of a column, one per stream."""
         return self.config.n_streams
 
     def encode(self, wave: Wave) -> Tensor:
-        """Return the tokens of a wave at the codec's rate; its last column is filled up.
+        """Return the tokens of a wave at the codec's rate; its last column is padded.
 
         Raises:
             ParameterError: a wave without samples.
         """
         if not wave.shape[-1]:
             raise ParameterError("a wave must have at least one sample, got none")
-        shortest = self.config.hop_length  # what can be mirrored at its ends
+        shortest = self.config.hop_length  # least length for reflection padding
         filled = nn.functional.pad(wave, (0, max(0, shortest - wave.shape[-1])))
         with torch.autocast(wave.device.type, enabled=False):
             latents = self.model.encoder(filled.float()[:, None])
@@ -220,7 +220,7 @@ class Encodec(nn.Module):
         """Return the waves (b, w * hop) of tokens (b, k, w), of all streams or the first few.
 
         Raises:
-            ParameterError: more streams than there are, or none.
+            ParameterError: more streams than the codec has, or none.
         """
         if not 1 <= tokens.shape[1] <= self.n_rows:
             raise ParameterError(f"tokens must be of 1 to {self.n_rows} streams, got {tokens.shape[1]}")

@@ -1,11 +1,11 @@
 """Vector quantisation, and the small tokenizer, whose tokens are local: mel <-> tokens without attention.
 
-Codebooks are of two kinds. ``ema``: entries follow their vectors by a moving average, are placed by k-means on real
+Codebooks are of two kinds. ``ema``: entries follow their vectors by a moving average, are initialised by k-means on
 encoder outputs, and dead ones restart on vectors of the current batch (restart is the ingredient that matters).
 ``gradient``: the codebook of SpecVQGAN, trained by a loss, for parity with its checkpoints.
 
 Each 16 x 16 patch of the mel spectrogram becomes one token. The encoder normalises over channels only, so a token
-depends on its neighbourhood alone: erasing a gap leaves the tokens a few columns away as they were, and any length of
+depends on its neighbourhood alone: erasing a gap does not change the tokens a few columns away, and any length of
 audio is legal.
 """
 
@@ -73,7 +73,7 @@ def _nearest(vectors: Tensor, centres: Tensor) -> Tensor:
 
 
 class Codebook(nn.Module):
-    """Codebook of ``n_codes`` vectors of ``dim`` dimensions, read as one tensor ``weight`` (k, d).
+    """Codebook of ``n_codes`` vectors of ``dim`` dimensions; ``weight`` (k, d) holds them.
 
     Source: SpecVQGAN (arXiv:2110.08791) for ``gradient``; VQ-VAE-2 (arXiv:1906.00446), appendix A.1, for ``ema``.
     """
@@ -111,7 +111,7 @@ class Codebook(nn.Module):
     def forward(self, z: Tensor) -> Quantised:
         """Quantise (b, d, r, w); in training mode an ``ema`` codebook also moves towards its vectors.
 
-        The loss is that of the commitment; a ``gradient`` codebook needs another, ``losses.codebook_loss``.
+        The loss is the commitment loss; a ``gradient`` codebook needs ``losses.codebook_loss`` in addition.
         """
         z = z.float()
         tokens = self.nearest(z)
@@ -123,7 +123,7 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def place(self, vectors: Tensor, generator: torch.Generator | None = None) -> None:
-        """Place the entries by k-means on encoder outputs (n, d), n >= 10 * n_codes for a good start."""
+        """Initialise the entries by k-means on encoder outputs (n, d), n >= 10 * n_codes for a good start."""
         centres = k_means(vectors.float(), self.n_codes, generator=generator)
         self.weight.copy_(centres)
         if self.kind == "ema":
@@ -140,10 +140,10 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def restart(self, z: Tensor, generator: torch.Generator | None = None, n_followed: int | None = None) -> int:
-        """Move the dead entries onto random vectors of the batch (b, d, r, w); return how many moved.
+        """Move the dead entries onto random vectors of the batch (b, d, r, w); return their number.
 
         An entry is dead when its moving count of hits is below ``restart_share`` of an even share; a moved one
-        is given the even share, so that it has time to gather vectors of its own. The even share is that of
+        starts with the even share, so that it has time to gather vectors of its own. The even share is that of
         ``n_followed`` vectors, by default of the batch.
         """
         if self.kind != "ema":
@@ -159,7 +159,7 @@ class Codebook(nn.Module):
 
 
 class ResidualQuantiser(nn.Module):
-    """K codebooks of ``n_codes`` vectors. ``encode``: (b, d, w) -> (b, K, w); ``decode`` the other way.
+    """K codebooks of ``n_codes`` vectors. ``encode``: (b, d, w) -> (b, K, w); ``decode`` the reverse.
 
     It is trained stream by stream, by ``masktools.training.token_streams``.
 
@@ -179,7 +179,7 @@ class ResidualQuantiser(nn.Module):
         return torch.stack(tokens, dim=1)
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """Return the vectors (b, d, w) of the first streams (b, k, w): as many as are given, one at least.
+        """Return the vectors (b, d, w) of the first streams (b, k, w), of at least one.
 
         Raises:
             ParameterError: more streams than there are codebooks, or none.
@@ -190,15 +190,15 @@ class ResidualQuantiser(nn.Module):
         return torch.stack([codebook.lookup(row) for codebook, row in rows]).sum(dim=0)  # pyright: ignore
 
 
-_DECODING = ("decoder.", "post_quant_conv.")  # which may be trained further, and tokens stay what they are
-_HITS = "hits"  # how often the entries of a codebook were met in training
+_DECODING = ("decoder.", "post_quant_conv.")  # these may be trained further without changing tokens
+_HITS = "hits"  # hit counts of the entries in training
 
 
 def token_fingerprint(state: Mapping[str, Tensor]) -> str:
-    """Return 16 hexadecimal digits of a tokenizer's weights, of encoder and codebook alone.
+    """Return 16 hexadecimal digits that identify a tokenizer's encoder and codebook.
 
-    Two tokenizers with the same one give the same tokens, whatever their decoders make of them. Weights count as
-    bundles keep them, in fp16, so that a tokenizer has the same one before it is saved and after it is loaded.
+    Tokenizers with the same fingerprint give the same tokens, whatever their decoders. Weights are hashed as
+    bundles store them, in fp16, so that the fingerprint is the same before saving and after loading.
     """
     decoding = decoding_weights(state)
     names = [name for name in state if name not in decoding and name.rsplit(".", 1)[-1] != _HITS]
@@ -206,11 +206,11 @@ def token_fingerprint(state: Mapping[str, Tensor]) -> str:
 
 
 def decoding_weights(state: Mapping[str, Tensor]) -> set[str]:
-    """Return the names of those weights of a tokenizer that only its decoder uses: tokens do not depend on them."""
+    """Return the names of the weights that only a tokenizer's decoder uses: tokens do not depend on them."""
     return {name for name in state if name.startswith(_DECODING)}
 
 
-_STEM = 4  # the pixel-unshuffle that spares the cost of the full resolution
+_STEM = 4  # factor of the pixel-unshuffle, which saves computing at full resolution
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ class LocalTokenizerConfig:
     widths: tuple[int, ...] = (48, 96, 192)  # channels at 1/4, 1/8 and 1/16 of the resolution
     n_encoder_blocks: int = 1
     n_decoder_blocks: int = 1
-    n_deep_blocks: int = later(0)  # of the decoder at 1/16 of the resolution, beside those of every level
+    n_deep_blocks: int = later(0)  # further blocks of the decoder at 1/16 of the resolution
 
     def __post_init__(self) -> None:
         """Check every range."""
@@ -248,7 +248,7 @@ class ChannelNorm(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions beside a skip. ``forward``: (b, c, h, w) -> the same."""
+    """Residual block of two 3 x 3 convolutions. ``forward``: (b, c, h, w) -> the same."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -262,7 +262,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, cells: Tensor) -> Tensor:
-        """Return the cells plus what the two convolutions add."""
+        """Return the output of the block."""
         return cells + self.body(cells)
 
 
@@ -290,7 +290,7 @@ def _decoder(config: LocalTokenizerConfig) -> nn.Sequential:
 
 
 class LocalTokenizer(KeepsLayers):
-    """Mel spectrogram <-> tokens. ``encode``: (b, f, m) -> (b, f // 16, m // 16); ``decode`` the other way."""
+    """Mel spectrogram <-> tokens. ``encode``: (b, f, m) -> (b, f // 16, m // 16); ``decode`` the reverse."""
 
     patch = 16
 
@@ -308,7 +308,7 @@ class LocalTokenizer(KeepsLayers):
 
     @property
     def n_rows(self) -> int:
-        """Token rows of a column."""
+        """Number of token rows."""
         return self.config.n_mels // self.patch
 
     def to_latents(self, mel: Mel) -> Tensor:
@@ -317,7 +317,7 @@ class LocalTokenizer(KeepsLayers):
         return self.encoder(mel.unsqueeze(1))
 
     def from_latents(self, vectors: Tensor) -> Mel:
-        """Return the mel spectrogram of vectors (b, d, r, w); it may leave [-1, 1] a little in training."""
+        """Return the mel spectrogram of vectors (b, d, r, w); in training it may slightly exceed [-1, 1]."""
         return self.decoder(vectors).squeeze(1)
 
     def encode(self, mel: Mel) -> Tokens:
@@ -325,5 +325,5 @@ class LocalTokenizer(KeepsLayers):
         return self.codebook.nearest(self.to_latents(mel))
 
     def decode(self, tokens: Tokens) -> Mel:
-        """Return the mel spectrogram in [-1, 1] that the tokens stand for."""
+        """Return the mel spectrogram in [-1, 1] of tokens."""
         return self.from_latents(self.codebook.lookup(tokens)).clamp(-1.0, 1.0)

@@ -1,10 +1,10 @@
 """SpecVQGAN at the paper's size: mel <-> tokens, with the parameter names of upstream's checkpoints.
 
-Its tokens are not local: attention and group normalisation look at the whole clip, so erasing a gap changes
+Its tokens are not local: attention and group normalisation span the whole clip, so that erasing a gap changes
 the tokens far from it.
 
-For inference its convolutions hold weights of a number type in the order of channels in which they are multiplied, and
-blocks compute in place what they need not keep, which takes less memory, and less time to get it.
+For inference its convolutions hold weights of one number type in channels-last order, and
+blocks compute in place where they can, which saves memory and time.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,7 +35,7 @@ def _conv3(n_in: int, n_out: int) -> nn.Conv2d:
 
 
 class ResidualBlock(nn.Module):
-    """Two normalised 3 x 3 convolutions beside a skip. ``forward``: (b, n_in, h, w) -> (b, n_out, h, w)."""
+    """Residual block of two normalised 3 x 3 convolutions. ``forward``: (b, n_in, h, w) -> (b, n_out, h, w)."""
 
     def __init__(self, n_in: int, n_out: int, n_groups: int) -> None:
         super().__init__()
@@ -46,14 +46,14 @@ class ResidualBlock(nn.Module):
         self.nin_shortcut = nn.Identity() if n_in == n_out else nn.Conv2d(n_in, n_out, 1)
 
     def forward(self, cells: Tensor) -> Tensor:
-        """Return the cells, brought to ``n_out`` channels, plus what the two convolutions add."""
+        """Return the output of the block, with ``n_out`` channels."""
         change = self.conv1(F.silu(self.norm1(cells)))
         change = self.conv2(F.silu(self.norm2(change)))
         return self.nin_shortcut(cells) + change
 
 
 class AttentionBlock(nn.Module):
-    """Self-attention of one head over all cells, beside a skip. ``forward``: (b, c, h, w) -> the same."""
+    """Residual block of single-head self-attention over all cells. ``forward``: (b, c, h, w) -> the same."""
 
     def __init__(self, channels: int, n_groups: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class AttentionBlock(nn.Module):
         self.proj_out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, cells: Tensor) -> Tensor:
-        """Return the cells plus what each gathers from all others."""
+        """Return the output of the block."""
         normed = self.norm(cells)
         query, key, value = (
             project(normed).flatten(2).transpose(1, 2).unsqueeze(1)  # (b, 1, h * w, c)
@@ -99,18 +99,18 @@ class Upsample(nn.Module):
 
 
 class Level(nn.Module):
-    """The blocks of one resolution and the step to the next. ``forward``: (b, c, h, w) -> (b, c2, h2, w2)."""
+    """The blocks of one resolution, with a resampling step. ``forward``: (b, c, h, w) -> (b, c2, h2, w2)."""
 
     def __init__(self, n_in: int, n_out: int, n_blocks: int, n_groups: int, attention: bool) -> None:
         super().__init__()
         widths = (n_in, *(n_out for _ in range(n_blocks)))
         self.block = nn.ModuleList(ResidualBlock(a, b, n_groups) for a, b in pairwise(widths))
         self.attn = nn.ModuleList(AttentionBlock(n_out, n_groups) for _ in range(n_blocks if attention else 0))
-        self.downsample: nn.Module = nn.Identity()  # the encoder sets one of the two
-        self.upsample: nn.Module = nn.Identity()  # the decoder the other
+        self.downsample: nn.Module = nn.Identity()  # set by the encoder
+        self.upsample: nn.Module = nn.Identity()  # set by the decoder
 
     def forward(self, cells: Tensor) -> Tensor:
-        """Return the cells after each block, its attention if there is any, and the step if there is one."""
+        """Return the cells after the blocks, with attention if any, and the resampling step if any."""
         for block, attend in zip_longest(self.block, self.attn):
             cells = block(cells)
             cells = cells if attend is None else attend(cells)
@@ -155,7 +155,7 @@ class Encoder(nn.Module):
         self.conv_out = _conv3(widths[-1], n_latent)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the latents of an image of one channel."""
+        """Return the latents of an image with one channel."""
         cells = self.conv_in(image)
         for stage in self.down:
             cells = stage(cells)
@@ -186,7 +186,7 @@ class Decoder(nn.Module):
         self.conv_out = _conv3(widths[0], 1)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Return the image of one channel."""
+        """Return the image, with one channel."""
         cells = self.mid(self.conv_in(latents))
         for stage in reversed(self.up):
             cells = stage(cells)
@@ -196,15 +196,15 @@ class Decoder(nn.Module):
 def order_convolutions(
     part: nn.Module, path: str, dtype: torch.dtype, weights: Mapping[str, Tensor] | None = None
 ) -> None:
-    """Bring the two-dimensional convolutions inside a part to a number type, channels last; norms stay as they are.
+    """Convert the two-dimensional convolutions inside a part to a number type, channels last; norms are unchanged.
 
-    Their input must come in that type then, and is best ordered in the same way.
+    Their input must be of that type then, preferably in the same memory format.
 
     Args:
         part: the part.
-        path: name of the module inside it whose convolutions are meant.
+        path: name of the module that contains the convolutions.
         dtype: the number type.
-        weights: of the whole part by name, read one after the other; None where the part has them.
+        weights: weights of the whole part by name, read on demand; None where the part has them.
     """
     for name, layer in part.get_submodule(path).named_modules(prefix=path):
         if isinstance(layer, nn.Conv2d):
@@ -212,12 +212,12 @@ def order_convolutions(
 
 
 def halve_convolutions(part: nn.Module, path: str, weights: Mapping[str, Tensor] | None = None) -> None:
-    """Bring those convolutions that lose nothing by it to half precision, in which they can wait to be ordered.
+    """Convert convolutions to half precision where that is lossless, to save memory until they are ordered.
 
     Args:
         part: the part.
-        path: name of the module inside it whose convolutions are meant.
-        weights: of the whole part by name, read one after the other; None where the part has them.
+        path: name of the module that contains the convolutions.
+        weights: weights of the whole part by name, read on demand; None where the part has them.
     """
     for name, layer in part.get_submodule(path).named_modules(prefix=path):
         if isinstance(layer, nn.Conv2d):
@@ -234,19 +234,19 @@ def _order(layer: nn.Conv2d, name: str, dtype: torch.dtype, weights: Mapping[str
 
 
 class ResidualInPlace(nn.Module):
-    """Two normalised convolutions beside a skip, for inference. ``forward``: (b, n_in, h, w) -> (b, n_out, h, w).
+    """Residual block for inference, computed in place. ``forward``: (b, n_in, h, w) -> (b, n_out, h, w).
 
-    It has the layers of the block that it is made of, by the same names, and gives what that gives.
+    It has the layers of the original block, with the same names, and gives the same output.
     """
 
     def __init__(self, block: Any) -> None:
-        """Take over a block with ``norm1``, ``conv1``, ``norm2``, ``conv2`` and ``nin_shortcut``."""
+        """Convert a block with ``norm1``, ``conv1``, ``norm2``, ``conv2`` and ``nin_shortcut``."""
         super().__init__()
         self.norm1, self.conv1, self.norm2, self.conv2 = block.norm1, block.conv1, block.norm2, block.conv2
         self.nin_shortcut = block.nin_shortcut
 
     def forward(self, cells: Tensor) -> Tensor:
-        """Return the cells, brought to ``n_out`` channels, plus what the two convolutions add."""
+        """Return the output of the block, with ``n_out`` channels."""
         change = self.conv1(F.silu(self.norm1(cells), inplace=True))
         change = self.norm2(change)
         change = self.conv2(F.silu(change, inplace=True))
@@ -254,7 +254,7 @@ class ResidualInPlace(nn.Module):
 
 
 def through(steps: Iterable[nn.Module], cells: Tensor) -> Tensor:
-    """Return what modules make of cells one after the other, each of which is let go of when the next has read it."""
+    """Return the output of consecutive modules; intermediate results are freed as early as possible."""
     for step in steps:
         cells = step(cells)
     return cells
@@ -269,7 +269,7 @@ class SpecVqganConfig:
 
     ``attention_levels`` counts halvings: level 4 is the grid of tokens, whatever the length of the clip.
 
-    Differs: upstream names the levels by the time size they have in a clip of 848 frames.
+    Differs: upstream names the levels by their length in time for a clip of 848 frames.
     """
 
     n_mels: int = 80
@@ -302,7 +302,7 @@ class SpecVqganConfig:
 
 
 class SpecVqgan(nn.Module):
-    """Mel spectrogram <-> tokens. ``encode``: (b, f, m) -> (b, f // 16, m // 16); ``decode`` the other way.
+    """Mel spectrogram <-> tokens. ``encode``: (b, f, m) -> (b, f // 16, m // 16); ``decode`` the reverse.
 
     Any positive multiple of 16 frames is legal.
 
@@ -328,7 +328,7 @@ class SpecVqgan(nn.Module):
         self.post_quant_conv = nn.Conv2d(config.code_dim, config.latent_channels, 1)
         self.packed = False  # whether ``pack`` has been called
         self._decoding = torch.float32
-        self._waiting = False  # for the first audio to be encoded, in half precision
+        self._waiting = False  # in half precision, until audio is encoded
         # Upstream's name of the codebook is quantize.embedding.weight.
         self.quantize = nn.ModuleDict({"embedding": Codebook(config.n_codes, config.code_dim, config.codebook)})
 
@@ -344,14 +344,14 @@ class SpecVqgan(nn.Module):
 
     @property
     def n_rows(self) -> int:
-        """Token rows of a column."""
+        """Number of token rows."""
         return self.config.n_mels // self.patch
 
     def to_latents(self, mel: Mel) -> Tensor:
         """Return the vectors (b, d, r, w) before quantisation.
 
         Raises:
-            ParameterError: if the bins are not ``n_mels`` or the frames not a positive multiple of 16.
+            ParameterError: the bins are not ``n_mels`` or the frames not a positive multiple of 16.
         """
         check_patches(mel, self.config.n_mels, self.patch)
         if not self.packed:
@@ -362,7 +362,7 @@ class SpecVqgan(nn.Module):
         return self.quant_conv(through(steps, mel.unsqueeze(1)))
 
     def from_latents(self, vectors: Tensor) -> Mel:
-        """Return the mel spectrogram of vectors (b, d, r, w); it may leave [-1, 1] a little."""
+        """Return the mel spectrogram of vectors (b, d, r, w); it may slightly exceed [-1, 1]."""
         if self.packed:
             vectors = self.post_quant_conv(vectors.to(self._decoding, memory_format=torch.channels_last))
             decoder, rectify = self.decoder, nn.SiLU(inplace=True)
@@ -376,7 +376,7 @@ class SpecVqgan(nn.Module):
         return self.codebook.nearest(self.to_latents(mel))
 
     def decode(self, tokens: Tokens) -> Mel:
-        """Return the mel spectrogram in [-1, 1] that the tokens stand for."""
+        """Return the mel spectrogram in [-1, 1] of tokens."""
         return self.from_latents(self.codebook.lookup(tokens)).clamp(-1.0, 1.0)
 
     def pack(
@@ -387,13 +387,12 @@ class SpecVqgan(nn.Module):
     ) -> None:
         """Order the convolutions for inference, and fill them; below single precision a CPU decodes in bf16.
 
-        Tokens are computed from audio in single precision, whatever is asked for. A tokenizer that is packed stays as
-        it is.
+        Tokens are computed from audio in single precision in any case. A packed tokenizer is not packed again.
 
         Args:
-            precision: that of the model.
-            weights: by name, for a tokenizer on the meta device; None for one that has its weights.
-            device: where weights that are read go to.
+            precision: precision of the model.
+            weights: weights by name, for a tokenizer on the meta device; None for one that has its weights.
+            device: device for weights that are read.
         """
         if self.packed:
             return
@@ -413,7 +412,7 @@ class SpecVqgan(nn.Module):
             fill_rest(self, weights, device)
 
     def _order_encoder(self) -> None:
-        if self._waiting:  # two threads may both do it, one to no effect
+        if self._waiting:  # two threads may both do it, harmlessly
             for path in ("encoder", "quant_conv"):
                 order_convolutions(self, path, torch.float32)
             self._waiting = False
@@ -424,7 +423,7 @@ class SpecVqgan(nn.Module):
 
 
 def _steps(stages: Iterable[Any]) -> Iterator[nn.Module]:
-    """Yield what the stages of an encoder or a decoder do, one after the other."""
+    """Yield the modules of an encoder or a decoder, in the order of computation."""
     for stage in stages:
         for block, attend in zip_longest(stage.block, stage.attn):
             yield block

@@ -1,10 +1,11 @@
-"""Faster predictors: keys and values remembered between steps; the network compiled for fixed shapes.
+"""Faster predictors: a cache of keys and values between steps; the network compiled for fixed shapes.
 
-In a full call every slot passes through all blocks, and of each block the keys and values of all slots are kept. In
-a call from memory only some slots pass through, and the prefix with them; as queries they read the keys and values of
-all slots, their own anew and the others' as they were kept. If all slots pass, the two are one.
+In a full call every position passes through all blocks, and the keys and values of each block are cached. In
+a recall only some positions, and the prefix, pass through; as queries they read the keys and values of
+all positions, their own new ones and the cached ones of the others. If all positions pass, the two are equal.
 
-A step of a single clip is so short there that launching its hundreds of kernels takes longer than computing them.
+On a GPU a step of a single clip is so short that launching its hundreds of kernels takes longer than computing them,
+which compilation avoids.
 """
 
 import os
@@ -24,13 +25,13 @@ from masktools.networks.transformer.model import MaskedTransformer, attend
 
 
 class CachedPredictor:
-    """The masked transformer as the solver calls it, with a memory of its keys and values.
+    """The masked transformer as a predictor for the solver, with a cache of keys and values.
 
-    For each item and each of its passes the memory holds two vectors per slot and block: 39 MB at the paper's size in
+    For each item and each pass the cache holds two vectors per position and block: 39 MB at the paper's size in
     single precision.
 
-    Source: the split into full steps and steps on a kept context, ReCAP (arXiv:2505.19089).
-    Differs: there the kept context is of known tokens only; here it is of all that is not computed anew.
+    Source: ReCAP (arXiv:2505.19089), for full steps and steps with cached context.
+    Differs: there the cached context is of known tokens only; here it is of all that are not recomputed.
     """
 
     def __init__(
@@ -41,13 +42,13 @@ class CachedPredictor:
         precision: Callable[[], AbstractContextManager[Any]],
         on_call: Callable[[], object] | None = None,
     ) -> None:
-        """Make a predictor that remembers nothing yet.
+        """Make a predictor with an empty cache.
 
         Args:
             transformer: the network.
-            condition: one for each item of the solver's batch, or None for no condition at all.
-            batch_size: clips computed at once; fewer from when memory runs out.
-            precision: gives the context in which the network computes.
+            condition: one condition for each item of the solver's batch, or None for none at all.
+            batch_size: clips computed at once; reduced when memory runs out.
+            precision: function that returns the autocast context of the network.
             on_call: called after every prediction.
         """
         self._transformer, self._condition = transformer, condition
@@ -57,15 +58,15 @@ class CachedPredictor:
 
     @torch.inference_mode()
     def __call__(self, tokens: FlatTokens, mask: FlatMask, items: Tensor, conditional: bool) -> Logits:
-        """Return the logits of all slots, and remember."""
+        """Return the logits of all positions, and cache keys and values."""
         return self._in_parts(tokens, mask, items, conditional, None)
 
     @torch.inference_mode()
     def recall(self, tokens: FlatTokens, mask: FlatMask, items: Tensor, conditional: bool, slots: FlatMask) -> Logits:
-        """Return the logits of ``slots``, 0 elsewhere, and remember them in place of the old ones.
+        """Return the logits of ``slots``, 0 elsewhere, and update the cache there.
 
         Raises:
-            ParameterError: an item that this pass has not met, or that had another length then.
+            ParameterError: an item that this pass has not cached, or that had another length then.
         """
         kept = self._kept.get(conditional, [])
         if not kept or int(items.max()) >= len(kept[0]) or kept[0].shape[1] != tokens.shape[1] + 2:
@@ -88,7 +89,7 @@ class CachedPredictor:
         return torch.cat(logits)
 
     def _all(self, entered: Tensor, items: Tensor, conditional: bool) -> Tensor:
-        """Return the logits of all slots."""
+        """Return the logits of all positions."""
         hidden, n = entered, entered.shape[1]
         for depth, block in enumerate(self._blocks()):
             queries, pairs = _project(block, hidden)
@@ -98,14 +99,14 @@ class CachedPredictor:
         return self._head(hidden[:, 1:])
 
     def _some(self, entered: Tensor, items: Tensor, conditional: bool, slots: Tensor) -> Tensor:
-        """Return the logits of some slots, 0 elsewhere."""
+        """Return the logits of some positions, 0 elsewhere."""
         b, n_places, width = entered.shape  # the prefix and the n tokens
         n_most = int(slots.sum(dim=1).max())
-        order = slots.byte().argsort(dim=1, descending=True, stable=True)[:, :n_most]  # each item's slots, then others
+        order = slots.byte().argsort(dim=1, descending=True, stable=True)[:, :n_most]  # positions to compute first
         own = slots.gather(1, order)
         prefix = order.new_zeros(b, 1)
         read = torch.cat([prefix, 1 + order], dim=1)
-        written = torch.cat([prefix, (1 + order).where(own, n_places)], dim=1)  # what is no slot's goes beyond the end
+        written = torch.cat([prefix, (1 + order).where(own, n_places)], dim=1)  # padding goes behind the end
         hidden = entered.gather(1, read[:, :, None].expand(-1, -1, width))
         for depth, block in enumerate(self._blocks()):
             queries, pairs = _project(block, hidden)
@@ -123,10 +124,10 @@ class CachedPredictor:
         return self._transformer.predict_head(self._transformer.norm(hidden))
 
     def _room(self, conditional: bool, depth: int, n_items: int, pairs: Tensor) -> Tensor:
-        """Return where a block's keys and values are kept; what is there already stays, unless its shape is another."""
+        """Return the cache of a block's keys and values, resized if its shape has changed."""
         blocks = self._kept.setdefault(conditional, [])
         before = blocks[depth] if depth < len(blocks) else None
-        shape = (pairs.shape[1] + 1, *pairs.shape[2:])  # one place more, for what is no slot's
+        shape = (pairs.shape[1] + 1, *pairs.shape[2:])  # one more, for padding
         if before is not None and before.shape[1:] == shape and before.dtype == pairs.dtype and len(before) >= n_items:
             return before
         room = pairs.new_zeros(n_items, *shape)
@@ -140,14 +141,14 @@ class CachedPredictor:
 
 
 def _project(block: Any, hidden: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the queries (b, q, heads, head width), and keys and values (b, q, 2, heads, head width) of some slots."""
+    """Return the queries (b, q, heads, head width), and keys and values (b, q, 2, heads, head width) of positions."""
     attention = block.attn
     mixed = attention.qkv(block.norm1(hidden)).unflatten(-1, (3, attention.num_heads, attention.head_dim))
     return mixed[:, :, 0], mixed[:, :, 1:]
 
 
 def _finish(block: Any, hidden: Tensor, queries: Tensor, pairs: Tensor) -> Tensor:
-    """Return what a block makes of some slots that read the keys and values of all."""
+    """Return the block's output for some positions, given the keys and values of all."""
     keys, values = pairs[:, :, 0].transpose(1, 2), pairs[:, :, 1].transpose(1, 2)
     read = attend(queries.transpose(1, 2), keys, values)
     hidden = hidden + block.attn.proj(read.transpose(1, 2).flatten(2))
@@ -155,10 +156,10 @@ def _finish(block: Any, hidden: Tensor, queries: Tensor, pairs: Tensor) -> Tenso
 
 
 def check_compiler(device: torch.device) -> None:
-    """Check that torch finds what it compiles with.
+    """Raise where torch's compiler lacks what it needs.
 
     Raises:
-        DeviceError: it does not.
+        DeviceError: it is not usable.
     """
     if device.type == "cuda" and find_spec("triton") is None:
         raise DeviceError("compiling for a GPU needs triton, which is not installed: load the model without compile")
@@ -169,15 +170,15 @@ def check_compiler(device: torch.device) -> None:
 class CompiledLogits:
     """``MaskedTransformer.logits``, compiled. Called like it: (b, n), (b, n), (b, d) -> (b, n, k).
 
-    Batches are filled up to powers of two, so that few shapes are compiled: a minute or so each at the first call.
+    Batches are padded to powers of two, so that few shapes are compiled: about a minute each at the first call.
     """
 
     def __init__(self, transformer: MaskedTransformer, backend: str = "inductor") -> None:
         """Prepare to compile.
 
         Args:
-            transformer: on its device, and not to be changed any more.
-            backend: torch's name of the compiler.
+            transformer: transformer on its device; it must not change any more.
+            backend: torch's name of the compiler backend.
         """
         self._graphs = transformer.position.device.type == "cuda" and backend == "inductor"
         mode = "reduce-overhead" if self._graphs else None
@@ -186,17 +187,17 @@ class CompiledLogits:
     def __call__(
         self, tokens: FlatTokens, mask: FlatMask, condition: Condition | None = None, only_masked: bool = False
     ) -> Logits:
-        """Return the logits of every slot, whether only those of masked ones are wanted or not."""
+        """Return the logits of every position, even where only masked ones are wanted."""
         n_clips = len(tokens)
         n_rows = 1 << (n_clips - 1).bit_length()
         given = _filled_up(tokens, n_rows), _filled_up(mask, n_rows)
         prefix = None if condition is None else _filled_up(condition, n_rows)
         if self._graphs:
             torch.compiler.cudagraph_mark_step_begin()
-        return self._logits(*given, prefix)[:n_clips].clone()  # a graph writes its next result to the same place
+        return self._logits(*given, prefix)[:n_clips].clone()  # the graph reuses its output memory
 
 
 def _filled_up(part: Tensor, n_rows: int) -> Tensor:
-    """Return a batch with its first clip again and again up to a number of clips."""
+    """Return a batch padded with copies of its first clip."""
     missing = n_rows - len(part)
     return torch.cat([part, part[:1].expand(missing, *part.shape[1:])]) if missing else part.contiguous()

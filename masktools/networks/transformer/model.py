@@ -1,10 +1,10 @@
 """The masked transformer and its blocks: tokens, a mask, a condition -> logits; hidden states are embeddings.
 
-The parts of a block carry timm's names, so that weights of other transformers of this kind fit, and its numbers are
+The modules of a block have timm's names, so that weights of other vision transformers fit, and give the numbers of
 timm's.
 
-The sequence is one prefix vector and one slot per token. The prefix is the projected condition, or the learned mask
-vector where there is none. A masked slot holds the same vector as the prefix (the paper's conditional mask, "C") or
+The sequence is one prefix vector and one position per token. The prefix is the projected condition, or the learned mask
+vector without one. A masked position holds the same vector as the prefix (the paper's conditional mask, "C") or
 always the learned one ("M"); values under the mask are never read.
 """
 
@@ -34,14 +34,14 @@ from masktools.networks.packing import (
 _EPSILON = 1e-6
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Function of queries, keys and values, each (b, h, n, d), to what the queries gather (b, h, n, d)."""
+"""Attention: function of queries, keys and values, each (b, h, n, d), to the weighted values (b, h, n, d)."""
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Return what queries (b, h, q, d) gather from the values (b, h, n, d) of keys (b, h, n, d): (b, h, q, d).
+    """Return the attention of queries (b, h, q, d) over keys and values (b, h, n, d): (b, h, q, d).
 
-    In bf16 on a CPU the two products are made one after the other, which takes torch about half as long as its
-    fused form where oneDNN multiplies bf16 and the other library does not.
+    In bf16 on a CPU the two products are computed separately, which takes about half the time of torch's
+    fused form where oneDNN supports bf16 and the other library does not.
     """
     if queries.device.type != "cpu" or queries.dtype != torch.bfloat16 or torch.is_grad_enabled():
         return F.scaled_dot_product_attention(queries, keys, values)
@@ -51,7 +51,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Attention of every slot to every slot, or to those that are given. ``forward``: (b, n, d) -> the same."""
+    """Multi-head attention over all positions, or over some. ``forward``: (b, n, d) -> the same."""
 
     def __init__(self, width: int, n_heads: int, dropout: float, bias: bool = True) -> None:
         super().__init__()
@@ -61,14 +61,14 @@ class Attention(nn.Module):
         self.proj_drop = nn.Dropout(dropout)
 
     def forward(self, slots: Tensor, attend: Attend = attend) -> Tensor:
-        """Return what each slot gathers; ``attend`` says from where."""
+        """Return the output; ``attend`` computes the weighted values."""
         mixed = self.qkv(slots).unflatten(-1, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4)
         gathered = attend(*mixed.unbind(0))
         return self.proj_drop(self.proj(gathered.transpose(1, 2).flatten(2)))
 
 
 class Perceptron(nn.Module):
-    """Two layers with a smooth rectifier between them, on each slot by itself. ``forward``: (b, n, d) -> the same."""
+    """Two layers with a GELU between them, on each position. ``forward``: (b, n, d) -> the same."""
 
     def __init__(self, width: int, hidden: int, dropout: float, bias: bool = True) -> None:
         super().__init__()
@@ -79,12 +79,12 @@ class Perceptron(nn.Module):
         self.drop2 = nn.Dropout(dropout)
 
     def forward(self, slots: Tensor) -> Tensor:
-        """Return what the two layers make of each slot."""
+        """Return the output of the two layers."""
         return self.drop2(self.fc2(self.drop1(self.act(self.fc1(slots)))))
 
 
 class Block(nn.Module):
-    """Attention and a perceptron, each beside a skip. ``forward``: (b, n, d) -> the same.
+    """Transformer block: attention and a perceptron, both residual. ``forward``: (b, n, d) -> the same.
 
     Source: Dosovitskiy et al., An image is worth 16x16 words (arXiv:2010.11929), section 3.1.
     """
@@ -97,7 +97,7 @@ class Block(nn.Module):
         self.mlp = Perceptron(width, int(width * mlp_ratio), dropout)
 
     def forward(self, slots: Tensor) -> Tensor:
-        """Return the slots after attention and perceptron."""
+        """Return the output of the block."""
         slots = slots + self.attn(self.norm1(slots))
         return slots + self.mlp(self.norm2(slots))
 
@@ -109,17 +109,17 @@ def pack_blocks(
     weights: Mapping[str, Tensor] | None = None,
     device: torch.device | str = "cpu",
 ) -> None:
-    """Exchange linear layers of a network's blocks for packed ones, and fill the rest of the network.
+    """Replace linear layers of a network's blocks by packed ones, and fill the rest of the network.
 
     Args:
-        network: with ``blocks``, whose perceptrons are called ``mlp``.
-        names: of the layers in each block.
-        precision: float32, bfloat16, float16 or int8: that of their products.
-        weights: of the network by name, read one after the other; None where it has them.
-        device: where weights that are read go to.
+        network: network with ``blocks``, whose perceptrons are called ``mlp``.
+        names: names of the layers in each block.
+        precision: precision of the products: float32, bfloat16, float16 or int8.
+        weights: weights of the network by name, read on demand; None where it has them.
+        device: device for weights that are read.
 
     Raises:
-        DeviceError: int8 on a processor, or with a torch, that does not compute in it.
+        DeviceError: int8 on a processor, or with a version of torch, that does not support it.
     """
     blocks: Any = network.get_submodule("blocks")
     place = next(network.parameters()).device if weights is None else torch.device(device)
@@ -128,7 +128,7 @@ def pack_blocks(
         raise DeviceError(f"int8 needs a CPU, the device is {place}: use --precision bf16 or fp32")
     if whole and not can_compute_int8():
         raise DeviceError("this CPU does not compute in int8 (VNNI is missing): use --precision fp32 or bf16")
-    between = torch.bfloat16 if whole and has_fast_bf16() else torch.float32  # in which slots attend
+    between = torch.bfloat16 if whole and has_fast_bf16() else torch.float32  # number type of the attention
 
     def packed(name: str, linear: nn.Linear) -> nn.Module:
         gelu = name == "mlp.fc1"
@@ -144,12 +144,12 @@ def pack_blocks(
         fill_rest(network, weights, device)
 
 
-_BLOCK = 32  # queries that share a stretch of keys
-_WORTH = 4  # from so many stretches on, blocks are faster than a mask
+_BLOCK = 32  # queries in a block, which share a range of keys
+_WORTH = 4  # number of blocks from which on blocks are faster than a mask
 
 
 def near_mask(n: int, context: int, device: torch.device | str | None = None) -> Tensor:
-    """Return (n, n) booleans, True where a query (row) may attend a key: at most ``context`` slots away.
+    """Return the mask (n, n), True where a query (row) may attend a key: at most ``context`` positions away.
 
     >>> near_mask(3, 1).int().tolist()
     [[1, 1, 0], [1, 1, 1], [0, 1, 1]]
@@ -159,7 +159,7 @@ def near_mask(n: int, context: int, device: torch.device | str | None = None) ->
 
 
 def attend_near(queries: Tensor, keys: Tensor, values: Tensor, context: int) -> Tensor:
-    """Return what queries (b, h, n, d) gather from the values of keys at most ``context`` slots away: (b, h, n, d)."""
+    """Return the attention of queries (b, h, n, d) over keys at most ``context`` positions away: (b, h, n, d)."""
     n = queries.shape[2]
     if n < _WORTH * (_BLOCK + 2 * context):
         mask = near_mask(n, context, queries.device)
@@ -168,7 +168,7 @@ def attend_near(queries: Tensor, keys: Tensor, values: Tensor, context: int) -> 
 
 
 def _by_blocks(queries: Tensor, keys: Tensor, values: Tensor, context: int) -> Tensor:
-    """Return the same by blocks of queries, each beside the stretch of keys that any of them may attend."""
+    """Return the same by blocks of queries, each with the range of keys that any of them may attend."""
     b, h, n, d = queries.shape
     n_blocks = -(-n // _BLOCK)
     missing = n_blocks * _BLOCK - n
@@ -182,18 +182,18 @@ def _by_blocks(queries: Tensor, keys: Tensor, values: Tensor, context: int) -> T
     places = torch.arange(stretch, device=queries.device) - context
     first = (torch.arange(n_blocks, device=queries.device) * _BLOCK)[:, None, None]
     within = ((places - slots).abs() <= context) & (first + places >= 0) & (first + places < n)
-    own = first + slots >= n  # slots that only fill the last block up attend anything, and are cut off
+    own = first + slots >= n  # padding of the last block attends anything, and is cut off
     gathered = F.scaled_dot_product_attention(asked, near_keys, near_values, attn_mask=within | own)
     return gathered.reshape(b, h, n_blocks * _BLOCK, d)[:, :, :n]
 
 
 def attend_causally(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Return what queries gather from the values of keys at their own slot and before it."""
+    """Return the attention over keys at the same and earlier positions."""
     return F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
 
 
 def attention_of(context: int | None, causal: bool = False) -> Attend:
-    """Return attention to all slots (None), to those within a context, or to those before."""
+    """Return attention over all positions (None), within a context, or causal."""
     if causal:
         return attend_causally
     return attend if context is None else partial(attend_near, context=context)
@@ -202,7 +202,7 @@ def attention_of(context: int | None, causal: bool = False) -> Attend:
 MASK_TOKENS = ("conditional", "learned")
 
 
-EMBEDDING_STD = 0.02  # of the embeddings, as of those that begin at random
+EMBEDDING_STD = 0.02  # standard deviation of the embeddings
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ class TransformerConfig:
     n_heads: int = 8
     mlp_ratio: float = 4.0
     condition_dim: int = 512
-    mask_token: str = ranged("conditional", MASK_TOKENS)  # the vector in masked slots
+    mask_token: str = ranged("conditional", MASK_TOKENS)  # the vector at masked positions
     dropout: float = ranged(0.0, "[0, 1)")
 
     def __post_init__(self) -> None:
@@ -232,18 +232,19 @@ class TransformerConfig:
 
     @property
     def n_tokens(self) -> int:
-        """Tokens of a full clip."""
+        """Number of tokens of a full clip."""
         return self.n_rows * self.n_cols
 
 
 def embeddings_from_codes(vectors: Tensor, width: int, seed: int = 0) -> Tensor:
     """Return token embeddings (k, width) from the principal components of a codebook (k, d), randomly rotated.
 
-    The principal axes of the vectors, as many as fit, turned at random so that no dimension stands out. On small sets
-    of training audio a transformer that begins so is as far after 125 steps as another after about 500, and the lead
-    is gone after some 1,500.
+    As many principal axes as fit, randomly rotated so that no dimension stands out. On small sets
+    of training audio a transformer with this initialisation is after 125 steps where another is after about 500, and
+    the
+    lead is gone after some 1,500.
 
-    Differs: SpecMaskGIT (arXiv:2406.17672) and MAGE (arXiv:2211.09117) begin at random.
+    Differs: SpecMaskGIT (arXiv:2406.17672) and MAGE (arXiv:2211.09117) use random initialisation.
     """
     values = vectors.detach().float().cpu()
     left, strengths, _ = torch.linalg.svd(values - values.mean(0), full_matrices=False)
@@ -268,12 +269,12 @@ class TokenHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_codes))
 
     def forward(self, hidden: Tensor, embeddings: Tensor) -> Tensor:
-        """Return how well each slot fits each code."""
+        """Return the logits of each code at each position."""
         return F.linear(self.norm(F.gelu(self.dense(hidden))), embeddings, self.bias)
 
 
 class PackedHead(nn.Module):
-    """The head for inference, in single precision. ``forward``: (..., d) -> (..., k); it knows the embeddings."""
+    """The head for inference, in single precision. ``forward``: (..., d) -> (..., k); it holds the embeddings."""
 
     def __init__(self, head: TokenHead, embeddings: Tensor) -> None:
         super().__init__()
@@ -288,7 +289,7 @@ class PackedHead(nn.Module):
         self._products = (PackedLinear(products, torch.float32),)  # in a tuple: its weight is the transformer's state
 
     def forward(self, hidden: Tensor, embeddings: Tensor) -> Tensor:
-        """Return how well each slot fits each code."""
+        """Return the logits of each code at each position."""
         return self._products[0](self.norm(self.dense(hidden)))
 
     def _apply(self, fn: Any, recurse: bool = True) -> "PackedHead":
@@ -320,7 +321,7 @@ class MaskedTransformer(nn.Module):
             nn.init.normal_(vector, std=0.02)
 
     def prefix(self, n_clips: int, condition: Condition | None, use_condition: Tensor | None) -> Tensor:
-        """Return the vector (b, width) that stands before the tokens and, in kind "C", in every masked slot."""
+        """Return the vector (b, width) before the tokens, which in kind "C" is also in every masked position."""
         learned = self.mask_vector.expand(n_clips, -1)
         if condition is None:
             return learned
@@ -345,10 +346,10 @@ class MaskedTransformer(nn.Module):
         condition: Condition | None = None,
         use_condition: Tensor | None = None,
     ) -> Tensor:
-        """Return what enters the first block, (b, 1 + n, width): the prefix, then the slots.
+        """Return the input of the first block, (b, 1 + n, width): the prefix, then the tokens.
 
         Raises:
-            ParameterError: as ``logits``.
+            ParameterError: see ``logits``.
         """
         self._check(tokens, mask, condition)
         prefix = self.prefix(len(tokens), condition, use_condition)
@@ -365,11 +366,11 @@ class MaskedTransformer(nn.Module):
 
     @property
     def one_by_one(self) -> bool:
-        """Whether the clips of a batch are computed one after the other."""
+        """Whether the clips of a batch are computed one by one."""
         return self.packed and self.position.device.type == "cpu"
 
     def predict_head(self, hidden: Tensor) -> Tensor:
-        """Return the logits (..., k) of slots (..., width) that have passed the last norm."""
+        """Return the logits (..., k) of hidden states (..., width) after the last norm."""
         return self.head(hidden, self.token_embedding.weight)
 
     def logits(
@@ -380,14 +381,14 @@ class MaskedTransformer(nn.Module):
         use_condition: Tensor | None = None,
         only_masked: bool = False,
     ) -> Logits:
-        """Return the logits of every slot; only those of masked slots carry meaning.
+        """Return the logits of every position; only those of masked positions are meaningful.
 
         Args:
             tokens: codes in [0, n_codes); values under the mask are not read.
-            mask: True where a token is to be predicted.
+            mask: True for tokens to be predicted.
             condition: unit vectors of the conditioner, or None for the learned mask vector.
-            use_condition: (b,) bool, False for clips that go without their condition.
-            only_masked: whether the logits of known slots are left at 0, which spares their cost.
+            use_condition: (b,) bool, False for clips without a condition.
+            only_masked: whether the logits of known positions are left at 0, which saves their cost.
 
         Raises:
             ParameterError: shapes that do not fit each other or the configuration.
@@ -413,19 +414,20 @@ class MaskedTransformer(nn.Module):
         weights: Mapping[str, Tensor] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        """Exchange the linear layers for packed ones, for inference only, and fill the rest.
+        """Replace the linear layers by packed ones, for inference only, and fill the rest.
 
-        On a CPU clips are then computed one by one, so that a batch gives, bit for bit, what its clips give alone.
-        The head stays in single precision, in which tokens are drawn. A transformer that is packed stays as it is.
+        On a CPU clips are then computed one by one, so that a batch gives bit for bit the same results as its clips
+        alone.
+        The head stays in single precision, for sampling. A packed transformer is not packed again.
 
         Args:
-            precision: float32, bfloat16, float16 or int8: that of the products in the blocks.
-            weights: by name, read one after the other, for a transformer on the meta device; None for one that has
+            precision: precision of the products in the blocks: float32, bfloat16, float16 or int8.
+            weights: weights by name, read on demand, for a transformer on the meta device; None for one that has
                 its weights.
-            device: where weights that are read go to.
+            device: device for weights that are read.
 
         Raises:
-            DeviceError: int8 on a processor, or with a torch, that does not compute in it.
+            DeviceError: int8 on a processor, or with a version of torch, that does not support it.
         """
         if self.packed:
             return

@@ -1,14 +1,14 @@
 """Transformers over token streams: columns of K tokens and a text -> logits; masked, or causal over delayed streams.
 
-The tokens of a column are embedded stream by stream and added up; an id beyond the codes stands for a masked one.
-Stage k predicts stream k. At stage 0 every column attends every other one, at the later stages its neighbours only.
-A text is a sequence of states, read by cross attention; without one, that attention is left out, which is exact.
+The token embeddings of a column are summed over the streams; an id beyond the codes stands for a masked token.
+Stage k predicts stream k. At stage 0 every column attends every other one, at later stages its neighbours only.
+A text is a sequence of states, read by cross attention, which is skipped without a text; that is exact.
 
 Source: Ziv et al., MAGNeT (arXiv:2401.04577), sections 3.1 to 3.3; the layout is that of its checkpoints.
 
-Stream k lags k places behind stream 0: token (k, column) stands at place 1 + column + k, after a first place without
-tokens, and its logits are read one place before. It has two uses: it rescores what a masked model has drawn, and it
-writes the first seconds that a masked model goes on from.
+In the causal model, stream k lags k positions behind stream 0: token (k, column) is at position 1 + column + k, after
+an empty first position, and its logits are read one position before. It has two uses: it rescores tokens drawn by a
+masked model, and it writes the first seconds that a masked model continues.
 
 Source: Copet et al., Simple and controllable music generation (arXiv:2306.05284), section 2.2; MAGNeT
     (arXiv:2401.04577), sections 3.4 and 3.5, for the uses.
@@ -37,16 +37,16 @@ class StreamTransformerConfig:
 
     n_streams: int = 4
     n_codes: int = 2048
-    n_cols: int = 500  # of the clips in training; any number works
+    n_cols: int = 500  # columns of the clips in training; any number works
     width: int = 1024
     depth: int = 24
     n_heads: int = 16
     mlp_ratio: float = 4.0
     context: int | None = ranged(5, "[0, inf]")  # columns on either side that stages after the first attend; None: all
-    span: int = 3  # columns of the spans that were masked in training
-    text_dim: int = 768  # of a text's states
+    span: int = 3  # length in columns of the spans that were masked in training
+    text_dim: int = 768  # dimensions of a text's states
     dropout: float = ranged(0.0, "[0, 1)")
-    attend_absent: bool = False  # whether places where a shorter text has no state are attended, as zeros
+    attend_absent: bool = False  # whether padding of shorter texts is attended, as zeros
 
     def __post_init__(self) -> None:
         """Check every range."""
@@ -60,7 +60,7 @@ class StreamTransformerConfig:
 
 @dataclass(frozen=True)
 class Text:
-    """Texts as the blocks read them: keys and values of each block, and which places hold a state."""
+    """Texts for cross attention: keys and values of each block, and the padding mask."""
 
     pairs: tuple[tuple[Tensor, Tensor], ...]  # (b, h, l, d) each
     present: Tensor  # (b, l)
@@ -71,7 +71,7 @@ class Text:
 
 
 class CrossAttention(nn.Module):
-    """Attention of every slot to the states of a text. ``forward``: (b, n, d) -> the same."""
+    """Cross attention to the states of a text. ``forward``: (b, n, d) -> the same."""
 
     def __init__(self, width: int, n_heads: int) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class CrossAttention(nn.Module):
         return mixed[0], mixed[1]
 
     def forward(self, slots: Tensor, pairs: tuple[Tensor, Tensor], present: Tensor) -> Tensor:
-        """Return what each slot gathers from the places that hold a state."""
+        """Return the weighted values of the states that are present."""
         queries = self.q(slots).unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
         keys, values = (part.to(queries.dtype) for part in pairs)
         gathered = F.scaled_dot_product_attention(queries, keys, values, attn_mask=present[:, None, None])
@@ -94,7 +94,7 @@ class CrossAttention(nn.Module):
 
 
 class StreamBlock(nn.Module):
-    """Attention, cross attention and a perceptron, each beside a skip, none with a bias. (b, n, d) -> the same."""
+    """Block of attention, cross attention and a perceptron, all residual and without bias. (b, n, d) -> the same."""
 
     def __init__(self, config: StreamTransformerConfig) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class StreamBlock(nn.Module):
     def forward(
         self, slots: Tensor, attend: Attend, pairs: tuple[Tensor, Tensor] | None, present: Tensor | None
     ) -> Tensor:
-        """Return the slots after the block; without a text its cross attention is not computed."""
+        """Return the output of the block; without a text its cross attention is skipped."""
         slots = slots + self.attn(self.norm1(slots), attend)
         if pairs is not None and present is not None:
             slots = slots + self.cross(self.norm_cross(slots), pairs, present)
@@ -133,7 +133,7 @@ class StreamTransformer(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Draw Gaussians cut at three deviations, smaller in deeper blocks."""
+        """Initialise with Gaussians truncated at three deviations, smaller in deeper blocks."""
         for depth, block in enumerate(self.blocks, start=1):
             for layer in block.modules():
                 if isinstance(layer, nn.Linear):
@@ -143,25 +143,25 @@ class StreamTransformer(nn.Module):
 
     @property
     def mask_id(self) -> int:
-        """Stands for a masked token, one beyond the codes."""
+        """The id of a masked token, one beyond the codes."""
         return self.config.n_codes
 
     @property
     def one_by_one(self) -> bool:
-        """Whether the clips of a batch are computed one after the other."""
+        """Whether the clips of a batch are computed one by one."""
         return self.packed and self.norm.weight.device.type == "cpu"
 
     def read(self, states: Tensor) -> Text:
-        """Return what the blocks read of texts, made once for all steps of a decoding.
+        """Return texts as keys and values for the blocks, computed once for all steps of a decoding.
 
         Args:
-            states: (b, l, text_dim); a row of zeros stands where a shorter text has no state, and a text of such rows
-                alone is no text.
+            states: (b, l, text_dim); rows of zeros are padding of shorter texts, and a text of such rows
+                only is no text.
 
         Raises:
             ParameterError: states of another shape.
 
-        Differs: the original attends rows of zeros too, so that a text gives other logits beside a longer one;
+        Differs: the original attends padding too, so that the logits for a text depend on longer ones in the batch;
             ``attend_absent`` does so.
         """
         if states.ndim != 3 or states.shape[2] != self.config.text_dim or not states.shape[1]:
@@ -175,16 +175,16 @@ class StreamTransformer(nn.Module):
         return Text(pairs, present | (self.config.attend_absent or ~present.any(dim=1, keepdim=True)))
 
     def logits(self, tokens: Tensor, stage: int, text: Text | None = None) -> Tensor:
-        """Return the logits (b, w, k) of one stream at every column; those of masked ones carry meaning.
+        """Return the logits (b, w, k) of one stream at every column; only those of masked tokens are meaningful.
 
         Args:
-            tokens: (b, K, w) codes in [0, n_codes), and ``mask_id`` where one is masked: of stream ``stage`` what is to
-                be predicted, of the finer ones everything.
+            tokens: (b, K, w) codes in [0, n_codes), and ``mask_id`` for masked ones: in stream ``stage`` those
+                to be predicted, in the finer streams all.
             stage: number of the stream.
-            text: from ``read``; None for none.
+            text: text from ``read``; None for none.
 
         Raises:
-            ParameterError: tokens of another shape, or a stage that there is not.
+            ParameterError: tokens of another shape, or an invalid stage.
         """
         if not 0 <= stage < self.config.n_streams:
             raise ParameterError(f"stage must lie in [0, {self.config.n_streams}), got {stage}")
@@ -193,16 +193,16 @@ class StreamTransformer(nn.Module):
     forward = logits
 
     def attention(self, stage: int) -> Attend:
-        """Return how columns attend each other at a stage."""
+        """Return the attention between columns at a stage."""
         return attention_of(self.config.context if stage else None, self.causal)
 
     def hidden(self, tokens: Tensor, attend: Attend, text: Text | None = None) -> Tensor:
-        """Return the states (b, w, width) that the heads read.
+        """Return the hidden states (b, w, width) for the heads.
 
         Args:
-            tokens: as for ``logits``.
-            attend: which columns attend which.
-            text: as for ``logits``.
+            tokens: see ``logits``.
+            attend: attention between columns.
+            text: see ``logits``.
 
         Raises:
             ParameterError: tokens of another shape.
@@ -230,19 +230,20 @@ class StreamTransformer(nn.Module):
         weights: Mapping[str, Tensor] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        """Exchange the linear layers of the blocks for packed ones, for inference only, and fill the rest.
+        """Replace the linear layers of the blocks by packed ones, for inference only, and fill the rest.
 
-        On a CPU clips are then computed one by one, so that a batch gives, bit for bit, what its clips give alone.
-        Heads stay in single precision, in which tokens are drawn.
+        On a CPU clips are then computed one by one, so that a batch gives bit for bit the same results as its clips
+        alone.
+        The heads stay in single precision, for sampling.
 
         Args:
-            precision: float32, bfloat16, float16 or int8: that of the products in the blocks.
-            weights: by name, read one after the other, for a transformer on the meta device; None for one that has
+            precision: precision of the products in the blocks: float32, bfloat16, float16 or int8.
+            weights: weights by name, read on demand, for a transformer on the meta device; None for one that has
                 its weights.
-            device: where weights that are read go to.
+            device: device for weights that are read.
 
         Raises:
-            DeviceError: int8 on a processor, or with a torch, that does not compute in it.
+            DeviceError: int8 on a processor, or with a version of torch, that does not support it.
         """
         if self.packed:
             return
@@ -252,7 +253,7 @@ class StreamTransformer(nn.Module):
 
 
 def positions(n: int, width: int, like: Tensor) -> Tensor:
-    """Return the sinusoidal positions (n, width) of n columns: cosines, then sines.
+    """Return the sinusoidal position embeddings (n, width) of n columns: cosines, then sines.
 
     Differs: the last frequency is 1 / 10000 itself, the exponent being i / (width / 2 - 1).
     """
@@ -268,16 +269,16 @@ def _draw(weight: Tensor, deviation: float) -> None:
 
 @dataclass(frozen=True)
 class DelayedPriorConfig(StreamTransformerConfig):
-    """Settings of the causal transformer; ``context`` and ``span`` mean nothing to it."""
+    """Settings of the causal transformer, which ignores ``context`` and ``span``."""
 
 
 class DelayedPrior(StreamTransformer):
-    """Causal predictor of delayed token streams, under the names and shapes of a stream transformer's weights."""
+    """Causal predictor of delayed token streams, with the weight names and shapes of a stream transformer."""
 
     causal = True
 
     def delayed(self, tokens: Tensor) -> Tensor:
-        """Return tokens (b, K, w) at their places, (b, K, w + K - 1); ``mask_id`` where there is none."""
+        """Return tokens (b, K, w) in the delay pattern, (b, K, w + K - 1), padded with ``mask_id``."""
         n_streams, n_cols = tokens.shape[1:]
         places = tokens.new_full((len(tokens), n_streams, n_cols + n_streams - 1), self.mask_id)
         for stream in range(n_streams):
@@ -286,11 +287,11 @@ class DelayedPrior(StreamTransformer):
         return places
 
     def all_logits(self, tokens: Tensor, text: Text | None = None) -> Tensor:
-        """Return the logits (b, K, w, k) of every token, given those at places before its own.
+        """Return the logits (b, K, w, k) of every token, given those at earlier positions.
 
         Args:
-            tokens: (b, K, w) codes, and ``mask_id`` where one is unknown.
-            text: from ``read``; None for none.
+            tokens: (b, K, w) codes, and ``mask_id`` for unknown ones.
+            text: text from ``read``; None for none.
 
         Raises:
             ParameterError: tokens of another shape.
@@ -304,9 +305,9 @@ class DelayedPrior(StreamTransformer):
         """Return the log probability (b, w) of the tokens of one stream.
 
         Args:
-            tokens: (b, K, w) codes, and ``mask_id`` where one is unknown.
-            stream: its number.
-            text: from ``read``; None for none.
+            tokens: (b, K, w) codes, and ``mask_id`` for unknown ones.
+            stream: number of the stream.
+            text: text from ``read``; None for none.
         """
         n_cols = tokens.shape[2]
         hidden = self.hidden(self.delayed(tokens), self.attention(0), text)

@@ -1,4 +1,4 @@
-"""The generators of HiFi-GAN and BigVGAN: mel -> wave by transposed convolutions and blocks of many receptive fields.
+"""The generators of HiFi-GAN and BigVGAN: mel -> wave by transposed convolutions and multi-receptive-field blocks.
 
 Parameters carry upstream's names with the weight normalisation folded into plain ``weight``.
 """
@@ -20,14 +20,14 @@ from masktools.mel import MelConfig, mel_to_log
 from masktools.networks.vocoder.light import check_mel_bins
 
 Activation = Callable[[int], nn.Module]
-"""Makes an activation of so many channels."""
+"""Function from a number of channels to an activation."""
 
 
 @dataclass(frozen=True)
 class UpsamplingConfig:
-    """The skeleton of a generator: its steps of upsampling, and the residual blocks after each.
+    """Settings that all generators share: upsampling steps, and the residual blocks after each.
 
-    The channels halve at every step. After it, one block per kernel runs, and the mean of the blocks goes on.
+    The channels halve at every step. After it, there is one block per kernel, and their outputs are averaged.
 
     Source: HiFi-GAN (arXiv:2010.05646), section 2.2 and appendix A.1.
     """
@@ -38,7 +38,7 @@ class UpsamplingConfig:
     block_kind: int = ranged(1, "[1, 2]")  # 1: two convolutions for each dilation; 2: one
     block_kernels: tuple[int, ...] = ranged((3, 7, 11), "[1, inf]")
     block_dilations: tuple[tuple[int, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
-    # dB, down to which the mel spectrograms reach that it was trained on; None: to db_min; no part of the skeleton
+    # Lower limit in dB of the mel spectrograms in training; None: db_min; not part of the skeleton
     floor_db: float | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -74,12 +74,12 @@ class UpsamplingConfig:
 
 
 def keep_length(n_in: int, n_out: int, kernel: int, dilation: int = 1, bias: bool = True) -> nn.Conv1d:
-    """Return a convolution whose output is as long as its input."""
+    """Return a convolution with an output as long as its input."""
     return nn.Conv1d(n_in, n_out, kernel, dilation=dilation, padding=dilation * (kernel - 1) // 2, bias=bias)
 
 
 class PairBlock(nn.Module):
-    """Pairs of activated convolutions, each pair beside a skip. ``forward``: (b, c, t) -> the same."""
+    """Residual pairs of activated convolutions. ``forward``: (b, c, t) -> the same."""
 
     def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...], activation: Activation) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class PairBlock(nn.Module):
         self.activations = nn.ModuleList(activation(channels) for _ in (*dilations, *dilations))
 
     def forward(self, signal: Tensor) -> Tensor:
-        """Return the signal plus what each pair adds in turn."""
+        """Return the signal after all pairs."""
         pairs = zip(self.convs1, self.convs2, self.activations[::2], self.activations[1::2], strict=True)
         for dilated, plain, first, second in pairs:
             signal = signal + plain(second(dilated(first(signal))))
@@ -96,7 +96,7 @@ class PairBlock(nn.Module):
 
 
 class SingleBlock(nn.Module):
-    """Activated dilated convolutions, each beside a skip. ``forward``: (b, c, t) -> the same."""
+    """Residual activated dilated convolutions. ``forward``: (b, c, t) -> the same."""
 
     def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...], activation: Activation) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class SingleBlock(nn.Module):
         self.activations = nn.ModuleList(activation(channels) for _ in dilations)
 
     def forward(self, signal: Tensor) -> Tensor:
-        """Return the signal plus what each convolution adds in turn."""
+        """Return the signal after all convolutions."""
         for dilated, activate in zip(self.convs, self.activations, strict=True):
             signal = signal + dilated(activate(signal))
         return signal
@@ -114,14 +114,14 @@ class Generator(nn.Module):
     """The skeleton of HiFi-GAN's and BigVGAN's generators: (b, f, m) in [-1, 1] -> wave (b, m * hop_length).
 
     Args:
-        config: its steps of upsampling, and the blocks after each.
-        mel_config: what the mel spectrograms are.
-        activation: makes the activation in front of a convolution of so many channels.
-        last_activation: in front of the last convolution.
+        config: settings of the upsampling steps and of the blocks.
+        mel_config: settings of the mel spectrograms.
+        activation: function from a number of channels to the activation before a convolution.
+        last_activation: activation before the last convolution.
         last_bias: whether the last convolution has a bias.
 
     Raises:
-        ParameterError: the rates of upsampling do not make ``hop_length``.
+        ParameterError: the product of the upsampling rates is not ``hop_length``.
     """
 
     def __init__(
@@ -162,14 +162,14 @@ class Generator(nn.Module):
                     nn.init.normal_(layer.weight, 0.0, 0.01)
 
     def _up(self, layer: nn.ConvTranspose1d) -> nn.Module:
-        """Return a step of upsampling as upstream names it."""
+        """Return an upsampling step with upstream's name."""
         return layer
 
     def _before_up(self, signal: Tensor) -> Tensor:
         return signal
 
     def rendered(self, mel: Mel) -> Wave:
-        """Return what the last convolution makes of mel spectrograms, (b, t)."""
+        """Return the output of the last convolution, (b, t)."""
         check_mel_bins(mel.shape[1], self.mel_config)
         signal = self.conv_pre(mel_to_log(mel, self.mel_config))
         for step, up in enumerate(self.ups):
@@ -179,7 +179,7 @@ class Generator(nn.Module):
         return self.conv_post(self.activation_post(signal)).squeeze(1)
 
 
-_SLOPE = 0.1  # of the leaky rectifiers, all but the last
+_SLOPE = 0.1  # of the leaky ReLUs, except the last
 _LAST_SLOPE = 0.01
 
 
@@ -194,10 +194,10 @@ class HifiganConfig(UpsamplingConfig):
 class Hifigan(Generator):
     """HiFi-GAN's generator. ``forward``: mel (b, f, m) in [-1, 1] -> wave (b, m * hop_length) in [-1, 1].
 
-    Raises ParameterError when the rates of upsampling do not make ``hop_length``.
+    Raises ParameterError when the product of the upsampling rates is not ``hop_length``.
 
-    Upstream's checkpoints were trained down to the floor of the front end, 20 dB below db_min: their ``floor_db`` is
-    -100, and a mel spectrogram that is computed from sound reaches below -1 for them.
+    Upstream's checkpoints were trained with the floor of the front end, 20 dB below db_min: their ``floor_db`` is
+    -100, and their input, when computed from sound, goes below -1.
 
     Source: HiFi-GAN (arXiv:2010.05646), section 2.2.
     """
@@ -226,7 +226,7 @@ class BigvganConfig(UpsamplingConfig):
     """
 
     activation: str = ranged("snakebeta", ("snake", "snakebeta"))
-    log_scale: bool = True  # the activation stores the logarithms of its constants
+    log_scale: bool = True  # the activation's parameters are logarithms
     end: str = ranged("tanh", ("tanh", "clamp"))
     last_bias: bool = True
 
@@ -235,8 +235,8 @@ def kaiser_sinc_filter(cutoff: float, half_width: float, n_taps: int) -> Tensor:
     """Return a low-pass filter of unit sum, (n_taps,) float32, for an even number of taps.
 
     Args:
-        cutoff: middle of the transition, in (0, 0.5] of the sample rate.
-        half_width: half of the transition, in the same unit.
+        cutoff: centre of the transition band, as a share of the sample rate, in (0, 0.5].
+        half_width: half the width of the transition band, as a share of the sample rate.
         n_taps: length, even.
 
     Source: Oppenheim and Schafer, Discrete-Time Signal Processing, section 7.5.3, for Kaiser's window.
@@ -249,7 +249,7 @@ def kaiser_sinc_filter(cutoff: float, half_width: float, n_taps: int) -> Tensor:
         beta = 0.5842 * (attenuation_db - 21.0) ** 0.4 + 0.07886 * (attenuation_db - 21.0)
     else:
         beta = 0.0
-    # The device is named so that the constants exist even where a model is laid out on the meta device.
+    # The device is given so that the constants exist even where a model is on the meta device.
     window = torch.kaiser_window(n_taps, periodic=False, beta=beta, dtype=torch.float64, device="cpu")
     time = torch.arange(-half, half, dtype=torch.float64, device="cpu") + 0.5
     taps = window * torch.sinc(2.0 * cutoff * time)
@@ -257,7 +257,7 @@ def kaiser_sinc_filter(cutoff: float, half_width: float, n_taps: int) -> Tensor:
 
 
 class Snake(nn.Module):
-    """x + sin(alpha * x)**2 / beta, its constants per channel. ``forward``: (b, c, t) -> the same.
+    """x + sin(alpha * x)**2 / beta, with parameters per channel. ``forward``: (b, c, t) -> the same.
 
     ``snake`` has beta = alpha; ``snakebeta`` learns both.
 
@@ -284,7 +284,7 @@ class Snake(nn.Module):
 
 
 class SmoothActivation(nn.Module):
-    """An activation at twice the rate, so that no overtone folds back. ``forward``: (b, c, t) -> the same.
+    """An activation at twice the sample rate, without aliasing. ``forward``: (b, c, t) -> the same.
 
     Source: BigVGAN (arXiv:2206.04658), section 3.2; after StyleGAN3 (arXiv:2106.12423).
     """
@@ -297,13 +297,13 @@ class SmoothActivation(nn.Module):
         self.register_buffer("filter", kaiser_sinc_filter(0.25, 0.3, _N_TAPS), persistent=False)
 
     def forward(self, signal: Tensor) -> Tensor:
-        """Return the activated signal; at both ends it is continued by its last value."""
+        """Return the activated signal; at both ends it is padded with its last value."""
         channels = signal.shape[1]
         taps = self.filter.expand(channels, 1, _N_TAPS)
         half = _N_TAPS // 2
         signal = F.pad(signal, (half - 1, half - 1), mode="replicate")
         doubled = 2.0 * F.conv_transpose1d(signal, taps, stride=2, groups=channels)
-        margin = 3 * (half - 1)  # what the padding and the filter added at either side
+        margin = 3 * (half - 1)  # samples added by the padding and the filter at either side
         active = self.act(doubled[..., margin:-margin])
         return F.conv1d(F.pad(active, (half - 1, half), mode="replicate"), taps, stride=2, groups=channels)
 
@@ -311,9 +311,9 @@ class SmoothActivation(nn.Module):
 class Bigvgan(Generator):
     """BigVGAN's generator. ``forward``: mel (b, f, m) in [-1, 1] -> wave (b, m * hop_length) in [-1, 1].
 
-    Raises ParameterError when the rates of upsampling do not make ``hop_length``.
+    Raises ParameterError when the product of the upsampling rates is not ``hop_length``.
 
-    Differs: its input is clipped at db_min, where upstream's reaches the floor of the front end, 20 dB lower.
+    Differs: its input is clipped at db_min, 20 dB above the floor of upstream's.
 
     Source: BigVGAN (arXiv:2206.04658), section 3.
     """

@@ -1,11 +1,11 @@
 """Vocoders by inverse Fourier transform: the light one, of ConvNeXt blocks, and Griffin-Lim, without weights.
 
-Griffin-Lim sounds rougher than a trained vocoder, but it is always there, and it is the same everywhere: the phases
-that it starts from are its own, drawn from a fixed seed.
+Griffin-Lim sounds rougher than a trained vocoder, but needs no weights, and is reproducible: its initial phases are
+drawn from a fixed seed.
 
-A vocoder that is small, or that meets a mel unlike those it was trained on, misses the level of some bands, often the
-same ones all the time. Each round of mel consistency measures the mel of the wave, and weighs every bin of its
-spectrum by what the bands around it lack or have too much of. No weights are involved.
+A small vocoder, or one whose input is unlike its training data, misses the level of some bands, often the
+same ones all the time. Each iteration of mel consistency measures the mel of the wave, and scales every bin of its
+spectrum by the ratios of the bands around it. No weights are involved.
 
 Source of the light one: Vocos (arXiv:2306.00814), with the framing of HiFi-GAN: m frames give exactly m * hop_length
 samples.
@@ -29,10 +29,10 @@ from masktools.networks.packing import PackedLinear, fill_rest, refuse_weights, 
 
 
 def check_mel_bins(n_mels: int, mel_config: MelConfig) -> None:
-    """Check that a mel spectrogram has the bins that a vocoder was built for.
+    """Raise where mel spectrograms do not have the bins that a vocoder was built for.
 
     Raises:
-        ParameterError: if ``n_mels`` is not that of the configuration.
+        ParameterError: ``n_mels`` is not that of the configuration.
     """
     if n_mels != mel_config.n_mels:
         raise ParameterError(f"mel must have {mel_config.n_mels} bins, got {n_mels}")
@@ -44,9 +44,9 @@ def inverse_frames(spectrum: Tensor, n_fft: int) -> Tensor:
 
 
 def overlap_add(frames: Tensor, window: Tensor, hop_length: int, margin: int) -> Wave:
-    """Return the wave (b, m * hop) of windowed frames (b, n_fft, m), least squares (weighted overlap-add).
+    """Return the wave (b, m * hop) of windowed frames (b, n_fft, m), by least squares (weighted overlap-add).
 
-    ``margin`` samples are trimmed at each side: the reflection that the analysis added.
+    ``margin`` samples are trimmed at each side: the reflection padding of the analysis.
     """
     n_fft, n_frames = frames.shape[1:]
     length = (n_frames - 1) * hop_length + n_fft
@@ -77,9 +77,9 @@ class GriffinLimConfig:
     """
 
     n_iterations: int = ranged(32, "[0, inf]")
-    momentum: float = ranged(0.99, "[0, 1)")  # 0 is the plain algorithm of 1984
-    n_mel_iterations: int = ranged(16, "[0, inf]")  # of the mel inversion
-    seed: int = 0  # of the first phases
+    momentum: float = ranged(0.99, "[0, 1)")  # 0 is the original algorithm of 1984
+    n_mel_iterations: int = ranged(16, "[0, inf]")  # of the inversion of the mel filterbank
+    seed: int = 0  # of the initial phases
 
     __post_init__ = settle
 
@@ -87,9 +87,8 @@ class GriffinLimConfig:
 class GriffinLim(nn.Module):
     """Griffin-Lim with HiFi-GAN's framing. ``forward``: mel (b, f, m) in [-1, 1] -> wave (b, m * hop_length).
 
-    Each clip starts from the same phases, so that a batch sounds as its clips do alone. It works in single
-    precision whatever the precision of its input. The wave may leave [-1, 1] where the spectrogram asks
-    for it.
+    Each clip starts from the same phases, so that its result does not depend on the batch. It works in single
+    precision whatever the precision of its input. The wave may exceed [-1, 1].
     """
 
     window: Tensor
@@ -99,7 +98,7 @@ class GriffinLim(nn.Module):
         super().__init__()
         self.config, self.mel_config = config, mel_config
         window = torch.hann_window(mel_config.win_length, periodic=True, device="cpu")
-        before = (mel_config.n_fft - mel_config.win_length) // 2  # a shorter window sits in the middle
+        before = (mel_config.n_fft - mel_config.win_length) // 2  # a shorter window is centred in the frame
         after = mel_config.n_fft - mel_config.win_length - before
         self.register_buffer("window", F.pad(window, (before, after)), persistent=False)
         self.register_buffer("filterbank", mel_filterbank(mel_config), persistent=False)
@@ -108,7 +107,7 @@ class GriffinLim(nn.Module):
         """Return the wave of each mel spectrogram.
 
         Raises:
-            ParameterError: if the bins are not those of ``mel_config``.
+            ParameterError: the bins are not those of ``mel_config``.
         """
         check_mel_bins(mel.shape[1], self.mel_config)
         with torch.autocast(mel.device.type, enabled=False):
@@ -118,10 +117,10 @@ class GriffinLim(nn.Module):
             return self._find_phases(magnitude, (2.0 * torch.pi * turns).expand_as(magnitude))
 
     def refine(self, wave: Wave, mel: Mel) -> Wave:
-        """Return the wave of each mel spectrogram that is found from the phases of another wave (b, m * hop_length).
+        """Return the wave of each mel spectrogram, starting from the phases of another wave (b, m * hop_length).
 
         Raises:
-            ParameterError: if the bins are not those of ``mel_config``.
+            ParameterError: the bins are not those of ``mel_config``.
         """
         check_mel_bins(mel.shape[1], self.mel_config)
         if not self.config.n_iterations or wave.shape[-1] <= self.mel_config.margin:
@@ -131,10 +130,10 @@ class GriffinLim(nn.Module):
             return self._find_phases(magnitude, self._analyse(wave.float()).angle())
 
     def magnitude(self, mel_magnitude: Tensor) -> Tensor:
-        """Return a non-negative spectrum (b, 1 + n_fft // 2, m) of the given mel magnitude (b, f, m).
+        """Return a non-negative spectrum (b, 1 + n_fft // 2, m) with the given mel magnitude (b, f, m).
 
-        Each mel band is first spread evenly over its filter; multiplicative updates, which cannot become
-        negative, then bring the mel magnitude to the target.
+        Each mel band is first spread evenly over its filter; multiplicative updates, which keep it
+        non-negative, then bring the mel magnitude to the target.
 
         Source: Lee and Seung, Algorithms for non-negative matrix factorization (NIPS 2000), equation 5.
         """
@@ -146,7 +145,7 @@ class GriffinLim(nn.Module):
         return spectrum
 
     def _find_phases(self, magnitude: Tensor, phases: Tensor) -> Wave:
-        magnitude = magnitude.transpose(1, 2).contiguous().transpose(1, 2)  # frame after frame, as the transforms
+        magnitude = magnitude.transpose(1, 2).contiguous().transpose(1, 2)  # frames contiguous, for the transforms
         spectrum = torch.polar(magnitude, phases)
         previous = torch.zeros_like(spectrum)
         for _ in range(self.config.n_iterations):
@@ -159,7 +158,7 @@ class GriffinLim(nn.Module):
     def _analyse(self, wave: Wave) -> Tensor:
         """Return the complex spectrum (b, 1 + n_fft // 2, m) in the framing of the mel front end."""
         config = self.mel_config
-        # The shortest waves have too little to reflect.
+        # The shortest waves are too short to reflect.
         mode = "reflect" if wave.shape[-1] > config.margin else "constant"
         padded = F.pad(wave, (config.margin, config.margin), mode=mode)
         return torch.stft(
@@ -172,11 +171,11 @@ class GriffinLim(nn.Module):
         return overlap_add(frames, self.window, self.mel_config.hop_length, self.mel_config.margin)
 
 
-_LARGEST_STEP = 2.0  # nepers, the most that a round changes a bin
+_LARGEST_STEP = 2.0  # nepers, greatest change of a bin in one iteration
 
 
 class MelConsistency(nn.Module):
-    """Wave of which the mel is nearer to a given one. ``forward``: (b, t), (b, f, m) in [-1, 1] -> (b, t)."""
+    """Correct a wave so that its mel is nearer to a given one. ``forward``: (b, t), (b, f, m) in [-1, 1] -> (b, t)."""
 
     shares: Tensor
 
@@ -185,11 +184,11 @@ class MelConsistency(nn.Module):
         self.n_rounds = n_rounds
         self.front_end = MelFrontEnd(mel_config)
         weights = self.front_end.filterbank / self.front_end.filterbank.sum(dim=1, keepdim=True).clamp_min(1e-12)
-        shares = weights / weights.sum(dim=0, keepdim=True).clamp_min(1e-12)  # of each band in what a bin is given
+        shares = weights / weights.sum(dim=0, keepdim=True).clamp_min(1e-12)  # of each band in the gain of a bin
         self.register_buffer("shares", shares.T.contiguous(), persistent=False)  # (bins, f)
 
     def forward(self, wave: Wave, mel: Mel) -> Wave:
-        """Return the wave after ``n_rounds`` rounds; one too short to be framed comes back as it is."""
+        """Return the wave after ``n_rounds`` iterations; one shorter than a frame is returned unchanged."""
         front_end, config = self.front_end, self.front_end.config
         if wave.shape[-1] <= config.margin:
             return wave
@@ -216,13 +215,13 @@ class LightVocoderConfig:
     depth: int = ranged(8, "[1, inf]")
     mlp_ratio: float = ranged(3.0, "(0, inf]")
     n_phase_rounds: int = ranged(0, "[0, inf]")  # of Griffin-Lim from the network's phases, in evaluation only
-    n_corrections: int = ranged(0, "[0, inf]")  # rounds of mel consistency after rendering, in evaluation only
+    n_corrections: int = ranged(0, "[0, inf]")  # iterations of mel consistency after rendering, in evaluation only
 
     __post_init__ = settle
 
 
 class ConvNeXtBlock(nn.Module):
-    """A depth-wise convolution over time and a two-layer perceptron. ``forward``: (b, c, m) -> the same."""
+    """Residual block: a depthwise convolution over time, a perceptron. ``forward``: (b, c, m) -> the same."""
 
     def __init__(self, width: int, hidden: int, scale: float) -> None:
         super().__init__()
@@ -234,7 +233,7 @@ class ConvNeXtBlock(nn.Module):
         self.scale = nn.Parameter(torch.full((width,), scale))
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Return the frames plus what the block adds."""
+        """Return the output of the block."""
         inner = self.norm(self.depthwise(frames).transpose(1, 2))
         inner = self.contract(self.act(self.expand(inner))) * self.scale
         return frames + inner.transpose(1, 2)
@@ -267,7 +266,7 @@ class LightVocoder(nn.Module):
         for block in self.blocks:
             frames = block(frames)
         left = self.leave_norm(frames.transpose(1, 2))
-        with torch.autocast(mel.device.type, enabled=False):  # phases need the precision
+        with torch.autocast(mel.device.type, enabled=False):  # phases need single precision
             log_magnitude, phase = self.head(left.float()).transpose(1, 2).chunk(2, dim=1)
         magnitude = log_magnitude.exp().clamp_max(_MAX_MAGNITUDE)
         spectrum = torch.complex(magnitude * phase.cos(), magnitude * phase.sin())
@@ -282,14 +281,14 @@ class LightVocoder(nn.Module):
         weights: Mapping[str, Tensor] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        """Exchange the linear layers for packed ones, and fill the rest; a CPU computes in single precision.
+        """Replace the linear layers by packed ones, and fill the rest; a CPU computes in single precision.
 
-        A vocoder that is packed stays as it is.
+        A packed vocoder is not packed again.
 
         Args:
-            precision: that of the model.
-            weights: by name, for a vocoder on the meta device; None for one that has its weights.
-            device: where weights that are read go to.
+            precision: precision of the model.
+            weights: weights by name, for a vocoder on the meta device; None for one that has its weights.
+            device: device for weights that are read.
         """
         if weights is not None and not self.packed:
             fill_rest(self, weights, device)

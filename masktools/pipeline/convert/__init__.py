@@ -1,7 +1,7 @@
-"""Importers of foreign checkpoints: SpecVQGAN, HiFi-GAN, BigVGAN, MAGNeT and ViT files -> built modules of ours.
+"""Importers of foreign checkpoints: SpecVQGAN, HiFi-GAN, BigVGAN, MAGNeT and ViT files -> modules of masktools.
 
-Files are read as tensors and nothing else: a pickle that wants to run code is refused. Weight normalisation
-is folded. Every name and every shape must fit, and what does not is listed.
+Files are read as tensors only: a pickle that runs code is refused. Weight normalisation
+is folded. Every name and every shape must fit; those that do not are listed.
 """
 
 from collections.abc import Callable
@@ -27,18 +27,18 @@ CONVERTERS: dict[str, Callable[[Path, Path | None, MelConfig | None], nn.Module]
 def convert_checkpoint(
     kind: str, path: str | Path, config_path: str | Path | None = None, mel_config: MelConfig | None = None
 ) -> nn.Module:
-    """Return the module that a foreign checkpoint holds, in evaluation mode and single precision.
+    """Return the module for a foreign checkpoint, in evaluation mode and single precision.
 
     Args:
         kind: ``specvqgan``, ``hifigan``, ``bigvgan`` or ``vit``.
-        path: a .safetensors file, or a file of torch with any other ending.
-        config_path: the config.json of a vocoder; without it, the one beside the checkpoint.
-        mel_config: the mel settings that the module must fit; without it, a vocoder keeps its own.
+        path: a .safetensors file, or a torch file with any other suffix.
+        config_path: the config.json of a vocoder; by default the one beside the checkpoint.
+        mel_config: mel settings that the module must have; by default a vocoder keeps its own.
 
     Raises:
-        CheckpointError: if a file is missing, unsafe, damaged, or does not fit.
-        MelMismatchError: if the mel settings are not those of ``mel_config`` or of the weights.
-        ParameterError: if ``kind`` is unknown, or ``specvqgan`` or ``vit`` is given a config.json.
+        CheckpointError: a file is missing, unsafe, damaged, or does not fit.
+        MelMismatchError: the mel settings are not those of ``mel_config`` or of the weights.
+        ParameterError: ``kind`` is unknown, or ``specvqgan`` or ``vit`` is given a config.json.
     """
     if kind not in CONVERTERS:
         raise unknown_name("kind of checkpoint", kind, CONVERTERS)

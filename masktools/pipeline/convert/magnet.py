@@ -1,8 +1,8 @@
 """MAGNeT's public checkpoints: a folder of two exported files of audiocraft -> the parts of a streams model.
 
-Nothing is transposed; the packed projections of a text's attention are cut into queries, and keys and values.
+Nothing is transposed; the packed projections of the cross attention are split into queries, and keys and values.
 
-Sizes are derived from the weights and compared with the settings; what the plain network has not is refused.
+Sizes are derived from the weights and compared with the settings; features that our network lacks are refused.
 
 Source: the released models of Ziv et al., MAGNeT (arXiv:2401.04577); their weights are CC BY-NC 4.0.
 """
@@ -41,7 +41,7 @@ _CROSS = ".cross_attention.in_proj_weight"
 
 
 def stream_weights(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights of MAGNeT's or MusicGen's kind under our names; what is not known keeps its own."""
+    """Return weights of MAGNeT or MusicGen with our names; unknown names stay."""
     ours: dict[str, Tensor] = {}
     for name, value in theirs.items():
         renamed = name
@@ -67,7 +67,7 @@ _ENCODEC_RULES = (
 
 
 def encodec_weights(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights of EnCodec under the names of our wrapper, which are those of transformers."""
+    """Return weights of EnCodec with the names of our wrapper, which are those of transformers."""
     ours: dict[str, Tensor] = {}
     for name, value in theirs.items():
         renamed = name
@@ -81,8 +81,8 @@ Network = TypeVar("Network", bound=StreamTransformer)
 
 _TRANSFORMER, _CODEC = "state_dict.bin", "compression_state_dict.bin"
 _T5_WIDTHS = {"t5-small": 512, "t5-base": 768, "t5-large": 1024, "t5-3b": 1024, "t5-11b": 1024}
-_HEAD_DIM = 64  # of the public models, where the settings do not say how many heads there are
-_NEVER = {  # settings of other networks; the values that this one has
+_HEAD_DIM = 64  # of the public models, where the settings lack the number of heads
+_NEVER = {  # settings of other networks, with the values that ours has
     "transformer_lm.norm_first": (True,),
     "transformer_lm.bias_proj": (False,),
     "transformer_lm.bias_attn": (False,),
@@ -128,26 +128,26 @@ _CODEC_NEVER = {
 
 @dataclass(frozen=True, eq=False)
 class MagnetParts:
-    """The parts of a model in a folder of MAGNeT's."""
+    """Parts of a model from a folder of MAGNeT."""
 
     codec: Encodec
     transformer: StreamTransformer
     prior: DelayedPrior | None
     t5: T5Config
-    mel: MelConfig  # at the codec's rate, in which results are judged
-    decoding: tuple[SolverConfig, ...]  # of each stream, as the files say
+    mel: MelConfig  # at the codec's rate; quality is measured in it
+    decoding: tuple[SolverConfig, ...]  # of each stream, by the files
     seconds: float  # of the clips in training
 
 
 def magnet_from(
     folder: str | Path, codec_file: str | Path | None = None, prior: str | Path | None = None
 ) -> MagnetParts:
-    """Return the parts of a model in a folder of ``state_dict.bin`` and ``compression_state_dict.bin``.
+    """Build the parts of a model from a folder with ``state_dict.bin`` and ``compression_state_dict.bin``.
 
     Args:
-        folder: as it is published.
-        codec_file: the file of the codec, where the folder's own is missing or only names one.
-        prior: a folder of MusicGen's, over the same codec and the same T5, that rescores; None for none.
+        folder: folder as it is published.
+        codec_file: file of the codec, if the folder lacks it or holds only its name.
+        prior: folder of MusicGen with the same codec and the same T5, as external model for rescoring; None for none.
 
     Raises:
         CheckpointError: a file that is missing, unsafe, damaged, of another network, or at odds with the other one.
@@ -172,7 +172,7 @@ def magnet_from(
 
 
 def _prior_from(folder: Path, codec: Encodec, t5: T5Config) -> DelayedPrior:
-    """Return the causal transformer of a folder of MusicGen's."""
+    """Build the causal transformer from a folder of MusicGen."""
     settings, theirs = _opened(folder / _TRANSFORMER)
     prior = _transformer_from(settings, theirs, codec, DelayedPrior, DelayedPriorConfig)
     n_streams = prior.config.n_streams
@@ -188,7 +188,7 @@ def _prior_from(folder: Path, codec: Encodec, t5: T5Config) -> DelayedPrior:
 
 
 def _t5_of(settings: ForeignSettings, width: int) -> T5Config:
-    """Return which T5 reads the texts, if its states have that width."""
+    """Return the settings of the T5 for the texts, after checking that its states have this width."""
     name = str(settings.get("conditioners.description.t5.name", "t5-base"))
     if _T5_WIDTHS.get(name, width) != width:
         raise CheckpointError(
@@ -198,7 +198,7 @@ def _t5_of(settings: ForeignSettings, width: int) -> T5Config:
 
 
 def _opened(path: Path) -> tuple[ForeignSettings, dict[str, Tensor]]:
-    """Return the settings and the weights of an exported file."""
+    """Return the settings and the weights in an exported file."""
     content = read_exported(path)
     weights = content.get("best_state")
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
@@ -207,7 +207,7 @@ def _opened(path: Path) -> tuple[ForeignSettings, dict[str, Tensor]]:
 
 
 def _codec_from(path: Path) -> Encodec:
-    """Return the codec of an exported file."""
+    """Build the codec from an exported file."""
     content = read_exported(path)
     if "pretrained" in content and "best_state" not in content:
         raise CheckpointError(
@@ -256,7 +256,7 @@ def _transformer_from(
     network: type[Network],
     sizes_of: type[StreamTransformerConfig],
 ) -> Network:
-    """Return a transformer over the codec's streams with its weights, masked or causal."""
+    """Build a transformer over the codec's streams with its weights, masked or causal."""
     for key, accepted in (_NEVER | (_DELAYED if network.causal else _PARALLEL)).items():
         settings.refuse(key, *accepted)
     _check_conditioners(settings)
@@ -302,7 +302,7 @@ def _transformer_from(
 
 
 def _check_conditioners(settings: ForeignSettings) -> None:
-    """Refuse conditions other than a text read by T5."""
+    """Raise where there are conditions other than a text read by T5."""
     conditioners = settings.get("conditioners", {})
     names = [name for name in conditioners if name != "args"] if isinstance(conditioners, Mapping) else ["?"]
     model = settings.get("conditioners.description.model", "t5")
@@ -313,14 +313,14 @@ def _check_conditioners(settings: ForeignSettings) -> None:
 
 
 def _check_told(path: Path, told: Mapping[str, tuple[Any, Any]]) -> None:
-    """Refuse settings that are at odds with the weights; those that are not given are not compared."""
+    """Raise where settings contradict the weights; missing ones are not compared."""
     for name, (said, found) in told.items():
         if said is not None and said != found:
             raise CheckpointError(f"{path}: {name} must be that of the weights, {found:g}, got {said!r}")
 
 
 def _decoding_of(settings: ForeignSettings, config: StreamTransformerConfig) -> tuple[SolverConfig, ...]:
-    """Return the settings of the decoding of each stream; those that the file leaves out are MAGNeT's."""
+    """Return the decoding settings of each stream; by default those of MAGNeT."""
 
     def number(name: str, default: float) -> float:
         return settings.read(f"generate.lm.{name}", float, default)
@@ -342,7 +342,7 @@ def _decoding_of(settings: ForeignSettings, config: StreamTransformerConfig) -> 
             token_annealing="to_zero" if annealed else "none",
             top_k=1 if not sampled else (top_k or None) if not top_p else None,
             top_p=(top_p or None) if sampled else None,
-            # There top-k changes the probabilities that judge, too; top-p does not.
+            # There top-k changes the probabilities for the confidence, too; top-p does not.
             confidence="drawn" if sampled and top_k and not top_p else "whole",
             group_score="max" if settings.get("generate.lm.span_scoring", "max") == "max" else "sum",
             overlap=config.span if arrangement == "stride1" else 0,

@@ -1,4 +1,4 @@
-"""Checkpoints of SpecVQGAN, HiFi-GAN, BigVGAN and vision transformers, sizes from weights or settings beside."""
+"""Checkpoints of SpecVQGAN, HiFi-GAN, BigVGAN and vision transformers; sizes from weights or settings files."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,12 +19,12 @@ from masktools.networks.vocoder import Bigvgan, BigvganConfig, Hifigan, HifiganC
 from masktools.networks.weights import fill, fold_weight_norm, read_weights, restricted_load
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")
-_MISSING = "???"  # a value that a configuration leaves open
-_MAX_DEPTH = 8  # of references to references
+_MISSING = "???"  # placeholder for a missing value in a configuration
+_MAX_DEPTH = 8  # depth of references to references
 
 
 def read_exported(path: Path) -> dict[str, Any]:
-    """Return what an exported file holds: weights, settings as a text, and what they are of; no code is run.
+    """Read an exported file: weights, settings as a text, and their kind; no code is run.
 
     Raises:
         CheckpointError: it is missing, damaged, or holds Python objects.
@@ -38,15 +38,15 @@ def read_exported(path: Path) -> dict[str, Any]:
 
 
 def count_parts(names: Iterable[str], prefix: str) -> int:
-    """Return how many parts follow a prefix, counted by their numbers."""
+    """Return the number of numbered modules with a prefix."""
     return len({name.removeprefix(prefix).split(".")[0] for name in names if name.startswith(prefix)})
 
 
 def yaml_settings(text: Any, path: Path) -> "ForeignSettings":
-    """Return the settings in a text of YAML, of an exported file.
+    """Parse the settings in a YAML text of an exported file.
 
     Raises:
-        CheckpointError: it is none, or the package pyyaml is missing.
+        CheckpointError: invalid YAML, or the package pyyaml is missing.
     """
     if not isinstance(text, str):
         raise CheckpointError(f"{path} must have its settings as a text in 'xp.cfg', got {type(text).__name__}")
@@ -64,7 +64,7 @@ def yaml_settings(text: Any, path: Path) -> "ForeignSettings":
 
 
 def json_settings(path: Path) -> "ForeignSettings":
-    """Return the settings in a config.json.
+    """Read the settings in a config.json.
 
     Raises:
         CheckpointError: there is none, or it is no JSON.
@@ -81,16 +81,16 @@ def json_settings(path: Path) -> "ForeignSettings":
 
 
 class ForeignSettings:
-    """Settings of another project, read one by one with their types checked."""
+    """Settings of another project, read with their types checked."""
 
     def __init__(self, content: dict[str, Any], path: Path) -> None:
         self._content, self.path = content, path
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return the value at a key such as ``rvq.n_q``, the default where there is none.
+        """Return the value at a key such as ``rvq.n_q``, or the default.
 
         Raises:
-            CheckpointError: it refers to a value that there is not.
+            CheckpointError: it refers to a missing value.
         """
         value: Any = self._content
         for name in key.split("."):
@@ -113,10 +113,10 @@ class ForeignSettings:
         raise CheckpointError(f"{self.path}: {key} refers to itself")
 
     def read(self, key: str, kind: type, default: Any = None) -> Any:
-        """Return a value of a type; a whole number is taken for a float.
+        """Return a value of a given type; an integer is accepted as a float.
 
         Raises:
-            CheckpointError: there is none, or something else.
+            CheckpointError: it is missing, or of another type.
         """
         value = self.get(key, default)
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
@@ -127,18 +127,18 @@ class ForeignSettings:
         return value
 
     def whole_numbers(self, key: str, default: list[int] | None = None) -> tuple[int, ...]:
-        """Return a list of whole numbers.
+        """Return a list of integers.
 
         Raises:
-            CheckpointError: there is none, or something else.
+            CheckpointError: it is missing, or of another type.
         """
         return self._whole(key, self.get(key, default))
 
     def lists(self, key: str) -> tuple[tuple[int, ...], ...]:
-        """Return a list of lists of whole numbers.
+        """Return a list of lists of integers.
 
         Raises:
-            CheckpointError: there is none, or something else.
+            CheckpointError: it is missing, or of another type.
         """
         return tuple(self._whole(key, inner) for inner in self.read(key, list))
 
@@ -148,7 +148,7 @@ class ForeignSettings:
         return tuple(values)
 
     def refuse(self, key: str, *accepted: Any) -> None:
-        """Refuse a value that is given and none of those that the network has.
+        """Raise where a setting has a value that the network does not support.
 
         Raises:
             CheckpointError: it is given.
@@ -160,25 +160,25 @@ class ForeignSettings:
 
     @contextmanager
     def blamed(self) -> Iterator[None]:
-        """Turn a parameter out of its range into the fault of this file."""
+        """Report a parameter out of its range as an error of this file."""
         try:
             yield
         except ParameterError as error:
             raise CheckpointError(f"{self.path} describes what cannot be built: {error}") from error
 
 
-# Differs: upstream's frames are centred, ours are HiFi-GAN's; all else of its front end is said here.
+# Differs: upstream's frames are centred, ours are framed as in HiFi-GAN; the rest of its front end is set here.
 SPECVQGAN_MEL = MelConfig(f_min=125.0, f_max=7600.0)
 
 _TRAINING_ONLY = ("loss.", "discriminator.")
 
 
 def specvqgan_from(path: Path, config_path: Path | None, mel_config: MelConfig | None) -> SpecVqgan:
-    """Return the tokenizer of a SpecVQGAN checkpoint; its losses and discriminator are left behind.
+    """Build the tokenizer of a SpecVQGAN checkpoint; its losses and discriminator are dropped.
 
     Raises:
-        CheckpointError: if the file is not a whole SpecVQGAN of five levels.
-        ParameterError: if a config file is given.
+        CheckpointError: the file is not a whole SpecVQGAN of five levels.
+        ParameterError: a config file is given.
     """
     if config_path is not None:
         raise ParameterError(f"a specvqgan checkpoint must come without a config file, got {config_path}")
@@ -196,7 +196,7 @@ def specvqgan_from(path: Path, config_path: Path | None, mel_config: MelConfig |
 
 
 def _config_of(weights: Mapping[str, Tensor], n_mels: int) -> SpecVqganConfig:
-    """Return the settings that the shapes tell; the groups of the norms are always upstream's 32."""
+    """Derive the settings from shapes; the groups of the norms are always upstream's 32."""
     channels = weights["encoder.conv_in.weight"].shape[0]
     n_codes, code_dim = weights["quantize.embedding.weight"].shape
     levels = range(count_parts(weights, "encoder.down."))
@@ -226,11 +226,11 @@ _FILTERS = (".upsample.filter", ".downsample.lowpass.filter")
 
 
 def hifigan_from(path: Path, config_path: Path | None, mel_config: MelConfig | None) -> Hifigan:
-    """Return the generator of a HiFi-GAN checkpoint and its config.json.
+    """Build the generator of a HiFi-GAN checkpoint and its config.json.
 
     Raises:
-        CheckpointError: if a file is missing or damaged, or they do not belong together.
-        MelMismatchError: if the mel settings are not those of ``mel_config`` or of the weights.
+        CheckpointError: a file is missing or damaged, or they do not belong together.
+        MelMismatchError: the mel settings are not those of ``mel_config`` or of the weights.
     """
     settings = json_settings(config_path or path.parent / "config.json")
     weights = fold_weight_norm(read_weights(path, "generator"))
@@ -242,11 +242,11 @@ def hifigan_from(path: Path, config_path: Path | None, mel_config: MelConfig | N
 
 
 def bigvgan_from(path: Path, config_path: Path | None, mel_config: MelConfig | None) -> Bigvgan:
-    """Return the generator of a BigVGAN checkpoint, of version 1 or 2, and its config.json.
+    """Build the generator of a BigVGAN checkpoint, of version 1 or 2, and its config.json.
 
     Raises:
-        CheckpointError: if a file is missing or damaged, or they do not belong together.
-        MelMismatchError: if the mel settings are not those of ``mel_config`` or of the weights.
+        CheckpointError: a file is missing or damaged, or they do not belong together.
+        MelMismatchError: the mel settings are not those of ``mel_config`` or of the weights.
     """
     settings = json_settings(config_path or path.parent / "config.json")
     weights = fold_weight_norm(read_weights(path, "generator"))
@@ -265,7 +265,7 @@ def bigvgan_from(path: Path, config_path: Path | None, mel_config: MelConfig | N
 
 
 def _without_filters(weights: Mapping[str, Tensor], ours: Tensor, path: Path) -> dict[str, Tensor]:
-    """Return the weights without the filters around the activations, which must be ours."""
+    """Return the weights without the filters around the activations, which must equal ours."""
     for name in (name for name in weights if name.endswith(_FILTERS)):
         theirs = weights[name].flatten().float()
         if theirs.shape != ours.shape or not torch.allclose(theirs, ours, atol=1e-3):
@@ -293,7 +293,7 @@ def _skeleton(settings: ForeignSettings) -> dict[str, Any]:
 
 
 def _mel_of(settings: ForeignSettings, weights: Mapping[str, Tensor], wanted: MelConfig | None) -> MelConfig:
-    """Return the mel settings of a config.json; what it does not tell is ours: floor and decibel range."""
+    """Return the mel settings in a config.json; floor and decibel range, which it lacks, are ours."""
     told = {ours: settings.read(theirs, int) for ours, theirs in _MEL_NAMES.items()}
     told["f_min"] = settings.read("fmin", float)
     nyquist = told["sample_rate"] / 2
@@ -313,26 +313,26 @@ def _mel_of(settings: ForeignSettings, weights: Mapping[str, Tensor], wanted: Me
     return mel
 
 
-_HEAD_WIDTH = 64  # of every published vision transformer; weights do not tell it
+_HEAD_WIDTH = 64  # of every published vision transformer; it cannot be derived from the weights
 _VIT_KEPT = ("blocks.", "norm.")
 
 
 def vit_from(path: Path, config_path: Path | None, mel_config: MelConfig | None) -> MaskedTransformer:
-    """Return a masked transformer that begins with the blocks of a vision transformer in timm's layout, as AudioMAE's.
+    """Build a masked transformer with the blocks of a vision transformer in timm's layout, such as AudioMAE.
 
-    Blocks and the last norm are taken over, depth, width and heads follow from them. Embeddings, positions and the head
-    are those of other patches than ours, and begin at random: it is where a training starts (``start_checkpoint``).
+    Blocks and the last norm are taken over; depth, width and heads follow from them. Embeddings, positions and the head
+    are those of other patches, and are initialised at random: for training from it (``start_checkpoint``).
 
     Raises:
-        CheckpointError: if the file holds no such blocks, or not whole ones.
-        ParameterError: if a config file is given.
+        CheckpointError: the file holds no such blocks, or incomplete ones.
+        ParameterError: a config file is given.
 
     Source: Masked Autoencoders that Listen (arXiv:2207.06405), its released checkpoints.
     """
     if config_path is not None:
         raise ParameterError(f"a vit checkpoint must come without a config file, got {config_path}")
     named = {name.removeprefix("module."): value for name, value in read_weights(path, "model").items()}
-    kept = {name.removeprefix("fc_"): value for name, value in named.items()}  # of fine-tuned ones
+    kept = {name.removeprefix("fc_"): value for name, value in named.items()}  # of fine-tuned models
     kept = {name: value for name, value in kept.items() if name.startswith(_VIT_KEPT)}
     depth, first = count_parts(kept, "blocks."), kept.get("blocks.0.mlp.fc1.weight")
     if not depth or first is None or first.ndim != 2 or first.shape[1] % _HEAD_WIDTH:

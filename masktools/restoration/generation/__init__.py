@@ -11,8 +11,7 @@ from masktools.restoration.generation.collection import (
     read_prompts,
     write_behind,
 )
-from masktools.restoration.generation.recordings import Generated, generate
-from masktools.restoration.generation.variations import Variations, coarsen, refinements, vary
+from masktools.restoration.generation.recordings import Generated, Variations, coarsen, generate, refinements, vary
 
 __all__ = [
     "FINISHED", "Finished", "Generated", "GeneratedItem", "Item", "Prompt", "Variations", "coarsen", "generate",

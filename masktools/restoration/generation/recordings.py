@@ -1,4 +1,4 @@
-"""Audio from a description, or from nothing: everything is masked, and the solver fills it."""
+"""Audio from a description or from nothing; of a recording's coarse scales alone, or with other detail."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +12,12 @@ from torch.nn.functional import pad
 
 from masktools.core.arguments import check_within, checked_call, checked_real, checked_whole, shown
 from masktools.core.errors import ParameterError
-from masktools.core.settings import MAX_SECONDS, DecodingSettings
+from masktools.core.settings import MAX_SECONDS, DecodingSettings, VariationSettings
+from masktools.core.shapes import Tokens
+from masktools.io import resample, resample_to
 from masktools.networks.conditioning import Prompts
 from masktools.pipeline import Progress, Walk, share_of
-from masktools.pipeline.hub import models_for, plan_for
+from masktools.pipeline.hub import check_job, models_for, plan_for
 from masktools.solver import Plan, SolveResult, item_seeds, plan_value
 
 MAX_RECORDINGS = 100_000  # of one call, which holds them all
@@ -177,3 +179,116 @@ def within_full_scale(waves: np.ndarray) -> tuple[np.ndarray, list[float]]:
     """Return recordings (b, t), those beyond full scale made quieter as a whole, and the gain of each in dB."""
     gains = np.minimum(1.0, _PEAK / np.abs(waves).max(axis=1).clip(min=_PEAK))
     return (waves * gains[:, None]).astype(np.float32), [round(float(20 * np.log10(gain)), 2) for gain in gains]
+
+
+@dataclass(frozen=True, eq=False)
+class Variations:
+    """Versions of a recording, all of its rate and length, and how they were made."""
+
+    samples: list[np.ndarray]  # (channels, t) float32 of each
+    report: dict[str, Any]  # what JSON has
+
+
+def coarsen(pipeline: Any, recording: np.ndarray, sample_rate: int, n_scales: int) -> Variations:
+    """Return a recording as the model rebuilds it of its coarsest scales.
+
+    Args:
+        pipeline: the model, one over scales.
+        recording: (channels, t), finite.
+        sample_rate: of it, in Hz.
+        n_scales: that it is made of, 1 to all.
+
+    Raises:
+        ParameterError: a model that has no scales, or not so many.
+    """
+    check_job(pipeline, "coarsen")
+    tokens = _encoded(pipeline, recording, sample_rate)
+    made = _rendered(pipeline, tokens, recording, sample_rate, n_scales)
+    kept = [f"{rows}x{cols}" for rows, cols in pipeline.pyramid.scales[:n_scales]]
+    return Variations([made], {"job": "coarsen", "model": pipeline.name, "scales": kept})
+
+
+def refinements(pipeline: Any, recording: np.ndarray, sample_rate: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the spectrogram (f, m) of a recording's first channel, and those of one scale, of two, and so on.
+
+    Args:
+        pipeline: the model, one over scales.
+        recording: (channels, t), finite.
+        sample_rate: of it, in Hz.
+
+    Raises:
+        ParameterError: a model that has no scales.
+    """
+    check_job(pipeline, "coarsen")
+    wave = _at_rate(pipeline, recording[:1], sample_rate)
+    tokens, mel = pipeline.encode(wave), pipeline.to_mel(wave)[0]
+    made = [pipeline.to_spectrogram(tokens, n + 1)[0, :, : mel.shape[1]] for n in range(len(pipeline.pyramid))]
+    return mel.cpu().numpy(), [one.cpu().numpy() for one in made]
+
+
+def vary(
+    pipeline: Any,
+    recording: np.ndarray,
+    sample_rate: int,
+    n: int,
+    settings: VariationSettings,
+    progress: Progress | None = None,
+) -> Variations:
+    """Return n versions of a recording whose coarse scales are its own and whose finer ones are drawn: other detail.
+
+    Channels are drawn with the same random numbers.
+
+    Args:
+        pipeline: the model, one over scales.
+        recording: (channels, t), finite.
+        sample_rate: of it, in Hz.
+        n: versions, at least 1; the first ones stay the same if more are asked for.
+        settings: which scales stay, 0 to all but one, and how the others are drawn.
+        progress: called with (steps done, steps in all).
+
+    Raises:
+        ParameterError: a model that has no scales, or not so many.
+    """
+    check_job(pipeline, "vary")
+    solver, keep = plan_for(pipeline, "generate", settings), settings.keep
+    tokens = _encoded(pipeline, recording, sample_rate)
+    mask = pipeline.finer_than(keep, tokens)
+    condition = pipeline.condition(settings.prompt)
+    if condition is not None:
+        if len(condition) != 1:
+            raise ParameterError(f"prompt must be one text or one vector, got {len(condition)}")
+        condition = condition.expand(len(tokens), -1)
+    seeds, made = item_seeds(settings.seed, n), list[np.ndarray]()
+    for number, own in enumerate(seeds):
+        told = share_of(progress, number, n)
+        drawn = pipeline.fill(tokens, mask, [own] * len(tokens), solver, condition, progress=told)
+        made.append(_rendered(pipeline, drawn.tokens, recording, sample_rate))
+    kept = [f"{rows}x{cols}" for rows, cols in pipeline.pyramid.scales[:keep]]
+    return Variations(
+        made,
+        {
+            "job": "vary",
+            "model": pipeline.name,
+            "seed": settings.seed,
+            "seeds": seeds,
+            "kept_scales": kept,
+            "prompted": condition is not None,
+        },
+    )
+
+
+def _at_rate(pipeline: Any, recording: np.ndarray, sample_rate: int) -> Tensor:
+    wave = resample(recording, sample_rate, pipeline.sample_rate)
+    return torch.from_numpy(wave if wave.shape[1] else np.zeros((len(recording), 1), np.float32))
+
+
+def _encoded(pipeline: Any, recording: np.ndarray, sample_rate: int) -> Tokens:
+    return pipeline.encode(_at_rate(pipeline, recording, sample_rate))
+
+
+def _rendered(
+    pipeline: Any, tokens: Tokens, recording: np.ndarray, sample_rate: int, n_scales: int | None = None
+) -> np.ndarray:
+    """Return the waves (channels, t) of tokens, of the recording's rate and length, within full scale."""
+    wave = pipeline.decode(tokens, n_scales=n_scales).cpu().numpy()
+    return within_full_scale(resample_to(wave, pipeline.sample_rate, sample_rate, recording.shape[1]))[0]
