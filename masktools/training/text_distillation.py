@@ -275,7 +275,7 @@ _N_VALID = 2000  # of them, at most
 
 
 class TextStream(Stream):
-    """Random texts: ``rows`` (n,) of the table of pieces, the mask ``known`` (n,), and the teacher's ``sentence``."""
+    """Random texts: ``rows`` (n,) in the table of pieces, padding mask ``known`` (n,), the teacher's ``sentence``."""
 
     def __init__(self, library: TextLibrary, chosen: np.ndarray, spelling: WordPiece, seed: int = 0) -> None:
         super().__init__(seed)
