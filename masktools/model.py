@@ -14,16 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masktools.core.arguments import (
-    as_recording,
-    checked_call,
-    checked_rate,
-    checked_switch,
-    checked_tokens,
-    checked_whole,
-    is_alone,
-)
-from masktools.core.arguments import like as as_given
+from masktools.core.arguments import checked_call, checked_switch, checked_whole
+from masktools.core.arrays import as_recording, checked_rate, checked_tokens, is_alone
+from masktools.core.arrays import like as as_given
 from masktools.core.gaps import GapLike
 from masktools.core.runtime import threads as use_threads
 from masktools.core.settings import (

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import soundfile
 pytest.importorskip("lightning", reason="training needs the extra masktools[train]")
 pytest.importorskip("transformers", reason="a teacher needs the extra masktools[clap]")
 
+from masktools.cli.main import main
 from masktools.pipeline.bundles import stored_part
 from masktools.pipeline.hub import load_bundle
 from tests.training.teacher import WIDTH, write_teacher
@@ -96,7 +98,26 @@ def made(*words):
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, check=False)
 
 
-def test_a_model_is_made_of_thirty_clips_and_a_run_that_failed_goes_on(tmp_path):
+@pytest.fixture
+def make(monkeypatch):
+    """The script, whose stages run in this process, which has loaded already what each would load anew."""
+    told = importlib.util.spec_from_file_location("make_mini", MAKE)
+    script = importlib.util.module_from_spec(told)
+    told.loader.exec_module(script)
+
+    def run(command, cwd=None, **options):
+        if command[1:3] != ["-m", "masktools"]:
+            return subprocess.run(command, cwd=cwd, **options)
+        with monkeypatch.context() as patch:
+            patch.chdir(cwd)
+            return subprocess.CompletedProcess(command, main(command[3:]))
+
+    monkeypatch.setattr(script, "subprocess", SimpleNamespace(run=run))
+    return script
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning has advice for those who train longer
+def test_a_model_is_made_of_thirty_clips_and_a_run_that_failed_goes_on(make, tmp_path, capfd):
     manifest, teacher = write_clips(tmp_path), tmp_path / "teacher"
     teacher.mkdir()
     (tmp_path / "words").write_text("\n".join(f"{a}{b}" for a in "abcdefgh" for b in "klmnopqr"))
@@ -106,14 +127,13 @@ def test_a_model_is_made_of_thirty_clips_and_a_run_that_failed_goes_on(tmp_path)
     words = [manifest, "-o", tmp_path / "run", "--name", "small", "--skip", "report"]
     words += [word for stage, key in keys for word in ("--set", stage, key)]
 
-    failed = made(*words, "--set", "decoder", "model.init_args.discriminator_width=none")
-    assert failed.returncode == 2, failed.stderr
-    assert "the stage decoder ended with 2: the same command goes on with it" in failed.stderr
+    words = [str(word) for word in words]
+    assert make.main([*words, "--set", "decoder", "model.init_args.discriminator_width=none"]) == 2
+    assert "the stage decoder ended with 2: the same command goes on with it" in capfd.readouterr().err
     assert not (tmp_path / "run" / "small").exists()
 
-    done = made(*words)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert [line for line in done.stdout.splitlines() if line.startswith("==")] == [
+    assert make.main(words) == 0
+    assert [line for line in capfd.readouterr().out.splitlines() if line.startswith("==")] == [
         f"== {stage}" for stage in ("decoder", "vocoder", "transformer", "bundle")
     ]
     model = load_bundle(tmp_path / "run" / "small", device="cpu")
@@ -124,10 +144,7 @@ def test_a_model_is_made_of_thirty_clips_and_a_run_that_failed_goes_on(tmp_path)
     assert made(*words).stdout == f"the model is in {tmp_path / 'run' / 'small'}\n", "nothing is done twice"
 
 
-def test_what_is_skipped_comes_from_the_base(tmp_path):
-    told = importlib.util.spec_from_file_location("make_mini", MAKE)
-    make = importlib.util.module_from_spec(told)
-    told.loader.exec_module(make)
+def test_what_is_skipped_comes_from_the_base(make):
     words = make.made_by(type("Args", (), {"skip": ["text", "vocoder"], "base": "mini"}))
     assert words["text"] == words["vocoder"] == "mini"
     assert words["conditioner"] == "runs/mini-conditioner/best.ckpt"

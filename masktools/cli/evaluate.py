@@ -118,10 +118,12 @@ def _evaluate(args: argparse.Namespace) -> int:
 def _clips(
     args: argparse.Namespace, model: "Model", split: str, n_each: int | None, seconds: float, enough: float
 ) -> "Clips":
-    from masktools.evaluation.clips import read_clips
+    from masktools.evaluation.clips import ClipSettings, read_clips
 
-    chosen = {"kinds": args.kinds, "seed": args.seed, "n_each": n_each, "min_seconds": enough}
-    return read_clips(args.source, model.sample_rate, split, seconds, **chosen)
+    wanted = ClipSettings(
+        split=split, seconds=seconds, kinds=args.kinds, seed=args.seed, n_each=n_each, min_seconds=enough
+    )
+    return read_clips(args.source, model.sample_rate, wanted)
 
 
 def _seconds(args: argparse.Namespace) -> float:

@@ -7,7 +7,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from masktools.core.arguments import checked_name, checked_rate, plain_samples
+from masktools.core.arguments import checked_name
+from masktools.core.arrays import checked_rate, plain_samples
 from masktools.core.errors import ParameterError
 
 FLOOR_DB = -140.0  # of full scale: anything lower is rounding of samples

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from masktools.core.arguments import check_least, checked_rate
+from masktools.core.arguments import check_least
+from masktools.core.arrays import checked_rate
 from masktools.core.errors import ParameterError
 from masktools.core.gaps import Gap
 from masktools.core.settings import BandSettings, GapSettings

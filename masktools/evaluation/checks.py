@@ -18,7 +18,7 @@ from masktools.core.arguments import checked_name
 from masktools.core.errors import ParameterError
 from masktools.detection import Damage, find_bandwidth, find_damage
 from masktools.evaluation.bandwidth_checks import measure_composition, measure_joins, measure_quiet
-from masktools.evaluation.clips import Clip, Clips, read_clips, read_native
+from masktools.evaluation.clips import Clip, Clips, ClipSettings, read_clips, read_native
 from masktools.evaluation.common import check_some, make_report
 from masktools.evaluation.inpainting import measure_gap_fills
 from masktools.evaluation.report import Figure, Report, Row, summarise
@@ -356,9 +356,8 @@ class Checking:
 
     def at_rate(self, model: Model, seconds: float = 10.0) -> Clips:
         """Return recordings at the model's rate, spread over the kinds."""
-        return read_clips(
-            self.source, model.sample_rate, self.split, seconds, n=self.n, seed=self.seed, min_seconds=seconds
-        )
+        wanted = ClipSettings(split=self.split, seconds=seconds, n=self.n, seed=self.seed, min_seconds=seconds)
+        return read_clips(self.source, model.sample_rate, wanted)
 
 
 CHECKS: Mapping[str, Callable[[Checking, Model], Report]] = {

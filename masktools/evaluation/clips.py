@@ -221,28 +221,11 @@ def left_out_of(clips: Sequence[Clip]) -> tuple[LeftOut, ...]:
     return clips.left_out if isinstance(clips, Clips) else ()
 
 
-def read_clips(
-    source: PathLike | Sequence[PathLike],
-    sample_rate: int = 22_050,
-    split: str = "test",
-    seconds: float | None = None,
-    n: int | None = None,
-    kinds: Iterable[str] | None = None,
-    seed: int = 0,
-    *,
-    n_each: int | None = None,
-    min_seconds: float | None = None,
-    non_commercial: bool = False,
-) -> Clips:
-    """Return random clips of a source from each group, the same for the same seed.
-
-    A group is a kind and an origin. Recordings are read one by one until there are enough; those that are broken,
-    silent or too short are left out, and replaced by others of their group if there are any.
+@dataclass(frozen=True, kw_only=True)
+class ClipSettings:
+    """Which clips are read of a source.
 
     Args:
-        source: the folder of an audio cache, a manifest, or a folder of audio, or several of these; all of a folder
-            without splits is taken, whatever the split.
-        sample_rate: sampling rate of the clips in Hz.
         split: train, valid or test, or all.
         seconds: greatest length of each in seconds, cut from the middle; whole recordings by default.
         n: total number of clips, spread evenly over the groups; all by default.
@@ -254,24 +237,67 @@ def read_clips(
         non_commercial: whether to take rows of a manifest whose ``nc`` is 1.
 
     Raises:
+        ParameterError: a value out of its range.
+    """
+
+    split: str = "test"
+    seconds: float | None = None
+    n: int | None = None
+    kinds: Iterable[str] | None = None
+    seed: int = 0
+    n_each: int | None = None
+    min_seconds: float | None = None
+    non_commercial: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_least(1, n=self.n, n_each=self.n_each)
+        for name, length in (("seconds", self.seconds), ("min_seconds", self.min_seconds)):
+            if length is not None and not SHORTEST_S <= length < np.inf:
+                raise ParameterError(f"{name} must be a number of at least {SHORTEST_S:g} s, got {length:g}")
+        if self.seconds is not None and self.min_seconds is not None and self.min_seconds > self.seconds:
+            raise ParameterError(f"min_seconds must be at most seconds, got {self.min_seconds:g} and {self.seconds:g}")
+
+    @property
+    def enough_s(self) -> float:
+        """Length that a recording must have."""
+        return self.min_seconds or self.seconds or SHORTEST_S
+
+
+def read_clips(
+    source: PathLike | Sequence[PathLike],
+    sample_rate: int = 22_050,
+    settings: ClipSettings | None = None,
+    **changes: Any,
+) -> Clips:
+    """Return random clips of a source from each group, the same for the same seed.
+
+    A group is a kind and an origin. Recordings are read one by one until there are enough; those that are broken,
+    silent or too short are left out, and replaced by others of their group if there are any.
+
+    Args:
+        source: the folder of an audio cache, a manifest, or a folder of audio, or several of these; all of a folder
+            without splits is taken, whatever the split.
+        sample_rate: sampling rate of the clips in Hz.
+        settings: which clips.
+        **changes: settings by name.
+
+    Raises:
         ParameterError: no such source or split or kind, a value out of its range, or no usable recording.
     """
-    check_least(1, n=n, n_each=n_each, sample_rate=sample_rate)
-    for name, length in (("seconds", seconds), ("min_seconds", min_seconds)):
-        if length is not None and not SHORTEST_S <= length < np.inf:
-            raise ParameterError(f"{name} must be a number of at least {SHORTEST_S:g} s, got {length:g}")
-    if seconds is not None and min_seconds is not None and min_seconds > seconds:
-        raise ParameterError(f"min_seconds must be at most seconds, got {min_seconds:g} and {seconds:g}")
-    enough = min_seconds or seconds or SHORTEST_S
+    check_least(1, sample_rate=sample_rate)
+    own = replace(settings or ClipSettings(), **changes)
     groups: dict[str, list[Entry]] = {}
-    for entry in entries_of(source, split, kinds, non_commercial):
+    for entry in entries_of(source, own.split, own.kinds, own.non_commercial):
         groups.setdefault(group_name(entry.kind, entry.origin), []).append(entry)
     left_out: list[LeftOut] = []
     queues = {
-        name: _usable(groups[name], np.random.default_rng((seed, number)), sample_rate, seconds, enough, left_out)
+        name: _usable(
+            groups[name], np.random.default_rng((own.seed, number)), sample_rate, own.seconds, own.enough_s, left_out
+        )
         for number, name in enumerate(sorted(groups))
     }
-    found = sorted(_drawn(queues, n, n_each), key=lambda pair: (pair[1].group, pair[0]))
+    found = sorted(_drawn(queues, own.n, own.n_each), key=lambda pair: (pair[1].group, pair[0]))
     if not found:
         faults = ", ".join(f"{n} {fault}" for fault, n in Counter(one.fault for one in left_out).items())
         listed = source if isinstance(source, str | os.PathLike) else ", ".join(map(str, source))

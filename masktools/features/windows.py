@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from masktools.core.arguments import as_recording, checked_rate, checked_real, plain, shown
+from masktools.core.arguments import checked_real, plain, shown
+from masktools.core.arrays import as_recording, checked_rate
 from masktools.core.errors import AudioError, MasktoolsError, ParameterError, unknown_name
 from masktools.core.shapes import Mel, Wave, Window, cover, flatten
 from masktools.features.layers import ClipPool, Embedding, LayerChoice, frame_factor, hidden_states, pool_rows

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masktools.core.arguments import check_least, check_loudest
+from masktools.core.arguments import check_least
+from masktools.core.arrays import check_loudest
 from masktools.core.errors import BundleError, MasktoolsError, MelMismatchError, ParameterError
 from masktools.core.runtime import has_fast_bf16, in_batches, to_device
 from masktools.core.shapes import Mask, Mel, Tokens, Wave, Window, stitch

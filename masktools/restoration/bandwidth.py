@@ -5,7 +5,8 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
-from masktools.core.arguments import as_channels, check_least, checked_call, shown
+from masktools.core.arguments import check_least, checked_call, shown
+from masktools.core.arrays import as_channels
 from masktools.core.errors import ParameterError
 from masktools.core.settings import BandSettings
 from masktools.detection import Bandwidth

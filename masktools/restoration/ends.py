@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from masktools.core.arguments import as_channels, check_within, checked_call, checked_real
+from masktools.core.arguments import check_within, checked_call, checked_real
+from masktools.core.arrays import as_channels
 from masktools.core.errors import AudioError, ParameterError
 from masktools.core.gaps import Gap
 from masktools.core.settings import (

@@ -12,7 +12,8 @@ from masktools.classical import CONTEXT_S, SEARCHES, SPAN_FILLS
 from masktools.classical.search import Copy, Levels, fills_from_elsewhere, is_noisy, levels_elsewhere
 from masktools.classical.similarity import Found, Known, Similarity
 from masktools.classical.spans import MAX_GAP_S, Damaged, Span
-from masktools.core.arguments import check_loudest, plain, shown
+from masktools.core.arguments import plain, shown
+from masktools.core.arrays import check_loudest
 from masktools.core.errors import ParameterError
 from masktools.core.gaps import Gap, GapLike, as_gap, check_gaps, parse_gaps
 from masktools.core.settings import AUTO, MODEL, BandSettings, GapSettings

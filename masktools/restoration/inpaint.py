@@ -29,7 +29,8 @@ from torch import Tensor
 
 from masktools.classical import SEARCHES
 from masktools.classical.fills import high_pass
-from masktools.core.arguments import as_channels, checked_call
+from masktools.core.arguments import checked_call
+from masktools.core.arrays import as_channels
 from masktools.core.errors import ParameterError
 from masktools.core.gaps import GapLike
 from masktools.core.settings import AUTO, MODEL, GapSettings

@@ -11,7 +11,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from masktools.classical.spans import LONG_CONTEXT_S
-from masktools.core.arguments import as_channels, checked_call
+from masktools.core.arguments import checked_call
+from masktools.core.arrays import as_channels
 from masktools.core.errors import ParameterError
 from masktools.core.settings import AUTO, INTERPOLATE, MID_SIDE, MODEL, RepairSettings
 from masktools.core.shapes import Mask, Wave, Window

@@ -99,7 +99,7 @@ def main(arguments=None):
     gates = list(gates_of_runs(args.runs))
     model, other = masktools.load(args.model), masktools.load(args.beside)
     embedders = [parse_embedder(name, other) for name in args.embedder or ["mel"]]
-    clips = read_clips(args.source, 22_050, "test", SECONDS, n_each=args.n, min_seconds=SECONDS)
+    clips = read_clips(args.source, 22_050, seconds=SECONDS, n_each=args.n, min_seconds=SECONDS)
     captions = [clip.caption or "sound" for clip in clips]
     sets = {
         args.model: made_by(model, captions),

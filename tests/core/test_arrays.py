@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from masktools.core.arguments import as_channels, as_recording
+from masktools.core.arrays import as_channels, as_recording
 from masktools.core.errors import AudioError, ParameterError
 from masktools.features import Encoder
 from masktools.model import Model
