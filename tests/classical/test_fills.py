@@ -53,7 +53,7 @@ def damage(draw):
 
 @pytest.mark.parametrize("method", METHODS)
 @given(case=damage())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_known_samples_come_back_bit_for_bit_and_gaps_are_never_read(method, case):
     samples, rate, gaps = case
     gaps_s = [(start / rate, stop / rate) for start, stop in gaps]
