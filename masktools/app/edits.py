@@ -7,14 +7,11 @@ up to the cursor in their places, the later ones over the earlier.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from masktools.app.refusals import RefusalError
 from masktools.core.configs import read_json
 from masktools.core.errors import ParameterError
-
-if TYPE_CHECKING:
-    from masktools.io import Piece
 
 RESULT = "result.json"
 
@@ -91,8 +88,8 @@ def result_of(folder: Path, job: str) -> dict[str, Any]:
     return read_json(folder / "jobs" / job / RESULT)["regions"]
 
 
-def pieces_of(folder: Path, holding: Iterable[tuple[str, str, int]]) -> "list[Piece]":
-    """Return the pieces of candidates that hold, in order, on the disk until they are read.
+def pieces_of(folder: Path, holding: Iterable[tuple[str, str, int]]) -> list[Any]:
+    """Return the pieces (``io.Piece``) of candidates that hold, in order, on the disk until they are read.
 
     Args:
         folder: folder of the recording.
