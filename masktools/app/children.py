@@ -62,7 +62,8 @@ class Server:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
         def listen() -> None:
-            for line in sys.stdin.buffer:
+            # Not sys.stdin: the interpreter closes that when it ends, and aborts if this thread is reading from it.
+            for line in os.fdopen(os.dup(0), "rb"):
                 question = parse_json(line)
                 if urgent is not None and question["do"] in urgent:
                     self.answer(question.pop("number"), urgent[question.pop("do")], question)

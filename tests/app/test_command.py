@@ -141,6 +141,24 @@ def test_what_was_not_touched_for_long_is_forgotten(tape, tmp_path):
     assert forgetful.folder.exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are told to end by signals")
+def test_a_process_of_the_server_ends_without_a_word_when_it_is_told_to():
+    """It reads questions in a thread while the interpreter goes: eight of them, of which most once aborted."""
+    code = "from masktools.app.children import Server; one = Server(); one.tell('up'); one.serve({})"
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    running = [subprocess.Popen([sys.executable, "-c", code], **pipes) for _ in range(8)]
+    for process in running:
+        assert json.loads(process.stdout.readline()) == {"event": "up"}
+    time.sleep(0.05)  # the thread is reading
+    for process in running:
+        process.send_signal(signal.SIGTERM)
+    for process in running:
+        process.wait()
+        assert process.stderr.read() == b""
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            pipe.close()
+
+
 def children(pid):
     """Return the processes that a process has started."""
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
