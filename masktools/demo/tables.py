@@ -77,8 +77,9 @@ _RESTORED: Columns = {
     "changed": lambda row: str(row["n_changed"]),
 }
 _RESTORED_NOTE = (
-    "Lost and found: gaps in seconds. Changed: samples outside the gaps that filling them has changed. What extends "
-    "the band is added; NAME-comparison.html beside this page shows each before and after, and the difference."
+    "Lost and found: gaps in seconds; a short one in a pause, as the voice's at 0.7 s, is not told from the pause. "
+    "Changed: samples outside the gaps that filling them has changed. What extends the band is added; "
+    "NAME-comparison.html beside this page shows each before and after, and the difference."
 )
 _SOUNDS: Columns = {
     "sound": lambda row: row["name"],
