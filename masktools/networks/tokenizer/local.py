@@ -215,7 +215,7 @@ _STEM = 4  # factor of the pixel-unshuffle, which saves computing at full resolu
 
 @dataclass(frozen=True)
 class LocalTokenizerConfig:
-    """Settings of the local tokenizer; the defaults are those of the bundled model."""
+    """Settings of the local tokenizer; the defaults are those of the bundled model's first edition."""
 
     n_mels: int = 80
     n_codes: int = 1024
