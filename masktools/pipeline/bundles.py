@@ -234,7 +234,8 @@ _TAGS = {
     "streams": "audio audio-inpainting masked-generative-model magnet",
     "scales": "audio music musical-notes next-scale-prediction mars mel-spectrogram",
 }
-_OWN_METHODS = ("default", "model", "generated", "tokenizer + vocoder", "vocoder", "transformer")  # of reports
+_OWN_METHODS = ("default", "model", "generated", "tokenizer + vocoder", "vocoder", "transformer")
+"""Methods of reports that are the model itself; the first that a report has counts."""
 _ALL = "all, real"  # the group of all recordings, in reports
 
 
@@ -352,7 +353,9 @@ def results_of(report: Any, path: Path | str = "the report") -> list[dict[str, A
     """
     try:
         protocol = str(report["settings"]["protocol"])
-        figures = [figure for figure in report["figures"] if figure["method"] in _OWN_METHODS]
+        there = {figure["method"] for figure in report["figures"]}
+        method = next((method for method in _OWN_METHODS if method in there), None)
+        figures = [figure for figure in report["figures"] if figure["method"] == method]
         groups = [figure["group"] for figure in figures]
         group = _ALL if _ALL in groups else groups[0]
         metrics = [

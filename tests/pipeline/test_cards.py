@@ -75,6 +75,13 @@ def test_the_hub_reads_what_was_measured_of_the_model_alone(folder, report):
     assert card.data.model_name == "tiny"
 
 
+def test_each_figure_is_said_once_as_the_model_is_used_by_default():
+    figure = {"group": "all, real", "metric": "third_octave_db", "case": "1000 ms", "embedder": None}
+    figures = [figure | {"method": method, "value": value} for method, value in (("model", 9.0), ("default", 5.0))]
+    (result,) = results_of({"settings": {"protocol": "inpaint"}, "figures": figures})
+    assert [metric["value"] for metric in result["metrics"]] == [5.0]
+
+
 def test_a_bundle_is_born_with_a_head(folder):
     card = (folder / "MODEL_CARD.md").read_text()
     assert has_head(card)
