@@ -2,7 +2,7 @@
 
 import { laneAt, shareAt } from './lanes.js';
 import { boxOf } from './marks.js';
-import { add, preview, update } from './regions.js';
+import { add, letGo, preview, update } from './regions.js';
 import { app, select } from './state.js';
 import { draw, stage, view } from './stage.js';
 
@@ -213,7 +213,7 @@ function dragEdge(/** @type {string} */ side, /** @type {number} */ x0, /** @typ
     },
     end(done, didMove) {
       if (done && didMove) update(region.id, parts);
-      else preview(region.id, edited(first));
+      else letGo();
     },
   };
 }
@@ -232,7 +232,7 @@ function dragMark(/** @type {string} */ id, /** @type {number} */ x0) {
     end(done, didMove) {
       if (!didMove) select(id);
       else if (done) update(id, { start: start + by, end: end + by });
-      else preview(id, { start, end });
+      else letGo();
     },
   };
 }

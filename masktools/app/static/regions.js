@@ -18,6 +18,8 @@ export function newId() {
 
 /** The marks before what is being dragged. @type {Region[]} */
 let settled = [];
+/** What is being dragged, put over the marks. @type {Change | null} */
+let dragged = null;
 
 /** Change the marks. @param {Change} change one that can be made again on marks that others have changed meanwhile */
 export function change(change) {
@@ -37,6 +39,7 @@ export function change(change) {
 /** @param {Change} change */
 function apply(change) {
   app.regions = settled = change(app.regions);
+  dragged = null;
   unsaved.push(change);
   tell('regions');
 }
@@ -72,15 +75,24 @@ export function remove(ids) {
 
 /** Change a mark on the screen only: while it is being dragged. @param {string} id @param {Partial<Region>} parts */
 export function preview(id, parts) {
-  app.regions = app.regions.map((region) => (region.id === id ? { ...region, ...parts } : region));
+  dragged = (regions) => regions.map((region) => (region.id === id ? { ...region, ...parts } : region));
+  app.regions = dragged(app.regions);
   tell('regions');
 }
 
-/** Take the marks that the server has, and what was found; what is unsaved is put over them. @param {Region[]} regions */
+/** Put the marks back where they were before one was dragged. */
+export function letGo() {
+  dragged = null;
+  app.regions = settled;
+  tell('regions');
+}
+
+/** Take the marks that the server has, and what was found; what is unsaved or dragged is put over them. @param {Region[]} regions */
 export function receive(regions) {
   const ids = new Set([...regions.map((region) => region.id), ...dismissed()]);
   const unmarked = app.recording ? found(app.recording).filter((region) => !ids.has(region.id)) : [];
-  app.regions = settled = unsaved.reduce((now, change) => change(now), [...regions, ...unmarked]);
+  settled = unsaved.reduce((now, change) => change(now), [...regions, ...unmarked]);
+  app.regions = dragged ? dragged(settled) : settled;
   if (app.selected && !app.regions.some((region) => region.id === app.selected)) select(null);
   tell('regions');
 }
@@ -121,6 +133,7 @@ export async function keepAll() {
 /** Forget what is unsaved: another recording is shown. */
 export function forget() {
   unsaved = [];
+  dragged = null;
 }
 
 function save() {

@@ -141,6 +141,24 @@ def test_a_mark_is_drawn_typed_moved_and_removed_by_keys(page):
     until(page, f"{ROWS} === 3 && {marks}.then((found) => found[1] === {round(1.2 * 22_050)})")
 
 
+def test_a_mark_that_is_being_moved_stays_where_it_is_when_the_marks_of_the_server_arrive(page):
+    press(page, "Home", "m")
+    until(page, f"{ROWS} === 3")
+    page.locator("#marks .edge.start").focus()
+    page.keyboard.down("ArrowRight")
+    starts = """async () => {
+      const { letGo, receive } = await import('./regions.js'), { app, selected } = await import('./state.js');
+      const regions = JSON.parse(JSON.stringify(app.regions)), found = [selected().start];
+      receive(regions.map((region) => (region.id === app.selected ? { ...region, start: 0 } : region)));
+      found.push(selected().start);
+      letGo();
+      return [...found, selected().start];
+    }"""
+    moved, after, let_go = page.evaluate(starts)
+    assert moved == after > let_go == 0
+    page.keyboard.up("ArrowRight")
+
+
 def test_found_damage_that_is_removed_comes_back_when_that_is_undone(page):
     page.get_by_role("button", name="Next mark").click()
     press(page, "Delete")
