@@ -474,13 +474,18 @@ def _differences(frames: np.ndarray, longest: int) -> np.ndarray:
 
 
 def _period(share: np.ndarray, shortest: int) -> float | None:
-    """Return the period in samples, refined by a parabola; None for an aperiodic frame."""
-    below = np.flatnonzero(share[shortest:-1] < _THRESHOLD)
+    """Return the period in samples, refined by a parabola; None for an aperiodic frame.
+
+    It is the first dip whose parabola goes below the threshold: between two lags the samples of a deep dip may not.
+    """
+    lags = np.arange(shortest, len(share) - 1)
+    left, middle, right = share[lags - 1], share[lags], share[lags + 1]
+    falls, rises, bend = middle <= left, middle <= right, left - 2 * middle + right
+    inside = falls & rises & (bend > 0)
+    depth = middle - np.divide(np.square(left - right), 8 * bend, out=np.zeros(len(lags)), where=inside)
+    dips = (falls | (lags == shortest)) & (rises | (lags == len(share) - 2))
+    below = np.flatnonzero(dips & (depth < _THRESHOLD))
     if not len(below):
         return None
-    lag = shortest + int(below[0])
-    while lag + 1 < len(share) - 1 and share[lag + 1] < share[lag]:
-        lag += 1
-    left, middle, right = share[lag - 1 : lag + 2]
-    bend = left - 2 * middle + right
-    return lag + (0.5 * (left - right) / bend if bend > 0 else 0.0)
+    first = below[0]
+    return float(lags[first] + (0.5 * (left - right)[first] / bend[first] if bend[first] > 0 else 0.0))
