@@ -54,6 +54,13 @@ SHRUNKEN = {
         "data.init_args.n_samples=16384",
         "data.init_args.batch_size=2",
     ),
+    "grain": (
+        *(f"trainer.{key}" for key in TRAINER),
+        "model.init_args.grain.width=4",
+        "model.init_args.n_warmup=1",
+        "data.init_args.n_samples=16384",
+        "data.init_args.batch_size=2",
+    ),
     "vocoder": (
         *(f"trainer.{key}" for key in TRAINER),
         "model.init_args.vocoder={width: 16, depth: 1}",
@@ -134,9 +141,10 @@ def test_a_model_is_made_of_thirty_clips_and_a_run_that_failed_goes_on(make, tmp
 
     assert make.main(words) == 0
     assert [line for line in capfd.readouterr().out.splitlines() if line.startswith("==")] == [
-        f"== {stage}" for stage in ("decoder", "vocoder", "transformer", "bundle")
+        f"== {stage}" for stage in ("decoder", "grain", "vocoder", "transformer", "bundle")
     ]
     model = load_bundle(tmp_path / "run" / "small", device="cpu")
+    assert model.grain.config.width == 4
     assert model.conditioner.embed_text(["a hum"]).shape == (1, 8)
     assert stored_part(tmp_path / "run" / "small", "transformer")[0]["config"]["width"] == 16
     card = (tmp_path / "run" / "small" / "MODEL_CARD.md").read_text()

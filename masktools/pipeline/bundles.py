@@ -30,9 +30,11 @@ class Layout(NamedTuple):
 
 
 FAMILIES: Mapping[str, Layout] = {
-    "masked": Layout(1, ("tokenizer", "transformer", "vocoder", "conditioner"), ("conditioner",)),
+    "masked": Layout(1, ("tokenizer", "transformer", "vocoder", "conditioner", "grain"), ("conditioner", "grain")),
     "streams": Layout(
-        2, ("codec", "transformer", "vocoder", "conditioner", "prior"), ("vocoder", "conditioner", "prior")
+        2,
+        ("codec", "transformer", "vocoder", "conditioner", "prior", "grain"),
+        ("vocoder", "conditioner", "prior", "grain"),
     ),
     "scales": Layout(
         2,

@@ -19,6 +19,7 @@ from masktools.core.runtime import has_fast_bf16, in_batches, to_device
 from masktools.core.shapes import Mask, Mel, Tokens, Wave, Window, stitch
 from masktools.mel import MelConfig, MelFrontEnd, differing_fields
 from masktools.networks.conditioning import Conditioner, Prompts, as_condition
+from masktools.networks.grain import Grain
 from masktools.solver import Plan, SolverConfig, SolveResult, stage_plan
 
 Item = TypeVar("Item")
@@ -97,6 +98,7 @@ class Placed(TypedDict, total=False):
     batch_size: int  # clips computed at once; halved when memory runs out
 
 
+_GRAIN_FRAMES = 4096  # computed at once
 _FADE = 512  # samples of the cross-fade between windows of a vocoder or a decoder
 
 
@@ -117,6 +119,7 @@ class Walk(ABC):
     jobs: ClassVar[frozenset[str]]  # names in ``JOBS`` that it supports
     transformer: Any
     conditioner: Conditioner | None
+    grain: Grain | None = None
     grid: Any  # position of the token columns in time
     usual: Plan = SolverConfig()  # default decoding settings
 
@@ -217,6 +220,19 @@ class Walk(ABC):
         n_frames, hop = ceil(wave.shape[-1] / self.mel.hop_length), self.mel.hop_length
         n_filled = max(n_frames, self.mel.margin // hop + 1) * hop
         return F.pad(to_device(wave.float(), self.device), (0, n_filled - wave.shape[-1])), n_frames
+
+    def grained(self, mel: Mel) -> Mel:
+        """Return a mel spectrogram that was decoded from tokens with grain; unchanged if the model has none."""
+        grain, n_frames = self.grain, mel.shape[-1]
+        if grain is None:
+            return mel
+        made = []
+        for start in range(0, n_frames, _GRAIN_FRAMES):
+            first, stop = max(0, start - grain.reach), min(n_frames, start + _GRAIN_FRAMES)
+            part = mel[..., first : stop + grain.reach]
+            whole = self.in_batches(lambda clips, part=part, first=first: grain(part[clips].float(), first), len(part))
+            made.append(whole[..., start - first : stop - first])
+        return torch.cat(made, dim=-1)
 
     def joined(self, parts: Sequence[Tensor], windows: Sequence[Window], column_samples: int) -> Wave:
         """Return the wave from the parts of windows that are given in columns.

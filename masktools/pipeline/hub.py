@@ -41,6 +41,7 @@ from masktools.networks.conditioning import (
     T5Config,
     as_conditioner,
 )
+from masktools.networks.grain import Grain, GrainConfig
 from masktools.networks.packing import (
     StoredWeights,
     fill_rest,
@@ -100,6 +101,7 @@ KINDS: Mapping[str, Mapping[str, tuple[type, type]]] = {
     },
     "vocoder": VOCODERS,
     "conditioner": {**CONDITIONERS, "t5": (T5Config, DeferredT5)},
+    "grain": {"normal": (GrainConfig, Grain)},
     "prior": {"delayed": (DelayedPriorConfig, DelayedPrior)},
     "classifier": {"notes": (NoteClassifierConfig, NoteClassifier)},
 }

@@ -15,6 +15,7 @@ from masktools.core.shapes import FlatMask, FlatTokens, Logits, Mask, Tokens, Wa
 from masktools.mel import MelConfig
 from masktools.mel.spectrogram import ColumnGrid
 from masktools.networks.conditioning import Prompts, as_condition
+from masktools.networks.grain import Grain
 from masktools.networks.transformer import DelayedPrior, StreamTransformer, Text
 from masktools.pipeline.family import Counter, Placed, Walk, WalkShape, check_mel_settings, check_same, check_sound
 from masktools.solver import (
@@ -55,10 +56,11 @@ class StreamWalk(Walk):
         vocoder: nn.Module | None = None,
         conditioner: Any = None,
         prior: DelayedPrior | None = None,
+        grain: Grain | None = None,
         **placed: Unpack[Placed],
     ) -> None:
         parts = {"codec": codec, "transformer": transformer, "vocoder": vocoder, "conditioner": conditioner}
-        super().__init__(mel, {**parts, "prior": prior}, **placed)
+        super().__init__(mel, {**parts, "prior": prior, "grain": grain}, **placed)
         column = self.codec.config.hop_length if self.codec.reads_waves else self.codec.patch * mel.hop_length
         self.grid = ColumnGrid(self.codec.n_rows, column, mel.sample_rate)
 
@@ -121,16 +123,18 @@ class StreamWalk(Walk):
 
         def rendered(window: Window) -> Tensor:
             part = tokens[..., window.start : window.stop]
-            return self.in_batches(lambda clips: self._rendered(part[clips]), len(part))
+            return self.in_batches(lambda clips: self._rendered(part[clips], window.start), len(part))
 
         return self.joined([rendered(window) for window in windows], windows, self.grid.column_samples)[:, :n_samples]
 
-    def _rendered(self, tokens: Tokens) -> Wave:
-        decoded = self.codec.decode(tokens)
+    def _rendered(self, tokens: Tokens, first_col: int) -> Wave:
+        decoded = self.codec.decode(tokens).float()
         if self.vocoder is None:
-            return decoded.float()
+            return decoded
+        if self.grain is not None:
+            decoded = self.grain(decoded, first_col * self.codec.patch)
         with self.autocast(self.vocoder):
-            return self.vocoder(decoded.float()).float()
+            return self.vocoder(decoded).float()
 
     def _codec_windows(self, n_cols: int) -> list[Window]:
         return [Window(start, min(start + _CODEC_COLS, n_cols)) for start in range(0, n_cols, _CODEC_COLS)]

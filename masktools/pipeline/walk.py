@@ -33,6 +33,7 @@ from masktools.core.shapes import (
 from masktools.mel import MelConfig, level_of
 from masktools.mel.spectrogram import TokenGrid
 from masktools.networks.conditioning import as_conditioner
+from masktools.networks.grain import Grain
 from masktools.networks.transformer import MaskedTransformer
 from masktools.networks.transformer.cached import CachedPredictor, CompiledLogits, check_compiler
 from masktools.pipeline.family import Counter, Placed, Walk, WalkShape, check_mel_settings, check_same
@@ -91,11 +92,12 @@ class Pipeline(Walk):
         transformer: MaskedTransformer,
         vocoder: nn.Module,
         conditioner: Any = None,
+        grain: Grain | None = None,
         **placed: Unpack[Placed],
     ) -> None:
         reader = None if conditioner is None else as_conditioner(conditioner)
         parts = {"tokenizer": tokenizer, "transformer": transformer, "vocoder": vocoder, "conditioner": reader}
-        super().__init__(mel, parts, **placed)
+        super().__init__(mel, {**parts, "grain": grain}, **placed)
         self.decoding = {job: stage_plan(own, 1)[0] for job, own in self.decoding.items()}
         self._compiled: CompiledLogits | None = None
         self.levels: Levels = FixedSlope()  # of the bands above the model's
@@ -245,7 +247,7 @@ class Pipeline(Walk):
 
     def decode(self, tokens: Tokens, n_samples: int | None = None) -> Wave:
         """Return the waves decoded from tokens, cropped to n_samples if that is given."""
-        return self.render(self.to_mel_from(tokens))[:, :n_samples]
+        return self.render(self.grained(self.to_mel_from(tokens)))[:, :n_samples]
 
     def predictor(
         self,

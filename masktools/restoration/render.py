@@ -98,7 +98,7 @@ class FilledMel(NamedTuple):
     known: Mel  # of the input
     said: Mel  # decoded from tokens, known cells too
     filled: Mel  # with the known cells of the input
-    deep: Mel  # the same with the vocoder's full range of levels: to be rendered
+    deep: Mel  # the same with grain, and with the vocoder's full range of levels: to be rendered
 
 
 def fill_mel(
@@ -117,7 +117,8 @@ def fill_mel(
     said = model.to_mel_from(tokens)
     levelled = said if unknown.level is None else unknown.level(said, mel)
     filled = keep_known(levelled, mel, cells, *unknown.border)
-    return FilledMel(tokens, mel, said, filled, model.deepened(filled, wave, cells))
+    grained = model.grained(filled).where(cells, filled)
+    return FilledMel(tokens, mel, said, filled, model.deepened(grained, wave, cells))
 
 
 class Rendering(NamedTuple):

@@ -7,8 +7,9 @@ SOURCE is a manifest, a folder, or what else `masktools cache` reads. Everything
 done is not done again: after a kill, the same command goes on where it stopped, within a stage too.
 
 Stages: cache, text (a sentence encoder distilled; needs the package of one and a list of words, see text.yaml),
-conditioner (sounds and texts), tokenizer (tokens by reconstruction), decoder (texture), vocoder, transformer, bundle,
-report, card (the figures of the report go into the head of the bundle's card, for the Hugging Face hub).
+conditioner (sounds and texts), tokenizer (tokens by reconstruction), decoder (texture), grain (what that lacks at
+random), vocoder, transformer, bundle, report, card (the figures of the report go into the head of the bundle's card,
+for the Hugging Face hub).
 --set changes a key of a stage's recipe, as in --set transformer trainer.max_steps=9000; --skip leaves a stage out, and
 what it would have made is taken from the bundle named by --base.
 """
@@ -21,7 +22,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-TRAINED = ("text", "conditioner", "tokenizer", "decoder", "vocoder", "transformer")
+TRAINED = ("text", "conditioner", "tokenizer", "decoder", "grain", "vocoder", "transformer")
 STAGES = ("cache", *TRAINED, "bundle", "report", "card")
 REPORTS, MAKE_CARD = "reports", str(ROOT / "docs" / "make_card.py")
 CHECKPOINT = {"conditioner": "best"}  # the best by captions; of all others the last
@@ -34,6 +35,7 @@ def keys_of(stage, made):
     return {
         "tokenizer": {f"{data}.cache": "cache"},
         "decoder": {f"{data}.cache": "cache", f"{model}.checkpoint": made["tokenizer"]},
+        "grain": {f"{data}.cache": "cache", f"{model}.tokenizer": made["decoder"]},
         "text": {f"{data}.cache": "cache", f"{data}.folder": "runs/texts", **texts},
         "conditioner": {
             f"{data}.cache": "cache",
@@ -61,7 +63,11 @@ def command_of(stage, args, made):
         keys = [f"--{key}={value}" for key, value in keys_of(stage, made).items()]
         return [*masktools, "train", str(HERE / f"{stage}.yaml"), "--resume", *keys, *own]
     if stage == "bundle":
-        parts = [made[part] for part in ("decoder", "vocoder", "transformer", "conditioner") if made[part] != args.base]
+        parts = [
+            made[part]
+            for part in ("decoder", "grain", "vocoder", "transformer", "conditioner")
+            if made[part] != args.base
+        ]
         card = ["--card", "card.md", "--decoding", str(HERE / "decoding.json"), "--base", args.base]
         card += ["--int8", "tokenizer,transformer"]  # a third of the bundle, for 0.1 % of the tokenizer's L1
         return [*masktools, "bundle", *dict.fromkeys(parts), *card, "-o", args.name]

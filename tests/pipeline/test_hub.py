@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from masktools.core.errors import BundleError, CheckpointError, DeviceError, MelMismatchError, ParameterError
 from masktools.mel import MelConfig
 from masktools.networks.conditioning import ClapEncoderConfig
+from masktools.networks.grain import Grain, GrainConfig
 from masktools.networks.packing import can_compute_int8
 from masktools.networks.vocoder import GriffinLim, GriffinLimConfig
 from masktools.pipeline import Pipeline, bundles, hub
@@ -17,7 +18,7 @@ from masktools.pipeline.bundles import sha256_of
 from masktools.solver import SolverConfig
 from tests.tiny import MEL, tiny_pipeline
 
-PARTS = hub.FAMILIES["masked"].parts
+PARTS = ("tokenizer", "transformer", "vocoder", "conditioner")
 CARD = "# tiny\n\nRandom weights."
 
 
@@ -99,6 +100,19 @@ def test_a_model_without_a_conditioner_is_a_model(tmp_path):
     folder = hub.save_bundle(tiny_pipeline(conditioner=False), tmp_path / "bare", CARD)
     assert not (folder / "conditioner.safetensors").exists()
     assert hub.load_bundle(folder, device="cpu").conditioner is None
+
+
+def test_grain_is_kept_with_a_model_and_heard_in_what_it_decodes(tmp_path):
+    plain, grain = tiny_pipeline(), Grain(GrainConfig(width=4, strength=0.7))
+    walk = Pipeline(
+        **({"mel": plain.mel, "grain": grain, "name": "tiny"} | {k: v for k, v in plain.parts.items() if v})
+    )
+    loaded = hub.load_bundle(hub.save_bundle(walk, tmp_path / "grainy", CARD), device="cpu", precision="fp32")
+    assert loaded.grain.config == grain.config
+    tokens = torch.randint(0, 16, (2, 5, 20), generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(loaded.decode(tokens), walk.decode(tokens), atol=2e-3)
+    assert torch.equal(walk.to_mel_from(tokens), plain.to_mel_from(tokens)), "what is decoded itself stays"
+    assert not torch.allclose(walk.decode(tokens), plain.decode(tokens), atol=1e-3)
 
 
 def test_parts_without_weights_are_kept_by_their_settings(tmp_path):

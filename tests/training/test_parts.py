@@ -4,11 +4,13 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from masktools.core.errors import CheckpointError
+from masktools.core.errors import CheckpointError, ParameterError
 from masktools.mel import MelConfig
+from masktools.networks.grain import GrainConfig
 from masktools.networks.tokenizer import LocalTokenizer, token_fingerprint
 from masktools.networks.vocoder.light import LightVocoderConfig
 from masktools.training.checkpoints import load_tokenizer, network_state, part_description
+from masktools.training.grain import GrainTraining
 from masktools.training.tokenizer import DecoderTraining, TokenizerTraining
 from masktools.training.vocoder import VocoderTraining
 from tests.training.small import TOKENIZER, fit
@@ -64,6 +66,26 @@ def test_a_decoder_that_is_averaged_leaves_the_tokens_what_they_are_to_the_last_
     assert token_fingerprint(after) == token_fingerprint(before)
     assert all(torch.equal(after[name], value) for name, value in before.items() if not name.startswith("decoder."))
     assert not all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_the_grain_learns_how_far_recordings_lie_from_what_is_decoded(stage_a, cache_folder, tmp_path):
+    module = GrainTraining(str(stage_a), grain=GrainConfig(width=4), n_steps=40, n_warmup=5, learning_rate=5e-3)
+    wrong = fit(module, cache_folder, 1).callback_metrics["valid_nats"]
+    trainer = fit(module, cache_folder, 40)
+    assert trainer.callback_metrics["valid_nats"] < wrong - 0.1
+    trainer.save_checkpoint(tmp_path / "grain.ckpt")
+    told = part_description(tmp_path / "grain.ckpt")
+    assert (told["part"], told["kind"], told["config"]["width"]) == ("grain", "normal", 4)
+    assert {"place", "last.weight"} <= set(network_state(tmp_path / "grain.ckpt")), "of its own, without the decoder"
+    assert not any(name.startswith("decoder") for name in network_state(tmp_path / "grain.ckpt"))
+
+
+def test_grain_is_of_one_decoder_of_spectrograms(stage_a):
+    for given in ({}, {"tokenizer": str(stage_a), "codec": str(stage_a)}):
+        with pytest.raises(ParameterError, match="grain needs either a tokenizer or a codec"):
+            GrainTraining(**given)
+    with pytest.raises(ParameterError, match="the grain must have the 80 bins of the mel, got 64"):
+        GrainTraining(str(stage_a), grain=GrainConfig(n_mels=64))
 
 
 def test_a_vocoder_plays_both_phases_of_its_training(cache_folder):

@@ -9,6 +9,7 @@ import torch
 from masktools.core.errors import BundleError, ParameterError
 from masktools.mel import MelConfig
 from masktools.model import Model
+from masktools.networks.grain import Grain, GrainConfig
 from masktools.pipeline import StreamWalk, Walk, hub
 from masktools.pipeline.bundles import stored_part
 from masktools.pipeline.streams import StreamSession
@@ -37,6 +38,16 @@ def test_a_wave_becomes_columns_of_tokens_and_a_wave_of_any_length(walk):
         tokens = walk.encode(wave)
         assert tokens.shape == (1, 3, -(-n_samples // COLUMN))
         assert walk.decode(tokens, n_samples).shape == (1, n_samples)
+
+
+def test_a_long_wave_gets_the_same_grain_as_if_decoded_at_once(walk, monkeypatch):
+    grainy = StreamWalk(walk.mel, **walk.parts | {"grain": Grain(GrainConfig(width=4))})
+    tokens = torch.randint(0, 16, (1, 3, 90), generator=torch.Generator().manual_seed(0))
+    whole = grainy.decode(tokens)
+    assert not torch.allclose(whole, walk.decode(tokens), atol=1e-3)
+    monkeypatch.setattr("masktools.pipeline.streams._CODEC_COLS", 40)
+    monkeypatch.setattr("masktools.pipeline.streams._CODEC_CONTEXT", 16)
+    assert torch.allclose(grainy.decode(tokens), whole, atol=1e-4)
 
 
 def test_a_long_wave_is_encoded_as_if_at_once(walk, monkeypatch):
