@@ -198,6 +198,32 @@ def load_codec(source: str | os.PathLike[str]) -> Any:
     return load_part(source, "codec", CODECS)
 
 
+def token_part(source: str | os.PathLike[str]) -> str:
+    """Return the name of the part of a checkpoint or a bundle that makes tokens: ``tokenizer`` or ``codec``.
+
+    Raises:
+        CheckpointError: there is no such file, or it has no description.
+        BundleError: a bundle that is incomplete.
+    """
+    if bundles.is_bundle(source):
+        return "codec" if "codec" in bundles.read_config(bundles.find_bundle(source)) else "tokenizer"
+    return "codec" if part_description(source).get("part") == "codec" else "tokenizer"
+
+
+def load_mel_coder(source: str | os.PathLike[str]) -> Any:
+    """Load the frozen tokenizer, or the codec over mel spectrograms, of a checkpoint or a bundle.
+
+    Raises:
+        ParameterError: a codec over waves.
+        CheckpointError: see ``load_part``.
+        BundleError: see ``load_part``.
+    """
+    made = load_codec(source) if token_part(source) == "codec" else load_tokenizer(source)
+    if getattr(made, "reads_waves", False):
+        raise ParameterError(f"{source} must hold a tokenizer or a codec over mel spectrograms, its codec is of waves")
+    return made
+
+
 def load_vocoder(source: str | os.PathLike[str]) -> nn.Module:
     """Load the frozen vocoder of a checkpoint or a bundle, with its mel settings in ``mel_config``.
 

@@ -17,8 +17,8 @@ class GrainTraining(PartTraining):
     """Training by the likelihood of the residuals, normal with the predicted spread; AdamW, cosine.
 
     Args:
-        tokenizer: a training checkpoint, or a bundle with one; its decoder is the one that bundles get, of stage B.
-        codec: the same with a codec over mel spectrograms, instead of a tokenizer.
+        checkpoint: a tokenizer or a codec over mel spectrograms, of a training checkpoint or a bundle; its decoder is
+            the one that bundles get.
         grain: settings of the network, and the strength, which is no matter of the training.
         mel: settings of the mel front end.
         n_steps: optimiser steps of the learning-rate schedule.
@@ -31,8 +31,7 @@ class GrainTraining(PartTraining):
 
     def __init__(
         self,
-        tokenizer: str | None = None,
-        codec: str | None = None,
+        checkpoint: str,
         grain: GrainConfig = GrainConfig(),
         mel: MelConfig = MelConfig(),
         n_steps: int = 500,
@@ -40,16 +39,11 @@ class GrainTraining(PartTraining):
         learning_rate: float = 2e-3,
     ) -> None:
         super().__init__(mel)
-        if (tokenizer is None) == (codec is None):
-            raise ParameterError(f"grain needs either a tokenizer or a codec, got {tokenizer} and {codec}")
         if grain.n_mels != mel.n_mels:
             raise ParameterError(f"the grain must have the {mel.n_mels} bins of the mel, got {grain.n_mels}")
         self.save_hyperparameters(ignore=["grain", "mel"])
         self.net = Grain(grain)
-        given = checkpoints.load_codec(codec) if codec is not None else checkpoints.load_tokenizer(str(tokenizer))
-        if getattr(given, "reads_waves", False):
-            raise ParameterError("grain goes with a codec over mel spectrograms, this one is of waves")
-        self._frozen = (given,)
+        self._frozen = (checkpoints.load_mel_coder(checkpoint),)
 
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW with warm-up and cosine."""

@@ -318,9 +318,11 @@ class TokenizerTraining(WholeTokenizerTraining):
 
 
 class DecoderTraining(TokenizerValidation, PatchAdversarialTraining):
-    """Stage B: the decoder alone, by reconstruction and a hinge loss with a patch discriminator that starts first."""
+    """Stage B of a tokenizer, or of a codec over mel spectrograms: its decoder alone.
 
-    part = "tokenizer"
+    It is trained by reconstruction, and by a hinge loss with a patch discriminator that starts first.
+    """
+
     compiled = ("net.decoder",)
     n_ramp = 500
 
@@ -339,8 +341,9 @@ class DecoderTraining(TokenizerValidation, PatchAdversarialTraining):
         optimiser: OptimiserConfig = DECODER_OPTIMISER,
         compile: bool = False,
     ) -> None:
-        super().__init__(mel, optimiser, checkpoints.load_tokenizer(checkpoint), discriminator_width)
+        super().__init__(mel, optimiser, checkpoints.load_mel_coder(checkpoint), discriminator_width)
         self.save_hyperparameters(ignore=["mel", "optimiser"])
+        self.part = checkpoints.token_part(checkpoint)
         self.kind = checkpoints.part_description(checkpoint, self.part)["kind"]
         self._given = {f"net.{name}": value.clone() for name, value in self.net.state_dict().items()}
         self.levels = losses.ThirdOctaveLevels(mel)
@@ -355,7 +358,7 @@ class DecoderTraining(TokenizerValidation, PatchAdversarialTraining):
         """Take one step of generator and discriminator on a batch of waves (b, t)."""
         mel, weight = self.mel_of(batch), self.hparams["level_weight"]
         with torch.no_grad():
-            vectors = self.net.codebook.lookup(self.net.encode(mel))
+            vectors = self.net.vectors(self.net.encode(mel))
         estimate = self.net.from_latents(vectors).float()
         further = weight * losses.level_loss(estimate, mel, self.levels) if weight > 0 else 0.0
         self.decoder_step(mel, estimate, batch_idx, further)

@@ -35,7 +35,7 @@ def keys_of(stage, made):
     return {
         "tokenizer": {f"{data}.cache": "cache"},
         "decoder": {f"{data}.cache": "cache", f"{model}.checkpoint": made["tokenizer"]},
-        "grain": {f"{data}.cache": "cache", f"{model}.tokenizer": made["decoder"]},
+        "grain": {f"{data}.cache": "cache", f"{model}.checkpoint": made["decoder"]},
         "text": {f"{data}.cache": "cache", f"{data}.folder": "runs/texts", **texts},
         "conditioner": {
             f"{data}.cache": "cache",

@@ -136,9 +136,13 @@ class MelRvq(KeepsLayers):
         """Return the tokens (b, K, w) of each stream and column."""
         return self.quantiser.encode(self.to_latents(mel))
 
+    def vectors(self, tokens: Tensor) -> Tensor:
+        """Return the quantised vectors (b, d, w) of the first streams (b, k, w), all or fewer."""
+        return self.quantiser.decode(tokens)
+
     def decode(self, tokens: Tensor) -> Mel:
         """Return the mel spectrogram in [-1, 1] of the first streams (b, k, w), all or fewer."""
-        return self.from_latents(self.quantiser.decode(tokens)).clamp(-1.0, 1.0)
+        return self.from_latents(self.vectors(tokens)).clamp(-1.0, 1.0)
 
 
 @dataclass(frozen=True)

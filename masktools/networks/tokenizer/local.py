@@ -324,6 +324,10 @@ class LocalTokenizer(KeepsLayers):
         """Return the token of each patch."""
         return self.codebook.nearest(self.to_latents(mel))
 
+    def vectors(self, tokens: Tokens) -> Tensor:
+        """Return the quantised vectors (b, d, r, w) of tokens."""
+        return self.codebook.lookup(tokens)
+
     def decode(self, tokens: Tokens) -> Mel:
         """Return the mel spectrogram in [-1, 1] of tokens."""
-        return self.from_latents(self.codebook.lookup(tokens)).clamp(-1.0, 1.0)
+        return self.from_latents(self.vectors(tokens)).clamp(-1.0, 1.0)
