@@ -2,11 +2,23 @@
 
 import numpy as np
 import pytest
+import torch
 
 from masktools.classical import BAND_FILLS, GAP_FILLS
 from masktools.core.errors import ParameterError
 from masktools.mel import MelConfig
-from masktools.restoration.render import MAX_SHAPING_DB, TEXTURES, band_gains_db, shape
+from masktools.networks.grain import Grain, GrainConfig
+from masktools.pipeline import Pipeline
+from masktools.restoration.render import (
+    MAX_SHAPING_DB,
+    TEXTURES,
+    Decoder,
+    Unknown,
+    band_gains_db,
+    fill_mel,
+    shape,
+)
+from masktools.solver import SolverConfig
 from tests.restoration.jobs import bwe, inpaint
 from tests.tiny import MEL, SAMPLE_RATE, noise, tiny_pipeline
 
@@ -62,6 +74,21 @@ def test_known_samples_stay_as_they_were_whatever_fills_the_gap(pipeline, textur
     np.testing.assert_array_equal(filled.samples[:, stop:], samples[:, stop:])
     assert np.isfinite(filled.samples).all()
     assert filled.report["texture"] == texture
+
+
+def test_grain_is_in_what_is_rendered_where_it_was_unknown_and_nowhere_else(pipeline):
+    grainy = Pipeline(pipeline.mel, **pipeline.parts | {"grain": Grain(GrainConfig(width=4))})
+    cells = torch.zeros(1, 80, 64, dtype=torch.bool)
+    cells[..., 16:48] = True
+    masks = cells[:, ::16, ::16], cells
+    plain, grained = (
+        fill_mel(Decoder(model, SolverConfig(n_steps=2)), torch.from_numpy(noise(0.7)), Unknown(lambda _: masks), [1])
+        for model in (pipeline, grainy)
+    )
+    assert torch.equal(grained.tokens, plain.tokens)
+    assert torch.equal(grained.filled, plain.filled), "levels are told by what was decoded"
+    assert torch.equal(grained.deep[~cells], plain.deep[~cells])
+    assert (grained.deep[cells] != plain.deep[cells]).float().mean() > 0.9
 
 
 def test_what_was_in_the_gap_is_never_heard(pipeline):

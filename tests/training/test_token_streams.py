@@ -10,12 +10,18 @@ import masktools
 from masktools.cli.main import main
 from masktools.cli.parts import write_part
 from masktools.mel import MelConfig
+from masktools.networks.grain import GrainConfig
+from masktools.networks.tokenizer import token_fingerprint
 from masktools.networks.vocoder import LightVocoder, LightVocoderConfig
+from masktools.training.checkpoints import network_state, part_description
+from masktools.training.grain import GrainTraining
 from masktools.training.masking import span_masks
 from masktools.training.run import run_recipe
 from masktools.training.token_streams import stage_loss
+from masktools.training.tokenizer import DecoderTraining
 from tests.pipeline.streams.small import transformer
 from tests.training.conftest import cache_folder, manifest  # noqa: F401
+from tests.training.small import fit
 
 TINY = Path(__file__).parents[2] / "recipes" / "tiny"
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -84,6 +90,27 @@ def test_a_run_that_was_stopped_and_resumed_learns_what_one_run_does(place, monk
     assert one.keys() == two.keys()
     for key, value in one.items():
         assert torch.equal(value, two[key]), key
+
+
+def test_stage_b_of_a_codec_moves_its_decoder_and_leaves_every_token_as_it_was(place, cache_folder, tmp_path):  # noqa: F811
+    codec, mel = str(place / "runs/tiny-codec/last.ckpt"), MelConfig()
+    module = DecoderTraining(codec, mel, n_steps=3, n_warmup=1, n_discriminator_only=1, discriminator_width=4)
+    fit(module, cache_folder, 6).save_checkpoint(tmp_path / "b.ckpt")
+    told, before, after = (
+        part_description(tmp_path / "b.ckpt"),
+        network_state(codec),
+        network_state(tmp_path / "b.ckpt"),
+    )
+    assert (told["part"], told["kind"]) == ("codec", "mel_rvq")
+    assert token_fingerprint(after) == token_fingerprint(before)
+    changed = {name for name, value in before.items() if not torch.equal(after[name], value)}
+    assert changed
+    assert all(name.startswith("decoder.") for name in changed)
+
+
+def test_grain_is_learned_beside_a_codec(place, cache_folder):  # noqa: F811
+    module = GrainTraining(str(place / "runs/tiny-codec/last.ckpt"), GrainConfig(width=4), n_steps=4, n_warmup=1)
+    assert torch.isfinite(fit(module, cache_folder, 4).callback_metrics["valid_nats"])
 
 
 def test_trained_parts_become_a_bundle_that_generates(place, monkeypatch, tmp_path, capsys):
