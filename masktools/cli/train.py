@@ -235,7 +235,8 @@ def _bundle(args: argparse.Namespace) -> int:
         modules.setdefault("conditioner", learned_words)
     base = None if args.base is None else hub.load_bundle(args.base, device="cpu", precision="fp32")
     if base is not None:
-        modules = {**base.parts, **modules}
+        replaced = {"grain"} if {"tokenizer", "codec"} & set(modules) else set()  # it is of one decoder
+        modules = {part: own for part, own in base.parts.items() if part not in replaced} | modules
         mels = {"base": base.mel} | mels
         levels = levels or getattr(base, "levels", None)
     family = _family_of(modules.get("transformer"))

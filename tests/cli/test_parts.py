@@ -11,8 +11,9 @@ from masktools.cli.parts import read_part, write_part
 from masktools.core.configs import to_dict
 from masktools.core.errors import CheckpointError
 from masktools.mel import MelConfig
+from masktools.networks.grain import Grain, GrainConfig
 from masktools.networks.vocoder import Hifigan, HifiganConfig
-from masktools.pipeline import hub
+from masktools.pipeline import Pipeline, hub
 from tests.cli.conftest import MEL, PIECES, random_pipeline
 
 
@@ -55,6 +56,18 @@ def test_parts_left_out_come_from_the_base(command, tiny, checkpoints, card, tmp
     assert loaded.name == "better"
     assert loaded.conditioner is not None
     assert loaded.condition("rain").shape == (1, 16)
+
+
+def test_the_grain_of_a_base_goes_with_its_own_decoder_alone(command, checkpoints, card, tmp_path):
+    plain = random_pipeline()
+    own = {part: module for part, module in plain.parts.items() if module is not None}
+    grainy = Pipeline(plain.mel, **own | {"grain": Grain(GrainConfig(n_mels=MEL.n_mels, width=4))})
+    hub.save_bundle(grainy, tmp_path / "base", "# Grainy")
+    tokenizer, _, vocoder = checkpoints
+    for replaced, kept in ((vocoder, True), (tokenizer, False)):
+        made = tmp_path / replaced.stem
+        assert command("bundle", replaced, "--base", tmp_path / "base", "-o", made, "--card", card, model=None)[0] == 0
+        assert (hub.load_bundle(made, "cpu").grain is not None) == kept
 
 
 def test_a_text_audio_encoder_is_a_folder(command, checkpoints, card, tmp_path):
