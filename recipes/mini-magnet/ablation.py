@@ -63,7 +63,7 @@ def steps_of(name, args):
     text = text.replace("transformer: {", f"transformer: {{{changed}, ")
     recipe.write_text(text, encoding="utf-8")
     yield f"{run}/trained", command("train", recipe.resolve(), "--resume", *own)
-    parts = (args.codec, f"{run}/last.ckpt", "--base", args.base, "--decoding", HERE / "decoding.json")
+    parts = (args.codec, f"{run}/last.ckpt", "--base", args.base, "--decoding", "decoding.json")
     yield f"{run}/model", command("bundle", *parts, "--card", "card.md", "-o", f"{run}/model")
     embedders = [word for one in args.embedder for word in ("--embedder", one)]
     measured = ("--model", f"{run}/model", "--n", args.n, "--json", f"{run}/generate.json", *embedders)
@@ -119,6 +119,9 @@ def main(arguments=None):
     args.base = str(Path(args.base).resolve()) if Path(args.base).is_dir() else args.base
     args.output.mkdir(parents=True, exist_ok=True)
     (args.output / "card.md").write_text(CARD.format(name=args.output.name), encoding="utf-8")
+    decoding = json.loads((HERE / "decoding.json").read_text(encoding="utf-8"))
+    alone = {job: [stage | {"prior_start": 0.0} for stage in stages] for job, stages in decoding.items()}  # no prior
+    (args.output / "decoding.json").write_text(json.dumps(alone), encoding="utf-8")
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]  # a checkout need not be installed
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     for name in args.variants:

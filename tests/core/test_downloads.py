@@ -144,7 +144,7 @@ def test_what_is_no_name_on_the_hub_is_looked_for_at_hand_only(name):
     assert not downloads.is_hub_name(name)
     if name not in ("mini", ""):
         with pytest.raises(
-            BundleError, match="no model .*: available are mini, mini-mars; or give the folder of a bundle"
+            BundleError, match="no model .*: available are mini, mini-magnet, mini-mars; or give the folder of a bundle"
         ):
             hub.load_bundle(name)
 
