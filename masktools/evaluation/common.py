@@ -152,6 +152,7 @@ def part_digests(pipeline: Walk) -> dict[str, str]:
     return {
         name: weights_digest(part.state_dict())[:16] if isinstance(part, nn.Module) else type(part).__name__
         for name, part in pipeline.parts.items()
+        if part is not None
     }
 
 

@@ -43,7 +43,7 @@ def test_it_has_no_bands_to_extend_and_names_the_model_that_has(model):
 def test_the_causal_model_beside_it_rescores_and_begins(model):
     (plain,), (rescored,), (begun,) = (
         sounds(model, "rain", seed=1, solver=told)
-        for told in ("rescore_weight=0", "rescore_weight=0.7", "prior_start=0.25")
+        for told in ("prior_start=0,rescore_weight=0", "prior_start=0,rescore_weight=0.7", "prior_start=0.5")
     )
     assert not np.array_equal(plain, rescored)
     assert not np.array_equal(plain, begun)
