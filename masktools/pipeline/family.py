@@ -221,8 +221,13 @@ class Walk(ABC):
         n_filled = max(n_frames, self.mel.margin // hop + 1) * hop
         return F.pad(to_device(wave.float(), self.device), (0, n_filled - wave.shape[-1])), n_frames
 
-    def grained(self, mel: Mel) -> Mel:
-        """Return a mel spectrogram that was decoded from tokens with grain; unchanged if the model has none."""
+    def grained(self, mel: Mel, first_frame: int = 0) -> Mel:
+        """Return a mel spectrogram that was decoded from tokens with grain; unchanged if the model has none.
+
+        Args:
+            mel: decoded mel spectrogram (b, f, m).
+            first_frame: position of its first frame in the recording.
+        """
         grain, n_frames = self.grain, mel.shape[-1]
         if grain is None:
             return mel
@@ -230,7 +235,8 @@ class Walk(ABC):
         for start in range(0, n_frames, _GRAIN_FRAMES):
             first, stop = max(0, start - grain.reach), min(n_frames, start + _GRAIN_FRAMES)
             part = mel[..., first : stop + grain.reach]
-            whole = self.in_batches(lambda clips, part=part, first=first: grain(part[clips].float(), first), len(part))
+            place = first_frame + first
+            whole = self.in_batches(lambda clips, part=part, place=place: grain(part[clips].float(), place), len(part))
             made.append(whole[..., start - first : stop - first])
         return torch.cat(made, dim=-1)
 

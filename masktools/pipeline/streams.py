@@ -131,10 +131,9 @@ class StreamWalk(Walk):
         decoded = self.codec.decode(tokens).float()
         if self.vocoder is None:
             return decoded
-        if self.grain is not None:
-            decoded = self.grain(decoded, first_col * self.codec.patch)
+        grained = self.grained(decoded, first_col * self.codec.patch)
         with self.autocast(self.vocoder):
-            return self.vocoder(decoded).float()
+            return self.vocoder(grained).float()
 
     def _codec_windows(self, n_cols: int) -> list[Window]:
         return [Window(start, min(start + _CODEC_COLS, n_cols)) for start in range(0, n_cols, _CODEC_COLS)]
