@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         DecodingSettings,
         GapSettings,
         LoopSettings,
+        PromptSettings,
         RepairSettings,
         VariationSettings,
     )
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BandSettings", "ContinuationSettings", "DecodingSettings", "Encoder", "GapSettings", "LoopSettings",
-    "MasktoolsError", "Model", "RepairSettings", "Result", "VariationSettings", "__version__", "load",
+    "MasktoolsError", "Model", "PromptSettings", "RepairSettings", "Result", "VariationSettings", "__version__", "load",
 ]  # fmt: skip
 
 __version__ = "0.2.0"

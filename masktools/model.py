@@ -25,6 +25,7 @@ from masktools.core.settings import (
     DecodingSettings,
     GapSettings,
     LoopSettings,
+    PromptSettings,
     RepairSettings,
     VariationSettings,
 )
@@ -293,7 +294,7 @@ class Model:
         prompts: Prompts | None = None,
         n: int = 1,
         seconds: float | None = None,
-        settings: DecodingSettings | None = None,
+        settings: PromptSettings | None = None,
         *,
         progress: Progress | None = None,
         **changes: Any,
@@ -306,21 +307,25 @@ class Model:
             seconds: length of each; the model's window by default.
             settings: settings of the decoding.
             progress: called with (steps done, steps in total).
-            **changes: fields of ``DecodingSettings`` to change: seed, n_steps, temperature,
-                guidance, solver.
+            **changes: fields of ``PromptSettings`` to change: n_candidates, seed, n_steps,
+                temperature, guidance, solver.
 
         Raises:
             ParameterError: a value out of its range, or prompts that cannot be read.
         """
         from masktools.restoration import generation
 
-        made = DecodingSettings.of(settings, changes)
+        made = PromptSettings.of(settings, changes)
         with use_threads(self.threads):
             sounds = generation.generate(self.pipeline, prompts, n, seconds, made, progress=progress)
-        each = zip(sounds.samples, sounds.report["seeds"], sounds.report["gains_db"], strict=True)
+        own = ("seeds", "gains_db", "similarities")
         return [
-            Result(wave, sounds.sample_rate, {**sounds.report, "seeds": [own], "gains_db": [gain_db], "index": index})
-            for index, (wave, own, gain_db) in enumerate(each)
+            Result(
+                wave,
+                sounds.sample_rate,
+                sounds.report | {name: sounds.report[name][index : index + 1] for name in own} | {"index": index},
+            )
+            for index, wave in enumerate(sounds.samples)
         ]
 
     def embed(

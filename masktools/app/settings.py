@@ -15,6 +15,7 @@ from masktools.core.settings import (
     GapSettings,
     LoopSettings,
     Made,
+    PromptSettings,
     RepairSettings,
 )
 
@@ -29,7 +30,7 @@ KINDS: dict[str, tuple[type[DecodingSettings], ...]] = {
     "restore": (GapSettings, BandSettings),
     "extend": (ContinuationSettings,),
     "loop": (LoopSettings,),
-    "generate": (DecodingSettings,),
+    "generate": (PromptSettings,),
     "batch": (GapSettings, BandSettings),
 }
 """Settings of each kind of job."""

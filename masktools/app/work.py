@@ -23,10 +23,10 @@ from masktools.core.gaps import Gap
 from masktools.core.settings import (
     BandSettings,
     ContinuationSettings,
-    DecodingSettings,
     GapSettings,
     LoopSettings,
     Made,
+    PromptSettings,
     RepairSettings,
 )
 from masktools.detection.probe import GAP_KINDS
@@ -298,7 +298,7 @@ def generate(
     folder: Path, settings: JobSettings, n: int, seed: int, model: Callable[[], Model], progress: Progress
 ) -> Told:
     """Make recordings from a text, or from nothing."""
-    decoding = settings.of(DecodingSettings, seed=seed)
+    decoding = settings.of(PromptSettings, seed=seed)
     results = model().generate(settings.prompts, n, settings.seconds, decoding, progress=progress)
     made = []
     for number, result in enumerate(results, 1):

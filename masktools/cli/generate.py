@@ -11,7 +11,7 @@ from masktools.cli import files, options
 from masktools.cli.files import GrowingReport, Watcher, is_report
 from masktools.cli.options import Command
 from masktools.core.errors import ParameterError
-from masktools.core.settings import AUDIO_FORMATS, DecodingSettings, VariationSettings
+from masktools.core.settings import AUDIO_FORMATS, PromptSettings, VariationSettings
 
 if TYPE_CHECKING:
     from masktools.model import Result
@@ -36,7 +36,7 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--format", choices=AUDIO_FORMATS, default="wav", metavar="NAME", help=known)
     options.add(group, "--resume")
     options.add(parser, "--overwrite", "--progress")
-    options.add_settings(parser, DecodingSettings)
+    options.add_settings(parser, PromptSettings)
     options.add_model(parser)
 
 
@@ -70,7 +70,7 @@ def _generate(args: argparse.Namespace) -> int:
     outputs = numbered(args.output, args.n)
     files.check_audio_outputs(outputs, args.report, files.read_by(args), overwrite=args.overwrite)
     with Watcher(args.progress).on(args.output) as step:
-        settings = options.settings_of(args, DecodingSettings)
+        settings = options.settings_of(args, PromptSettings)
         results = options.load_model(args).generate(args.prompt, args.n, args.seconds, settings, progress=step)
     if len(results) != len(outputs):
         raise ParameterError(f"{args.prompt} must hold one vector, got {len(results) // args.n}")
@@ -81,7 +81,8 @@ def _write_all(args: argparse.Namespace, outputs: list[Path], results: "list[Res
     """Write the recordings, and their report."""
     for output, result in zip(outputs, results, strict=True):
         files.write_audio(output, result.samples, result.sample_rate)
-    files.write_report(args.report, results[0].report | {"seeds": [r.report["seeds"][0] for r in results]})
+    each = {name: [one for r in results for one in r.report[name]] for name in ("seeds", "gains_db", "similarities")}
+    files.write_report(args.report, results[0].report | each)
     for output in outputs:
         print(output)
     return 0
@@ -105,8 +106,9 @@ def _generate_many(args: argparse.Namespace) -> int:
     folder, target_of = _made_folder(args.output), _target_of(args.output, args.format)
     _check_targets(args, [target_of(item) for item in items], folder / FINISHED)
     model = options.load_model(args)
-    solver = plan_for(model.pipeline, "generate", options.settings_of(args, DecodingSettings))
-    finished = Finished(folder, model.pipeline, solver, args.seconds)
+    settings = options.settings_of(args, PromptSettings)
+    solver, n_candidates = plan_for(model.pipeline, "generate", settings), settings.n_candidates
+    finished = Finished(folder, model.pipeline, solver, args.seconds, n_candidates)
     left = _left(items, target_of, finished, args.resume, args.overwrite)
 
     def write(made: "GeneratedItem") -> dict[str, Any]:
@@ -114,7 +116,8 @@ def _generate_many(args: argparse.Namespace) -> int:
         finished.begin(made.item, target)
         files.write_audio(target, made.samples, made.sample_rate)
         finished.add(made.item, target)
-        return {"file": target.name, "prompt": made.item.prompt, "seed": made.item.seed, "gain_db": made.gain_db}
+        told = {"file": target.name, "prompt": made.item.prompt, "seed": made.item.seed, "gain_db": made.gain_db}
+        return told if made.similarity is None else told | {"similarity": made.similarity}
 
     kept = len(items) - len(left)
     head = {"masktools": __version__, "job": "generate", "model": model.name, "sample_rate": model.sample_rate}
@@ -125,7 +128,7 @@ def _generate_many(args: argparse.Namespace) -> int:
     try:
         with threads(model.threads):
             step = watcher.step_of_all if watcher.watched else None
-            made = generate_items(model.pipeline, left, args.seconds, solver, step)
+            made = generate_items(model.pipeline, left, args.seconds, solver, step, n_candidates=n_candidates)
             with closing(write_behind(made, write, _BATCHES_WAITING * model.pipeline.batch_size)) as written:
                 for one in written:
                     report.add(one)

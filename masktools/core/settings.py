@@ -77,14 +77,17 @@ class DecodingSettings:
         """Return settings with changes.
 
         Args:
-            given: settings of this class; None for the defaults.
+            given: settings of this class, or of one that it extends; None for the defaults.
             changes: values by field name.
 
         Raises:
             ParameterError: another type, an unknown name, or a value out of its range.
         """
         if given is not None and not isinstance(given, cls):
-            raise ParameterError(f"settings must be {cls.__name__} or None, got {shown(given)}")
+            if not isinstance(given, DecodingSettings) or not issubclass(cls, type(given)):
+                raise ParameterError(f"settings must be {cls.__name__} or None, got {shown(given)}")
+            changes = {own.name: getattr(given, own.name) for own in fields(given)} | dict(changes)
+            given = None
         known = [own.name for own in fields(cls)]
         for name in changes:
             if name not in known:
@@ -108,6 +111,21 @@ def _texture(default: str) -> Any:
 
 def _methods(help: str) -> Any:
     return setting(AUTO, help, choices=GAP_METHODS, told=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptSettings(DecodingSettings):
+    """Settings for making sounds from texts."""
+
+    TITLE: ClassVar[str] = "decoding"
+
+    n_candidates: int = setting(
+        1,
+        "sounds that are made of a text; the one that the model hears as nearest to it is kept",
+        within="[1, 64]",
+        option="--candidates",
+        told=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

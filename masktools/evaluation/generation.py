@@ -44,6 +44,7 @@ class GenerationSettings:
     """Settings of the measurement of generation."""
 
     n_per_prompt: int = 1
+    n_candidates: int = 1  # sounds of which the one nearest to the prompt is kept
     n_prompts: int | None = None  # captions, spread over the groups; all of them if None. The values
     # of recordings are then counted for the same captions only; distances between sets are from all recordings
     prompts: tuple[str, ...] = ()  # texts instead of the captions
@@ -59,7 +60,8 @@ class GenerationSettings:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        check_least(1, n_per_prompt=self.n_per_prompt, n_prompts=self.n_prompts, n_unconditional=self.n_unconditional)
+        counts = ("n_per_prompt", "n_candidates", "n_prompts", "n_unconditional")
+        check_least(1, **{name: getattr(self, name) for name in counts})
         check_least(0, n_components=self.n_components)
         check_least(2, n_bins=self.n_bins)
         if self.seconds is not None and not 0.25 <= self.seconds <= 600:
@@ -116,7 +118,7 @@ def evaluate_generation(
     n_pieces = _n_pieces(clips, prompts, training, methods, settings, len(embedders), len(scorers))
     meter = Meter(progress, n_pieces)
     with threads(model.threads):
-        maker = Maker(model, settings.seconds, settings.solver, settings.seed, meter)
+        maker = Maker(model, settings.seconds, settings.solver, settings.seed, meter, settings.n_candidates)
         sets = _sets(maker, clips, prompts, training, methods, settings)
         results = Results(groups_with(clips), settings.statistics, _MEANS)
         for method in methods:

@@ -95,7 +95,15 @@ def fitted(wave: np.ndarray, n_samples: int) -> np.ndarray:
 class Maker:
     """Makes recordings with a model: from prompts, unconditionally, and by reconstruction."""
 
-    def __init__(self, model: Model, seconds: float | None, solver: Plan | None, seed: int, meter: Meter) -> None:
+    def __init__(
+        self,
+        model: Model,
+        seconds: float | None,
+        solver: Plan | None,
+        seed: int,
+        meter: Meter,
+        n_candidates: int = 1,
+    ) -> None:
         """Take the settings that all sets share.
 
         Args:
@@ -104,8 +112,10 @@ class Maker:
             solver: settings of the decoding; the model's own if None.
             seed: random seed.
             meter: counts recordings.
+            n_candidates: candidates for each recording with a prompt.
         """
         self.model, self.seconds, self.solver, self.seed, self.meter = model, seconds, solver, seed, meter
+        self.n_candidates = n_candidates
 
     @property
     def n_samples(self) -> int:
@@ -142,7 +152,8 @@ class Maker:
         n = n_each * (1 if texts is None else len(texts))
         seed = derive_seed(self.seed, start)
         within = self.meter.within(n)
-        results = self.model.generate(texts, n_each, self.seconds, seed=seed, solver=self.solver, progress=within)
+        made = {"seed": seed, "solver": self.solver, "n_candidates": 1 if texts is None else self.n_candidates}
+        results = self.model.generate(texts, n_each, self.seconds, **made, progress=within)
         self.meter.step(n)
         return [result.samples for result in results]
 

@@ -278,6 +278,25 @@ class Walk(ABC):
         return as_condition(prompts, self.conditioner, self.transformer.config.condition_dim).to(self.device)
 
     @torch.inference_mode()
+    def similarity(self, waves: Wave, condition: Tensor) -> Tensor:
+        """Return the cosine (b,) of sounds at the model's rate and their conditions, as the model's encoder hears them.
+
+        Args:
+            waves: samples (b, t).
+            condition: one condition for each, as ``condition`` returns them.
+
+        Raises:
+            ParameterError: a model that hears no sounds, or whose texts are sequences of states.
+        """
+        hear = getattr(self.conditioner, "embed_audio", None)
+        if hear is None:
+            raise ParameterError(
+                f"model {self.name!r} has no encoder of sounds, and cannot tell how near one is to a text"
+            )
+        heard = torch.cat([hear(wave, self.sample_rate) for wave in waves.float().split(1)])
+        return (heard.to(condition) * condition.flatten(1)).sum(dim=1)
+
+    @torch.inference_mode()
     def fill(
         self,
         tokens: Tokens,

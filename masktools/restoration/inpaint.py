@@ -85,7 +85,7 @@ from masktools.restoration.seams import (
     shoulder_samples,
     sides_of,
 )
-from masktools.solver import Plan, derive_seed, plan_value
+from masktools.solver import Plan, candidate_seeds, derive_seed, plan_value
 
 LaterModel = Callable[[], tuple[Walk, Plan]]
 """Function that loads a model, and returns it with its decoding settings."""
@@ -392,7 +392,7 @@ class Inpainting(Iterator[FilledGap]):
                 own.append(WindowItem((voice,), heard, hidden, seed))
             else:
                 own[place] = replace(own[place], voices=(*own[place].voices, voice))
-        seeds = [seed, *(derive_seed(seed, number) for number in range(1, settings.n_candidates))]
+        seeds = candidate_seeds(seed, settings.n_candidates)
         candidates = tuple(tuple(replace(item, seed=one) for item in own) for one in seeds)
         return WindowContext(job, part, window, self._grain(job, part), candidates)
 

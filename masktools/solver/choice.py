@@ -74,6 +74,15 @@ def item_seeds(base_seed: int, n: int) -> list[int]:
     return [derive_seed(base_seed, item) for item in range(n)]
 
 
+def candidate_seeds(seed: int, n: int) -> list[int]:
+    """Return the seeds of the n candidates of an item: its own, and others derived from it.
+
+    >>> candidate_seeds(7, 3)[0], candidate_seeds(7, 3)[:2] == candidate_seeds(7, 2)
+    (7, True)
+    """
+    return [seed, *(derive_seed(seed, number) for number in range(1, n))]
+
+
 def uniform(seeds: Int64[Tensor, " b"], step: int, stream: int, n: int) -> Float64[Tensor, "b n"]:
     """Return numbers strictly between 0 and 1, one per item and position.
 

@@ -63,6 +63,31 @@ def test_several_of_each_and_another_format(command, prompts, tmp_path):
     assert len(list((tmp_path / "out").glob("*-[12].flac"))) == 6
 
 
+def test_the_best_of_several_candidates_is_written_with_its_nearness_to_the_text(command, prompts, tmp_path):
+    out, report = tmp_path / "out", tmp_path / "report.json"
+    words = ("generate", "--prompts", prompts, "-o", out, *FAST, "--candidates", 3, "--report", report)
+    assert command(*words)[0] == 0
+    assert len(list(out.glob("*.wav"))) == 3
+    assert all(-1 <= one["similarity"] <= 1 for one in json.loads(report.read_text())["made"])
+    assert command(*words[:-2], "--resume")[1] == "0 made, 3 finished before\n"
+    single = json.loads(report.read_text())["made"][0]
+    alone = tmp_path / "alone.json"
+    words = ("generate", "rain falls", "-o", tmp_path / "alone.wav", *FAST, "--candidates", 3, "--report", alone)
+    assert command(*words)[0] == 0
+    assert json.loads(alone.read_text())["similarities"] == [single["similarity"]]
+
+
+def test_candidates_without_a_text_are_refused(command, tmp_path):
+    code, _, errors = command("generate", "-o", tmp_path / "any.wav", *FAST, "--candidates", 2)
+    assert code == 2
+    assert "n_candidates must be 1 without a text" in errors
+    words = ("generate", "a clarinet, C4", "-o", tmp_path / "c.wav", "--candidates", 2)
+    code, _, errors = command(*words, model="mini-mars")
+    assert code == 2
+    assert "reads no sounds" in errors
+    assert not list(tmp_path.glob("*.wav"))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -17,11 +17,12 @@ from masktools.core.settings import (
     DecodingSettings,
     GapSettings,
     LoopSettings,
+    PromptSettings,
     RepairSettings,
 )
 from masktools.restoration.render import TEXTURES as MADE_OF
 
-JOBS = [BandSettings, ContinuationSettings, DecodingSettings, GapSettings, LoopSettings, RepairSettings]
+JOBS = [BandSettings, ContinuationSettings, DecodingSettings, GapSettings, LoopSettings, PromptSettings, RepairSettings]
 
 
 def parser_of(*jobs):
@@ -93,6 +94,12 @@ def test_settings_are_taken_whole_or_changed_by_name():
         GapSettings.of(None, {"textur": "model"})
     with pytest.raises(ParameterError, match="settings must be GapSettings or None, got BandSettings"):
         GapSettings.of(BandSettings(), {})
+
+
+def test_settings_that_all_jobs_have_are_taken_by_each():
+    general = DecodingSettings(seed=4, n_steps=3)
+    assert PromptSettings.of(general, {"n_candidates": 2}) == PromptSettings(seed=4, n_steps=3, n_candidates=2)
+    assert PromptSettings.of(general, {"seed": 5}) == PromptSettings(seed=5, n_steps=3)
 
 
 def test_names_are_those_of_what_does_the_work():

@@ -24,7 +24,13 @@ from masktools.core.errors import ParameterError
 from masktools.io import JsonLines
 from masktools.networks.packing import weights_digest
 from masktools.pipeline import Progress, Walk, share_of
-from masktools.restoration.generation.recordings import checked_samples, conditions_of, decoded, within_full_scale
+from masktools.restoration.generation.recordings import (
+    best_of,
+    check_candidates,
+    checked_samples,
+    conditions_of,
+    within_full_scale,
+)
 from masktools.solver import Plan, SolverConfig, item_seeds
 
 _COLUMNS = ("prompt", "caption", "text")
@@ -194,7 +200,8 @@ class GeneratedItem:
     item: Item
     samples: np.ndarray  # (t,) float32
     sample_rate: int  # Hz
-    gain_db: float  # to avoid clipping
+    gain_db: float  # of the whole, to avoid clipping
+    similarity: float | None = None  # to the text, if it is the best of several candidates
 
 
 def plan_items(prompts: Sequence[Prompt], n: int = 1, seed: int = 0) -> list[Item]:
@@ -221,6 +228,8 @@ def generate_items(
     seconds: float | None = None,
     solver: Plan = SolverConfig(),
     progress: Progress | None = None,
+    *,
+    n_candidates: int = 1,
 ) -> Iterator[GeneratedItem]:
     """Yield the recordings in the order of the items, computed in batches.
 
@@ -232,9 +241,11 @@ def generate_items(
         seconds: length of each in seconds, in (0, 600]; a full window by default.
         solver: settings of the decoding.
         progress: called with (steps done, steps in total).
+        n_candidates: candidates for each item, of which the nearest to its prompt is kept.
 
     Raises:
-        ParameterError: a length out of its range, or a prompt that the model cannot read.
+        ParameterError: a length out of its range, a prompt that the model cannot read, or candidates of a model that
+            hears no sounds.
     """
     n_samples, size = checked_samples(pipeline, seconds), pipeline.batch_size
     starts = range(0, len(items), size)
@@ -242,12 +253,16 @@ def generate_items(
         return
     # All texts are encoded first, so that an invalid one is found before the long computation.
     conditions = conditions_of(pipeline, [item.prompt for item in items])
+    check_candidates(pipeline, conditions, n_candidates)
     for number, start in enumerate(starts):
         batch, condition = items[start : start + size], conditions[start : start + size]
         seeds = [item.seed for item in batch]
-        waves, _ = decoded(pipeline, condition, seeds, n_samples, solver, share_of(progress, number, len(starts)))
-        for item, samples, gain_db in zip(batch, *within_full_scale(waves), strict=True):
-            yield GeneratedItem(item, samples, pipeline.sample_rate, gain_db)
+        share = share_of(progress, number, len(starts))
+        made = best_of(pipeline, condition, seeds, n_samples, solver, n_candidates, share)
+        waves, gains_db = within_full_scale(made.waves, pipeline.sample_rate)
+        for place, item in enumerate(batch):
+            near = made.similarities[place] if made.similarities else None
+            yield GeneratedItem(item, waves[place], pipeline.sample_rate, gains_db[place], near)
 
 
 def write_behind(
@@ -281,7 +296,9 @@ FINISHED = ".masktools-generated.jsonl"
 class Finished:
     """Journal of the finished recordings of a folder; incomplete lines are ignored."""
 
-    def __init__(self, folder: Path, pipeline: Walk, solver: Plan, seconds: float | None) -> None:
+    def __init__(
+        self, folder: Path, pipeline: Walk, solver: Plan, seconds: float | None, n_candidates: int = 1
+    ) -> None:
         """Read the journal.
 
         Args:
@@ -289,9 +306,10 @@ class Finished:
             pipeline: the model; recordings by another one do not count as finished.
             solver: settings of the decoding; others do not count, either.
             seconds: length of each in seconds; others do not count, either.
+            n_candidates: candidates for each; others do not count, either.
         """
         self._lines = JsonLines(folder / FINISHED)
-        self._settings = _key([_fingerprint(pipeline), to_plain(solver), seconds])
+        self._settings = _key([_fingerprint(pipeline), to_plain(solver), seconds, n_candidates])
         self._entries = {one["file"]: one for one in self._lines.read() if isinstance(one.get("file"), str)}
 
     def has(self, item: Item, target: Path) -> bool:

@@ -1,7 +1,7 @@
 """Generation from a prompt, or unconditional; and recordings rebuilt from coarse scales, or with other detail."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, cast
 
@@ -12,16 +12,18 @@ from torch.nn.functional import pad
 
 from masktools.core.arguments import check_within, checked_call, checked_real, checked_whole, shown
 from masktools.core.errors import ParameterError
-from masktools.core.settings import MAX_SECONDS, DecodingSettings, VariationSettings
+from masktools.core.settings import MAX_SECONDS, PromptSettings, VariationSettings
 from masktools.core.shapes import Tokens
 from masktools.io import resample, resample_to
 from masktools.networks.conditioning import Prompts
 from masktools.pipeline import Progress, Walk, share_of
 from masktools.pipeline.hub import check_job, models_for, plan_for
-from masktools.solver import Plan, SolveResult, item_seeds, plan_value
+from masktools.restoration.band_level import peak_gain
+from masktools.solver import Plan, StepTrace, candidate_seeds, item_seeds, plan_value
 
 MAX_RECORDINGS = 100_000  # of one call, which keeps them all in memory
 _PEAK = 0.99  # of full scale, for recordings that would exceed it
+_LIMITED = 10 ** (3 / 20)  # how far single peaks are brought down
 _OVERLAP_SHARE = 26 / 53  # of a window: context of a continuation
 
 
@@ -40,7 +42,7 @@ def generate(
     prompts: Prompts | None = None,
     n: int = 1,
     seconds: float | None = None,
-    settings: DecodingSettings | None = None,
+    settings: PromptSettings | None = None,
     *,
     progress: Progress | None = None,
     **changes: Any,
@@ -48,8 +50,9 @@ def generate(
     """Return n recordings for each prompt, those of the first prompt first; or n unconditional ones.
 
     Recordings longer than the model's window are continued: each window has half of the previous one as context.
-    Shorter ones are cropped from a full window. A recording that would exceed full scale is attenuated as a whole; the
-    report has its gain.
+    Shorter ones are cropped from a full window. Peaks beyond full scale are limited, by 3 dB at most; a recording with
+    higher ones is attenuated as a whole, too, and the report has its gain. Of several candidates for a text, the
+    nearest to it is kept, as heard by the model's text-audio encoder.
 
     Args:
         pipeline: the model.
@@ -59,14 +62,16 @@ def generate(
         settings: settings of the decoding; the same seed gives the same recordings, and the first ones do not depend on
             their number.
         progress: called with (steps done, steps in total).
-        **changes: fields of ``DecodingSettings`` to change.
+        **changes: fields of ``PromptSettings`` to change.
 
     Raises:
-        ParameterError: a number or a length out of its range, or prompts that cannot be read.
+        ParameterError: a number or a length out of its range, prompts that cannot be read, or candidates without a
+            text or of a model that hears no sounds.
 
-    Source: SpecMaskGIT (arXiv:2406.17672), sections 3.4 and 4.2.
+    Source: SpecMaskGIT (arXiv:2406.17672), sections 3.4 and 4.2; AudioLDM (arXiv:2301.12503), section 5, for the
+        candidates.
     """
-    started, made = perf_counter(), DecodingSettings.of(settings, changes)
+    started, made = perf_counter(), PromptSettings.of(settings, changes)
     solver = plan_for(pipeline, "generate", made)
     checked_call("progress", progress)
     n = checked_whole("n", n, 1)
@@ -79,36 +84,37 @@ def generate(
         condition = pipeline.condition(prompts)
     if condition is not None:
         condition = condition.repeat_interleave(n, dim=0)
+    check_candidates(pipeline, condition, made.n_candidates)
     n_items = n if condition is None else len(condition)
     seeds = item_seeds(made.seed, n_items)
-    waves, tokens, solved = list[np.ndarray](), list[np.ndarray](), list[SolveResult]()
+    parts = list[Decoded]()
     starts = range(0, n_items, pipeline.batch_size)
     for number, start in enumerate(starts):
-        part = slice(start, start + pipeline.batch_size)
-        given = None if condition is None else condition[part]
-        wave, result = decoded(pipeline, given, seeds[part], n_samples, solver, share_of(progress, number, len(starts)))
-        waves.append(wave)
-        tokens.append(result.tokens.cpu().numpy())
-        solved.append(result)
-    samples, gains_db = within_full_scale(np.concatenate(waves))
+        batch = slice(start, start + pipeline.batch_size)
+        given = None if condition is None else condition[batch]
+        progress_of_part = share_of(progress, number, len(starts))
+        parts.append(best_of(pipeline, given, seeds[batch], n_samples, solver, made.n_candidates, progress_of_part))
+    samples, gains_db = within_full_scale(np.concatenate([part.waves for part in parts]), rate)
     report = {
         "job": "generate",
         "model": pipeline.name,
         "seed": made.seed,
-        "seeds": seeds,
+        "seeds": [seed for part in parts for seed in part.seeds],
+        "n_candidates": made.n_candidates,
+        "similarities": [value for part in parts for value in part.similarities],
         "prompted": condition is not None,
         "seconds": n_samples / rate,
         "n_steps": plan_value(solver, "n_steps"),
         "guidance": plan_value(solver, "guidance") if condition is not None else 0.0,
         "temperature": plan_value(solver, "temperature"),
         "gains_db": gains_db,
-        "n_forwards": sum(result.n_forwards for result in solved),
+        "n_forwards": sum(record.forwards for part in parts for record in part.trace),
         "timings": {
-            "solve_s": round(sum(record.seconds for result in solved for record in result.trace), 3),
+            "solve_s": round(sum(record.seconds for part in parts for record in part.trace), 3),
             "total_s": round(perf_counter() - started, 3),
         },
     }
-    return Generated(samples, rate, np.concatenate(tokens), report)
+    return Generated(samples, rate, np.concatenate([part.tokens for part in parts]), report)
 
 
 def checked_samples(pipeline: Walk, seconds: float | None) -> int:
@@ -146,17 +152,41 @@ def conditions_of(pipeline: Walk, texts: Sequence[str]) -> Tensor:
     return torch.cat([each[text] for text in texts])
 
 
-def decoded(
+def check_candidates(pipeline: Walk, condition: Tensor | None, n: int) -> None:
+    """Raise, before any work, where the best of several candidates cannot be told.
+
+    Raises:
+        ParameterError: candidates without a text, or of a model that hears no sounds.
+    """
+    if n > 1 and condition is None:
+        raise ParameterError(f"n_candidates must be 1 without a text, got {n}: candidates are compared with it")
+    if n > 1 and condition is not None:
+        pipeline.similarity(torch.zeros(1, pipeline.sample_rate, device=pipeline.device), condition[:1])
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """Recordings as the vocoder gives them, with what they were made of."""
+
+    waves: np.ndarray  # (b, t) float32
+    tokens: np.ndarray  # (b, rows, columns) int64
+    seeds: list[int]
+    trace: tuple[StepTrace, ...]  # of all decodings
+    similarities: list[float] = field(default_factory=list)  # to the texts, if there were candidates
+
+
+def best_of(
     pipeline: Walk,
     condition: Tensor | None,
     seeds: Sequence[int],
     n_samples: int,
     solver: Plan,
+    n_candidates: int = 1,
     progress: Progress | None = None,
-) -> tuple[np.ndarray, SolveResult]:
-    """Return recordings (b, t) decoded by the vocoder, and the trace of the decoding.
+) -> Decoded:
+    """Return one recording for each seed: of its candidates, the one nearest to its condition.
 
-    A CPU renders them one by one: a batch is not faster, and would change their last digits.
+    The first candidate is what one alone would be. Candidates are computed ``batch_size`` at once.
 
     Args:
         pipeline: the model.
@@ -164,21 +194,63 @@ def decoded(
         seeds: one seed for each recording.
         n_samples: length of each recording.
         solver: settings of the decoding.
+        n_candidates: candidates for each recording; 1 without a condition.
         progress: called with (steps done, steps in total).
     """
+    if condition is None or n_candidates == 1:
+        return _decoded(pipeline, condition, seeds, n_samples, solver, progress)
+    everyone = [one for seed in seeds for one in candidate_seeds(seed, n_candidates)]
+    conditions = condition.repeat_interleave(n_candidates, dim=0)
+    starts = range(0, len(everyone), pipeline.batch_size)
+    parts, near = list[Decoded](), list[Tensor]()
+    for number, start in enumerate(starts):
+        batch = slice(start, start + pipeline.batch_size)
+        wanted, share = conditions[batch], share_of(progress, number, len(starts))
+        parts.append(_decoded(pipeline, wanted, everyone[batch], n_samples, solver, share))
+        near.append(pipeline.similarity(torch.from_numpy(parts[-1].waves).to(pipeline.device), wanted))
+    similarities = torch.cat(near).cpu().view(len(seeds), n_candidates)
+    best = [n_candidates * place + int(which) for place, which in enumerate(similarities.argmax(dim=1))]
+    return Decoded(
+        np.concatenate([part.waves for part in parts])[best],
+        np.concatenate([part.tokens for part in parts])[best],
+        [everyone[place] for place in best],
+        tuple(record for part in parts for record in part.trace),
+        [round(value, 4) for value in similarities.amax(dim=1).tolist()],
+    )
+
+
+def _decoded(
+    pipeline: Walk,
+    condition: Tensor | None,
+    seeds: Sequence[int],
+    n_samples: int,
+    solver: Plan,
+    progress: Progress | None = None,
+) -> Decoded:
+    """Return a recording for each seed; a CPU renders them one by one, as a batch would change their last digits."""
     n_cols = max(pipeline.window_cols, pipeline.grid.n_columns(n_samples))
     mask = torch.ones(len(seeds), pipeline.shape.n_rows, n_cols, dtype=torch.bool)
     overlap = round(pipeline.window_cols * _OVERLAP_SHARE)
     tokens = torch.zeros_like(mask, dtype=torch.int64)
     result = pipeline.fill(tokens, mask, seeds, solver, condition, overlap, progress)
     parts = result.tokens.split(1 if pipeline.device.type == "cpu" else len(result.tokens))
-    return torch.cat([pipeline.decode(part, n_samples) for part in parts]).cpu().numpy(), result
+    waves = torch.cat([pipeline.decode(part, n_samples) for part in parts]).cpu().numpy()
+    return Decoded(waves, result.tokens.cpu().numpy(), list(seeds), result.trace)
 
 
-def within_full_scale(waves: np.ndarray) -> tuple[np.ndarray, list[float]]:
-    """Return recordings (b, t), those beyond full scale attenuated as a whole, and the gain of each in dB."""
-    gains = np.minimum(1.0, _PEAK / np.abs(waves).max(axis=1).clip(min=_PEAK))
-    return (waves * gains[:, None]).astype(np.float32), [round(float(20 * np.log10(gain)), 2) for gain in gains]
+def within_full_scale(waves: np.ndarray, sample_rate: int) -> tuple[np.ndarray, list[float]]:
+    """Return recordings (b, t) within full scale, and the gain of each as a whole in dB.
+
+    Peaks are limited by 3 dB at most. What has higher ones is attenuated as a whole: a few peaks would otherwise make
+    all of a recording quiet.
+    """
+    gains = np.minimum(1.0, _PEAK * _LIMITED / np.abs(waves).max(axis=1).clip(min=_PEAK * _LIMITED))
+    whole = waves * gains[:, None]
+    made = [
+        one if np.abs(one).max() <= _PEAK else one * peak_gain(np.zeros((1, one.size)), one[None] / _PEAK, sample_rate)
+        for one in whole
+    ]
+    return np.array(made, np.float32), [round(float(20 * np.log10(gain)), 2) for gain in gains]
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,4 +363,5 @@ def _rendered(
 ) -> np.ndarray:
     """Return the waves (channels, t) of tokens, of the recording's rate and length, within full scale."""
     wave = pipeline.decode(tokens, n_scales=n_scales).cpu().numpy()
-    return within_full_scale(resample_to(wave, pipeline.sample_rate, sample_rate, recording.shape[1]))[0]
+    resampled = resample_to(wave, pipeline.sample_rate, sample_rate, recording.shape[1])
+    return within_full_scale(resampled, sample_rate)[0]

@@ -255,8 +255,8 @@ def test_what_is_finished_is_known_again_unless_anything_differs(tmp_path):
     target.write_bytes(b"sound")
     Finished(tmp_path, pipeline, FEW, 1.0).add(item, target)
 
-    def known(of=item, pipe=pipeline, solver=FEW, seconds=1.0):
-        return Finished(tmp_path, pipe, solver, seconds).has(of, target)
+    def known(of=item, pipe=pipeline, solver=FEW, seconds=1.0, **more):
+        return Finished(tmp_path, pipe, solver, seconds, **more).has(of, target)
 
     assert known()
     assert not known(of=replace(item, seed=4))
@@ -267,6 +267,7 @@ def test_what_is_finished_is_known_again_unless_anything_differs(tmp_path):
     assert not known(pipe=other), "a bundle whose vocoder was trained further"
     assert not known(solver=SolverConfig())
     assert not known(seconds=2.0)
+    assert not known(n_candidates=2)
     target.write_bytes(b"other sound")
     assert not known()
     target.unlink()
