@@ -207,7 +207,7 @@ class TrueTokens(Pipeline):
         return SolveResult(tokens if self._answers is None else next(self._answers), ())
 
 
-def clean_tokens(pipeline: Pipeline, waves: np.ndarray) -> Tensor:
+def clean_tokens(pipeline: Walk, waves: np.ndarray) -> Tensor:
     """Return the tokens (b, r, w) of waves (b, t) at the pipeline's rate."""
     return pipeline.encode(torch.from_numpy(waves))
 

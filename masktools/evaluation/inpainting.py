@@ -47,6 +47,7 @@ from masktools.metrics import (
 )
 from masktools.model import Model
 from masktools.pipeline import Progress
+from masktools.pipeline.hub import check_job
 from masktools.restoration import inpaint
 from masktools.solver import SolverConfig, derive_seed
 
@@ -154,11 +155,13 @@ def evaluate_inpainting(
         progress: called with the pieces of work done and their number.
 
     Raises:
-        ParameterError: no clips, none that is long enough, or clips at another rate.
+        ParameterError: no clips, none that is long enough, or clips at another rate; a model that fills no gaps, or one
+            over token streams without composition.
 
     Source: SpecMaskGIT (arXiv:2406.17672), section 4.3 and table 8, for gaps given as columns.
     """
-    check_clips(model, clips)
+    check_job(model.pipeline, "inpaint")
+    check_clips(model, clips, bands=not settings.composite)
     if settings.columns is None:
         clips = _long_enough(clips, max(settings.gaps_s) + 2 * settings.context_s)
     else:
@@ -167,6 +170,8 @@ def evaluate_inpainting(
     if not settings.composite:
         left_out = {*RESTORED, TRUE_TOKENS} - {*_PAPER_METHODS}
         methods = tuple(method for method in methods if method not in left_out)
+    if not model.pipeline.shape.has_bands:
+        methods = tuple(method for method in methods if method != CEILING)
     n_holes = 1 if settings.columns else len(settings.gaps_s)
     meter = Meter(progress, len(clips) * n_holes * len(methods))
     rows: list[Row] = []

@@ -1,6 +1,7 @@
 """Gaps are cut, filled by every method, and what is in them is compared with what was there."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,11 @@ from masktools.evaluation.inpainting import INPAINT_METHODS, InpaintSettings, ev
 from masktools.evaluation.report import Report
 from masktools.evaluation.scores import Statistics
 from masktools.metrics import lsd_db
+from masktools.model import Model
 from masktools.solver import SolverConfig
 from tests.evaluation.memory import Loudness, knowing_model, melody
+from tests.pipeline.streams.small import small_walk
+from tests.tiny import SAMPLE_RATE
 
 CLIPS = [melody(0), melody(1), melody(2), melody(3), melody(4, origin="rendered")]
 MODEL = knowing_model(CLIPS)
@@ -157,3 +161,14 @@ def test_clips_too_short_for_the_gap_are_left_out_and_named():
 def test_settings_out_of_range_are_refused(given, message):
     with pytest.raises(ParameterError, match=message):
         InpaintSettings(**given)
+
+
+def test_gaps_of_a_model_over_token_streams_are_measured_likewise():
+    model = Model(small_walk())
+    clips = [replace(clip, wave=clip.wave[: 4 * SAMPLE_RATE]) for clip in CLIPS[:2]]
+    methods = ("search", "model", "model_alone", "true_tokens", "ceiling")
+    report = evaluate_inpainting(model, clips, InpaintSettings(GAP, context_s=0.5, methods=methods))
+    measured = {row.method for row in report.per_clip}
+    assert measured == {*methods} - {"ceiling"}, "its levels are matched to cells of a spectrogram, which streams lack"
+    with pytest.raises(ParameterError, match="rows of tokens are bands of frequency"):
+        evaluate_inpainting(model, clips, InpaintSettings(GAP, context_s=0.5, composite=False))
