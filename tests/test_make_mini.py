@@ -79,6 +79,7 @@ SHRUNKEN = {
         "data.init_args.n_valid_clips=2",
     ),
 }
+SHRUNKEN["captions"] = SHRUNKEN["transformer"]
 
 
 def write_clips(folder):
@@ -141,7 +142,7 @@ def test_a_model_is_made_of_thirty_clips_and_a_run_that_failed_goes_on(make, tmp
 
     assert make.main(words) == 0
     assert [line for line in capfd.readouterr().out.splitlines() if line.startswith("==")] == [
-        f"== {stage}" for stage in ("decoder", "grain", "vocoder", "transformer", "bundle")
+        f"== {stage}" for stage in ("decoder", "grain", "vocoder", "transformer", "captions", "bundle")
     ]
     model = load_bundle(tmp_path / "run" / "small", device="cpu")
     assert model.grain.config.width == 4
@@ -156,6 +157,8 @@ def test_what_is_skipped_comes_from_the_base(make):
     words = make.made_by(type("Args", (), {"skip": ["text", "vocoder"], "base": "mini"}))
     assert words["text"] == words["vocoder"] == "mini"
     assert words["conditioner"] == "runs/mini-conditioner/best.ckpt"
+    alone = make.made_by(type("Args", (), {"skip": ["captions"], "base": "mini"}))
+    assert alone["captions"] == "runs/mini-transformer/last.ckpt", "the transformer as it came from its first stage"
     assert make.pair("--trainer.max_steps=3") == "trainer.max_steps=3"
 
 

@@ -8,8 +8,8 @@ done is not done again: after a kill, the same command goes on where it stopped,
 
 Stages: cache, text (a sentence encoder distilled; needs the package of one and a list of words, see text.yaml),
 conditioner (sounds and texts), tokenizer (tokens by reconstruction), decoder (texture), grain (what that lacks at
-random), vocoder, transformer, bundle, report, card (the figures of the report go into the head of the bundle's card,
-for the Hugging Face hub).
+random), vocoder, transformer, captions (the transformer goes on, mostly from captions), bundle, report, card (the
+figures of the report go into the head of the bundle's card, for the Hugging Face hub).
 --set changes a key of a stage's recipe, as in --set transformer trainer.max_steps=9000; --skip leaves a stage out, and
 what it would have made is taken from the bundle named by --base.
 """
@@ -22,7 +22,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-TRAINED = ("text", "conditioner", "tokenizer", "decoder", "grain", "vocoder", "transformer")
+TRAINED = ("text", "conditioner", "tokenizer", "decoder", "grain", "vocoder", "transformer", "captions")
 STAGES = ("cache", *TRAINED, "bundle", "report", "card")
 REPORTS, MAKE_CARD = "reports", str(ROOT / "docs" / "make_card.py")
 CHECKPOINT = {"conditioner": "best"}  # the best by captions; of all others the last
@@ -32,6 +32,12 @@ def keys_of(stage, made):
     """Return the keys by which the recipe of a stage is told where its data and the stages before it are."""
     data, model = "data.init_args", "model.init_args"
     texts = {f"{data}.prompts": HERE / "prompts.json"}
+    transformer = {
+        f"{data}.cache": "cache",
+        f"{data}.conditioner": made["conditioner"],
+        f"{model}.tokenizer_checkpoint": made["tokenizer"],
+        f"{model}.conditioner": made["conditioner"],
+    }
     return {
         "tokenizer": {f"{data}.cache": "cache"},
         "decoder": {f"{data}.cache": "cache", f"{model}.checkpoint": made["tokenizer"]},
@@ -44,12 +50,8 @@ def keys_of(stage, made):
             **texts,
         },
         "vocoder": {f"{data}.cache": "cache", f"{model}.tokenizer_checkpoint": made["decoder"]},
-        "transformer": {
-            f"{data}.cache": "cache",
-            f"{data}.conditioner": made["conditioner"],
-            f"{model}.tokenizer_checkpoint": made["tokenizer"],
-            f"{model}.conditioner": made["conditioner"],
-        },
+        "transformer": transformer,
+        "captions": {**transformer, f"{model}.start_checkpoint": made["transformer"]},
     }[stage]
 
 
@@ -64,9 +66,7 @@ def command_of(stage, args, made):
         return [*masktools, "train", str(HERE / f"{stage}.yaml"), "--resume", *keys, *own]
     if stage == "bundle":
         parts = [
-            made[part]
-            for part in ("decoder", "grain", "vocoder", "transformer", "conditioner")
-            if made[part] != args.base
+            made[part] for part in ("decoder", "grain", "vocoder", "captions", "conditioner") if made[part] != args.base
         ]
         card = ["--card", "card.md", "--decoding", str(HERE / "decoding.json"), "--base", args.base]
         card += ["--int8", "tokenizer,transformer"]  # a third of the bundle, for 0.1 % of the tokenizer's L1
@@ -102,6 +102,8 @@ def made_by(args):
     }
     if "decoder" in args.skip:  # the tokenizer as it came from its first stage
         made["decoder"] = made["tokenizer"]
+    if "captions" in args.skip:  # the transformer as it came from its first stage
+        made["captions"] = made["transformer"]
     if "text" in args.skip and "conditioner" not in args.skip:
         made["text"] = args.base
     return made
