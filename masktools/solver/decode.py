@@ -67,7 +67,7 @@ def solve(
         logit_bias: added to the guided logits: (k,), (b, k) or (b, n, k); -inf bans a code.
         callback: called after each step; if it returns False the rest is filled in one step.
         rescore: an external model whose probabilities are mixed into the confidence of drawn tokens, called once in
-            every step but the last; with the policy ``confidence`` only.
+            every step but the last, unless its weight is 0; with the policy ``confidence`` only.
 
     Returns:
         The complete tokens (b, r, w) and one record per step.
@@ -86,6 +86,8 @@ def solve(
     tensor([[[3, 2, 1]]])
     """
     request = check_request(tokens, mask, seeds, use_condition, groups, config.group_score, logit_bias)
+    if config.rescore_weight == 0:
+        rescore = None
     _check_together(predict, request, config, rescore)
     memory = Memory(request.mask) if config.cache_every > 1 else None
     log_p = torch.zeros(request.mask.shape, device=tokens.device)

@@ -90,6 +90,8 @@ def test_a_prior_rescores_and_at_weight_zero_changes_nothing():
     silent = tuple(replace(config, rescore_weight=0.0) for config in PLAN)
     assert torch.equal(rescored.fill(tokens, mask, [0], silent).tokens, without)
     assert not torch.equal(rescored.fill(tokens, mask, [0], PLAN).tokens, without)
+    reading = tuple(replace(config, policy="halton", overlap=0) for config in silent)
+    assert torch.equal(rescored.fill(tokens, mask, [0], reading).tokens, plain.fill(tokens, mask, [0], reading).tokens)
 
 
 def test_generation_of_any_length_follows_the_text_and_the_seed():
