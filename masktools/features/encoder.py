@@ -239,7 +239,7 @@ class Encoder:
 
     @property
     def hop_s(self) -> float:
-        """Seconds of a column of tokens: the default hop between frames."""
+        """Seconds from one frame to the next by default, those of a column of tokens."""
         return self.pipeline.grid.column_s
 
     @property
