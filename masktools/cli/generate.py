@@ -81,7 +81,8 @@ def _write_all(args: argparse.Namespace, outputs: list[Path], results: "list[Res
     """Write the recordings, and their report."""
     for output, result in zip(outputs, results, strict=True):
         files.write_audio(output, result.samples, result.sample_rate)
-    each = {name: [one for r in results for one in r.report[name]] for name in ("seeds", "gains_db", "similarities")}
+    names = [name for name in ("seeds", "gains_db", "similarities") if name in results[0].report]
+    each = {name: [one for result in results for one in result.report[name]] for name in names}
     files.write_report(args.report, results[0].report | each)
     for output in outputs:
         print(output)

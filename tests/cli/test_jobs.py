@@ -117,3 +117,12 @@ def test_an_output_is_replaced_only_when_the_new_one_is_complete(command, wav, t
     assert command("inpaint", wav, "-o", out, "--gaps", "0.2-0.4", "--steps", 1, "--overwrite")[0] == 0
     assert soundfile.info(out).frames == soundfile.info(wav).frames
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.wav", "out.wav"]
+
+
+def test_variations_are_written_with_their_seeds(command, wav, tmp_path):
+    out, report = tmp_path / "other.wav", tmp_path / "report.json"
+    words = ("vary", wav, "--keep", 2, "-n", 2, "--steps", 1, "-o", out, "--report", report)
+    code, _, errors = command(*words, model="mini-mars")
+    assert (code, errors) == (0, "")
+    assert sorted(path.name for path in tmp_path.glob("other-*.wav")) == ["other-1.wav", "other-2.wav"]
+    assert len(set(json.loads(report.read_text())["seeds"])) == 2
