@@ -318,12 +318,13 @@ class Model:
         made = PromptSettings.of(settings, changes)
         with use_threads(self.threads):
             sounds = generation.generate(self.pipeline, prompts, n, seconds, made, progress=progress)
-        own = ("seeds", "gains_db", "similarities")
         return [
             Result(
                 wave,
                 sounds.sample_rate,
-                sounds.report | {name: sounds.report[name][index : index + 1] for name in own} | {"index": index},
+                sounds.report
+                | {name: sounds.report[name][index : index + 1] for name in sounds.EACH}
+                | {"index": index},
             )
             for index, wave in enumerate(sounds.samples)
         ]

@@ -81,7 +81,9 @@ def _write_all(args: argparse.Namespace, outputs: list[Path], results: "list[Res
     """Write the recordings, and their report."""
     for output, result in zip(outputs, results, strict=True):
         files.write_audio(output, result.samples, result.sample_rate)
-    names = [name for name in ("seeds", "gains_db", "similarities") if name in results[0].report]
+    from masktools.restoration.generation import Generated
+
+    names = [name for name in Generated.EACH if name in results[0].report]
     each = {name: [one for result in results for one in result.report[name]] for name in names}
     files.write_report(args.report, results[0].report | each)
     for output in outputs:

@@ -117,8 +117,6 @@ def _methods(help: str) -> Any:
 class PromptSettings(DecodingSettings):
     """Settings for making sounds from texts."""
 
-    TITLE: ClassVar[str] = "decoding"
-
     n_candidates: int = setting(
         1,
         "sounds that are made of a text; the one that the model hears as nearest to it is kept",

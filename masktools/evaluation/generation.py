@@ -60,8 +60,8 @@ class GenerationSettings:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        counts = ("n_per_prompt", "n_candidates", "n_prompts", "n_unconditional")
-        check_least(1, **{name: getattr(self, name) for name in counts})
+        check_least(1, n_per_prompt=self.n_per_prompt, n_candidates=self.n_candidates)
+        check_least(1, n_prompts=self.n_prompts, n_unconditional=self.n_unconditional)
         check_least(0, n_components=self.n_components)
         check_least(2, n_bins=self.n_bins)
         if self.seconds is not None and not 0.25 <= self.seconds <= 600:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ _OVERLAP_SHARE = 26 / 53  # of a window: context of a continuation
 @dataclass(frozen=True, eq=False)
 class Generated:
     """Generated recordings of one length, with a report."""
+
+    EACH: ClassVar = ("seeds", "gains_db", "similarities")  # entries of the report with a value for each recording
 
     samples: np.ndarray  # (n, t) float32
     sample_rate: int  # Hz
@@ -68,7 +70,7 @@ def generate(
         ParameterError: a number or a length out of its range, prompts that cannot be read, or candidates without a
             text or of a model that hears no sounds.
 
-    Source: SpecMaskGIT (arXiv:2406.17672), sections 3.4 and 4.2; AudioLDM (arXiv:2301.12503), section 5, for the
+    Source: SpecMaskGIT (arXiv:2406.17672), sections 3.4 and 4.2; DALL-E (arXiv:2102.12092), section 2.6, for the
         candidates.
     """
     started, made = perf_counter(), PromptSettings.of(settings, changes)
@@ -92,8 +94,8 @@ def generate(
     for number, start in enumerate(starts):
         batch = slice(start, start + pipeline.batch_size)
         given = None if condition is None else condition[batch]
-        progress_of_part = share_of(progress, number, len(starts))
-        parts.append(best_of(pipeline, given, seeds[batch], n_samples, solver, made.n_candidates, progress_of_part))
+        share = share_of(progress, number, len(starts))
+        parts.append(best_of(pipeline, given, seeds[batch], n_samples, solver, made.n_candidates, share))
     samples, gains_db = within_full_scale(np.concatenate([part.waves for part in parts]), rate)
     report = {
         "job": "generate",
@@ -158,10 +160,11 @@ def check_candidates(pipeline: Walk, condition: Tensor | None, n: int) -> None:
     Raises:
         ParameterError: candidates without a text, or of a model that hears no sounds.
     """
-    if n > 1 and condition is None:
+    if n == 1:
+        return
+    if condition is None:
         raise ParameterError(f"n_candidates must be 1 without a text, got {n}: candidates are compared with it")
-    if n > 1 and condition is not None:
-        pipeline.similarity(torch.zeros(1, pipeline.sample_rate, device=pipeline.device), condition[:1])
+    pipeline.similarity(torch.zeros(1, pipeline.sample_rate, device=pipeline.device), condition[:1])
 
 
 @dataclass(frozen=True, eq=False)
