@@ -18,7 +18,7 @@ from masktools.mel import MelConfig
 from masktools.networks.conditioning import Conditioner
 from masktools.networks.tokenizer import LocalTokenizer, SpecVqgan, token_fingerprint
 from masktools.networks.transformer import MaskedTransformer, TransformerConfig
-from masktools.networks.transformer.model import embeddings_from_codes
+from masktools.networks.transformer.model import deepened, embeddings_from_codes
 from masktools.pipeline.bundles import stored_part
 from masktools.training.checkpoints import load_conditioner, load_tokenizer, network_state
 from masktools.training.losses import masked_cross_entropy
@@ -145,7 +145,8 @@ class TransformerTraining(TransformerValidation):
     determines its masks. Without it, the ranks are assumed to divide the clips of a step in turn.
 
     The loss of a step is the mean over all masked tokens of all its batches on all ranks. With a ``base``, the
-    transformer of that bundle is trained further, with its tokenizer and its conditioner.
+    transformer of that bundle is trained further, with its tokenizer and its conditioner. A ``start_checkpoint``, also a
+    bundle, may have fewer blocks: see ``deepened``.
 
     Source: SpecMaskGIT (arXiv:2406.17672), sections 3.2 and 4.1; MAGE (arXiv:2211.09117) for the optimiser.
     """
@@ -196,8 +197,9 @@ class TransformerTraining(TransformerValidation):
         self._sums = torch.zeros(3)  # loss, masked tokens and correct ones since the last optimiser step
 
     def _start_from(self, checkpoint: str) -> None:
+        state = deepened(network_state(checkpoint, part=self.part), self.net.config.depth)
         try:
-            self.net.load_state_dict(network_state(checkpoint, part=self.part))
+            self.net.load_state_dict(state)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             raise ParameterError(f"start_checkpoint must be of the recipe's transformer: {reason}") from error

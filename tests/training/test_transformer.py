@@ -166,6 +166,23 @@ def test_a_finetuning_begins_with_the_weights_of_a_checkpoint(tmp_path):
         on_tokens(start_checkpoint=str(tmp_path / "first.ckpt"), transformer=replace(TOKENS, width=16))
 
 
+def test_a_deeper_network_begins_as_the_shallower_one_and_learns_in_every_block(tmp_path):
+    assert TOKENS.depth == 1
+    first = on_tokens()
+    fit(first, None, 4, ToyClips(batch_size=4)).save_checkpoint(tmp_path / "first.ckpt")
+    second = on_tokens(start_checkpoint=str(tmp_path / "first.ckpt"), transformer=replace(TOKENS, depth=3))
+    tokens = torch.arange(TOKENS.n_tokens)[None] % TOKENS.n_codes
+    mask = torch.arange(TOKENS.n_tokens)[None] % 2 > 0
+    torch.testing.assert_close(second.net(tokens, mask), first.net(tokens, mask), atol=1e-5, rtol=1e-5)
+    before = {name: weight.clone() for name, weight in second.net.state_dict().items()}
+    fit(second, None, 4, ToyClips(batch_size=4)).save_checkpoint(tmp_path / "second.ckpt")
+    for number in range(3):
+        name = f"blocks.{number}.mlp.fc2.weight"
+        assert not torch.equal(second.net.state_dict()[name], before[name]), name
+    with pytest.raises(ParameterError, match="the depth must be a multiple of that of the weights, 3, got 4"):
+        on_tokens(start_checkpoint=str(tmp_path / "second.ckpt"), transformer=replace(TOKENS, depth=4))
+
+
 def test_the_compiled_network_keeps_the_names_of_its_weights(monkeypatch):
     compiled = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **_: compiled.append(type(self).__name__))

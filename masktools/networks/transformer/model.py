@@ -277,6 +277,39 @@ def embeddings_from_codes(vectors: Tensor, width: int, seed: int = 0) -> Tensor:
     return EMBEDDING_STD * turned / turned.std()
 
 
+_OUTPUTS = ("attn.proj.", "mlp.fc2.")  # the layers of a block whose output is added to the sequence
+
+
+def deepened(state: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
+    """Return the weights of a transformer of ``depth`` blocks that computes what the given one does.
+
+    Each block is followed by copies of it whose output layers are 0: they add nothing yet, but learn from the first
+    step on, and from features that are of use already.
+
+    Args:
+        state: the weights of a transformer with blocks ``blocks.0`` and so on.
+        depth: number of blocks, a multiple of theirs.
+
+    Raises:
+        ParameterError: ``depth`` is no multiple of the number of blocks.
+
+    Source: Gong et al., Efficient training of BERT by progressively stacking (ICML 2019), for the copies; Chen et al.,
+    Net2Net (arXiv:1511.05641), for the same function.
+    """
+    names = [name.split(".", 2) for name in state if name.startswith("blocks.")]
+    found = 1 + max((int(number) for _, number, _ in names), default=-1)
+    if not found or depth % found:
+        raise ParameterError(f"the depth must be a multiple of that of the weights, {found}, got {depth}")
+    times = depth // found
+    grown = {name: weight for name, weight in state.items() if not name.startswith("blocks.")}
+    for _, number, rest in names:
+        weight = state[f"blocks.{number}.{rest}"]
+        for copy in range(times):
+            idle = copy > 0 and rest.startswith(_OUTPUTS)
+            grown[f"blocks.{times * int(number) + copy}.{rest}"] = torch.zeros_like(weight) if idle else weight
+    return grown
+
+
 class TokenHead(nn.Module):
     """Logits by the inner product with the token embeddings. ``forward``: (b, n, d) -> (b, n, k).
 
