@@ -258,7 +258,7 @@ class ConditionerTraining(PartTraining):
     """Contrastive training: embeddings of sounds and texts attract each other where the text is true, else repel.
 
     The text side starts as the distilled sentence encoder, whose network is frozen: two small
-    maps on top of it, and the audio side, are trained. Validation embeds whole recordings: ``valid_map``,
+    maps on top of it, and the audio side, are trained, and the texts of the data are remembered. Validation embeds whole recordings: ``valid_map``,
     ``valid_recall_1`` and ``valid_recall_10`` of captions as queries, and if the data has synonyms,
     ``valid_synonyms``, the zero-shot accuracy with them.
 
@@ -300,7 +300,8 @@ class ConditionerTraining(PartTraining):
             raise ParameterError(f"start_checkpoint must hold a text-audio encoder, got a {stored['part']}")
         if encoder and not new_ears:
             raise ParameterError("settings of the encoder are those of the checkpoint, unless new_ears is true")
-        config = from_dict(JointEncoderConfig, stored["config"] | (encoder or {}))
+        forgotten = {"n_remembered": 0} if new_ears else {}
+        config = from_dict(JointEncoderConfig, stored["config"] | forgotten | (encoder or {}))
         super().__init__(config.mel)
         self.save_hyperparameters()
         self.net = JointEncoder(config)
@@ -313,14 +314,21 @@ class ConditionerTraining(PartTraining):
         if self.net.reader is not None:
             self.net.reader.requires_grad_(False)
 
-    def on_fit_start(self) -> None:
-        """Encode the texts of the data and the words of the vocabulary, once."""
+    def setup(self, stage: str) -> None:
+        """Read the texts of the data and the words of the vocabulary, once, and remember the texts."""
+        super().setup(stage)
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         pieces = self.net.tokens.wordpiece.vocabulary
         with torch.no_grad():
             self._texts = self._read([phrase.text for phrase in data.phrases])
             self._words = self._read([piece for piece in pieces if piece.isalpha() and len(piece) > 2])
-        self._rarity = data.rarity.to(self.device)
+        self.net.remember(self._texts)
+
+    def on_fit_start(self) -> None:
+        """Move what was read to the device."""
+        super().on_fit_start()
+        self._texts, self._words = self._texts.to(self.device), self._words.to(self.device)
+        self._rarity = self.trainer.datamodule.rarity.to(self.device)  # type: ignore[attr-defined]
 
     def _read(self, texts: list[str]) -> Tensor:
         self.net.eval()

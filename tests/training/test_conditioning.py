@@ -94,6 +94,18 @@ def test_training_teaches_texts_to_find_their_sounds(run):
     assert zero_shot_accuracy(encoder, recordings(), {name: [name] for name in BANDS}, sounds) == (1.0, 24)
 
 
+def test_the_texts_of_training_are_remembered(run, tmp_path):
+    encoder, phrases = run.lightning_module.net, run.datamodule.phrases
+    assert encoder.config.n_remembered == len(encoder.memory.codes) > len(BANDS)
+    nearest = encoder.memory(encoder.read([phrase.text for phrase in phrases])).amax(dim=1)
+    assert float(nearest.min()) > 0.4
+    run.save_checkpoint(tmp_path / "last.ckpt")
+    further = trained(str(tmp_path / "last.ckpt"), tmp_path, 1).lightning_module.net
+    assert torch.equal(further.memory.codes, encoder.memory.codes)
+    anew = ConditionerTraining(str(tmp_path / "last.ckpt"), new_ears=True)
+    assert anew.net.memory is None
+
+
 def test_training_is_repeatable_whatever_was_drawn_before(run, start, tmp_path):
     torch.rand(5)
     again = trained(start, tmp_path).lightning_module.net.state_dict()

@@ -4,7 +4,8 @@ The vocabulary is part of the state dict: a bundle needs no file but the weights
 
 The audio side is a convolutional network over the mel spectrogram. The text side has one vector for each word piece;
 they are summed, or read by a small network, either of which was distilled from a sentence encoder. Both sides map to
-one space of unit vectors. It replaces CLAP where a model must run offline, from one small file.
+one space of unit vectors. A text that was not in training is drawn to the texts that were and say nearly the same
+(``TextMemory``). It replaces CLAP where a model must run offline, from one small file.
 """
 
 import unicodedata
@@ -240,6 +241,37 @@ class TextTower(nn.Module):
         return F.normalize(self.leave(pooled), dim=-1)
 
 
+_NEARNESS, _TRUST = 0.03, 3.0  # temperature of the cosines; weight of the memory beside the text itself
+_SAME = 0.999  # cosine from which on two text vectors are one
+
+
+class TextMemory(nn.Module):
+    """Text vectors of the texts of training, in eight bits. ``forward``: (b, d) -> shares (b, n) of the near ones.
+
+    A map from text vectors to the joint space is only right where it was trained; the sentence encoder knows which
+    trained text a new one is near.
+
+    Source: the support memory of DeCap (arXiv:2303.03032), section 3.2, for texts in place of images.
+    """
+
+    codes: Tensor
+    scales: Tensor
+
+    def __init__(self, n_texts: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("codes", torch.zeros(n_texts, dim, dtype=torch.int8))
+        self.register_buffer("scales", torch.ones(n_texts))
+
+    @property
+    def vectors(self) -> Tensor:
+        """The vectors (n, d), of unit norm."""
+        return F.normalize(self.codes.to(self.scales.dtype) * self.scales.unsqueeze(-1), dim=-1)
+
+    def forward(self, read: Tensor) -> Tensor:
+        """Return the softmax over the remembered texts by their cosines to text vectors of unit norm."""
+        return (read @ self.vectors.T / _NEARNESS).softmax(dim=-1)
+
+
 _STEM = 4  # stride of the stem in both directions
 _SILENT = -0.9  # a frame whose loudest mel bin is below is silent; -75 dB where [-1, 1] spans [-80, 20] dB
 
@@ -315,11 +347,12 @@ class JointEncoderConfig:
     text_depth: int = later(0)  # layers of the network over the pieces; 0: their sum
     text_width: int = later(192)  # of that network
     sentence_dim: int = later(384)  # dimensions of its output vectors
+    n_remembered: int = later(0)  # texts of training that other texts are drawn to
 
     def __post_init__(self) -> None:
         """Check every range."""
         settle(self)
-        check_least(0, text_depth=self.text_depth)
+        check_least(0, text_depth=self.text_depth, n_remembered=self.n_remembered)
         check_counts(self, "dim", "token_dim", "n_tokens", "n_vocabulary_bytes", "text_hidden", "n_blocks")
         check_counts(self, "text_width", "sentence_dim")
         stride = 4 * 2 ** (len(self.widths) - 1)
@@ -343,6 +376,7 @@ class JointEncoder(nn.Module):
         if config.text_depth:
             text_dim = config.sentence_dim
             self.reader = TextTower(config.token_dim, config.text_width, config.text_depth, text_dim)
+        self.memory = TextMemory(config.n_remembered, text_dim) if config.n_remembered else None
         self.straight = nn.Linear(text_dim, config.dim, bias=False)
         self.bent = nn.Sequential(
             nn.Linear(text_dim, config.text_hidden), nn.GELU(), nn.Linear(config.text_hidden, config.dim)
@@ -399,8 +433,25 @@ class JointEncoder(nn.Module):
             raise ParameterError("a text side without layers sums its pieces: give it a text_depth")
         return self.reader(vectors, known)
 
+    def remember(self, vectors: Tensor) -> None:
+        """Add text vectors (n, d) of ``read`` to the memory, but for those that it holds already."""
+        if self.memory is not None:
+            held = self.memory.vectors
+            vectors = torch.cat([held, vectors[(vectors @ held.T).amax(dim=1) < _SAME]])
+        self.config = replace(self.config, n_remembered=len(vectors))
+        self.memory = TextMemory(*vectors.shape)
+        codes, scales = quantise_rows(vectors)
+        self.memory.load_state_dict({"codes": codes, "scales": scales})
+
+    def encode_read(self, read: Tensor) -> Condition:
+        """Return the embedding, of unit norm, of text vectors (b, d) from ``read``, drawn to the remembered ones."""
+        own = self.encode_vectors(read)
+        if self.memory is None:
+            return own
+        return F.normalize(own + _TRUST * self.memory(read) @ self.encode_vectors(self.memory.vectors), dim=-1)
+
     def encode_vectors(self, vectors: Tensor) -> Condition:
-        """Return the embedding, of unit norm, of text vectors (b, d) from ``read``; differentiable."""
+        """Return the embedding, of unit norm, of text vectors (b, d) by the two maps alone; differentiable."""
         return F.normalize(self.straight(vectors) + self.bent(vectors), dim=-1)
 
     @torch.no_grad()
@@ -434,7 +485,7 @@ class JointEncoder(nn.Module):
         """
         check_texts(texts)
         with _evaluating(self):
-            return self.encode_vectors(self.read(texts))
+            return self.encode_read(self.read(texts))
 
 
 @contextmanager

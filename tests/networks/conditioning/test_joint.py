@@ -54,6 +54,36 @@ def test_a_text_embeds_as_it_does_alone(encoder):
     torch.testing.assert_close(encoder.embed_text(texts), alone, atol=1e-6, rtol=0)
 
 
+def likeness(encoder, text, other):
+    one, two = encoder.embed_text([text, other])
+    return float(one @ two)
+
+
+def test_a_new_text_is_drawn_to_the_remembered_one_it_is_nearest_to():
+    encoder, drawn = small_encoder(), small_encoder()
+    drawn.remember(drawn.read(["the barking dog", "rain", "a violin"]))
+    assert drawn.config.n_remembered == 3
+    assert likeness(drawn, "dog", "the barking dog") > 0.5 + 0.5 * likeness(encoder, "dog", "the barking dog")
+    assert likeness(drawn, "dog", "rain") < 0.9
+    torch.testing.assert_close(drawn.embed_text(["rain"]), encoder.embed_text(["rain"]), atol=0.02, rtol=0)
+
+
+def test_what_is_remembered_is_remembered_once_and_beside_what_was_before():
+    encoder = small_encoder()
+    encoder.remember(encoder.read(["dog", "rain"]))
+    encoder.remember(encoder.read(["rain", "violin"]))
+    assert encoder.config.n_remembered == 3
+    torch.testing.assert_close(encoder.memory.vectors, encoder.read(["dog", "rain", "violin"]), atol=0.01, rtol=0)
+
+
+def test_the_memory_is_part_of_the_weights():
+    encoder = small_encoder()
+    encoder.remember(encoder.read(["dog", "rain"]))
+    again = JointEncoder(encoder.config)
+    again.load_state_dict(encoder.state_dict())
+    assert torch.equal(again.embed_text(["a violin"]), encoder.embed_text(["a violin"]))
+
+
 def test_embedding_is_deterministic_and_leaves_training_mode_as_it_was():
     encoder = small_encoder().train()
     first, second = encoder.embed_audio(waves(), RATE), encoder.embed_audio(waves(), RATE)
