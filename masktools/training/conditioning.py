@@ -258,9 +258,9 @@ class ConditionerTraining(PartTraining):
     """Contrastive training: embeddings of sounds and texts attract each other where the text is true, else repel.
 
     The text side starts as the distilled sentence encoder, whose network is frozen: two small
-    maps on top of it, and the audio side, are trained, and the texts of the data are remembered. Validation embeds whole recordings: ``valid_map``,
-    ``valid_recall_1`` and ``valid_recall_10`` of captions as queries, and if the data has synonyms,
-    ``valid_synonyms``, the zero-shot accuracy with them.
+    maps on top of it, and the audio side, are trained, and the texts of the data are remembered. Validation embeds
+    whole recordings: ``valid_map``, ``valid_recall_1`` and ``valid_recall_10`` of captions as queries, and if the data
+    has synonyms, ``valid_synonyms``, the zero-shot accuracy with them.
 
     Args:
         start_checkpoint: text-audio encoder to start from: of `TextDistillation`, of an earlier run, or of a bundle.

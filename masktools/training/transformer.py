@@ -145,8 +145,8 @@ class TransformerTraining(TransformerValidation):
     determines its masks. Without it, the ranks are assumed to divide the clips of a step in turn.
 
     The loss of a step is the mean over all masked tokens of all its batches on all ranks. With a ``base``, the
-    transformer of that bundle is trained further, with its tokenizer and its conditioner. A ``start_checkpoint``, also a
-    bundle, may have fewer blocks: see ``deepened``.
+    transformer of that bundle is trained further, with its tokenizer and its conditioner. A ``start_checkpoint``, also
+    a bundle, may have fewer blocks: see ``deepened``.
 
     Source: SpecMaskGIT (arXiv:2406.17672), sections 3.2 and 4.1; MAGE (arXiv:2211.09117) for the optimiser.
     """
