@@ -12,7 +12,7 @@ import unicodedata
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -357,6 +357,11 @@ def _key(content: Any) -> str:
 
 
 def _fingerprint(pipeline: Walk) -> list[str]:
-    """Return the identity of a model: the name, the digests of its parts, and the precision."""
-    digests = [weights_digest(part.state_dict()) for part in pipeline.parts.values() if isinstance(part, nn.Module)]
-    return [pipeline.name, _key(digests), str(pipeline.precision)]
+    """Return the identity of a model: the name, the weights and settings of its parts, and the precision."""
+    parts = [part for part in pipeline.parts.values() if isinstance(part, nn.Module)]
+    settings = [getattr(part, "config", None) for part in parts]
+    told = [
+        [weights_digest(part.state_dict()), to_plain(own) if is_dataclass(own) else None]
+        for part, own in zip(parts, settings, strict=True)
+    ]
+    return [pipeline.name, _key(told), str(pipeline.precision)]

@@ -265,6 +265,9 @@ def test_what_is_finished_is_known_again_unless_anything_differs(tmp_path):
     other = tiny_pipeline()
     other.vocoder.head.bias.add_(1.0)
     assert not known(pipe=other), "a bundle whose vocoder was trained further"
+    other = tiny_pipeline()
+    other.vocoder.config = replace(other.vocoder.config, width=32)
+    assert not known(pipe=other), "a bundle whose vocoder has the same weights and other settings"
     assert not known(solver=SolverConfig())
     assert not known(seconds=2.0)
     assert not known(n_candidates=2)
