@@ -242,11 +242,12 @@ class TextTower(nn.Module):
 
 
 _NEARNESS, _TRUST = 0.03, 3.0  # temperature of the cosines; weight of the memory beside the text itself
+_N_NEAR = 256  # remembered texts that are looked at; the shares of the others vanish
 _SAME = 0.999  # cosine from which on two text vectors are one
 
 
 class TextMemory(nn.Module):
-    """Text vectors of the texts of training, in eight bits. ``forward``: (b, d) -> shares (b, n) of the near ones.
+    """Text vectors of the texts of training, in eight bits. ``forward``: (b, d) -> (b, k) and (b, k, d), the nearest.
 
     A map from text vectors to the joint space is only right where it was trained; the sentence encoder knows which
     trained text a new one is near.
@@ -267,9 +268,11 @@ class TextMemory(nn.Module):
         """The vectors (n, d), of unit norm."""
         return F.normalize(self.codes.to(self.scales.dtype) * self.scales.unsqueeze(-1), dim=-1)
 
-    def forward(self, read: Tensor) -> Tensor:
-        """Return the softmax over the remembered texts by their cosines to text vectors of unit norm."""
-        return (read @ self.vectors.T / _NEARNESS).softmax(dim=-1)
+    def forward(self, read: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the vectors nearest to those of texts, of unit norm, and before them the softmax of their cosines."""
+        vectors = self.vectors
+        cosines, places = (read @ vectors.T).topk(min(_N_NEAR, len(vectors)))
+        return (cosines / _NEARNESS).softmax(dim=-1), vectors[places]
 
 
 _STEM = 4  # stride of the stem in both directions
@@ -448,7 +451,9 @@ class JointEncoder(nn.Module):
         own = self.encode_vectors(read)
         if self.memory is None:
             return own
-        return F.normalize(own + _TRUST * self.memory(read) @ self.encode_vectors(self.memory.vectors), dim=-1)
+        shares, near = self.memory(read)
+        mapped = self.encode_vectors(near.flatten(0, 1)).unflatten(0, shares.shape)
+        return F.normalize(own + _TRUST * torch.einsum("bk,bkd->bd", shares, mapped), dim=-1)
 
     def encode_vectors(self, vectors: Tensor) -> Condition:
         """Return the embedding, of unit norm, of text vectors (b, d) by the two maps alone; differentiable."""
