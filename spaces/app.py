@@ -131,7 +131,7 @@ def build():
             clip.upload(find, clip, [gaps, note], api_name="find")
             run.click(restore, [clip, gaps, band, seed], [before, after, picture, report], api_name="restore")
         with gr.Tab("Make"):
-            prompt = gr.Textbox("The sound of rain.", label="What to hear")
+            prompt = gr.Textbox("Rain falling.", label="What to hear")
             seconds = gr.Slider(1, 10, 5, step=0.5, label="Seconds")
             other, go = gr.Number(0, label="Seed", precision=0), gr.Button("Make", variant="primary")
             gr.Markdown(f"About {3 + 10 * MAKES_S:.0f} s for 10 s of sound.")

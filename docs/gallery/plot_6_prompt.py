@@ -8,7 +8,7 @@ The small model knows environmental sounds, game music and single words. The sam
 import masktools
 
 model = masktools.load("mini")
-rain, other = model.generate("The sound of rain.", n=2, seconds=4, seed=1)
+rain, other = model.generate("Rain falling.", n=2, seconds=4, seed=1)
 rain
 
 # %%

@@ -19,7 +19,7 @@ from masktools.pipeline.hub import check_job
 if TYPE_CHECKING:
     from masktools.model import Model
 
-PROMPTS = ("The sound of rain.", "A fast chiptune piece.")
+PROMPTS = ("Rain falling.", "A fast chiptune piece.")
 PAGE, REPORT = "index.html", "report.json"
 _N_PER_PROMPT, _PROMPT_S = 2, 5.0
 _GAPS_TEXT = (
