@@ -55,7 +55,7 @@ SIZES: Mapping[str, Size] = MappingProxyType(
         "mini": Size(
             _FULL_BAND,
             ("local", LocalTokenizerConfig(widths=(48, 128, 320), n_deep_blocks=1)),
-            TransformerConfig(width=192, depth=8, n_heads=3, condition_dim=128),
+            TransformerConfig(width=192, depth=16, n_heads=3, condition_dim=128),
             {
                 "light": LightVocoderConfig(n_phase_rounds=16, n_corrections=8),
                 "hifigan": HifiganConfig(channels=128),

@@ -154,7 +154,14 @@ def test_a_checkpoint_without_such_blocks_is_refused(tmp_path, audiomae):
 def test_blocks_of_the_bundled_model_load_into_a_vit_of_timms():
     _, state = stored_part("mini", "transformer")
     theirs = timm.models.vision_transformer.VisionTransformer(
-        img_size=(80, 848), patch_size=16, in_chans=1, embed_dim=192, depth=8, num_heads=3, num_classes=0, fc_norm=False
+        img_size=(80, 848),
+        patch_size=16,
+        in_chans=1,
+        embed_dim=192,
+        depth=16,
+        num_heads=3,
+        num_classes=0,
+        fc_norm=False,
     )
     blocks = {name: value for name, value in state.items() if name.startswith(("blocks.", "norm."))}
     missing, unexpected = theirs.load_state_dict(blocks, strict=False)
