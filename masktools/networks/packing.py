@@ -333,6 +333,11 @@ def quantise_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return (flat / scales.unsqueeze(1)).round().to(torch.int8).reshape(matrix.shape), scales
 
 
+def restored_rows(codes: Tensor, scales: Tensor) -> Tensor:
+    """Return the rows (..., d) of codes (..., d) and scales (...) from ``quantise_rows``, in the type of the scales."""
+    return codes.to(scales.dtype) * scales.unsqueeze(-1)
+
+
 def in_int8(state: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
     """Return weights as a small bundle stores them: large matrices in int8 with row scales, the rest as ``halved``.
 

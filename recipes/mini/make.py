@@ -8,8 +8,8 @@ done is not done again: after a kill, the same command goes on where it stopped,
 
 Stages: cache, text (a sentence encoder distilled; needs the package of one and a list of words, see text.yaml),
 conditioner (sounds and texts), tokenizer (tokens by reconstruction), decoder (texture), grain (what that lacks at
-random), vocoder, transformer, captions (the transformer goes on, mostly from captions), bundle, report, card (the
-figures of the report go into the head of the bundle's card, for the Hugging Face hub).
+random), vocoder, transformer, captions (the transformer goes on with twice the blocks, mostly from captions), bundle,
+report, card (the figures of the report go into the head of the bundle's card, for the Hugging Face hub).
 --set changes a key of a stage's recipe, as in --set transformer trainer.max_steps=9000; --skip leaves a stage out, and
 what it would have made is taken from the bundle named by --base.
 """

@@ -24,7 +24,7 @@ from masktools.core.shapes import Condition, Mel, Wave
 from masktools.io import resample
 from masktools.mel import MelConfig, MelFrontEnd
 from masktools.networks.conditioning.prompts import check_texts, check_wave
-from masktools.networks.packing import quantise_rows
+from masktools.networks.packing import quantise_rows, restored_rows
 
 _MAX_WORD = 100  # characters; a longer word is unknown
 _IDEOGRAPHS = (
@@ -177,7 +177,7 @@ class StaticText(nn.Module):
 
     def vectors(self, rows: Tensor) -> Tensor:
         """Return the vectors (b, n, d) of pieces (b, n)."""
-        return self.codes[rows].to(self.scales.dtype) * self.scales[rows].unsqueeze(-1)
+        return restored_rows(self.codes[rows], self.scales[rows])
 
     def forward(self, texts: Sequence[str]) -> Tensor:
         """Return the unit vector of each text.
@@ -266,7 +266,7 @@ class TextMemory(nn.Module):
     @property
     def vectors(self) -> Tensor:
         """The vectors (n, d), of unit norm."""
-        return F.normalize(self.codes.to(self.scales.dtype) * self.scales.unsqueeze(-1), dim=-1)
+        return F.normalize(restored_rows(self.codes, self.scales), dim=-1)
 
     def forward(self, read: Tensor) -> tuple[Tensor, Tensor]:
         """Return the vectors nearest to those of texts, of unit norm, and before them the softmax of their cosines."""

@@ -359,9 +359,6 @@ def _key(content: Any) -> str:
 def _fingerprint(pipeline: Walk) -> list[str]:
     """Return the identity of a model: the name, the weights and settings of its parts, and the precision."""
     parts = [part for part in pipeline.parts.values() if isinstance(part, nn.Module)]
-    settings = [getattr(part, "config", None) for part in parts]
-    told = [
-        [weights_digest(part.state_dict()), to_plain(own) if is_dataclass(own) else None]
-        for part, own in zip(parts, settings, strict=True)
-    ]
-    return [pipeline.name, _key(told), str(pipeline.precision)]
+    digests = [weights_digest(part.state_dict()) for part in parts]
+    settings = [to_plain(part.config) for part in parts if is_dataclass(getattr(part, "config", None))]
+    return [pipeline.name, _key([digests, settings]), str(pipeline.precision)]
